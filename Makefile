@@ -1,0 +1,51 @@
+# Each target does its own set-up: a machine with Python 3.11 or newer needs nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Asked for its version, because a pyenv shim exists for versions that are not there.
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+# Arguments for pytest and for the benchmarks: make test ARGS="-k gpus", make bench BENCH=lists
+ARGS ?=
+BENCH ?=
+
+.PHONY: help run test lint bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+run: $(STAMP) ## serve on http://127.0.0.1:5000
+	@exec $(BIN)/python run.py
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+# The last two see an empty database of their own, and nothing of a developer's .env.
+lint: $(STAMP) ## check style, types, layers, migrations and openapi.json
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	export FLASK_APP=run FLASK_ENV=testing FLASK_SKIP_DOTENV=1 \
+		DATABASE_URL="sqlite:///$$scratch/check.db" UPLOAD_DIR="$$scratch"; \
+	unset REDIS_URL; \
+	set -x; $(BIN)/flask db upgrade; $(BIN)/flask db check; $(BIN)/flask openapi --check
+
+bench: $(STAMP) ## run the benchmarks
+	$(BIN)/python -m bench $(BENCH)
+
+clean: ## remove what was installed and cached, but no data (instance/)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (make PYTHON=/path/to/python3)." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

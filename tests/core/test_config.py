@@ -1,0 +1,411 @@
+"""What config.py promises: defaults, every problem at once, secrets that stay, refusals."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, make_url, text
+
+import config
+
+A_SECRET = "a" * 32
+PRODUCTION = {"FLASK_ENV": "production", "SECRET_KEY": A_SECRET, "JWT_SECRET_KEY": "b" * 32}
+
+
+def problems(environ: dict[str, str], root: Path) -> dict[str, str]:
+    """Return what is wrong with which variable."""
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(environ, root=root)
+    return {problem.variable: problem.reason for problem in caught.value.problems}
+
+
+def test_defaults_are_those_of_the_contract(tmp_path):
+    settings = config.load({}, root=tmp_path)
+
+    assert type(settings) is config.DevelopmentConfig
+    assert settings.FLASK_ENV == "development"
+    assert settings.TESTING is False
+    assert settings.SQLALCHEMY_DATABASE_URI == f"sqlite:///{tmp_path}/instance/itam.db"
+    assert settings.REDIS_URL is None
+    assert (settings.HOST, settings.PORT, settings.WORKERS) == ("127.0.0.1", 5000, 1)
+    assert (settings.ADMIN_USERNAME, settings.ADMIN_EMAIL) == ("admin", "admin@localhost")
+    assert settings.ADMIN_PASSWORD is None
+    assert settings.REGISTRATION_ENABLED is False
+    assert settings.CORS_ORIGINS == ()
+    assert settings.TRUSTED_PROXIES == 0
+    assert settings.BCRYPT_ROUNDS == 12
+    assert settings.JWT_ACCESS_TOKEN_EXPIRES == timedelta(minutes=30)
+    assert settings.JWT_REFRESH_TOKEN_EXPIRES == timedelta(days=30)
+    assert (settings.MAIL_SERVER, settings.AI_BASE_URL, settings.GEOIP_DATABASE) == (None,) * 3
+    assert settings.UPLOAD_DIR == tmp_path / "instance" / "uploads"
+    assert (settings.MAX_UPLOAD_MB, settings.MAX_IMPORT_MB) == (10, 50)
+    assert settings.LOG_LEVEL == "INFO"
+
+
+def test_values_are_read_from_the_environment(tmp_path):
+    settings = config.load(
+        PRODUCTION
+        | {
+            "DATABASE_URL": "postgresql://itam:geheim@db/itam",
+            "REDIS_URL": "redis://cache:6379/0",
+            "HOST": "0.0.0.0",
+            "PORT": "8080",
+            "WORKERS": "3",
+            "REGISTRATION_ENABLED": "Yes",
+            "CORS_ORIGINS": "https://App.example.com, http://localhost:5173,",
+            "TRUSTED_PROXIES": "2",
+            "JWT_ACCESS_MINUTES": "5",
+            "JWT_REFRESH_DAYS": "7",
+            "MAIL_SERVER": "mail.example.com",
+            "MAIL_DEFAULT_SENDER": "IT <it@example.com>",
+            "AI_BASE_URL": "http://localhost:11434/",
+            "AI_MODEL": "llava",
+            "LOG_LEVEL": "debug",
+        },
+        root=tmp_path,
+    )
+
+    assert type(settings) is config.ProductionConfig
+    assert settings.SECRET_KEY == A_SECRET
+    assert settings.SQLALCHEMY_DATABASE_URI == "postgresql://itam:geheim@db/itam"
+    assert (settings.HOST, settings.PORT, settings.WORKERS) == ("0.0.0.0", 8080, 3)
+    assert settings.REGISTRATION_ENABLED is True
+    assert settings.CORS_ORIGINS == ("https://app.example.com", "http://localhost:5173")
+    assert settings.TRUSTED_PROXIES == 2
+    assert settings.JWT_ACCESS_TOKEN_EXPIRES == timedelta(minutes=5)
+    assert settings.JWT_REFRESH_TOKEN_EXPIRES == timedelta(days=7)
+    assert settings.MAIL_DEFAULT_SENDER == "IT <it@example.com>"
+    assert settings.AI_BASE_URL == "http://localhost:11434"
+    assert settings.LOG_LEVEL == "DEBUG"
+
+
+def test_settings_feed_flask(tmp_path):
+    app = Flask(__name__)
+    app.config.from_object(config.load({"MAX_UPLOAD_MB": "70"}, root=tmp_path))
+
+    assert app.config["MAX_CONTENT_LENGTH"] == 71 * 1024 * 1024
+    assert app.config["JWT_ACCESS_TOKEN_EXPIRES"] == timedelta(minutes=30)
+    assert app.config["TESTING"] is False
+
+
+def test_blank_is_unset(tmp_path):
+    settings = config.load({"PORT": "", "REDIS_URL": "  ", "FLASK_ENV": ""}, root=tmp_path)
+    assert (settings.FLASK_ENV, settings.PORT, settings.REDIS_URL) == ("development", 5000, None)
+
+
+def test_testing_needs_nothing_and_keeps_nothing_secret(tmp_path):
+    settings = config.load({"FLASK_ENV": "testing"}, root=tmp_path)
+    assert settings.TESTING is True
+    assert settings.BCRYPT_ROUNDS == 4
+    assert min(len(settings.SECRET_KEY), len(settings.JWT_SECRET_KEY)) >= 32
+    assert make_url(settings.SQLALCHEMY_DATABASE_URI).database is None
+    assert not (tmp_path / "instance" / "secrets.json").exists()
+    assert config.TestingConfig.from_environment({}, root=tmp_path) == settings
+
+
+BAD = {
+    "FLASK_ENV": "staging",
+    "SECRET_KEY": "short",
+    "JWT_SECRET_KEY": "é" * 15,
+    "JWT_ACCESS_MINUTES": "0",
+    "JWT_REFRESH_DAYS": "a month",
+    "BCRYPT_ROUNDS": "3",
+    "DATABASE_URL": "mysql://u:geheim@h/x",
+    "REDIS_URL": "http://cache",
+    "HOST": "no.such.host.invalid",
+    "PORT": "65536",
+    "WORKERS": "-1",
+    "ADMIN_EMAIL": "admin",
+    "ADMIN_USERNAME": "ad\nmin",
+    "ADMIN_PASSWORD": "p" * 73,
+    "REGISTRATION_ENABLED": "maybe",
+    "CORS_ORIGINS": "https://a.example,https://b.example/path",
+    "TRUSTED_PROXIES": "one",
+    "MAIL_PORT": "1_0",
+    "MAIL_USE_TLS": "2",
+    "MAIL_DEFAULT_SENDER": "nobody",
+    "AI_BASE_URL": "localhost:11434",
+    "AI_MODEL": "\x07",
+    "GEOIP_DATABASE": "missing.mmdb",
+    "UPLOAD_DIR": "a-file/uploads",
+    "MAX_UPLOAD_MB": "0",
+    "MAX_IMPORT_MB": "9" * 5000,
+    "LOG_LEVEL": "LOUD",
+}
+
+
+def test_every_bad_value_is_named_at_once(tmp_path):
+    (tmp_path / "a-file").touch()
+    assert problems(BAD, tmp_path).keys() == BAD.keys()
+
+
+def test_a_problem_shows_its_value_unless_that_is_secret(tmp_path):
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(
+            {
+                "PORT": "http",
+                "SECRET_KEY": "geheim",
+                "ADMIN_PASSWORD": "geheim",
+                "DATABASE_URL": "mysql://u:geheim@h/x",
+                "REDIS_URL": "rediss//:geheim@h",
+            },
+            root=tmp_path,
+        )
+    assert "PORT='http': must be a whole number from 1 to 65535." in str(caught.value)
+    assert "SECRET_KEY: must be at least 32 bytes long." in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_secrets_are_not_in_the_repr(tmp_path):
+    settings = config.load(
+        PRODUCTION | {"DATABASE_URL": "postgresql://u:geheim@h/x", "ADMIN_PASSWORD": "geheim-123"},
+        root=tmp_path,
+    )
+    assert "geheim" not in repr(settings)
+    assert A_SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "postgres://h/x"),
+        ("DATABASE_URL", "postgresql+asyncpg://h/x"),
+        ("DATABASE_URL", "postgresql://h:port/x"),
+        ("DATABASE_URL", "sqlite:///instance"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://h:port"),
+        ("AI_BASE_URL", "http://[::1"),
+        ("CORS_ORIGINS", "app.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com/"),
+        ("PORT", "٨٠"),
+        ("PORT", "1e3"),
+        ("PORT", "+80"),
+        ("ADMIN_PASSWORD", "tooshort1"),
+        ("ADMIN_EMAIL", "a b@example.com"),
+    ],
+)
+def test_bad(tmp_path, name, value):
+    (tmp_path / "instance").mkdir()
+    related = {"AI_MODEL": "llava"} if name == "AI_BASE_URL" else {}
+    assert problems({name: value} | related, tmp_path).keys() == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql+psycopg://u:p%40ss@h:5432/x?sslmode=require"),
+        ("DATABASE_URL", "sqlite:///file:memdb?mode=memory&uri=true"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "rediss://:p@[::1]:6379/1"),
+        ("CORS_ORIGINS", "*"),
+        ("HOST", "::1"),
+    ],
+)
+def test_good(tmp_path, name, value):
+    settings = config.load({name: value}, root=tmp_path)
+    name = {"DATABASE_URL": "SQLALCHEMY_DATABASE_URI"}.get(name, name)
+    assert getattr(settings, name) in (value, (value,))
+
+
+def test_a_host_name_becomes_the_address_that_the_server_wants(tmp_path):
+    assert config.load({"HOST": "localhost"}, root=tmp_path).HOST == "127.0.0.1"
+
+
+def test_half_a_service_is_a_problem(tmp_path):
+    assert problems({"AI_MODEL": "llava"}, tmp_path) == {"AI_MODEL": "needs AI_BASE_URL to be set too"}
+    assert problems({"MAIL_SERVER": "h", "MAIL_USERNAME": "u"}, tmp_path) == {
+        "MAIL_USERNAME": "needs MAIL_PASSWORD to be set too"
+    }
+
+
+def test_a_mail_password_does_not_travel_in_the_clear_by_default(tmp_path):
+    relay = config.load({"MAIL_SERVER": "h"}, root=tmp_path)
+    assert (relay.MAIL_PORT, relay.MAIL_USE_TLS) == (25, False)
+    login = {"MAIL_SERVER": "h", "MAIL_USERNAME": "u", "MAIL_PASSWORD": "p"}
+    submission = config.load(login, root=tmp_path)
+    assert (submission.MAIL_PORT, submission.MAIL_USE_TLS) == (587, True)
+
+
+def test_the_admin_password_is_not_the_name(tmp_path):
+    same = {"ADMIN_USERNAME": "administrator", "ADMIN_PASSWORD": "Administrator"}
+    assert problems(same, tmp_path) == {"ADMIN_PASSWORD": "must not be ADMIN_USERNAME"}
+
+
+# Secrets
+
+
+def test_production_refuses_to_start_without_its_secrets(tmp_path):
+    config.load({}, root=tmp_path)  # what development has kept is not taken for production
+    missing = problems({"FLASK_ENV": "production"}, tmp_path)
+    assert missing.keys() == {"SECRET_KEY", "JWT_SECRET_KEY"}
+    assert "must be set" in missing["SECRET_KEY"]
+
+
+def test_development_makes_its_secrets_once(tmp_path):
+    first = config.load({}, root=tmp_path)
+    again = config.load({}, root=tmp_path)
+
+    assert (first.SECRET_KEY, first.JWT_SECRET_KEY) == (again.SECRET_KEY, again.JWT_SECRET_KEY)
+    assert first.SECRET_KEY != first.JWT_SECRET_KEY
+    assert min(len(first.SECRET_KEY), len(first.JWT_SECRET_KEY)) >= 32
+    assert config.load({}, root=tmp_path / "other").SECRET_KEY != first.SECRET_KEY
+
+
+def test_what_is_kept_is_closed_to_other_users(tmp_path):
+    config.load({}, root=tmp_path)
+    instance = tmp_path / "instance"
+    assert stat.S_IMODE(instance.stat().st_mode) == 0o700
+    assert stat.S_IMODE((instance / "uploads").stat().st_mode) == 0o700
+    assert stat.S_IMODE((instance / "secrets.json").stat().st_mode) == 0o600
+    assert {path.name for path in instance.iterdir()} == {"secrets.json", "uploads"}
+
+
+def test_a_secret_that_is_set_comes_before_the_kept_one(tmp_path):
+    settings = config.load({"SECRET_KEY": A_SECRET}, root=tmp_path)
+    kept = json.loads((tmp_path / "instance" / "secrets.json").read_text())
+    assert settings.SECRET_KEY == A_SECRET
+    assert kept["JWT_SECRET_KEY"] == settings.JWT_SECRET_KEY
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"SECRET_KEY": 1}', "null"])
+def test_damaged_secrets_are_named_and_not_replaced(tmp_path, content):
+    path = tmp_path / "instance" / "secrets.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    reasons = problems({}, tmp_path)
+    assert reasons.keys() == {"SECRET_KEY", "JWT_SECRET_KEY"}
+    assert f"{path} is damaged" in reasons["SECRET_KEY"]
+    assert path.read_text() == content
+
+
+def test_a_kept_secret_that_is_too_short_is_refused(tmp_path):
+    path = tmp_path / "instance" / "secrets.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"SECRET_KEY": "x" * 31, "JWT_SECRET_KEY": "x" * 32}))
+    assert problems({}, tmp_path).keys() == {"SECRET_KEY"}
+
+
+def test_processes_that_start_at_once_agree_on_their_secrets(tmp_path):
+    # They say when they have imported everything, and then are let go together.
+    program = (
+        "import sys, pathlib, config\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "settings = config.load({}, root=pathlib.Path(sys.argv[1]))\n"
+        "print(settings.SECRET_KEY, settings.JWT_SECRET_KEY)\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=config.ROOT,
+        )
+        for _ in range(6)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = {process.communicate(timeout=30)[0] for process in processes}
+
+    assert len(answers) == 1
+    assert [process.returncode for process in processes] == [0] * 6
+    assert {path.name for path in (tmp_path / "instance").iterdir()} == {"secrets.json", "uploads"}
+
+
+def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):
+    # The other process has finished between our look for the file and our own.
+    path = tmp_path / "instance" / "secrets.json"
+    link = os.link
+
+    def late(source, target):
+        path.write_text(json.dumps(dict.fromkeys(config.SECRETS, "theirs" * 8)))
+        monkeypatch.setattr(os, "link", link)
+        return link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert config.load({}, root=tmp_path).SECRET_KEY == "theirs" * 8
+
+
+# Workers
+
+
+@pytest.mark.parametrize("environment", [{}, PRODUCTION])
+def test_without_redis_there_is_one_worker(tmp_path, environment):
+    assert config.load(environment, root=tmp_path).WORKERS == 1
+    assert config.load(environment | {"WORKERS": "1"}, root=tmp_path).WORKERS == 1
+    reasons = problems(environment | {"WORKERS": "2"}, tmp_path)
+    assert reasons.keys() == {"WORKERS"}
+    assert "needs REDIS_URL, because" in reasons["WORKERS"]
+
+
+def test_with_redis_there_is_a_worker_per_core(tmp_path):
+    redis = PRODUCTION | {"REDIS_URL": "redis://h"}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert config.load(redis, root=tmp_path).WORKERS == cores
+    assert config.load(redis | {"WORKERS": "9"}, root=tmp_path).WORKERS == 9
+
+
+# Paths
+
+
+@pytest.mark.parametrize("folder", ["var/data", "mit Leerzeichen", "größe", "100%25"])
+def test_a_relative_sqlite_path_starts_at_the_project_root(tmp_path, monkeypatch, folder):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = config.load({"DATABASE_URL": f"sqlite:///{folder}/x.db"}, root=tmp_path)
+
+    engine = create_engine(settings.SQLALCHEMY_DATABASE_URI)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE t (id int)"))
+    engine.dispose()
+    assert (tmp_path / folder.replace("%25", "%") / "x.db").is_file()
+
+
+def test_an_absolute_sqlite_path_stays(tmp_path):
+    url = f"sqlite:///{tmp_path}/absolute.db"
+    assert config.load({"DATABASE_URL": url}, root=tmp_path / "x").SQLALCHEMY_DATABASE_URI == url
+
+
+def test_relative_paths_start_at_the_project_root(tmp_path):
+    (tmp_path / "places.mmdb").touch()
+    settings = config.load({"UPLOAD_DIR": "up", "GEOIP_DATABASE": "places.mmdb"}, root=tmp_path)
+    assert settings.UPLOAD_DIR == tmp_path / "up"
+    assert settings.GEOIP_DATABASE == tmp_path / "places.mmdb"
+    assert settings.UPLOAD_DIR.is_dir()
+
+
+# .env
+
+
+def test_dotenv_completes_the_process_environment(tmp_path, monkeypatch):
+    for name in ("FLASK_ENV", "TRUSTED_PROXIES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PORT", "6001")
+    (tmp_path / ".env").write_text("PORT=6002\nTRUSTED_PROXIES=3\nMAIL_PORT=\n")
+
+    environ = config.process_environment(tmp_path)
+    assert (environ["PORT"], environ["TRUSTED_PROXIES"]) == ("6001", "3")
+    assert "TRUSTED_PROXIES" not in os.environ
+
+    monkeypatch.setenv("FLASK_ENV", "testing")
+    assert "TRUSTED_PROXIES" not in config.process_environment(tmp_path)
+
+
+def test_the_example_shows_every_variable_with_its_default(tmp_path):
+    lines = (config.ROOT / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    declared = {setting.metadata["variable"].name or setting.name for setting in fields(config.Config)}
+    assert example.keys() == declared | {"POSTGRES_PASSWORD"}
+    assert config.load(example, root=tmp_path) == config.load({}, root=tmp_path)
