@@ -1,0 +1,44 @@
+"""The application factory: the whole wiring on one screen."""
+
+from importlib import import_module
+from typing import Any
+
+from flask import Flask
+from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import cli
+from app.core import api, cache, database, envelope, jobs, logs, origin, security
+
+FEATURES = (
+    "auth",
+    "users",
+    "datacenters",
+    "environments",
+    "servers",
+    "containers",
+    "services",
+    "gpus",
+    "topology",
+    "search",
+    "transfer",
+    "audit_logs",
+    "health",
+)
+
+
+def create_app(config: Any) -> Flask:
+    """The application under a configuration: an object whose upper-case attributes are the settings."""
+    app = Flask(__name__, static_folder=None)
+    app.config.from_object(config)
+    for part in (logs, database, envelope, origin, cache, api):
+        part.init_app(app)
+    security.jwt.init_app(app)
+    jobs.runner.init_app(app)
+    Migrate(app, database.db, render_as_batch=False)
+    for feature in FEATURES:
+        api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)
+    cli.init_app(app)
+    if proxies := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+    return app

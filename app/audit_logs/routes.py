@@ -1,0 +1,17 @@
+"""The audit log: a resource that is read, and written by nobody."""
+
+from app.audit_logs.schemas import AuditLogSchema
+from app.core.audit import AuditLog
+from app.core.security import Role
+from app.resource import Resource, readable_blueprint
+
+resource = Resource(
+    name="audit_logs",
+    model=AuditLog,
+    schema=AuditLogSchema,
+    titles=("Audit log", "审计日志"),
+    search=(AuditLog.username, AuditLog.resource_name, AuditLog.ip_address, AuditLog.reason),
+    read=Role.ADMIN,
+    write=Role.ADMIN,
+)
+blueprint = readable_blueprint(resource)

@@ -1,0 +1,27 @@
+"""Sessions: what a login began, and what ends it at once."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, Id
+from app.users.models import User
+
+
+class AuthSession(Base):
+    """One login. Its tokens are valid while it is: ending it ends them, whatever they say themselves."""
+
+    __tablename__ = "auth_sessions"
+
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    password_version: Mapped[int]
+    # How often the refresh token has been exchanged: the one of an earlier generation is a copy.
+    generation: Mapped[int]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ip_address: Mapped[str | None] = mapped_column(sa.String(45))
+    user_agent: Mapped[str | None]

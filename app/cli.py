@@ -1,0 +1,104 @@
+"""The command line: set up the database, make administrators, write the OpenAPI document."""
+
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import orjson
+import sqlalchemy as sa
+from flask import Flask, current_app, g
+
+from app.core.api import document
+from app.core.database import db
+from app.core.origin import current_origin
+from app.core.security import Role
+from app.environments.models import Environment
+from app.resource.formats import email as check_email
+from app.resource.formats import username as check_username
+from app.users.models import User, password_flaws
+
+ENVIRONMENTS = {"production": "#d62728", "staging": "#ff7f0e", "development": "#2ca02c"}
+OPENAPI = Path(__file__).parent.parent / "openapi.json"
+
+
+def init_app(app: Flask) -> None:
+    for command in (init_db, create_admin, openapi):
+        app.cli.add_command(command)
+
+
+def prepare_database(app: Flask) -> None:
+    """Make the first environments and the first administrator, where there are none."""
+    with app.app_context():
+        _act_as_command_line()
+        if db.session.scalar(sa.select(sa.func.count()).select_from(Environment)) == 0:
+            db.session.add_all(Environment(name=name, color=color) for name, color in ENVIRONMENTS.items())
+        if db.session.scalar(sa.select(sa.func.count()).select_from(User)) == 0:
+            config = app.config
+            password = config["ADMIN_PASSWORD"]
+            shown = password or secrets.token_urlsafe(12)
+            _add_admin(config["ADMIN_USERNAME"], config["ADMIN_EMAIL"], shown)
+            if not password:
+                click.echo(
+                    f"The first administrator is {config['ADMIN_USERNAME']} with the password {shown}\n"
+                    "It is not shown again; change it after the first login."
+                )
+        db.session.commit()
+
+
+@click.command("init-db")
+def init_db() -> None:
+    """Create the first environments and the first administrator."""
+    prepare_database(current_app._get_current_object())  # type: ignore[attr-defined]
+    click.echo("The database is ready.")
+
+
+@click.command("create-admin")
+@click.argument("username")
+@click.argument("email")
+@click.password_option(help="Asked for where it is not given.")
+def create_admin(username: str, email: str, password: str) -> None:
+    """Create an administrator."""
+    _act_as_command_line()
+    _add_admin(username, email, password)
+    try:
+        db.session.commit()
+    except sa.exc.IntegrityError:
+        db.session.rollback()
+        raise click.ClickException("There is a user of this name or e-mail already.") from None
+    click.echo(f"Created the administrator {username}.")
+
+
+@click.command("openapi")
+@click.option("--check", is_flag=True, help="Only compare; exit with 1 where the file differs.")
+def openapi(*, check: bool) -> None:
+    """Write openapi.json."""
+    text = orjson.dumps(document(), option=orjson.OPT_INDENT_2).decode() + "\n"
+    if not check:
+        OPENAPI.write_text(text)
+        click.echo(f"Wrote {OPENAPI.name}.")
+    elif not OPENAPI.exists() or OPENAPI.read_text() != text:
+        click.echo("openapi.json is not what the application serves: run `flask openapi`.", err=True)
+        sys.exit(1)
+
+
+def _add_admin(username: str, email: str, password: str) -> None:
+    try:
+        user = User(
+            username=check_username(username),
+            email=check_email(email),
+            role=Role.ADMIN,
+            is_active=True,
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    flaws = password_flaws(password, username)
+    if flaws:
+        raise click.ClickException(f"The password: {' '.join(flaws)}")
+    user.password = password
+    db.session.add(user)
+
+
+def _act_as_command_line() -> None:
+    g.origin = replace(current_origin(), username="command line")

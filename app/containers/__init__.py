@@ -1,0 +1,1 @@
+"""Containers, on a server or still unplaced."""

@@ -1,0 +1,55 @@
+"""Containers: running on a server, or not placed yet."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from marshmallow import Schema, fields, validate
+from sqlalchemy.orm import Mapped
+
+from app.core.audit import Audited
+from app.core.database import Choice, Entity, table_args, unique
+from app.resource.fields import Extensible, column, reference
+from app.servers.models import Server
+
+MAX_PORT = 65_535
+
+
+class ContainerStatus(Choice):
+    PENDING = "pending", "等待中", "created"
+    RUNNING = "running", "运行中", "在用", "up"
+    PAUSED = "paused", "已暂停", "暂停"
+    RESTARTING = "restarting", "重启中"
+    STOPPED = "stopped", "已停止", "停止", "exited"
+    SUCCEEDED = "succeeded", "成功", "completed"
+    FAILED = "failed", "失败", "error", "dead"
+    UNKNOWN = "unknown", "未知"
+
+
+class PortMappingSchema(Schema):
+    """A port of the server that leads to a port of the container."""
+
+    host_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
+    container_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
+    protocol = fields.String(required=True, validate=validate.OneOf(("tcp", "udp", "sctp")))
+
+
+class Container(Audited, Extensible, Entity):
+    __tablename__ = "containers"
+
+    name: Mapped[str] = column("Name", "名称", "容器", "容器名称", "Container", "Pod", "Pod name")
+    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host", "Node")
+    image: Mapped[str | None] = column("Image", "镜像", type_=sa.String(512))
+    status: Mapped[ContainerStatus] = column(
+        "Status", "状态", "运行状态", "State", "Phase", default=ContainerStatus.UNKNOWN, index=True
+    )
+    cpu_limit: Mapped[float | None] = column("CPU limit", "CPU限制", "CPU", unit="cores", minimum=0)
+    memory_limit_mb: Mapped[int | None] = column("Memory limit", "内存限制", "Memory", unit="MB", minimum=0)
+    port_mappings: Mapped[list[dict[str, Any]]] = column(
+        "Port mappings", "端口映射", "Ports", members=PortMappingSchema, default=list
+    )
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+
+    __table_args__ = table_args(
+        unique("containers", "server_id", "name", folded=("name",)),
+        sa.Index("ix_containers_lower_name", sa.text("lower(name)")),
+    )

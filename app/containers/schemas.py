@@ -1,0 +1,9 @@
+"""Container as JSON."""
+
+from app.containers.models import Container
+from app.resource import ResourceSchema
+
+
+class ContainerSchema(ResourceSchema):
+    class Meta(ResourceSchema.Meta):
+        model = Container

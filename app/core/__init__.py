@@ -1,0 +1,1 @@
+"""What every feature stands on: HTTP, the database, the cache, the audit log; nothing about assets."""

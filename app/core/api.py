@@ -1,0 +1,261 @@
+"""The HTTP edge: the only module that knows flask-smorest.
+
+A blueprint's route is run as one transaction, authorised, validated, answered in the envelope and documented.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
+
+import structlog
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask, Request, Response
+from flask_smorest import Api as SmorestApi
+from flask_smorest.blueprint import Blueprint as SmorestBlueprint
+from flask_smorest.fields import Upload
+from marshmallow import RAISE, Schema
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from app.core import audit
+from app.core.database import begin_writing, db, transactional
+from app.core.envelope import FailureSchema, Page, envelope_of, failure, success
+from app.core.errors import (
+    ApiError,
+    Forbidden,
+    Unavailable,
+    UnsupportedMediaType,
+    from_database,
+    from_http,
+)
+from app.core.security import Access, access_of
+
+View = Callable[..., Any]
+
+log = structlog.get_logger()
+
+_FAILURES: dict[int, str] = {
+    400: "Unreadable JSON, or an unknown or ill-typed query parameter.",
+    401: "No valid token.",
+    403: "Signed in, but not allowed.",
+    404: "No such object.",
+    409: "A conflict with stored data.",
+    412: "If-Match does not match; `data.current` is the object as it is now.",
+    413: "The body is too large.",
+    415: "Wrong content type.",
+    422: "Some fields are invalid; every bad one is named in `data.errors`.",
+    429: "Too many requests.",
+    503: "A dependency is away; try again after Retry-After seconds.",
+}
+
+
+class Parser(FlaskParser):
+    """Refuses what nobody declared: a misspelt parameter must not be dropped in silence."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, Any]] = {
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+        "form": RAISE,
+    }
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        return read_json(req)
+
+
+def read_json(req: Request) -> Any:
+    """The request's JSON body; raises UnsupportedMediaType or BadRequest."""
+    if not req.is_json:
+        raise UnsupportedMediaType("Send the body as application/json.")
+    try:
+        return req.get_json()
+    except (BadRequest, ValueError):
+        raise ApiBadJson() from None
+
+
+class ApiBadJson(ApiError):
+    status, reason, message = 400, "bad_json", "The body is not valid JSON."
+
+
+class Blueprint(SmorestBlueprint):  # type: ignore[misc]
+    """Routes that declare their access and answer in the envelope, each run as one transaction."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: View | None = None, **options: Any
+    ) -> None:
+        access = view_func and access_of(view_func)
+        if view_func is None or access is None:
+            raise TypeError(f"{self.name}{rule} declares no access: use @requires(role) or @public.")
+        view = transactional(view_func)
+        _document_failures(view, rule, access, options.get("methods", ["GET"]))
+        super().add_url_rule(rule, endpoint, view, **options)
+
+    def response(
+        self,
+        status_code: int,
+        schema: type[Schema] | None = None,
+        *,
+        many: bool = False,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Callable[[View], View]:
+        """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many."""
+        document = super().response(
+            status_code, envelope_of(schema, many=many), headers=_header_docs(headers), **options
+        )
+
+        def decorate(view: View) -> View:
+            def enveloped(*args: Any, **kwargs: Any) -> Response:
+                answer = view(*args, **kwargs)
+                if isinstance(answer, Response):
+                    return answer
+                if isinstance(answer, Page):
+                    return success(answer.items, status_code, pagination=answer.pagination)
+                return success(answer, status_code)
+
+            enveloped.__dict__.update(view.__dict__)
+            enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
+            return cast(View, document(enveloped))
+
+        return decorate
+
+    def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
+        """Document a view that answers with a file instead of an envelope."""
+        schema = {"type": "string", "format": "binary"}
+        return cast(
+            Callable[[View], View],
+            super().response(200, schema, content_type=content_type, description=description),
+        )
+
+
+def _header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:
+    if headers is None:
+        return None
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+
+
+def _document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
+    """Add to a route's documentation the failures that its shape makes possible."""
+    statuses = {400, 503}
+    if access != "public":
+        statuses |= {401, 403}
+    if "<" in rule:
+        statuses.add(404)
+    if not set(methods) <= {"GET", "HEAD"}:
+        statuses |= {409, 413, 415, 422}
+    if set(methods) & {"PUT", "PATCH", "DELETE"}:
+        statuses.add(412)
+    docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
+    responses = docs.setdefault("response", {}).setdefault("responses", {})
+    for status in sorted(statuses):
+        responses.setdefault(
+            status,
+            [{"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}],
+        )
+    manual = docs.setdefault("manual_doc", {})
+    if access == "public":
+        manual["security"] = []
+
+
+class Api(SmorestApi):  # type: ignore[misc]
+    """The API and its OpenAPI document."""
+
+    def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
+        super().register_blueprint(blueprint, **options)
+
+    def _register_error_handlers(self) -> None:
+        for kind, translate in (
+            (ApiError, lambda error: error),
+            (HTTPException, from_http),
+            (DBAPIError, _from_database),
+            (PoolTimeout, lambda _: Unavailable()),
+            (Exception, _from_mistake),
+        ):
+            self._app.register_error_handler(kind, _answer_with(translate))
+
+
+def _answer_with(translate: Callable[[Any], ApiError]) -> Callable[[Any], Response]:
+    def answer(error: Any) -> Response:
+        translated = translate(error)
+        if isinstance(translated, Forbidden):
+            translated = _record_denied(translated)
+        return failure(translated)
+
+    return answer
+
+
+def _from_database(error: DBAPIError) -> ApiError:
+    translated = from_database(error)
+    if translated.status >= 500:
+        log.error("database_error", error=str(error.orig), status=translated.status)
+    return translated
+
+
+def _from_mistake(error: Exception) -> ApiError:
+    log.exception("internal_error", error=repr(error))
+    return ApiError()
+
+
+def _record_denied(error: Forbidden) -> ApiError:
+    """A refusal is recorded in a transaction of its own, because the request's has been rolled back."""
+    from flask import request  # noqa: PLC0415
+
+    try:
+        begin_writing()
+        kind = (request.blueprint or "").replace("-", "_")
+        found = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
+        audit.record("denied", kind, found, f"{request.method} {request.path}")
+        db.session.commit()
+    except DBAPIError as failed:
+        db.session.rollback()
+        return from_database(failed)
+    return error
+
+
+def _schema_name(schema: Any) -> str:
+    """Name a schema in the document after its class and how it is narrowed."""
+    instance = schema() if inspect.isclass(schema) else schema
+    name = type(instance).__name__.removesuffix("Schema")
+    return name + ("Patch" if instance.partial else "") + ("Summary" if instance.only else "")
+
+
+def _operation_ids(spec: Mapping[str, Any]) -> None:
+    """Give each operation a stable, unique name for generated clients: GET /api/gpus/{id} is `get_gpus_id`."""
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            if isinstance(operation, dict) and method != "parameters":
+                words = re.findall(r"\w+", path.removeprefix("/api").replace("-", "_").replace(".", "_"))
+                operation["operationId"] = "_".join((method, *words))
+
+
+api = Api(
+    spec_kwargs={
+        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
+        "info": {
+            "description": "Who holds which server, container, service, GPU and asset; every change provable."
+        },
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        },
+        "security": [{"bearer": []}],
+    }
+)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the application."""
+    spec: dict[str, Any] = api.spec.to_dict()
+    _operation_ids(spec)
+    return spec
+
+
+def init_app(app: Flask) -> None:
+    app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
+    api.init_app(app)
+
+
+__all__ = ["Blueprint", "Upload", "api", "document", "init_app", "read_json"]

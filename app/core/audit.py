@@ -1,0 +1,253 @@
+"""Who changed what: one record per changed object and version, in the transaction that changed it.
+
+The session's listener records the facts (which columns went from what to what), so that no code path can
+forget to. `audited` adds the intent (assign, release) and `record` what changes no row (login, import).
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from flask import g
+from sqlalchemy import event
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
+
+from app.core.database import Base, Id, JsonText, as_json, db, utcnow, write_rows
+from app.core.origin import Origin, current_origin
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Changes = dict[str, dict[str, Any]]
+"""What changed: {"status": {"old": "active", "new": "offline"}}."""
+
+_STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
+"""Columns that a record implies: it has its own id, version and time."""
+
+
+class AuditLog(Base):
+    """One fact that is never changed again. It copies names and refers to nothing, so it outlives everything."""
+
+    __tablename__ = "audit_logs"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    user_id: Mapped[int | None] = mapped_column(Id, index=True)
+    username: Mapped[str | None]
+    action: Mapped[str] = mapped_column(sa.String(32), index=True)
+    resource_type: Mapped[str] = mapped_column(sa.String(64))
+    resource_id: Mapped[int | None] = mapped_column(Id)
+    resource_name: Mapped[str | None]
+    version: Mapped[int | None]
+    changes: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
+    ip_address: Mapped[str | None] = mapped_column(sa.String(45))
+    user_agent: Mapped[str | None]
+    token_id: Mapped[str | None] = mapped_column(sa.String(64))
+    request_id: Mapped[str] = mapped_column(sa.String(64), index=True)
+    reason: Mapped[str | None] = mapped_column(sa.String(500))
+
+    __table_args__ = (
+        # The same version of an object cannot be recorded twice, whatever races.
+        sa.Index(
+            "uq_audit_logs_resource_type_resource_id_version",
+            "resource_type",
+            "resource_id",
+            "version",
+            unique=True,
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+
+COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key != "id")
+
+
+class Audited:
+    """Mark a model whose every change is recorded.
+
+    A column's `info` may say `audit=False` (bookkeeping that is no change of the object, and raises no version)
+    or `secret=True` (the record says only that it changed).
+    """
+
+    id: Mapped[int]
+    version: Mapped[int]
+
+
+def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Name what a view does to the objects that it updates, instead of "update"."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            g.audit_intent = action
+            return view(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def record(
+    action: str,
+    resource_type: str,
+    resource_id: int | None = None,
+    resource_name: str | None = None,
+    changes: Changes | None = None,
+) -> None:
+    """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
+    row = entry(action, resource_type, resource_id, resource_name, None, changes or {})
+    db.session.execute(sa.insert(AuditLog.__table__).inline(), dict(zip(COLUMNS, row, strict=True)))
+
+
+def record_many(entries: Iterable[tuple[Any, ...]]) -> None:
+    """Write the records of a set-based change in one statement; each made by `entry`."""
+    write_rows(AuditLog.__table__, COLUMNS, entries)  # type: ignore[arg-type]
+
+
+def entry(
+    action: str,
+    resource_type: str,
+    resource_id: int | None,
+    resource_name: str | None,
+    version: int | None,
+    changes: Mapping[str, Any],
+    snapshot: Mapping[str, Any] | None = None,
+    *,
+    at: datetime | None = None,
+    origin: Origin | None = None,
+) -> tuple[Any, ...]:
+    """One record as a row in the order of COLUMNS, attributed to the current origin."""
+    origin = origin or current_origin()
+    return (
+        at or utcnow(),
+        origin.user_id,
+        origin.username,
+        action,
+        resource_type,
+        resource_id,
+        resource_name and resource_name[:255],
+        version,
+        changes,
+        snapshot,
+        origin.ip_address,
+        origin.user_agent,
+        origin.token_id,
+        origin.request_id,
+        origin.reason,
+    )
+
+
+@event.listens_for(Session, "before_flush")
+def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
+    """Date each changed object with the time that its record will carry."""
+    if session.info.get("reading") and (session.new or session.dirty or session.deleted):
+        raise RuntimeError("A safe request may not change anything.")
+    now = session.info["changed_at"] = utcnow()
+    for target in session.new:
+        if isinstance(target, Audited):
+            target.created_at = target.updated_at = now  # type: ignore[attr-defined]
+    for target in session.dirty:
+        if isinstance(target, Audited) and session.is_modified(target):
+            target.updated_at = now  # type: ignore[attr-defined]
+
+
+@event.listens_for(Session, "after_flush")
+def _record_changes(session: Session, _context: Any) -> None:
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in _entries(session)]
+    if rows:
+        session.execute(sa.insert(AuditLog.__table__).inline(), rows)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _refuse_bulk_writes(state: ORMExecuteState) -> None:
+    if not (state.is_insert or state.is_update or state.is_delete) or state.bind_mapper is None:
+        return
+    if issubclass(state.bind_mapper.class_, Audited):
+        name = state.bind_mapper.class_.__name__
+        raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
+
+
+def _entries(session: Session) -> Iterator[tuple[Any, ...]]:
+    at = session.info["changed_at"]
+    intent = g.get("audit_intent", "update")
+    for action, objects in (
+        ("create", session.new),
+        (intent, session.dirty),
+        ("delete", session.deleted),
+    ):
+        for target in objects:
+            if not isinstance(target, Audited):
+                continue
+            changes = _facts(target, action)
+            if not changes and action not in ("create", "delete"):
+                continue
+            yield entry(
+                action,
+                sa.inspect(target).mapper.local_table.name,  # type: ignore[union-attr]
+                target.id,
+                str(target),
+                target.version + (action == "delete"),
+                changes,
+                snapshot_of(target) if action == "delete" else None,
+                at=at,
+            )
+
+
+def _facts(target: Any, action: str) -> Changes:
+    if action == "delete":
+        return {}
+    if action == "create":
+        return created({name: getattr(target, name) for name in audited_columns(type(target))}, type(target))
+    return _changes_of(target)
+
+
+def created(values: Mapping[str, Any], model: type[Any]) -> Changes:
+    """The changes of a creation: every value that there is, defaults too, so that a replay needs nothing else."""
+    return {
+        name: {
+            "old": None,
+            "new": "changed" if column.info.get("secret") else as_json(values[name]),
+        }
+        for name, column in audited_columns(model).items()
+        if values[name] is not None
+    }
+
+
+def _changes_of(target: Any) -> Changes:
+    """Each audited column that the flush changed, with its old and new value."""
+    state = sa.inspect(target)
+    changes: Changes = {}
+    for name, column in audited_columns(type(target)).items():
+        history = state.attrs[name].history
+        if not history.has_changes():
+            continue
+        old = as_json(history.deleted[0]) if history.deleted else None
+        new = as_json(history.added[0]) if history.added else None
+        if column.info.get("secret"):
+            old, new = None, "changed"
+        if old != new:
+            changes[name] = {"old": old, "new": new}
+    return changes
+
+
+def snapshot_of(target: Any) -> dict[str, Any]:
+    """All that is needed to bring the object back, but its secrets."""
+    columns = type(target).__table__.columns
+    return {
+        column.key: as_json(getattr(target, column.key))
+        for column in columns
+        if not column.info.get("secret")
+    }
+
+
+@functools.cache
+def audited_columns(model: type[Any]) -> dict[str, sa.Column[Any]]:
+    """The columns of a model whose changes are recorded, by name."""
+    return {
+        column.key: column
+        for column in model.__table__.columns
+        if column.key not in _STAMPS and column.info.get("audit", True)
+    }

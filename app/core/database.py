@@ -1,0 +1,404 @@
+"""The database handle, the base every model shares, and the one transaction per request."""
+
+import enum
+import functools
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+
+import orjson
+import sqlalchemy as sa
+from flask import Flask, has_request_context, request
+from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session as FlaskSession
+from psycopg import errors as postgres
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ATTEMPTS = 4
+"""How often a write is tried when the database sacrifices it to resolve a deadlock."""
+
+# What the driver's numbers may hold: beyond them SQLite overflows and PostgreSQL compares as numeric.
+MAX_INTEGER = 2**31 - 1
+MAX_ID = 2**63 - 1
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Choice(enum.Enum):
+    """An enumeration stored and sent by value; further values of a member are its import aliases."""
+
+    aliases: tuple[str, ...]
+
+    def __new__(cls, value: str, *aliases: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.aliases = aliases
+        return member
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC time in microseconds, also on SQLite, which stores no zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Quantity(sa.types.TypeDecorator[float]):
+    """A measured amount with up to three decimals (cores, gigabytes); whole amounts read as integers."""
+
+    impl = sa.Numeric(15, 3, asdecimal=False)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: sa.Dialect) -> float | None:
+        return None if value is None else whole(round(value, 3))
+
+    def process_result_value(self, value: float | None, dialect: sa.Dialect) -> float | None:
+        return None if value is None else whole(value)
+
+
+class JsonText(sa.types.TypeDecorator[Any]):
+    """JSON kept as the exact text that was written, so that its bytes can be hashed and verified."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value, default=as_json).decode()
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# SQLite numbers rows only where the key is exactly INTEGER.
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """The root of every model; constraint names are part of the API, errors.py reads them back."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        date: sa.Date,
+        float: Quantity,
+        str: sa.String(255),
+        Choice: sa.Enum(
+            enum.Enum,
+            native_enum=False,
+            create_constraint=True,
+            length=32,
+            values_callable=lambda kind: [member.value for member in kind],
+        ),
+        dict[str, Any]: Json,
+        list[str]: Json,
+        list[dict[str, Any]]: Json,
+    }
+
+
+class Entity(Base):
+    """A row that clients see: numbered, versioned, dated and owned."""
+
+    __abstract__ = True
+
+    label: ClassVar[str] = "name"
+    """The column by which a person recognises the object; what a reference to it shows as `name`."""
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    version: Mapped[int] = mapped_column(sort_order=-1)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow, sort_order=98)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, sort_order=99)
+
+    @declared_attr
+    @classmethod
+    def created_by_id(cls) -> Mapped[int | None]:
+        return mapped_column(Id, sa.ForeignKey("users.id"), index=True, sort_order=97)
+
+    @declared_attr.directive
+    @classmethod
+    def __mapper_args__(cls) -> dict[str, Any]:
+        return {"version_id_col": cls.version}
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Any, ...]:
+        return table_args()
+
+    def __str__(self) -> str:
+        return str(getattr(self, self.label))
+
+    @classmethod
+    def flaws(cls, _values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """What is wrong with an object of these values as a whole, by field; a constraint guards it too."""
+        return {}
+
+
+def table_args(*constraints: Any) -> tuple[Any, ...]:
+    """The `__table_args__` of an entity: its constraints, and ids that SQLite never hands out twice.
+
+    An id that came back would continue the audit trail of the object that had it before.
+    """
+    return (*constraints, {"sqlite_autoincrement": True})
+
+
+def unique(table: str, *fields: str, folded: Sequence[str] = ()) -> sa.Index:
+    """Each combination of `fields` once; `folded` text compares ignoring case.
+
+    With `folded` text, an absent parent counts as a parent, so that names are unique there too; without it,
+    absent values never collide.
+    """
+    expressions: list[Any] = [
+        sa.text(f"lower({name})" if name in folded else f"coalesce({name}, 0)") if folded else name
+        for name in fields
+    ]
+    return sa.Index(
+        f"uq_{table}_{'_'.join(fields)}",
+        *expressions,
+        unique=True,
+        info={"fields": fields, "folded": tuple(folded)},
+    )
+
+
+def unique_fields(table: sa.Table) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The (fields, folded fields) of every uniqueness rule of a table."""
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        if index.unique and "fields" in index.info:
+            yield index.info["fields"], index.info["folded"]
+
+
+class Session(FlaskSession):
+    """A session whose safe requests read without opening a transaction.
+
+    Under READ COMMITTED each statement has its own snapshot anyway; autocommit saves two round trips and,
+    on SQLite, keeps readers from ever waiting for the one writer.
+    """
+
+    def get_bind(self, *_: Any, **__: Any) -> sa.Engine:
+        return _reader(db.engine) if self.info.get("reading") else db.engine
+
+
+@functools.cache
+def _reader(engine: sa.Engine) -> sa.Engine:
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(reading=True)
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+# Models are plain SQLAlchemy and inherit from Base; Flask-SQLAlchemy lends the engine and the session.
+db = SQLAlchemy(
+    metadata=Base.metadata,
+    # What a view returns is read after the commit; refetching it could show somebody else's later change.
+    session_options={"class_": Session, "expire_on_commit": False},
+)
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """The `SQLALCHEMY_ENGINE_OPTIONS` for a database URL."""
+    # The default serializer writes "\\u4e2d" for a Chinese character, which no search would find.
+    json = {
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+    }
+    if url.startswith("sqlite"):
+        return {**json, "connect_args": {"timeout": 30}}
+    return {
+        **json,
+        "pool_pre_ping": True,
+        "pool_size": 10,
+        "max_overflow": 10,
+        "pool_timeout": 5,
+        "connect_args": {
+            "connect_timeout": 3,
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+        },
+    }
+
+
+@event.listens_for(sa.Engine, "connect")
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    # The driver must not begin transactions by itself: it would begin deferred ones.
+    connection.isolation_level = None
+    # SQLite's own lower() and LIKE know ASCII only; names are unique and found ignoring case in any script.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+@event.listens_for(sa.Engine, "begin")
+def _begin_immediately(connection: sa.Connection) -> None:
+    """Take SQLite's write lock at once: an upgrade from read to write fails whatever the timeout."""
+    if connection.dialect.name == "sqlite" and not connection.get_execution_options().get("reading"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def transactional(view: Callable[P, R]) -> Callable[P, R]:
+    """Commit when the view returns, roll back when it raises.
+
+    Runs inside Flask's exception handling, so a constraint that only fails at commit still becomes an
+    envelope; an `after_request` hook could not do that. A read that meets a dead connection is repeated once
+    on a new one, a write that loses a deadlock from its start.
+    """
+
+    @functools.wraps(view)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        reading = has_request_context() and request.method in SAFE_METHODS
+        for attempt in range(1, ATTEMPTS + 1):
+            db.session.info["reading"] = reading
+            try:
+                response = view(*args, **kwargs)
+                db.session.commit()
+            except DBAPIError as error:
+                db.session.rollback()
+                if attempt == ATTEMPTS or not _may_repeat(error, reading=reading, attempt=attempt):
+                    raise
+            except BaseException:
+                db.session.rollback()
+                raise
+            else:
+                return response
+        raise AssertionError("The last attempt returns or raises.")
+
+    return wrapper
+
+
+def _may_repeat(error: DBAPIError, *, reading: bool, attempt: int) -> bool:
+    if isinstance(error.orig, (postgres.DeadlockDetected, postgres.SerializationFailure)):
+        return True
+    return reading and attempt == 1 and error.connection_invalidated
+
+
+def commit_now() -> None:
+    """Make durable what must survive the failure of the request that goes on (a counted wrong password)."""
+    db.session.commit()
+
+
+def begin_writing() -> None:
+    """Let a safe request write: what it has to record (an export, a download) needs a transaction."""
+    db.session.commit()
+    db.session.info["reading"] = False
+
+
+def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert many rows in the current transaction, each a sequence of values in the order of `columns`.
+
+    COPY on PostgreSQL (measured at twice the rows a second of any INSERT), one executemany on SQLite.
+    """
+    connection = db.session.connection()
+    adapt = [
+        table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        for name in columns
+    ]
+    adapted = (
+        [value if bind is None else bind(value) for bind, value in zip(adapt, row, strict=True)]
+        for row in rows
+    )
+    names = ", ".join(columns)
+    cursor = connection.connection.cursor()
+    if connection.dialect.name == "postgresql":
+        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+            for row in adapted:
+                copy.write_row(row)
+    else:
+        marks = ", ".join("?" * len(columns))
+        cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted)  # noqa: S608 - our names
+    cursor.close()
+
+
+def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
+    """`column IN (values)` as one parameter, for lists longer than a statement may have parameters."""
+    listed = list(values)
+    numeric = all(isinstance(value, int) for value in listed)
+    kind: sa.types.TypeEngine[Any] = sa.BigInteger() if numeric else sa.Text()
+    if db.engine.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(listed, sa.ARRAY(kind)))
+    each = sa.func.json_each(sa.literal(orjson.dumps(listed).decode(), sa.Text())).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+class json_items(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The members of a JSON list as rows with a text column `value`."""
+
+    inherit_cache = True
+
+
+class json_entries(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The entries of a JSON object as rows with the text columns `key` and `value`."""
+
+    inherit_cache = True
+
+
+@compiles(json_items)
+@compiles(json_entries)
+def _json_each(element: Any, compiler: Any, **options: Any) -> str:
+    names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
+    name = names[element.name] if compiler.dialect.name == "postgresql" else "json_each"
+    return f"{name}{compiler.process(element.clause_expr, **options)}"
+
+
+def whole(value: float) -> float:
+    """An integer where the number is one, so that 256.0 and 256 are the same text everywhere."""
+    return int(value) if value == int(value) else value
+
+
+def as_json(value: Any) -> Any:
+    """Render a column value the way answers, audit records and plans show it."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, str, list, dict)):
+        return value
+    if isinstance(value, float):
+        return whole(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"No JSON form for {type(value).__name__}.")
+
+
+def init_app(app: Flask) -> None:
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SQLALCHEMY_DATABASE_URI"])
+    db.init_app(app)

@@ -1,0 +1,125 @@
+"""The body that every answer shares: {"code", "message", "data"} and, for lists, "pagination"."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+from flask.json.provider import JSONProvider
+from marshmallow import Schema, fields
+
+from app.core.database import as_json
+from app.core.errors import ApiError, dotted
+
+JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Pagination:
+    """Where a page stands in its list; `total` and `pages` are None where the client asked for no count."""
+
+    page: int
+    page_size: int
+    total: int | None
+
+    @property
+    def pages(self) -> int | None:
+        return None if self.total is None else -(-self.total // self.page_size)
+
+    def as_dict(self) -> dict[str, int | None]:
+        return {**asdict(self), "pages": self.pages}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a longer list: JSON-ready objects."""
+
+    items: list[Any]
+    pagination: Pagination
+
+
+def success(
+    data: Any,
+    status: int = 200,
+    *,
+    pagination: Pagination | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Envelope JSON-ready data. The schemas document the answers; the test suite holds each to its schema."""
+    body = {"code": 0, "message": "success", "data": data}
+    if pagination is not None:
+        body["pagination"] = pagination.as_dict()
+    return Response(dumps(body), status, headers, mimetype="application/json")
+
+
+def failure(error: ApiError) -> Response:
+    details: dict[str, Any] = {"reason": error.reason, **error.facts}
+    if error.errors:
+        details["errors"] = dotted(error.errors)
+    body = {"code": error.status, "message": error.message, "data": details}
+    return Response(dumps(body), error.status, error.headers, mimetype="application/json")
+
+
+def dumps(value: Any) -> bytes:
+    return orjson.dumps(value, default=as_json, option=JSON_OPTIONS)
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's JSON through orjson: strict about NaN, surrogates, encoding and depth."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        return Response(dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json")
+
+
+def init_app(app: Flask) -> None:
+    app.json = OrjsonProvider(app)
+
+
+class PaginationSchema(Schema):
+    page = fields.Integer(required=True)
+    page_size = fields.Integer(required=True)
+    total = fields.Integer(required=True, allow_none=True)
+    pages = fields.Integer(required=True, allow_none=True)
+
+
+class EnvelopeSchema(Schema):
+    code = fields.Integer(required=True, metadata={"enum": [0]})
+    message = fields.String(required=True, metadata={"example": "success"})
+
+
+class FailureDetailsSchema(Schema):
+    reason = fields.String(required=True, metadata={"description": "A stable slug to branch on."})
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        metadata={"description": "What is wrong with which field; nested fields are dotted."},
+    )
+
+
+class FailureSchema(Schema):
+    code = fields.Integer(required=True, metadata={"description": "The HTTP status.", "example": 422})
+    message = fields.String(required=True, metadata={"description": "One sentence for a person."})
+    data = fields.Nested(FailureDetailsSchema, required=True)
+
+
+@functools.cache
+def envelope_of(schema: type[Schema] | None, *, many: bool = False) -> type[Schema]:
+    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
+    if schema is None:
+        return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
+    name = schema.__name__.removesuffix("Schema")
+    if not many:
+        return type(f"{name}Envelope", (EnvelopeSchema,), {"data": fields.Nested(schema, required=True)})
+    members = {
+        "data": fields.List(fields.Nested(schema), required=True),
+        "pagination": fields.Nested(PaginationSchema, required=True),
+    }
+    return type(f"{name}PageEnvelope", (EnvelopeSchema,), members)

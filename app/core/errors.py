@@ -1,0 +1,202 @@
+"""Every failure that the API answers with, and how a database's or a library's becomes one."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from psycopg import errors as postgres
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from app.core.database import Base
+
+Messages = Mapping[str, Any]
+"""What is wrong with which field: {"port": ["Must be at most 65535."]}; nested fields are dotted."""
+
+
+class ApiError(Exception):
+    """A failure with an HTTP status, a stable slug and one plain sentence that is safe to show.
+
+    `facts` are further members of the answer's `data` (the holder of a GPU, the current object).
+    """
+
+    status: ClassVar[int] = 500
+    reason: str = "internal_error"
+    message: str = "The server made a mistake. It has been logged."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        errors: Messages | None = None,
+        headers: Mapping[str, str] | None = None,
+        **facts: Any,
+    ) -> None:
+        self.message = message or self.message
+        self.reason = reason or self.reason
+        self.errors = errors
+        self.headers = dict(headers or {})
+        self.facts = facts
+        super().__init__(self.message)
+
+
+class BadRequest(ApiError):
+    status, reason, message = 400, "bad_request", "The request could not be understood."
+
+
+class Unauthorized(ApiError):
+    status, reason, message = 401, "unauthorized", "Authentication is required."
+
+
+class Forbidden(ApiError):
+    status, reason, message = 403, "forbidden", "You are not allowed to do this."
+
+
+class NotFound(ApiError):
+    status, reason, message = 404, "not_found", "There is no such object."
+
+
+class NoSuchMethod(ApiError):
+    status, reason, message = 405, "method_not_allowed", "This method is not allowed here."
+
+
+class Conflict(ApiError):
+    status, reason, message = 409, "conflict", "The request conflicts with stored data."
+
+
+class PreconditionFailed(ApiError):
+    status, reason, message = 412, "version_mismatch", "The object has changed since you read it."
+
+
+class TooLarge(ApiError):
+    status, reason, message = 413, "too_large", "The request body is too large."
+
+
+class UnsupportedMediaType(ApiError):
+    status, reason, message = (
+        415,
+        "unsupported_media_type",
+        "This content type is not accepted here.",
+    )
+
+
+class Invalid(ApiError):
+    status, reason, message = 422, "invalid", "Some fields are invalid."
+
+
+class Unavailable(ApiError):
+    status, reason, message = (
+        503,
+        "unavailable",
+        "The database is not available. Please try again shortly.",
+    )
+
+    def __init__(self, message: str | None = None, **options: Any) -> None:
+        super().__init__(message, headers={"Retry-After": "2"}, **options)
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {kind.status: kind for kind in ApiError.__subclasses__()}
+
+
+def from_http(error: HTTPException) -> ApiError:
+    """Translate what werkzeug and webargs raise."""
+    status = error.code or 500
+    kind = _BY_STATUS.get(status, ApiError)
+    if kind is Invalid:
+        messages = getattr(error, "data", {}).get("messages", {})
+        if "query" in messages:
+            return BadRequest(
+                "Some query parameters are unknown or invalid.",
+                reason="invalid_parameter",
+                errors=dotted(messages["query"]),
+            )
+        # webargs groups messages by location ({"json": {...}}); a request has one body.
+        return Invalid(errors=dotted(next(iter(messages.values()), {})))
+    translated = kind()
+    if kind is ApiError and status < 500:
+        translated = BadRequest(f"{error.name}.")
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        translated.headers["Allow"] = ", ".join(error.valid_methods)
+    return translated
+
+
+def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:
+    """Flatten nested messages: {"a": {0: {"b": [...]}}} to {"a.0.b": [...]}."""
+    if not isinstance(messages, dict):
+        return {prefix.removesuffix(".") or "_schema": [str(text) for text in messages]}
+    flat: dict[str, list[str]] = {}
+    for name, inner in messages.items():
+        # marshmallow says `_schema` where a message is about the whole object.
+        path = prefix if name == "_schema" and prefix else f"{prefix}{name}."
+        flat.update(dotted(inner, path))
+    return flat
+
+
+def from_database(error: DBAPIError) -> ApiError:
+    """Translate a violated constraint, naming the fields that it covers, and a database that is away."""
+    if isinstance(error, IntegrityError):
+        return _from_integrity(error.orig)
+    if error.connection_invalidated or isinstance(error.orig, _AWAY) or _is_locked(error.orig):
+        return Unavailable()
+    return ApiError()
+
+
+_AWAY = (
+    postgres.OperationalError,
+    postgres.InterfaceError,
+    postgres.ReadOnlySqlTransaction,
+)
+
+
+def _is_locked(cause: Any) -> bool:
+    return bool(re.search(r"database is locked|disk is full|readonly database|unable to open", str(cause)))
+
+
+def _from_integrity(cause: Any) -> ApiError:
+    kind, fields, message = _violated(cause)
+    if kind == "unique":
+        field = fields[-1] if fields else "value"
+        return Conflict(f"This {field} is already taken.", reason="taken", errors={field: ["Already taken."]})
+    if kind == "foreign key":
+        return Conflict(
+            "An object that this one refers to does not exist, or is still referred to.",
+            reason="reference",
+        )
+    return Invalid(errors={name: [message] for name in fields})
+
+
+def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
+    """The kind of the violated constraint, the fields that it covers and its message, from either driver."""
+    if isinstance(cause, postgres.Error):
+        kind = {
+            postgres.UniqueViolation: "unique",
+            postgres.ForeignKeyViolation: "foreign key",
+        }.get(type(cause), "check")
+        if cause.diag.column_name:
+            return kind, (cause.diag.column_name,), "Not allowed."
+        return kind, *_constrained(cause.diag.constraint_name or "")
+    text = str(cause)
+    if text.startswith("FOREIGN KEY"):
+        return "foreign key", (), ""
+    kind = "unique" if text.startswith("UNIQUE") else "check"
+    subject = text.partition(": ")[2]
+    if named := re.match(r"index '(\w+)'", subject):
+        return kind, *_constrained(named[1])
+    if "." in subject:
+        return (
+            kind,
+            tuple(column.partition(".")[2] for column in subject.split(", ")),
+            "Not allowed.",
+        )
+    return kind, *_constrained(subject)
+
+
+def _constrained(name: str) -> tuple[tuple[str, ...], str]:
+    """The fields and the message that a constraint of this name was declared with."""
+    for table in Base.metadata.tables.values():
+        for item in (*table.constraints, *table.indexes):
+            if item.name == name:
+                columns = tuple(column.name for column in getattr(item, "columns", ()))
+                return item.info.get("fields", columns), item.info.get("message", "Not allowed.")
+    return (), "Not allowed."

@@ -1,0 +1,116 @@
+"""Who may call an endpoint: access is declared on every route, and refused by default."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+from flask import g
+from flask_jwt_extended import JWTManager, get_current_user, verify_jwt_in_request
+from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
+from jwt.exceptions import ExpiredSignatureError, PyJWTError
+
+from app.core.database import Choice
+from app.core.errors import Forbidden, Unauthorized
+from app.core.origin import current_origin
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+jwt = JWTManager()
+
+
+class Role(Choice):
+    ADMIN = "admin", "administrator", "管理员"
+    USER = "user", "用户", "普通用户"
+
+    def covers(self, other: "Role") -> bool:
+        return self is Role.ADMIN or self is other
+
+
+Access = Role | Literal["public", "refresh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The signed-in user of a request, or the user in whose name a job works."""
+
+    id: int
+    username: str
+    role: Role
+    session_id: str | None = None
+    token_id: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+
+def requires(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Admit signed-in users whose role covers `role`; others get a 401 or a 403."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not authenticate().role.covers(role):
+                raise Forbidden(reason="role")
+            return view(*args, **kwargs)
+
+        return _declare(guarded, role)
+
+    return decorate
+
+
+def public(view: Callable[P, R]) -> Callable[P, R]:
+    """Admit everybody."""
+    return _declare(view, "public")
+
+
+def requires_refresh_token(view: Callable[P, R]) -> Callable[P, R]:
+    """Admit the bearer of a refresh token, which opens nothing else."""
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        authenticate(refresh=True)
+        return view(*args, **kwargs)
+
+    return _declare(guarded, "refresh")
+
+
+def _declare(view: Callable[P, R], access: Access) -> Callable[P, R]:
+    view.access = access  # type: ignore[attr-defined]
+    return view
+
+
+def authenticate(*, refresh: bool = False) -> Actor:
+    """Verify the request's token and remember who sent it; raises Unauthorized."""
+    try:
+        verify_jwt_in_request(refresh=refresh)
+    except ExpiredSignatureError:
+        raise Unauthorized("The token has expired.", reason="token_expired") from None
+    except NoAuthorizationError:
+        raise Unauthorized(reason="token_missing") from None
+    except (JWTExtendedException, PyJWTError, ValueError):
+        raise Unauthorized("The token is not valid.", reason="token_invalid") from None
+    actor = cast(Actor, get_current_user())
+    act_as(actor)
+    return actor
+
+
+def act_as(actor: Actor) -> None:
+    """Attribute everything from here on to `actor`."""
+    g.actor = actor
+    g.origin = replace(current_origin(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
+
+
+def current_actor() -> Actor:
+    """The signed-in user. Only views behind `requires` and jobs have one."""
+    return cast(Actor, g.actor)
+
+
+def actor_or_none() -> Actor | None:
+    return cast("Actor | None", g.get("actor"))
+
+
+def access_of(view: Callable[..., Any]) -> Access | None:
+    return cast("Access | None", getattr(view, "access", None))

@@ -1,0 +1,21 @@
+"""The datacenters resource."""
+
+from app.core.security import Role
+from app.datacenters.models import Datacenter
+from app.datacenters.schemas import DatacenterSchema
+from app.resource import Resource, resource_blueprint
+
+resource = Resource(
+    name="datacenters",
+    model=Datacenter,
+    schema=DatacenterSchema,
+    titles=("Datacenters", "数据中心", "机房", "Sites"),
+    search=(
+        Datacenter.name,
+        Datacenter.code,
+        Datacenter.location,
+    ),
+    natural_key=(("name",),),
+    write=Role.ADMIN,
+)
+blueprint = resource_blueprint(resource)

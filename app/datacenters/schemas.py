@@ -1,0 +1,9 @@
+"""Datacenter as JSON."""
+
+from app.datacenters.models import Datacenter
+from app.resource import ResourceSchema
+
+
+class DatacenterSchema(ResourceSchema):
+    class Meta(ResourceSchema.Meta):
+        model = Datacenter

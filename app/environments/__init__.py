@@ -1,0 +1,1 @@
+"""What servers are for: production, staging, development."""

@@ -1,0 +1,19 @@
+"""What servers are for."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+
+from app.core.audit import Audited
+from app.core.database import Entity, table_args, unique
+from app.resource.fields import column
+from app.resource.formats import color
+
+
+class Environment(Audited, Entity):
+    __tablename__ = "environments"
+
+    name: Mapped[str] = column("Name", "名称", "环境", "环境名称", "Environment")
+    color: Mapped[str | None] = column("Color", "Colour", "颜色", type_=sa.String(7), check=color)
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+
+    __table_args__ = table_args(unique("environments", "name", folded=("name",)))

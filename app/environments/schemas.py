@@ -1,0 +1,9 @@
+"""Environment as JSON."""
+
+from app.environments.models import Environment
+from app.resource import ResourceSchema
+
+
+class EnvironmentSchema(ResourceSchema):
+    class Meta(ResourceSchema.Meta):
+        model = Environment

@@ -1,0 +1,86 @@
+"""GPUs and who holds them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.audit import Audited
+from app.core.database import Base, Choice, Entity, Id, table_args, unique
+from app.resource.fields import Extensible, column, reference
+from app.servers.models import Server
+from app.users.models import User
+
+
+class GpuStatus(Choice):
+    AVAILABLE = "available", "空闲", "可用", "free", "idle"
+    ASSIGNED = "assigned", "已分配", "使用中", "in use", "在用"
+    MAINTENANCE = "maintenance", "维护", "维护中", "faulty"
+    RETIRED = "retired", "报废", "已下线"
+
+
+HOLDER = "Only assign and release change who holds a GPU."
+
+
+class Gpu(Audited, Extensible, Entity):
+    __tablename__ = "gpus"
+
+    label = "model"
+
+    model: Mapped[str] = column("Model", "型号", "GPU型号", "GPU", "GPU model", "Product", index=True)
+    server_id: Mapped[int] = reference(Server, "Server", "服务器", "所属设备", "所属主机", "Host", "Node")
+    slot: Mapped[int | None] = column("Slot", "插槽", "序号", "编号", "Index", minimum=0, maximum=1024)
+    memory_mb: Mapped[int | None] = column("Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0)
+    uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
+    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
+    status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE, index=True)
+    assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
+    assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+
+    __table_args__ = table_args(
+        unique("gpus", "server_id", "slot"),
+        unique("gpus", "uuid"),
+        sa.CheckConstraint(
+            "(status = 'assigned') = (assigned_to_id IS NOT NULL)",
+            name="holder",
+            info={"fields": ("status",), "message": HOLDER},
+        ),
+    )
+
+    @classmethod
+    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        held = values["assigned_to_id"] is not None
+        return {} if (values["status"] is GpuStatus.ASSIGNED) == held else {"status": [HOLDER]}
+
+
+class GpuAssignment(Base):
+    """One stretch of time for which somebody held a GPU. The holder's name is copied: it outlives the user."""
+
+    __tablename__ = "gpu_assignments"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    gpu_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Gpu.id, ondelete="CASCADE"), index=True)
+    user_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True)
+    username: Mapped[str]
+    assigned_by: Mapped[str]
+    purpose: Mapped[str | None]
+    assigned_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None]
+    released_by: Mapped[str | None]
+
+    __table_args__ = (
+        # However requests race, nobody can give away what somebody holds.
+        sa.Index(
+            "uq_gpu_assignments_active",
+            "gpu_id",
+            unique=True,
+            postgresql_where=sa.text("released_at IS NULL"),
+            sqlite_where=sa.text("released_at IS NULL"),
+            info={"fields": ("gpu_id",), "folded": ()},
+        ),
+        {"sqlite_autoincrement": True},
+    )

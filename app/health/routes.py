@@ -1,0 +1,52 @@
+"""Whether the process lives, and whether what it depends on is ready."""
+
+import sqlalchemy as sa
+from marshmallow import Schema, fields
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core.api import Blueprint
+from app.core.cache import reachable
+from app.core.database import db
+from app.core.errors import Unavailable
+from app.core.security import public
+
+blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")
+
+
+class AliveSchema(Schema):
+    status = fields.String(required=True, metadata={"enum": ["ok"]})
+
+
+class ReadySchema(Schema):
+    status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"]})
+    database = fields.String(required=True, metadata={"enum": ["ok", "down"]})
+    cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"]})
+
+
+@blueprint.get("")
+@public
+@blueprint.response(200, AliveSchema)
+def alive() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+@blueprint.get("/ready")
+@public
+@blueprint.response(200, ReadySchema)
+def ready() -> dict[str, str]:
+    """Whether the database and the cache answer; 503 without a database."""
+    states = {"database": _database(), "cache": reachable()}
+    if states["database"] == "down":
+        raise Unavailable(**states)
+    status = "degraded" if "down" in states.values() else "ok"
+    return {"status": status, **states}
+
+
+def _database() -> str:
+    try:
+        db.session.execute(sa.text("SELECT 1"))
+    except SQLAlchemyError:
+        db.session.rollback()
+        return "down"
+    return "ok"

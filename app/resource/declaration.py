@@ -1,0 +1,44 @@
+"""What the kernel knows about a resource."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core.security import Role
+from app.resource.fields import Field, Kind, fields_of
+from app.resource.schema import ResourceSchema
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resource:
+    """A declaration; every generated route, query, document, sheet and contract test is derived from it."""
+
+    name: str
+    """Plural snake_case: the URL segment, the table and the type in the audit log."""
+    model: type[Any]
+    schema: type[ResourceSchema]
+    titles: Sequence[str]
+    """What a person calls it, and what its sheets are called: the English plural first, then any others."""
+    search: Sequence[InstrumentedAttribute[Any]] = ()
+    """The text columns matched by `?q=` and by the global search, the most telling first."""
+    natural_key: Sequence[tuple[str, ...]] = ()
+    """The field combinations by which a spreadsheet's row finds its object, the first that is filled in."""
+    read: Role = Role.USER
+    write: Role = Role.USER
+    """Who may create. With USER, each object is changed and deleted by its creator and by admins only."""
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        return fields_of(self.model)
+
+    @cached_property
+    def path(self) -> str:
+        return f"/api/{self.name.replace('_', '-')}"
+
+    @cached_property
+    def references(self) -> dict[str, Field]:
+        """The reference fields by the name under which they are read: {"server": <server_id>}."""
+        return {field.reads_as: field for field in self.fields.values() if field.kind is Kind.REFERENCE}

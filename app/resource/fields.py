@@ -1,0 +1,208 @@
+"""What a model's columns say of themselves: the one declaration that schema, filters, sheets and audit read."""
+
+import enum
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import (
+    MAX_ID,
+    MAX_INTEGER,
+    Choice,
+    Entity,
+    Id,
+    JsonText,
+    Quantity,
+    UtcDateTime,
+)
+
+Check = Callable[[str], str]
+"""Brings a text into its canonical form, or raises ValueError with a sentence that says what is wrong."""
+
+
+class Kind(enum.Enum):
+    """What sort of value a field holds, whatever carries it (JSON, a query parameter, a cell)."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIME = "time"
+    CHOICE = "choice"
+    REFERENCE = "reference"
+    LIST = "list"
+    OBJECTS = "objects"
+    ATTRIBUTES = "attributes"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One column of a resource, as its clients see it."""
+
+    name: str
+    kind: Kind
+    column: sa.Column[Any]
+    title: str
+    aliases: tuple[str, ...]
+    required: bool
+    nullable: bool
+    read_only: bool
+    minimum: float | None
+    maximum: float | None
+    length: int | None
+    unit: str | None
+    check: Check | None
+    choices: type[Choice] | None
+    target: type[Entity] | None
+
+    @property
+    def reads_as(self) -> str:
+        """The name under which it is read: a reference `server_id` is also read as the object `server`."""
+        return self.name.removesuffix("_id") if self.target is not None else self.name
+
+
+def column(
+    title: str,
+    *aliases: str,
+    type_: Any = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str | None = None,
+    check: Check | None = None,
+    read_only: bool = False,
+    hidden: bool = False,
+    audit: bool = True,
+    secret: bool = False,
+    members: Any = None,
+    **options: Any,
+) -> Any:
+    """A `mapped_column` that people see: under this title, found in spreadsheets under the aliases too.
+
+    `minimum` and `maximum` bound a number; `unit` is the one of the stored number (GB, MB); `check` brings text
+    into its canonical form; `read_only` is set by the application alone; `hidden` is never shown to anybody;
+    `members` is the marshmallow schema of each object in a list of objects.
+    """
+    info = {
+        "title": title,
+        "aliases": aliases,
+        "minimum": minimum,
+        "maximum": maximum,
+        "unit": unit,
+        "check": check,
+        "read_only": read_only,
+        "hidden": hidden,
+        "audit": audit,
+        "secret": secret,
+        "members": members,
+    }
+    return mapped_column(*([] if type_ is None else [type_]), info=info, **options)
+
+
+def reference(target: type[Entity], title: str, *aliases: str, **options: Any) -> Any:
+    """A column that refers to another object: written as its id, read as its id and name, imported by name."""
+    info = {
+        "title": title,
+        "aliases": aliases,
+        "target": target,
+        "read_only": options.pop("read_only", False),
+    }
+    ondelete = options.pop("ondelete", None)
+    return mapped_column(Id, sa.ForeignKey(target.id, ondelete=ondelete), index=True, info=info, **options)
+
+
+class Extensible:
+    """Adds `attributes`: the organisation's own fields, at most 64, each text, number, boolean or null."""
+
+    attributes: Mapped[dict[str, Any]] = column("Attributes", default=dict, sort_order=96)
+
+
+_SYSTEM = {
+    "id": ("ID", "_id"),
+    "version": ("Version", "_version"),
+    "created_at": ("Created at", "创建时间"),
+    "updated_at": ("Updated at", "更新时间"),
+    "created_by_id": ("Created by", "创建人"),
+}
+
+
+@functools.cache
+def fields_of(model: type[Any]) -> dict[str, Field]:
+    """Every field of a model that clients may see, by name, in the order of declaration."""
+    columns: Sequence[sa.Column[Any]] = model.__table__.columns
+    return {item.name: item for item in map(_field_of, columns) if not item.column.info.get("hidden")}
+
+
+def _field_of(column: sa.Column[Any]) -> Field:
+    info = column.info
+    title, *aliases = _SYSTEM.get(column.key, (info.get("title", column.key), *info.get("aliases", ())))
+    kind = _kind_of(column)
+    lowest, highest = _bounds(column, kind)
+    return Field(
+        name=column.key,
+        kind=kind,
+        column=column,
+        title=title,
+        aliases=tuple(aliases),
+        required=not column.nullable and column.default is None and column.key not in _SYSTEM,
+        nullable=bool(column.nullable),
+        read_only=column.key in _SYSTEM or info.get("read_only", False),
+        minimum=lowest if info.get("minimum") is None else info["minimum"],
+        maximum=highest if info.get("maximum") is None else info["maximum"],
+        length=getattr(column.type, "length", None) if kind is Kind.TEXT else None,
+        unit=info.get("unit"),
+        check=info.get("check"),
+        choices=column.type.enum_class if isinstance(column.type, sa.Enum) else None,
+        target=info.get("target") or _target_of(column),
+    )
+
+
+def _kind_of(column: sa.Column[Any]) -> Kind:
+    if column.foreign_keys:
+        return Kind.REFERENCE
+    if isinstance(column.type, sa.JSON):
+        if column.key == "attributes":
+            return Kind.ATTRIBUTES
+        return Kind.OBJECTS if column.info.get("members") else Kind.LIST
+    for type_, kind in _KINDS:
+        if isinstance(column.type, type_):
+            return kind
+    raise TypeError(f"{column} has a type that no client could read: {column.type!r}.")
+
+
+# An Enum is a String, so it comes first.
+_KINDS: tuple[tuple[type[Any], Kind], ...] = (
+    (sa.Enum, Kind.CHOICE),
+    (JsonText, Kind.DOCUMENT),
+    (sa.String, Kind.TEXT),
+    (sa.Boolean, Kind.BOOLEAN),
+    (sa.Integer, Kind.INTEGER),
+    (Quantity, Kind.NUMBER),
+    (sa.Date, Kind.DATE),
+    (UtcDateTime, Kind.TIME),
+)
+
+
+def _bounds(column: sa.Column[Any], kind: Kind) -> tuple[float | None, float | None]:
+    if kind is Kind.REFERENCE or column.key == "id":
+        return 1, MAX_ID
+    if kind is Kind.INTEGER:
+        return -MAX_INTEGER - 1, MAX_INTEGER
+    if kind is Kind.NUMBER:
+        return -(10**11), 10**11
+    return None, None
+
+
+def _target_of(column: sa.Column[Any]) -> type[Entity] | None:
+    """`created_by_id` is declared in the core, which cannot name the users: the foreign key does."""
+    for key in column.foreign_keys:
+        return next(
+            (mapper.class_ for mapper in Entity.registry.mappers if mapper.local_table is key.column.table),
+            None,
+        )
+    return None

@@ -1,0 +1,271 @@
+"""Filters: a query parameter such as `memory_gb__gte=64` becomes a typed value and its SQL condition.
+
+Conditions are built with named parameters instead of values, so that the statement of a query's shape can be kept
+and run again with other values.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from marshmallow import ValidationError, fields
+
+from app.core.database import MAX_ID
+from app.core.errors import BadRequest
+from app.resource.declaration import Resource
+from app.resource.fields import Field, Kind
+from app.resource.schema import ATTRIBUTE_KEY, clean_text
+
+Clause = sa.ColumnElement[bool]
+
+EQUALITY = frozenset({"", "ne", "in", "isnull"})
+ORDER = frozenset({"gt", "gte", "lt", "lte"})
+TEXT = frozenset({"contains", "startswith"})
+
+OPERATORS: Mapping[Kind, frozenset[str]] = {
+    Kind.TEXT: EQUALITY | ORDER | TEXT,
+    Kind.INTEGER: EQUALITY | ORDER,
+    Kind.NUMBER: EQUALITY | ORDER,
+    Kind.BOOLEAN: EQUALITY,
+    Kind.DATE: EQUALITY | ORDER,
+    Kind.TIME: EQUALITY | ORDER,
+    Kind.CHOICE: EQUALITY,
+    Kind.REFERENCE: EQUALITY,
+    Kind.LIST: frozenset({"", "isnull"}),
+    Kind.OBJECTS: frozenset({"isnull"}),
+    Kind.DOCUMENT: frozenset({"isnull"}),
+    Kind.ATTRIBUTES: frozenset(),
+}
+
+MAX_VALUES = 200
+"""Values that one parameter may list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition's shape: which field, which operator, one value or several. It holds no value itself."""
+
+    name: str
+    operator: str
+    several: bool
+
+
+def filter_names(resource: Resource) -> dict[str, Field]:
+    """What can be filtered on, by parameter name: every field, and every reference by its object's name."""
+    names = {field.name: field for field in resource.fields.values() if OPERATORS[field.kind]}
+    return {**names, **resource.references}
+
+
+def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[Filter, Any]:
+    """Read one parameter, with all its repetitions, into its shape and its value or values.
+
+    Raises BadRequest with the nearest valid names.
+    """
+    name, _, operator = parameter.partition("__")
+    field, kind = _subject(resource, parameter, name)
+    if operator not in operators_of(field, name, kind):
+        valid = sorted(f"{name}__{op}" if op else name for op in operators_of(field, name, kind))
+        raise unknown("operator", parameter, valid)
+    if operator == "isnull":
+        return Filter(name, operator, several=False), read_text(parameter, texts[-1], Kind.BOOLEAN, field)
+    if operator == "in":
+        texts, operator = [part for text in texts for part in text.split(",")], ""
+    elif operator not in ("", "ne") and len(texts) > 1:
+        raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
+    if len(texts) > MAX_VALUES:
+        raise BadRequest(f"{parameter} may list at most {MAX_VALUES} values.", reason="too_many_values")
+    values = [read_text(parameter, text, kind, field) for text in texts]
+    if len(values) > 1:
+        return Filter(name, operator, several=True), values
+    return Filter(name, operator, several=False), values[0]
+
+
+def operators_of(field: Field | None, name: str, kind: Kind) -> frozenset[str]:
+    """The operators of a parameter; a reference's name is text, but has no order of its own."""
+    if field is not None and field.target is not None and name == field.reads_as:
+        return EQUALITY | TEXT
+    if field is None:
+        return EQUALITY | TEXT
+    return OPERATORS[kind]
+
+
+def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | None, Kind]:
+    """The field that a parameter is about and the kind of its values; an attribute has no field."""
+    prefix, _, key = name.partition(".")
+    if prefix == "attributes" and "attributes" in resource.fields:
+        if not ATTRIBUTE_KEY.fullmatch(key):
+            raise BadRequest(f"{parameter} names no valid attribute.", reason="unknown_parameter")
+        return None, Kind.TEXT
+    names = filter_names(resource)
+    if name not in names:
+        raise unknown("parameter", parameter, [*names, *LIST_PARAMETERS])
+    field = names[name]
+    return field, Kind.TEXT if field.target is not None and name == field.reads_as else field.kind
+
+
+LIST_PARAMETERS = ("page", "page_size", "sort", "q", "fields", "total")
+
+
+def unknown(what: str, given: str, valid: Iterable[str]) -> BadRequest:
+    """The refusal of a name that does not exist, with the nearest that do."""
+    nearest = difflib.get_close_matches(given, list(valid), n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+    return BadRequest(
+        f"There is no {what} {given[:100]}.{hint}",
+        reason=f"unknown_{what.replace(' ', '_')}",
+        did_you_mean=nearest,
+    )
+
+
+def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any:
+    """The typed value of a query parameter; raises BadRequest."""
+    try:
+        return _READERS[kind](clean_text(text), field)
+    except (ValueError, ValidationError) as error:
+        detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
+        raise BadRequest(f"{parameter}: {detail}", reason="invalid_parameter") from None
+
+
+def _read_integer(text: str, _field: Field | None) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or abs(int(text)) > MAX_ID:
+        raise ValueError("Must be a whole number of at most 64 bits.")
+    return int(text)
+
+
+def _read_number(text: str, _field: Field | None) -> float:
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
+        raise ValueError("Must be a number.")
+    return float(text)
+
+
+def _read_boolean(text: str, _field: Field | None) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("Must be true or false.")
+    return text.lower() in ("true", "1")
+
+
+def _read_date(text: str, _field: Field | None) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("Must be a date (YYYY-MM-DD).")
+    return date.fromisoformat(text)
+
+
+def _read_time(text: str, _field: Field | None) -> datetime:
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        text += "T00:00:00Z"
+    # In a query string an unescaped "+" of the zone arrives as a space.
+    found = fields.AwareDateTime(
+        format="iso", error_messages={"invalid": "Must be a time (ISO 8601 with its zone)."}
+    )
+    value: datetime = found.deserialize(text.replace(" ", "+"))
+    if not 1 < value.year < 9999:
+        raise ValueError("Must be a time of this era.")
+    return value
+
+
+def _read_choice(text: str, field: Field | None) -> Any:
+    assert field is not None
+    assert field.choices is not None
+    try:
+        return field.choices(text.lower())
+    except ValueError:
+        raise ValueError(f"Must be one of {', '.join(member.value for member in field.choices)}.") from None
+
+
+_READERS: Mapping[Kind, Callable[[str, Field | None], Any]] = {
+    Kind.TEXT: lambda text, _field: text,
+    Kind.LIST: lambda text, _field: text,
+    Kind.INTEGER: _read_integer,
+    Kind.REFERENCE: _read_integer,
+    Kind.NUMBER: _read_number,
+    Kind.BOOLEAN: _read_boolean,
+    Kind.DATE: _read_date,
+    Kind.TIME: _read_time,
+    Kind.CHOICE: _read_choice,
+}
+
+
+def clause_of(resource: Resource, item: Filter, parameter: str) -> Clause:
+    """The condition of a filter whose value arrives in the statement's parameter of that name."""
+    field = filter_names(resource).get(item.name)
+    if field is None:
+        key = item.name.partition(".")[2]
+        attribute = resource.fields["attributes"].column[key].as_string()
+        return _compare(sa.cast(attribute, sa.Text), Kind.TEXT, item, parameter)
+    if field.target is not None and item.name == field.reads_as:
+        return _refers(field, item, parameter)
+    if field.kind is Kind.LIST and item.operator == "":
+        return _has_member(field.column, item, parameter)
+    return _compare(field.column, field.kind, item, parameter)
+
+
+def _refers(field: Field, item: Filter, parameter: str) -> Clause:
+    """A condition on the name of the object that is referred to."""
+    assert field.target is not None
+    if item.operator == "isnull":
+        return _compare(field.column, field.kind, item, parameter)
+    table = field.target.__table__
+    named = Filter(item.name, "" if item.operator == "ne" else item.operator, item.several)
+    found = sa.select(table.c.id).where(_compare(table.c[field.target.label], Kind.TEXT, named, parameter))
+    if item.operator == "ne":
+        return sa.or_(field.column.is_(None), field.column.not_in(found))
+    return field.column.in_(found)
+
+
+def _has_member(column: sa.ColumnElement[Any], item: Filter, parameter: str) -> Clause:
+    """Whether any of the values is a member of the list, ignoring case."""
+    members = sa.func.json_items(column).table_valued("value")
+    return sa.exists().where(_compare(members.c.value, Kind.TEXT, item, parameter))
+
+
+def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter: str) -> Clause:
+    if item.operator == "isnull":
+        # One shape for both answers: the parameter is compared with the fact.
+        return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
+    subject = sa.func.lower(column) if kind is Kind.TEXT else column
+    if item.operator in TEXT:
+        return subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\")
+    wanted = _values(kind, item, parameter, column)
+    match item.operator:
+        case "":
+            return subject.in_(wanted) if item.several else subject == wanted
+        case "ne":
+            # What has no value is different from every value.
+            differs = subject.not_in(wanted) if item.several else subject != wanted
+            return sa.or_(column.is_(None), differs)
+        case "gt":
+            return subject > wanted
+        case "gte":
+            return subject >= wanted
+        case "lt":
+            return subject < wanted
+        case _:
+            return subject <= wanted
+
+
+def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[Any]) -> Any:
+    type_ = sa.Text() if kind is Kind.TEXT else column.type
+    if item.several:
+        return sa.bindparam(parameter, type_=type_, expanding=True)
+    return sa.bindparam(parameter, type_=type_)
+
+
+def bound_value(item: Filter, value: Any) -> Any:
+    """The value as its condition's parameter takes it: text in lower case, patterns with their wildcards."""
+    if item.operator in TEXT:
+        pattern = escape_like(value.lower()) + "%"
+        return pattern if item.operator == "startswith" else "%" + pattern
+    if isinstance(value, str):
+        return value.lower()
+    if isinstance(value, list):
+        return [entry.lower() if isinstance(entry, str) else entry for entry in value]
+    return value
+
+
+def escape_like(text: str) -> str:
+    r"""Make `%` and `_` plain characters of a LIKE pattern with `\` as its escape."""
+    return re.sub(r"([\\%_])", r"\\\1", text)

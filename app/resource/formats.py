@@ -1,0 +1,63 @@
+"""The canonical forms of structured text: each brings a text into its form, or says what is wrong with it."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+_MAC_BYTES = (6, 8, 20)
+"""Ethernet, EUI-64 and InfiniBand."""
+
+
+def ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address, compressed; one that is mapped into IPv6 is the IPv4 address that it means."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("Must be an IPv4 or IPv6 address.") from None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError("Must be an address without a zone.")
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+    return str(address)
+
+
+def mac_address(text: str) -> str:
+    """A hardware address as lower-case pairs with colons, from any of the usual notations."""
+    digits = re.sub(r"[:.\-\s]", "", text).lower()
+    if len(digits) // 2 not in _MAC_BYTES or len(digits) % 2 or not re.fullmatch(r"[0-9a-f]+", digits):
+        raise ValueError("Must be a MAC address such as 00:1b:44:11:3a:b7.")
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
+
+
+def color(text: str) -> str:
+    """A colour as #rrggbb in lower case."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError("Must be a colour such as #1f77b4.")
+    return text.lower()
+
+
+def url_or_path(text: str) -> str:
+    """An http or https URL, or a path that begins with a slash."""
+    if re.search(r"[\s\x00-\x1f]", text):
+        raise ValueError("May not contain spaces.")
+    if text.startswith("/"):
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("Must be an http or https URL, or a path such as /health.")
+    return text
+
+
+def email(text: str) -> str:
+    """An address with something on both sides of its one @, and no space."""
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
+        raise ValueError("Must be an e-mail address.")
+    return text
+
+
+def username(text: str) -> str:
+    """Letters, digits and . _ - , so that a name can stand in a URL, a log line and a sheet."""
+    if not re.fullmatch(r"[^\W_][\w.-]*", text):
+        raise ValueError("May contain letters, digits, dots, underscores and hyphens only.")
+    return text

@@ -1,0 +1,226 @@
+"""From a query string to a page: filter, search, sort, count and cut.
+
+Statements are built once for each shape of a query (which filters, which order) and run with its values: building
+one costs more than running it.
+"""
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from werkzeug.datastructures import MultiDict
+
+from app.core.cache import cached
+from app.core.database import db
+from app.core.envelope import Page, Pagination
+from app.core.errors import BadRequest
+from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
+from app.resource.declaration import Resource
+from app.resource.fields import Kind
+from app.resource.filters import (
+    LIST_PARAMETERS,
+    Filter,
+    bound_value,
+    clause_of,
+    escape_like,
+    parse_filter,
+    read_text,
+    unknown,
+)
+from app.resource.projection import Projection, projection_of, target_alias
+
+MAX_SEARCH = 200
+
+_UNSORTABLE = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Which rows: the shape of the condition, without its values."""
+
+    filters: tuple[Filter, ...] = ()
+    searched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list request, parsed: its shape and its values."""
+
+    matching: Matching = Matching()
+    values: dict[str, Any] = field(default_factory=dict)
+    sort: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
+    page: int = 1
+    page_size: int = DEFAULT_PAGE_SIZE
+    counted: bool = True
+
+
+def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
+    """Read the parameters of a list request; raises BadRequest for anything that is not understood."""
+    filters: list[Filter] = []
+    values: dict[str, Any] = {}
+    for parameter, texts in arguments.lists():
+        if parameter in LIST_PARAMETERS:
+            if len(texts) > 1:
+                raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
+            continue
+        item, value = parse_filter(resource, parameter, texts)
+        values[f"p{len(filters)}"] = bound_value(item, value)
+        filters.append(item)
+    text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
+    if len(text) > MAX_SEARCH:
+        raise BadRequest(f"q may have at most {MAX_SEARCH} characters.", reason="invalid_parameter")
+    if text:
+        values["q"] = search_pattern(text)
+    total = arguments.get("total", "exact")
+    if total not in ("exact", "none"):
+        raise BadRequest("total must be exact or none.", reason="invalid_parameter")
+    return ListQuery(
+        matching=Matching(tuple(filters), searched=bool(text)),
+        values=values,
+        sort=_parse_sort(resource, arguments.get("sort", "")),
+        fields=_parse_fields(resource, arguments.get("fields")),
+        page=_parse_size(arguments, "page", 1, MAX_PAGE),
+        page_size=_parse_size(arguments, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+        counted=total == "exact",
+    )
+
+
+def _parse_size(arguments: MultiDict[str, str], name: str, default: int, largest: int) -> int:
+    if name not in arguments:
+        return default
+    size: int = read_text(name, arguments[name], Kind.INTEGER, None)
+    if not 1 <= size <= largest:
+        raise BadRequest(f"{name} must be between 1 and {largest}.", reason="invalid_parameter")
+    return size
+
+
+def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    valid = sortable(resource)
+    for name in names:
+        if name.removeprefix("-") not in valid:
+            raise unknown("sort column", name.removeprefix("-"), valid)
+    if len({name.removeprefix("-") for name in names}) < len(names):
+        raise BadRequest("sort names a column twice.", reason="invalid_parameter")
+    return names
+
+
+def sortable(resource: Resource) -> list[str]:
+    """What a list can be sorted by: every simple field, and references by the name of their object."""
+    plain = [item.name for item in resource.fields.values() if item.kind not in _UNSORTABLE]
+    return [*plain, *resource.references]
+
+
+def _parse_fields(resource: Resource, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    valid = [*resource.fields, *resource.references]
+    names = {name.strip() for name in text.split(",")}
+    for name in names:
+        if name not in valid:
+            raise unknown("field", name, valid)
+    return tuple(sorted(names))
+
+
+def select_page(resource: Resource, query: ListQuery) -> Page:
+    """The page's objects, JSON-ready, and where it stands in its list."""
+    statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
+    bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
+    rows = db.session.execute(statement, {**query.values, **bounds}).all()
+    total = count_matching(resource, query) if query.counted else None
+    return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
+
+
+def count_matching(resource: Resource, query: ListQuery) -> int:
+    """How many rows match, remembered until the table (or one that a filter looks into) changes."""
+    models = {resource.model}
+    for item in query.matching.filters:
+        if item.name in resource.references:
+            target = resource.references[item.name].target
+            assert target is not None
+            models.add(target)
+    return _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items())))
+
+
+@functools.cache
+def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
+    def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> int:
+        return int(db.session.execute(_count_statement(resource, matching), dict(values)).scalar_one())
+
+    count.__qualname__ = f"count_{resource.name}"
+    return cached(*models)(count)
+
+
+@functools.lru_cache(maxsize=512)
+def _page_statement(
+    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
+) -> tuple[sa.Select[Any], Projection]:
+    # A column by which the page is sorted needs its join, even if it is not shown.
+    projection = projection_of(resource, fields)
+    statement = projection.statement
+    if fields is not None:
+        for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
+            statement = _join(resource, statement, name)
+    statement = statement.where(*_conditions(resource, matching)).order_by(*_order(resource, sort))
+    limit, offset = (
+        sa.bindparam("page_size", type_=sa.Integer),
+        sa.bindparam("offset", type_=sa.BigInteger),
+    )
+    return statement.limit(limit).offset(offset), projection
+
+
+@functools.lru_cache(maxsize=512)
+def _count_statement(resource: Resource, matching: Matching) -> sa.Select[Any]:
+    table = resource.model.__table__
+    return sa.select(sa.func.count()).select_from(table).where(*_conditions(resource, matching))
+
+
+def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select[Any]:
+    item = resource.references[name]
+    referred = target_alias(resource, item)
+    return statement.outerjoin(referred, item.column == referred.c.id)
+
+
+def _conditions(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
+    conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
+    if matching.searched:
+        conditions.append(matches(resource))
+    return conditions
+
+
+def matches(resource: Resource) -> sa.ColumnElement[bool]:
+    """Whether a search column or an attribute contains the text whose pattern is the parameter `q`."""
+    pattern = sa.bindparam("q", type_=sa.Text)
+    found = [sa.func.lower(column).like(pattern, escape="\\") for column in resource.search]
+    if "attributes" in resource.fields:
+        entries = sa.func.json_entries(resource.fields["attributes"].column).table_valued("key", "value")
+        found.append(sa.exists().where(sa.func.lower(entries.c.value).like(pattern, escape="\\")))
+    return sa.or_(*found)
+
+
+def search_pattern(text: str) -> str:
+    return f"%{escape_like(text.lower())}%"
+
+
+def _order(resource: Resource, sort: tuple[str, ...]) -> list[sa.ColumnElement[Any]]:
+    """The order asked for, with absent values last, or first where it is descending; then the id."""
+    order: list[sa.ColumnElement[Any]] = []
+    for name in sort:
+        plain = name.removeprefix("-")
+        if plain in resource.references:
+            item = resource.references[plain]
+            assert item.target is not None
+            column: Any = target_alias(resource, item).c[item.target.label]
+        else:
+            item = resource.fields[plain]
+            column = item.column
+        ordered = column.desc() if name.startswith("-") else column.asc()
+        if item.nullable:
+            ordered = ordered.nulls_first() if name.startswith("-") else ordered.nulls_last()
+        order.append(ordered)
+    # The id breaks ties, so that no row stands on two pages.
+    if not {"id", "-id"} & set(sort):
+        order.append(resource.model.__table__.c.id.asc())
+    return order

@@ -1,0 +1,105 @@
+"""The blueprint that every declared resource gets."""
+
+from typing import Any
+
+from flask import Response, request
+
+from app.core.api import Blueprint
+from app.core.envelope import success
+from app.core.security import requires
+from app.resource import service
+from app.resource.declaration import Resource
+from app.resource.documentation import list_parameters
+from app.resource.query import parse_query, select_page
+
+ETAG = {"ETag": "The object's version, for If-Match."}
+IF_MATCH = {
+    "in": "header",
+    "name": "If-Match",
+    "schema": {"type": "string"},
+    "description": 'The ETag that you read, such as `"3"`; 412 if the object has changed since.',
+}
+
+
+def resource_blueprint(resource: Resource) -> Blueprint:
+    """List, create, read, change and delete; add to what is returned whatever is special."""
+    blueprint = readable_blueprint(resource)
+    schema = resource.schema
+
+    @blueprint.post("")
+    @requires(resource.write)
+    @blueprint.arguments(schema)
+    @blueprint.response(201, schema, headers=ETAG)
+    def create(body: dict[str, Any]) -> Response:
+        target = service.create(resource, body)
+        return answer(resource, target.id, 201)
+
+    @blueprint.put("/<int:object_id>")
+    @requires(resource.write)
+    @blueprint.arguments(schema(partial=True))
+    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.response(200, schema, headers=ETAG)
+    def replace(body: dict[str, Any], object_id: int) -> Response:
+        return change(body, object_id)
+
+    @blueprint.patch("/<int:object_id>")
+    @requires(resource.write)
+    @blueprint.arguments(schema(partial=True))
+    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.response(200, schema, headers=ETAG)
+    def amend(body: dict[str, Any], object_id: int) -> Response:
+        return change(body, object_id)
+
+    @blueprint.delete("/<int:object_id>")
+    @requires(resource.write)
+    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.response(200)
+    def delete(object_id: int) -> None:
+        target = service.get(resource, object_id, to_change=True)
+        service.check_version(resource, target, request.headers.get("If-Match"))
+        service.delete(resource, target)
+
+    def change(body: dict[str, Any], object_id: int) -> Response:
+        target = service.get(resource, object_id, to_change=True)
+        service.check_version(resource, target, request.headers.get("If-Match"))
+        service.update(resource, target, body)
+        return answer(resource, object_id)
+
+    one = service.singular(resource)
+    create.__doc__ = f"Create a {one}."
+    replace.__doc__ = f"Change the fields of a {one} that are sent."
+    amend.__doc__ = f"Change the fields of a {one} that are sent."
+    delete.__doc__ = f"Delete a {one}."
+    return blueprint
+
+
+def readable_blueprint(resource: Resource) -> Blueprint:
+    """List and read only: for what is written by other means."""
+    name = resource.path.removeprefix("/api/")
+    blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
+    schema = resource.schema
+
+    @blueprint.get("")
+    @requires(resource.read)
+    @blueprint.doc(parameters=list_parameters(resource), summary=f"List {resource.titles[0]}.")
+    @blueprint.response(200, schema, many=True)
+    def list_page() -> Any:
+        return select_page(resource, parse_query(resource, request.args))
+
+    @blueprint.get("/<int:object_id>")
+    @requires(resource.read)
+    @blueprint.doc(summary=f"Read a {service.singular(resource)}.")
+    @blueprint.response(200, schema, headers=ETAG)
+    def read(object_id: int) -> Response:
+        return answer(resource, object_id)
+
+    return blueprint
+
+
+def answer(resource: Resource, object_id: int, status: int = 200) -> Response:
+    """The object as it is now, under its version as ETag."""
+    item = service.read(resource, object_id)
+    headers = {"ETag": f'"{item["version"]}"'} if "version" in item else {}
+    if status == 201:
+        headers["Location"] = f"{resource.path}/{object_id}"
+    return success(item, status, headers=headers)

@@ -1,0 +1,179 @@
+"""The schema of a resource, derived from its model: what comes in, what goes out, and its OpenAPI document."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow.schema import SchemaMeta
+
+from app.resource.fields import Field, Kind, fields_of
+
+MAX_TEXT = 10_000
+"""Characters of a text without a length of its own."""
+MAX_ITEMS = 100
+MAX_ATTRIBUTES = 64
+ATTRIBUTE_KEY = re.compile(r"[^\W_][\w .()%+#/-]{0,63}")
+
+
+def clean_text(value: str) -> str:
+    """Trim a text that the databases can store; raises ValueError with a sentence otherwise."""
+    if "\x00" in value:
+        raise ValueError("May not contain the NUL character.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("May not contain half of a surrogate pair.") from None
+    return value.strip()
+
+
+class Text(fields.String):
+    """Trimmed text in its canonical form; empty is null where null is allowed."""
+
+    def __init__(self, *, length: int | None = None, check: Any = None, **options: Any) -> None:
+        super().__init__(validate=validate.Length(max=length or MAX_TEXT), **options)
+        self.check = check
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | None:
+        text: str | None = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            text = clean_text(text or "")
+            if text and self.check is not None:
+                text = self.check(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+        if text:
+            return text
+        if not self.allow_none:
+            raise ValidationError("May not be empty.")
+        return None
+
+    def _validate(self, value: Any) -> None:
+        if value is not None:
+            super()._validate(value)
+
+
+class Number(fields.Float):
+    """A JSON number: not text, not true, not infinite."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Attributes(fields.Dict):
+    """An object of the organisation's own fields."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(keys=fields.String(), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super()._deserialize(value, attr, data, **kwargs)
+        return clean_attributes(found)
+
+
+def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and trim attributes; raises ValidationError naming each bad key."""
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise ValidationError(f"At most {MAX_ATTRIBUTES} attributes.")
+    clean: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for key, value in attributes.items():
+        try:
+            if not ATTRIBUTE_KEY.fullmatch(key):
+                raise ValueError(
+                    "Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-."
+                )
+            clean[key] = _clean_attribute(value)
+        except ValueError as error:
+            errors[key] = [str(error)]
+    if errors:
+        raise ValidationError(errors)
+    return clean
+
+
+def _clean_attribute(value: Any) -> Any:
+    if isinstance(value, str):
+        text = clean_text(value)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"At most {MAX_TEXT} characters.")
+        return text
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise ValueError("Must be text, a number, true, false or null.")
+
+
+class ReferenceSchema(Schema):
+    """Another object, as far as a list shows it."""
+
+    id = fields.Integer(required=True)
+    name = fields.String(required=True, allow_none=True)
+
+
+class _Derived(SchemaMeta):
+    """Adds the fields of `Meta.model` to those that the class declares, which win."""
+
+    @classmethod
+    def get_declared_fields(
+        mcs, klass: Any, cls_fields: Any, inherited_fields: Any, dict_cls: type = dict
+    ) -> dict[str, fields.Field[Any]]:
+        declared = super().get_declared_fields(klass, cls_fields, inherited_fields, dict_cls)
+        model = getattr(klass.Meta, "model", None)
+        if model is None:
+            return declared
+        derived: dict[str, fields.Field[Any]] = {}
+        for field in fields_of(model).values():
+            derived[field.name] = marshmallow_field(field)
+            if field.target is not None:
+                derived[field.reads_as] = fields.Nested(
+                    ReferenceSchema, dump_only=True, allow_none=field.nullable, required=True
+                )
+        return {**derived, **declared}
+
+
+class ResourceSchema(Schema, metaclass=_Derived):
+    """The base of every resource's schema; a subclass names its model, and declares only what differs."""
+
+    error_messages = {"unknown": "Unknown field."}
+
+    class Meta:
+        unknown = RAISE
+
+
+def marshmallow_field(field: Field) -> fields.Field[Any]:
+    """The field that parses, validates and documents a value of this kind in JSON."""
+    options: dict[str, Any] = {
+        "allow_none": field.nullable,
+        "dump_only": field.read_only,
+        # What is read is always there; what is written may be left out unless it is required.
+        "required": field.required or field.read_only,
+        "metadata": {"title": field.title},
+    }
+    bounds = validate.Range(min=field.minimum, max=field.maximum) if field.minimum is not None else None
+    match field.kind:
+        case Kind.TEXT:
+            return Text(length=field.length, check=field.check, **options)
+        case Kind.INTEGER | Kind.REFERENCE:
+            return fields.Integer(strict=True, validate=bounds, **options)
+        case Kind.NUMBER:
+            return Number(validate=bounds, **options)
+        case Kind.BOOLEAN:
+            return fields.Boolean(truthy={True}, falsy={False}, **options)
+        case Kind.DATE:
+            return fields.Date(format="iso", **options)
+        case Kind.TIME:
+            return fields.AwareDateTime(format="iso", **options)
+        case Kind.CHOICE:
+            assert field.choices is not None
+            return fields.Enum(field.choices, by_value=True, **options)
+        case Kind.LIST:
+            return fields.List(Text(length=255), validate=validate.Length(max=MAX_ITEMS), **options)
+        case Kind.OBJECTS:
+            members = fields.Nested(field.column.info["members"], unknown=RAISE)
+            return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
+        case Kind.ATTRIBUTES:
+            return Attributes(**options)
+        case Kind.DOCUMENT:
+            return fields.Dict(**options)

@@ -1,0 +1,146 @@
+"""Reading and writing one object. Flushes, so that constraints fail here; never commits."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from app.core.database import MAX_ID, Base, as_json, db
+from app.core.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    from_database,
+)
+from app.core.security import Actor, Role, current_actor
+from app.resource.declaration import Resource
+from app.resource.projection import projection_of
+
+
+def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
+    """The object by its id. With `to_change` it is locked until the transaction ends.
+
+    Raises NotFound, and Forbidden where the acting user may not change it.
+    """
+    found = None
+    if object_id <= MAX_ID:
+        found = db.session.get(resource.model, object_id, with_for_update=to_change or None)
+    if found is None:
+        raise NotFound(f"There is no {singular(resource)} {object_id}.")
+    if to_change and not may_change(resource, current_actor(), found.created_by_id):
+        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+    return found
+
+
+def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> bool:
+    """Administrators change everything, others what they created of the resources that they may create."""
+    return actor.is_admin or (resource.write is Role.USER and created_by_id == actor.id)
+
+
+def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The object as its clients see it; raises NotFound."""
+    projection = projection_of(resource, names)
+    identity = resource.model.__table__.c.id
+    statement = projection.statement.where(identity == sa.bindparam("identity", type_=sa.BigInteger))
+    row = None
+    if object_id <= MAX_ID:
+        row = db.session.execute(statement, {"identity": object_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no {singular(resource)} {object_id}.")
+    return projection.render(row)
+
+
+def create(resource: Resource, values: Mapping[str, Any]) -> Any:
+    """Store a new object of the acting user; raises Invalid and Conflict."""
+    target = resource.model(**values, created_by_id=current_actor().id)
+    db.session.add(target)
+    return _save(resource, target)
+
+
+def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
+    """Change the fields that are given; equal values change nothing, also not the version."""
+    for name, value in values.items():
+        setattr(target, name, value)
+    return _save(resource, target)
+
+
+def delete(resource: Resource, target: Any) -> None:
+    """Remove an object that has no children; raises Conflict, counting them by resource."""
+    children = count_children(target)
+    if children:
+        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
+        raise Conflict(
+            f"This {singular(resource)} still has {listed}.",
+            reason="has_children",
+            children=children,
+        )
+    db.session.delete(target)
+    db.session.flush()
+
+
+def count_children(target: Any) -> dict[str, int]:
+    """How many rows of which table refer to the object and keep it from being deleted."""
+    children: dict[str, int] = {}
+    for table in Base.metadata.sorted_tables:
+        columns = [
+            key.parent
+            for key in sorted(table.foreign_keys, key=lambda key: key.parent.name)
+            if key.column.table is target.__table__ and key.ondelete is None
+        ]
+        if columns:
+            refers = sa.or_(*(column == target.id for column in columns))
+            if table is target.__table__:
+                refers = sa.and_(refers, table.c.id != target.id)
+            count = db.session.scalar(sa.select(sa.func.count()).select_from(table).where(refers))
+            if count:
+                children[table.name] = count
+    return children
+
+
+def check_version(resource: Resource, target: Any, if_match: str | None) -> None:
+    """Honour an If-Match header: raises PreconditionFailed with the object as it is now, or BadRequest."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    versions = re.findall(r'"([^"]*)"', if_match)
+    if not versions or not re.fullmatch(r'\s*"[^"]*"(\s*,\s*"[^"]*")*\s*', if_match):
+        raise BadRequest('If-Match must be an ETag such as "3".', reason="invalid_header")
+    if str(target.version) not in versions:
+        raise PreconditionFailed(current=read(resource, target.id))
+
+
+def singular(resource: Resource) -> str:
+    return resource.name.removesuffix("s").replace("_", " ")
+
+
+def _save(resource: Resource, target: Any) -> Any:
+    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
+    flaws = target.flaws(values)
+    if flaws:
+        db.session.rollback()
+        raise Invalid(errors=flaws)
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        raise _explain(resource, values, error) from error
+    return target
+
+
+def _explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:
+    """Name the field behind a violated constraint; a foreign key's by looking which object is missing."""
+    translated = from_database(error)
+    if translated.reason != "reference":
+        return translated
+    missing = {}
+    for field in resource.references.values():
+        assert field.target is not None
+        identity = values[field.name]
+        if identity is not None and db.session.get(field.target, identity) is None:
+            missing[field.name] = [f"There is no {field.title.lower()} {as_json(identity)}."]
+    return Invalid(errors=missing) if missing else translated

@@ -1,0 +1,100 @@
+"""Physical and virtual machines."""
+
+from datetime import date
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+
+from app.core.audit import Audited
+from app.core.database import Choice, Entity, table_args, unique
+from app.datacenters.models import Datacenter
+from app.environments.models import Environment
+from app.resource.fields import Extensible, column, reference
+from app.resource.formats import ip_address, mac_address
+
+
+class ServerType(Choice):
+    PHYSICAL = "physical", "device", "bare metal", "物理机", "物理服务器"
+    VIRTUAL = "virtual", "vm", "virtual machine", "虚拟机", "云主机"
+
+
+class ServerStatus(Choice):
+    ACTIVE = "active", "在用", "运行中", "正常", "running", "online", "in use", "up", "activo"
+    MAINTENANCE = "maintenance", "维护", "维护中", "维修"
+    OFFLINE = "offline", "离线", "停用", "关机", "stopped", "down", "inactive", "inactivo"
+    RETIRED = "retired", "报废", "下线", "已下线", "decommissioned", "decommissioning"
+
+
+class Server(Audited, Extensible, Entity):
+    __tablename__ = "servers"
+
+    name: Mapped[str] = column(
+        "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host"
+    )
+    hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name")
+    server_type: Mapped[ServerType] = column(
+        "Type", "类型", "服务器类型", "Kind", "Server type", default=ServerType.PHYSICAL
+    )
+    status: Mapped[ServerStatus] = column(
+        "Status",
+        "状态",
+        "运行状态",
+        "State",
+        "Estado operativo",
+        default=ServerStatus.ACTIVE,
+        index=True,
+    )
+    datacenter_id: Mapped[int | None] = reference(
+        Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación"
+    )
+    environment_id: Mapped[int | None] = reference(
+        Environment, "Environment", "环境", "所属环境", "Env", "Entorno"
+    )
+    rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64))
+    rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
+    internal_ip: Mapped[str | None] = column(
+        "Internal IP", "内网IP", "IP地址", "IP", "IP address", "Private IP", "IPv4 address",
+        type_=sa.String(45), check=ip_address,
+    )  # fmt: skip
+    external_ip: Mapped[str | None] = column(
+        "External IP", "外网IP", "公网IP", "Public IP", type_=sa.String(45), check=ip_address
+    )
+    management_ip: Mapped[str | None] = column(
+        "Management IP", "管理IP", "带外IP", "OOB IP", "BMC IP", "IPMI IP", "IP de Administración",
+        type_=sa.String(45), check=ip_address,
+    )  # fmt: skip
+    mac_address: Mapped[str | None] = column(
+        "MAC address", "MAC地址", "内网MAC地址", "MAC", type_=sa.String(59), check=mac_address
+    )
+    manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
+    model: Mapped[str | None] = column("Model", "型号", "设备型号")
+    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
+    asset_tag: Mapped[str | None] = column("Asset tag", "资产编号", "固定资产编号", "资产标签", "Barcode")
+    os: Mapped[str | None] = column(
+        "OS", "操作系统", "操作系统名称", "Operating system", "Platform", "Sistema operativo"
+    )
+    cpu_model: Mapped[str | None] = column("CPU model", "CPU型号", "CPU", "Processor")
+    cpu_cores: Mapped[int | None] = column(
+        "CPU cores", "CPU核数", "CPU核心数", "核数", "vCPUs", "Cores", unit="cores", minimum=0
+    )
+    memory_gb: Mapped[float | None] = column("Memory", "内存", "内存容量", "RAM", unit="GB", minimum=0)
+    disk_gb: Mapped[float | None] = column(
+        "Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0
+    )
+    purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
+    warranty_expires: Mapped[date | None] = column(
+        "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"
+    )
+    owner: Mapped[str | None] = column("Owner", "负责人", "维护人", "责任人", "Sponsor")
+    tags: Mapped[list[str]] = column("Tags", "标签", "Labels", default=list)
+    description: Mapped[str | None] = column(
+        "Description", "描述", "备注", "Comments", "Notes", type_=sa.Text
+    )
+
+    __table_args__ = table_args(
+        unique("servers", "datacenter_id", "name", folded=("name",)),
+        unique("servers", "datacenter_id", "internal_ip"),
+        unique("servers", "asset_tag"),
+        # References by name, and imports, look names up wherever they stand.
+        sa.Index("ix_servers_lower_name", sa.text("lower(name)")),
+    )

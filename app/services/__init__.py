@@ -1,0 +1,1 @@
+"""What runs in a container or on a server."""

@@ -1,0 +1,80 @@
+"""What runs in a container or directly on a server."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+
+from app.containers.models import MAX_PORT, Container
+from app.core.audit import Audited
+from app.core.database import Choice, Entity, table_args, unique
+from app.resource.fields import Extensible, column, reference
+from app.resource.formats import url_or_path
+from app.servers.models import Server
+
+
+class ServiceType(Choice):
+    WEB = "web", "网站", "http"
+    API = "api", "接口"
+    DATABASE = "database", "数据库", "db"
+    CACHE = "cache", "缓存"
+    QUEUE = "queue", "队列", "消息队列"
+    STORAGE = "storage", "存储"
+    MONITORING = "monitoring", "监控"
+    OTHER = "other", "其他"
+
+
+class Protocol(Choice):
+    TCP = "tcp"
+    UDP = "udp"
+    HTTP = "http"
+    HTTPS = "https"
+    GRPC = "grpc"
+
+
+class ServiceStatus(Choice):
+    HEALTHY = "healthy", "健康", "正常", "up"
+    UNHEALTHY = "unhealthy", "异常", "不健康", "down"
+    UNKNOWN = "unknown", "未知"
+    DISABLED = "disabled", "停用", "已停用"
+
+
+ONE_PARENT = "A service runs either in a container or on a server: give exactly one of them."
+
+
+class Service(Audited, Extensible, Entity):
+    __tablename__ = "services"
+
+    name: Mapped[str] = column("Name", "名称", "服务", "服务名称", "Service")
+    service_type: Mapped[ServiceType] = column(
+        "Type", "类型", "服务类型", "Service type", default=ServiceType.OTHER, index=True
+    )
+    container_id: Mapped[int | None] = reference(Container, "Container", "容器", "所属容器", "Pod")
+    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host")
+    port: Mapped[int | None] = column("Port", "端口", minimum=1, maximum=MAX_PORT)
+    protocol: Mapped[Protocol] = column("Protocol", "协议", default=Protocol.TCP)
+    health_check: Mapped[str | None] = column(
+        "Health check", "健康检查", "健康检查地址", type_=sa.String(2048), check=url_or_path
+    )
+    status: Mapped[ServiceStatus] = column(
+        "Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True
+    )
+    last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True)
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+
+    __table_args__ = table_args(
+        unique("services", "container_id", "server_id", "name", folded=("name",)),
+        sa.CheckConstraint(
+            "(container_id IS NULL) <> (server_id IS NULL)",
+            name="one_parent",
+            info={"fields": ("container_id", "server_id"), "message": ONE_PARENT},
+        ),
+    )
+
+    @classmethod
+    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        if (values["container_id"] is None) != (values["server_id"] is None):
+            return {}
+        return {"container_id": [ONE_PARENT], "server_id": [ONE_PARENT]}

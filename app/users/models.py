@@ -1,0 +1,72 @@
+"""The people who sign in."""
+
+from datetime import datetime
+
+import bcrypt
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.orm import Mapped
+
+from app.core.audit import Audited
+from app.core.database import Entity, table_args, unique
+from app.core.security import Role
+from app.resource.fields import column
+from app.resource.formats import email, username
+
+MIN_PASSWORD = 10
+"""Characters."""
+MAX_PASSWORD = 72
+"""Bytes: bcrypt reads no further."""
+
+
+class User(Audited, Entity):
+    __tablename__ = "users"
+
+    label = "username"
+
+    username: Mapped[str] = column("Username", "用户名", "Login", type_=sa.String(64), check=username)
+    email: Mapped[str] = column("E-mail", "邮箱", "Email", check=email)
+    full_name: Mapped[str | None] = column("Full name", "姓名")
+    phone: Mapped[str | None] = column("Phone", "电话", "手机", type_=sa.String(64))
+    role: Mapped[Role] = column("Role", "角色", default=Role.USER)
+    is_active: Mapped[bool] = column("Active", "启用", default=True)
+    last_login_at: Mapped[datetime | None] = column(
+        "Last login at", "最近登录时间", read_only=True, audit=False
+    )
+    last_login_ip: Mapped[str | None] = column(
+        "Last login IP", "最近登录IP", type_=sa.String(45), read_only=True, audit=False
+    )
+    password_hash: Mapped[str | None] = column("Password", type_=sa.String(60), hidden=True, secret=True)
+    # Sessions remember it: those that began under an earlier password are over.
+    password_version: Mapped[int] = column("Password version", hidden=True, audit=False, default=0)
+    failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
+    locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
+
+    __table_args__ = table_args(
+        unique("users", "username", folded=("username",)),
+        unique("users", "email", folded=("email",)),
+    )
+
+    @property
+    def password(self) -> str:
+        raise AttributeError("A password is written, never read.")
+
+    @password.setter
+    def password(self, password: str) -> None:
+        rounds = current_app.config["BCRYPT_ROUNDS"]
+        self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
+        self.password_version = (self.password_version or 0) + 1
+
+
+def password_flaws(password: str, name: str | None) -> list[str]:
+    """What keeps a text from being the password of the user of that name."""
+    flaws = []
+    if len(password) < MIN_PASSWORD:
+        flaws.append(f"Must have at least {MIN_PASSWORD} characters.")
+    if len(password.encode(errors="replace")) > MAX_PASSWORD:
+        flaws.append(f"May have at most {MAX_PASSWORD} bytes.")
+    if "\x00" in password:
+        flaws.append("May not contain the NUL character.")
+    if name and password.casefold() == name.casefold():
+        flaws.append("May not be the username.")
+    return flaws

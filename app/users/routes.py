@@ -1,0 +1,21 @@
+"""The users resource, for administrators."""
+
+from app.core.security import Role
+from app.resource import Resource, resource_blueprint
+from app.users import rules
+from app.users.models import User
+from app.users.schemas import UserSchema
+
+resource = Resource(
+    name="users",
+    model=User,
+    schema=UserSchema,
+    titles=("Users", "用户"),
+    search=(User.username, User.email, User.full_name),
+    natural_key=(("username",),),
+    read=Role.ADMIN,
+    write=Role.ADMIN,
+)
+blueprint = resource_blueprint(resource)
+
+__all__ = ["blueprint", "resource", "rules"]

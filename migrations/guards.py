@@ -1,0 +1,66 @@
+"""What the databases themselves refuse, so that raw SQL cannot slip past the audit log either."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from alembic import op
+
+_FUNCTIONS = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'The table % is append-only.', TG_TABLE_NAME; END $$;
+CREATE FUNCTION require_next_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'An update of % must raise the version by one.', TG_TABLE_NAME; END $$;
+"""
+
+
+def create_functions() -> None:
+    """Create what the triggers call; once, before the first guard."""
+    if _on_postgresql():
+        op.execute(_FUNCTIONS)
+
+
+def drop_functions() -> None:
+    if _on_postgresql():
+        op.execute("DROP FUNCTION refuse_change(); DROP FUNCTION require_next_version();")
+
+
+def guard_append_only(table: str) -> None:
+    """Refuse UPDATE, DELETE and TRUNCATE."""
+    if _on_postgresql():
+        for event, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+            op.execute(
+                f"CREATE TRIGGER {table}_no_{event.split()[0].lower()} BEFORE {event} ON {table} "
+                f"FOR EACH {each} EXECUTE FUNCTION refuse_change()"
+            )
+        return
+    for event in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'The table {table} is append-only.'); END"
+        )
+
+
+def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
+    """Refuse an UPDATE that does not raise the version by one, unless only `unversioned` columns are set.
+
+    With `unversioned` columns the others are listed in the trigger: guard the table again after adding one.
+    """
+    columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
+    listed = f" OF {', '.join(name for name in columns if name not in unversioned)}" if unversioned else ""
+    name = f"{table}_version"
+    op.execute(f"DROP TRIGGER IF EXISTS {name}" + (f" ON {table}" if _on_postgresql() else ""))
+    if _on_postgresql():
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE UPDATE{listed} ON {table} FOR EACH ROW "
+            "WHEN (NEW.version IS DISTINCT FROM OLD.version + 1) EXECUTE FUNCTION require_next_version()"
+        )
+    else:
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE UPDATE{listed} ON {table} "
+            "WHEN NEW.version IS NOT OLD.version + 1 "
+            f"BEGIN SELECT RAISE(ABORT, 'An update of {table} must raise the version by one.'); END"
+        )
+
+
+def _on_postgresql() -> bool:
+    return op.get_bind().dialect.name == "postgresql"

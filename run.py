@@ -1,0 +1,153 @@
+"""Serve the platform: check the settings, prepare the database, start the production server."""
+
+import errno
+import multiprocessing
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+import flask_migrate
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from app import create_app
+from app.cli import prepare_database
+from app.core.jobs import runner
+from config import ROOT, Config, ConfigError, load
+
+MIGRATIONS = str(ROOT / "migrations")
+# Fewer than the 15 connections of the pool, so that no thread waits for one.
+THREADS = 8
+STOP_SECONDS = 5
+
+application: Flask
+
+
+def __getattr__(name: str) -> Any:
+    # Made when first asked for, so that importing this module starts nothing; `flask --app run`
+    # and other WSGI servers find it here.
+    if name == "application":
+        globals()[name] = create_app(settings())
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    config = settings()
+    require_free_address(config)
+    prepare(create_app(config))
+    serve(config)
+
+
+def settings() -> Config:
+    """Return the settings, or end the process with all that is wrong with them."""
+    try:
+        return load()
+    except ConfigError as error:
+        sys.exit(str(error))
+
+
+def require_free_address(config: Config) -> None:
+    """End the process if somebody else serves there.
+
+    Granian's workers share their port (SO_REUSEPORT), and so they would with a server that
+    somebody forgot to stop: each would answer some of the requests.
+    """
+    family = socket.AF_INET6 if ":" in config.HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        # Connections of a server that has just been stopped are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.HOST, config.PORT))
+        except OSError as error:
+            reason = (
+                "another program serves there"
+                if error.errno == errno.EADDRINUSE
+                else os.strerror(error.errno or 0)
+            )
+            sys.exit(f"Cannot serve on {address(config)}: {reason} (HOST, PORT).")
+
+
+def address(config: Config) -> str:
+    """Return the URL that the platform is served at."""
+    host = f"[{config.HOST}]" if ":" in config.HOST else config.HOST
+    return f"http://{host}:{config.PORT}"
+
+
+def prepare(app: Flask) -> None:
+    """See to the schema and the first admin, once, before there are workers."""
+    with app.app_context():
+        engine: Engine = app.extensions["sqlalchemy"].engine
+        if engine.dialect.name == "sqlite":
+            flask_migrate.upgrade(directory=MIGRATIONS)
+        else:
+            require_current_schema(engine)
+        prepare_database(app)
+        # This process only watches the workers from here on: it needs no connection.
+        engine.dispose()
+
+
+def require_current_schema(engine: Engine) -> None:
+    """End the process if the database is away or its schema is not the one of this version.
+
+    A server that several machines share is migrated on purpose, not by whichever starts first.
+    """
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_heads()
+    except OperationalError as error:
+        sys.exit(f"The database does not answer: {error.orig}")
+    if set(current) != set(ScriptDirectory(MIGRATIONS).get_heads()):
+        sys.exit("The schema of the database is not that of this version: run `flask db upgrade`.")
+
+
+def serve(config: Config) -> None:
+    """Run the workers; requests in progress have STOP_SECONDS to finish when it stops."""
+    # A forked worker would inherit the connections, locks and threads of this process.
+    multiprocessing.set_start_method("spawn")
+    server = Granian(
+        "run:application",
+        address=config.HOST,
+        port=config.PORT,
+        interface=Interfaces.WSGI,
+        workers=config.WORKERS,
+        blocking_threads=THREADS,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        # Its warnings take eight threads on two cores for a mistake; ours mostly wait for I/O.
+        log_level=LogLevels.error,
+        log_access=False,
+    )
+    server.on_startup(lambda: print(f"Serving on {address(config)}", flush=True))
+    server.serve(target_loader=start_worker, wrap_loader=False)
+
+
+def start_worker() -> Flask:
+    """Return the application for a worker that does not outlive the process that watches it."""
+    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    app = create_app(settings())
+    # Only a server carries out jobs: neither a command nor a test that imports the application does.
+    runner.start()
+    return app
+
+
+def end_with_parent() -> None:
+    # Else workers whose parent was killed would serve on, beside those of the next start.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
