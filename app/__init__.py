@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
 from app.core import api, cache, database, envelope, jobs, logs, origin, security
+from app.transfer.service import register_jobs
 
 FEATURES = (
     "auth",
@@ -35,6 +36,7 @@ def create_app(config: Any) -> Flask:
         part.init_app(app)
     security.jwt.init_app(app)
     jobs.runner.init_app(app)
+    register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

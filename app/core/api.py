@@ -10,11 +10,11 @@ from typing import Any, ClassVar, cast
 
 import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
-from marshmallow import RAISE, Schema
+from marshmallow import RAISE, Schema, ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from webargs.flaskparser import FlaskParser
@@ -26,8 +26,10 @@ from app.core.envelope import FailureSchema, Page, envelope_of, failure, success
 from app.core.errors import (
     ApiError,
     Forbidden,
+    Invalid,
     Unavailable,
     UnsupportedMediaType,
+    dotted,
     from_database,
     from_http,
 )
@@ -73,6 +75,14 @@ def read_json(req: Request) -> Any:
         return req.get_json()
     except (BadRequest, ValueError):
         raise ApiBadJson() from None
+
+
+def read_form(schema: Schema) -> dict[str, Any]:
+    """The text fields of a form, validated; raises Invalid."""
+    try:
+        return cast("dict[str, Any]", schema.load(request.form.to_dict()))
+    except ValidationError as error:
+        raise Invalid(errors=dotted(error.messages)) from None
 
 
 class ApiBadJson(ApiError):
@@ -122,6 +132,11 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
             return cast(View, document(enveloped))
 
         return decorate
+
+    def multipart(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Document a multipart body; the view reads its form with `read_form` and its files itself."""
+        content = {"multipart/form-data": {"schema": schema, "encoding": {}}}
+        return cast(Callable[[View], View], self.doc(requestBody={"required": True, "content": content}))
 
     def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
         """Document a view that answers with a file instead of an envelope."""
@@ -202,8 +217,6 @@ def _from_mistake(error: Exception) -> ApiError:
 
 def _record_denied(error: Forbidden) -> ApiError:
     """A refusal is recorded in a transaction of its own, because the request's has been rolled back."""
-    from flask import request  # noqa: PLC0415
-
     try:
         begin_writing()
         kind = (request.blueprint or "").replace("-", "_")

@@ -334,7 +334,8 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
         [value if bind is None else bind(value) for bind, value in zip(adapt, row, strict=True)]
         for row in rows
     )
-    names = ", ".join(columns)
+    quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quote(name) for name in columns)
     cursor = connection.connection.cursor()
     if connection.dialect.name == "postgresql":
         with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:

@@ -1,0 +1,221 @@
+"""Where the tables of a workbook are: which sheet holds which resource, its header row, what each column is."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+from app.catalog import CATALOG
+from app.resource.declaration import Resource
+from app.resource.fields import Field
+from app.transfer.models import Extra
+from app.transfer.titles import key_of, match, near_miss, take_apart
+from app.transfer.workbook import Sheet, Value, Workbook
+
+HEADER_WITHIN = 20
+"""Rows of a sheet among which its header is looked for."""
+MAX_TITLE = 255
+
+IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
+"""People are invited, not imported: a spreadsheet of passwords and roles is no way to make administrators."""
+
+
+class Use(Enum):
+    """What becomes of a column."""
+
+    FIELD = "field"
+    IDENTITY = "identity"
+    ATTRIBUTE = "attribute"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; `scale` brings its numbers into the unit of its field."""
+
+    index: int
+    title: str
+    use: Use
+    field: Field | None = None
+    attribute: str | None = None
+    scale: float = 1.0
+
+    def cell(self, row: int) -> str:
+        """The address of its cell in a row, as the spreadsheet shows it."""
+        return f"{letters(self.index)}{row}"
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "column": letters(self.index),
+            "title": self.title,
+            "use": self.use.value,
+            "field": self.field.name if self.field else None,
+            "attribute": self.attribute,
+        }
+
+
+@dataclass(slots=True)
+class Table:
+    """A sheet that holds objects of one resource. `problems` are about the sheet as a whole."""
+
+    sheet: Sheet
+    resource: Resource
+    header_row: int
+    columns: list[Column]
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def column_of(self, name: str) -> Column | None:
+        return next((item for item in self.columns if item.field and item.field.name == name), None)
+
+
+def find_tables(
+    book: Workbook, resource: Resource | None, mapping: Mapping[str, Any], extra: Extra
+) -> tuple[list[Table], list[str]]:
+    """The tables in the order of the catalog, so that what is referred to comes first, and the unknown sheets.
+
+    A sheet is known by its title; `resource` is what the others hold, if the request says so.
+    """
+    tables: list[Table] = []
+    unknown: list[str] = []
+    for sheet in book.sheets:
+        held = _resource_titled(sheet.name) or resource
+        if held is None:
+            unknown.append(sheet.name)
+        elif sheet.row_count:
+            tables.append(_read_table(sheet, held, mapping, extra))
+    order = list(IMPORTABLE)
+    tables.sort(key=lambda table: order.index(table.resource.name))
+    return tables, unknown
+
+
+def _resource_titled(name: str) -> Resource | None:
+    key = key_of(name)
+    for resource in IMPORTABLE.values():
+        if key in {key_of(title) for title in (resource.name, *resource.titles)}:
+            return resource
+    return None
+
+
+def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], extra: Extra) -> Table:
+    rows = list(islice(sheet.rows(), HEADER_WITHIN))
+    scores = [_score(row, resource, mapping) for row in rows]
+    best = scores.index(max(scores))
+    table = Table(sheet, resource, best + 1, [])
+    if not scores[best]:
+        table.problems.append(
+            problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns.")
+        )
+        return table
+    _assign(table, rows[best], mapping, extra)
+    return table
+
+
+def _score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any]) -> int:
+    """How many different fields a row's texts name, if it were the header."""
+    named = set()
+    for value in row:
+        if isinstance(value, str) and len(value) <= MAX_TITLE:
+            found = match(take_apart(value), resource)
+            if value.strip() in mapping or value.strip() in ("_id", "_version"):
+                named.add(value)
+            elif found is not None:
+                named.add(found[1].name)
+    return len(named)
+
+
+def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], extra: Extra) -> None:
+    """Decide for each column what it fills. Of two that name one field the better spelling does."""
+    titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
+    matches: dict[int, tuple[int, Field, float]] = {}
+    for index, title in titles.items():
+        found = (
+            _mapped(title, table, mapping) if title in mapping else match(take_apart(title), table.resource)
+        )
+        if found is not None:
+            matches[index] = found
+    best: dict[Field, int] = {}
+    for index, (rank, item, _) in matches.items():
+        if item not in best or rank < matches[best[item]][0]:
+            best[item] = index
+    for index, title in titles.items():
+        table.columns.append(_column(table, index, title, matches, best, mapping, extra))
+
+
+def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> tuple[int, Field, float] | None:
+    name = mapping[title]
+    item = table.resource.fields.get(name) or table.resource.references.get(name) if name else None
+    if name and item is None:
+        table.problems.append(problem("unknown_field", f"The mapping of {title} names no field: {name}."))
+    return (-1, item, 1.0) if item is not None else None
+
+
+def _column(
+    table: Table,
+    index: int,
+    title: str,
+    matches: Mapping[int, tuple[int, Field, float]],
+    best: Mapping[Field, int],
+    mapping: Mapping[str, Any],
+    extra: Extra,
+) -> Column:
+    if title == "_id":
+        return Column(index, title, Use.IDENTITY, table.resource.fields["id"])
+    if title == "_version" or (title in mapping and not mapping[title]):
+        return Column(index, title, Use.IGNORED)
+    if index in matches:
+        _, item, scale = matches[index]
+        if item.read_only:
+            table.notes.append(f"{title} is set by the platform alone; the column is ignored.")
+            return Column(index, title, Use.IGNORED, item)
+        if best[item] == index:
+            return Column(index, title, Use.FIELD, item, scale=scale)
+        table.notes.append(f"{title} would fill {item.title} too, which another column fills.")
+    elif (label := near_miss(take_apart(title), table.resource, best)) is not None:
+        table.problems.append(
+            problem(
+                "misspelt_column",
+                f"There is no column {title}. Did you mean {label}?",
+                column=letters(index),
+                title=title,
+                suggestion=label,
+            )
+        )
+    elif extra is Extra.REFUSE:
+        table.problems.append(
+            problem("unknown_column", f"There is no column {title}.", column=letters(index), title=title)
+        )
+    return _kept(table, index, title, extra)
+
+
+def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:
+    """A column that is nobody's field: kept as an attribute where the resource has attributes."""
+    if extra is Extra.KEEP and "attributes" in table.resource.fields:
+        taken = {column.attribute for column in table.columns}
+        key = attribute_key(title) or f"column_{letters(index).lower()}"
+        while key in taken:
+            key = f"{key[:60]}_{letters(index).lower()}"
+        return Column(index, title, Use.ATTRIBUTE, attribute=key)
+    table.notes.append(f"{title} is not a column of {table.resource.titles[0].lower()}; it is ignored.")
+    return Column(index, title, Use.IGNORED)
+
+
+def attribute_key(title: str) -> str:
+    """The name of the attribute that keeps a column: `GPU Share (milli)` is `gpu_share_milli`."""
+    return re.sub(r"[\W_]+", "_", title.lower()).strip("_")[:64]
+
+
+def letters(index: int) -> str:
+    """The spreadsheet's name of a column, counted from 0: A, B, … Z, AA."""
+    name = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
+
+
+def problem(rule: str, message: str, **facts: Any) -> dict[str, Any]:
+    return {"rule": rule, "message": message, **facts}

@@ -1,0 +1,119 @@
+"""An import: the uploaded file, the plan made of it row by row, and how far it has come."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, Choice, Id, Json, JsonText, utcnow
+from app.users.models import User
+
+
+class ImportStatus(Choice):
+    QUEUED = "queued"
+    VALIDATING = "validating"
+    READY = "ready"
+    INVALID = "invalid"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    FAILED = "failed"
+
+
+class Mode(Choice):
+    """What an import may do: both, only create, only change."""
+
+    UPSERT = "upsert"
+    CREATE = "create"
+    UPDATE = "update"
+
+
+class Extra(Choice):
+    """What becomes of a column that is nobody's field."""
+
+    KEEP = "keep"
+    IGNORE = "ignore"
+    REFUSE = "refuse"
+
+
+class OnError(Choice):
+    """What becomes of the right rows of a plan that has wrong ones."""
+
+    ABORT = "abort"
+    SKIP = "skip"
+
+
+class Action(Choice):
+    """What a row of the plan does to its object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+    ERROR = "error"
+
+
+class Import(Base):
+    __tablename__ = "imports"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    status: Mapped[ImportStatus] = mapped_column(default=ImportStatus.QUEUED)
+    filename: Mapped[str]
+    resource: Mapped[str | None] = mapped_column(sa.String(64))
+    mode: Mapped[Mode] = mapped_column(default=Mode.UPSERT)
+    match: Mapped[str | None] = mapped_column(sa.String(64))
+    mapping: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    extra: Mapped[Extra] = mapped_column(default=Extra.KEEP)
+    apply_at_once: Mapped[bool] = mapped_column(default=False)
+    on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
+    # Every record of the import carries this one, however many requests it took.
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+    phase: Mapped[str] = mapped_column(sa.String(16), default="queued")
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    sheets: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # Why it is invalid or has failed: {"reason", "message", …}.
+    problem: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    finished_at: Mapped[datetime | None]
+    created_by_id: Mapped[int | None] = mapped_column(
+        Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True
+    )
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class ImportFile(Base):
+    """The uploaded bytes, stored with the import so that neither is ever there without the other."""
+
+    __tablename__ = "import_files"
+
+    import_id: Mapped[int] = mapped_column(
+        Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    content: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
+class ImportRow(Base):
+    """What the plan does with one row of the file. A reference to a row before it is {"row": <position>}."""
+
+    __tablename__ = "import_rows"
+
+    import_id: Mapped[int] = mapped_column(
+        Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sheet: Mapped[str]
+    row: Mapped[int]
+    resource: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[Action]
+    object_id: Mapped[int | None] = mapped_column(Id)
+    version: Mapped[int | None]
+    name: Mapped[str | None]
+    new: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    old: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
+    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
+    warnings: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
+
+    __table_args__ = (
+        sa.Index("ix_import_rows_import_id_action_position", "import_id", "action", "position"),
+    )

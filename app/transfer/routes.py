@@ -1,0 +1,170 @@
+"""Uploading a workbook, watching its plan, applying it."""
+
+from io import BytesIO
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from flask import Response, current_app, request
+
+from app.core.api import Blueprint, read_form
+from app.core.database import db
+from app.core.envelope import Page, Pagination, success
+from app.core.errors import Invalid, TooLarge
+from app.core.paging import PageSchema
+from app.core.security import Role, current_actor, requires
+from app.transfer import service
+from app.transfer.layout import IMPORTABLE
+from app.transfer.models import Import
+from app.transfer.package import Limits, UnreadableWorkbook, check_package
+from app.transfer.schemas import (
+    ApplySchema,
+    ImportSchema,
+    OptionsSchema,
+    RowQuerySchema,
+    RowSchema,
+    UploadSchema,
+)
+from app.users.models import User
+
+blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
+
+
+@blueprint.post("")
+@requires(Role.USER)
+@blueprint.multipart(UploadSchema)
+@blueprint.response(202, ImportSchema)
+def upload() -> Response:
+    """Upload a workbook; its plan is made in the background."""
+    options = read_form(OptionsSchema())
+    content, filename = _read_file()
+    options["apply_at_once"] = options.pop("apply")
+    options["mapping"] = _read_mapping(options.get("mapping"))
+    _check_names(options)
+    import_id = service.start(content, filename, options)
+    return _answer(import_id, 202)
+
+
+@blueprint.get("")
+@requires(Role.USER)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, ImportSchema, many=True)
+def list_imports(query: dict[str, int]) -> Page:
+    """My imports, the latest first; all for administrators."""
+    actor = current_actor()
+    mine = sa.true() if actor.is_admin else Import.created_by_id == actor.id
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(Import).where(mine)) or 0
+    page, size = query["page"], query["page_size"]
+    found = db.session.scalars(
+        sa.select(Import).where(mine).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
+    ).all()
+    names = _names({job.created_by_id for job in found if job.created_by_id})
+    return Page([_render(job, names) for job in found], Pagination(page, size, total))
+
+
+@blueprint.get("/<int:import_id>")
+@requires(Role.USER)
+@blueprint.response(200, ImportSchema)
+def read(import_id: int) -> Response:
+    """How far an import is, and what it would do to each sheet."""
+    response = _answer(import_id)
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[no-any-return]
+
+
+@blueprint.get("/<int:import_id>/rows")
+@requires(Role.USER)
+@blueprint.arguments(RowQuerySchema, location="query")
+@blueprint.response(200, RowSchema, many=True)
+def rows(query: dict[str, Any], import_id: int) -> Page:
+    """What the plan does with each row, and what is wrong with it."""
+    service.visible(import_id)
+    page, size = query["page"], query["page_size"]
+    found, total = service.select_rows(import_id, query.get("status"), query.get("sheet"), page, size)
+    return Page(found, Pagination(page, size, total))
+
+
+@blueprint.post("/<int:import_id>/apply")
+@requires(Role.USER)
+@blueprint.arguments(ApplySchema)
+@blueprint.response(202, ImportSchema)
+def apply(body: dict[str, Any], import_id: int) -> Response:
+    """Apply exactly the plan that was shown."""
+    service.request_apply(import_id, body["on_error"])
+    db.session.flush()
+    return _answer(import_id, 202)
+
+
+def _read_file() -> tuple[bytes, str]:
+    """The uploaded file and its name; raises Invalid or TooLarge."""
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        raise Invalid(errors={"file": ["A file is required."]})
+    limit = current_app.config["MAX_IMPORT_MB"] * 1024 * 1024
+    content = file.stream.read(limit + 1)
+    if len(content) > limit:
+        raise TooLarge(f"The file is larger than {current_app.config['MAX_IMPORT_MB']} MB.")
+    try:
+        check_package(BytesIO(content), Limits())
+    except UnreadableWorkbook as error:
+        raise Unreadable(str(error), reason=error.reason, errors={"file": [str(error)]}) from None
+    return content, file.filename.replace("\x00", "")[-255:]
+
+
+class Unreadable(Invalid):
+    """The file is no workbook that we can read; `reason` says why."""
+
+
+def _read_mapping(text: str | None) -> dict[str, str | None]:
+    if not text:
+        return {}
+    try:
+        mapping = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
+        raise Invalid(errors={"mapping": ['Must be JSON such as {"Serial No.": "serial_number"}.']})
+    return mapping
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    resource = options.get("resource")
+    if resource is not None and resource not in IMPORTABLE:
+        raise Invalid(errors={"resource": [f"Must be one of {', '.join(IMPORTABLE)}."]})
+    match = options.get("match")
+    held = [IMPORTABLE[resource]] if resource else list(IMPORTABLE.values())
+    if match is not None and not any(match in item.fields for item in held):
+        raise Invalid(errors={"match": ["There is no such field."]})
+
+
+def _answer(import_id: int, status: int = 200) -> Response:
+    job = service.visible(import_id)
+    headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
+    if job.status in service.RUNNING:
+        headers["Retry-After"] = "1"
+    names = _names({job.created_by_id} if job.created_by_id else set())
+    return success(_render(job, names), status, headers=headers)
+
+
+def _names(ids: set[int]) -> dict[int, str]:
+    if not ids:
+        return {}
+    return dict(db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids))).tuples().all())
+
+
+def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
+    owner = job.created_by_id
+    return {
+        "id": job.id,
+        "status": job.status,
+        "filename": job.filename,
+        "mode": job.mode,
+        "extra": job.extra,
+        "progress": {"phase": job.phase, "done": job.done, "total": job.total},
+        "sheets": job.sheets,
+        "problem": job.problem,
+        "request_id": job.request_id,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "created_by": None if owner is None else {"id": owner, "name": names[owner]},
+    }
