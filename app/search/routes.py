@@ -1,0 +1,28 @@
+"""One search over every resource."""
+
+from typing import Any
+
+from app.core.api import Blueprint
+from app.core.errors import BadRequest
+from app.core.security import Role, current_actor, requires
+from app.resource.schema import clean_text
+from app.search import service
+from app.search.schemas import SearchQuerySchema, SearchResultSchema
+
+blueprint = Blueprint("search", __name__, url_prefix="/api/search", description="Search")
+
+
+@blueprint.get("")
+@requires(Role.USER)
+@blueprint.arguments(SearchQuerySchema, location="query")
+@blueprint.response(200, SearchResultSchema)
+def search(query: dict[str, Any]) -> dict[str, Any]:
+    """Search all resources at once, forgiving typos."""
+    try:
+        text = clean_text(query["q"])
+    except ValueError as error:
+        raise BadRequest(f"q: {error}", reason="invalid_parameter") from None
+    if not text:
+        raise BadRequest("q must say what to look for.", reason="invalid_parameter")
+    types = service.readable_types(current_actor(), query.get("types"))
+    return service.search(text, types, query["limit"])

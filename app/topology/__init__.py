@@ -1,0 +1,1 @@
+"""Servers with what stands and runs on them."""

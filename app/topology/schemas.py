@@ -1,0 +1,20 @@
+"""Servers with their containers, GPUs and services."""
+
+from marshmallow import fields
+
+from app.containers.schemas import ContainerSchema
+from app.gpus.schemas import GpuSchema
+from app.servers.schemas import ServerSchema
+from app.services.schemas import ServiceSchema
+
+
+class ContainerNodeSchema(ContainerSchema):
+    services = fields.List(fields.Nested(ServiceSchema), metadata={"description": "At level 3."})
+
+
+class ServerNodeSchema(ServerSchema):
+    containers = fields.List(fields.Nested(ContainerNodeSchema), metadata={"description": "From level 2."})
+    gpus = fields.List(fields.Nested(GpuSchema), metadata={"description": "From level 2."})
+    services = fields.List(
+        fields.Nested(ServiceSchema), metadata={"description": "At level 3: those directly on the server."}
+    )
