@@ -14,7 +14,7 @@ from app.resource.formats import ip_address, mac_address
 
 
 class ServerType(Choice):
-    PHYSICAL = "physical", "device", "bare metal", "物理机", "物理服务器"
+    PHYSICAL = "physical", "device", "node", "bare metal", "物理机", "物理服务器"
     VIRTUAL = "virtual", "vm", "virtual machine", "虚拟机", "云主机"
 
 

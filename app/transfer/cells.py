@@ -204,8 +204,9 @@ def _choice_reader(field: Field, _scale: float) -> Read:
         found = known.get(key_of(as_text(value)))
         if found is None:
             values = [member.value for member in field.choices or ()]
-            near = difflib.get_close_matches(as_text(value).lower(), values, n=1)
-            raise CellError("choice", f"Must be one of {', '.join(values)}.", near[0] if near else None)
+            near = difflib.get_close_matches(key_of(as_text(value)), known, n=1)
+            suggestion = known[near[0]].value if near else None
+            raise CellError("choice", f"Must be one of {', '.join(values)}.", suggestion)
         return found
 
     return read

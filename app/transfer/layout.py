@@ -11,7 +11,7 @@ from app.catalog import CATALOG
 from app.resource.declaration import Resource
 from app.resource.fields import Field
 from app.transfer.models import Extra
-from app.transfer.titles import key_of, match, near_miss, take_apart
+from app.transfer.titles import key_of, match, near_miss, take_apart, without_marks
 from app.transfer.workbook import Sheet, Value, Workbook
 
 HEADER_WITHIN = 20
@@ -204,7 +204,7 @@ def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:
 
 def attribute_key(title: str) -> str:
     """The name of the attribute that keeps a column: `GPU Share (milli)` is `gpu_share_milli`."""
-    return re.sub(r"[\W_]+", "_", title.lower()).strip("_")[:64]
+    return re.sub(r"[\W_]+", "_", without_marks(title).lower()).strip("_")[:64]
 
 
 def letters(index: int) -> str:

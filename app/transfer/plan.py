@@ -219,7 +219,8 @@ def _check_unique(
     seen: dict[Key, Draft] = {}
     asked: dict[Key, Draft] = {}
     for draft in drafts:
-        if draft.errors or not any(name in draft.values for name in fields):
+        wrong = {error["field"] for error in draft.errors}
+        if not wrong.isdisjoint(fields) or not any(name in draft.values for name in fields):
             continue
         key = key_in(merged(resource, draft), fields, folded)
         if key is None:

@@ -47,7 +47,7 @@ class Title:
 
 def take_apart(text: str) -> Title:
     """Read a title in every way that it may be meant, the most literal first."""
-    plain = _MARKS.sub("", unicodedata.normalize("NFKC", text)).strip()
+    plain = without_marks(text)
     readings: list[tuple[str, str | None]] = [(key_of(plain), None)]
     if found := _PARENTHESES.search(plain):
         readings.append((key_of(plain[: found.start()]), found[1].strip()))
@@ -55,6 +55,11 @@ def take_apart(text: str) -> Title:
     if len(words) > 1:
         readings.append((key_of(" ".join(words[:-1])), words[-1]))
     return Title(text.strip(), tuple(readings))
+
+
+def without_marks(text: str) -> str:
+    """A title without what only says whether the column must be filled."""
+    return _MARKS.sub("", unicodedata.normalize("NFKC", text)).strip()
 
 
 @functools.cache
