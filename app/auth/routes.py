@@ -15,6 +15,7 @@ from app.auth.schemas import (
 from app.core.api import Blueprint
 from app.core.audit import audited
 from app.core.database import db
+from app.core.envelope import FailureSchema
 from app.core.security import Role, current_actor, public, requires, requires_refresh_token
 from app.resource.routes import answer
 from app.resource.service import read, update
@@ -28,6 +29,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sig
 @blueprint.post("/login")
 @public
 @blueprint.arguments(LoginSchema)
+@blueprint.alt_response(401, schema=FailureSchema, description="Unknown, wrong, locked or inactive.")
 @blueprint.response(200, LoginResultSchema)
 def login(body: dict[str, str]) -> dict[str, Any]:
     """Sign in with a username or an e-mail."""

@@ -11,7 +11,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token, get_jw
 
 from app.auth.models import AuthSession
 from app.core import audit
-from app.core.database import commit_now, db, utcnow
+from app.core.database import commit_now, db, fold, utcnow
 from app.core.errors import Invalid, Unauthorized
 from app.core.origin import current_origin
 from app.core.security import Actor, act_as, current_actor, jwt
@@ -148,7 +148,7 @@ def change_password(current_password: str, new_password: str) -> None:
 def _count_attempt(identifier: str) -> sa.Row[Any] | None:
     """Count one attempt on the account, unless it is locked or does not exist, in one atomic statement."""
     try:
-        name = clean_text(identifier).lower()
+        name = fold(clean_text(identifier))
     except ValueError:
         return None
     now = utcnow()

@@ -138,6 +138,10 @@ class Blueprint(SmorestBlueprint):  # type: ignore[misc]
         content = {"multipart/form-data": {"schema": schema, "encoding": {}}}
         return cast(Callable[[View], View], self.doc(requestBody={"required": True, "content": content}))
 
+    def not_modified(self, view: View) -> View:
+        """Document that a view answers 304, without a body, to a matching If-None-Match."""
+        return cast(View, self.alt_response(304, description="Nothing has changed.", success=True)(view))
+
     def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
         """Document a view that answers with a file instead of an envelope."""
         schema = {"type": "string", "format": "binary"}
@@ -178,6 +182,9 @@ def _document_failures(view: View, rule: str, access: Access, methods: list[str]
 
 class Api(SmorestApi):  # type: ignore[misc]
     """The API and its OpenAPI document."""
+
+    # Every failure that there is has its status; the library's default one has another shape than ours.
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         super().register_blueprint(blueprint, **options)

@@ -263,7 +263,15 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
+    return fold(value) if isinstance(value, str) else value
+
+
+def fold(text: str) -> str:
+    """The text in lower case, as PostgreSQL's lower() has it: each character by itself.
+
+    Python's own also looks at the neighbours (a final sigma) and makes two characters of one (a dotted I).
+    """
+    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
 
 
 @event.listens_for(sa.Engine, "begin")
@@ -370,12 +378,33 @@ class json_entries(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the n
     inherit_cache = True
 
 
+class json_member(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The value of a JSON object's key as text."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+# SQLite has no booleans: it would show them as 1 and 0.
+_SQLITE_TEXT = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE value END"
+
+
 @compiles(json_items)
 @compiles(json_entries)
 def _json_each(element: Any, compiler: Any, **options: Any) -> str:
-    names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
-    name = names[element.name] if compiler.dialect.name == "postgresql" else "json_each"
-    return f"{name}{compiler.process(element.clause_expr, **options)}"
+    argument = compiler.process(element.clause_expr, **options)
+    if compiler.dialect.name == "postgresql":
+        names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
+        return f"{names[element.name]}{argument}"
+    return f"(SELECT key, {_SQLITE_TEXT} AS value FROM json_each{argument})"
+
+
+@compiles(json_member)
+def _json_member(element: Any, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "postgresql":
+        return f"({document} ->> {key})"
+    return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"
 
 
 def whole(value: float) -> float:

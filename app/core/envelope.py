@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response
 from flask.json.provider import JSONProvider
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
 from app.core.database import as_json
 from app.core.errors import ApiError, dotted
@@ -96,12 +96,42 @@ class EnvelopeSchema(Schema):
 
 
 class FailureDetailsSchema(Schema):
+    """Why it failed; the facts beside the reason depend on it."""
+
+    class Meta:
+        unknown = INCLUDE
+
     reason = fields.String(required=True, metadata={"description": "A stable slug to branch on."})
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong with which field; nested fields are dotted."},
     )
+    did_you_mean = fields.List(
+        fields.String(), metadata={"description": "The nearest valid names of a parameter that does not exist."}
+    )
+    current = fields.Dict(metadata={"description": "With 412: the object as it is now."})
+    children = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "How many of which still belong to what was to be deleted."},
+    )
+    holder = fields.Dict(metadata={"description": "Who holds the GPU: {id, name}."})
+    did_you_mean = fields.List(
+        fields.String(), metadata={"description": "400: the nearest names that do exist."}
+    )
+    current = fields.Dict(metadata={"description": "412: the object as it is now."})
+    holder = fields.Dict(metadata={"description": "409: the user who holds the GPU, as id and name."})
+    children = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "409: how many objects of which resource keep this one from being deleted."},
+    )
+    conflicts = fields.List(
+        fields.Dict(), metadata={"description": "409: the rows of a plan whose objects have changed."}
+    )
+    database = fields.String(metadata={"description": "503: the state of the database."})
+    cache = fields.String(metadata={"description": "503: the state of the cache."})
 
 
 class FailureSchema(Schema):

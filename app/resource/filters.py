@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from marshmallow import ValidationError, fields
 
-from app.core.database import MAX_ID
+from app.core.database import MAX_ID, fold
 from app.core.errors import BadRequest
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -194,7 +194,7 @@ def clause_of(resource: Resource, item: Filter, parameter: str) -> Clause:
     field = filter_names(resource).get(item.name)
     if field is None:
         key = item.name.partition(".")[2]
-        attribute = resource.fields["attributes"].column[key].as_string()
+        attribute = sa.func.json_member(resource.fields["attributes"].column, sa.literal(key, sa.Text()))
         return _compare(sa.cast(attribute, sa.Text), Kind.TEXT, item, parameter)
     if field.target is not None and item.name == field.reads_as:
         return _refers(field, item, parameter)
@@ -257,12 +257,12 @@ def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[A
 def bound_value(item: Filter, value: Any) -> Any:
     """The value as its condition's parameter takes it: text in lower case, patterns with their wildcards."""
     if item.operator in TEXT:
-        pattern = escape_like(value.lower()) + "%"
+        pattern = escape_like(fold(value)) + "%"
         return pattern if item.operator == "startswith" else "%" + pattern
     if isinstance(value, str):
-        return value.lower()
+        return fold(value)
     if isinstance(value, list):
-        return [entry.lower() if isinstance(entry, str) else entry for entry in value]
+        return [fold(entry) if isinstance(entry, str) else entry for entry in value]
     return value
 
 

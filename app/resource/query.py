@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache import cached
-from app.core.database import db
+from app.core.database import db, fold
 from app.core.envelope import Page, Pagination
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
@@ -208,7 +208,7 @@ def matches(resource: Resource) -> sa.ColumnElement[bool]:
 
 
 def search_pattern(text: str) -> str:
-    return f"%{escape_like(text.lower())}%"
+    return f"%{escape_like(fold(text))}%"
 
 
 def _order(resource: Resource, sort: tuple[str, ...]) -> list[sa.ColumnElement[Any]]:

@@ -64,6 +64,7 @@ def list_imports(query: dict[str, int]) -> Page:
 
 @blueprint.get("/<int:import_id>")
 @requires(Role.USER)
+@blueprint.not_modified
 @blueprint.response(200, ImportSchema)
 def read(import_id: int) -> Response:
     """How far an import is, and what it would do to each sheet."""
@@ -149,7 +150,8 @@ def _answer(import_id: int, status: int = 200) -> Response:
 def _names(ids: set[int]) -> dict[int, str]:
     if not ids:
         return {}
-    return dict(db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids))).tuples().all())
+    found = db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids)))
+    return {identity: name for identity, name in found}
 
 
 def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:

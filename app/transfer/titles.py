@@ -100,13 +100,15 @@ def near_miss(title: Title, resource: Resource, taken: Iterable[Field]) -> str |
     asking for it tells "GPU model" from "CPU model". A field that another column fills is no candidate.
     """
     others = set(taken)
-    for key, _unit in title.readings[:2]:
-        for spelling, (_, field) in spellings(resource).items():
-            if field in others or field.read_only or len(key) < 4 or not key.isascii():
-                continue
-            allowed = 1 if len(key) < 8 else 2
-            if spelling[:1] == key[:1] and 0 < slips(key, spelling, allowed) <= allowed:
-                return field.title
+    # What stands in parentheses is a unit or a remark, and misspells nothing.
+    key = key_of(_PARENTHESES.sub("", without_marks(title.text)))
+    if len(key) < 4 or not key.isascii():
+        return None
+    allowed = 1 if len(key) < 8 else 2
+    for spelling, (_, field) in spellings(resource).items():
+        candidate = spelling[:1] == key[:1] and field not in others and not field.read_only
+        if candidate and 0 < slips(key, spelling, allowed) <= allowed:
+            return field.title
     return None
 
 
