@@ -22,7 +22,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from app.core import audit
 from app.core.database import begin_writing, db, transactional
-from app.core.envelope import FailureSchema, Page, envelope_of, failure, success
+from app.core.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
 from app.core.errors import (
     ApiError,
     Forbidden,
@@ -33,7 +33,7 @@ from app.core.errors import (
     from_database,
     from_http,
 )
-from app.core.security import Access, access_of
+from app.core.security import Access, access_of, public
 
 View = Callable[..., Any]
 
@@ -183,6 +183,13 @@ def _document_failures(view: View, rule: str, access: Access, methods: list[str]
 class Api(SmorestApi):  # type: ignore[misc]
     """The API and its OpenAPI document."""
 
+    ERROR_SCHEMA = FailureSchema
+    # Each route documents its own failures.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_pagination_header(self) -> None:
+        """Nothing: our pages stand in the body."""
+
     # Every failure that there is has its status; the library's default one has another shape than ours.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
@@ -273,9 +280,16 @@ def document() -> dict[str, Any]:
     return spec
 
 
+@public
+def serve_document() -> Response:
+    """The OpenAPI document, as `openapi.json` holds it."""
+    return Response(dumps(document()), mimetype="application/json")
+
+
 def init_app(app: Flask) -> None:
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     api.init_app(app)
+    app.add_url_rule("/api/openapi.json", "openapi", serve_document)
 
 
 __all__ = ["Blueprint", "Upload", "api", "document", "init_app", "read_json"]
