@@ -10,6 +10,5 @@ from app.services.routes import resource as services
 from app.users.routes import resource as users
 
 CATALOG: dict[str, Resource] = {
-    resource.name: resource
-    for resource in (users, datacenters, environments, servers, containers, services, gpus)
+    resource.name: resource for resource in (users, datacenters, environments, servers, containers, services, gpus)
 }

@@ -11,6 +11,4 @@ class AuditLogSchema(ResourceSchema):
         model = AuditLog
 
     changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
-    snapshot = fields.Dict(
-        required=True, allow_none=True, metadata={"description": "On delete: all that there was."}
-    )
+    snapshot = fields.Dict(required=True, allow_none=True, metadata={"description": "On delete: all that there was."})

@@ -18,13 +18,11 @@ class TokensSchema(Schema):
     access_token = fields.String(required=True)
     refresh_token = fields.String(required=True)
     token_type = fields.String(required=True, metadata={"enum": ["Bearer"]})
-    expires_in = fields.Integer(
-        required=True, metadata={"description": "Seconds for which the access token lives."}
-    )
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds for which the access token lives."})
 
 
 class LoginResultSchema(TokensSchema):
-    user = fields.Nested(UserSchema, required=True)
+    user = fields.Nested(UserSchema.answer(), required=True)
 
 
 class ProfileSchema(UserSchema):

@@ -11,6 +11,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token, get_jw
 
 from app.auth.models import AuthSession
 from app.core import audit
+from app.core.cache import touch
 from app.core.database import commit_now, db, fold, utcnow
 from app.core.errors import Invalid, Unauthorized
 from app.core.origin import current_origin
@@ -48,7 +49,7 @@ _WHO = (
 )
 
 
-@jwt.user_lookup_loader  # type: ignore[untyped-decorator]
+@jwt.user_lookup_loader
 def who_is(_header: dict[str, Any], claims: dict[str, Any]) -> Actor:
     """The user of a token, while the session that issued it lasts; raises SessionOver."""
     session_id = str(claims.get("sid", ""))
@@ -84,6 +85,7 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
         "last_login_ip": origin.ip_address,
     }
     db.session.execute(sa.update(users).where(users.c.id == attempt.id).values(cleared))
+    touch(db.session, users.name)
     session = AuthSession(
         id=secrets.token_hex(16),
         user_id=attempt.id,
@@ -188,8 +190,7 @@ def _matches(password: str, hashed: str) -> bool:
     encoded = password.encode(errors="replace")
     # bcrypt refuses longer ones; the comparison is made all the same, for its time.
     return (
-        bcrypt.checkpw(encoded[:MAX_PASSWORD].replace(b"\x00", b"?"), hashed.encode())
-        and len(encoded) <= MAX_PASSWORD
+        bcrypt.checkpw(encoded[:MAX_PASSWORD].replace(b"\x00", b"?"), hashed.encode()) and len(encoded) <= MAX_PASSWORD
     )
 
 
@@ -208,9 +209,7 @@ def _tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
     identity = str(user_id)
     return {
         "access_token": create_access_token(identity, additional_claims={"sid": session_id}),
-        "refresh_token": create_refresh_token(
-            identity, additional_claims={"sid": session_id, "gen": generation}
-        ),
+        "refresh_token": create_refresh_token(identity, additional_claims={"sid": session_id, "gen": generation}),
         "token_type": "Bearer",
         "expires_in": int(lifetime.total_seconds()),
     }

@@ -6,7 +6,7 @@ A blueprint's route is run as one transaction, authorised, validated, answered i
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -57,7 +57,7 @@ _FAILURES: dict[int, str] = {
 class Parser(FlaskParser):
     """Refuses what nobody declared: a misspelt parameter must not be dropped in silence."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, Any]] = {
+    DEFAULT_UNKNOWN_BY_LOCATION = {
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": RAISE,
         "form": RAISE,
@@ -89,7 +89,7 @@ class ApiBadJson(ApiError):
     status, reason, message = 400, "bad_json", "The body is not valid JSON."
 
 
-class Blueprint(SmorestBlueprint):  # type: ignore[misc]
+class Blueprint(SmorestBlueprint):
     """Routes that declare their access and answer in the envelope, each run as one transaction."""
 
     ARGUMENTS_PARSER = Parser()
@@ -180,12 +180,10 @@ def _document_failures(view: View, rule: str, access: Access, methods: list[str]
         manual["security"] = []
 
 
-class Api(SmorestApi):  # type: ignore[misc]
+class Api(SmorestApi):
     """The API and its OpenAPI document."""
 
     ERROR_SCHEMA = FailureSchema
-    # Each route documents its own failures.
-    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_pagination_header(self) -> None:
         """Nothing: our pages stand in the body."""
@@ -225,7 +223,7 @@ def _from_database(error: DBAPIError) -> ApiError:
 
 
 def _from_mistake(error: Exception) -> ApiError:
-    log.exception("internal_error", error=repr(error))
+    log.error("internal_error", error=repr(error), exc_info=error)
     return ApiError()
 
 
@@ -245,9 +243,9 @@ def _record_denied(error: Forbidden) -> ApiError:
 
 def _schema_name(schema: Any) -> str:
     """Name a schema in the document after its class and how it is narrowed."""
-    instance = schema() if inspect.isclass(schema) else schema
+    instance: Any = schema() if inspect.isclass(schema) else schema
     name = type(instance).__name__.removesuffix("Schema")
-    return name + ("Patch" if instance.partial else "") + ("Summary" if instance.only else "")
+    return name + ("Patch" if instance.partial else getattr(instance, "suffix", ""))
 
 
 def _operation_ids(spec: Mapping[str, Any]) -> None:
@@ -262,12 +260,8 @@ def _operation_ids(spec: Mapping[str, Any]) -> None:
 api = Api(
     spec_kwargs={
         "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
-        "info": {
-            "description": "Who holds which server, container, service, GPU and asset; every change provable."
-        },
-        "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-        },
+        "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
         "security": [{"bearer": []}],
     }
 )

@@ -14,6 +14,7 @@ from flask import g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
+from app.core.cache import touch
 from app.core.database import Base, Id, JsonText, as_json, db, utcnow, write_rows
 from app.core.origin import Origin, current_origin
 
@@ -22,6 +23,9 @@ R = TypeVar("R")
 
 Changes = dict[str, dict[str, Any]]
 """What changed: {"status": {"old": "active", "new": "offline"}}."""
+
+Entry = tuple[Any, ...]
+"""A record as a row, its values in the order of COLUMNS."""
 
 _STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
 """Columns that a record implies: it has its own id, version and time."""
@@ -98,13 +102,15 @@ def record(
     changes: Changes | None = None,
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
-    row = entry(action, resource_type, resource_id, resource_name, None, changes or {})
+    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {})
     db.session.execute(sa.insert(AuditLog.__table__).inline(), dict(zip(COLUMNS, row, strict=True)))
+    touch(db.session, AuditLog.__tablename__)
 
 
-def record_many(entries: Iterable[tuple[Any, ...]]) -> None:
+def record_many(entries: Iterable[Entry]) -> None:
     """Write the records of a set-based change in one statement; each made by `entry`."""
-    write_rows(AuditLog.__table__, COLUMNS, entries)  # type: ignore[arg-type]
+    write_rows(AuditLog.__table__, COLUMNS, entries)
+    touch(db.session, AuditLog.__tablename__)
 
 
 def entry(
@@ -112,13 +118,13 @@ def entry(
     resource_type: str,
     resource_id: int | None,
     resource_name: str | None,
-    version: int | None,
+    *,
+    version: int | None = None,
     changes: Mapping[str, Any],
     snapshot: Mapping[str, Any] | None = None,
-    *,
     at: datetime | None = None,
     origin: Origin | None = None,
-) -> tuple[Any, ...]:
+) -> Entry:
     """One record as a row in the order of COLUMNS, attributed to the current origin."""
     origin = origin or current_origin()
     return (
@@ -159,6 +165,7 @@ def _record_changes(session: Session, _context: Any) -> None:
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in _entries(session)]
     if rows:
         session.execute(sa.insert(AuditLog.__table__).inline(), rows)
+        touch(session, AuditLog.__tablename__)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -170,7 +177,7 @@ def _refuse_bulk_writes(state: ORMExecuteState) -> None:
         raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
 
 
-def _entries(session: Session) -> Iterator[tuple[Any, ...]]:
+def _entries(session: Session) -> Iterator[Entry]:
     at = session.info["changed_at"]
     intent = g.get("audit_intent", "update")
     for action, objects in (
@@ -186,12 +193,12 @@ def _entries(session: Session) -> Iterator[tuple[Any, ...]]:
                 continue
             yield entry(
                 action,
-                sa.inspect(target).mapper.local_table.name,  # type: ignore[union-attr]
+                sa.inspect(target).mapper.local_table.name,
                 target.id,
                 str(target),
-                target.version + (action == "delete"),
-                changes,
-                snapshot_of(target) if action == "delete" else None,
+                version=target.version + (action == "delete"),
+                changes=changes,
+                snapshot=snapshot_of(target) if action == "delete" else None,
                 at=at,
             )
 
@@ -200,11 +207,12 @@ def _facts(target: Any, action: str) -> Changes:
     if action == "delete":
         return {}
     if action == "create":
-        return created({name: getattr(target, name) for name in audited_columns(type(target))}, type(target))
+        model: Any = type(target)
+        return created({name: getattr(target, name) for name in audited_columns(model)}, model)
     return _changes_of(target)
 
 
-def created(values: Mapping[str, Any], model: type[Any]) -> Changes:
+def created(values: Mapping[str, Any], model: Any) -> Changes:
     """The changes of a creation: every value that there is, defaults too, so that a replay needs nothing else."""
     return {
         name: {
@@ -218,9 +226,10 @@ def created(values: Mapping[str, Any], model: type[Any]) -> Changes:
 
 def _changes_of(target: Any) -> Changes:
     """Each audited column that the flush changed, with its old and new value."""
+    model: Any = type(target)
     state = sa.inspect(target)
     changes: Changes = {}
-    for name, column in audited_columns(type(target)).items():
+    for name, column in audited_columns(model).items():
         history = state.attrs[name].history
         if not history.has_changes():
             continue
@@ -236,15 +245,11 @@ def _changes_of(target: Any) -> Changes:
 def snapshot_of(target: Any) -> dict[str, Any]:
     """All that is needed to bring the object back, but its secrets."""
     columns = type(target).__table__.columns
-    return {
-        column.key: as_json(getattr(target, column.key))
-        for column in columns
-        if not column.info.get("secret")
-    }
+    return {column.key: as_json(getattr(target, column.key)) for column in columns if not column.info.get("secret")}
 
 
 @functools.cache
-def audited_columns(model: type[Any]) -> dict[str, sa.Column[Any]]:
+def audited_columns(model: Any) -> dict[str, sa.Column[Any]]:
     """The columns of a model whose changes are recorded, by name."""
     return {
         column.key: column

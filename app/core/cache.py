@@ -37,7 +37,7 @@ PAUSE = 1.0
 class _Json(BaseSerializer):
     """Values travel as JSON: with the default, pickle, whoever can write to Redis can run code here."""
 
-    def dumps(self, value: Any) -> bytes:
+    def dumps(self, value: Any, protocol: int = 0) -> bytes:
         return orjson.dumps(value, default=as_json)
 
     def loads(self, bvalue: bytes | None) -> Any:

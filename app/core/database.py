@@ -100,6 +100,8 @@ Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 class Base(DeclarativeBase):
     """The root of every model; constraint names are part of the API, errors.py reads them back."""
 
+    __table__: ClassVar[sa.Table]
+
     metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -179,8 +181,7 @@ def unique(table: str, *fields: str, folded: Sequence[str] = ()) -> sa.Index:
     absent values never collide.
     """
     expressions: list[Any] = [
-        sa.text(f"lower({name})" if name in folded else f"coalesce({name}, 0)") if folded else name
-        for name in fields
+        sa.text(f"lower({name})" if name in folded else f"coalesce({name}, 0)") if folded else name for name in fields
     ]
     return sa.Index(
         f"uq_{table}_{'_'.join(fields)}",
@@ -334,25 +335,26 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
     COPY on PostgreSQL (measured at twice the rows a second of any INSERT), one executemany on SQLite.
     """
     connection = db.session.connection()
-    adapt = [
-        table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        for name in columns
-    ]
-    adapted = (
-        [value if bind is None else bind(value) for bind, value in zip(adapt, row, strict=True)]
-        for row in rows
+    dialect = connection.dialect
+    adapt = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
+    adapted: Any = (
+        [value if bind is None else bind(value) for bind, value in zip(adapt, row, strict=True)] for row in rows
     )
-    quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(name) for name in columns)
+    names = ", ".join(map(dialect.identifier_preparer.quote, columns))
     cursor = connection.connection.cursor()
-    if connection.dialect.name == "postgresql":
-        with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-            for row in adapted:
-                copy.write_row(row)
-    else:
-        marks = ", ".join("?" * len(columns))
-        cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted)  # noqa: S608 - our names
-    cursor.close()
+    try:
+        if dialect.name == "postgresql":
+            with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+                for row in adapted:
+                    copy.write_row(row)
+        else:
+            marks = ", ".join("?" * len(columns))
+            cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", adapted)  # noqa: S608
+    except dialect.loaded_dbapi.Error as error:
+        # The driver's own error, because SQLAlchemy has no part in COPY: given the shape of all others.
+        raise DBAPIError.instance(table.name, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+    finally:
+        cursor.close()
 
 
 def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
@@ -396,7 +398,7 @@ def _json_each(element: Any, compiler: Any, **options: Any) -> str:
     if compiler.dialect.name == "postgresql":
         names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
         return f"{names[element.name]}{argument}"
-    return f"(SELECT key, {_SQLITE_TEXT} AS value FROM json_each{argument})"
+    return f"(SELECT key, {_SQLITE_TEXT} AS value FROM json_each{argument})"  # noqa: S608 - compiled parts
 
 
 @compiles(json_member)
@@ -404,7 +406,7 @@ def _json_member(element: Any, compiler: Any, **options: Any) -> str:
     document, key = (compiler.process(clause, **options) for clause in element.clauses)
     if compiler.dialect.name == "postgresql":
         return f"({document} ->> {key})"
-    return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"
+    return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"  # noqa: S608
 
 
 def whole(value: float) -> float:

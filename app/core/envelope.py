@@ -107,19 +107,7 @@ class FailureDetailsSchema(Schema):
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong with which field; nested fields are dotted."},
     )
-    did_you_mean = fields.List(
-        fields.String(), metadata={"description": "The nearest valid names of a parameter that does not exist."}
-    )
-    current = fields.Dict(metadata={"description": "With 412: the object as it is now."})
-    children = fields.Dict(
-        keys=fields.String(),
-        values=fields.Integer(),
-        metadata={"description": "How many of which still belong to what was to be deleted."},
-    )
-    holder = fields.Dict(metadata={"description": "Who holds the GPU: {id, name}."})
-    did_you_mean = fields.List(
-        fields.String(), metadata={"description": "400: the nearest names that do exist."}
-    )
+    did_you_mean = fields.List(fields.String(), metadata={"description": "400: the nearest names that do exist."})
     current = fields.Dict(metadata={"description": "412: the object as it is now."})
     holder = fields.Dict(metadata={"description": "409: the user who holds the GPU, as id and name."})
     children = fields.Dict(
@@ -146,6 +134,8 @@ def envelope_of(schema: type[Schema] | None, *, many: bool = False) -> type[Sche
     if schema is None:
         return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
     name = schema.__name__.removesuffix("Schema")
+    # What is written and what is read of one resource differ in what must be there.
+    schema = schema.answer() if hasattr(schema, "answer") else schema
     if not many:
         return type(f"{name}Envelope", (EnvelopeSchema,), {"data": fields.Nested(schema, required=True)})
     members = {

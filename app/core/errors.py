@@ -169,10 +169,11 @@ def _from_integrity(cause: Any) -> ApiError:
 def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
     """The kind of the violated constraint, the fields that it covers and its message, from either driver."""
     if isinstance(cause, postgres.Error):
-        kind = {
-            postgres.UniqueViolation: "unique",
-            postgres.ForeignKeyViolation: "foreign key",
-        }.get(type(cause), "check")
+        kind = "check"
+        if isinstance(cause, postgres.UniqueViolation):
+            kind = "unique"
+        elif isinstance(cause, postgres.ForeignKeyViolation):
+            kind = "foreign key"
         if cause.diag.column_name:
             return kind, (cause.diag.column_name,), "Not allowed."
         return kind, *_constrained(cause.diag.constraint_name or "")
@@ -195,7 +196,8 @@ def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
 def _constrained(name: str) -> tuple[tuple[str, ...], str]:
     """The fields and the message that a constraint of this name was declared with."""
     for table in Base.metadata.tables.values():
-        for item in (*table.constraints, *table.indexes):
+        declared: list[Any] = [*table.constraints, *table.indexes]
+        for item in declared:
             if item.name == name:
                 columns = tuple(column.name for column in getattr(item, "columns", ()))
                 return item.info.get("fields", columns), item.info.get("message", "Not allowed.")

@@ -133,9 +133,7 @@ class Runner:
             db.session.commit()
             return None if row is None else tuple(row)
 
-    def _carry_out(
-        self, job_id: int, kind: str, subject_id: int, origin: dict[str, Any], attempts: int
-    ) -> None:
+    def _carry_out(self, job_id: int, kind: str, subject_id: int, origin: dict[str, Any], attempts: int) -> None:
         handler, give_up = self._kinds[kind]
         assert self._app is not None
         alive = threading.Event()

@@ -68,9 +68,7 @@ def release(gpu: Gpu) -> None:
     if gpu.assigned_to_id != actor.id and not actor.is_admin:
         raise Forbidden("Only its holder and administrators release a GPU.", reason="not_holder")
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.AVAILABLE, None, None
-    active = sa.select(GpuAssignment).where(
-        GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None)
-    )
+    active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
     assignment = db.session.scalars(active).one()
     assignment.released_at, assignment.released_by = utcnow(), actor.username
     db.session.flush()
@@ -99,6 +97,4 @@ def _not_available(gpu: Gpu) -> GpuNotAvailable:
         return GpuNotAvailable(f"This GPU is {gpu.status.value}.")
     holder = db.session.get(User, gpu.assigned_to_id)
     assert holder is not None
-    return GpuNotAvailable(
-        f"{holder.username} holds this GPU.", holder={"id": holder.id, "name": holder.username}
-    )
+    return GpuNotAvailable(f"{holder.username} holds this GPU.", holder={"id": holder.id, "name": holder.username})

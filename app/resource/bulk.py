@@ -5,7 +5,7 @@ current transaction and raises what the database raises; whoever calls it has va
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,9 +47,7 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
     return list(range((last or 0) + 1, (last or 0) + 1 + count))
 
 
-def insert(
-    resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None
-) -> None:
+def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values; what they do not say has its default."""
     table = resource.model.__table__
     now = utcnow()
@@ -105,10 +103,9 @@ def update(resource: Resource, changes: Sequence[Change]) -> None:
             table.name,
             change.object_id,
             change.name,
-            change.version + 1,
-            {
-                name: {"old": as_json(change.old[name]), "new": as_json(value)}
-                for name, value in change.new.items()
+            version=change.version + 1,
+            changes={
+                name: {"old": as_json(change.old[name]), "new": as_json(value)} for name, value in change.new.items()
             },
             at=now,
         )
@@ -128,18 +125,14 @@ def _lock(table: Any, ids: Sequence[int]) -> None:
 
 def _creations(
     resource: Resource, columns: Sequence[str], rows: Sequence[Sequence[Any]], at: datetime
-) -> Any:
+) -> Iterator[audit.Entry]:
     audited = audit.audited_columns(resource.model)
     places = [(place, name) for place, name in enumerate(columns) if name in audited]
     identity, label = columns.index("id"), columns.index(resource.model.label)
     kind = resource.model.__tablename__
     for row in rows:
-        changes = {
-            name: {"old": None, "new": as_json(row[place])}
-            for place, name in places
-            if row[place] is not None
-        }
-        yield audit.entry("create", kind, row[identity], str(row[label]), 1, changes, at=at)
+        changes = {name: {"old": None, "new": as_json(row[place])} for place, name in places if row[place] is not None}
+        yield audit.entry("create", kind, row[identity], str(row[label]), version=1, changes=changes, at=at)
 
 
 def _default(column: sa.Column[Any]) -> Any:

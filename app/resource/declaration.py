@@ -18,7 +18,8 @@ class Resource:
 
     name: str
     """Plural snake_case: the URL segment, the table and the type in the audit log."""
-    model: type[Any]
+    model: Any
+    """A mapped class."""
     schema: type[ResourceSchema]
     titles: Sequence[str]
     """What a person calls it, and what its sheets are called: the English plural first, then any others."""

@@ -4,7 +4,7 @@ import enum
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -132,7 +132,7 @@ _SYSTEM = {
 
 
 @functools.cache
-def fields_of(model: type[Any]) -> dict[str, Field]:
+def fields_of(model: Any) -> dict[str, Field]:
     """Every field of a model that clients may see, by name, in the order of declaration."""
     columns: Sequence[sa.Column[Any]] = model.__table__.columns
     return {item.name: item for item in map(_field_of, columns) if not item.column.info.get("hidden")}
@@ -157,7 +157,7 @@ def _field_of(column: sa.Column[Any]) -> Field:
         length=getattr(column.type, "length", None) if kind is Kind.TEXT else None,
         unit=info.get("unit"),
         check=info.get("check"),
-        choices=column.type.enum_class if isinstance(column.type, sa.Enum) else None,
+        choices=cast("type[Choice] | None", getattr(column.type, "enum_class", None)),
         target=info.get("target") or _target_of(column),
     )
 

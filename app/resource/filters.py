@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from marshmallow import ValidationError, fields
@@ -158,9 +158,7 @@ def _read_time(text: str, _field: Field | None) -> datetime:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         text += "T00:00:00Z"
     # In a query string an unescaped "+" of the zone arrives as a space.
-    found = fields.AwareDateTime(
-        format="iso", error_messages={"invalid": "Must be a time (ISO 8601 with its zone)."}
-    )
+    found = fields.AwareDateTime(format="iso", error_messages={"invalid": "Must be a time (ISO 8601 with its zone)."})
     value: datetime = found.deserialize(text.replace(" ", "+"))
     if not 1 < value.year < 9999:
         raise ValueError("Must be a time of this era.")
@@ -226,10 +224,14 @@ def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter:
     if item.operator == "isnull":
         # One shape for both answers: the parameter is compared with the fact.
         return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
-    subject = sa.func.lower(column) if kind is Kind.TEXT else column
+    subject: Any = sa.func.lower(column) if kind is Kind.TEXT else column
     if item.operator in TEXT:
-        return subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\")
-    wanted = _values(kind, item, parameter, column)
+        return cast(Clause, subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
+    return cast(Clause, _ordered(subject, column, item, _values(kind, item, parameter, column)))
+
+
+def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: Any) -> Any:
+    """The comparison of a column, or of its lower case, with one value or several."""
     match item.operator:
         case "":
             return subject.in_(wanted) if item.several else subject == wanted

@@ -37,7 +37,7 @@ def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> P
             referred = target_alias(resource, field)
             source = source.outerjoin(referred, field.column == referred.c.id)
             joined.append((field.reads_as, field, referred.c[field.target.label]))
-    columns = [field.column for field in plain]
+    columns: list[sa.ColumnElement[Any]] = [field.column for field in plain]
     references: list[tuple[str, int, int]] = []
     for name, field, label in joined:
         if field not in plain:
@@ -63,7 +63,7 @@ def _renderer(names: tuple[str, ...], references: Sequence[tuple[str, int, int]]
 
 
 @functools.cache
-def target_alias(resource: Resource, field: Field) -> sa.Alias:
+def target_alias(resource: Resource, field: Field) -> sa.FromClause:
     """The joined table of a reference: one alias each, because a row may refer twice to one table."""
     assert field.target is not None
     return field.target.__table__.alias(f"{field.reads_as}_of_{resource.name}")

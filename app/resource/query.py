@@ -6,7 +6,7 @@ one costs more than running it.
 
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
@@ -148,13 +148,14 @@ def count_matching(resource: Resource, query: ListQuery) -> int:
             target = resource.references[item.name].target
             assert target is not None
             models.add(target)
-    return _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items())))
+    return cast(int, _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items()))))
 
 
 @functools.cache
 def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
     def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> int:
-        return int(db.session.execute(_count_statement(resource, matching), dict(values)).scalar_one())
+        counted = db.session.execute(_count_statement(resource, matching), dict(values))
+        return cast(int, counted.scalar_one())
 
     count.__qualname__ = f"count_{resource.name}"
     return cached(*models)(count)
@@ -200,7 +201,9 @@ def _conditions(resource: Resource, matching: Matching) -> list[sa.ColumnElement
 def matches(resource: Resource) -> sa.ColumnElement[bool]:
     """Whether a search column or an attribute contains the text whose pattern is the parameter `q`."""
     pattern = sa.bindparam("q", type_=sa.Text)
-    found = [sa.func.lower(column).like(pattern, escape="\\") for column in resource.search]
+    found: list[sa.ColumnElement[bool]] = [
+        sa.func.lower(column).like(pattern, escape="\\") for column in resource.search
+    ]
     if "attributes" in resource.fields:
         entries = sa.func.json_entries(resource.fields["attributes"].column).table_valued("key", "value")
         found.append(sa.exists().where(sa.func.lower(entries.c.value).like(pattern, escape="\\")))

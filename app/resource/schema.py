@@ -1,7 +1,9 @@
 """The schema of a resource, derived from its model: what comes in, what goes out, and its OpenAPI document."""
 
+import copy
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -35,10 +37,9 @@ class Text(fields.String):
         super().__init__(validate=validate.Length(max=length or MAX_TEXT), **options)
         self.check = check
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str | None:
-        text: str | None = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         try:
-            text = clean_text(text or "")
+            text = clean_text(super()._deserialize(value, attr, data, **kwargs))
             if text and self.check is not None:
                 text = self.check(text)
         except ValueError as error:
@@ -70,7 +71,7 @@ class Attributes(fields.Dict):
         super().__init__(keys=fields.String(), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        found: dict[str, Any] = super()._deserialize(value, attr, data, **kwargs)
+        found: Any = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
         return clean_attributes(found)
 
 
@@ -83,9 +84,7 @@ def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in attributes.items():
         try:
             if not ATTRIBUTE_KEY.fullmatch(key):
-                raise ValueError(
-                    "Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-."
-                )
+                raise ValueError("Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-.")
             clean[key] = _clean_attribute(value)
         except ValueError as error:
             errors[key] = [str(error)]
@@ -117,7 +116,11 @@ class _Derived(SchemaMeta):
 
     @classmethod
     def get_declared_fields(
-        mcs, klass: Any, cls_fields: Any, inherited_fields: Any, dict_cls: type = dict
+        mcs,  # noqa: N804 - it is a metaclass
+        klass: Any,
+        cls_fields: Any,
+        inherited_fields: Any,
+        dict_cls: type = dict,
     ) -> dict[str, fields.Field[Any]]:
         declared = super().get_declared_fields(klass, cls_fields, inherited_fields, dict_cls)
         model = getattr(klass.Meta, "model", None)
@@ -137,9 +140,23 @@ class ResourceSchema(Schema, metaclass=_Derived):
     """The base of every resource's schema; a subclass names its model, and declares only what differs."""
 
     error_messages = {"unknown": "Unknown field."}
+    suffix = "Input"
+    """What the OpenAPI document adds to the name of the schema of a body."""
 
     class Meta:
         unknown = RAISE
+
+    @classmethod
+    @functools.cache
+    def answer(cls) -> "type[ResourceSchema]":
+        """The schema of the object as it is read: every field is there, and none is written only."""
+        known = fields_of(getattr(cls.Meta, "model", None))
+        own = {*known, *(field.reads_as for field in known.values())}
+        members: dict[str, Any] = {"suffix": ""}
+        for name, field in copy.deepcopy(cls._declared_fields).items():
+            field.required = field.required or name in own
+            members[name] = None if field.load_only else field
+        return type(cls.__name__, (cls,), members)
 
 
 def marshmallow_field(field: Field) -> fields.Field[Any]:
@@ -151,29 +168,50 @@ def marshmallow_field(field: Field) -> fields.Field[Any]:
         "required": field.required or field.read_only,
         "metadata": {"title": field.title},
     }
-    bounds = validate.Range(min=field.minimum, max=field.maximum) if field.minimum is not None else None
-    match field.kind:
-        case Kind.TEXT:
-            return Text(length=field.length, check=field.check, **options)
-        case Kind.INTEGER | Kind.REFERENCE:
-            return fields.Integer(strict=True, validate=bounds, **options)
-        case Kind.NUMBER:
-            return Number(validate=bounds, **options)
-        case Kind.BOOLEAN:
-            return fields.Boolean(truthy={True}, falsy={False}, **options)
-        case Kind.DATE:
-            return fields.Date(format="iso", **options)
-        case Kind.TIME:
-            return fields.AwareDateTime(format="iso", **options)
-        case Kind.CHOICE:
-            assert field.choices is not None
-            return fields.Enum(field.choices, by_value=True, **options)
-        case Kind.LIST:
-            return fields.List(Text(length=255), validate=validate.Length(max=MAX_ITEMS), **options)
-        case Kind.OBJECTS:
-            members = fields.Nested(field.column.info["members"], unknown=RAISE)
-            return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
-        case Kind.ATTRIBUTES:
-            return Attributes(**options)
-        case Kind.DOCUMENT:
-            return fields.Dict(**options)
+    return _BUILDERS[field.kind](field, options)
+
+
+Options = dict[str, Any]
+Build = Callable[[Field, Options], fields.Field[Any]]
+
+
+def _text(field: Field, options: Options) -> Text:
+    return Text(length=field.length, check=field.check, **options)
+
+
+def _integer(field: Field, options: Options) -> fields.Integer:
+    return fields.Integer(strict=True, validate=validate.Range(field.minimum, field.maximum), **options)
+
+
+def _number(field: Field, options: Options) -> Number:
+    return Number(validate=validate.Range(field.minimum, field.maximum), **options)
+
+
+def _choice(field: Field, options: Options) -> fields.Enum[Any]:
+    assert field.choices is not None
+    return fields.Enum(field.choices, by_value=True, **options)
+
+
+def _texts(_field: Field, options: Options) -> fields.List[Any]:
+    return fields.List(Text(length=255), validate=validate.Length(max=MAX_ITEMS), **options)
+
+
+def _objects(field: Field, options: Options) -> fields.List[Any]:
+    members = fields.Nested(field.column.info["members"], unknown=RAISE)
+    return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
+
+
+_BUILDERS: Mapping[Kind, Build] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.REFERENCE: _integer,
+    Kind.NUMBER: _number,
+    Kind.BOOLEAN: lambda _, options: fields.Boolean(truthy={True}, falsy={False}, **options),
+    Kind.DATE: lambda _, options: fields.Date(format="iso", **options),
+    Kind.TIME: lambda _, options: fields.AwareDateTime(format="iso", **options),
+    Kind.CHOICE: _choice,
+    Kind.LIST: _texts,
+    Kind.OBJECTS: _objects,
+    Kind.ATTRIBUTES: lambda _, options: Attributes(**options),
+    Kind.DOCUMENT: lambda _, options: fields.Dict(**options),
+}

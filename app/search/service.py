@@ -32,9 +32,7 @@ def search(text: str, types: Sequence[Resource], limit: int) -> dict[str, Any]:
     """
     counts = {resource.name: _count(resource, text) for resource in types}
     if any(counts.values()):
-        hits = [
-            hit for resource in types if counts[resource.name] for hit in _containing(resource, text, limit)
-        ]
+        hits = [hit for resource in types if counts[resource.name] for hit in _containing(resource, text, limit)]
     elif len(text) >= MIN_FUZZY:
         hits = [hit for resource in types for hit in _resembling(resource, text)]
     else:
@@ -73,17 +71,11 @@ def _containing(resource: Resource, text: str, limit: int) -> Iterator[Hit]:
         (label.like(search_pattern(text), escape="\\"), 2),
         else_=3,
     )
-    statement = (
-        projection.statement.where(matches(resource))
-        .order_by(rank, resource.model.__table__.c.id)
-        .limit(limit)
-    )
+    statement = projection.statement.where(matches(resource)).order_by(rank, resource.model.__table__.c.id).limit(limit)
     for row in db.session.execute(statement, {"q": search_pattern(text)}):
         item = projection.render(row)
         name, value = _where(resource, item, folded)
-        yield _hit(
-            resource, item, name, value, _score(folded, value.lower(), by_label=name == resource.model.label)
-        )
+        yield _hit(resource, item, name, value, _score(folded, value.lower(), by_label=name == resource.model.label))
 
 
 def _resembling(resource: Resource, text: str) -> Iterator[Hit]:

@@ -28,9 +28,7 @@ class ServerStatus(Choice):
 class Server(Audited, Extensible, Entity):
     __tablename__ = "servers"
 
-    name: Mapped[str] = column(
-        "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host"
-    )
+    name: Mapped[str] = column("Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host")
     hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name")
     server_type: Mapped[ServerType] = column(
         "Type", "类型", "服务器类型", "Kind", "Server type", default=ServerType.PHYSICAL
@@ -47,9 +45,7 @@ class Server(Audited, Extensible, Entity):
     datacenter_id: Mapped[int | None] = reference(
         Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación"
     )
-    environment_id: Mapped[int | None] = reference(
-        Environment, "Environment", "环境", "所属环境", "Env", "Entorno"
-    )
+    environment_id: Mapped[int | None] = reference(Environment, "Environment", "环境", "所属环境", "Env", "Entorno")
     rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64))
     rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
     internal_ip: Mapped[str | None] = column(
@@ -78,18 +74,14 @@ class Server(Audited, Extensible, Entity):
         "CPU cores", "CPU核数", "CPU核心数", "核数", "vCPUs", "Cores", unit="cores", minimum=0
     )
     memory_gb: Mapped[float | None] = column("Memory", "内存", "内存容量", "RAM", unit="GB", minimum=0)
-    disk_gb: Mapped[float | None] = column(
-        "Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0
-    )
+    disk_gb: Mapped[float | None] = column("Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0)
     purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
     warranty_expires: Mapped[date | None] = column(
         "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"
     )
     owner: Mapped[str | None] = column("Owner", "负责人", "维护人", "责任人", "Sponsor")
     tags: Mapped[list[str]] = column("Tags", "标签", "Labels", default=list)
-    description: Mapped[str | None] = column(
-        "Description", "描述", "备注", "Comments", "Notes", type_=sa.Text
-    )
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
 
     __table_args__ = table_args(
         unique("servers", "datacenter_id", "name", folded=("name",)),

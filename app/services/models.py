@@ -58,9 +58,7 @@ class Service(Audited, Extensible, Entity):
     health_check: Mapped[str | None] = column(
         "Health check", "健康检查", "健康检查地址", type_=sa.String(2048), check=url_or_path
     )
-    status: Mapped[ServiceStatus] = column(
-        "Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True
-    )
+    status: Mapped[ServiceStatus] = column("Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True)
     last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 

@@ -9,12 +9,12 @@ from app.services.schemas import ServiceSchema
 
 
 class ContainerNodeSchema(ContainerSchema):
-    services = fields.List(fields.Nested(ServiceSchema), metadata={"description": "At level 3."})
+    services = fields.List(fields.Nested(ServiceSchema.answer()), metadata={"description": "At level 3."})
 
 
 class ServerNodeSchema(ServerSchema):
-    containers = fields.List(fields.Nested(ContainerNodeSchema), metadata={"description": "From level 2."})
-    gpus = fields.List(fields.Nested(GpuSchema), metadata={"description": "From level 2."})
+    containers = fields.List(fields.Nested(ContainerNodeSchema.answer()), metadata={"description": "From level 2."})
+    gpus = fields.List(fields.Nested(GpuSchema.answer()), metadata={"description": "From level 2."})
     services = fields.List(
-        fields.Nested(ServiceSchema), metadata={"description": "At level 3: those directly on the server."}
+        fields.Nested(ServiceSchema.answer()), metadata={"description": "At level 3: those directly on the server."}
     )

@@ -56,9 +56,7 @@ def changed_since(job: Import) -> list[dict[str, Any]]:
     for name, resource in CATALOG.items():
         table = resource.model.__table__
         statement = (
-            sa.select(
-                rows.c.sheet, rows.c.row, rows.c.object_id, rows.c.version, table.c.version.label("now")
-            )
+            sa.select(rows.c.sheet, rows.c.row, rows.c.object_id, rows.c.version, table.c.version.label("now"))
             .select_from(rows.outerjoin(table, table.c.id == rows.c.object_id))
             .where(
                 rows.c.import_id == job.id,

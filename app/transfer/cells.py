@@ -149,9 +149,7 @@ def _number(value: Value, field: Field, scale: float) -> float:
         return number * scale
     into = factor(found[2], field.unit)
     if into is None:
-        raise CellError(
-            "unit", f"{found[2]} is no unit of {field.title}." if field.unit else "Must be a number."
-        )
+        raise CellError("unit", f"{found[2]} is no unit of {field.title}." if field.unit else "Must be a number.")
     return number * into
 
 

@@ -11,7 +11,7 @@ from app.catalog import CATALOG
 from app.resource.declaration import Resource
 from app.resource.fields import Field
 from app.transfer.models import Extra
-from app.transfer.titles import key_of, match, near_miss, take_apart, without_marks
+from app.transfer.titles import Match, key_of, match, near_miss, take_apart, without_marks
 from app.transfer.workbook import Sheet, Value, Workbook
 
 HEADER_WITHIN = 20
@@ -105,9 +105,7 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
     best = scores.index(max(scores))
     table = Table(sheet, resource, best + 1, [])
     if not scores[best]:
-        table.problems.append(
-            problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns.")
-        )
+        table.problems.append(problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns."))
         return table
     _assign(table, rows[best], mapping, extra)
     return table
@@ -129,11 +127,9 @@ def _score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any])
 def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], extra: Extra) -> None:
     """Decide for each column what it fills. Of two that name one field the better spelling does."""
     titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
-    matches: dict[int, tuple[int, Field, float]] = {}
+    matches: dict[int, Match] = {}
     for index, title in titles.items():
-        found = (
-            _mapped(title, table, mapping) if title in mapping else match(take_apart(title), table.resource)
-        )
+        found = _mapped(title, table, mapping) if title in mapping else match(take_apart(title), table.resource)
         if found is not None:
             matches[index] = found
     best: dict[Field, int] = {}
@@ -141,10 +137,20 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
         if item not in best or rank < matches[best[item]][0]:
             best[item] = index
     for index, title in titles.items():
-        table.columns.append(_column(table, index, title, matches, best, mapping, extra))
+        if title == "_id":
+            table.columns.append(Column(index, title, Use.IDENTITY, table.resource.fields["id"]))
+        elif title == "_version" or (title in mapping and not mapping[title]):
+            table.columns.append(Column(index, title, Use.IGNORED))
+        elif index in matches:
+            table.columns.append(
+                _filled(table, index, title, matches[index], wins=best[matches[index][1]] == index, extra=extra)
+            )
+        else:
+            _question(table, index, title, best, extra)
+            table.columns.append(_kept(table, index, title, extra))
 
 
-def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> tuple[int, Field, float] | None:
+def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> Match | None:
     name = mapping[title]
     item = table.resource.fields.get(name) or table.resource.references.get(name) if name else None
     if name and item is None:
@@ -152,42 +158,26 @@ def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> tuple[int, 
     return (-1, item, 1.0) if item is not None else None
 
 
-def _column(
-    table: Table,
-    index: int,
-    title: str,
-    matches: Mapping[int, tuple[int, Field, float]],
-    best: Mapping[Field, int],
-    mapping: Mapping[str, Any],
-    extra: Extra,
-) -> Column:
-    if title == "_id":
-        return Column(index, title, Use.IDENTITY, table.resource.fields["id"])
-    if title == "_version" or (title in mapping and not mapping[title]):
-        return Column(index, title, Use.IGNORED)
-    if index in matches:
-        _, item, scale = matches[index]
-        if item.read_only:
-            table.notes.append(f"{title} is set by the platform alone; the column is ignored.")
-            return Column(index, title, Use.IGNORED, item)
-        if best[item] == index:
-            return Column(index, title, Use.FIELD, item, scale=scale)
-        table.notes.append(f"{title} would fill {item.title} too, which another column fills.")
-    elif (label := near_miss(take_apart(title), table.resource, best)) is not None:
-        table.problems.append(
-            problem(
-                "misspelt_column",
-                f"There is no column {title}. Did you mean {label}?",
-                column=letters(index),
-                title=title,
-                suggestion=label,
-            )
-        )
-    elif extra is Extra.REFUSE:
-        table.problems.append(
-            problem("unknown_column", f"There is no column {title}.", column=letters(index), title=title)
-        )
+def _filled(table: Table, index: int, title: str, found: Match, *, wins: bool, extra: Extra) -> Column:
+    _, item, scale = found
+    if item.read_only:
+        table.notes.append(f"{title} is set by the platform alone; the column is ignored.")
+        return Column(index, title, Use.IGNORED, item)
+    if wins:
+        return Column(index, title, Use.FIELD, item, scale=scale)
+    table.notes.append(f"{title} would fill {item.title} too, which another column fills.")
     return _kept(table, index, title, extra)
+
+
+def _question(table: Table, index: int, title: str, best: Mapping[Field, int], extra: Extra) -> None:
+    """Note what is wrong with a title that names no field: it misspells one, or strangers are refused."""
+    where = {"column": letters(index), "title": title}
+    label = near_miss(take_apart(title), table.resource, best)
+    if label is not None:
+        message = f"There is no column {title}. Did you mean {label}?"
+        table.problems.append(problem("misspelt_column", message, **where, suggestion=label))
+    elif extra is Extra.REFUSE:
+        table.problems.append(problem("unknown_column", f"There is no column {title}.", **where))
 
 
 def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:

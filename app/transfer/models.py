@@ -75,9 +75,7 @@ class Import(Base):
     problem: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
-    created_by_id: Mapped[int | None] = mapped_column(
-        Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True
-    )
+    created_by_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True)
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 
@@ -114,6 +112,4 @@ class ImportRow(Base):
     errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
     warnings: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
 
-    __table_args__ = (
-        sa.Index("ix_import_rows_import_id_action_position", "import_id", "action", "position"),
-    )
+    __table_args__ = (sa.Index("ix_import_rows_import_id_action_position", "import_id", "action", "position"),)

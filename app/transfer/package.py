@@ -126,9 +126,7 @@ def _check_kind(file: BinaryIO) -> None:
         # The entries of an OLE directory are aligned, so no name is cut by the end of a chunk.
         if any(_ENCRYPTED_STREAM in chunk for chunk in _chunks(file)):
             raise _encrypted()
-        raise UnreadableWorkbook(
-            "old_excel", "The file is in an old Office format such as .xls: save it as .xlsx."
-        )
+        raise UnreadableWorkbook("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx.")
     if not magic.startswith(_ZIP_MAGIC):
         raise _not_a_workbook()
     # Counted in the raw file, because a directory costs memory as soon as it is read.
@@ -237,9 +235,7 @@ def _not_a_workbook() -> UnreadableWorkbook:
 
 
 def _encrypted() -> UnreadableWorkbook:
-    return UnreadableWorkbook(
-        "encrypted", "The workbook is protected with a password: remove it and try again."
-    )
+    return UnreadableWorkbook("encrypted", "The workbook is protected with a password: remove it and try again.")
 
 
 def _unsafe(message: str) -> UnreadableWorkbook:

@@ -101,9 +101,7 @@ class Planner:
             if first is not draft:
                 _fail_as_duplicate(draft, first, resource.natural_key[-1][-1])
 
-    def _find_by_identity(
-        self, resource: Resource, drafts: Sequence[Draft], columns: Sequence[sa.Column[Any]]
-    ) -> None:
+    def _find_by_identity(self, resource: Resource, drafts: Sequence[Draft], columns: Sequence[sa.Column[Any]]) -> None:
         rows = _load(columns, resource.model.__table__.c.id, {d.identity for d in drafts if d.identity})
         found = {row["id"]: row for row in rows}
         for draft in drafts:
@@ -128,9 +126,7 @@ class Planner:
         draft.action = Action.CREATE
         one = singular(resource)
         if self.mode is Mode.UPDATE:
-            draft.fail(
-                None, "missing", f"There is no such {one}, and this import only changes what there is."
-            )
+            draft.fail(None, "missing", f"There is no such {one}, and this import only changes what there is.")
         if not self.actor.role.covers(resource.write):
             draft.fail(None, "forbidden", f"You are not allowed to create a {one}.")
         wrong = {error["field"] for error in draft.errors}
@@ -138,17 +134,13 @@ class Planner:
             if item.required and draft.values.get(item.name) is None and item.name not in wrong:
                 draft.fail(item.name, "required", f"{item.title} is required.")
         if draft.attributes:
-            draft.values["attributes"] = {
-                name: value for name, value in draft.attributes.items() if value is not None
-            }
+            draft.values["attributes"] = {name: value for name, value in draft.attributes.items() if value is not None}
 
     def _plan_change(self, resource: Resource, draft: Draft) -> None:
         existing = draft.existing
         if draft.attributes:
             attributes = {**existing["attributes"], **draft.attributes}
-            draft.values["attributes"] = {
-                name: value for name, value in attributes.items() if value is not None
-            }
+            draft.values["attributes"] = {name: value for name, value in attributes.items() if value is not None}
         changed = {name: value for name, value in draft.values.items() if existing[name] != value}
         label = resource.model.label
         if not changed:
@@ -179,7 +171,7 @@ def merged(resource: Resource, draft: Draft) -> dict[str, Any]:
 
 
 @functools.cache
-def defaults_of(model: type[Entity]) -> dict[str, Any]:
+def defaults_of(model: Any) -> dict[str, Any]:
     """What a new object has where nothing is said."""
     values: dict[str, Any] = {}
     for column in model.__table__.columns:
@@ -212,9 +204,7 @@ def taken_keys(
     return found
 
 
-def _check_unique(
-    resource: Resource, drafts: Sequence[Draft], fields: Sequence[str], folded: Sequence[str]
-) -> None:
+def _check_unique(resource: Resource, drafts: Sequence[Draft], fields: Sequence[str], folded: Sequence[str]) -> None:
     """Refuse what two rows of the file, or a row and a stored object, would both call theirs."""
     seen: dict[Key, Draft] = {}
     asked: dict[Key, Draft] = {}
@@ -249,9 +239,7 @@ def key_in(values: Mapping[str, Any], fields: Sequence[str], folded: Sequence[st
 
 def _fail_as_duplicate(draft: Draft, first: Draft, name: str) -> None:
     where = "" if first.table is draft.table else f" of {first.table.sheet.name}"
-    draft.fail(
-        name, "duplicate", f"Row {first.row}{where} describes the same {singular(draft.table.resource)}."
-    )
+    draft.fail(name, "duplicate", f"Row {first.row}{where} describes the same {singular(draft.table.resource)}.")
 
 
 def _may_match(draft: Draft) -> bool:
@@ -272,9 +260,7 @@ def _find_by_key(
         rows = _load(columns, sa.func.lower(table.c[last]), names)
     else:
         ids = {draft.values.get(parents[0]) for draft in with_key}
-        rows = _load(
-            columns, table.c[parents[0]], {identity for identity in ids if isinstance(identity, int)}
-        )
+        rows = _load(columns, table.c[parents[0]], {identity for identity in ids if isinstance(identity, int)})
     exact: dict[Key, Any] = {}
     by_last: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:

@@ -135,8 +135,7 @@ def sheet_parts(archive: ZipFile) -> list[str]:
     relations = ET.fromstring(read_part(archive, "xl/_rels/workbook.xml.rels"))  # noqa: S314
     workbook = ET.fromstring(read_part(archive, "xl/workbook.xml"))  # noqa: S314
     targets = {
-        relation.get("Id"): posixpath.join("/xl", relation.get("Target", "")).lstrip("/")
-        for relation in relations
+        relation.get("Id"): posixpath.join("/xl", relation.get("Target", "")).lstrip("/") for relation in relations
     }
     return [
         targets[value]

@@ -1,7 +1,7 @@
 """Uploading a workbook, watching its plan, applying it."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import sqlalchemy as sa
@@ -70,7 +70,7 @@ def read(import_id: int) -> Response:
     """How far an import is, and what it would do to each sheet."""
     response = _answer(import_id)
     response.add_etag()
-    return response.make_conditional(request)  # type: ignore[no-any-return]
+    return cast(Response, response.make_conditional(request))
 
 
 @blueprint.get("/<int:import_id>/rows")
@@ -151,7 +151,7 @@ def _names(ids: set[int]) -> dict[int, str]:
     if not ids:
         return {}
     found = db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids)))
-    return {identity: name for identity, name in found}
+    return dict(found.all())
 
 
 def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:

@@ -18,9 +18,7 @@ class OptionsSchema(Schema):
         metadata={"description": 'JSON: {"<column title>": "<field>"}, or null to leave the column out.'}
     )
     extra = fields.Enum(Extra, by_value=True, load_default=Extra.KEEP)
-    apply = fields.Boolean(
-        load_default=False, metadata={"description": "Apply at once when no row is wrong."}
-    )
+    apply = fields.Boolean(load_default=False, metadata={"description": "Apply at once when no row is wrong."})
 
 
 class UploadSchema(OptionsSchema):
@@ -47,9 +45,7 @@ class SheetColumnSchema(Schema):
 
 class SheetSchema(Schema):
     sheet = fields.String(required=True)
-    resource = fields.String(
-        required=True, allow_none=True, metadata={"description": "Null: not understood."}
-    )
+    resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not understood."})
     header_row = fields.Integer(required=True, allow_none=True)
     create = fields.Integer(required=True)
     update = fields.Integer(required=True)
@@ -69,9 +65,7 @@ class ImportSchema(Schema):
     extra = fields.Enum(Extra, by_value=True, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
-    problem = fields.Dict(
-        required=True, allow_none=True, metadata={"description": "Why it is invalid or failed."}
-    )
+    problem = fields.Dict(required=True, allow_none=True, metadata={"description": "Why it is invalid or failed."})
     request_id = fields.String(
         required=True, metadata={"description": "The audit log's records of this import carry it."}
     )
@@ -99,9 +93,7 @@ class MistakeSchema(Schema):
 
 class RowSchema(Schema):
     sheet = fields.String(required=True)
-    row = fields.Integer(
-        required=True, metadata={"description": "The row's number as the spreadsheet shows it."}
-    )
+    row = fields.Integer(required=True, metadata={"description": "The row's number as the spreadsheet shows it."})
     resource = fields.String(required=True)
     action = fields.Enum(Action, by_value=True, required=True)
     id = fields.Integer(required=True, allow_none=True)

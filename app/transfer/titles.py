@@ -18,7 +18,7 @@ _SIZES = {
     for power, letter in enumerate("bkmgtp")
     for unit in ({letter, f"{letter}b", f"{letter}ib", f"{letter}byte", f"{letter}bytes"} if power else {"b", "bytes"})
 }  # fmt: skip
-_CORES = {"cores": 1.0, "core": 1.0, "vcpu": 1.0, "vcpus": 1.0, "核": 1.0, "个": 1.0, "milli": 0.001, "millicores": 0.001}  # fmt: skip
+_CORES = {**dict.fromkeys(("cores", "core", "vcpu", "vcpus", "核", "个"), 1.0), "milli": 0.001, "millicores": 0.001}
 
 
 def key_of(title: str) -> str:
@@ -31,7 +31,7 @@ def factor(unit: str, into: str | None) -> float | None:
     """What a number in `unit` is multiplied by to be in the unit of a field; None where they do not fit."""
     unit = unicodedata.normalize("NFKC", unit).strip().lower()
     if into in ("GB", "MB") and unit in _SIZES:
-        return _SIZES[unit] / _SIZES[into.lower()]
+        return float(_SIZES[unit] / _SIZES[into.lower()])
     if into == "cores":
         return _CORES.get(unit)
     return None
@@ -78,8 +78,12 @@ def spellings(resource: Resource) -> dict[str, tuple[int, Field]]:
     return found
 
 
-def match(title: Title, resource: Resource) -> tuple[int, Field, float] | None:
-    """The field that a title names, how well (0 is best), and the factor of its unit."""
+Match = tuple[int, Field, float]
+"""How well a title names a field (0 is best), the field, and the factor of the title's unit."""
+
+
+def match(title: Title, resource: Resource) -> Match | None:
+    """The field that a title names, if it names one in any of its readings."""
     known = spellings(resource)
     for key, unit in title.readings:
         if key not in known:

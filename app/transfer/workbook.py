@@ -93,12 +93,8 @@ def read_workbook(content: bytes | Path, limits: Limits = _LIMITS) -> Iterator[W
 
 def _spool_rows(path: Path, spool: Path, package: Package, limits: Limits) -> None:
     options = {
-        "memory_bytes": min(
-            limits.memory_bytes, _MEMORY_BYTES + package.unpacked_bytes * _MEMORY_PER_UNPACKED_BYTE
-        ),
-        "cpu_seconds": min(
-            limits.seconds, _CPU_SECONDS + package.unpacked_bytes // _UNPACKED_BYTES_PER_CPU_SECOND
-        ),
+        "memory_bytes": min(limits.memory_bytes, _MEMORY_BYTES + package.unpacked_bytes * _MEMORY_PER_UNPACKED_BYTE),
+        "cpu_seconds": min(limits.seconds, _CPU_SECONDS + package.unpacked_bytes // _UNPACKED_BYTES_PER_CPU_SECOND),
         "output_bytes": limits.unpacked_bytes,
         "sheets": limits.sheets,
         "rows": limits.rows,
@@ -145,8 +141,7 @@ def _index_sheets(spool: Path, limits: Limits) -> tuple[Sheet, ...]:
             starts.append((fact["sheet"], offset))
             row_counts.append(0)
     return tuple(
-        Sheet(name, row_count, spool, start)
-        for (name, start), row_count in zip(starts, row_counts, strict=True)
+        Sheet(name, row_count, spool, start) for (name, start), row_count in zip(starts, row_counts, strict=True)
     )
 
 
@@ -155,8 +150,7 @@ def _refusal(fact: dict[str, Any], limits: Limits) -> UnreadableWorkbook:
         case "too_many_sheets":
             return UnreadableWorkbook(
                 "too_many_sheets",
-                f"The workbook has {fact['sheets']:,} sheets, and {limits.sheets:,} is the most"
-                " that is read.",
+                f"The workbook has {fact['sheets']:,} sheets, and {limits.sheets:,} is the most that is read.",
             )
         case "too_many_rows":
             return too_many_rows(limits)

@@ -30,9 +30,7 @@ class User(Audited, Entity):
     phone: Mapped[str | None] = column("Phone", "电话", "手机", type_=sa.String(64))
     role: Mapped[Role] = column("Role", "角色", default=Role.USER)
     is_active: Mapped[bool] = column("Active", "启用", default=True)
-    last_login_at: Mapped[datetime | None] = column(
-        "Last login at", "最近登录时间", read_only=True, audit=False
-    )
+    last_login_at: Mapped[datetime | None] = column("Last login at", "最近登录时间", read_only=True, audit=False)
     last_login_ip: Mapped[str | None] = column(
         "Last login IP", "最近登录IP", type_=sa.String(45), read_only=True, audit=False
     )
