@@ -20,6 +20,7 @@ FEATURES = (
     "containers",
     "services",
     "gpus",
+    "assets",
     "topology",
     "search",
     "transfer",

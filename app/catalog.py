@@ -1,5 +1,6 @@
 """Every resource, each after those that it refers to."""
 
+from app.assets.routes import resource as assets
 from app.containers.routes import resource as containers
 from app.datacenters.routes import resource as datacenters
 from app.environments.routes import resource as environments
@@ -10,5 +11,6 @@ from app.services.routes import resource as services
 from app.users.routes import resource as users
 
 CATALOG: dict[str, Resource] = {
-    resource.name: resource for resource in (users, datacenters, environments, servers, containers, services, gpus)
+    resource.name: resource
+    for resource in (users, datacenters, environments, servers, containers, services, gpus, assets)
 }

@@ -7,10 +7,11 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, current_app, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.routing import IntegerConverter
 
 from app.core import audit
 from app.core.database import begin_writing, db, transactional
@@ -85,6 +87,14 @@ def read_form(schema: Schema) -> dict[str, Any]:
         raise Invalid(errors=dotted(error.messages)) from None
 
 
+class BadParameter(ApiError):
+    status, reason, message = 400, "invalid_parameter", "A query parameter is not valid."
+
+
+class UnknownParameter(ApiError):
+    status, reason, message = 400, "unknown_parameter", "There is no such parameter here."
+
+
 class ApiBadJson(ApiError):
     status, reason, message = 400, "bad_json", "The body is not valid JSON."
 
@@ -101,6 +111,7 @@ class Blueprint(SmorestBlueprint):
         if view_func is None or access is None:
             raise TypeError(f"{self.name}{rule} declares no access: use @requires(role) or @public.")
         view = transactional(view_func)
+        view.takes_query = _documents_query(view)  # type: ignore[attr-defined]
         _document_failures(view, rule, access, options.get("methods", ["GET"]))
         super().add_url_rule(rule, endpoint, view, **options)
 
@@ -120,6 +131,7 @@ class Blueprint(SmorestBlueprint):
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:
+                _refuse_unknown_query()
                 answer = view(*args, **kwargs)
                 if isinstance(answer, Response):
                     return answer
@@ -157,6 +169,24 @@ def _header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
 
 
+def _documents_query(view: View) -> bool:
+    """Whether a view says that it takes query parameters."""
+    docs: dict[str, Any] = view.__dict__.get("_apidoc", {})
+    declared = (
+        *docs.get("arguments", {}).get("parameters", ()),
+        *docs.get("manual_doc", {}).get("parameters", ()),
+    )
+    return any(item["in"] == "query" for item in declared)
+
+
+def _refuse_unknown_query() -> None:
+    """Refuse a parameter of a route that takes none: it might be a misspelt wish to only try."""
+    view = current_app.view_functions[cast(str, request.endpoint)]
+    if request.args and not view.takes_query:  # type: ignore[attr-defined]
+        name = next(iter(request.args))
+        raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
+
+
 def _document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
     """Add to a route's documentation the failures that its shape makes possible."""
     statuses = {400, 503}
@@ -184,12 +214,11 @@ class Api(SmorestApi):
     """The API and its OpenAPI document."""
 
     ERROR_SCHEMA = FailureSchema
+    # Every failure that there is has its status.
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_pagination_header(self) -> None:
         """Nothing: our pages stand in the body."""
-
-    # Every failure that there is has its status; the library's default one has another shape than ours.
-    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         super().register_blueprint(blueprint, **options)
@@ -280,7 +309,23 @@ def serve_document() -> Response:
     return Response(dumps(document()), mimetype="application/json")
 
 
+def _refuse_bad_encoding() -> None:
+    """Refuse a query string that is no UTF-8: werkzeug would leave its escapes in the text."""
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise BadParameter("The query string is not valid UTF-8.") from None
+
+
+class Identity(IntegerConverter):
+    """An `int` in a path, as long as it surely has 64 bits: a longer one names nothing."""
+
+    regex = r"\d{1,18}"
+
+
 def init_app(app: Flask) -> None:
+    app.url_map.converters["int"] = Identity
+    app.before_request(_refuse_bad_encoding)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     api.init_app(app)
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)

@@ -31,6 +31,8 @@ ATTEMPTS = 4
 MAX_INTEGER = 2**31 - 1
 MAX_ID = 2**63 - 1
 
+CENT = Decimal("0.01")
+
 
 def utcnow() -> datetime:
     return datetime.now(UTC)
@@ -79,6 +81,27 @@ class Quantity(sa.types.TypeDecorator[float]):
         return None if value is None else whole(value)
 
 
+class Money(sa.types.TypeDecorator[Decimal]):
+    """An amount to the cent, never a float; SQLite, which has no decimals, stores the cents."""
+
+    impl = sa.Numeric(15, 2)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.BigInteger() if dialect.name == "sqlite" else sa.Numeric(15, 2))
+
+    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> Decimal | int | None:
+        if value is None:
+            return None
+        cents = value.quantize(CENT)
+        return int(cents * 100) if dialect.name == "sqlite" else cents
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        return (Decimal(value) / 100 if dialect.name == "sqlite" else Decimal(value)).quantize(CENT)
+
+
 class JsonText(sa.types.TypeDecorator[Any]):
     """JSON kept as the exact text that was written, so that its bytes can be hashed and verified."""
 
@@ -115,6 +138,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime,
         date: sa.Date,
         float: Quantity,
+        Decimal: Money,
         str: sa.String(255),
         Choice: sa.Enum(
             enum.Enum,

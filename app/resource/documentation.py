@@ -12,6 +12,7 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
     Kind.INTEGER: {"type": "integer"},
     Kind.REFERENCE: {"type": "integer"},
     Kind.NUMBER: {"type": "number"},
+    Kind.MONEY: {"type": "string", "format": "decimal"},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.DATE: {"type": "string", "format": "date"},
     Kind.TIME: {"type": "string", "format": "date-time"},

@@ -16,6 +16,7 @@ from app.core.database import (
     Entity,
     Id,
     JsonText,
+    Money,
     Quantity,
     UtcDateTime,
 )
@@ -30,6 +31,7 @@ class Kind(enum.Enum):
     TEXT = "text"
     INTEGER = "integer"
     NUMBER = "number"
+    MONEY = "money"
     BOOLEAN = "boolean"
     DATE = "date"
     TIME = "time"
@@ -183,6 +185,7 @@ _KINDS: tuple[tuple[type[Any], Kind], ...] = (
     (sa.Boolean, Kind.BOOLEAN),
     (sa.Integer, Kind.INTEGER),
     (Quantity, Kind.NUMBER),
+    (Money, Kind.MONEY),
     (sa.Date, Kind.DATE),
     (UtcDateTime, Kind.TIME),
 )
@@ -193,7 +196,7 @@ def _bounds(column: sa.Column[Any], kind: Kind) -> tuple[float | None, float | N
         return 1, MAX_ID
     if kind is Kind.INTEGER:
         return -MAX_INTEGER - 1, MAX_INTEGER
-    if kind is Kind.NUMBER:
+    if kind in (Kind.NUMBER, Kind.MONEY):
         return -(10**11), 10**11
     return None, None
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from app.core.database import MAX_ID, fold
 from app.core.errors import BadRequest
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.schema import ATTRIBUTE_KEY, clean_text
+from app.resource.schema import ATTRIBUTE_KEY, MAX_TEXT, clean_text
 
 Clause = sa.ColumnElement[bool]
 
@@ -30,6 +31,7 @@ OPERATORS: Mapping[Kind, frozenset[str]] = {
     Kind.TEXT: EQUALITY | ORDER | TEXT,
     Kind.INTEGER: EQUALITY | ORDER,
     Kind.NUMBER: EQUALITY | ORDER,
+    Kind.MONEY: EQUALITY | ORDER,
     Kind.BOOLEAN: EQUALITY,
     Kind.DATE: EQUALITY | ORDER,
     Kind.TIME: EQUALITY | ORDER,
@@ -65,9 +67,9 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
 
     Raises BadRequest with the nearest valid names.
     """
-    name, _, operator = parameter.partition("__")
+    name, separator, operator = parameter.partition("__")
     field, kind = _subject(resource, parameter, name)
-    if operator not in operators_of(field, name, kind):
+    if (separator and not operator) or operator not in operators_of(field, name, kind):
         valid = sorted(f"{name}__{op}" if op else name for op in operators_of(field, name, kind))
         raise unknown("operator", parameter, valid)
     if operator == "isnull":
@@ -124,6 +126,9 @@ def unknown(what: str, given: str, valid: Iterable[str]) -> BadRequest:
 def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any:
     """The typed value of a query parameter; raises BadRequest."""
     try:
+        # SQLite refuses patterns of more than 50,000 bytes.
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"May have at most {MAX_TEXT} characters.")
         return _READERS[kind](clean_text(text), field)
     except (ValueError, ValidationError) as error:
         detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
@@ -142,6 +147,12 @@ def _read_number(text: str, _field: Field | None) -> float:
     return float(text)
 
 
+def _read_money(text: str, _field: Field | None) -> Decimal:
+    if not re.fullmatch(r"[+-]?[0-9]{1,13}(\.[0-9]{1,2})?", text):
+        raise ValueError("Must be an amount such as 1299.00.")
+    return Decimal(text)
+
+
 def _read_boolean(text: str, _field: Field | None) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ValueError("Must be true or false.")
@@ -151,7 +162,10 @@ def _read_boolean(text: str, _field: Field | None) -> bool:
 def _read_date(text: str, _field: Field | None) -> date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("Must be a date (YYYY-MM-DD).")
-    return date.fromisoformat(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("There is no such date.") from None
 
 
 def _read_time(text: str, _field: Field | None) -> datetime:
@@ -180,6 +194,7 @@ _READERS: Mapping[Kind, Callable[[str, Field | None], Any]] = {
     Kind.INTEGER: _read_integer,
     Kind.REFERENCE: _read_integer,
     Kind.NUMBER: _read_number,
+    Kind.MONEY: _read_money,
     Kind.BOOLEAN: _read_boolean,
     Kind.DATE: _read_date,
     Kind.TIME: _read_time,
@@ -250,7 +265,12 @@ def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: 
 
 
 def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[Any]) -> Any:
-    type_ = sa.Text() if kind is Kind.TEXT else column.type
+    type_: sa.types.TypeEngine[Any] = column.type
+    if kind is Kind.TEXT:
+        type_ = sa.Text()
+    elif kind is Kind.INTEGER:
+        # What is asked for may be more than the column holds, and PostgreSQL would refuse to convert it.
+        type_ = sa.BigInteger()
     if item.several:
         return sa.bindparam(parameter, type_=type_, expanding=True)
     return sa.bindparam(parameter, type_=type_)

@@ -4,6 +4,7 @@ import copy
 import functools
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -61,7 +62,52 @@ class Number(fields.Float):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.make_error("invalid", input=value)
+        # As many decimals as are stored, so that the audit log has what the database has.
+        number: float = round(super()._deserialize(value, attr, data, **kwargs), 3)
+        return number
+
+
+class Money(fields.String):
+    """An amount to the cent, as text: a JSON number is a float to most who read it."""
+
+    def __init__(self, *, minimum: float | None, maximum: float | None, **options: Any) -> None:
+        options["metadata"] = {**options["metadata"], "format": "decimal", "example": "1299.00"}
+        super().__init__(**options)
+        self.in_range = validate.Range(minimum, maximum)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        amount = isinstance(value, str | int | float) and re.fullmatch(r"-?[0-9]{1,13}(\.[0-9]{1,2})?", str(value))
+        if not amount or isinstance(value, bool):
+            raise ValidationError("Must be an amount such as 1299.00.")
+        return self.in_range(Decimal(str(value)))
+
+
+class Flag(fields.Boolean):
+    """true or false, and not what equals them in Python: 1 and 0."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Day(fields.Date):
+    """A date as YYYY-MM-DD; ISO 8601 has more ways to write one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Member(fields.Nested):
+    """An object inside of another: always a whole one, also where the outer one is changed in part."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, partial: Any = None, **kwargs: Any) -> Any:
+        return super()._deserialize(value, attr, data, partial=False, **kwargs)
 
 
 class Attributes(fields.Dict):
@@ -187,6 +233,10 @@ def _number(field: Field, options: Options) -> Number:
     return Number(validate=validate.Range(field.minimum, field.maximum), **options)
 
 
+def _money(field: Field, options: Options) -> Money:
+    return Money(minimum=field.minimum, maximum=field.maximum, **options)
+
+
 def _choice(field: Field, options: Options) -> fields.Enum[Any]:
     assert field.choices is not None
     return fields.Enum(field.choices, by_value=True, **options)
@@ -197,7 +247,7 @@ def _texts(_field: Field, options: Options) -> fields.List[Any]:
 
 
 def _objects(field: Field, options: Options) -> fields.List[Any]:
-    members = fields.Nested(field.column.info["members"], unknown=RAISE)
+    members = Member(field.column.info["members"], unknown=RAISE)
     return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
 
 
@@ -206,8 +256,9 @@ _BUILDERS: Mapping[Kind, Build] = {
     Kind.INTEGER: _integer,
     Kind.REFERENCE: _integer,
     Kind.NUMBER: _number,
-    Kind.BOOLEAN: lambda _, options: fields.Boolean(truthy={True}, falsy={False}, **options),
-    Kind.DATE: lambda _, options: fields.Date(format="iso", **options),
+    Kind.MONEY: _money,
+    Kind.BOOLEAN: lambda _, options: Flag(**options),
+    Kind.DATE: lambda _, options: Day(**options),
     Kind.TIME: lambda _, options: fields.AwareDateTime(format="iso", **options),
     Kind.CHOICE: _choice,
     Kind.LIST: _texts,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -149,6 +150,8 @@ def _typed(field: Field, value: Any, ids: dict[int, int]) -> Any:
         return field.choices(value)
     if field.kind is Kind.DATE:
         return date.fromisoformat(value)
+    if field.kind is Kind.MONEY:
+        return Decimal(value)
     if field.kind is Kind.TIME:
         return datetime.fromisoformat(value)
     return value

@@ -5,12 +5,13 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import orjson
 from marshmallow import ValidationError
 
-from app.core.database import whole
+from app.core.database import CENT, whole
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.schema import MAX_TEXT, clean_text, marshmallow_field
@@ -153,6 +154,23 @@ def _number(value: Value, field: Field, scale: float) -> float:
     return number * into
 
 
+def _money_reader(field: Field, _scale: float) -> Read:
+    parse = marshmallow_field(field)
+
+    def read(value: Value) -> Decimal:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # A cell holds a binary fraction: 0.1 + 0.2 must be 0.30.
+            value = str(Decimal(repr(value)).quantize(CENT, ROUND_HALF_UP))
+        text = re.sub(r"^[¥$€£]|[¥$€£元]$|,(?=\d{3})", "", unicodedata.normalize("NFKC", as_text(value))).strip()
+        try:
+            found: Decimal = parse.deserialize(text)
+        except ValidationError as error:
+            raise CellError("money", error.messages[0]) from None
+        return found
+
+    return read
+
+
 def _boolean_reader(_field: Field, _scale: float) -> Read:
     def read(value: Value) -> bool:
         text = as_text(value).lower()
@@ -237,6 +255,7 @@ _READERS: dict[Kind, Callable[[Field, float], Read]] = {
     Kind.TEXT: _text_reader,
     Kind.INTEGER: _number_reader,
     Kind.NUMBER: _number_reader,
+    Kind.MONEY: _money_reader,
     Kind.BOOLEAN: _boolean_reader,
     Kind.DATE: _date_reader,
     Kind.TIME: _time_reader,

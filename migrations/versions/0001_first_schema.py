@@ -113,9 +113,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ip_address", sa.String(length=45), nullable=True),
         sa.Column("user_agent", sa.String(length=255), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_auth_sessions_user_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_auth_sessions_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_sessions")),
     )
     op.create_index(op.f("ix_auth_sessions_user_id"), "auth_sessions", ["user_id"], unique=False)
@@ -356,9 +354,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_servers_created_by_id")),
         sa.ForeignKeyConstraint(["datacenter_id"], ["datacenters.id"], name=op.f("fk_servers_datacenter_id")),
-        sa.ForeignKeyConstraint(
-            ["environment_id"], ["environments.id"], name=op.f("fk_servers_environment_id")
-        ),
+        sa.ForeignKeyConstraint(["environment_id"], ["environments.id"], name=op.f("fk_servers_environment_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
         sqlite_autoincrement=True,
     )
@@ -423,9 +419,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"], unique=False)
-    op.create_index(
-        "ix_containers_lower_name", "containers", [sa.literal_column("lower(name)")], unique=False
-    )
+    op.create_index("ix_containers_lower_name", "containers", [sa.literal_column("lower(name)")], unique=False)
     op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"], unique=False)
     op.create_index(op.f("ix_containers_status"), "containers", ["status"], unique=False)
     op.create_index(
@@ -465,9 +459,7 @@ def upgrade() -> None:
         sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "(status = 'assigned') = (assigned_to_id IS NOT NULL)", name=op.f("ck_gpus_holder")
-        ),
+        sa.CheckConstraint("(status = 'assigned') = (assigned_to_id IS NOT NULL)", name=op.f("ck_gpus_holder")),
         sa.ForeignKeyConstraint(["assigned_to_id"], ["users.id"], name=op.f("fk_gpus_assigned_to_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_gpus_created_by_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_gpus_server_id")),
@@ -493,9 +485,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_by", sa.String(length=255), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["gpu_id"], ["gpus.id"], name=op.f("fk_gpu_assignments_gpu_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["gpu_id"], ["gpus.id"], name=op.f("fk_gpu_assignments_gpu_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_gpu_assignments_user_id"), ondelete="SET NULL"
         ),
@@ -574,9 +564,7 @@ def upgrade() -> None:
         sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "(container_id IS NULL) <> (server_id IS NULL)", name=op.f("ck_services_one_parent")
-        ),
+        sa.CheckConstraint("(container_id IS NULL) <> (server_id IS NULL)", name=op.f("ck_services_one_parent")),
         sa.ForeignKeyConstraint(["container_id"], ["containers.id"], name=op.f("fk_services_container_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_services_created_by_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_services_server_id")),

@@ -1,0 +1,1 @@
+"""Office and network equipment: whatever is owned and is no server."""

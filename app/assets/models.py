@@ -1,0 +1,65 @@
+"""Office and network equipment."""
+
+from datetime import date
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+
+from app.core.audit import Audited
+from app.core.database import Choice, Entity, table_args, unique
+from app.datacenters.models import Datacenter
+from app.resource.fields import Extensible, column, reference
+
+
+class AssetType(Choice):
+    LAPTOP = "laptop", "笔记本", "笔记本电脑", "notebook"
+    DESKTOP = "desktop", "台式机", "台式电脑", "pc", "workstation"
+    MONITOR = "monitor", "显示器", "display"
+    PHONE = "phone", "手机", "电话", "mobile"
+    TABLET = "tablet", "平板", "平板电脑"
+    PRINTER = "printer", "打印机"
+    NETWORK = "network", "网络设备", "switch", "router", "firewall", "access point", "交换机", "路由器", "防火墙"
+    STORAGE = "storage", "存储", "存储设备", "nas", "san"
+    RACK = "rack", "机柜", "cabinet"
+    PERIPHERAL = "peripheral", "外设", "keyboard", "mouse", "docking station"
+    OTHER = "other", "其他"
+
+
+class AssetStatus(Choice):
+    IN_STOCK = "in_stock", "库存", "在库", "闲置", "available", "inventory"
+    IN_USE = "in_use", "在用", "使用中", "active", "deployed", "assigned"
+    IN_REPAIR = "in_repair", "维修", "维修中", "repair", "broken"
+    RETIRED = "retired", "报废", "已报废", "decommissioned", "disposed"
+    LOST = "lost", "丢失", "遗失", "stolen"
+
+
+class Asset(Audited, Extensible, Entity):
+    __tablename__ = "assets"
+
+    name: Mapped[str] = column("Name", "名称", "资产名称", "实例名", "Asset", "Asset name")
+    asset_type: Mapped[AssetType] = column("Type", "类型", "资产类型", "Asset type", "Category", index=True)
+    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
+    asset_tag: Mapped[str | None] = column("Asset tag", "资产编号", "固定资产编号", "资产标签", "Barcode")
+    manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
+    model: Mapped[str | None] = column("Model", "型号", "设备型号")
+    status: Mapped[AssetStatus] = column("Status", "状态", "资产状态", default=AssetStatus.IN_STOCK, index=True)
+    datacenter_id: Mapped[int | None] = reference(
+        Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site"
+    )
+    assigned_to: Mapped[str | None] = column("Assigned to", "使用人", "领用人", "User", "Holder")
+    purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
+    purchase_price: Mapped[Decimal | None] = column(
+        "Purchase price", "采购价格", "购买价格", "Price", "Cost", minimum=0
+    )
+    warranty_expires: Mapped[date | None] = column(
+        "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"
+    )
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
+    image_url: Mapped[str | None] = column("Image", "图片", read_only=True)
+
+    __table_args__ = table_args(
+        unique("assets", "datacenter_id", "name", folded=("name",)),
+        unique("assets", "asset_tag"),
+        unique("assets", "serial_number"),
+    )

@@ -1,0 +1,123 @@
+"""A client that believes nothing: each answer is held to the envelope, the document and the secrets."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+from flask import Flask, has_app_context
+from werkzeug.test import TestResponse
+
+import config
+from app.users.models import User
+from tests.openapi import JSON, Document, operation_at
+
+Body = dict[str, Any]
+
+PASSWORD = "canary of a password"
+"""The password of every user of the tests."""
+
+CANARIES = (
+    PASSWORD,
+    "$2b$",
+    "only-for-tests",
+    "Traceback",
+    "psycopg",
+    "sqlite3",
+    "sqlalchemy",
+    "SELECT ",
+    "INSERT INTO",
+    "UPDATE ",
+    "site-packages",
+    str(config.ROOT),
+)
+"""What no answer may hold: secrets, SQL, stack traces, paths."""
+
+
+class Client:
+    """Somebody who sends requests: signed in as `user`, or with any token, or with none."""
+
+    def __init__(self, app: Flask, document: Document, token: str | None = None, user: User | None = None) -> None:
+        self.app = app
+        self.document = document
+        self.token = token
+        self._user = user
+
+    @property
+    def user(self) -> User:
+        assert self._user is not None, "Nobody is signed in."
+        return self._user
+
+    def call(self, method: str, path: str, *, expect: int | tuple[int, ...] = 200, **options: Any) -> Body:
+        """Send a request, check its answer and return the body. For the options see `send`."""
+        body: Body = orjson.loads(self.send(method, path, expect=expect, **options).data)
+        return body
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: int | tuple[int, ...] = 200,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> TestResponse:
+        """Send a request and check its answer, which must have the status `expect`, or one of these.
+
+        `options` are those of werkzeug's test client: json, query_string, data, content_type.
+        """
+        # A request inside of it would share its session and its actor.
+        assert not has_app_context(), "Leave the application context before sending a request."
+        sent = dict(options)
+        if "json" in sent:
+            # The application's own encoder would refuse what must be tried: numbers of more than 64 bits.
+            sent.update(data=json.dumps(sent.pop("json")), content_type=JSON)
+        own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        response = self.app.test_client().open(
+            path, method=method, headers={**own, **(headers or {})}, buffered=True, **sent
+        )
+        shown = f"{method} {path} answered {response.status_code}: {response.get_data(as_text=True)[:2000]}"
+        assert response.status_code in (expect if isinstance(expect, tuple) else (expect,)), shown
+        self._check(method, path, options, response)
+        return response
+
+    def _check(self, method: str, path: str, options: Mapping[str, Any], response: TestResponse) -> None:
+        assert response.headers["X-Request-ID"]
+        for canary in CANARIES:
+            assert canary.encode() not in response.data, f"{canary!r} is in the answer to {method} {path}."
+        if method == "HEAD":
+            return
+        body = orjson.loads(response.data) if response.mimetype == JSON else None
+        if response.mimetype == JSON:
+            check_envelope(body, response.status_code)
+        operation = operation_at(self.app, urlsplit(path).path, method)
+        parameters = _parameters(path, options)
+        self.document.check_answer(
+            operation,
+            response.status_code,
+            response.mimetype,
+            body,
+            partial=response.status_code == 200 and "fields" in parameters,
+        )
+        if operation is not None and response.status_code < 400:
+            self.document.check_request(operation, parameters, options.get("json"))
+
+
+def check_envelope(body: Body, status: int) -> None:
+    """Assert that a body has exactly the keys of the envelope, and the code of its status."""
+    assert set(body) - {"pagination"} == {"code", "message", "data"}, body
+    if status < 400:
+        assert (body["code"], body["message"]) == (0, "success")
+    else:
+        assert body["code"] == status
+        assert body["message"].endswith((".", "?")), body["message"]
+        assert body["data"]["reason"]
+        assert "pagination" not in body
+
+
+def _parameters(path: str, options: Mapping[str, Any]) -> list[str]:
+    given = options.get("query_string", urlsplit(path).query)
+    if isinstance(given, str):
+        return [name for name, _ in parse_qsl(given, keep_blank_values=True)]
+    return list(given)

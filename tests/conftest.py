@@ -1,0 +1,169 @@
+"""What every test stands on: the application on each database, clients, objects, and nothing left over."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+import config
+from app import create_app
+from app.core import api, cache, jobs
+from app.core.database import db
+from app.core.security import Role
+from app.users.models import User
+from tests.backends import BACKENDS, Backend, Missing
+from tests.client import PASSWORD, Client
+from tests.factories import Make
+from tests.openapi import Document
+
+SignIn = Callable[..., Client]
+Statements = Callable[[], AbstractContextManager[list[str]]]
+
+LEFT_OUT = "Left out: "
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """The database and the cache. A test that uses it, be it through another fixture, runs on each."""
+    try:
+        backend = BACKENDS[request.param](tmp_path_factory.mktemp(request.param))
+    except Missing as missing:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(f"{LEFT_OUT}{missing}.")
+    yield backend
+    backend.drop()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line what did not run because a service does not answer."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if report.longrepr]
+    for reason in sorted({reason for reason in reasons if LEFT_OUT in reason}):
+        count = reasons.count(reason)
+        terminalreporter.write_line(f"{count} tests {reason.partition(LEFT_OUT)[2]}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_app(backend: Backend) -> Iterator[Flask]:
+    """One application for all tests, on the schema that the migrations build."""
+    app = create_app(backend.settings())
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
+    backend.keep_as_empty(app)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def app(migrated_app: Flask, backend: Backend) -> Iterator[Flask]:
+    """The application on an empty database. What a test commits is gone after it."""
+    yield migrated_app
+    with migrated_app.app_context():
+        assert db.engine.pool.checkedout() == 0, "The test left a connection open."  # type: ignore[attr-defined]
+    backend.empty(migrated_app)
+    forget_cache(migrated_app)
+
+
+@pytest.fixture
+def build_app(app: Flask, backend: Backend) -> Iterator[Callable[..., Flask]]:
+    """Build further applications on the same database, under other settings."""
+    built: list[Flask] = []
+
+    def build(**settings: Any) -> Flask:
+        built.append(create_app(replace(backend.settings(), **settings)))
+        return built[-1]
+
+    yield build
+    for other in built:
+        close(other)
+    # Some parts remember the last application that was made.
+    jobs.runner.init_app(app)
+
+
+def close(app: Flask) -> None:
+    """Close the connections that an application keeps."""
+    with app.app_context():
+        db.engine.dispose()
+        if app.config["REDIS_URL"]:
+            cache.cache.cache._write_client.close()
+
+
+def forget_cache(app: Flask) -> None:
+    with app.app_context():
+        cache.cache.clear()
+    cache._unannounced.clear()
+    cache._computing.clear()
+    cache._asleep_until = 0.0
+
+
+@pytest.fixture(scope="session")
+def document(migrated_app: Flask) -> Document:
+    return Document(api.document())
+
+
+@pytest.fixture
+def make(app: Flask) -> Make:
+    """Stores objects: `make(Server, name="a")`."""
+    return Make(app)
+
+
+@pytest.fixture
+def sign_in(app: Flask, document: Document, make: Make) -> SignIn:
+    """Make a user with these fields and sign them in: `sign_in(role=Role.ADMIN)`."""
+
+    def sign_in(**fields: Any) -> Client:
+        user = make(User, **fields)
+        credentials = {"username": user.username, "password": fields.get("password", PASSWORD)}
+        answer = Client(app, document).call("POST", "/api/auth/login", json=credentials)
+        return Client(app, document, answer["data"]["access_token"], user)
+
+    return sign_in
+
+
+@pytest.fixture
+def anonymous(app: Flask, document: Document) -> Client:
+    return Client(app, document)
+
+
+@pytest.fixture
+def admin(sign_in: SignIn) -> Client:
+    return sign_in(role=Role.ADMIN)
+
+
+@pytest.fixture
+def user(sign_in: SignIn) -> Client:
+    return sign_in()
+
+
+@pytest.fixture
+def other(sign_in: SignIn) -> Client:
+    """A second user, who owns nothing of the first one's."""
+    return sign_in()
+
+
+@pytest.fixture
+def statements(app: Flask) -> Statements:
+    """Collect the SQL statements that are sent meanwhile: `with statements() as sent`."""
+    with app.app_context():
+        engine = db.engine
+
+    @contextmanager
+    def collect() -> Iterator[list[str]]:
+        sent: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            sent.append(statement)
+
+        sa.event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", note)
+
+    return collect

@@ -1,0 +1,222 @@
+"""Valid values, bodies and objects of every resource, derived from its declaration; a test says what differs."""
+
+import functools
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
+
+import marshmallow
+from flask import Flask, g
+from marshmallow import validate
+
+from app.catalog import CATALOG
+from app.core.database import as_json, db, unique_fields
+from app.core.origin import Origin
+from app.resource import Resource
+from app.resource.fields import Field, Kind
+from tests.client import PASSWORD
+
+M = TypeVar("M")
+Json = Any
+
+ORIGIN = Origin(request_id="made-by-the-tests", username="the tests")
+
+RESOURCE_OF: Mapping[type[Any], Resource] = {resource.model: resource for resource in CATALOG.values()}
+
+_numbers = itertools.count(1)
+
+
+class Make:
+    """Stores objects, committed and audited: `make(Server, name="a")`. What is not said is filled in."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+
+    def __call__(self, model: type[M], /, *, full: bool = False, **values: Any) -> M:
+        """A new object with these attributes; with `full`, with a value wherever one may be."""
+        resource = RESOURCE_OF[model]
+        writable = writable_fields(resource)
+        told = {name: as_json(value) for name, value in values.items() if name in writable}
+        untold = {name: value for name, value in values.items() if name not in writable}
+        loaded = schema_of(resource).load(self._fill(resource, told, untold, full=full))
+        with self.app.app_context():
+            g.origin = ORIGIN
+            target = model(**{**loaded, **values})
+            db.session.add(target)
+            db.session.commit()
+        return target
+
+    def body(self, resource: Resource, *, full: bool = False, **values: Json) -> dict[str, Json]:
+        """A creation that the API accepts: the required fields, or with `full` all of them."""
+        return self._fill(resource, values, {}, full=full)
+
+    def varied(self, model: type[M], k: int) -> M:
+        """The k-th of several objects that differ: each third value is absent, others come in pairs that are
+        equal but for their case, and each third object has what only the application sets.
+        """
+        resource = RESOURCE_OF[model]
+        unwritable = self._unwritable(resource, k) if k % 3 == 2 else {}
+        body = self._fill(resource, {}, unwritable, full=True, turn=k)
+        once = {name for names, _ in unique_fields(model.__table__) for name in names}  # type: ignore[attr-defined]
+        for position, (name, field) in enumerate(writable_fields(resource).items()):
+            if field.nullable and (k + position) % 3 == 0:
+                value = None
+            elif name in once or field.target is not None:
+                continue
+            else:
+                value = sample(field, k // 2)
+                if field.kind is Kind.TEXT and field.check is None and k % 2:
+                    value = value.upper()
+            if not flaws_of(resource, {**body, name: value}, unwritable):
+                body[name] = value
+        return self(model, **schema_of(resource).load(body), **unwritable)
+
+    def value(self, field: Field, n: int) -> Json:
+        """The n-th valid value of a field, as JSON; another n is another value, as far as there are more."""
+        if field.target is not None:
+            return self(field.target).id
+        return sample(field, n)
+
+    def _fill(
+        self,
+        resource: Resource,
+        told: Mapping[str, Json],
+        unwritable: Mapping[str, Any],
+        *,
+        full: bool,
+        turn: int = 0,
+    ) -> dict[str, Json]:
+        """Complete a body; then drop or add what the object's own `flaws` name, until it has none.
+
+        Of several fields that it names, `turn` chooses.
+        """
+        n = next(_numbers)
+        body = dict(told)
+        for name, field in writable_fields(resource).items():
+            if name not in told and (full or field.required):
+                body[name] = self.value(field, n)
+        for name in _secrets(resource):
+            body[name] = PASSWORD
+        for attempt in range(20):
+            flawed = [name for name in flaws_of(resource, body, unwritable) if name not in told]
+            if not flawed:
+                return body
+            name = flawed[turn % len(flawed)]
+            if name in body:
+                del body[name]
+            else:
+                body[name] = self.value(resource.fields[name], n + attempt // 2)
+        raise AssertionError(f"{resource.name} cannot be made valid: {body}")
+
+    def _unwritable(self, resource: Resource, k: int) -> dict[str, Any]:
+        """Values for the fields that only the application sets, as far as they may be absent."""
+        values: dict[str, Any] = {}
+        for name, field in resource.fields.items():
+            if field.read_only and field.nullable:
+                value = self.value(field, k)
+                values[name] = datetime.fromisoformat(value) if field.kind is Kind.TIME else value
+        return values
+
+
+@functools.cache
+def schema_of(resource: Resource) -> marshmallow.Schema:
+    return resource.schema()
+
+
+def writable_fields(resource: Resource) -> dict[str, Field]:
+    return {name: field for name, field in resource.fields.items() if not field.read_only}
+
+
+def optional_fields(resource: Resource) -> dict[str, Field]:
+    """The fields that a client may set to null."""
+    return {name: field for name, field in writable_fields(resource).items() if field.nullable}
+
+
+def sample(field: Field, n: int) -> Json:
+    """The n-th valid value of a field that refers to nothing."""
+    match field.kind:
+        case Kind.TEXT:
+            return _text(field, n)
+        case Kind.INTEGER:
+            assert field.minimum is not None
+            assert field.maximum is not None
+            lowest = int(max(field.minimum, 0))
+            return lowest + n % (int(field.maximum) - lowest + 1)
+        case Kind.NUMBER:
+            return n + 0.5
+        case Kind.MONEY:
+            return f"{n}.50"
+        case Kind.MONEY:
+            return f"{n}.50"
+        case Kind.BOOLEAN:
+            return n % 2 == 0
+        case Kind.DATE:
+            return (date(2026, 1, 31) + timedelta(days=n)).isoformat()
+        case Kind.TIME:
+            return as_json(datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(hours=n))
+        case Kind.CHOICE:
+            assert field.choices is not None
+            members = list(field.choices)
+            return members[n % len(members)].value
+        case Kind.LIST:
+            return ["Alpha", f"Beta {n}"]
+        case Kind.OBJECTS:
+            return [_member(field.column.info["members"]())]
+        case Kind.ATTRIBUTES:
+            return {"qos": "LS", "level": n, "ratio": n + 0.25, "spare": n % 2 == 0, "note": None}
+    raise AssertionError(f"Nobody writes a {field.kind}.")
+
+
+def _text(field: Field, n: int) -> str:
+    """A text in the field's canonical form: the first of these that its check leaves as it is."""
+    for text in (
+        f"{field.name.replace('_', '-')}-{n:05d}",
+        f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}",
+        f"02:00:{n >> 24 & 255:02x}:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}",
+        f"#{n:06x}",
+        f"/path/{n}",
+        f"person{n}@example.com",
+    ):
+        if field.check is None:
+            return text
+        try:
+            if field.check(text) == text:
+                return text
+        except ValueError:
+            continue
+    raise AssertionError(f"No text that {field.name} takes is known here: add one.")
+
+
+def _member(schema: marshmallow.Schema) -> dict[str, Json]:
+    """A valid object of a list of objects."""
+    values: dict[str, Json] = {}
+    for name, field in schema.fields.items():
+        rule = next(iter(field.validators))
+        values[name] = rule.choices[0] if isinstance(rule, validate.OneOf) else rule.min  # type: ignore[attr-defined]
+    return values
+
+
+def _secrets(resource: Resource) -> list[str]:
+    """What a creation needs that is no field of the object: a user's password."""
+    return [
+        name
+        for name, field in schema_of(resource).fields.items()
+        if field.required and field.load_only and name not in resource.fields
+    ]
+
+
+def flaws_of(
+    resource: Resource, body: Mapping[str, Json], unwritable: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """What is wrong with an object of this body as a whole."""
+    columns = resource.model.__table__.columns
+    defaults = {column.key: _default(column) for column in columns}
+    flaws: dict[str, list[str]] = resource.model.flaws(
+        {**defaults, **schema_of(resource).load(body), **(unwritable or {})}
+    )
+    return flaws
+
+
+def _default(column: Any) -> Any:
+    return column.default.arg if column.default is not None and column.default.is_scalar else None

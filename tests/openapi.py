@@ -1,0 +1,161 @@
+"""Holds what the application accepts and answers to its own OpenAPI document."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from flask import Flask
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+from werkzeug.exceptions import HTTPException
+
+FAILURE = "#/components/schemas/Failure"
+JSON = "application/json"
+
+
+class Operation(NamedTuple):
+    """A method of a path as the document has it: `/api/gpus/{object_id}`, `get`."""
+
+    path: str
+    method: str
+
+
+def operation_at(app: Flask, path: str, method: str) -> Operation | None:
+    """The operation that a request is routed to, or None where there is none."""
+    try:
+        rule, _ = app.url_map.bind("").match(path, method, return_rule=True)
+    except HTTPException:
+        return None
+    method = "GET" if method == "HEAD" else method
+    return Operation(template_of(rule.rule), method.lower())
+
+
+def template_of(rule: str) -> str:
+    """`/api/gpus/<int:object_id>` as OpenAPI writes it: `/api/gpus/{object_id}`."""
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule)
+
+
+class Document:
+    """An OpenAPI 3.1 document, whose schemas are those of JSON Schema 2020-12."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.spec = spec
+        self._answers = _without(spec, "writeOnly")
+        self._requests = _without(spec, "readOnly")
+        self._validators: dict[tuple[Any, ...], Draft202012Validator] = {}
+
+    @cached_property
+    def operations(self) -> dict[Operation, Mapping[str, Any]]:
+        return {
+            Operation(path, method): operation
+            for path, operations in self.spec["paths"].items()
+            for method, operation in operations.items()
+            if method != "parameters"
+        }
+
+    def check_answer(
+        self, operation: Operation | None, status: int, mimetype: str, body: Any, *, partial: bool
+    ) -> None:
+        """Assert that the operation may answer so; `partial` where the client asked for some fields only."""
+        if operation is None:
+            # Nobody's answer: there is no such path, or no such method.
+            assert status in (404, 405), status
+            self._validate(self._answers, {"$ref": FAILURE}, body, (FAILURE,))
+            return
+        response = self._response(operation, status)
+        assert response is not None, f"{operation} does not document the status {status}: {body}"
+        if status == 304:
+            assert "content" not in response
+            return
+        assert mimetype in response.get("content", {}), f"{operation} does not document {mimetype}."
+        if mimetype != JSON:
+            return
+        schema = response["content"][JSON]["schema"]
+        if partial:
+            schema = self._with_some_fields(schema)
+        self._validate(self._answers, schema, body, (operation, status, partial))
+
+    def check_request(self, operation: Operation, parameters: list[str], body: Any) -> None:
+        """Assert that the document allows what the application has just accepted."""
+        described = self.operations[operation]
+        known = {item["name"] for item in self._parameters(operation) if item["in"] == "query"}
+        for name in parameters:
+            assert name in known or name.startswith("attributes."), f"{operation} does not document {name}."
+        if body is not None:
+            schema = described["requestBody"]["content"][JSON]["schema"]
+            self._validate(self._requests, schema, _trimmed(body), (operation, "request"))
+
+    def _parameters(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
+        for item in self.operations[operation].get("parameters", ()):
+            yield self._resolve(self.spec, item)
+
+    def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
+        found = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
+        return None if found is None else self._resolve(self._answers, found)
+
+    def _with_some_fields(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema of a page whose objects may lack any field."""
+        page = copy.deepcopy(self._resolve(self._answers, schema))
+        items = self._resolve(self._answers, page["properties"]["data"]["items"])
+        page["properties"]["data"]["items"] = {**items, "required": []}
+        return page
+
+    def _resolve(self, spec: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
+        if "$ref" not in item:
+            return item
+        found: Any = spec
+        for part in item["$ref"].removeprefix("#/").split("/"):
+            found = found[part.replace("~1", "/").replace("~0", "~")]
+        return found
+
+    def _validate(self, spec: Mapping[str, Any], schema: Mapping[str, Any], body: Any, key: tuple[Any, ...]) -> None:
+        if key not in self._validators:
+            self._validators[key] = _validator(spec, schema)
+        errors = [f"{error.json_path}: {error.message}" for error in self._validators[key].iter_errors(body)]
+        assert not errors, f"{key} is not as documented: {errors}"
+
+
+def _validator(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> Draft202012Validator:
+    name = "urn:openapi"
+    registry: Registry[Any] = Registry().with_resource(name, Resource(contents=spec, specification=DRAFT202012))
+    return Draft202012Validator(
+        _absolute(schema, name), registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
+
+
+def _absolute(schema: Any, name: str) -> Any:
+    """The schema with references into the document instead of into itself."""
+    if isinstance(schema, dict):
+        return {key: name + value if key == "$ref" else _absolute(value, name) for key, value in schema.items()}
+    return [_absolute(item, name) for item in schema] if isinstance(schema, list) else schema
+
+
+def _trimmed(body: Any) -> Any:
+    """The body as it is understood: the space around its texts does not count."""
+    if isinstance(body, dict):
+        return {name: _trimmed(value) for name, value in body.items()}
+    if isinstance(body, list):
+        return [_trimmed(item) for item in body]
+    return body.strip() if isinstance(body, str) else body
+
+
+def _without(spec: Any, mark: str) -> Any:
+    """The document without the properties that are marked `readOnly` or `writeOnly`.
+
+    A request has no field that is only read, and an answer none that is only written (a password).
+    """
+    if isinstance(spec, list):
+        return [_without(item, mark) for item in spec]
+    if not isinstance(spec, dict):
+        return spec
+    kept = {key: _without(value, mark) for key, value in spec.items()}
+    properties = kept.get("properties")
+    if isinstance(properties, dict):
+        dropped = {name for name, schema in properties.items() if schema.get(mark) is True}
+        kept["properties"] = {name: schema for name, schema in properties.items() if name not in dropped}
+        if "required" in kept:
+            kept["required"] = [name for name in kept["required"] if name not in dropped]
+    return kept
