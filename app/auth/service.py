@@ -11,7 +11,6 @@ from flask_jwt_extended import create_access_token, create_refresh_token, get_jw
 
 from app.auth.models import AuthSession
 from app.core import audit
-from app.core.cache import touch
 from app.core.database import commit_now, db, fold, utcnow
 from app.core.errors import Invalid, Unauthorized
 from app.core.origin import current_origin
@@ -85,7 +84,6 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
         "last_login_ip": origin.ip_address,
     }
     db.session.execute(sa.update(users).where(users.c.id == attempt.id).values(cleared))
-    touch(db.session, users.name)
     session = AuthSession(
         id=secrets.token_hex(16),
         user_id=attempt.id,

@@ -14,7 +14,6 @@ from flask import g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
-from app.core.cache import touch
 from app.core.database import Base, Id, JsonText, as_json, db, utcnow, write_rows
 from app.core.origin import Origin, current_origin
 
@@ -104,13 +103,11 @@ def record(
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
     row = entry(action, resource_type, resource_id, resource_name, changes=changes or {})
     db.session.execute(sa.insert(AuditLog.__table__).inline(), dict(zip(COLUMNS, row, strict=True)))
-    touch(db.session, AuditLog.__tablename__)
 
 
 def record_many(entries: Iterable[Entry]) -> None:
     """Write the records of a set-based change in one statement; each made by `entry`."""
     write_rows(AuditLog.__table__, COLUMNS, entries)
-    touch(db.session, AuditLog.__tablename__)
 
 
 def entry(
@@ -165,7 +162,6 @@ def _record_changes(session: Session, _context: Any) -> None:
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in _entries(session)]
     if rows:
         session.execute(sa.insert(AuditLog.__table__).inline(), rows)
-        touch(session, AuditLog.__tablename__)
 
 
 @event.listens_for(Session, "do_orm_execute")

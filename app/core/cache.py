@@ -112,17 +112,6 @@ def reachable() -> str:
     return "ok" if _attempt(cache.set, "ping", 1, 10) else "down"
 
 
-def touch(session: Any, *tables: str) -> None:
-    """Note that the current transaction changes these tables; the listener notes what the ORM flushes."""
-    session.info.setdefault("changed_tables", set()).update(tables)
-
-
-@event.listens_for(Session, "after_flush")
-def _note_changed_tables(session: Session, _context: Any) -> None:
-    changed = (*session.new, *session.dirty, *session.deleted)
-    touch(session, *(_table(type(target)) for target in changed))
-
-
 @event.listens_for(Session, "after_commit")
 def _move_generations(session: Session) -> None:
     if tables := session.info.pop("changed_tables", None):

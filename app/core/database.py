@@ -10,7 +10,7 @@ from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import orjson
 import sqlalchemy as sa
-from flask import Flask, has_request_context, request
+from flask import Flask, has_app_context, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from psycopg import errors as postgres
@@ -353,6 +353,18 @@ def begin_writing() -> None:
     db.session.info["reading"] = False
 
 
+def touch(*tables: str) -> None:
+    """Note that the current transaction changes these tables, for whoever must know after the commit."""
+    db.session.info.setdefault("changed_tables", set()).update(tables)
+
+
+@event.listens_for(sa.Engine, "after_execute")
+def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
+    """Every INSERT, UPDATE and DELETE comes by here, the flushed ones too; COPY says so itself."""
+    if statement.is_dml and has_app_context():
+        touch(statement.table.name)
+
+
 def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert many rows in the current transaction, each a sequence of values in the order of `columns`.
 
@@ -379,6 +391,7 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
         raise DBAPIError.instance(table.name, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
     finally:
         cursor.close()
+    touch(table.name)
 
 
 def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:

@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core import audit
-from app.core.cache import touch
 from app.core.database import as_json, db, utcnow, write_rows
 from app.resource.declaration import Resource
 
@@ -60,7 +59,6 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
         rows.append([known.get(name, default) for name, default in zip(columns, defaults, strict=True)])
     write_rows(table, columns, rows)
     audit.record_many(_creations(resource, columns, rows, now))
-    touch(db.session(), table.name)
 
 
 def update(resource: Resource, changes: Sequence[Change]) -> None:
@@ -111,7 +109,6 @@ def update(resource: Resource, changes: Sequence[Change]) -> None:
         )
         for change in changes
     )
-    touch(db.session(), table.name)
 
 
 def _lock(table: Any, ids: Sequence[int]) -> None:
