@@ -33,18 +33,31 @@ class Pagination:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """Where a page stands in a walk by cursor; a cursor is None at the end of its direction."""
+
+    page_size: int
+    total: int | None
+    next_cursor: str | None
+    prev_cursor: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a longer list: JSON-ready objects."""
 
     items: list[Any]
-    pagination: Pagination
+    pagination: Pagination | Walk
 
 
 def success(
     data: Any,
     status: int = 200,
     *,
-    pagination: Pagination | None = None,
+    pagination: Pagination | Walk | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Envelope JSON-ready data. The schemas document the answers; the test suite holds each to its schema."""
@@ -84,10 +97,14 @@ def init_app(app: Flask) -> None:
 
 
 class PaginationSchema(Schema):
-    page = fields.Integer(required=True)
+    """By page (`page`, `pages`), or by cursor where the request has one (`next_cursor`, `prev_cursor`)."""
+
+    page = fields.Integer()
     page_size = fields.Integer(required=True)
     total = fields.Integer(required=True, allow_none=True)
-    pages = fields.Integer(required=True, allow_none=True)
+    pages = fields.Integer(allow_none=True)
+    next_cursor = fields.String(allow_none=True)
+    prev_cursor = fields.String(allow_none=True)
 
 
 class EnvelopeSchema(Schema):

@@ -48,6 +48,11 @@ def list_parameters(resource: Resource) -> list[dict[str, Any]]:
             "Objects on a page.",
         ),
         _parameter(
+            "cursor",
+            {"type": "string"},
+            "Walk instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
+        ),
+        _parameter(
             "sort",
             {"type": "string", "example": f"{columns[-1]},-id"},
             f"Columns in order, `-` for descending: {', '.join(columns)}.",

@@ -4,6 +4,8 @@ import enum
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -209,3 +211,21 @@ def _target_of(column: sa.Column[Any]) -> type[Entity] | None:
             None,
         )
     return None
+
+
+def from_json(kind: Kind, field: Field, value: Any) -> Any:
+    """A value of the JSON that `as_json` writes, as the database takes it."""
+    if value is None:
+        return None
+    match kind:
+        case Kind.CHOICE:
+            assert field.choices is not None
+            return field.choices(value)
+        case Kind.DATE:
+            return date.fromisoformat(value)
+        case Kind.TIME:
+            return datetime.fromisoformat(value)
+        case Kind.MONEY:
+            return Decimal(value)
+        case _:
+            return value

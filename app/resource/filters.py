@@ -109,7 +109,7 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
     return field, Kind.TEXT if field.target is not None and name == field.reads_as else field.kind
 
 
-LIST_PARAMETERS = ("page", "page_size", "sort", "q", "fields", "total")
+LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total")
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> BadRequest:

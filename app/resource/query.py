@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.core.cache import cached
 from app.core.database import db, fold
-from app.core.envelope import Page, Pagination
+from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
@@ -28,6 +28,7 @@ from app.resource.filters import (
     read_text,
     unknown,
 )
+from app.resource.keyset import after, read_cursor, sort_keys, write_cursor
 from app.resource.projection import Projection, projection_of, target_alias
 
 MAX_SEARCH = 200
@@ -54,6 +55,7 @@ class ListQuery:
     page: int = 1
     page_size: int = DEFAULT_PAGE_SIZE
     counted: bool = True
+    cursor: str | None = None
 
 
 def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
@@ -73,6 +75,8 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
         raise BadRequest(f"q may have at most {MAX_SEARCH} characters.", reason="invalid_parameter")
     if text:
         values["q"] = search_pattern(text)
+    if "cursor" in arguments and "page" in arguments:
+        raise BadRequest("Give either page or cursor.", reason="invalid_parameter")
     total = arguments.get("total", "exact")
     if total not in ("exact", "none"):
         raise BadRequest("total must be exact or none.", reason="invalid_parameter")
@@ -84,6 +88,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
         page=_parse_size(arguments, "page", 1, MAX_PAGE),
         page_size=_parse_size(arguments, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
         counted=total == "exact",
+        cursor=arguments.get("cursor"),
     )
 
 
@@ -126,11 +131,43 @@ def _parse_fields(resource: Resource, text: str | None) -> tuple[str, ...] | Non
 
 def select_page(resource: Resource, query: ListQuery) -> Page:
     """The page's objects, JSON-ready, and where it stands in its list."""
+    if query.cursor is not None:
+        return _select_walked(resource, query, query.cursor)
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
     bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
     rows = db.session.execute(statement, {**query.values, **bounds}).all()
     total = count_matching(resource, query) if query.counted else None
     return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
+
+
+def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
+    """A page of a walk by cursor; the empty cursor is its beginning."""
+    keys = sort_keys(resource, query.sort)
+    cursor = read_cursor(text, resource, query.sort, keys) if text else None
+    nulls = cursor.nulls if cursor else None
+    backwards = cursor is not None and cursor.backwards
+    statement, projection = _walk_statement(
+        resource, query.matching, query.sort, query.fields, nulls, backwards=backwards
+    )
+    places = cursor.parameters if cursor else {}
+    # One row more than asked for tells whether there is a further page.
+    rows = db.session.execute(statement, {**query.values, **places, "page_size": query.page_size + 1}).all()
+    further, rows = len(rows) > query.page_size, rows[: query.page_size]
+    rows = rows[::-1] if backwards else rows
+
+    def place(at: int, *, backwards: bool) -> str:
+        return write_cursor(resource, query.sort, rows[at][-len(keys) :], backwards=backwards)
+
+    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
+    return Page(
+        [projection.render(row) for row in rows],
+        Walk(
+            page_size=query.page_size,
+            total=count_matching(resource, query) if query.counted else None,
+            next_cursor=place(-1, backwards=False) if rows and has_next else None,
+            prev_cursor=place(0, backwards=True) if rows and has_previous else None,
+        ),
+    )
 
 
 def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
@@ -165,18 +202,46 @@ def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
 def _page_statement(
     resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
 ) -> tuple[sa.Select[Any], Projection]:
-    # A column by which the page is sorted needs its join, even if it is not shown.
-    projection = projection_of(resource, fields)
-    statement = projection.statement
-    if fields is not None:
-        for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
-            statement = _join(resource, statement, name)
-    statement = statement.where(*_conditions(resource, matching)).order_by(*_order(resource, sort))
+    statement, projection = _matching_statement(resource, matching, sort, fields)
+    order = [key.ordered() for key in sort_keys(resource, sort)]
     limit, offset = (
         sa.bindparam("page_size", type_=sa.Integer),
         sa.bindparam("offset", type_=sa.BigInteger),
     )
-    return statement.limit(limit).offset(offset), projection
+    return statement.order_by(*order).limit(limit).offset(offset), projection
+
+
+@functools.lru_cache(maxsize=512)
+def _walk_statement(
+    resource: Resource,
+    matching: Matching,
+    sort: tuple[str, ...],
+    fields: tuple[str, ...] | None,
+    nulls: tuple[bool, ...] | None,
+    *,
+    backwards: bool,
+) -> tuple[sa.Select[Any], Projection]:
+    """The statement of a page after a cursor; its last columns are the sort values that the next cursor needs."""
+    statement, projection = _matching_statement(resource, matching, sort, fields)
+    keys = sort_keys(resource, sort)
+    if nulls is not None:
+        statement = statement.where(after(keys, nulls, backwards=backwards))
+    statement = statement.add_columns(*(key.column.label(f"s{at}") for at, key in enumerate(keys)))
+    order = [key.ordered(backwards=backwards) for key in keys]
+    return statement.order_by(*order).limit(sa.bindparam("page_size", type_=sa.Integer)), projection
+
+
+def _matching_statement(
+    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
+) -> tuple[sa.Select[Any], Projection]:
+    """The rows that match, still without an order, joined with all that the order needs."""
+    projection = projection_of(resource, fields)
+    statement = projection.statement
+    if fields is not None:
+        # A column by which the page is sorted needs its join, even if it is not shown.
+        for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
+            statement = _join(resource, statement, name)
+    return statement.where(*_conditions(resource, matching)), projection
 
 
 @functools.lru_cache(maxsize=512)
@@ -212,25 +277,3 @@ def matches(resource: Resource) -> sa.ColumnElement[bool]:
 
 def search_pattern(text: str) -> str:
     return f"%{escape_like(fold(text))}%"
-
-
-def _order(resource: Resource, sort: tuple[str, ...]) -> list[sa.ColumnElement[Any]]:
-    """The order asked for, with absent values last, or first where it is descending; then the id."""
-    order: list[sa.ColumnElement[Any]] = []
-    for name in sort:
-        plain = name.removeprefix("-")
-        if plain in resource.references:
-            item = resource.references[plain]
-            assert item.target is not None
-            column: Any = target_alias(resource, item).c[item.target.label]
-        else:
-            item = resource.fields[plain]
-            column = item.column
-        ordered = column.desc() if name.startswith("-") else column.asc()
-        if item.nullable:
-            ordered = ordered.nulls_first() if name.startswith("-") else ordered.nulls_last()
-        order.append(ordered)
-    # The id breaks ties, so that no row stands on two pages.
-    if not {"id", "-id"} & set(sort):
-        order.append(resource.model.__table__.c.id.asc())
-    return order

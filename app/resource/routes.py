@@ -25,10 +25,12 @@ def resource_blueprint(resource: Resource) -> Blueprint:
     """List, create, read, change and delete; add to what is returned whatever is special."""
     blueprint = readable_blueprint(resource)
     schema = resource.schema
+    one = service.singular(resource)
 
     @blueprint.post("")
     @requires(resource.write)
     @blueprint.arguments(schema)
+    @blueprint.doc(summary=f"Create one {one}.")
     @blueprint.response(201, schema, headers=ETAG)
     def create(body: dict[str, Any]) -> Response:
         target = service.create(resource, body)
@@ -37,7 +39,7 @@ def resource_blueprint(resource: Resource) -> Blueprint:
     @blueprint.put("/<int:object_id>")
     @requires(resource.write)
     @blueprint.arguments(schema(partial=True))
-    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.doc(parameters=[IF_MATCH], summary=f"Change the fields of one {one} that are sent.")
     @blueprint.response(200, schema, headers=ETAG)
     def replace(body: dict[str, Any], object_id: int) -> Response:
         return change(body, object_id)
@@ -45,14 +47,14 @@ def resource_blueprint(resource: Resource) -> Blueprint:
     @blueprint.patch("/<int:object_id>")
     @requires(resource.write)
     @blueprint.arguments(schema(partial=True))
-    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.doc(parameters=[IF_MATCH], summary=f"Change the fields of one {one} that are sent.")
     @blueprint.response(200, schema, headers=ETAG)
     def amend(body: dict[str, Any], object_id: int) -> Response:
         return change(body, object_id)
 
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
-    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.doc(parameters=[IF_MATCH], summary=f"Delete one {one}.")
     @blueprint.response(200)
     def delete(object_id: int) -> None:
         target = service.get(resource, object_id, to_change=True)
@@ -65,11 +67,6 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         service.update(resource, target, body)
         return answer(resource, object_id)
 
-    one = service.singular(resource)
-    create.__doc__ = f"Create a {one}."
-    replace.__doc__ = f"Change the fields of a {one} that are sent."
-    amend.__doc__ = f"Change the fields of a {one} that are sent."
-    delete.__doc__ = f"Delete a {one}."
     return blueprint
 
 
@@ -88,7 +85,7 @@ def readable_blueprint(resource: Resource) -> Blueprint:
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)
-    @blueprint.doc(summary=f"Read a {service.singular(resource)}.")
+    @blueprint.doc(summary=f"Read one {service.singular(resource)}.")
     @blueprint.response(200, schema, headers=ETAG)
     def read(object_id: int) -> Response:
         return answer(resource, object_id)

@@ -198,11 +198,12 @@ class ResourceSchema(Schema, metaclass=_Derived):
         """The schema of the object as it is read: every field is there, and none is written only."""
         known = fields_of(getattr(cls.Meta, "model", None))
         own = {*known, *(field.reads_as for field in known.values())}
-        members: dict[str, Any] = {"suffix": ""}
-        for name, field in copy.deepcopy(cls._declared_fields).items():
+        members: dict[str, Any] = copy.deepcopy(cls._declared_fields)
+        for name, field in members.items():
             field.required = field.required or name in own
-            members[name] = None if field.load_only else field
-        return type(cls.__name__, (cls,), members)
+        hidden = tuple(name for name, field in members.items() if field.load_only)
+        meta = type("Meta", (cls.Meta,), {"exclude": hidden})
+        return type(cls.__name__, (cls,), {"suffix": "", "Meta": meta, **members})
 
 
 def marshmallow_field(field: Field) -> fields.Field[Any]:
