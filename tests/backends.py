@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
+import pytest
 import redis
 import sqlalchemy as sa
 from flask import Flask
@@ -103,8 +104,6 @@ class Postgresql:
         return testing(self.url.render_as_string(hide_password=False), REDIS_URL, self.uploads)
 
     def keep_as_empty(self, app: Flask) -> None:
-        # Another run of the tests may use the same Redis: what it caches is not ours to read.
-        app.extensions["cache"][cache.cache].key_prefix = f"itam-{RUN}:"
         tables = self._cleaner.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
         )
@@ -119,6 +118,11 @@ class Postgresql:
             server.execute(f'DROP DATABASE "{self.url.database}" WITH (FORCE)'.encode())
 
 
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+"""For what only PostgreSQL with Redis has: connections that die, deadlocks, a cache that is away."""
+
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
 BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in (Sqlite, Postgresql)}
 
 
@@ -126,6 +130,11 @@ def testing(database_url: str, redis_url: str | None, uploads: Path) -> config.C
     """The settings of the tests on this database and cache; nothing comes from the environment."""
     settings = config.TestingConfig.from_environment({"UPLOAD_DIR": str(uploads)})
     return replace(settings, SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, LOG_LEVEL="ERROR")
+
+
+def own_cache(app: Flask) -> None:
+    """Keep what an application caches apart from what another run of the tests does in the same Redis."""
+    app.extensions["cache"][cache.cache].key_prefix = f"itam-{RUN}:"
 
 
 def require_services() -> None:
@@ -149,4 +158,5 @@ def require_services() -> None:
 
 def _connect(url: sa.URL) -> psycopg.Connection:
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(plain, autocommit=True, connect_timeout=3)
+    # The name keeps the tests of dead connections from killing this one.
+    return psycopg.connect(plain, autocommit=True, connect_timeout=3, application_name="tests")

@@ -17,12 +17,13 @@ from app.core import api, cache, jobs
 from app.core.database import db
 from app.core.security import Role
 from app.users.models import User
-from tests.backends import BACKENDS, Backend, Missing
+from tests.backends import BACKENDS, Backend, Missing, own_cache
 from tests.client import PASSWORD, Client
 from tests.factories import Make
 from tests.openapi import Document
 
 SignIn = Callable[..., Client]
+BuildApp = Callable[..., Flask]
 Statements = Callable[[], AbstractContextManager[list[str]]]
 
 LEFT_OUT = "Left out: "
@@ -53,6 +54,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def migrated_app(backend: Backend) -> Iterator[Flask]:
     """One application for all tests, on the schema that the migrations build."""
     app = create_app(backend.settings())
+    own_cache(app)
     with app.app_context():
         flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
     backend.keep_as_empty(app)
@@ -71,12 +73,13 @@ def app(migrated_app: Flask, backend: Backend) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def build_app(app: Flask, backend: Backend) -> Iterator[Callable[..., Flask]]:
+def build_app(app: Flask, backend: Backend) -> Iterator[BuildApp]:
     """Build further applications on the same database, under other settings."""
     built: list[Flask] = []
 
     def build(**settings: Any) -> Flask:
         built.append(create_app(replace(backend.settings(), **settings)))
+        own_cache(built[-1])
         return built[-1]
 
     yield build

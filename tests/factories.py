@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -135,37 +135,28 @@ def optional_fields(resource: Resource) -> dict[str, Field]:
 
 def sample(field: Field, n: int) -> Json:
     """The n-th valid value of a field that refers to nothing."""
-    match field.kind:
-        case Kind.TEXT:
-            return _text(field, n)
-        case Kind.INTEGER:
-            assert field.minimum is not None
-            assert field.maximum is not None
-            lowest = int(max(field.minimum, 0))
-            return lowest + n % (int(field.maximum) - lowest + 1)
-        case Kind.NUMBER:
-            return n + 0.5
-        case Kind.MONEY:
-            return f"{n}.50"
-        case Kind.MONEY:
-            return f"{n}.50"
-        case Kind.BOOLEAN:
-            return n % 2 == 0
-        case Kind.DATE:
-            return (date(2026, 1, 31) + timedelta(days=n)).isoformat()
-        case Kind.TIME:
-            return as_json(datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(hours=n))
-        case Kind.CHOICE:
-            assert field.choices is not None
-            members = list(field.choices)
-            return members[n % len(members)].value
-        case Kind.LIST:
-            return ["Alpha", f"Beta {n}"]
-        case Kind.OBJECTS:
-            return [_member(field.column.info["members"]())]
-        case Kind.ATTRIBUTES:
-            return {"qos": "LS", "level": n, "ratio": n + 0.25, "spare": n % 2 == 0, "note": None}
-    raise AssertionError(f"Nobody writes a {field.kind}.")
+    return _SAMPLES[field.kind](field, n)
+
+
+def _integer(field: Field, n: int) -> int:
+    assert field.minimum is not None
+    assert field.maximum is not None
+    lowest = int(max(field.minimum, 0))
+    return lowest + n % (int(field.maximum) - lowest + 1)
+
+
+def _choice(field: Field, n: int) -> str:
+    assert field.choices is not None
+    values: list[str] = [member.value for member in field.choices]
+    return values[n % len(values)]
+
+
+def _time(_field: Field, n: int) -> Json:
+    return as_json(datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(hours=n))
+
+
+def _attributes(_field: Field, n: int) -> Json:
+    return {"qos": "LS", "level": n, "ratio": n + 0.25, "spare": n % 2 == 0, "note": None}
 
 
 def _text(field: Field, n: int) -> str:
@@ -195,6 +186,21 @@ def _member(schema: marshmallow.Schema) -> dict[str, Json]:
         rule = next(iter(field.validators))
         values[name] = rule.choices[0] if isinstance(rule, validate.OneOf) else rule.min  # type: ignore[attr-defined]
     return values
+
+
+_SAMPLES: Mapping[Kind, Callable[[Field, int], Json]] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.NUMBER: lambda _, n: n + 0.5,
+    Kind.MONEY: lambda _, n: f"{n}.50",
+    Kind.BOOLEAN: lambda _, n: n % 2 == 0,
+    Kind.DATE: lambda _, n: (date(2026, 1, 31) + timedelta(days=n)).isoformat(),
+    Kind.TIME: _time,
+    Kind.CHOICE: _choice,
+    Kind.LIST: lambda _, n: ["Alpha", f"Beta {n}"],
+    Kind.OBJECTS: lambda field, _: [_member(field.column.info["members"]())],
+    Kind.ATTRIBUTES: _attributes,
+}
 
 
 def _secrets(resource: Resource) -> list[str]:

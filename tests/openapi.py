@@ -90,7 +90,7 @@ class Document:
 
     def _parameters(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
         for item in self.operations[operation].get("parameters", ()):
-            yield self._resolve(self.spec, item)
+            yield self.resolve(item)
 
     def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
         found = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
@@ -103,7 +103,12 @@ class Document:
         page["properties"]["data"]["items"] = {**items, "required": []}
         return page
 
-    def _resolve(self, spec: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
+    def resolve(self, item: Mapping[str, Any]) -> Any:
+        """The item itself, or what it refers to in the document."""
+        return self._resolve(self.spec, item)
+
+    @staticmethod
+    def _resolve(spec: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
         if "$ref" not in item:
             return item
         found: Any = spec

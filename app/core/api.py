@@ -121,12 +121,13 @@ class Blueprint(SmorestBlueprint):
         schema: type[Schema] | None = None,
         *,
         many: bool = False,
+        nullable: bool = False,
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
         """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many."""
         document = super().response(
-            status_code, envelope_of(schema, many=many), headers=_header_docs(headers), **options
+            status_code, envelope_of(schema, many=many, nullable=nullable), headers=_header_docs(headers), **options
         )
 
         def decorate(view: View) -> View:
@@ -142,6 +143,16 @@ class Blueprint(SmorestBlueprint):
             enveloped.__dict__.update(view.__dict__)
             enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
             return cast(View, document(enveloped))
+
+        return decorate
+
+    def header(self, parameter: Mapping[str, Any]) -> Callable[[View], View]:
+        """Document a header beside the arguments; `doc(parameters=…)` would stand in their place."""
+
+        def decorate(view: View) -> View:
+            arguments = view.__dict__.setdefault("_apidoc", {}).setdefault("arguments", {})
+            arguments.setdefault("parameters", []).append(dict(parameter))
+            return view
 
         return decorate
 

@@ -194,7 +194,7 @@ def _entries(session: Session) -> Iterator[Entry]:
                 str(target),
                 version=target.version + (action == "delete"),
                 changes=changes,
-                snapshot=snapshot_of(target) if action == "delete" else None,
+                snapshot=_snapshot(target) if action == "delete" else None,
                 at=at,
             )
 
@@ -238,10 +238,14 @@ def _changes_of(target: Any) -> Changes:
     return changes
 
 
-def snapshot_of(target: Any) -> dict[str, Any]:
-    """All that is needed to bring the object back, but its secrets."""
-    columns = type(target).__table__.columns
-    return {column.key: as_json(getattr(target, column.key)) for column in columns if not column.info.get("secret")}
+def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is needed to bring an object of these values back, but its secrets."""
+    columns = model.__table__.columns
+    return {column.key: as_json(values[column.key]) for column in columns if not column.info.get("secret")}
+
+
+def _snapshot(target: Any) -> dict[str, Any]:
+    return snapshot_of(type(target), {column.key: getattr(target, column.key) for column in target.__table__.columns})
 
 
 @functools.cache

@@ -91,13 +91,15 @@ def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Calla
                 return cast(R, answer)
             with _lock:
                 turn = _computing.setdefault(key, threading.Lock())
-            with turn:
-                answer = _attempt(cache.get, key)
-                if answer is None:
-                    answer = function(*args, **kwargs)
-                    _attempt(cache.set, key, answer, seconds)
-            with _lock:
-                _computing.pop(key, None)
+            try:
+                with turn:
+                    answer = _attempt(cache.get, key)
+                    if answer is None:
+                        answer = function(*args, **kwargs)
+                        _attempt(cache.set, key, answer, seconds)
+            finally:
+                with _lock:
+                    _computing.pop(key, None)
             return cast(R, answer)
 
         return wrapper

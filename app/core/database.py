@@ -232,6 +232,12 @@ class Session(FlaskSession):
     def get_bind(self, *_: Any, **__: Any) -> sa.Engine:
         return _reader(db.engine) if self.info.get("reading") else db.engine
 
+    def _refuse_bulk(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("A bulk write would bypass the audit log; use the set-based writer.")
+
+    # These tell no listener.
+    bulk_save_objects = bulk_insert_mappings = bulk_update_mappings = _refuse_bulk
+
 
 @functools.cache
 def _reader(engine: sa.Engine) -> sa.Engine:

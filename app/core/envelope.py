@@ -146,7 +146,7 @@ class FailureSchema(Schema):
 
 
 @functools.cache
-def envelope_of(schema: type[Schema] | None, *, many: bool = False) -> type[Schema]:
+def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bool = False) -> type[Schema]:
     """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
     if schema is None:
         return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
@@ -154,7 +154,8 @@ def envelope_of(schema: type[Schema] | None, *, many: bool = False) -> type[Sche
     # What is written and what is read of one resource differ in what must be there.
     schema = schema.answer() if hasattr(schema, "answer") else schema
     if not many:
-        return type(f"{name}Envelope", (EnvelopeSchema,), {"data": fields.Nested(schema, required=True)})
+        data = fields.Nested(schema, required=True, allow_none=nullable)
+        return type(f"{name}Envelope", (EnvelopeSchema,), {"data": data})
     members = {
         "data": fields.List(fields.Nested(schema), required=True),
         "pagination": fields.Nested(PaginationSchema, required=True),

@@ -106,10 +106,12 @@ def from_http(error: HTTPException) -> ApiError:
     if kind is Invalid:
         messages = getattr(error, "data", {}).get("messages", {})
         if "query" in messages:
+            errors = dotted(messages["query"])
+            strange = any("Unknown field." in texts for texts in errors.values())
             return BadRequest(
                 "Some query parameters are unknown or invalid.",
-                reason="invalid_parameter",
-                errors=dotted(messages["query"]),
+                reason="unknown_parameter" if strange else "invalid_parameter",
+                errors=errors,
             )
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
@@ -154,6 +156,9 @@ def _is_locked(cause: Any) -> bool:
 
 
 def _from_integrity(cause: Any) -> ApiError:
+    if _table(cause) == "audit_logs":
+        # Nobody sent a record: that it cannot be written is our mistake, and undoes the change.
+        return ApiError()
     kind, fields, message = _violated(cause)
     if kind == "unique":
         field = fields[-1] if fields else "value"
@@ -164,6 +169,14 @@ def _from_integrity(cause: Any) -> ApiError:
             reason="reference",
         )
     return Invalid(errors={name: [message] for name in fields})
+
+
+def _table(cause: Any) -> str | None:
+    """The table whose constraint is violated, where the driver says so."""
+    if isinstance(cause, postgres.Error):
+        return cause.diag.table_name
+    named = re.match(r"[A-Z ]+ constraint failed: (\w+)\.", str(cause))
+    return named and named[1]
 
 
 def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:

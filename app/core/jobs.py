@@ -155,11 +155,13 @@ class Runner:
             renewal.join()
         with self._app.app_context():
             g.origin = Origin(**origin)
-            if failure is not None:
-                give_up(subject_id, failure)
             jobs = Job.__table__
+            # Another runner has it by now, if this one could not renew its lease.
+            still_ours = sa.and_(jobs.c.id == job_id, jobs.c.holder == self._name)
             state = "failed" if failure else "done"
-            db.session.execute(sa.update(jobs).where(jobs.c.id == job_id).values(state=state))
+            ended = db.session.execute(sa.update(jobs).where(still_ours).values(state=state).returning(jobs.c.id))
+            if ended.one_or_none() is not None and failure is not None:
+                give_up(subject_id, failure)
             db.session.commit()
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:

@@ -48,7 +48,8 @@ def _note_origin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.origin = Origin(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
-        ip_address=request.remote_addr,
+        # What a proxy says it is, cut to what an address may be.
+        ip_address=(request.remote_addr or "")[:45] or None,
         user_agent=_header("User-Agent", 255),
         reason=_header("X-Audit-Reason", 500),
     )

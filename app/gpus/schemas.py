@@ -1,11 +1,11 @@
 """GPUs and their assignments as JSON."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from app.core.database import MAX_ID
 from app.gpus.models import Gpu
 from app.resource import ResourceSchema
-from app.resource.schema import ReferenceSchema, Text
+from app.resource.schema import Moment, ReferenceSchema, Text
 
 
 class GpuSchema(ResourceSchema):
@@ -16,9 +16,9 @@ class GpuSchema(ResourceSchema):
 class AssignmentSchema(Schema):
     """To whom, for what and until when."""
 
-    user_id = fields.Integer(required=True, strict=True, validate=lambda number: 0 < number <= MAX_ID)
+    user_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     purpose = Text(length=255, allow_none=True, load_default=None)
-    expires_at = fields.AwareDateTime(format="iso", allow_none=True, load_default=None)
+    expires_at = Moment(allow_none=True, load_default=None)
 
 
 class AssignmentRecordSchema(Schema):

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core import audit
-from app.core.database import as_json, db, utcnow, write_rows
+from app.core.database import Entity, any_of, as_json, db, utcnow, write_rows
 from app.resource.declaration import Resource
 
 Values = Mapping[str, Any]
@@ -108,6 +108,26 @@ def update(resource: Resource, changes: Sequence[Change]) -> None:
             at=now,
         )
         for change in changes
+    )
+
+
+def delete(model: type[Entity], rows: Sequence[Values]) -> None:
+    """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
+    table = model.__table__
+    now = utcnow()
+    db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
+    audit.record_many(
+        audit.entry(
+            "delete",
+            table.name,
+            row["id"],
+            str(row[model.label]),
+            version=row["version"] + 1,
+            changes={},
+            snapshot=audit.snapshot_of(model, row),
+            at=now,
+        )
+        for row in rows
     )
 
 

@@ -5,12 +5,15 @@ from typing import Any
 from flask import Response, request
 
 from app.core.api import Blueprint
+from app.core.database import db
 from app.core.envelope import success
 from app.core.security import requires
 from app.resource import service
+from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.documentation import list_parameters
 from app.resource.query import parse_query, select_page
+from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 
 ETAG = {"ETag": "The object's version, for If-Match."}
 IF_MATCH = {
@@ -29,45 +32,62 @@ def resource_blueprint(resource: Resource) -> Blueprint:
 
     @blueprint.post("")
     @requires(resource.write)
+    @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema)
     @blueprint.doc(summary=f"Create one {one}.")
     @blueprint.response(201, schema, headers=ETAG)
-    def create(body: dict[str, Any]) -> Response:
+    def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
         target = service.create(resource, body)
-        return answer(resource, target.id, 201)
+        return conclude(answer(resource, target.id, 201), query)
 
     @blueprint.put("/<int:object_id>")
     @requires(resource.write)
+    @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema(partial=True))
-    @blueprint.doc(parameters=[IF_MATCH], summary=f"Change the fields of one {one} that are sent.")
+    @blueprint.header(IF_MATCH)
+    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.")
     @blueprint.response(200, schema, headers=ETAG)
-    def replace(body: dict[str, Any], object_id: int) -> Response:
-        return change(body, object_id)
+    def replace(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
+        return change(query, body, object_id)
 
     @blueprint.patch("/<int:object_id>")
     @requires(resource.write)
+    @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema(partial=True))
-    @blueprint.doc(parameters=[IF_MATCH], summary=f"Change the fields of one {one} that are sent.")
+    @blueprint.header(IF_MATCH)
+    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.")
     @blueprint.response(200, schema, headers=ETAG)
-    def amend(body: dict[str, Any], object_id: int) -> Response:
-        return change(body, object_id)
+    def amend(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
+        return change(query, body, object_id)
 
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
-    @blueprint.doc(parameters=[IF_MATCH], summary=f"Delete one {one}.")
-    @blueprint.response(200)
-    def delete(object_id: int) -> None:
+    @blueprint.arguments(DeleteQuerySchema, location="query")
+    @blueprint.header(IF_MATCH)
+    @blueprint.doc(summary=f"Delete one {one}, with `cascade` all that is under it too.")
+    @blueprint.response(200, RemovalSchema, nullable=True)
+    def delete(query: dict[str, bool], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
-        service.delete(resource, target)
+        removal = removal_of(target, cascade=query["cascade"])
+        remove(target, removal)
+        return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
 
-    def change(body: dict[str, Any], object_id: int) -> Response:
+    def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
         service.update(resource, target, body)
-        return answer(resource, object_id)
+        return conclude(answer(resource, object_id), query)
 
     return blueprint
+
+
+def conclude(response: Response, query: dict[str, bool]) -> Response:
+    """Answer as if it had been done; a dry run undoes it, down to the audit log."""
+    if query["dry_run"]:
+        db.session.rollback()
+        response.headers.pop("Location", None)
+    return response
 
 
 def readable_blueprint(resource: Resource) -> Blueprint:

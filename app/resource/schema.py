@@ -103,6 +103,19 @@ class Day(fields.Date):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class Moment(fields.AwareDateTime):
+    """A time with its zone, far enough from the ends of the calendar to be one in UTC too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        if not 1 < found.year < 9999:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        return found
+
+
 class Member(fields.Nested):
     """An object inside of another: always a whole one, also where the outer one is changed in part."""
 
@@ -155,6 +168,31 @@ class ReferenceSchema(Schema):
 
     id = fields.Integer(required=True)
     name = fields.String(required=True, allow_none=True)
+
+
+class WriteQuerySchema(Schema):
+    """How a write is meant."""
+
+    dry_run = fields.Boolean(
+        load_default=False, metadata={"description": "Check and answer as if it were done, and store nothing."}
+    )
+
+
+class DeleteQuerySchema(WriteQuerySchema):
+    cascade = fields.Boolean(load_default=False, metadata={"description": "Delete everything under it too."})
+
+
+class RemovedSchema(Schema):
+    type = fields.String(required=True)
+    id = fields.Integer(required=True)
+    name = fields.String(required=True)
+
+
+class RemovalSchema(Schema):
+    """What a deletion would take along; null once it is done."""
+
+    counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    objects = fields.List(fields.Nested(RemovedSchema), required=True, metadata={"description": "1000 at most."})
 
 
 class _Derived(SchemaMeta):
@@ -260,7 +298,7 @@ _BUILDERS: Mapping[Kind, Build] = {
     Kind.MONEY: _money,
     Kind.BOOLEAN: lambda _, options: Flag(**options),
     Kind.DATE: lambda _, options: Day(**options),
-    Kind.TIME: lambda _, options: fields.AwareDateTime(format="iso", **options),
+    Kind.TIME: lambda _, options: Moment(**options),
     Kind.CHOICE: _choice,
     Kind.LIST: _texts,
     Kind.OBJECTS: _objects,

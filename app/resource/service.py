@@ -7,11 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import MAX_ID, Base, as_json, db
+from app.core.database import MAX_ID, as_json, db
 from app.core.errors import (
     ApiError,
     BadRequest,
-    Conflict,
     Forbidden,
     Invalid,
     NotFound,
@@ -68,39 +67,6 @@ def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
     for name, value in values.items():
         setattr(target, name, value)
     return _save(resource, target)
-
-
-def delete(resource: Resource, target: Any) -> None:
-    """Remove an object that has no children; raises Conflict, counting them by resource."""
-    children = count_children(target)
-    if children:
-        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
-        raise Conflict(
-            f"This {singular(resource)} still has {listed}.",
-            reason="has_children",
-            children=children,
-        )
-    db.session.delete(target)
-    db.session.flush()
-
-
-def count_children(target: Any) -> dict[str, int]:
-    """How many rows of which table refer to the object and keep it from being deleted."""
-    children: dict[str, int] = {}
-    for table in Base.metadata.sorted_tables:
-        columns = [
-            key.parent
-            for key in sorted(table.foreign_keys, key=lambda key: key.parent.name)
-            if key.column.table is target.__table__ and key.ondelete is None
-        ]
-        if columns:
-            refers = sa.or_(*(column == target.id for column in columns))
-            if table is target.__table__:
-                refers = sa.and_(refers, table.c.id != target.id)
-            count = db.session.scalar(sa.select(sa.func.count()).select_from(table).where(refers))
-            if count:
-                children[table.name] = count
-    return children
 
 
 def check_version(resource: Resource, target: Any, if_match: str | None) -> None:

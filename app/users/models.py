@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped
 
 from app.core.audit import Audited
 from app.core.database import Entity, table_args, unique
+from app.core.errors import Invalid
 from app.core.security import Role
 from app.resource.fields import column
 from app.resource.formats import email, username
@@ -51,6 +52,8 @@ class User(Audited, Entity):
 
     @password.setter
     def password(self, password: str) -> None:
+        if flaws := password_flaws(password, self.username):
+            raise Invalid(errors={"password": flaws})
         rounds = current_app.config["BCRYPT_ROUNDS"]
         self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
         self.password_version = (self.password_version or 0) + 1

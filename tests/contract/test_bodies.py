@@ -1,0 +1,321 @@
+"""What a body may hold: every bad field is named, all at once, and nothing of a refused body is kept."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.resource import Resource
+from app.resource.fields import Field, Kind
+from app.resource.schema import MAX_ITEMS, MAX_TEXT
+from tests.client import Body, Client
+from tests.contract.resources import RESOURCES, all_rows, each_resource
+from tests.factories import Make, flaws_of, optional_fields, sample, writable_fields
+
+WRONG_TYPES: dict[Kind, tuple[Any, ...]] = {
+    Kind.TEXT: (1, 1.5, True, [], {}, ["text"]),
+    Kind.INTEGER: ("1", 1.5, True, [], {}, 2**31, -(2**31) - 1, 2**63, 10**30, 1e300),
+    Kind.REFERENCE: ("1", 1.5, True, [], {}, 0, -1, 2**63, 10**30),
+    Kind.NUMBER: ("1", True, [], {}, 1e12, -1e12, 10**30, 1e300),
+    Kind.MONEY: (True, "", "x", [], {}, "-0.01", "1.234", "1e3", "NaN", "Infinity", "1,000.00", "9" * 14, "٣"),
+    Kind.BOOLEAN: (1, 0, "true", "yes", "", [], {}),
+    Kind.DATE: (1, True, "", "x", [], {}, "2026-02-30", "20260131", "2026-1-1", "2026-W05-6", "2026-01-31T00:00:00Z"),
+    Kind.CHOICE: (1, True, "", "nonsense", [], {}, ["active"]),
+    Kind.LIST: (1, "x", {}, [1], [None], [[]], [""], ["x" * 256], ["x"] * (MAX_ITEMS + 1)),
+    Kind.OBJECTS: (1, "x", {}, [1], [None], [[]], [{}], [{"nonsense": 1}]),
+    Kind.ATTRIBUTES: (1, "x", [], {"": 1}, {"a\x00": 1}, {"k": []}, {"k": {}}, {"k": "a\x00"}, {"k" * 65: 1}),
+}
+"""Values that are no value of their kind."""
+
+UNREADABLE = (
+    b"",
+    b"{",
+    b'{"name": }',
+    b"{'name': 1}",
+    b'{"name": NaN}',
+    b'{"name": Infinity}',
+    b'{"name": "\xff"}',
+    b'{"name": "\\ud800"}',
+    b"\xef\xbb\xbf{}",
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b"[" * 100_000 + b"]" * 100_000,
+    b'{"name": ' + b"9" * 100_000 + b"x}",
+)
+
+
+def errors_of(client: Client, method: str, path: str, body: Body) -> dict[str, list[str]]:
+    """What is wrong with which field of a body that must be refused."""
+    data = client.call(method, path, json=body, expect=422)["data"]
+    assert data["reason"] == "invalid"
+    errors: dict[str, list[str]] = data["errors"]
+    assert all(text and text[0].isupper() and text.endswith(".") for texts in errors.values() for text in texts), errors
+    return errors
+
+
+def is_named(name: str, errors: dict[str, list[str]]) -> bool:
+    """Whether a field, or something inside of it, is among the errors."""
+    return any(found == name or found.startswith(f"{name}.") for found in errors)
+
+
+@each_resource
+def test_what_is_written_is_read(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource, full=True)
+    created = admin.call("POST", resource.path, json=body, expect=201)["data"]
+    for name in writable_fields(resource):
+        assert created[name] == body.get(name, created[name])
+        assert name in created
+    assert admin.call("GET", f"{resource.path}/{created['id']}")["data"] == created
+
+
+@each_resource
+def test_defaults_and_what_is_left_out(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource)
+    created = admin.call("POST", resource.path, json=body, expect=201)["data"]
+    for name, field in writable_fields(resource).items():
+        if name not in body:
+            assert (created[name] is None) == field.nullable, name
+
+
+@each_resource
+def test_where_the_new_object_is(resource: Resource, make: Make, admin: Client) -> None:
+    response = admin.send("POST", resource.path, json=make.body(resource), expect=201)
+    created = admin.call("GET", response.headers["Location"])["data"]
+    assert created == response.json["data"]  # type: ignore[index]
+
+
+@each_resource
+def test_a_value_of_another_type_is_refused(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource, full=True)
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in writable_fields(resource).items():
+        wrong = list(WRONG_TYPES[field.kind])
+        if not field.nullable:
+            wrong.append(None)
+        for value in wrong:
+            assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: value})), (name, value)
+            assert is_named(name, errors_of(admin, "PATCH", path, {name: value})), (name, value)
+    assert admin.call("GET", path)["data"]["version"] == 1
+
+
+@each_resource
+def test_every_bad_field_is_reported_at_once(resource: Resource, make: Make, admin: Client) -> None:
+    body = {name: WRONG_TYPES[field.kind][0] for name, field in writable_fields(resource).items()}
+    body |= {"nonsense": 1, "version": 7}
+    for method, path in (("POST", resource.path), ("PATCH", f"{resource.path}/{make(resource.model).id}")):
+        errors = errors_of(admin, method, path, body)
+        assert not [name for name in body if not is_named(name, errors)]
+
+
+@each_resource
+def test_an_unknown_field_is_refused_by_name(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name in ("nonsense", "Name", "__class__", "is_admin", "password_hash", "failed_login_attempts", "_id", ""):
+        for method, target in (("POST", resource.path), ("PUT", path), ("PATCH", path)):
+            errors = errors_of(admin, method, target, {**make.body(resource), name: 1})
+            assert errors[name or "_schema"] == ["Unknown field."]
+
+
+@each_resource
+def test_what_only_the_application_sets_is_refused_by_name(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    read_only = [name for name, field in resource.fields.items() if field.read_only]
+    assert {"id", "version", "created_at", "updated_at", "created_by_id"} <= set(read_only)
+    for name in (*read_only, *resource.references):
+        for method, target in (("POST", resource.path), ("PUT", path), ("PATCH", path)):
+            assert is_named(name, errors_of(admin, method, target, {**make.body(resource), name: None}))
+    stored = admin.call("GET", path)["data"]
+    assert (stored["version"], stored["created_by_id"]) == (1, None)
+
+
+@each_resource
+def test_a_required_field_cannot_be_left_out_or_emptied(resource: Resource, make: Make, admin: Client) -> None:
+    required = [name for name, field in writable_fields(resource).items() if field.required]
+    body = make.body(resource)
+    path = f"{resource.path}/{make(resource.model).id}"
+    assert required
+    assert set(required) <= set(errors_of(admin, "POST", resource.path, {}))
+    for name in required:
+        without = {key: value for key, value in body.items() if key != name}
+        assert name in errors_of(admin, "POST", resource.path, without)
+        for empty in (None, "", " \t\n"):
+            assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: empty}))
+            assert is_named(name, errors_of(admin, "PATCH", path, {name: empty}))
+
+
+def texts(resource: Resource) -> dict[str, Field]:
+    return {name: field for name, field in writable_fields(resource).items() if field.kind is Kind.TEXT}
+
+
+@each_resource
+def test_text_is_trimmed_and_empty_text_is_null(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in texts(resource).items():
+        value = sample(field, 4711)
+        changed = admin.call("PATCH", path, json={name: f" \t{value}\n"})["data"]
+        assert changed[name] == value
+        if field.nullable:
+            for empty in ("", " \t\n"):
+                admin.call("PATCH", path, json={name: value})
+                assert admin.call("PATCH", path, json={name: empty})["data"][name] is None
+
+
+@each_resource
+def test_text_has_a_length(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in texts(resource).items():
+        longest = field.length or MAX_TEXT
+        for too_long in ("x" * (longest + 1), "長" * (longest + 1), "x" * 1_000_000):
+            assert is_named(name, errors_of(admin, "PATCH", path, {name: too_long})), name
+        if field.check is None:
+            for fits in ("長" * longest, " " * 100 + "x" * longest):
+                assert admin.call("PATCH", path, json={name: fits})["data"][name] == fits.strip()
+
+
+@each_resource
+def test_text_that_the_databases_cannot_hold_is_refused(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name in texts(resource):
+        assert is_named(name, errors_of(admin, "PATCH", path, {name: "a\x00b"}))
+        # Half of a surrogate pair is no JSON.
+        admin.call("PATCH", path, data=f'{{"{name}": "\\udc80"}}', content_type="application/json", expect=400)
+
+
+@each_resource
+def test_text_of_any_language_comes_back_as_it_was(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    name = [name for name, field in texts(resource).items() if field.check is None][-1]
+    for text in (
+        "数据中心",
+        "é e\u0301",
+        "😀",
+        "a\u200bb",
+        "<script>alert(1)</script>",
+        "'; DROP TABLE users; --",
+        "=1+1",
+    ):
+        assert admin.call("PATCH", path, json={name: text})["data"][name] == text
+
+
+@each_resource
+def test_numbers_keep_within_their_bounds(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in writable_fields(resource).items():
+        if field.kind not in (Kind.INTEGER, Kind.NUMBER):
+            continue
+        assert field.minimum is not None
+        assert field.maximum is not None
+        for value in (field.minimum, field.maximum):
+            assert admin.call("PATCH", path, json={name: value})["data"][name] == value
+        for value in (field.minimum - 1, field.maximum + 1):
+            assert is_named(name, errors_of(admin, "PATCH", path, {name: value}))
+        if field.kind is Kind.NUMBER:
+            # Three decimals are stored, and shown at once.
+            assert admin.call("PATCH", path, json={name: 0.12349})["data"][name] == 0.123
+            assert admin.call("GET", path)["data"][name] == 0.123
+
+
+@each_resource
+def test_numbers_beyond_all_bounds(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in writable_fields(resource).items():
+        if field.kind in (Kind.INTEGER, Kind.NUMBER, Kind.REFERENCE):
+            for number in ("1e999", "-1e999", "9" * 5000, "0." + "9" * 5000):
+                patch_text(
+                    admin, path, f'{{"{name}": {number}}}', expect=(400, 422) if number[0] != "0" else (200, 422)
+                )
+
+
+def patch_text(client: Client, path: str, text: str, expect: int | tuple[int, ...]) -> None:
+    client.call("PATCH", path, data=text, content_type="application/json", expect=expect)
+
+
+@each_resource
+def test_enumerations_take_each_of_their_values(resource: Resource, make: Make, admin: Client) -> None:
+    for name, field in writable_fields(resource).items():
+        for member in field.choices or ():
+            body = {**make.body(resource), name: member.value}
+            if flaws_of(resource, body):
+                assert is_named(name, errors_of(admin, "POST", resource.path, body))
+            else:
+                created = admin.call("POST", resource.path, json=body, expect=201)["data"]
+                assert created[name] == member.value
+            for other in (member.value.upper(), member.name, *member.aliases):
+                if other not in [each.value for each in field.choices or ()]:
+                    assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: other}))
+
+
+@each_resource
+def test_a_reference_to_nothing_is_refused_by_name(resource: Resource, make: Make, admin: Client) -> None:
+    for name, field in writable_fields(resource).items():
+        if field.kind is Kind.REFERENCE:
+            body = make.body(resource, **{name: 987_654_321})
+            assert is_named(name, errors_of(admin, "POST", resource.path, body))
+
+
+@each_resource
+def test_an_optional_field_can_be_cleared(resource: Resource, make: Make, admin: Client) -> None:
+    stored = make(resource.model, full=True)
+    path = f"{resource.path}/{stored.id}"
+    for name in optional_fields(resource):
+        before = admin.call("GET", path)["data"][name]
+        # It is refused where the object as a whole needs it: a service has one parent.
+        code = admin.call("PATCH", path, json={name: None}, expect=(200, 422))["code"]
+        assert admin.call("GET", path)["data"][name] == (before if code else None), name
+
+
+@pytest.mark.parametrize(
+    "resource", [each for each in RESOURCES if "attributes" in each.fields], ids=lambda each: each.name
+)
+def test_attributes(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for kept in ({}, {"k": None}, {"K (a) %/+#-_.": "x"}, {"数据": "中心", "n": 1.5, "t": True, "big": 2**63 - 1}):
+        assert admin.call("PATCH", path, json={"attributes": kept})["data"]["attributes"] == kept
+    assert admin.call("PATCH", path, json={"attributes": {"k": "  x "}})["data"]["attributes"] == {"k": "x"}
+    many = {f"k{number}": number for number in range(64)}
+    assert admin.call("PATCH", path, json={"attributes": many})["data"]["attributes"] == many
+    for refused in ('{"k": "%s"}' % ("x" * (MAX_TEXT + 1)), '{"k": 1e999}', '{"k": -1e999}', '{"k": NaN}'):
+        patch_text(admin, path, f'{{"attributes": {refused}}}', expect=(400, 422))
+    assert is_named("attributes", errors_of(admin, "PATCH", path, {"attributes": {**many, "k64": 64}}))
+    assert admin.call("GET", path)["data"]["attributes"] == many
+
+
+def test_unreadable_json(admin: Client) -> None:
+    for resource in RESOURCES:
+        for data in UNREADABLE:
+            options = {"data": data, "content_type": "application/json", "expect": 400}
+            assert admin.call("POST", resource.path, **options)["data"]["reason"] == "bad_json", data[:40]
+
+
+def test_a_body_that_is_no_object(make: Make, admin: Client) -> None:
+    for resource in RESOURCES:
+        path = f"{resource.path}/{make(resource.model).id}"
+        for data in (b"null", b"[]", b"[{}]", b'"x"', b"1", b"true"):
+            for method, target in (("POST", resource.path), ("PATCH", path), ("PUT", path)):
+                options = {"data": data, "content_type": "application/json", "expect": 422}
+                assert admin.call(method, target, **options)["data"]["errors"]
+
+
+def test_another_content_type(make: Make, admin: Client) -> None:
+    for resource in RESOURCES:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", None):
+            refused = admin.call("POST", resource.path, data=b"{}", content_type=kind, expect=415)
+            assert refused["data"]["reason"] == "unsupported_media_type"
+        body = make.body(resource)
+        kind = "application/json; charset=utf-8"
+        admin.call("POST", resource.path, data=json.dumps(body), content_type=kind, expect=201)
+
+
+def test_a_body_that_is_too_large(admin: Client) -> None:
+    for resource in RESOURCES:
+        larger = {"CONTENT_LENGTH": str(admin.app.config["MAX_CONTENT_LENGTH"] + 1)}
+        options = {"data": b"{}", "content_type": "application/json", "environ_overrides": larger}
+        assert admin.call("POST", resource.path, expect=413, **options)["data"]["reason"] == "too_large"
+
+
+@each_resource
+def test_a_refused_body_leaves_nothing(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource)
+    before = all_rows(resource, admin)
+    errors_of(admin, "POST", resource.path, {**body, "nonsense": 1})
+    assert all_rows(resource, admin) == before

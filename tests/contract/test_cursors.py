@@ -1,0 +1,113 @@
+"""Walking a list by cursor, in both directions, in any order."""
+
+from typing import Any
+
+import pytest
+
+from app.resource import Resource
+from app.resource.query import sortable
+from app.servers.routes import resource as servers
+from tests.client import Body, Client
+from tests.conftest import Statements
+from tests.contract.resources import each_readable, each_resource, varied_rows
+from tests.factories import Make
+
+
+def walk(admin: Client, resource: Resource, start: str, towards: str, **query: Any) -> list[list[int]]:
+    """The ids of each page from a cursor on, until there is no further one."""
+    pages: list[list[int]] = []
+    cursor: str | None = start
+    while cursor is not None:
+        body = page(admin, resource, cursor, **query)
+        pages.append([row["id"] for row in body["data"]])
+        cursor = body["pagination"][towards]
+        assert len(pages) <= 100, "The walk goes in circles."
+    return pages
+
+
+def page(admin: Client, resource: Resource, cursor: str, **query: Any) -> Body:
+    return admin.call("GET", resource.path, query_string={"cursor": cursor, "page_size": 2, **query})
+
+
+@each_readable
+def test_a_walk_meets_each_row_once_in_the_order_of_the_list(resource: Resource, make: Make, admin: Client) -> None:
+    count = len(varied_rows(resource, 5, make, admin))
+    for name in sortable(resource):
+        for sort in (name, f"-{name}", *([f"{name},-id"] if name != "id" else [])):
+            listed = admin.call("GET", resource.path, query_string={"sort": sort, "page_size": 100})["data"]
+            expected = [row["id"] for row in listed]
+            forward = walk(admin, resource, "", "next_cursor", sort=sort)
+            assert [identity for ids in forward for identity in ids] == expected, sort
+            assert len(forward) == -(-count // 2)
+
+
+@each_readable
+def test_the_way_back_shows_the_same_pages(resource: Resource, make: Make, admin: Client) -> None:
+    varied_rows(resource, 5, make, admin)
+    for sort in ("id", "-id", f"-{sortable(resource)[-1]}"):
+        forward = walk(admin, resource, "", "next_cursor", sort=sort)
+        cursor = ""
+        for _ in range(len(forward) - 1):
+            cursor = page(admin, resource, cursor, sort=sort)["pagination"]["next_cursor"]
+        last = page(admin, resource, cursor, sort=sort)
+        assert last["pagination"]["next_cursor"] is None
+        back = walk(admin, resource, last["pagination"]["prev_cursor"], "prev_cursor", sort=sort)
+        assert back == forward[-2::-1], sort
+
+
+@each_resource
+def test_a_walk_is_filtered_and_counted_like_a_list(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 5, make, admin)
+    wanted = [row["id"] for row in rows][1:]
+    query = {"id__gte": wanted[0], "fields": "id"}
+    assert [i for ids in walk(admin, resource, "", "next_cursor", **query) for i in ids] == wanted
+    first = page(admin, resource, "", **query)["pagination"]
+    assert first == {
+        "page_size": 2,
+        "total": len(wanted),
+        "next_cursor": first["next_cursor"],
+        "prev_cursor": None,
+    }
+    assert page(admin, resource, "", total="none", **query)["pagination"]["total"] is None
+
+
+@each_resource
+def test_rows_that_come_and_go_neither_repeat_nor_hide_others(resource: Resource, make: Make, admin: Client) -> None:
+    expected = [row["id"] for row in varied_rows(resource, 4, make, admin)]
+    body = page(admin, resource, "", sort="-id")
+    assert [row["id"] for row in body["data"]] == expected[:-3:-1]
+    added = make(resource.model).id
+    rest = walk(admin, resource, body["pagination"]["next_cursor"], "next_cursor", sort="-id")
+    assert [identity for ids in rest for identity in ids] == expected[-3::-1]
+    assert added not in expected
+
+
+@each_resource
+def test_a_cursor_that_is_not_ours_is_refused(resource: Resource, make: Make, admin: Client) -> None:
+    varied_rows(resource, 3, make, admin)
+    cursor = page(admin, resource, "", sort="-id")["pagination"]["next_cursor"]
+    other = "servers" if resource.name != "servers" else "gpus"
+    for path, query in (
+        (resource.path, {"cursor": cursor[:-2] + "xx", "sort": "-id"}),
+        (resource.path, {"cursor": "nonsense"}),
+        (resource.path, {"cursor": cursor, "sort": "id"}),
+        (resource.path, {"cursor": cursor}),
+        (f"/api/{other}", {"cursor": cursor, "sort": "-id"}),
+    ):
+        body = admin.call("GET", path, query_string=query, expect=400)
+        assert body["data"]["reason"] == "invalid_cursor"
+    admin.call("GET", resource.path, query_string={"cursor": "", "page": 1}, expect=400)
+
+
+@pytest.mark.parametrize("sort", ["id", "-name"])
+def test_a_walk_sends_the_same_statements_on_every_page(
+    sort: str, make: Make, admin: Client, statements: Statements
+) -> None:
+    for _ in range(6):
+        make(servers.model)
+    cursor = page(admin, servers, "", sort=sort)["pagination"]["next_cursor"]
+    with statements() as second:
+        following = page(admin, servers, cursor, sort=sort)["pagination"]["next_cursor"]
+    with statements() as third:
+        page(admin, servers, following, sort=sort)
+    assert third == second

@@ -1,0 +1,241 @@
+"""Every filter and every operator of every field finds exactly what it says."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.resource import Resource
+from app.resource.fields import Field, Kind
+from tests.client import Client
+from tests.contract.resources import (
+    READABLE,
+    RESOURCES,
+    each_readable,
+    is_by_name,
+    kind_of,
+    readable,
+    value_in,
+    varied_rows,
+)
+from tests.factories import Make, sample, writable_fields
+
+EQUALITY = ("", "ne", "in", "isnull")
+ORDER = ("gt", "gte", "lt", "lte")
+MATCHING = ("contains", "startswith")
+
+OPERATORS = {
+    Kind.TEXT: (*EQUALITY, *ORDER, *MATCHING),
+    Kind.INTEGER: (*EQUALITY, *ORDER),
+    Kind.NUMBER: (*EQUALITY, *ORDER),
+    Kind.MONEY: (*EQUALITY, *ORDER),
+    Kind.DATE: (*EQUALITY, *ORDER),
+    Kind.TIME: (*EQUALITY, *ORDER),
+    Kind.BOOLEAN: EQUALITY,
+    Kind.CHOICE: EQUALITY,
+    Kind.REFERENCE: EQUALITY,
+    Kind.LIST: ("", "isnull"),
+    Kind.OBJECTS: ("isnull",),
+    Kind.DOCUMENT: ("isnull",),
+    Kind.ATTRIBUTES: (),
+}
+
+
+def operators_of(name: str, field: Field) -> tuple[str, ...]:
+    if is_by_name(name, field):
+        return (*EQUALITY, *MATCHING)
+    return OPERATORS[field.kind]
+
+
+@each_readable
+def test_each_operator_of_each_field(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 7, make, admin)
+    for name, field in readable(resource).items():
+        kind = kind_of(name, field)
+        for operator in operators_of(name, field):
+            for texts in values_to_try(operator, kind, field, [value_in(row, name, field) for row in rows]):
+                parameter = f"{name}__{operator}" if operator else name
+                expected = [row["id"] for row in rows if holds(operator, kind, value_in(row, name, field), texts)]
+                assert found(resource, admin, {parameter: texts}) == expected, (parameter, texts)
+
+
+@each_readable
+def test_several_filters_must_all_hold(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 4, make, admin)
+    last = rows[-1]
+    given = {
+        name: as_text(value_in(last, name, field))
+        for name, field in resource.fields.items()
+        if "in" in operators_of(name, field) and last[name] is not None
+    }
+    assert found(resource, admin, given) == [last["id"]]
+    assert found(resource, admin, {**given, "id": str(rows[0]["id"])}) == []
+    # The same field twice, under different operators.
+    both = {"id__gt": str(rows[0]["id"]), "id__lt": str(last["id"])}
+    assert found(resource, admin, both) == [row["id"] for row in rows[1:-1]]
+
+
+WILDCARDS = ("100%", "100x", "a_b", "aXb", "back\\slash", "back\\\\slash", "'quoted'", '"', "%", "_")
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+def test_wildcards_are_plain_characters(resource: Resource, make: Make, admin: Client) -> None:
+    name = plain_text_field(resource)
+    ids = {text: make(resource.model, **{name: text}).id for text in WILDCARDS}
+    for text in WILDCARDS:
+        assert found(resource, admin, {name: text}) == [ids[text]]
+        for operator, holds_for in (("contains", str.__contains__), ("startswith", str.startswith)):
+            expected = [identity for have, identity in ids.items() if holds_for(have, text)]
+            assert found(resource, admin, {f"{name}__{operator}": text}) == expected, (operator, text)
+
+
+SCRIPTS = {
+    "ÄRGER": "ärger",
+    "ПРИВЕТ": "привет",
+    "ΟΔΟΣ": "οδοσ",
+    "İZMİR": "izmir",
+    "数据中心": "数据中心",
+    "ＦＵＬＬ": "ｆｕｌｌ",
+}
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+def test_case_is_ignored_in_any_script(resource: Resource, make: Make, admin: Client) -> None:
+    name = plain_text_field(resource)
+    for upper, lower in SCRIPTS.items():
+        identity = make(resource.model, **{name: upper}).id
+        for text in (upper, lower):
+            assert identity in found(resource, admin, {name: text}), text
+            assert identity in found(resource, admin, {f"{name}__in": f"x,{text}"}), text
+            assert identity not in found(resource, admin, {f"{name}__ne": text}), text
+            assert identity in found(resource, admin, {f"{name}__contains": text[1:]}), text
+            assert identity in found(resource, admin, {f"{name}__startswith": text[:2]}), text
+
+
+EXTENSIBLE = tuple(resource for resource in RESOURCES if "attributes" in resource.fields)
+
+
+@pytest.mark.parametrize("resource", EXTENSIBLE, ids=lambda resource: resource.name)
+def test_attributes_are_filtered_by_their_name(resource: Resource, make: Make, admin: Client) -> None:
+    values = ["LS", "ls-2", "100%", 7, 2.5, True, False, None, "true", ""]
+    key = "QoS (class) 1.0"
+    ids = [make(resource.model, attributes={key: value}).id for value in values]
+    ids.append(make(resource.model, attributes={}).id)
+    have = [*(None if value is None else as_text(value).lower() for value in values), None]
+    for operator in (*EQUALITY, *MATCHING):
+        tried = ["true", "false"] if operator == "isnull" else ["Ls", "7", "2.5", "TRUE", "false", "%", "x"]
+        for text in tried:
+            expected = [
+                identity for identity, value in zip(ids, have, strict=True) if holds(operator, Kind.TEXT, value, [text])
+            ]
+            parameter = f"attributes.{key}" + (f"__{operator}" if operator else "")
+            assert found(resource, admin, {parameter: text}) == expected, (operator, text)
+
+
+def found(resource: Resource, client: Client, filters: dict[str, Any]) -> list[int]:
+    """The ids of the rows that a list with these filters shows, in order."""
+    query = {**filters, "fields": "id", "sort": "id", "page_size": 100}
+    body = client.call("GET", resource.path, query_string=query)
+    ids = [row["id"] for row in body["data"]]
+    assert body["pagination"]["total"] == len(ids), filters
+    return ids
+
+
+def plain_text_field(resource: Resource) -> str:
+    """A text field of any content, that need not differ from row to row."""
+    return next(
+        name
+        for name, field in reversed(writable_fields(resource).items())
+        if field.kind is Kind.TEXT and field.check is None
+    )
+
+
+def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -> Iterator[list[str]]:
+    """Parameters for a filter: values that are there, one that is not, and several at once."""
+    if operator == "isnull":
+        yield from (["true"], ["false"], ["1"], ["0"])
+        return
+    texts = list(dict.fromkeys(as_text(value) for value in flat(present)))[:3]
+    texts.append(as_text(absent(kind, field)))
+    for text in texts:
+        if operator == "contains":
+            yield from ([text[1:-1].swapcase() or text], [text])
+        elif operator == "startswith":
+            yield [text[:3].swapcase()]
+        else:
+            yield [text.swapcase() if kind is Kind.TEXT else text]
+    if operator in ("", "ne"):
+        yield [texts[0], texts[-1]]
+    if operator == "in":
+        yield [",".join(texts)]
+        yield [texts[0], texts[-1]]
+
+
+def absent(kind: Kind, field: Field) -> Any:
+    """A value that no row has, or any where there are only a few."""
+    if kind is Kind.REFERENCE:
+        return 2**40
+    if kind in (Kind.TEXT, Kind.LIST):
+        return "nobody has this"
+    return sample(field, 77_777)
+
+
+def flat(values: list[Any]) -> Iterator[Any]:
+    """The values that there are, and the members of those that are lists."""
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        elif value is not None:
+            yield value
+
+
+def as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def holds(operator: str, kind: Kind, have: Any, texts: list[str]) -> bool:
+    """Whether a row with this value is to be found: the contract, said once more, in Python."""
+    if operator == "isnull":
+        return (have is None) == (texts[0] in ("true", "1"))
+    if operator == "in":
+        texts = [part for text in texts for part in text.split(",")]
+    wanted = [comparable(kind, text) for text in texts]
+    if kind is Kind.LIST:
+        return any(member.lower() in wanted for member in have)
+    if have is None:
+        return operator == "ne"
+    value = comparable(kind, as_text(have))
+    match operator:
+        case "" | "in":
+            return value in wanted
+        case "ne":
+            return value not in wanted
+        case "contains":
+            return wanted[0] in value
+        case "startswith":
+            return value.startswith(wanted[0])
+    order = {"gt": value > wanted[0], "gte": value >= wanted[0], "lt": value < wanted[0]}
+    return order.get(operator, value <= wanted[0])
+
+
+def comparable(kind: Kind, text: str) -> Any:
+    match kind:
+        case Kind.TEXT | Kind.LIST:
+            return text.lower()
+        case Kind.INTEGER | Kind.REFERENCE:
+            return int(text)
+        case Kind.NUMBER:
+            return float(text)
+        case Kind.MONEY:
+            return Decimal(text)
+        case Kind.DATE:
+            return date.fromisoformat(text)
+        case Kind.TIME:
+            return datetime.fromisoformat(text)
+    return text
+
+
+def test_the_audit_log_is_among_what_is_read() -> None:
+    assert {"audit_logs"} == {resource.name for resource in READABLE} - {r.name for r in RESOURCES}

@@ -1,0 +1,121 @@
+"""What the database and the session refuse by themselves, so that no change can pass the audit log by."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.exc import DBAPIError
+
+from app.core.audit import Audited, AuditLog, audited_columns
+from app.core.database import Base, db
+from app.servers.models import Server
+from app.users.models import User
+from tests.backends import Backend
+from tests.contract.resources import RESOURCES
+from tests.factories import Make
+
+AUDITED = tuple(
+    mapper.class_
+    for mapper in Base.registry.mappers
+    if issubclass(mapper.class_, Audited) and mapper.local_table is not None
+)
+each_audited = pytest.mark.parametrize("model", AUDITED, ids=lambda model: model.__tablename__)
+
+
+OURS = ("must raise the version", "append-only")
+
+
+def is_refused(app: Flask, statement: str) -> bool:
+    """Whether a trigger of ours refuses an SQL statement."""
+    with app.app_context():
+        try:
+            db.session.execute(sa.text(statement))
+            db.session.commit()
+        except DBAPIError as error:
+            db.session.rollback()
+            if any(text in str(error.orig) for text in OURS):
+                return True
+            raise
+    return False
+
+
+def test_every_audited_model_is_catalogued() -> None:
+    assert set(AUDITED) == {resource.model for resource in RESOURCES}
+
+
+@each_audited
+def test_a_change_must_raise_the_version(app: Flask, model: type[Any], make: Make) -> None:
+    """Of every recorded column: one that was added without its trigger is found here."""
+    identity = make(model, full=True).id
+    table = model.__tablename__
+    for name in [*audited_columns(model), "id", "created_at", "updated_at"]:
+        assert is_refused(app, f"UPDATE {table} SET {name} = {name} WHERE id = {identity}"), name
+    for version in ("version", "version + 2", "version - 1", "0"):
+        assert is_refused(app, f"UPDATE {table} SET version = {version} WHERE id = {identity}"), version
+    assert not is_refused(app, f"UPDATE {table} SET version = version + 1 WHERE id = {identity}")
+
+
+@each_audited
+def test_bookkeeping_is_no_change(app: Flask, model: type[Any], make: Make) -> None:
+    identity = make(model).id
+    for column in model.__table__.columns:
+        if column.info.get("audit") is False:
+            assert column.key not in audited_columns(model)
+            update = f"UPDATE {model.__tablename__} SET {column.key} = {column.key} WHERE id = {identity}"
+            assert not is_refused(app, update), column.key
+
+
+def test_the_log_is_append_only(app: Flask, backend: Backend, make: Make) -> None:
+    make(User)
+    for column in AuditLog.__table__.columns:
+        assert is_refused(app, f"UPDATE audit_logs SET {column.key} = {column.key}"), column.key
+    assert is_refused(app, "DELETE FROM audit_logs")
+    # SQLite has no TRUNCATE, but a REPLACE, which deletes what is in its way.
+    on_sqlite = backend.name == "sqlite"
+    other = "REPLACE INTO audit_logs SELECT * FROM audit_logs" if on_sqlite else "TRUNCATE audit_logs"
+    assert is_refused(app, other)
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(AuditLog)) == 1
+
+
+def test_a_version_is_recorded_once(app: Flask, make: Make) -> None:
+    make(User)
+    columns = ", ".join(column.key for column in AuditLog.__table__.columns if column.key != "id")
+    with app.app_context(), pytest.raises(sa.exc.IntegrityError):
+        db.session.execute(sa.text(f"INSERT INTO audit_logs ({columns}) SELECT {columns} FROM audit_logs"))
+
+
+@each_audited
+def test_bulk_writes_are_refused(app: Flask, model: type[Any], make: Make) -> None:
+    """The session's listener would not see the objects."""
+    target = make(model)
+    values = {"id": target.id, "version": 2}
+    with app.app_context():
+        session = db.session
+        writes = (
+            lambda: session.execute(sa.update(model).values(version=2)),
+            lambda: session.execute(sa.delete(model)),
+            lambda: session.execute(sa.insert(model), [values]),
+            lambda: session.execute(sa.update(model), [values]),
+            lambda: session.query(model).update({"version": 2}),
+            lambda: session.query(model).delete(),
+            lambda: session.bulk_insert_mappings(model, [values]),
+            lambda: session.bulk_update_mappings(model, [values]),
+            lambda: session.bulk_save_objects([target]),
+        )
+        for write in writes:
+            with pytest.raises(RuntimeError, match="bypass the audit log"):
+                write()
+            session.rollback()
+
+
+def test_a_safe_request_may_not_change_anything(app: Flask, make: Make) -> None:
+    identity = make(Server).id
+    with app.app_context():
+        db.session.info["reading"] = True
+        server = db.session.get_one(Server, identity)
+        server.name = "changed"
+        with pytest.raises(RuntimeError, match="safe request"):
+            db.session.flush()
+        db.session.rollback()

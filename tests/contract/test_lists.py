@@ -1,0 +1,211 @@
+"""Pages, their totals, their order, the keyword search and the choice of fields."""
+
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from app.resource import Resource
+from app.resource.fields import Field, Kind
+from tests.client import Body, Client
+from tests.conftest import Statements
+from tests.contract.resources import (
+    RESOURCES,
+    all_rows,
+    each_readable,
+    each_resource,
+    is_by_name,
+    kind_of,
+    readable,
+    value_in,
+    varied_rows,
+)
+from tests.factories import Make, optional_fields
+
+UNSORTABLE = {Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT}
+
+
+def ids(body: Body) -> list[int]:
+    return [row["id"] for row in body["data"]]
+
+
+@each_readable
+def test_pages_follow_each_other(resource: Resource, make: Make, admin: Client) -> None:
+    expected = [row["id"] for row in varied_rows(resource, 5, make, admin)]
+    total, pages = len(expected), -(-len(expected) // 2)
+    for page in range(1, pages + 1):
+        body = admin.call("GET", resource.path, query_string={"page": page, "page_size": 2})
+        assert ids(body) == expected[2 * page - 2 : 2 * page]
+        assert body["pagination"] == {"page": page, "page_size": 2, "total": total, "pages": pages}
+    for past in (pages + 1, 2**31):
+        body = admin.call("GET", resource.path, query_string={"page": past, "page_size": 2})
+        assert body["data"] == []
+        assert body["pagination"] == {"page": past, "page_size": 2, "total": total, "pages": pages}
+    default = admin.call("GET", resource.path)
+    assert default["pagination"] == {"page": 1, "page_size": 20, "total": total, "pages": 1}
+
+
+@each_readable
+def test_nothing_found_is_an_empty_first_page(resource: Resource, admin: Client) -> None:
+    body = admin.call("GET", resource.path, query_string={"id": 2**40})
+    assert body["data"] == []
+    assert body["pagination"] == {"page": 1, "page_size": 20, "total": 0, "pages": 0}
+
+
+@each_readable
+def test_the_count_can_be_left_out(resource: Resource, make: Make, admin: Client, statements: Statements) -> None:
+    expected = [row["id"] for row in varied_rows(resource, 3, make, admin)]
+    with statements() as sent:
+        body = admin.call("GET", resource.path, query_string={"total": "none"})
+    assert ids(body) == expected
+    assert body["pagination"] == {"page": 1, "page_size": 20, "total": None, "pages": None}
+    assert not any("count(" in statement for statement in sent)
+    exact = admin.call("GET", resource.path, query_string={"total": "exact"})
+    assert exact["pagination"]["total"] == len(expected)
+
+
+@each_resource
+def test_the_total_is_never_out_of_date(resource: Resource, make: Make, admin: Client) -> None:
+    def total(path: str, **query: Any) -> int:
+        count: int = admin.call("GET", path, query_string=query)["pagination"]["total"]
+        return count
+
+    before, records = total(resource.path), total("/api/audit-logs", resource_type=resource.name)
+    created = admin.call("POST", resource.path, json=make.body(resource), expect=201)["data"]
+    path = f"{resource.path}/{created['id']}"
+    assert total(resource.path) == before + 1
+    assert total("/api/audit-logs", resource_type=resource.name) >= records + 1
+    assert total(resource.path, version=2) == 0
+    changed = {name: make.value(field, 1) for name, field in list(optional_fields(resource).items())[-2:]}
+    admin.call("PATCH", path, json=changed)
+    assert total(resource.path, version=2) == 1
+    records = total("/api/audit-logs", resource_type=resource.name)
+    admin.call("DELETE", path)
+    assert total(resource.path) == before
+    assert total("/api/audit-logs", resource_type=resource.name) == records + 1
+
+
+@each_readable
+def test_the_number_of_statements_is_constant(
+    resource: Resource, make: Make, admin: Client, statements: Statements
+) -> None:
+    """Neither the list nor the single object costs more where there is more."""
+
+    def cost(path: str) -> list[str]:
+        with statements() as sent:
+            admin.call("GET", path)
+        return sent
+
+    first = varied_rows(resource, 2, make, admin)[0]["id"]
+    few_listed, few_read = cost(f"{resource.path}?page_size=100"), cost(f"{resource.path}/{first}")
+    assert len(varied_rows(resource, 18, make, admin)) >= 20
+    many_listed, many_read = cost(f"{resource.path}?page_size=100"), cost(f"{resource.path}/{first}")
+    assert len(many_listed) == len(few_listed) <= 3
+    assert len(many_read) == len(few_read) <= 2
+
+
+@each_readable
+def test_every_column_sorts_both_ways(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 7, make, admin)
+    for name, field in readable(resource).items():
+        if field.kind in UNSORTABLE:
+            continue
+        for sort in (name, f"-{name}"):
+            body = admin.call("GET", resource.path, query_string={"sort": sort, "fields": "id"})
+            assert ids(body) == in_order(rows, [(sort, field)]), sort
+
+
+@each_readable
+def test_several_columns_sort_one_after_the_other(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 7, make, admin)
+    sortable = [(n, f) for n, f in readable(resource).items() if f.kind not in UNSORTABLE]
+    for (first, one), (second, two) in pairwise(sortable):
+        body = admin.call("GET", resource.path, query_string={"sort": f"-{first}, {second}"})
+        assert ids(body) == in_order(rows, [(f"-{first}", one), (second, two)]), (first, second)
+
+
+def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
+    """The ids by these columns: what is absent comes last, first where the order descends; ties by id."""
+    ordered = sorted(rows, key=lambda row: row["id"])
+    for sort, field in reversed(columns):
+        name = sort.removeprefix("-")
+
+        def key(row: Body, name: str = name, field: Field = field) -> tuple[bool, Any]:
+            value = value_in(row, name, field)
+            return value is None, 0 if value is None else orderable(kind_of(name, field), value)
+
+        # Python keeps ties in their order also when it reverses.
+        ordered.sort(key=key, reverse=sort.startswith("-"))
+    return [row["id"] for row in ordered]
+
+
+def orderable(kind: Kind, value: Any) -> Any:
+    if kind is Kind.MONEY:
+        return Decimal(value)
+    return datetime.fromisoformat(value) if kind is Kind.TIME else value
+
+
+@each_readable
+def test_a_keyword_is_looked_for_in_the_text_columns(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 7, make, admin)
+    searched = [column.key for column in resource.search]
+    for name in searched:
+        for text in dict.fromkeys(row[name][1:] for row in rows if row[name] is not None):
+            body = admin.call("GET", resource.path, query_string={"q": f" {text.swapcase()} ", "sort": "id"})
+            expected = [row["id"] for row in rows if mentions(row, searched, text)]
+            assert ids(body) == expected, (name, text)
+            assert body["pagination"]["total"] == len(expected)
+    assert admin.call("GET", resource.path, query_string={"q": "nobody has this"})["data"] == []
+    everything = admin.call("GET", resource.path, query_string={"q": " ", "sort": "id"})
+    assert ids(everything) == [row["id"] for row in all_rows(resource, admin)]
+
+
+def mentions(row: Body, columns: list[str], text: str) -> bool:
+    values = [row[name] for name in columns]
+    values += [value for value in row.get("attributes", {}).values() if not isinstance(value, bool)]
+    return any(text.lower() in str(value).lower() for value in values if value is not None)
+
+
+@pytest.mark.parametrize(
+    "resource", [each for each in RESOURCES if "attributes" in each.fields], ids=lambda each: each.name
+)
+def test_a_keyword_is_looked_for_in_the_attributes(resource: Resource, make: Make, admin: Client) -> None:
+    values = ["Zürich 100%", 8472, 0.125, True, None]
+    made = [make(resource.model, attributes={"note": value}).id for value in values]
+    for text, expected in (("ZÜRICH", 0), ("100%", 0), ("8472", 1), ("0.125", 2), ("true", 3)):
+        assert ids(admin.call("GET", resource.path, query_string={"q": text})) == [made[expected]], text
+    # Only the values are searched, not the names.
+    assert ids(admin.call("GET", resource.path, query_string={"q": "note"})) == []
+
+
+@each_resource
+def test_wildcards_in_a_keyword_are_plain(resource: Resource, make: Make, admin: Client) -> None:
+    varied_rows(resource, 2, make, admin)
+    for text in ("%", "_", "\\", "%%", "'"):
+        assert admin.call("GET", resource.path, query_string={"q": text})["data"] == [], text
+
+
+@each_readable
+def test_only_the_fields_that_are_asked_for(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 3, make, admin)
+    names = list(readable(resource))
+    for asked in (*([name] for name in names), names[:3], names[::2], names):
+        body = admin.call("GET", resource.path, query_string={"fields": ",".join(asked), "sort": "id"})
+        assert body["data"] == [{name: row[name] for name in asked} for row in rows], asked
+
+
+@each_readable
+def test_an_unseen_column_still_sorts(resource: Resource, make: Make, admin: Client) -> None:
+    rows = varied_rows(resource, 5, make, admin)
+    for name, field in resource.references.items():
+        body = admin.call("GET", resource.path, query_string={"fields": "id", "sort": f"-{name}"})
+        assert is_by_name(name, field)
+        assert ids(body) == in_order(rows, [(f"-{name}", field)])
+
+
+@each_readable
+def test_a_row_of_the_list_is_the_object(resource: Resource, make: Make, admin: Client) -> None:
+    for row in varied_rows(resource, 4, make, admin):
+        assert admin.call("GET", f"{resource.path}/{row['id']}")["data"] == row

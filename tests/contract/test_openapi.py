@@ -1,0 +1,131 @@
+"""The OpenAPI document: valid, complete, and the same on disk, over HTTP and in the application.
+
+That it is true is tried by the client of all tests, which holds every answer to it.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+import orjson
+import pytest
+from flask import Flask
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import config
+from app.core.security import access_of
+from app.resource import Resource
+from tests.client import Client
+from tests.contract.resources import each_readable, readable
+from tests.contract.test_filters import operators_of
+from tests.openapi import Document, Operation, template_of
+
+
+def routes(app: Flask) -> dict[Operation, str]:
+    """The endpoint of every operation that is routed."""
+    return {
+        Operation(template_of(rule.rule), method.lower()): rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_the_document_is_valid(document: Document) -> None:
+    assert document.spec["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document.spec).iter_errors()] == []
+
+
+def test_every_schema_is_one(document: Document) -> None:
+    for schema in document.spec["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_the_file_is_what_the_application_serves(app: Flask, document: Document) -> None:
+    """`flask openapi` writes it anew."""
+    assert orjson.loads((config.ROOT / "openapi.json").read_bytes()) == document.spec
+    served = app.test_client().get("/api/openapi.json")
+    assert served.mimetype == "application/json"
+    assert served.json == document.spec
+
+
+def test_every_route_is_documented_and_nothing_else(app: Flask, document: Document) -> None:
+    # The document does not describe itself.
+    routed = {operation for operation, endpoint in routes(app).items() if endpoint != "openapi"}
+    assert set(document.operations) == routed
+
+
+def test_every_route_declares_who_may_call_it(app: Flask, document: Document) -> None:
+    for operation, endpoint in routes(app).items():
+        access: Any = access_of(app.view_functions[endpoint])
+        assert access is not None, operation
+        if operation in document.operations:
+            security = document.operations[operation].get("security", document.spec["security"])
+            assert (security == []) == (access == "public"), operation
+
+
+def test_operations_have_names_of_their_own(document: Document) -> None:
+    names = Counter(operation["operationId"] for operation in document.operations.values())
+    assert max(names.values()) == 1
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
+
+
+def test_operations_say_what_they_do(document: Document) -> None:
+    for operation, described in document.operations.items():
+        assert described["summary"].endswith("."), operation
+        assert described["tags"], operation
+
+
+@pytest.mark.parametrize("status", ["400", "503"])
+def test_every_operation_may_fail(document: Document, status: str) -> None:
+    for operation, described in document.operations.items():
+        assert status in described["responses"], operation
+
+
+def test_failures_have_one_shape(document: Document) -> None:
+    for operation, described in document.operations.items():
+        for status, response in described["responses"].items():
+            if status >= "400":
+                resolved = document.spec["components"]["responses"].get(response.get("$ref", "").split("/")[-1])
+                schema = (resolved or response)["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Failure"}, (operation, status)
+
+
+@each_readable
+def test_the_parameters_of_a_list_are_documented(resource: Resource, document: Document) -> None:
+    described = document.operations[Operation(resource.path, "get")]["parameters"]
+    documented = {item["name"] for item in described}
+    filters = {
+        f"{name}__{operator}" if operator else name
+        for name, field in readable(resource).items()
+        for operator in operators_of(name, field)
+    }
+    assert documented == filters | {"page", "page_size", "cursor", "sort", "q", "fields", "total"}
+
+
+@each_readable
+def test_the_fields_of_an_object_are_documented(resource: Resource, document: Document, admin: Client) -> None:
+    response = document.operations[Operation(resource.path, "get")]["responses"]["200"]
+    page = document.resolve(response["content"]["application/json"]["schema"])
+    item = document.resolve(page["properties"]["data"]["items"])
+    assert set(item["properties"]) == set(readable(resource))
+    assert set(item["required"]) == set(readable(resource))
+    assert item["additionalProperties"] is False
+
+
+def test_the_client_sees_an_answer_that_is_not_as_documented(document: Document) -> None:
+    """The tests' own eyes: a field too many, one too few, a wrong type, a status that nobody documented."""
+    operation = Operation("/api/health", "get")
+    good = {"code": 0, "message": "success", "data": {"status": "ok"}}
+    document.check_answer(operation, 200, "application/json", good, partial=False)
+    bad: list[tuple[int, Any]] = [
+        (200, {**good, "more": 1}),
+        (200, {**good, "data": {}}),
+        (200, {**good, "data": {"status": "unwell"}}),
+        (200, {**good, "data": {"status": "ok", "secret": 1}}),
+        (200, {**good, "code": "0"}),
+        (202, good),
+    ]
+    for status, body in bad:
+        with pytest.raises(AssertionError):
+            document.check_answer(operation, status, "application/json", body, partial=False)

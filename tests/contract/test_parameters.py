@@ -1,0 +1,173 @@
+"""Query parameters that are not understood are refused, and never dropped in silence."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.resource import Resource
+from app.resource.fields import Kind
+from tests.client import Body, Client
+from tests.contract.resources import each_readable, each_resource, kind_of, readable, varied_rows
+from tests.contract.test_filters import operators_of
+from tests.factories import Make
+
+BEYOND = ("9223372036854775808", "-9223372036854775809", "9" * 400)
+"""Whole numbers of more than 64 bits."""
+
+BAD_TIMES = ("x", "2026-01-31T25:00:00Z", "2026-01-31T08:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59")
+
+ILL_TYPED: dict[Kind, tuple[str, ...]] = {
+    Kind.TEXT: ("a%00b",),
+    Kind.LIST: ("a%00b",),
+    Kind.INTEGER: ("", "x", "1.5", "1e3", "0x10", "1_000", "٣", *BEYOND),
+    Kind.REFERENCE: ("", "x", "1.5", *BEYOND),
+    Kind.NUMBER: ("", "x", "nan", "inf", "-Infinity", "1e400", "1_0", "٣", "9" * 400),
+    Kind.MONEY: ("", "x", "nan", "1.234", "1e3", "٣", "9" * 400),
+    Kind.BOOLEAN: ("", "yes", "2", "null"),
+    Kind.DATE: ("", "x", "2026-02-30", "20260131", "2026-1-1", "99999-01-01", "0000-01-01"),
+    Kind.TIME: ("", *BAD_TIMES),
+    Kind.CHOICE: ("", "nonsense", "0"),
+}
+"""Values that are no value of their kind, as they stand in a URL."""
+
+ANYWHERE = ("%ED%A0%80", "%FF", "a%00")
+"""What no parameter may hold: half of a surrogate pair, a byte that is no UTF-8, NUL."""
+
+
+def refusal(client: Client, path: str) -> Body:
+    """The data of the 400 that the request gets."""
+    data: Body = client.call("GET", path, expect=400)["data"]
+    return data
+
+
+@each_readable
+def test_an_unknown_parameter_is_refused(resource: Resource, admin: Client) -> None:
+    for name in ("nonsense", "ID", "id ", "attributes", "password_hash", "__ne", "id__", "q__contains", "page__gt"):
+        data = refusal(admin, f"{resource.path}?{name}=1")
+        assert data["reason"] in ("unknown_parameter", "unknown_operator"), name
+
+
+@each_readable
+def test_a_misspelt_name_is_answered_with_the_nearest(resource: Resource, admin: Client) -> None:
+    for name, field in readable(resource).items():
+        misspelt = f"{name[:-1]}x{name[-1:]}"
+        if operators_of(name, field):
+            assert name in refusal(admin, f"{resource.path}?{misspelt}=1")["did_you_mean"]
+        assert name in refusal(admin, f"{resource.path}?fields={misspelt}")["did_you_mean"]
+    data = refusal(admin, f"{resource.path}?pagesize=1")
+    assert data == {"reason": "unknown_parameter", "did_you_mean": data["did_you_mean"]}
+    assert "page_size" in data["did_you_mean"]
+    data = refusal(admin, f"{resource.path}?sort=-creatd_at,id" if "created_at" in resource.fields else "?")
+    assert (data["reason"], data["did_you_mean"][0]) == ("unknown_sort_column", "created_at")
+
+
+@each_readable
+def test_an_operator_that_a_field_lacks_is_refused(resource: Resource, admin: Client) -> None:
+    known = ("ne", "in", "isnull", "gt", "gte", "lt", "lte", "contains", "startswith", "like", "regex")
+    for name, field in readable(resource).items():
+        valid = operators_of(name, field)
+        for operator in known:
+            if operator not in valid:
+                data = refusal(admin, f"{resource.path}?{name}__{operator}=1")
+                assert data["reason"] == ("unknown_operator" if valid else "unknown_parameter")
+        if "contains" in valid:
+            assert f"{name}__contains" in refusal(admin, f"{resource.path}?{name}__contain=1")["did_you_mean"]
+
+
+@each_readable
+def test_an_ill_typed_value_is_refused(resource: Resource, admin: Client) -> None:
+    for name, field in readable(resource).items():
+        for operator in operators_of(name, field):
+            kind = Kind.BOOLEAN if operator == "isnull" else kind_of(name, field)
+            for value in (*ILL_TYPED[kind], *ANYWHERE):
+                parameter = f"{name}__{operator}" if operator else name
+                body = admin.call("GET", f"{resource.path}?{parameter}={value}", expect=400)
+                assert body["data"]["reason"] == "invalid_parameter", (parameter, value)
+
+
+def paging_mistakes() -> Iterator[str]:
+    for name in ("page", "page_size"):
+        for value in ("0", "-1", "x", "", "1.5", "9" * 30, "2147483649", *ANYWHERE):
+            yield f"{name}={value}"
+    yield from ("page_size=101", "total=", "total=some", "total=exact,none")
+    yield from ("page=1&page=2", "page_size=1&page_size=1", "sort=id&sort=id", "q=a&q=b", "total=none&total=none")
+    yield from ("fields=", "fields=id,,version", "fields=id&fields=id", "fields=nonsense", "fields=password_hash")
+    yield from ("sort=nonsense", "sort=--id", "sort=id,-id", "sort=id desc", "sort=password_hash", "sort=id;drop")
+    yield from (f"q={'x' * 201}", "q=a%00")
+    yield from (f"{name}={value}" for name in ("q", "sort", "fields", "total") for value in ANYWHERE)
+
+
+@each_readable
+def test_mistakes_in_what_every_list_takes(resource: Resource, admin: Client) -> None:
+    for query in paging_mistakes():
+        assert refusal(admin, f"{resource.path}?{query}")["reason"], query
+
+
+@each_readable
+def test_a_single_order_or_pattern_is_given_once(resource: Resource, admin: Client) -> None:
+    for operator, value in (("gt", "1"), ("lte", "2")):
+        data = refusal(admin, f"{resource.path}?id__{operator}={value}&id__{operator}={value}")
+        assert data["reason"] == "repeated_parameter"
+
+
+@each_readable
+def test_a_list_of_values_has_a_limit(resource: Resource, admin: Client) -> None:
+    listed = ",".join(str(number) for number in range(1, 202))
+    assert refusal(admin, f"{resource.path}?id__in={listed}")["reason"] == "too_many_values"
+    assert admin.call("GET", f"{resource.path}?id__in={listed.removesuffix(',201')}")
+
+
+HUGE: dict[Kind, tuple[str, ...]] = {
+    Kind.INTEGER: ("2147483648", "9223372036854775807", "-2147483649", "-9223372036854775807"),
+    Kind.REFERENCE: ("2147483648", "9223372036854775807", "-9223372036854775807"),
+    Kind.MONEY: ("9999999999999.99", "-9999999999999.99"),
+    Kind.NUMBER: ("999999999999999", "-999999999999999", "999999999999999.999999999999999"),
+    Kind.DATE: ("0001-01-01", "9999-12-31"),
+    Kind.TIME: ("0002-01-01T00:00:00Z", "9998-12-31T23:59:59.999999-23:59"),
+}
+
+
+@each_readable
+def test_a_huge_value_finds_nothing(resource: Resource, make: Make, admin: Client) -> None:
+    """Columns are narrower than what may be asked for; the database must not be asked to convert it."""
+    varied_rows(resource, 3, make, admin)
+    for name, field in resource.fields.items():
+        for value in HUGE.get(field.kind, ()):
+            queries = [{name: value}, {f"{name}__in": f"{value},{value}"}]
+            if "gt" in operators_of(name, field):
+                queries.append({f"{name}__gt": value, f"{name}__lt": value})
+            for query in queries:
+                body = admin.call("GET", resource.path, query_string={**query, "fields": "id"})
+                assert body["data"] == [], query
+
+
+@each_readable
+def test_a_very_long_text_finds_nothing_or_is_refused(resource: Resource, admin: Client) -> None:
+    for name, field in readable(resource).items():
+        if kind_of(name, field) is Kind.TEXT:
+            for operator in ("", "__contains", "__startswith"):
+                body = admin.call("GET", resource.path, query_string={name + operator: "長" * 2000})
+                assert body["data"] == []
+                refused = {name + operator: "長" * 60_000}
+                assert admin.call("GET", resource.path, query_string=refused, expect=400)["data"]["reason"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@each_resource
+def test_a_single_object_takes_no_parameters_that_it_does_not_know(
+    resource: Resource, method: str, make: Make, admin: Client
+) -> None:
+    """Or a `dry_run` that is misspelt, or not there yet, would be carried out."""
+    path = f"{resource.path}/{make(resource.model).id}"
+    options: dict[str, Any] = {"json": {}} if method in ("PUT", "PATCH") else {}
+    body = admin.call(method, f"{path}?nonsense=1", expect=400, **options)
+    assert body["data"]["reason"] == "unknown_parameter"
+    admin.call("GET", path)
+
+
+@each_resource
+def test_a_creation_takes_no_parameters_that_it_does_not_know(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource)
+    admin.call("POST", f"{resource.path}?nonsense=true", json=body, expect=400)
+    admin.call("POST", resource.path, json=body, expect=201)
