@@ -144,13 +144,12 @@ def test_a_huge_value_finds_nothing(resource: Resource, make: Make, admin: Clien
 
 @each_readable
 def test_a_very_long_text_finds_nothing_or_is_refused(resource: Resource, admin: Client) -> None:
-    for name, field in readable(resource).items():
-        if kind_of(name, field) is Kind.TEXT:
-            for operator in ("", "__contains", "__startswith"):
-                body = admin.call("GET", resource.path, query_string={name + operator: "長" * 2000})
-                assert body["data"] == []
-                refused = {name + operator: "長" * 60_000}
-                assert admin.call("GET", resource.path, query_string=refused, expect=400)["data"]["reason"]
+    name = resource.search[0].key
+    for operator in ("", "__contains", "__startswith"):
+        body = admin.call("GET", resource.path, query_string={name + operator: "長" * 2000})
+        assert body["data"] == []
+        refused = {name + operator: "長" * 60_000}
+        assert admin.call("GET", resource.path, query_string=refused, expect=400)["data"]["reason"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])

@@ -1,0 +1,319 @@
+"""A cached answer is never older than the last commit, and a cache that is away is only slower."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+import redis
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core import cache
+from app.core.cache import cached
+from app.core.database import db
+from app.datacenters.models import Datacenter
+from app.servers.models import Server
+from tests.backends import REDIS_URL, on_postgresql
+from tests.client import Client
+from tests.conftest import BuildApp
+from tests.factories import Make
+from tests.openapi import Document
+from tests.threads import PATIENCE, at_once
+
+
+class Names:
+    """The names of the datacenters, cached, with a count of how often the database was asked."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.computed = 0
+        self.while_computing: Callable[[], Any] = lambda: None
+        self._cached = cached(Datacenter)(self._select)
+
+    def __call__(self, prefix: str = "") -> list[str]:
+        with self.app.app_context():
+            return self._cached(prefix)
+
+    def __repr__(self) -> str:
+        return "names"
+
+    def _select(self, prefix: str) -> list[str]:
+        self.computed += 1
+        names = db.session.scalars(sa.select(Datacenter.name).order_by(Datacenter.name)).all()
+        db.session.rollback()
+        self.while_computing()
+        return [name for name in names if name.startswith(prefix)]
+
+
+@pytest.fixture
+def names(app: Flask) -> Names:
+    return Names(app)
+
+
+def test_an_answer_is_remembered(names: Names, make: Make) -> None:
+    make(Datacenter, name="a1")
+    make(Datacenter, name="b1")
+    assert names() == names() == ["a1", "b1"]
+    assert names.computed == 1
+    assert names("a") == ["a1"]
+    assert names("b") == ["b1"]
+    assert names("c") == names("c") == []
+    assert names.computed == 4
+
+
+def test_a_commit_makes_it_out_of_date(names: Names, make: Make, admin: Client) -> None:
+    identity = make(Datacenter, name="a").id
+    assert names() == ["a"]
+    admin.call("PATCH", f"/api/datacenters/{identity}", json={"name": "b"})
+    assert names() == ["b"]
+    admin.call("DELETE", f"/api/datacenters/{identity}")
+    assert names() == []
+    make(Datacenter, name="c")
+    assert names() == ["c"]
+
+
+def test_what_is_rolled_back_or_about_something_else_does_not(app: Flask, names: Names, make: Make) -> None:
+    assert names() == []
+    make(Server)
+    with app.app_context():
+        db.session.add(Datacenter(name="never"))
+        db.session.flush()
+        db.session.rollback()
+        db.session.commit()
+    assert names() == []
+    assert names.computed == 1
+
+
+def test_a_change_is_not_seen_before_its_commit(app: Flask, names: Names) -> None:
+    assert names() == []
+    with app.app_context():
+        db.session.add(Datacenter(name="a"))
+        db.session.flush()
+        assert _elsewhere(names) == []
+        db.session.commit()
+    assert names() == ["a"]
+
+
+def _elsewhere(names: Names) -> list[str]:
+    (found,) = at_once([names])
+    return found
+
+
+def test_a_reader_that_is_overtaken_by_a_commit_leaves_nothing_old(names: Names, make: Make, admin: Client) -> None:
+    """It read before the commit and stores after it."""
+    identity = make(Datacenter, name="old").id
+    has_read, may_store = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        has_read.set()
+        assert may_store.wait(PATIENCE)
+
+    def change() -> list[str]:
+        assert has_read.wait(PATIENCE)
+        names.while_computing = lambda: None
+        admin.call("PATCH", f"/api/datacenters/{identity}", json={"name": "new"})
+        # Whoever asks after the commit has been acknowledged sees it, while the reader still computes.
+        after = names()
+        may_store.set()
+        return after
+
+    names.while_computing = wait
+    old, new = at_once([names, change])
+    assert (old, new) == (["old"], ["new"])
+    assert names() == ["new"]
+    assert names.computed == 2
+
+
+def test_a_cold_answer_is_computed_once(names: Names, make: Make) -> None:
+    make(Datacenter, name="a")
+    calls = 8
+    begun = threading.Semaphore(0)
+
+    def ask() -> list[str]:
+        begun.release()
+        return names()
+
+    def wait_for_all() -> None:
+        for _ in range(calls):
+            assert begun.acquire(timeout=PATIENCE)
+
+    names.while_computing = wait_for_all
+    assert at_once([ask] * calls) == [["a"]] * calls
+    assert names.computed == 1
+
+
+def test_an_answer_that_fails_is_not_remembered(names: Names, make: Make) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    names.while_computing = fail
+    with pytest.raises(ValueError):  # noqa: PT011 - our own
+        names()
+    assert cache._computing == {}
+    names.while_computing = lambda: None
+    assert names() == []
+
+
+@on_postgresql
+def test_what_is_kept_in_redis_is_json(app: Flask, names: Names, make: Make) -> None:
+    """With pickle, whoever can write there could run code here."""
+    make(Datacenter, name="a")
+    assert names() == ["a"]
+    prefix = app.extensions["cache"][cache.cache].key_prefix
+    with redis.Redis.from_url(REDIS_URL) as client:
+        kept = [client.get(key) for key in client.keys(f"{prefix}*")]
+    assert ["a"] in [orjson.loads(value) for value in kept]
+    assert all(isinstance(orjson.loads(value), str | list | int) for value in kept)
+
+
+@on_postgresql
+def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client) -> None:
+    make(Datacenter, name="a")
+    assert names() == ["a"]
+    prefix = app.extensions["cache"][cache.cache].key_prefix
+    with redis.Redis.from_url(REDIS_URL) as client:
+        for key in client.keys(f"{prefix}*"):
+            client.set(key, b"\x80\x04nonsense")
+    assert names() == ["a"]
+    assert admin.call("GET", "/api/datacenters")["pagination"]["total"] == 1
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[int, list[socket.socket]]]:
+    """A port where connections are taken and nothing is ever answered, and the connections."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            try:
+                while True:
+                    taken.append(server.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield server.getsockname()[1], taken
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+            for connection in taken:
+                connection.close()
+
+
+def use(app: Flask, document: Document, admin: Client) -> None:
+    """What a client does in a while: everything is answered, and with what is true."""
+    client = Client(app, document, admin.token)
+    before = client.call("GET", "/api/datacenters")["pagination"]["total"]
+    created = client.call("POST", "/api/datacenters", json={"name": f"dc-{before}"}, expect=201)["data"]
+    assert client.call("GET", "/api/datacenters")["pagination"]["total"] == before + 1
+    client.call("DELETE", f"/api/datacenters/{created['id']}")
+    assert client.call("GET", "/api/datacenters")["pagination"]["total"] == before
+    ready = client.call("GET", "/api/health/ready")["data"]
+    assert ready == {"status": "degraded", "database": "ok", "cache": "down"}
+
+
+def test_redis_that_refuses(build_app: BuildApp, document: Document, admin: Client) -> None:
+    use(build_app(REDIS_URL="redis://127.0.0.1:1/0"), document, admin)
+
+
+def test_redis_that_is_silent(
+    build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request waits, and not for long; the others do not even ask while it is left alone."""
+    monkeypatch.setattr(cache, "PAUSE", 3600.0)
+    with silent_server() as (port, taken):
+        app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        use(app, document, admin)
+        assert len(taken) == 1
+
+
+class Line:
+    """A line to Redis that can be cut and mended."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self._open: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for end in (*self._open,):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        for end in (self._server, *self._open):
+            end.close()
+
+    def _accept(self) -> None:
+        redis_server = urlsplit(REDIS_URL)
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            self._open.append(near)
+            if self.is_cut:
+                near.shutdown(socket.SHUT_RDWR)
+                continue
+            far = socket.create_connection((redis_server.hostname or "127.0.0.1", redis_server.port or 6379))
+            self._open.append(far)
+            for ends in ((near, far), (far, near)):
+                self._threads.append(threading.Thread(target=self._carry, args=ends))
+                self._threads[-1].start()
+
+    @staticmethod
+    def _carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+@on_postgresql
+def test_what_changed_while_redis_was_away_is_not_read_from_it(
+    build_app: BuildApp, document: Document, admin: Client, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise it would be left alone for a while after each failure.
+    monkeypatch.setattr(cache, "PAUSE", 0.0)
+    database = urlsplit(REDIS_URL).path
+    app = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{database}")
+    names, client = Names(app), Client(app, document, admin.token)
+    identity = client.call("POST", "/api/datacenters", json={"name": "old"}, expect=201)["data"]["id"]
+    assert names() == names() == ["old"]
+    assert names.computed == 1
+    line.cut()
+    client.call("PATCH", f"/api/datacenters/{identity}", json={"name": "new"})
+    assert names() == ["new"]
+    line.mend()
+    assert names() == names() == ["new"]
+    assert client.call("GET", "/api/health/ready")["data"]["cache"] == "ok"
+    computed = names.computed
+    assert names() == ["new"]
+    assert names.computed == computed

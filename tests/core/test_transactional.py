@@ -1,0 +1,194 @@
+"""A request is one transaction: all of it or nothing, begun again where only the database is to blame."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from app.core.audit import AuditLog
+from app.core.database import ATTEMPTS, db, transactional
+from app.datacenters.models import Datacenter
+from tests.backends import on_postgresql
+from tests.client import Client
+from tests.factories import Make
+from tests.threads import PATIENCE, at_once
+
+
+def run(app: Flask, view: Callable[[], Any], method: str = "POST") -> Any:
+    """Run a view as one transaction, as a route would."""
+    with app.test_request_context("/", method=method):
+        return transactional(view)()
+
+
+def count(app: Flask, model: type[Any] = Datacenter) -> int:
+    with app.app_context():
+        return db.session.scalar(sa.select(sa.func.count()).select_from(model)) or 0
+
+
+def test_what_returns_is_committed(app: Flask) -> None:
+    run(app, lambda: db.session.add(Datacenter(name="kept")))
+    assert (count(app), count(app, AuditLog)) == (1, 1)
+
+
+@pytest.mark.parametrize("mistake", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_raises_leaves_nothing(app: Flask, mistake: type[BaseException]) -> None:
+    def view() -> None:
+        db.session.add(Datacenter(name="lost"))
+        db.session.flush()
+        raise mistake
+
+    with pytest.raises(mistake):
+        run(app, view)
+    assert (count(app), count(app, AuditLog)) == (0, 0)
+
+
+def test_a_change_whose_record_cannot_be_written_is_undone(app: Flask, make: Make, admin: Client) -> None:
+    identity = make(Datacenter, name="as it was").id
+    with app.app_context():
+        # As if it had been recorded already: the next record of this version is one too many.
+        db.session.execute(
+            sa.insert(AuditLog.__table__).values(
+                created_at=sa.select(AuditLog.created_at).limit(1).scalar_subquery(),
+                action="update",
+                resource_type="datacenters",
+                resource_id=identity,
+                version=2,
+                changes={},
+                request_id="x" * 8,
+            )
+        )
+        db.session.commit()
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    answer = app.test_client().patch(f"/api/datacenters/{identity}", json={"name": "changed"}, headers=headers)
+    assert (answer.status_code, answer.json["data"]) == (500, {"reason": "internal_error"})  # type: ignore[index]
+    assert admin.call("GET", f"/api/datacenters/{identity}")["data"]["name"] == "as it was"
+
+
+def test_a_violated_constraint_is_not_tried_again(app: Flask, make: Make) -> None:
+    make(Datacenter, name="taken")
+    attempts = []
+
+    def view() -> None:
+        attempts.append(1)
+        db.session.add(Datacenter(name="TAKEN"))
+
+    with pytest.raises(IntegrityError):
+        run(app, view)
+    assert len(attempts) == 1
+
+
+def test_a_deadlock_is_tried_again_a_few_times(app: Flask) -> None:
+    attempts = []
+
+    def view() -> None:
+        attempts.append(1)
+        raise OperationalError("UPDATE", {}, psycopg.errors.DeadlockDetected())
+
+    with pytest.raises(OperationalError):
+        run(app, view)
+    assert len(attempts) == ATTEMPTS
+
+
+@on_postgresql
+def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) -> None:
+    ids = [make(Datacenter).id, make(Datacenter).id]
+    gate = Barrier(2)
+    attempts: list[str] = []
+
+    def change(name: str, order: list[int]) -> None:
+        attempts.append(name)
+        first = attempts.count(name) == 1
+        db.session.get_one(Datacenter, order[0], with_for_update=True).description = name
+        db.session.flush()
+        if first:
+            # Now each holds what the other one wants.
+            gate.wait(PATIENCE)
+        db.session.get_one(Datacenter, order[1], with_for_update=True).location = name
+        db.session.flush()
+
+    at_once([partial(run, app, partial(change, "a", ids)), partial(run, app, partial(change, "b", ids[::-1]))])
+    assert sorted(attempts) in (["a", "a", "b"], ["a", "b", "b"])
+    with app.app_context():
+        changed = db.session.scalars(sa.select(Datacenter).order_by(Datacenter.id)).all()
+        assert [(one.version, one.description, one.location) for one in changed] == [(3, "a", "b"), (3, "b", "a")]
+
+
+def test_many_writers_at_once_all_succeed(app: Flask, admin: Client) -> None:
+    """SQLite has one writer at a time: the others wait, and nobody hears of it."""
+    create = partial(admin.call, "POST", "/api/datacenters", expect=201)
+    at_once([partial(create, json={"name": f"dc-{number}"}) for number in range(16)])
+    assert count(app) == 16
+
+
+@contextmanager
+def connections_that_die(app: Flask, table: str, times: int) -> Iterator[list[str]]:
+    """The first `times` statements about a table find that the server has ended their connection."""
+    with app.app_context():
+        engine = db.engine
+    killed: list[str] = []
+
+    def kill(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if table not in statement or len(killed) >= times:
+            return
+        killed.append(statement)
+        driver: Any = connection.connection.dbapi_connection
+        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
+
+    sa.event.listen(engine, "before_cursor_execute", kill)
+    try:
+        yield killed
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", kill)
+
+
+@on_postgresql
+def test_a_read_survives_a_connection_that_dies(app: Flask, make: Make, admin: Client) -> None:
+    identity = make(Datacenter).id
+    with connections_that_die(app, "datacenters", 1) as killed:
+        assert admin.call("GET", f"/api/datacenters/{identity}")["data"]["id"] == identity
+    assert len(killed) == 1
+
+
+@on_postgresql
+def test_a_read_is_repeated_once(app: Flask, make: Make, admin: Client) -> None:
+    identity = make(Datacenter).id
+    with connections_that_die(app, "datacenters", 2) as killed:
+        response = admin.send("GET", f"/api/datacenters/{identity}", expect=503)
+        assert int(response.headers["Retry-After"]) > 0
+    assert len(killed) == 2
+    admin.call("GET", f"/api/datacenters/{identity}")
+
+
+@on_postgresql
+@pytest.mark.parametrize("table", ["UPDATE datacenters", "INSERT INTO audit_logs"])
+def test_a_write_is_not_repeated(app: Flask, table: str, make: Make, admin: Client) -> None:
+    """Nobody knows how far it came."""
+    identity = make(Datacenter, name="as it was").id
+    with connections_that_die(app, table, 1) as killed:
+        response = admin.send("PATCH", f"/api/datacenters/{identity}", json={"name": "changed"}, expect=503)
+        assert int(response.headers["Retry-After"]) > 0
+    assert len(killed) == 1
+    assert admin.call("GET", f"/api/datacenters/{identity}")["data"]["name"] == "as it was"
+    admin.call("PATCH", f"/api/datacenters/{identity}", json={"name": "changed"})
+
+
+@on_postgresql
+def test_a_write_survives_that_all_connections_died_before(app: Flask, make: Make, admin: Client) -> None:
+    identity = make(Datacenter).id
+    with app.app_context():
+        url = db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND application_name <> 'tests'"
+        )
+    admin.call("PATCH", f"/api/datacenters/{identity}", json={"name": "changed"})

@@ -1,0 +1,218 @@
+"""Signing in: by name or e-mail, one answer for every failure, and a lock after five of them."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.auth import service
+from app.auth.service import LOCKED_FOR, MAX_FAILURES
+from app.core.database import db, utcnow
+from app.core.security import Role
+from app.users.models import User
+from tests.client import PASSWORD, Body, Client
+from tests.factories import Make
+from tests.openapi import Document
+from tests.threads import at_once
+
+LOGIN = "/api/auth/login"
+ID = {"X-Request-ID": "request-1"}
+
+
+def log_in(client: Client, username: str, password: str = PASSWORD, expect: int = 200) -> Body:
+    return client.call("POST", LOGIN, json={"username": username, "password": password}, expect=expect)
+
+
+def set_user(app: Flask, user: User, **values: Any) -> None:
+    """Change what is no part of the object, but bookkeeping about it."""
+    with app.app_context():
+        db.session.execute(sa.update(User.__table__).where(User.__table__.c.id == user.id).values(**values))
+        db.session.commit()
+
+
+def stored(app: Flask, user: User) -> User:
+    with app.app_context():
+        return db.session.get_one(User, user.id)
+
+
+def test_a_login_gives_tokens_and_says_who_one_is(
+    app: Flask, document: Document, anonymous: Client, make: Make
+) -> None:
+    user = make(User, username="Ada", email="Ada@Example.com", role=Role.ADMIN)
+    for name in ("Ada", "ada", "ADA", " ada ", "Ada@Example.com", "ada@example.COM"):
+        data = log_in(anonymous, name)["data"]
+        assert data["token_type"] == "Bearer"
+        assert data["expires_in"] == 30 * 60
+        assert (data["user"]["id"], data["user"]["role"]) == (user.id, "admin")
+        me = Client(app, document, data["access_token"]).call("GET", "/api/auth/me")["data"]
+        assert me == data["user"]
+
+
+def test_the_last_login_is_remembered_and_no_change(app: Flask, anonymous: Client, admin: Client, make: Make) -> None:
+    user = make(User)
+    assert admin.call("GET", "/api/users?last_login_at__isnull=true")["pagination"]["total"] == 1
+    before = utcnow()
+    log_in(anonymous, user.username)
+    seen = stored(app, user)
+    assert seen.last_login_at is not None
+    assert before <= seen.last_login_at <= utcnow()
+    assert (seen.last_login_ip, seen.version) == ("127.0.0.1", 1)
+    assert admin.call("GET", "/api/users?last_login_at__isnull=true")["pagination"]["total"] == 0
+
+
+def answers(client: Client, attempts: list[tuple[str, str]]) -> list[TestResponse]:
+    """What each attempt is answered, under one request id."""
+    return [
+        client.send("POST", LOGIN, json={"username": name, "password": password}, headers=ID, expect=401)
+        for name, password in attempts
+    ]
+
+
+def test_every_failure_has_the_same_answer(app: Flask, anonymous: Client, make: Make) -> None:
+    known, locked, inactive = make(User), make(User), make(User, is_active=False)
+    set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5), failed_login_attempts=5)
+    attempts = [
+        ("nobody", "wrong password"),
+        ("nobody", PASSWORD),
+        ("x" * 255, "x"),
+        ("no\x00body", "wrong password"),
+        ("%", PASSWORD),
+        (known.username, "wrong password"),
+        (known.username, PASSWORD + " "),
+        (known.username, PASSWORD.upper()),
+        (known.username, "x" * 1024),
+        (known.username + " x", PASSWORD),
+        (locked.username, PASSWORD),
+        (locked.username, "wrong password"),
+        (inactive.username, PASSWORD),
+        (inactive.username, "wrong password"),
+    ]
+    first, *others = answers(anonymous, attempts)
+    assert first.json["data"] == {"reason": "wrong_credentials"}  # type: ignore[index]
+    for answer in others:
+        assert answer.data == first.data
+        assert dict(answer.headers) == dict(first.headers)
+
+
+def test_the_same_work_is_done_for_every_failure(
+    app: Flask, anonymous: Client, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time tells nothing, because each attempt compares one hash of the same cost."""
+    compared: list[bytes] = []
+    compare = service.bcrypt.checkpw
+
+    def count(password: bytes, hashed: bytes) -> bool:
+        compared.append(hashed)
+        return compare(password, hashed)
+
+    known, locked, inactive = make(User), make(User), make(User, is_active=False)
+    set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5))
+    monkeypatch.setattr(service.bcrypt, "checkpw", count)
+    for name in ("nobody", known.username, locked.username, inactive.username):
+        log_in(anonymous, name, "wrong password", expect=401)
+    assert len(compared) == 4
+    assert {hashed[:7] for hashed in compared} == {b"$2b$04$"}
+
+
+def test_what_is_no_credential_is_refused_by_its_shape(anonymous: Client) -> None:
+    for body in ({}, {"username": "x"}, {"username": "", "password": ""}, {"username": 1, "password": 2}):
+        assert anonymous.call("POST", LOGIN, json=body, expect=422)["data"]["errors"]
+    for body in ({"username": "x" * 256, "password": "x"}, {"username": "x", "password": "x" * 1025}):
+        assert anonymous.call("POST", LOGIN, json=body, expect=422)["data"]["errors"]
+    unknown = {"username": "x", "password": "x", "role": "admin"}
+    assert list(anonymous.call("POST", LOGIN, json=unknown, expect=422)["data"]["errors"]) == ["role"]
+
+
+def fail(client: Client, user: User, times: int) -> None:
+    for _ in range(times):
+        log_in(client, user.username, "wrong password", expect=401)
+
+
+def test_five_failures_in_a_row_lock_the_account(app: Flask, anonymous: Client, make: Make) -> None:
+    user = make(User)
+    fail(anonymous, user, MAX_FAILURES - 1)
+    log_in(anonymous, user.username)
+    fail(anonymous, user, MAX_FAILURES)
+    log_in(anonymous, user.username, expect=401)
+    locked = stored(app, user)
+    assert locked.failed_login_attempts == MAX_FAILURES == 5
+    assert locked.locked_until is not None
+    assert timedelta() < locked.locked_until - utcnow() <= LOCKED_FOR == timedelta(minutes=15)
+    assert locked.version == 1
+
+
+def test_attempts_while_it_is_locked_make_it_no_longer(app: Flask, anonymous: Client, make: Make) -> None:
+    user = make(User)
+    fail(anonymous, user, MAX_FAILURES)
+    until = stored(app, user).locked_until
+    fail(anonymous, user, 3)
+    assert stored(app, user).locked_until == until
+
+
+def test_a_lock_runs_out(app: Flask, anonymous: Client, make: Make) -> None:
+    user = make(User)
+    fail(anonymous, user, MAX_FAILURES)
+    set_user(app, user, locked_until=utcnow() - timedelta(seconds=1))
+    # The failures that led to it are forgiven: it takes another five.
+    fail(anonymous, user, MAX_FAILURES - 1)
+    log_in(anonymous, user.username)
+    cleared = stored(app, user)
+    assert (cleared.failed_login_attempts, cleared.locked_until) == (0, None)
+
+
+def test_a_lock_is_of_one_account(anonymous: Client, make: Make) -> None:
+    locked, other = make(User), make(User)
+    fail(anonymous, locked, MAX_FAILURES)
+    log_in(anonymous, other.username)
+
+
+def test_many_attempts_at_once_are_counted(
+    app: Flask, anonymous: Client, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the password is looked at: fifty at once try no more than five passwords."""
+    user = make(User)
+    tried: list[bytes] = []
+    compare = service.bcrypt.checkpw
+
+    def count(password: bytes, hashed: bytes) -> bool:
+        if hashed.decode() == user.password_hash:
+            tried.append(password)
+        return compare(password, hashed)
+
+    monkeypatch.setattr(service.bcrypt, "checkpw", count)
+    at_once([partial(fail, anonymous, user, 1)] * 50)
+    assert len(tried) == MAX_FAILURES
+    assert stored(app, user).failed_login_attempts == MAX_FAILURES
+
+
+def records(admin: Client, user: User) -> list[Body]:
+    query = {"resource_type": "users", "resource_id": user.id, "version__isnull": "true", "sort": "id"}
+    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return found
+
+
+def test_logins_are_recorded(anonymous: Client, admin: Client, make: Make) -> None:
+    user = make(User)
+    fail(anonymous, user, MAX_FAILURES)
+    found = records(admin, user)
+    assert [record["action"] for record in found] == ["login_failed"] * MAX_FAILURES + ["lockout"]
+    # Who tries is not known to be who they say.
+    assert {(record["user_id"], record["username"]) for record in found} == {(None, None)}
+    other = make(User)
+    log_in(anonymous, other.username)
+    (record,) = records(admin, other)
+    assert (record["action"], record["user_id"], record["username"]) == ("login", other.id, other.username)
+    assert record["ip_address"] == "127.0.0.1"
+
+
+def test_failures_of_nobody_are_recorded_too(anonymous: Client, admin: Client) -> None:
+    for name in ("nobody", "no\x00body", "x" * 255):
+        log_in(anonymous, name, "wrong password", expect=401)
+        query = {"action": "login_failed", "sort": "-id", "page_size": 1}
+        (record,) = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+        assert record["resource_name"] == name.replace("\x00", "")
+        assert record["resource_id"] is None

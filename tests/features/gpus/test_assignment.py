@@ -1,0 +1,238 @@
+"""Who holds a GPU: handed out to one person at a time, taken back, and all of it remembered."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.database import db, utcnow
+from app.gpus.models import Gpu, GpuAssignment, GpuStatus
+from app.users.models import User
+from tests.client import Body, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.threads import at_once
+
+TOMORROW = (utcnow() + timedelta(days=1)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.fixture
+def gpu(make: Make) -> Gpu:
+    return make(Gpu, model="H100")
+
+
+def assign(client: Client, gpu: Gpu, user: User, expect: int | tuple[int, ...] = 200, **more: object) -> Body:
+    body = {"user_id": user.id, **more}
+    return client.call("POST", f"/api/gpus/{gpu.id}/assign", json=body, expect=expect)
+
+
+def release(client: Client, gpu: Gpu, expect: int | tuple[int, ...] = 200) -> Body:
+    return client.call("POST", f"/api/gpus/{gpu.id}/release", expect=expect)
+
+
+def history(client: Client, gpu: Gpu, **query: int) -> Body:
+    return client.call("GET", f"/api/gpus/{gpu.id}/assignments", query_string=query)
+
+
+def records(admin: Client, gpu: Gpu) -> list[Body]:
+    query = {"resource_type": "gpus", "resource_id": gpu.id, "sort": "id"}
+    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return found
+
+
+def test_a_gpu_is_assigned(gpu: Gpu, admin: Client, user: Client) -> None:
+    before = utcnow()
+    data = assign(admin, gpu, user.user, purpose="training", expires_at=TOMORROW)["data"]
+    assert (data["status"], data["version"]) == ("assigned", 2)
+    assert data["assigned_to"] == {"id": user.user.id, "name": user.user.username}
+    assert data["assigned_at"] >= before.isoformat()[:19]
+    assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"] == data
+    (entry,) = history(user, gpu)["data"]
+    assert entry == {
+        "id": entry["id"],
+        "gpu_id": gpu.id,
+        "user": {"id": user.user.id, "name": user.user.username},
+        "username": user.user.username,
+        "assigned_by": admin.user.username,
+        "purpose": "training",
+        "assigned_at": data["assigned_at"],
+        "expires_at": TOMORROW,
+        "released_at": None,
+        "released_by": None,
+    }
+
+
+def test_a_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(admin, gpu, user.user)
+    data = release(user, gpu)["data"]
+    assert (data["status"], data["assigned_to"], data["assigned_at"]) == ("available", None, None)
+    (entry,) = history(user, gpu)["data"]
+    assert (entry["released_by"], entry["expires_at"], entry["purpose"]) == (user.user.username, None, None)
+    assert entry["released_at"] is not None
+    assert release(admin, gpu, expect=409)["data"]["reason"] == "gpu_not_assigned"
+
+
+def test_assigning_and_releasing_are_recorded_as_such(gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(admin, gpu, user.user)
+    release(user, gpu)
+    found = records(admin, gpu)
+    assert [(record["action"], record["version"]) for record in found] == [("create", 1), ("assign", 2), ("release", 3)]
+    assert [record["username"] for record in found[1:]] == [admin.user.username, user.user.username]
+    changes = found[1]["changes"]
+    assert changes["status"] == {"old": "available", "new": "assigned"}
+    assert changes["assigned_to_id"] == {"old": None, "new": user.user.id}
+    assert {name: (change["new"], change["old"]) for name, change in changes.items()} == {
+        name: (change["old"], change["new"]) for name, change in found[2]["changes"].items()
+    }
+
+
+def test_the_holder_is_named_to_whoever_comes_second(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
+    assign(admin, gpu, user.user)
+    for client, target in ((admin, other.user), (other, other.user), (user, user.user), (admin, user.user)):
+        answer = assign(client, gpu, target, expect=409)
+        assert answer["data"]["reason"] == "gpu_not_available"
+        assert answer["data"]["holder"] == {"id": user.user.id, "name": user.user.username}
+        assert user.user.username in answer["message"]
+    assert history(admin, gpu)["pagination"]["total"] == 1
+
+
+def test_users_take_one_for_themselves_only(gpu: Gpu, user: Client, other: Client) -> None:
+    assert assign(user, gpu, other.user, expect=403)["data"]["reason"] == "not_yourself"
+    assert assign(user, gpu, user.user)["data"]["assigned_to"]["id"] == user.user.id
+
+
+def test_users_release_their_own_only(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
+    assign(user, gpu, user.user)
+    assert release(other, gpu, expect=403)["data"]["reason"] == "not_holder"
+    assert release(admin, gpu)["data"]["status"] == "available"
+
+
+def test_who_owns_the_object_does_not_hold_the_gpu(make: Make, user: Client, other: Client) -> None:
+    gpu = make(Gpu, created_by_id=user.user.id)
+    assign(other, gpu, other.user)
+    release(user, gpu, expect=403)
+
+
+@pytest.mark.parametrize("status", [GpuStatus.MAINTENANCE, GpuStatus.RETIRED])
+def test_only_an_available_gpu_is_assigned(make: Make, admin: Client, status: GpuStatus) -> None:
+    gpu = make(Gpu, status=status)
+    answer = assign(admin, gpu, admin.user, expect=409)
+    assert answer["data"] == {"reason": "gpu_not_available"}
+    assert status.value in answer["message"]
+    release(admin, gpu, expect=409)
+
+
+def test_only_to_an_active_user(gpu: Gpu, make: Make, admin: Client) -> None:
+    inactive = make(User, is_active=False)
+    nobody = User(id=987_654_321)
+    for target in (inactive, nobody):
+        assert list(assign(admin, gpu, target, expect=422)["data"]["errors"]) == ["user_id"]
+    assert records(admin, gpu)[-1]["action"] == "create"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("user_id", None),
+        ("user_id", "1"),
+        ("user_id", 0),
+        ("user_id", -1),
+        ("user_id", 2**63),
+        ("user_id", 1.5),
+        ("user_id", True),
+        ("purpose", 1),
+        ("purpose", "x" * 256),
+        ("purpose", "a\x00b"),
+        ("expires_at", "yesterday"),
+        ("expires_at", "2020-01-01T00:00:00Z"),
+        ("expires_at", "2999-01-01"),
+        ("expires_at", "2999-01-01T00:00:00"),
+        ("expires_at", "9999-12-31T23:59:59-23:59"),
+        ("expires_at", "0001-01-01T00:00:00+23:59"),
+        ("expires_at", 1),
+        ("status", "assigned"),
+        ("nonsense", 1),
+    ],
+)
+def test_what_an_assignment_may_not_say(gpu: Gpu, admin: Client, field: str, value: object) -> None:
+    body = {"user_id": admin.user.id, field: value}
+    answer = admin.call("POST", f"/api/gpus/{gpu.id}/assign", json=body, expect=422)
+    assert list(answer["data"]["errors"]) == [field]
+    assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["version"] == 1
+
+
+def test_who_holds_it_is_not_changed_by_other_means(gpu: Gpu, admin: Client, user: Client) -> None:
+    path = f"/api/gpus/{gpu.id}"
+    assert list(admin.call("PATCH", path, json={"status": "assigned"}, expect=422)["data"]["errors"]) == ["status"]
+    assign(admin, gpu, user.user)
+    for body in ({"status": "available"}, {"status": "retired"}, {"assigned_to_id": None}, {"assigned_at": None}):
+        assert list(admin.call("PATCH", path, json=body, expect=422)["data"]["errors"]) == list(body)
+    assert admin.call("PATCH", path, json={"description": "busy"})["data"]["status"] == "assigned"
+
+
+def test_the_history_has_pages_the_latest_first(gpu: Gpu, admin: Client, user: Client) -> None:
+    for number in range(3):
+        assign(admin, gpu, user.user, purpose=f"run {number}")
+        release(admin, gpu)
+    first, second = history(user, gpu, page=1, page_size=2), history(user, gpu, page=2, page_size=2)
+    assert [entry["purpose"] for entry in first["data"] + second["data"]] == ["run 2", "run 1", "run 0"]
+    assert first["pagination"] == {"page": 1, "page_size": 2, "total": 3, "pages": 2}
+    assert history(user, gpu, page=9)["data"] == []
+    for query in ("page=0", "page_size=101", "page=x", "nonsense=1"):
+        user.call("GET", f"/api/gpus/{gpu.id}/assignments?{query}", expect=400)
+
+
+def test_the_history_outlives_the_user(gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
+    leaver = sign_in()
+    assign(leaver, gpu, leaver.user)
+    refused = admin.call("DELETE", f"/api/users/{leaver.user.id}", expect=409)["data"]
+    assert refused["children"] == {"gpus": 1}
+    release(admin, gpu)
+    admin.call("DELETE", f"/api/users/{leaver.user.id}")
+    (entry,) = history(admin, gpu)["data"]
+    assert (entry["user"], entry["username"]) == (None, leaver.user.username)
+
+
+@pytest.mark.parametrize("identity", ["987654321", "9" * 30])
+def test_a_gpu_that_does_not_exist(admin: Client, identity: str) -> None:
+    path = f"/api/gpus/{identity}"
+    admin.call("POST", f"{path}/assign", json={"user_id": admin.user.id}, expect=404)
+    admin.call("POST", f"{path}/release", expect=404)
+    admin.call("GET", f"{path}/assignments", expect=404)
+
+
+def test_of_fifty_at_once_one_gets_it(app: Flask, gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
+    clients = [sign_in() for _ in range(50)]
+    answers = at_once([partial(assign, client, gpu, client.user, expect=(200, 409)) for client in clients])
+    won = [answer["data"] for answer in answers if answer["code"] == 0]
+    lost = [answer["data"] for answer in answers if answer["code"] == 409]
+    assert (len(won), len(lost)) == (1, 49)
+    holder = won[0]["assigned_to"]
+    assert [data["holder"] for data in lost] == [holder] * 49
+    assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["assigned_to"] == holder
+    with app.app_context():
+        active = sa.select(GpuAssignment.user_id).where(GpuAssignment.released_at.is_(None))
+        assert db.session.scalars(active).all() == [holder["id"]]
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign"]
+
+
+def test_of_many_releases_at_once_one_counts(gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(admin, gpu, user.user)
+    answers = at_once([partial(release, client, gpu, expect=(200, 409)) for client in (admin, user) * 5])
+    assert sorted(answer["code"] for answer in answers) == [0] + [409] * 9
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
+
+
+def test_the_database_keeps_it_to_one_holder(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+    """Whatever the code above it does."""
+    assign(admin, gpu, user.user)
+    entry = {"gpu_id": gpu.id, "user_id": admin.user.id, "username": "x", "assigned_by": "x", "assigned_at": utcnow()}
+    for statement in (
+        sa.insert(GpuAssignment).values(entry),
+        sa.text("UPDATE gpus SET assigned_to_id = NULL, version = version + 1"),
+        sa.text("UPDATE gpus SET status = 'available', version = version + 1"),
+    ):
+        with app.app_context(), pytest.raises(sa.exc.IntegrityError):
+            db.session.execute(statement)

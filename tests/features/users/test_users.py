@@ -1,0 +1,204 @@
+"""People: nobody locks everybody out, raises themselves, or reads a password."""
+
+from functools import partial
+from typing import Any
+
+import bcrypt
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.database import db
+from app.core.security import Role
+from app.users.models import User
+from app.users.rules import LastAdmin
+from tests.client import PASSWORD, Body, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.threads import at_once
+
+YOURSELF = [("PATCH", {"role": "user"}), ("PATCH", {"is_active": False}), ("PUT", {"role": "user"}), ("DELETE", None)]
+
+
+def call(client: Client, method: str, user: User, body: Body | None, expect: int | tuple[int, ...]) -> Body:
+    options = {} if body is None else {"json": body}
+    return client.call(method, f"/api/users/{user.id}", expect=expect, **options)
+
+
+@pytest.mark.parametrize(("method", "body"), YOURSELF)
+def test_nobody_takes_power_from_themselves(admin: Client, make: Make, method: str, body: Body | None) -> None:
+    make(User, role=Role.ADMIN)
+    assert call(admin, method, admin.user, body, expect=403)["data"]["reason"] == "yourself"
+    assert admin.call("GET", "/api/auth/me")["data"]["version"] == 1
+    query = {"action": "denied", "resource_id": admin.user.id}
+    assert admin.call("GET", "/api/audit-logs", query_string=query)["pagination"]["total"] == 1
+
+
+@pytest.mark.parametrize(("method", "body"), YOURSELF)
+def test_but_from_each_other(admin: Client, make: Make, method: str, body: Body | None) -> None:
+    call(admin, method, make(User, role=Role.ADMIN), body, expect=200)
+
+
+def test_what_takes_no_power_is_allowed(admin: Client) -> None:
+    same = {"role": "admin", "is_active": True, "full_name": "Ada", "username": "ada"}
+    assert call(admin, "PATCH", admin.user, same, expect=200)["data"]["username"] == "ada"
+
+
+def change(app: Flask, user: User, **values: Any) -> None:
+    """Change a user without anybody being signed in, as the command line does."""
+    with app.app_context():
+        found = db.session.get_one(User, user.id)
+        for name, value in values.items():
+            setattr(found, name, value)
+        db.session.commit()
+
+
+def delete(app: Flask, *users: User) -> None:
+    with app.app_context():
+        for user in users:
+            db.session.delete(db.session.get_one(User, user.id))
+        db.session.commit()
+
+
+def test_the_last_active_administrator_stays(app: Flask, make: Make) -> None:
+    last = make(User, role=Role.ADMIN)
+    make(User, role=Role.ADMIN, is_active=False)
+    make(User)
+    for values in ({"role": Role.USER}, {"is_active": False}):
+        with pytest.raises(LastAdmin):
+            change(app, last, **values)
+    with pytest.raises(LastAdmin):
+        delete(app, last)
+    with app.app_context():
+        kept = db.session.get_one(User, last.id)
+        assert (kept.role, kept.is_active, kept.version) == (Role.ADMIN, True, 1)
+
+
+def test_nor_do_the_last_two_go_together(app: Flask, make: Make) -> None:
+    two = make(User, role=Role.ADMIN), make(User, role=Role.ADMIN)
+    with pytest.raises(LastAdmin):
+        delete(app, *two)
+    delete(app, two[0])
+
+
+@pytest.mark.parametrize(("method", "body"), YOURSELF[1:])
+def test_the_last_two_cannot_remove_each_other_at_once(
+    app: Flask, sign_in: SignIn, method: str, body: Body | None
+) -> None:
+    one, two = sign_in(role=Role.ADMIN), sign_in(role=Role.ADMIN)
+    # The second one is refused, or nobody any more, depending on when it came.
+    expect = (200, 401, 403, 409)
+    at_once(
+        [
+            partial(call, one, method, two.user, body, expect=expect),
+            partial(call, two, method, one.user, body, expect=expect),
+        ]
+    )
+    with app.app_context():
+        admins = sa.select(sa.func.count()).select_from(User).where(User.role == Role.ADMIN, User.is_active)
+        assert db.session.scalar(admins) == 1
+
+
+PASSWORDS = {
+    "short": "at least 10",
+    "x" * 9: "at least 10",
+    "x" * 73: "at most 72",
+    "長" * 25: "at most 72",
+    "nul\x00 nul nul": "NUL",
+    "Ada.Lovelace": "username",
+    "ada.lovelace": "username",
+}
+
+
+def test_a_password_has_rules(admin: Client, make: Make) -> None:
+    user = make(User, username="ada.lovelace")
+    fresh = {"username": "ada.LOVELACE", "email": "new@example.com"}
+    for password, why in PASSWORDS.items():
+        for method, path, body in (("POST", "/api/users", fresh), ("PATCH", f"/api/users/{user.id}", {})):
+            answer = admin.call(method, path, json={**body, "password": password}, expect=422)
+            assert list(answer["data"]["errors"]) == ["password"]
+            assert why in " ".join(answer["data"]["errors"]["password"])
+    for password in (None, 1, "", []):
+        admin.call("PATCH", f"/api/users/{user.id}", json={"password": password}, expect=422)
+    for password in ("x" * 10, "x" * 72, "長" * 24, "  spaces around  "):
+        admin.call("PATCH", f"/api/users/{user.id}", json={"password": password})
+        credentials = {"username": user.username, "password": password}
+        Client(admin.app, admin.document).call("POST", "/api/auth/login", json=credentials)
+
+
+def test_a_password_is_never_read(admin: Client, user: Client) -> None:
+    shown = admin.call("GET", f"/api/users/{user.user.id}")["data"]
+    me = user.call("GET", "/api/auth/me")["data"]
+    assert not [name for name in {**shown, **me} if "password" in name or "hash" in name or "locked" in name]
+    for query in (
+        "fields=password",
+        "fields=password_hash",
+        "sort=password_hash",
+        "password_hash__startswith=$2b",
+        "password_hash__isnull=false",
+        "failed_login_attempts__gt=0",
+        "locked_until__isnull=true",
+    ):
+        admin.call("GET", f"/api/users?{query}", expect=400)
+    for search in ("$2b$", PASSWORD):
+        assert admin.call("GET", "/api/users", query_string={"q": search})["data"] == []
+
+
+def test_a_password_is_stored_as_its_hash(app: Flask, admin: Client) -> None:
+    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+    created = admin.call("POST", "/api/users", json=body, expect=201)["data"]
+    with app.app_context():
+        user = db.session.get_one(User, created["id"])
+        assert user.password_hash is not None
+        assert user.password_hash.startswith("$2b$04$")
+        assert bcrypt.checkpw(PASSWORD.encode(), user.password_hash.encode())
+        with pytest.raises(AttributeError):
+            _ = user.password
+
+
+def test_the_same_password_again_is_a_change(admin: Client, make: Make) -> None:
+    """Nobody can tell from the version whether it was the same."""
+    user = make(User)
+    assert admin.call("PATCH", f"/api/users/{user.id}", json={"password": PASSWORD})["data"]["version"] == 2
+
+
+def test_an_email_is_there_once_whatever_its_case(admin: Client, make: Make) -> None:
+    make(User, email="Ada@Example.com")
+    body = {"username": "another", "email": "aDA@eXAMPLE.COM", "password": PASSWORD}
+    answer = admin.call("POST", "/api/users", json=body, expect=409)
+    assert answer["data"]["errors"] == {"email": ["Already taken."]}
+    other = make(User)
+    answer = admin.call("PATCH", f"/api/users/{other.id}", json={"email": "ADA@EXAMPLE.COM"}, expect=409)
+    assert list(answer["data"]["errors"]) == ["email"]
+
+
+def test_users_cannot_take_the_email_of_another(user: Client, other: Client) -> None:
+    taken = {"email": other.user.email.upper()}
+    assert list(user.call("PATCH", "/api/auth/me", json=taken, expect=409)["data"]["errors"]) == ["email"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("username", "with space"),
+        ("username", "a@b"),
+        ("username", "-dash"),
+        ("username", "x" * 65),
+        ("email", "nobody"),
+        ("email", "a@"),
+        ("email", "@b"),
+        ("email", "a b@c"),
+        ("email", "a@b@c"),
+        ("role", "root"),
+        ("role", "ADMIN"),
+    ],
+)
+def test_what_no_user_may_have(admin: Client, make: Make, field: str, value: str) -> None:
+    path = f"/api/users/{make(User).id}"
+    assert list(admin.call("PATCH", path, json={field: value}, expect=422)["data"]["errors"]) == [field]
+
+
+def test_a_name_of_any_script(admin: Client, make: Make) -> None:
+    path = f"/api/users/{make(User).id}"
+    for name in ("张伟", "zoë", "Müller.M", "o_o", "x-1"):
+        assert admin.call("PATCH", path, json={"username": name})["data"]["username"] == name
