@@ -157,19 +157,19 @@ def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -
     if operator == "isnull":
         yield from (["true"], ["false"], ["1"], ["0"])
         return
-    texts = list(dict.fromkeys(as_text(value) for value in flat(present)))[:3]
+    texts = list(dict.fromkeys(as_text(value) for value in flat(present)))[:2]
     texts.append(as_text(absent(kind, field)))
+    if operator == "in":
+        yield from ([",".join(texts)], [texts[0], texts[-1]])
+        return
     for text in texts:
         if operator == "contains":
-            yield from ([text[1:-1].swapcase() or text], [text])
+            yield [text[1:-1].swapcase() or text]
         elif operator == "startswith":
             yield [text[:3].swapcase()]
         else:
             yield [text.swapcase() if kind is Kind.TEXT else text]
     if operator in ("", "ne"):
-        yield [texts[0], texts[-1]]
-    if operator == "in":
-        yield [",".join(texts)]
         yield [texts[0], texts[-1]]
 
 

@@ -16,10 +16,15 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import config
 from app.core.security import access_of
 from app.resource import Resource
+from tests.backends import on_sqlite
 from tests.client import Client
 from tests.contract.resources import each_readable, readable
 from tests.contract.test_filters import operators_of
 from tests.openapi import Document, Operation, template_of
+
+
+# The document is the same whatever the database.
+pytestmark = on_sqlite
 
 
 def routes(app: Flask) -> dict[Operation, str]:

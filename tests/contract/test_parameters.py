@@ -7,6 +7,7 @@ import pytest
 
 from app.resource import Resource
 from app.resource.fields import Kind
+from app.resource.schema import MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import each_readable, each_resource, kind_of, readable, varied_rows
 from tests.contract.test_filters import operators_of
@@ -80,7 +81,9 @@ def test_an_ill_typed_value_is_refused(resource: Resource, admin: Client) -> Non
     for name, field in readable(resource).items():
         for operator in operators_of(name, field):
             kind = Kind.BOOLEAN if operator == "isnull" else kind_of(name, field)
-            for value in (*ILL_TYPED[kind], *ANYWHERE):
+            # One reader serves all operators: a few values show that each of them asks it.
+            values = (*ILL_TYPED[kind], *ANYWHERE) if operator in ("", "isnull") else ILL_TYPED[kind][-2:]
+            for value in values:
                 parameter = f"{name}__{operator}" if operator else name
                 body = admin.call("GET", f"{resource.path}?{parameter}={value}", expect=400)
                 assert body["data"]["reason"] == "invalid_parameter", (parameter, value)
@@ -143,13 +146,15 @@ def test_a_huge_value_finds_nothing(resource: Resource, make: Make, admin: Clien
 
 
 @each_readable
-def test_a_very_long_text_finds_nothing_or_is_refused(resource: Resource, admin: Client) -> None:
-    name = resource.search[0].key
-    for operator in ("", "__contains", "__startswith"):
-        body = admin.call("GET", resource.path, query_string={name + operator: "長" * 2000})
-        assert body["data"] == []
-        refused = {name + operator: "長" * 60_000}
-        assert admin.call("GET", resource.path, query_string=refused, expect=400)["data"]["reason"]
+def test_a_very_long_text_finds_nothing_or_is_refused(resource: Resource, make: Make, admin: Client) -> None:
+    """SQLite takes no patterns of more than 50,000 bytes."""
+    varied_rows(resource, 1, make, admin)
+    name = next(name for name, field in readable(resource).items() if kind_of(name, field) is Kind.TEXT)
+    for parameter in (name, f"{name}__contains", f"{name}__startswith"):
+        for text in ("😀" * MAX_TEXT, "%" * MAX_TEXT):
+            assert admin.call("GET", resource.path, query_string={parameter: text})["data"] == []
+        too_long = {parameter: "x" * (MAX_TEXT + 1)}
+        assert admin.call("GET", resource.path, query_string=too_long, expect=400)["data"]["reason"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
