@@ -19,11 +19,14 @@ class AssetType(Choice):
     PHONE = "phone", "手机", "电话", "mobile"
     TABLET = "tablet", "平板", "平板电脑"
     PRINTER = "printer", "打印机"
-    NETWORK = "network", "网络设备", "switch", "router", "firewall", "access point", "交换机", "路由器", "防火墙"
+    NETWORK = (
+        "network", "网络设备", "switch", "hpc switch", "router", "firewall", "access point",
+        "交换机", "路由器", "防火墙",
+    )  # fmt: skip
     STORAGE = "storage", "存储", "存储设备", "nas", "san"
     RACK = "rack", "机柜", "cabinet"
     PERIPHERAL = "peripheral", "外设", "keyboard", "mouse", "docking station"
-    OTHER = "other", "其他"
+    OTHER = "other", "其他", "pdu", "power distribution unit", "ups", "配电单元"
 
 
 class AssetStatus(Choice):

@@ -14,7 +14,7 @@ from app.resource.formats import ip_address, mac_address
 
 
 class ServerType(Choice):
-    PHYSICAL = "physical", "device", "node", "bare metal", "物理机", "物理服务器"
+    PHYSICAL = "physical", "device", "node", "bare metal", "storage", "物理机", "物理服务器"
     VIRTUAL = "virtual", "vm", "virtual machine", "虚拟机", "云主机"
 
 
@@ -28,7 +28,11 @@ class ServerStatus(Choice):
 class Server(Audited, Extensible, Entity):
     __tablename__ = "servers"
 
-    name: Mapped[str] = column("Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host")
+    # The last are better known as the hostname's, which names the server where nothing else does.
+    name: Mapped[str] = column(
+        "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host",
+        "Hostname", "主机名", "主机名称", "FQDN",
+    )  # fmt: skip
     hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name")
     server_type: Mapped[ServerType] = column(
         "Type", "类型", "服务器类型", "Kind", "Server type", default=ServerType.PHYSICAL

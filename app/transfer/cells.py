@@ -15,6 +15,7 @@ from app.core.database import CENT, whole
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.schema import MAX_TEXT, clean_text, marshmallow_field
+from app.transfer.dates import Guess, read_date
 from app.transfer.titles import factor, key_of
 from app.transfer.workbook import Value
 
@@ -40,6 +41,8 @@ PLACEHOLDERS = frozenset(
 )
 _EXCEL_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
 _NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+)\s*([^\d\s.,]*)")
+# What a template engine was to fill in and did not.
+_TEMPLATE = re.compile(r"\{\{.*\}\}")
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
 
@@ -89,6 +92,8 @@ def as_text(value: Value) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
         return repr(whole(value))
+    if isinstance(value, str) and _TEMPLATE.search(value):
+        raise CellError("template", "This is a template that nobody has filled in.")
     try:
         return clean_text(str(value))
     except ValueError as error:
@@ -182,13 +187,9 @@ def _boolean_reader(_field: Field, _scale: float) -> Read:
 
 
 def _date_reader(_field: Field, _scale: float) -> Read:
-    def read(value: Value) -> date:
-        text = as_text(value)
-        numbers = re.fullmatch(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[T ].*)?", text)
+    def read(value: Value) -> date | Guess:
         try:
-            if numbers is not None:
-                return date(*(int(number) for number in numbers.groups()))
-            return date.fromisoformat(text)
+            return read_date(value)
         except ValueError:
             raise CellError("date", "Must be a date such as 2027-10-24.") from None
 

@@ -10,6 +10,7 @@ from app.core.database import MAX_ID
 from app.resource.fields import Kind
 from app.resource.schema import clean_attributes
 from app.transfer.cells import CLEAR, CellError, Read, as_text, is_placeholder, reader_of
+from app.transfer.dates import Guess
 from app.transfer.layout import Column, Table, Use
 from app.transfer.models import Action
 from app.transfer.workbook import Value
@@ -21,6 +22,7 @@ class Draft:
 
     `values` holds only the fields that the row fills; a reference is first the name that the cell says, then the
     id of an object or the draft of one that the same file creates. `existing` is the object's row in the database.
+    `completes` is the row of another sheet that describes the same object, and has taken over the values.
     """
 
     table: Table
@@ -35,6 +37,7 @@ class Draft:
     old: dict[str, Any] = field(default_factory=dict)
     action: Action = Action.UNCHANGED
     position: int = 0
+    completes: "Draft | None" = None
 
     @property
     def object_id(self) -> int | None:
@@ -71,7 +74,7 @@ def read_drafts(table: Table) -> Iterator[Draft]:
     ]
     others = [column for column in table.columns if column.use in (Use.ATTRIBUTE, Use.IDENTITY)]
     for number, cells in enumerate(table.sheet.rows(), 1):
-        if number <= table.header_row or not any(cell not in (None, "") for cell in cells):
+        if number < table.first_row or not any(cell not in (None, "") for cell in cells):
             continue
         draft = Draft(table, number)
         width = len(cells)
@@ -106,6 +109,11 @@ def _fill(draft: Draft, column: Column, read: Read, value: Value) -> None:
     except CellError as error:
         draft.errors.append(_flaw(draft, column, value, error))
         return
+    if isinstance(found, Guess):
+        _warn(draft, column, value, "guess", found.message)
+        found = found.value
+        if found is None:
+            return
     if item.kind is Kind.ATTRIBUTES:
         draft.attributes.update(found)
         return

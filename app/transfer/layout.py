@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 from typing import Any
@@ -17,6 +17,20 @@ from app.transfer.workbook import Sheet, Value, Workbook
 HEADER_WITHIN = 20
 """Rows of a sheet among which its header is looked for."""
 MAX_TITLE = 255
+ENOUGH_COLUMNS = 3
+"""Columns by which a sheet is known whose title says nothing."""
+MOST_ROWS_BELOW = 3
+"""Rows between the titles and the objects: type words, names of fields, what is required."""
+
+_TYPE_WORDS = frozenset(
+    {
+        *("string", "text", "str", "varchar", "char", "integer", "int", "number", "float", "double", "decimal"),
+        *("boolean", "bool", "date", "datetime", "time", "enum", "list", "json", "required", "optional"),
+        *("字符串", "短字符", "长字符", "文本", "整数", "整型", "数字", "浮点", "浮点数", "布尔", "日期", "时间"),
+        *("枚举", "列表", "用户", "必填", "选填", "可选"),
+    }
+)
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
 """People are invited, not imported: a spreadsheet of passwords and roles is no way to make administrators."""
@@ -63,6 +77,7 @@ class Table:
     sheet: Sheet
     resource: Resource
     header_row: int
+    first_row: int
     columns: list[Column]
     problems: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -76,12 +91,13 @@ def find_tables(
 ) -> tuple[list[Table], list[str]]:
     """The tables in the order of the catalog, so that what is referred to comes first, and the unknown sheets.
 
-    A sheet is known by its title; `resource` is what the others hold, if the request says so.
+    A sheet is known by its title; `resource` is what the others hold, if the request says so, and else their
+    columns do.
     """
     tables: list[Table] = []
     unknown: list[str] = []
     for sheet in book.sheets:
-        held = _resource_titled(sheet.name) or resource
+        held = _resource_titled(sheet.name) or resource or _resource_of_columns(sheet, mapping)
         if held is None:
             unknown.append(sheet.name)
         elif sheet.row_count:
@@ -99,16 +115,58 @@ def _resource_titled(name: str) -> Resource | None:
     return None
 
 
+def _resource_of_columns(sheet: Sheet, mapping: Mapping[str, Any]) -> Resource | None:
+    """The resource of which a sheet has clearly more columns than of any other."""
+    rows = _top(sheet)
+    scores = {name: max((_score(row, item, mapping) for row in rows), default=0) for name, item in IMPORTABLE.items()}
+    first, second = sorted(scores, key=lambda name: -scores[name])[:2]
+    return IMPORTABLE[first] if scores[first] >= ENOUGH_COLUMNS and scores[first] > scores[second] else None
+
+
+def _top(sheet: Sheet) -> list[list[Value]]:
+    return list(islice(sheet.rows(), HEADER_WITHIN))
+
+
 def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], extra: Extra) -> Table:
-    rows = list(islice(sheet.rows(), HEADER_WITHIN))
-    scores = [_score(row, resource, mapping) for row in rows]
+    rows = _top(sheet)
+    headers = [_with_titles_above(rows, at, resource, mapping) for at in range(len(rows))]
+    scores = [_score(row, resource, mapping) for row in headers]
     best = scores.index(max(scores))
-    table = Table(sheet, resource, best + 1, [])
+    table = Table(sheet, resource, best + 1, best + 2 + _rows_below(rows[best + 1 :]), [])
     if not scores[best]:
         table.problems.append(problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns."))
         return table
-    _assign(table, rows[best], mapping, extra)
+    _assign(table, headers[best], mapping, extra)
     return table
+
+
+def _with_titles_above(
+    rows: Sequence[Sequence[Value]], at: int, resource: Resource, mapping: Mapping[str, Any]
+) -> Sequence[Value]:
+    """A row with the titles that reach down to it from the row above, as those beside a group of columns do."""
+    row = rows[at]
+    if not at or not _score(row, resource, mapping):
+        return row
+    width = max(len(row), len(rows[at - 1]))
+    lower, upper = ([*cells, *[None] * (width - len(cells))] for cells in (row, rows[at - 1]))
+    return [
+        above if own in (None, "") and _score([above], resource, mapping) else own
+        for own, above in zip(lower, upper, strict=True)
+    ]
+
+
+def _rows_below(rows: Sequence[Sequence[Value]]) -> int:
+    """How many rows below the titles only explain them: type words, and then the names of fields."""
+    explained = 0
+    for row in rows[:MOST_ROWS_BELOW]:
+        texts = [str(value).strip() for value in row if value not in (None, "")]
+        typed = texts and all(key_of(text) in _TYPE_WORDS for text in texts)
+        # Lower-case words may be data, so that only type words above them make them names of fields.
+        named = explained and any("_" in text for text in texts) and all(map(_FIELD_NAME.fullmatch, texts))
+        if not typed and not named:
+            break
+        explained += 1
+    return explained
 
 
 def _score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any]) -> int:
@@ -148,6 +206,20 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
         else:
             _question(table, index, title, best, extra)
             table.columns.append(_kept(table, index, title, extra))
+    _name_by_another(table)
+
+
+def _name_by_another(table: Table) -> None:
+    """Where no column holds the name, let one stand in for it whose title is an alias of both fields."""
+    label = table.resource.fields[table.resource.model.label]
+    if table.column_of(label.name) is not None:
+        return
+    aliases = {key_of(alias) for alias in label.aliases}
+    for column in table.columns:
+        if column.use is Use.FIELD and key_of(without_marks(column.title)) in aliases:
+            table.columns.append(replace(column, field=label))
+            table.notes.append(f"{column.title} stands in for {label.title}, which no column holds.")
+            return
 
 
 def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> Match | None:

@@ -7,6 +7,7 @@ import difflib
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from app.resource.fields import Field, Kind
 from app.resource.service import may_change, singular
 from app.transfer.drafts import Draft
 from app.transfer.layout import Table
+from app.transfer.meeting import Planned, meet, number_by_name
 from app.transfer.models import Action, Mode
 
 Key = tuple[Any, ...]
@@ -35,22 +37,34 @@ class Planner:
         self.match = match
         self._named: dict[str, dict[str, list[Draft]]] = defaultdict(lambda: defaultdict(list))
 
-    def plan(self, table: Table, drafts: Sequence[Draft]) -> None:
-        """Decide what becomes of each draft, noting every mistake in it."""
-        for item in table.resource.references.values():
-            if table.column_of(item.name) is not None:
-                self._resolve(table, item, drafts)
-        self._find_existing(table, drafts)
+    def plan(self, planned: Sequence[Planned]) -> None:
+        """Decide what becomes of each draft of one resource's tables, noting every mistake in it."""
+        for table, drafts in planned:
+            for item in table.resource.references.values():
+                if table.column_of(item.name) is not None:
+                    self._resolve(table, item, drafts)
+            number_by_name(table.resource, drafts)
+        meet(planned)
+        resource = planned[0][0].resource
+        everything = list(chain.from_iterable(drafts for _, drafts in planned))
+        drafts = [draft for draft in everything if draft.completes is None]
+        self._find_existing([table for table, _ in planned], drafts)
         for draft in drafts:
-            self._compare(table.resource, draft)
-        for fields, folded in unique_fields(table.resource.model.__table__):
-            _check_unique(table.resource, drafts, fields, folded)
-        label = table.resource.model.label
-        named = self._named[table.resource.name]
+            self._compare(resource, draft)
+        for fields, folded in unique_fields(resource.model.__table__):
+            _check_unique(resource, drafts, fields, folded)
+        self._remember(resource, drafts)
+        for draft in everything:
+            if draft.completes is not None:
+                _follow(draft, draft.completes)
+
+    def _remember(self, resource: Resource, drafts: Sequence[Draft]) -> None:
+        """Settle what is wrong, and know the names for the rows that refer to them."""
+        named = self._named[resource.name]
         for draft in drafts:
             if draft.errors:
                 draft.action = Action.ERROR
-            name = draft.values.get(label)
+            name = draft.values.get(resource.model.label)
             if isinstance(name, str):
                 named[name.lower()].append(draft)
 
@@ -84,9 +98,9 @@ class Planner:
                 one = item.title.lower()
                 draft.fail(item.name, "reference", f"There is no {one} called {name}.", advice[name])
 
-    def _find_existing(self, table: Table, drafts: Sequence[Draft]) -> None:
-        resource = table.resource
-        columns = _columns_to_load(table)
+    def _find_existing(self, tables: Sequence[Table], drafts: Sequence[Draft]) -> None:
+        resource = tables[0].resource
+        columns = _columns_to_load(tables)
         if any(draft.identity for draft in drafts):
             self._find_by_identity(resource, drafts, columns)
         keys = [(self.match,)] if self.match in resource.fields else resource.natural_key
@@ -155,6 +169,14 @@ class Planner:
         if not may_change(resource, self.actor, existing["created_by_id"]):
             draft.fail(None, "not_owner", "Only its creator and administrators may change this object.")
         draft.values = {label: existing.get(label), **changed} if label in existing else changed
+
+
+def _follow(draft: Draft, first: Draft) -> None:
+    """A row that completes another has no object of its own, and is wrong where the other is."""
+    if first.errors and not draft.errors:
+        draft.fail(None, "reference", f"It completes row {first.row} of {first.table.sheet.name}, which has mistakes.")
+    draft.existing = first.existing
+    draft.action = Action.ERROR if draft.errors else Action.UNCHANGED
 
 
 def changes_of(draft: Draft) -> dict[str, Any]:
@@ -288,14 +310,15 @@ def _has_rule(model: type[Entity]) -> bool:
     return getattr(model.flaws, "__func__", None) is not getattr(Entity.flaws, "__func__", None)
 
 
-def _columns_to_load(table: Table) -> list[sa.Column[Any]]:
+def _columns_to_load(tables: Sequence[Table]) -> list[sa.Column[Any]]:
     """What must be known of stored objects to match, compare and check them."""
-    model = table.resource.model
+    resource = tables[0].resource
+    model = resource.model
     names = {"id", "version", "created_by_id", model.label}
-    names.update(column.field.name for column in table.columns if column.field is not None)
-    names.update(name for key in table.resource.natural_key for name in key)
+    names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
+    names.update(name for key in resource.natural_key for name in key)
     names.update(name for fields, _ in unique_fields(model.__table__) for name in fields)
-    if "attributes" in table.resource.fields:
+    if "attributes" in resource.fields:
         names.add("attributes")
     if _has_rule(model):
         names.update(column.key for column in model.__table__.columns)

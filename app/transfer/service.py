@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -159,11 +159,11 @@ def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
     planner = Planner(actor, job.mode, job.match)
     planned: list[tuple[Table, list[Draft]]] = []
     done = 0
-    for table in tables:
-        drafts = [] if table.problems else list(read_drafts(table))
-        planner.plan(table, drafts)
-        planned.append((table, drafts))
-        done += table.sheet.row_count
+    for _, group in groupby(tables, key=lambda table: table.resource.name):
+        alike = [(table, [] if table.problems else list(read_drafts(table))) for table in group]
+        planner.plan(alike)
+        planned.extend(alike)
+        done += sum(table.sheet.row_count for table, _ in alike)
         _show_progress(job.id, "validating", done, total)
     begin_writing()
     _store(job, planned)

@@ -101,7 +101,7 @@ def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: o
         ("memory_gb", "{{ mem_size }}", "number"),
         ("internal_ip", "TODO", "format"),
         ("purchase_date", "2027-13-01", "date"),
-        ("purchase_date", "expired", "date"),
+        ("purchase_date", "soon", "date"),
         ("status", "Runing", "choice"),
         ("rack", "x" * 65, "length"),
         ("rack", "a\x00b", "text"),
