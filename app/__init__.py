@@ -24,6 +24,7 @@ FEATURES = (
     "topology",
     "search",
     "transfer",
+    "transfer.exports",
     "audit_logs",
     "health",
 )

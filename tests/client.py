@@ -77,7 +77,8 @@ class Client:
         response = self.app.test_client().open(
             path, method=method, headers={**own, **(headers or {})}, buffered=True, **sent
         )
-        shown = f"{method} {path} answered {response.status_code}: {response.get_data(as_text=True)[:2000]}"
+        begin = response.data[:2000].decode(errors="replace")
+        shown = f"{method} {path} answered {response.status_code}: {begin}"
         assert response.status_code in (expect if isinstance(expect, tuple) else (expect,)), shown
         self._check(method, path, options, response)
         return response

@@ -43,6 +43,7 @@ _EXCEL_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAM
 _NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+)\s*([^\d\s.,]*)")
 # What a template engine was to fill in and did not.
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
+_SEPARATORS = re.compile(r"[,;，；、\n]")
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
 
@@ -229,9 +230,20 @@ def _choice_reader(field: Field, _scale: float) -> Read:
     return read
 
 
-def _list_reader(_field: Field, _scale: float) -> Read:
+def separates(text: str) -> bool:
+    """Whether a text in a list of texts would be taken for several, or for JSON."""
+    return bool(_SEPARATORS.search(text)) or text.startswith("[")
+
+
+def _list_reader(field: Field, _scale: float) -> Read:
+    parse = _json_reader(field, 1.0)
+
     def read(value: Value) -> list[str]:
-        return [part.strip() for part in re.split(r"[,;，；、\n]", as_text(value)) if part.strip()]
+        text = as_text(value)
+        if text.startswith("["):
+            found: list[str] = parse(text)
+            return found
+        return [part.strip() for part in _SEPARATORS.split(text) if part.strip()]
 
     return read
 

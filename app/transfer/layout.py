@@ -17,6 +17,8 @@ from app.transfer.workbook import Sheet, Value, Workbook
 HEADER_WITHIN = 20
 """Rows of a sheet among which its header is looked for."""
 MAX_TITLE = 255
+ATTRIBUTE_PREFIX = "attributes."
+"""With it an export titles the columns of attributes, so that none is taken for a field."""
 ENOUGH_COLUMNS = 3
 """Columns by which a sheet is known whose title says nothing."""
 MOST_ROWS_BELOW = 3
@@ -199,6 +201,9 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
             table.columns.append(Column(index, title, Use.IDENTITY, table.resource.fields["id"]))
         elif title == "_version" or (title in mapping and not mapping[title]):
             table.columns.append(Column(index, title, Use.IGNORED))
+        elif title.startswith(ATTRIBUTE_PREFIX) and "attributes" in table.resource.fields:
+            key = title.removeprefix(ATTRIBUTE_PREFIX)
+            table.columns.append(Column(index, title, Use.ATTRIBUTE, attribute=key))
         elif index in matches:
             table.columns.append(
                 _filled(table, index, title, matches[index], wins=best[matches[index][1]] == index, extra=extra)

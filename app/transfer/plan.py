@@ -5,6 +5,7 @@ Nothing here asks the database once per row: names, keys and objects are looked 
 
 import difflib
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -23,6 +24,8 @@ from app.transfer.meeting import Planned, meet, number_by_name
 from app.transfer.models import Action, Mode
 
 Key = tuple[Any, ...]
+
+_QUALIFIED = re.compile(r"(.+) \[#(\d{1,18})\]")
 
 MAX_SUGGESTIONS_FROM = 5000
 """Names among which a misspelt one is looked for: comparing it with all of a large fleet takes seconds."""
@@ -72,7 +75,8 @@ class Planner:
         """Replace the names in a reference's cells by what they name: rows of this file first, then objects."""
         assert item.target is not None
         in_file = self._named.get(item.target.__tablename__, {})
-        wanted = {draft.values[item.name].lower() for draft in drafts if draft.values.get(item.name)}
+        names = {draft.values[item.name].lower() for draft in drafts if draft.values.get(item.name)}
+        wanted = {*names, *(found[1] for found in map(_QUALIFIED.fullmatch, names) if found)}
         stored = _stored_names(item.target, wanted)
         advice: dict[str, str | None] = {}
         for draft in drafts:
@@ -81,7 +85,7 @@ class Planner:
                 continue
             rows = in_file.get(name.lower(), [])
             wrong = next((row for row in rows if row.errors), None)
-            found = {row.target: None for row in rows} or dict.fromkeys(stored.get(name.lower(), ()))
+            found = {row.target: None for row in rows} or dict.fromkeys(_ids_of(name.lower(), stored))
             if wrong is not None:
                 draft.fail(
                     item.name,
@@ -154,7 +158,8 @@ class Planner:
         existing = draft.existing
         if draft.attributes:
             attributes = {**existing["attributes"], **draft.attributes}
-            draft.values["attributes"] = {name: value for name, value in attributes.items() if value is not None}
+            cleared = {name for name, value in draft.attributes.items() if value is None}
+            draft.values["attributes"] = {name: value for name, value in attributes.items() if name not in cleared}
         changed = {name: value for name, value in draft.values.items() if existing[name] != value}
         label = resource.model.label
         if not changed:
@@ -344,6 +349,14 @@ def _stored_names(target: type[Entity], folded: set[str]) -> dict[str, list[int]
     for identity, label in db.session.execute(sa.select(table.c.id, name).where(any_of(name, folded))):
         found[label].append(identity)
     return found
+
+
+def _ids_of(name: str, stored: Mapping[str, list[int]]) -> Sequence[int]:
+    """The ids of the objects that a reference means, be it by name or, as an export writes it, by name and id."""
+    if name in stored:
+        return stored[name]
+    found = _QUALIFIED.fullmatch(name)
+    return [int(found[2])] if found and int(found[2]) in stored.get(found[1], ()) else []
 
 
 def _nearest(name: str, target: type[Entity], in_file: Mapping[str, list[Draft]]) -> str | None:

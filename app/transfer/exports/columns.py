@@ -1,0 +1,89 @@
+"""What the columns of an exported resource are, and what its objects put into them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from app.core.database import as_json, db
+from app.core.envelope import dumps
+from app.resource import Resource
+from app.resource.fields import Field, Kind
+from app.transfer.cells import separates
+from app.transfer.layout import ATTRIBUTE_PREFIX
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A title, and the value of an object below it: text, a number, a date, true or false, or None."""
+
+    title: str
+    value: Callable[[Item], Any]
+
+
+def columns_of(resource: Resource) -> list[Column]:
+    """The columns of a resource: its identity first, then its fields, then the attributes that there are."""
+    columns = [Column("_id", lambda item: item["id"])]
+    for field in resource.fields.values():
+        if field.name == "version":
+            columns.insert(1, Column("_version", lambda item: item["version"]))
+        elif field.kind is Kind.ATTRIBUTES:
+            columns.extend(_attribute(name) for name in _attribute_names(field))
+        elif field.name != "id" and field.kind is not Kind.DOCUMENT:
+            columns.append(_column(field))
+    return columns
+
+
+def _column(field: Field) -> Column:
+    title = f"{field.title} ({field.unit})" if field.unit else field.title
+    if field.target is not None:
+        return Column(title, _reference(field))
+    read = _READ.get(field.kind, lambda value: value)
+    return Column(title, lambda item: read(item[field.name]))
+
+
+def _attribute(name: str) -> Column:
+    return Column(f"{ATTRIBUTE_PREFIX}{name}", lambda item: item["attributes"].get(name))
+
+
+def _attribute_names(field: Field) -> list[str]:
+    # SQLite cannot join a table with the entries of its own documents.
+    return sorted({name for found in db.session.scalars(sa.select(field.column).distinct()) for name in found})
+
+
+def _reference(field: Field) -> Callable[[Item], str | None]:
+    """The name of the object that is referred to, with its id where other objects have the name too."""
+    repeated = _repeated_names(field)
+
+    def read(item: Item) -> str | None:
+        found = item[field.reads_as]
+        if found is None or found["name"] is None:
+            return None
+        name: str = found["name"]
+        return f"{name} [#{found['id']}]" if name.lower() in repeated else name
+
+    return read
+
+
+def _repeated_names(field: Field) -> frozenset[str]:
+    assert field.target is not None
+    name = sa.func.lower(field.target.__table__.c[field.target.label])
+    return frozenset(db.session.scalars(sa.select(name).group_by(name).having(sa.func.count() > 1)))
+
+
+def _texts(values: list[str]) -> str | None:
+    if any(separates(value) for value in values):
+        return orjson.dumps(values).decode()
+    return ", ".join(values) or None
+
+
+_READ: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.CHOICE: as_json,
+    Kind.TIME: as_json,
+    Kind.LIST: _texts,
+    Kind.OBJECTS: lambda values: dumps(values).decode() if values else None,
+}

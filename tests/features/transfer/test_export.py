@@ -1,0 +1,106 @@
+"""From the database to a file and back: nothing changes, nothing comes alive, nobody takes it unseen."""
+
+import csv
+from io import BytesIO, StringIO
+from typing import Any
+
+import pytest
+from openpyxl import load_workbook
+
+from app.containers.models import Container
+from app.core.security import Role
+from app.datacenters.models import Datacenter
+from app.servers.models import Server
+from app.transfer.layout import IMPORTABLE
+from tests.client import Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.features.transfer.conftest import Upload, rows_of
+
+APPLY = {"apply": "true"}
+
+
+def sheet(content: bytes, title: str) -> list[dict[str, Any]]:
+    header, *rows = load_workbook(BytesIO(content))[title].iter_rows(values_only=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_importing_an_untouched_export_changes_nothing(name: str, admin: Client, make: Make, upload: Upload) -> None:
+    resource = IMPORTABLE[name]
+    for k in range(6):
+        make.varied(resource.model, k)
+    job = upload(admin, form=APPLY, content=admin.send("GET", f"{resource.path}/export").data)
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+
+
+def test_importing_everything_untouched_changes_nothing(admin: Client, make: Make, upload: Upload) -> None:
+    for resource in IMPORTABLE.values():
+        for k in range(3):
+            make.varied(resource.model, k)
+    job = upload(admin, form=APPLY, content=admin.send("GET", "/api/export.xlsx").data)
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+
+
+def test_a_changed_cell_of_an_export_is_the_only_change(admin: Client, make: Make, upload: Upload) -> None:
+    for name in ("a", "b"):
+        make(Server, name=name, attributes={"QoS level": "LS", "gpu_model": "T4"}, tags=["x, y", "z"])
+    book = load_workbook(BytesIO(admin.send("GET", "/api/servers/export?sort=name").data))
+    page = book["Servers"]
+    titles = [cell.value for cell in page[1]]
+    page.cell(3, titles.index("Rack") + 1).value = "R7"
+    content = BytesIO()
+    book.save(content)
+    job = upload(admin, form=APPLY, content=content.getvalue())
+    changed = rows_of(admin, job, "update")
+    assert [row["changes"] for row in changed] == [{"rack": {"old": None, "new": "R7"}}]
+
+
+def test_references_whose_name_is_not_unique_are_qualified(admin: Client, make: Make, upload: Upload) -> None:
+    servers = [make(Server, name="n1", datacenter_id=make(Datacenter).id) for _ in range(2)]
+    make(Container, name="c", server_id=servers[1].id)
+    content = admin.send("GET", "/api/containers/export").data
+    assert [row["Server"] for row in sheet(content, "Containers")] == [f"n1 [#{servers[1].id}]"]
+    job = upload(admin, form=APPLY, content=content)
+    assert [row["action"] for row in rows_of(admin, job)] == ["unchanged"]
+
+
+def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make: Make) -> None:
+    for name, rack in (("a", "1"), ("b", "2"), ("c", "2")):
+        make(Server, name=name, rack=rack)
+    content = admin.send("GET", "/api/servers/export?rack=2&sort=-name").data
+    assert [row["Name"] for row in sheet(content, "Servers")] == ["c", "b"]
+    found = admin.call("GET", "/api/servers/export?format=json&q=a&sort=name")
+    assert [item["name"] for item in found["data"]] == ["a"]
+    admin.call("GET", "/api/servers/export?format=pdf", expect=400)
+    admin.call("GET", "/api/servers/export?page=2", expect=400)
+    admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
+
+
+def test_text_that_looks_like_a_formula_stays_text(admin: Client, make: Make) -> None:
+    make(Server, name="=1+1", owner="@SUM(A1)")
+    page = load_workbook(BytesIO(admin.send("GET", "/api/servers/export").data))["Servers"]
+    cell = next(cell for cell in page[2] if cell.value == "=1+1")
+    assert cell.data_type == "s"
+    text = admin.send("GET", "/api/servers/export?format=csv").data.decode("utf-8-sig")
+    (row,) = csv.DictReader(StringIO(text))
+    assert (row["Name"], row["Owner"]) == ("'=1+1", "'@SUM(A1)")
+
+
+def test_each_export_leaves_its_record(admin: Client, user: Client, make: Make) -> None:
+    make(Server)
+    for path in ("/api/servers/export?format=csv", "/api/export.xlsx?resources=servers"):
+        user.send("GET", path)
+    records = admin.call("GET", "/api/audit-logs?action=export&sort=id")["data"]
+    assert [(record["resource_type"], record["changes"]) for record in records] == [
+        ("servers", {"Servers": {"old": None, "new": 1}}),
+        ("exports", {"Servers": {"old": None, "new": 1}}),
+    ]
+    assert {record["username"] for record in records} == {user.user.username}
+
+
+def test_who_may_not_read_may_not_export(sign_in: SignIn, anonymous: Client) -> None:
+    sign_in(role=Role.USER).call("GET", "/api/users/export", expect=403)
+    anonymous.call("GET", "/api/export.xlsx", expect=401)
