@@ -30,6 +30,7 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     identity: int | None = None
+    version: int | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -72,7 +73,7 @@ def read_drafts(table: Table) -> Iterator[Draft]:
         for column in table.columns
         if column.use is Use.FIELD and column.field is not None
     ]
-    others = [column for column in table.columns if column.use in (Use.ATTRIBUTE, Use.IDENTITY)]
+    others = [column for column in table.columns if column.use in (Use.ATTRIBUTE, Use.IDENTITY, Use.VERSION)]
     for number, cells in enumerate(table.sheet.rows(), 1):
         if number < table.first_row or not any(cell not in (None, "") for cell in cells):
             continue
@@ -135,11 +136,14 @@ def _clear(draft: Draft, column: Column) -> None:
 
 
 def _keep(draft: Draft, column: Column, value: Value) -> None:
-    if column.use is Use.IDENTITY:
-        if isinstance(value, int) and 0 < value <= MAX_ID:
+    if column.use in (Use.IDENTITY, Use.VERSION):
+        if not isinstance(value, int) or not 0 < value <= MAX_ID:
+            what = "an id" if column.use is Use.IDENTITY else "a version"
+            draft.errors.append(_flaw(draft, column, value, CellError(column.use.value, f"Must be {what}.")))
+        elif column.use is Use.IDENTITY:
             draft.identity = value
         else:
-            draft.errors.append(_flaw(draft, column, value, CellError("identity", "Must be an id.")))
+            draft.version = value
         return
     assert column.attribute is not None
     if not isinstance(value, str):

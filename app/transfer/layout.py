@@ -43,8 +43,13 @@ class Use(Enum):
 
     FIELD = "field"
     IDENTITY = "identity"
+    VERSION = "version"
     ATTRIBUTE = "attribute"
     IGNORED = "ignored"
+
+
+_SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version")}
+"""The columns by which an export says which object a row was made of, and when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,7 @@ def _score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any])
     for value in row:
         if isinstance(value, str) and len(value) <= MAX_TITLE:
             found = match(take_apart(value), resource)
-            if value.strip() in mapping or value.strip() in ("_id", "_version"):
+            if value.strip() in mapping or value.strip() in _SYSTEM:
                 named.add(value)
             elif found is not None:
                 named.add(found[1].name)
@@ -197,9 +202,10 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
         if item not in best or rank < matches[best[item]][0]:
             best[item] = index
     for index, title in titles.items():
-        if title == "_id":
-            table.columns.append(Column(index, title, Use.IDENTITY, table.resource.fields["id"]))
-        elif title == "_version" or (title in mapping and not mapping[title]):
+        if title in _SYSTEM:
+            use, name = _SYSTEM[title]
+            table.columns.append(Column(index, title, use, table.resource.fields[name]))
+        elif title in mapping and not mapping[title]:
             table.columns.append(Column(index, title, Use.IGNORED))
         elif title.startswith(ATTRIBUTE_PREFIX) and "attributes" in table.resource.fields:
             key = title.removeprefix(ATTRIBUTE_PREFIX)

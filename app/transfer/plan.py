@@ -22,6 +22,7 @@ from app.transfer.drafts import Draft
 from app.transfer.layout import Table
 from app.transfer.meeting import Planned, meet, number_by_name
 from app.transfer.models import Action, Mode
+from app.transfer.since import refuse_overwriting
 
 Key = tuple[Any, ...]
 
@@ -54,6 +55,7 @@ class Planner:
         self._find_existing([table for table, _ in planned], drafts)
         for draft in drafts:
             self._compare(resource, draft)
+        refuse_overwriting(resource, drafts)
         for fields, folded in unique_fields(resource.model.__table__):
             _check_unique(resource, drafts, fields, folded)
         self._remember(resource, drafts)

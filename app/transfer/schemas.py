@@ -38,7 +38,7 @@ class ProgressSchema(Schema):
 class SheetColumnSchema(Schema):
     column = fields.String(required=True)
     title = fields.String(required=True)
-    use = fields.String(required=True, metadata={"enum": ["field", "identity", "attribute", "ignored"]})
+    use = fields.String(required=True, metadata={"enum": ["field", "identity", "version", "attribute", "ignored"]})
     field = fields.String(required=True, allow_none=True)
     attribute = fields.String(required=True, allow_none=True)
 

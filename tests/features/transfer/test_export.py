@@ -47,13 +47,8 @@ def test_importing_everything_untouched_changes_nothing(admin: Client, make: Mak
 def test_a_changed_cell_of_an_export_is_the_only_change(admin: Client, make: Make, upload: Upload) -> None:
     for name in ("a", "b"):
         make(Server, name=name, attributes={"QoS level": "LS", "gpu_model": "T4"}, tags=["x, y", "z"])
-    book = load_workbook(BytesIO(admin.send("GET", "/api/servers/export?sort=name").data))
-    page = book["Servers"]
-    titles = [cell.value for cell in page[1]]
-    page.cell(3, titles.index("Rack") + 1).value = "R7"
-    content = BytesIO()
-    book.save(content)
-    job = upload(admin, form=APPLY, content=content.getvalue())
+    content = edited(admin, {"Rack": "R7"})
+    job = upload(admin, form=APPLY, content=content)
     changed = rows_of(admin, job, "update")
     assert [row["changes"] for row in changed] == [{"rack": {"old": None, "new": "R7"}}]
 
@@ -104,3 +99,44 @@ def test_each_export_leaves_its_record(admin: Client, user: Client, make: Make) 
 def test_who_may_not_read_may_not_export(sign_in: SignIn, anonymous: Client) -> None:
     sign_in(role=Role.USER).call("GET", "/api/users/export", expect=403)
     anonymous.call("GET", "/api/export.xlsx", expect=401)
+
+
+def test_what_somebody_changed_since_the_export_is_not_overwritten(admin: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="n1", rack="R1", owner="ann", attributes={"qos": "LS"})
+    content = edited(admin, {"Rack": "R7", "attributes.qos": "BE", "OS": "linux"})
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R2", "attributes": {"qos": "ES"}})
+    job = upload(admin, form=APPLY, content=content)
+    (row,) = rows_of(admin, job, "error")
+    assert [(error["field"], error["rule"], error["message"]) for error in row["errors"]] == [
+        (
+            "rack",
+            "changed_since",
+            "Somebody changed Rack since the export: it was R1, it is R2, and this row says R7.",
+        ),
+        (
+            "attributes",
+            "changed_since",
+            "Somebody changed qos since the export: it was LS, it is ES, and this row says BE.",
+        ),
+    ]
+
+
+def test_what_nobody_else_changed_since_the_export_goes_in(admin: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="n1", rack="R1")
+    content = edited(admin, {"Rack": "R7", "OS": "linux"})
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R7"})
+    assert upload(admin, form=APPLY, content=content)["status"] == "applied"
+    found = admin.call("GET", f"/api/servers/{server.id}")["data"]
+    assert (found["rack"], found["os"], found["version"]) == ("R7", "linux", 3)
+
+
+def edited(client: Client, changes: dict[str, str]) -> bytes:
+    """The export of the servers, with other values in its first row, below these titles."""
+    book = load_workbook(BytesIO(client.send("GET", "/api/servers/export").data))
+    page = book["Servers"]
+    titles = [cell.value for cell in page[1]]
+    for title, value in changes.items():
+        page.cell(2, titles.index(title) + 1).value = value
+    content = BytesIO()
+    book.save(content)
+    return content.getvalue()
