@@ -22,7 +22,6 @@ from tests.contract.resources import each_readable, readable
 from tests.contract.test_filters import operators_of
 from tests.openapi import Document, Operation, template_of
 
-
 # The document is the same whatever the database.
 pytestmark = on_sqlite
 
