@@ -218,8 +218,7 @@ def origins(value: str, root: Path) -> tuple[str, ...]:
             exact = origin == "*"
         if not exact:
             raise ValueError(
-                f"holds {origin!r}, but an origin is http(s)://host or http(s)://host:port with"
-                " nothing behind it"
+                f"holds {origin!r}, but an origin is http(s)://host or http(s)://host:port with nothing behind it"
             )
     # Browsers send them in lower case, and they are compared exactly.
     return tuple(origin.lower() for origin in found)
@@ -333,18 +332,12 @@ class Config:
     FLASK_ENV: str = variable(choice("development", "production", "testing"), "development")
     SECRET_KEY: str = variable(secret, required, secret=True)
     JWT_SECRET_KEY: str = variable(secret, required, secret=True)
-    JWT_ACCESS_TOKEN_EXPIRES: timedelta = variable(
-        span(timedelta(minutes=1), 1440), "30", name="JWT_ACCESS_MINUTES"
-    )
-    JWT_REFRESH_TOKEN_EXPIRES: timedelta = variable(
-        span(timedelta(days=1), 365), "30", name="JWT_REFRESH_DAYS"
-    )
+    JWT_ACCESS_TOKEN_EXPIRES: timedelta = variable(span(timedelta(minutes=1), 1440), "30", name="JWT_ACCESS_MINUTES")
+    JWT_REFRESH_TOKEN_EXPIRES: timedelta = variable(span(timedelta(days=1), 365), "30", name="JWT_REFRESH_DAYS")
     BCRYPT_ROUNDS: int = variable(whole(4, 31), "12")
 
     # These two usually carry a password.
-    SQLALCHEMY_DATABASE_URI: str = variable(
-        database, "sqlite:///instance/itam.db", name="DATABASE_URL", secret=True
-    )
+    SQLALCHEMY_DATABASE_URI: str = variable(database, "sqlite:///instance/itam.db", name="DATABASE_URL", secret=True)
     REDIS_URL: str | None = variable(url("redis", "rediss", "unix"), secret=True)
 
     HOST: str = variable(host, "127.0.0.1")

@@ -70,9 +70,7 @@ def require_free_address(config: Config) -> None:
             probe.bind((config.HOST, config.PORT))
         except OSError as error:
             reason = (
-                "another program serves there"
-                if error.errno == errno.EADDRINUSE
-                else os.strerror(error.errno or 0)
+                "another program serves there" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
             )
             sys.exit(f"Cannot serve on {address(config)}: {reason} (HOST, PORT).")
 

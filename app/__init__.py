@@ -25,6 +25,7 @@ FEATURES = (
     "search",
     "transfer",
     "audit_logs",
+    "activity",
     "health",
 )
 

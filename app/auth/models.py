@@ -19,6 +19,8 @@ class AuthSession(Base):
     password_version: Mapped[int]
     # How often the refresh token has been exchanged: the one of an earlier generation is a copy.
     generation: Mapped[int]
+    # When it was last exchanged: who asked before that, and came too late, is no thief.
+    exchanged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]

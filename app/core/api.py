@@ -181,8 +181,8 @@ def _documents_query(view: View) -> bool:
 
 def _refuse_unknown_query() -> None:
     """Refuse a parameter of a route that takes none: it might be a misspelt wish to only try."""
-    view = current_app.view_functions[cast(str, request.endpoint)]
-    if request.args and not view.takes_query:  # type: ignore[attr-defined]
+    view: Any = current_app.view_functions[cast(str, request.endpoint)]
+    if request.args and not view.takes_query:
         name = next(iter(request.args))
         raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
 

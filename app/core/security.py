@@ -40,20 +40,33 @@ class Actor:
     role: Role
     session_id: str | None = None
     token_id: str | None = None
+    may_write: bool = True
+
+    @property
+    def is_in_person(self) -> bool:
+        """Whether somebody has signed in with a password, and no script acts with a personal token."""
+        return self.session_id is not None
 
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
 
 
-def requires(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Admit signed-in users whose role covers `role`; others get a 401 or a 403."""
+def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Admit signed-in users whose role covers `role`; others get a 401 or a 403.
+
+    What manages passwords, sessions and tokens is done `in_person`: else a personal token that has leaked could
+    make itself successors.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not authenticate().role.covers(role):
+            actor = authenticate()
+            if not actor.role.covers(role):
                 raise Forbidden(reason="role")
+            if in_person and not actor.is_in_person:
+                raise Forbidden("A personal access token cannot do this. Please sign in.", reason="not_in_person")
             return view(*args, **kwargs)
 
         return _declare(guarded, role)

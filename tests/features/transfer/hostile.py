@@ -30,8 +30,7 @@ def parts(*sheets: str) -> dict[str, str]:
         f"<sheets>{listed}</sheets></workbook>",
         "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{PACKAGE_RELATION}">{related}</Relationships>',
     } | {
-        f"xl/worksheets/sheet{n}.xml": f'<worksheet xmlns="{SPREADSHEET}"><sheetData>{rows}'
-        "</sheetData></worksheet>"
+        f"xl/worksheets/sheet{n}.xml": f'<worksheet xmlns="{SPREADSHEET}"><sheetData>{rows}</sheetData></worksheet>'
         for n, rows in zip(numbers, sheets, strict=True)
     }
 

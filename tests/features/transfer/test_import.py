@@ -44,9 +44,9 @@ def totals(client: Client) -> dict[str, int]:
 
 
 def audit(client: Client, **query: Any) -> list[Body]:
-    found: list[Body] = client.call(
-        "GET", "/api/audit-logs", query_string={"page_size": 100, "sort": "id", **query}
-    )["data"]
+    found: list[Body] = client.call("GET", "/api/audit-logs", query_string={"page_size": 100, "sort": "id", **query})[
+        "data"
+    ]
     return found
 
 
@@ -76,9 +76,7 @@ def test_a_workbook_goes_in_whole_whatever_the_order_of_its_sheets(admin: Client
     assert find(admin, "services", name="api")["container"]["name"] == "pod-1"
 
 
-def test_every_imported_object_has_its_record_under_the_request_of_the_import(
-    admin: Client, upload: Upload
-) -> None:
+def test_every_imported_object_has_its_record_under_the_request_of_the_import(admin: Client, upload: Upload) -> None:
     job = upload(admin, form=APPLY, **FLEET)
     records = audit(admin, request_id=job["request_id"])
     assert [record["action"] for record in records] == ["create"] * 9 + ["import"]
@@ -132,9 +130,7 @@ def test_a_changed_cell_is_an_update_with_old_and_new(admin: Client, upload: Upl
     assert record["changes"]["memory_gb"] == {"old": 256, "new": 128}
 
 
-def test_every_mistake_of_every_row_is_named_at_once_and_nothing_is_stored(
-    admin: Client, upload: Upload
-) -> None:
+def test_every_mistake_of_every_row_is_named_at_once_and_nothing_is_stored(admin: Client, upload: Upload) -> None:
     job = upload(
         admin,
         form=APPLY,
@@ -237,9 +233,7 @@ def test_a_plan_is_applied_once(admin: Client, upload: Upload) -> None:
     assert apply(admin, job, expect=409)["data"]["reason"] == "not_applicable"
 
 
-def test_rows_that_would_change_what_is_anothers_are_errors(
-    user: Client, other: Client, upload: Upload
-) -> None:
+def test_rows_that_would_change_what_is_anothers_are_errors(user: Client, other: Client, upload: Upload) -> None:
     upload(user, form=APPLY, Servers=[("Name", "OS"), ("mine", "Debian")])
     job = upload(
         other,
@@ -267,9 +261,7 @@ def test_an_import_is_seen_by_its_owner_and_by_administrators(
     assert [item["id"] for item in user.call("GET", "/api/imports")["data"]] == [job["id"]]
 
 
-def test_the_owner_who_has_been_deactivated_imports_nothing(
-    admin: Client, sign_in: SignIn, upload: Upload
-) -> None:
+def test_the_owner_who_has_been_deactivated_imports_nothing(admin: Client, sign_in: SignIn, upload: Upload) -> None:
     leaving = sign_in(role=Role.USER)
     file = (BytesIO(workbook(Servers=[("Name",), ("a",)])), "f.xlsx")
     started = leaving.call("POST", "/api/imports", expect=202, data={"file": file, **APPLY})
@@ -282,30 +274,20 @@ def test_the_owner_who_has_been_deactivated_imports_nothing(
 def test_modes(admin: Client, upload: Upload, make: Make) -> None:
     make(Server, name="a")
     sheet = [("Name", "OS"), ("a", "Debian"), ("b", "Debian")]
-    assert mistakes(admin, upload(admin, form={"mode": "create"}, Servers=sheet)) == [
-        ("Servers", 2, None, "exists")
-    ]
-    assert mistakes(admin, upload(admin, form={"mode": "update"}, Servers=sheet)) == [
-        ("Servers", 3, None, "missing")
-    ]
+    assert mistakes(admin, upload(admin, form={"mode": "create"}, Servers=sheet)) == [("Servers", 2, None, "exists")]
+    assert mistakes(admin, upload(admin, form={"mode": "update"}, Servers=sheet)) == [("Servers", 3, None, "missing")]
 
 
-def test_rows_find_their_objects_by_id_or_by_the_chosen_field(
-    admin: Client, upload: Upload, make: Make
-) -> None:
+def test_rows_find_their_objects_by_id_or_by_the_chosen_field(admin: Client, upload: Upload, make: Make) -> None:
     server = make(Server, name="a", serial_number="S-1")
     job = upload(admin, Servers=[("_id", "Name"), (server.id, "renamed"), (server.id + 1, "nobody")])
     assert mistakes(admin, job) == [("Servers", 3, "A3", "identity")]
     assert rows_of(admin, job, "update")[0]["changes"] == {"name": {"old": "a", "new": "renamed"}}
-    job = upload(
-        admin, form={"match": "serial_number"}, Servers=[("Serial Number", "Name"), ("s-1", "again")]
-    )
+    job = upload(admin, form={"match": "serial_number"}, Servers=[("Serial Number", "Name"), ("s-1", "again")])
     assert rows_of(admin, job)[0]["id"] == server.id
 
 
-def test_a_name_alone_is_enough_where_only_one_object_has_it(
-    admin: Client, upload: Upload, make: Make
-) -> None:
+def test_a_name_alone_is_enough_where_only_one_object_has_it(admin: Client, upload: Upload, make: Make) -> None:
     first, second = make(Datacenter, name="one"), make(Datacenter, name="two")
     make(Server, name="unique", datacenter_id=first.id)
     for place in (first, second):
@@ -357,9 +339,7 @@ def test_chinese_titles_units_and_values_are_understood(admin: Client, upload: U
     )
 
 
-def test_a_misspelt_column_is_an_error_and_a_strange_one_is_kept_or_as_asked(
-    admin: Client, upload: Upload
-) -> None:
+def test_a_misspelt_column_is_an_error_and_a_strange_one_is_kept_or_as_asked(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=[("Name", "Datacentre", "Cluster"), ("a", None, "alpha")])
     assert job["status"] == "invalid"
     (problem,) = job["sheets"][0]["problems"]

@@ -1,0 +1,188 @@
+"""Where people are signed in, and how that ends."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.auth.models import AuthSession
+from app.core.audit import AuditLog
+from app.core.database import db
+from app.core.security import Role
+from app.users.models import User
+from app.users.passwords import is_well_known, password_flaws
+from tests.client import PASSWORD, Body, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.openapi import Document
+from tests.threads import at_once
+
+
+def log_in(anonymous: Client, user: User) -> Body:
+    answer = anonymous.call("POST", "/api/auth/login", json={"username": user.username, "password": PASSWORD})
+    tokens: Body = answer["data"]
+    return tokens
+
+
+def actions(app: Flask, *wanted: str) -> list[tuple[Any, ...]]:
+    log = AuditLog.__table__
+    columns = (log.c.action, log.c.user_id, log.c.resource_id)
+    with app.app_context():
+        found = db.session.execute(sa.select(*columns).where(log.c.action.in_(wanted)).order_by(log.c.id)).all()
+    return [tuple(row) for row in found]
+
+
+def test_sessions_are_listed_and_ended_one_by_one(sign_in: SignIn, anonymous: Client, app: Flask) -> None:
+    user = sign_in()
+    second = log_in(anonymous, user.user)
+    listed = user.call("GET", "/api/auth/sessions")
+    assert listed["pagination"]["total"] == 2
+    assert [session["is_current"] for session in listed["data"]] == [False, True]
+    user.call("DELETE", f"/api/auth/sessions/{listed['data'][0]['id']}")
+    for token in (second["access_token"], second["refresh_token"]):
+        bearer = {"Authorization": f"Bearer {token}"}
+        path = "/api/auth/refresh" if token == second["refresh_token"] else "/api/auth/me"
+        anonymous.call("POST" if "refresh" in path else "GET", path, headers=bearer, expect=401)
+    assert user.call("GET", "/api/auth/sessions")["pagination"]["total"] == 1
+    used = actions(app, "logout", "denied")
+    assert used == [("logout", user.user.id, user.user.id), *[("denied", None, user.user.id)] * 2]
+
+
+def test_nobody_ends_a_session_of_somebody_else(user: Client, other: Client, admin: Client) -> None:
+    session = user.call("GET", "/api/auth/sessions")["data"][0]["id"]
+    for client in (other, admin):
+        client.call("DELETE", f"/api/auth/sessions/{session}", expect=404)
+    user.call("GET", "/api/auth/me")
+
+
+def test_logging_out_everywhere_ends_all_sessions(sign_in: SignIn, anonymous: Client) -> None:
+    user = sign_in()
+    log_in(anonymous, user.user)
+    user.call("POST", "/api/auth/logout", query_string={"everywhere": "true"})
+    user.call("GET", "/api/auth/me", expect=401)
+    user.token = log_in(anonymous, user.user)["access_token"]
+    assert user.call("GET", "/api/auth/sessions")["pagination"]["total"] == 1
+
+
+def test_twenty_parallel_refreshes_leave_one_live_successor(
+    app: Flask, document: Document, make: Make, anonymous: Client
+) -> None:
+    tokens = log_in(anonymous, make(User))
+    client = Client(app, document, tokens["refresh_token"])
+    answers = at_once([lambda: client.send("POST", "/api/auth/refresh", expect=(200, 401))] * 20)
+    (winner,) = [answer.get_json()["data"] for answer in answers if answer.status_code == 200]
+    Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
+    # Now that the successor is there, whoever comes with the old one has a copy.
+    client.call("POST", "/api/auth/refresh", expect=401)
+    Client(app, document, winner["access_token"]).call("GET", "/api/auth/me", expect=401)
+    Client(app, document, winner["refresh_token"]).call("POST", "/api/auth/refresh", expect=401)
+
+
+def test_a_refresh_keeps_the_session_alive(app: Flask, document: Document, make: Make, anonymous: Client) -> None:
+    tokens = log_in(anonymous, make(User))
+    with app.app_context():
+        before = db.session.scalars(sa.select(AuthSession)).one().expires_at
+    Client(app, document, tokens["refresh_token"]).call("POST", "/api/auth/refresh")
+    with app.app_context():
+        assert db.session.scalars(sa.select(AuthSession)).one().expires_at > before
+
+
+def test_registration_is_closed_by_default(anonymous: Client) -> None:
+    body = {"username": "newcomer", "email": "new@example.com", "password": PASSWORD}
+    failed = anonymous.call("POST", "/api/auth/register", json=body, expect=403)
+    assert failed["data"]["reason"] == "registration_closed"
+
+
+def test_registration_makes_plain_users(build_app: Any, document: Document) -> None:
+    client = Client(build_app(REGISTRATION_ENABLED=True), document)
+    body = {"username": "newcomer", "email": "new@example.com", "password": PASSWORD}
+    made = client.call("POST", "/api/auth/register", json=body, expect=201)["data"]
+    assert (made["role"], made["is_active"]) == ("user", True)
+    refused = client.call("POST", "/api/auth/register", json={**body, "username": "NEWCOMER"}, expect=409)
+    assert list(refused["data"]["errors"]) in (["username"], ["email"])
+    for extra in ({"role": "admin"}, {"is_active": True}, {"created_by_id": 1}, {"version": 3}):
+        client.call("POST", "/api/auth/register", json={**body, **extra}, expect=422)
+    client.call("POST", "/api/auth/login", json={"username": "new@example.com", "password": PASSWORD})
+
+
+def test_everybody_sees_their_own_activity(sign_in: SignIn, anonymous: Client) -> None:
+    user, other = sign_in(), sign_in()
+    anonymous.call("POST", "/api/auth/login", json={"username": user.user.username, "password": "no"}, expect=401)
+    listed = user.call("GET", "/api/auth/me/activity", query_string={"sort": "-id"})
+    assert [record["action"] for record in listed["data"]] == ["login_failed", "login"]
+    assert listed["pagination"]["total"] == 2
+    failed = user.call("GET", "/api/auth/me/activity", query_string={"action": "login_failed", "fields": "id"})
+    assert len(failed["data"]) == 1
+    assert other.call("GET", "/api/auth/me/activity", query_string={"user_id": user.user.id})["data"] == []
+    other.call("GET", "/api/auth/me/activity", query_string={"colour": "red"}, expect=400)
+
+
+def test_fifty_parallel_wrong_passwords_compute_five_real_hashes(
+    app: Flask, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bcrypt  # noqa: PLC0415 - only here is it looked into
+
+    user = make(User)
+    real, compare = [], bcrypt.checkpw
+
+    def watch(password: bytes, hashed: bytes) -> bool:
+        real.append(hashed.decode() == user.password_hash)
+        return compare(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", watch)
+    body = {"username": user.username, "password": "wrong password"}
+    answers = at_once([lambda: anonymous.send("POST", "/api/auth/login", json=body, expect=401)] * 50)
+    assert (len(real), sum(real)) == (50, 5)
+    assert len({answer.data for answer in answers}) == 1
+    assert [action for action, *_ in actions(app, "login_failed")] == ["login_failed"] * 50
+    assert actions(app, "lockout") == [("lockout", user.id, user.id)]
+
+
+def test_nobody_can_tell_why_a_login_failed(app: Flask, make: Make, anonymous: Client) -> None:
+    make(User, username="known")
+    make(User, username="inactive", is_active=False)
+    locked = make(User, username="locked")
+    for _ in range(5):
+        anonymous.call("POST", "/api/auth/login", json={"username": "locked", "password": "no"}, expect=401)
+    attempts = [("nobody", PASSWORD), ("known", "no"), ("inactive", PASSWORD), (locked.email, PASSWORD), ("\x00", "x")]
+    answers = {
+        anonymous.send("POST", "/api/auth/login", json={"username": name, "password": password}, expect=401)
+        for name, password in attempts
+    }
+    assert len({answer.data for answer in answers}) == 1
+    assert len({tuple(sorted(set(answer.headers.keys()))) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["password123", "P@ssw0rd2024", "1234567890", "QWERTYUIOP", "aaaaaaaaaa", "Administrator!", "12121212121"],
+)
+def test_passwords_that_everybody_tries_are_refused(admin: Client, password: str) -> None:
+    body = {"username": "someone", "email": "s@example.com", "password": password}
+    failed = admin.call("POST", "/api/users", json=body, expect=422)
+    assert failed["data"]["errors"] == {"password": ["May not be a password that many people use."]}
+
+
+def test_a_password_is_not_the_name_also_when_only_the_password_is_sent(admin: Client, make: Make) -> None:
+    user = make(User, username="Unmistakable.Name")
+    body = {"password": "unmistakable.name"}
+    failed = admin.call("PATCH", f"/api/users/{user.id}", json=body, expect=422)
+    assert failed["data"]["errors"] == {"password": ["May not be the username."]}
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "tr0ub4dor&3x", "纯属偶然的一句话啊啊啊", "x" * 9 + "yz" * 9]
+)
+def test_other_passwords_are_not(password: str) -> None:
+    assert not is_well_known(password)
+    assert password_flaws(password, "somebody") == []
+
+
+def test_whoever_is_demoted_or_deactivated_loses_it_with_the_next_request(sign_in: SignIn, admin: Client) -> None:
+    second = sign_in(role=Role.ADMIN)
+    second.call("GET", "/api/users")
+    admin.call("PATCH", f"/api/users/{second.user.id}", json={"role": "user"})
+    second.call("GET", "/api/users", expect=403)
+    admin.call("PATCH", f"/api/users/{second.user.id}", json={"is_active": False})
+    second.call("GET", "/api/auth/me", expect=401)
