@@ -13,6 +13,7 @@ from app.transfer.service import register_jobs
 
 FEATURES = (
     "auth",
+    "tokens",
     "users",
     "datacenters",
     "environments",

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 
 from app.auth import service, sessions
+from app.auth.moments import in_one_moment
 from app.auth.schemas import (
     ChangePasswordSchema,
     LoginResultSchema,
@@ -52,6 +53,7 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 
 
 @blueprint.post("/refresh")
+@in_one_moment
 @requires_refresh_token
 @blueprint.response(200, TokensSchema)
 def refresh() -> dict[str, Any]:

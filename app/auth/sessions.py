@@ -9,11 +9,12 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt
 
 from app.auth.models import AuthSession
+from app.auth.moments import moment_began_at
 from app.core import audit
 from app.core.database import begin_writing, commit_now, db, utcnow
 from app.core.envelope import Page, Pagination
 from app.core.errors import NotFound, Unauthorized
-from app.core.origin import began_at, current_origin
+from app.core.origin import current_origin
 from app.core.security import Actor, current_actor, jwt
 from app.users.models import User
 
@@ -93,11 +94,11 @@ def refresh() -> dict[str, Any]:
     )
     if exchanged.rowcount == 1:  # type: ignore[attr-defined]
         return _tokens(actor.id, actor.session_id, generation + 1)
-    # Two tabs of one browser ask at the same moment: the later one is refused, and the session lives on. It counts
-    # as the same moment for whoever meets this one, so that a queue of them is one moment too.
+    # Two tabs of one browser ask at the same moment: the later one is refused, and the session lives on. The moment
+    # goes on for whoever overlaps with this one, be it in another process.
     together = db.session.execute(
         sa.update(sessions)
-        .where(this, sessions.c.generation == generation + 1, sessions.c.exchanged_at >= began_at())
+        .where(this, sessions.c.generation == generation + 1, sessions.c.exchanged_at >= moment_began_at())
         .values(exchanged_at=utcnow())
     )
     if together.rowcount == 0:  # type: ignore[attr-defined]

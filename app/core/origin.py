@@ -3,7 +3,6 @@
 import re
 import uuid
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -45,14 +44,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_name_request)
 
 
-def began_at() -> datetime:
-    """When this process began to work on the request."""
-    began: datetime = g.began_at
-    return began
-
-
 def _note_origin() -> None:
-    g.began_at = datetime.now(UTC)
     sent = request.headers.get("X-Request-ID", "")
     g.origin = Origin(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import g
+from flask import g, request
 from flask_jwt_extended import JWTManager, get_current_user, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
-from app.core.database import Choice
+from app.core.database import SAFE_METHODS, Choice
 from app.core.errors import Forbidden, Unauthorized
 from app.core.origin import current_origin
 
@@ -27,6 +27,11 @@ class Role(Choice):
     def covers(self, other: "Role") -> bool:
         return self is Role.ADMIN or self is other
 
+
+TokenReader = Callable[[str], "Actor"]
+
+_readers: dict[str, TokenReader] = {}
+"""Who reads the tokens that are not signed but looked up, by the prefix that tells them."""
 
 Access = Role | Literal["public", "refresh"]
 
@@ -95,8 +100,30 @@ def _declare(view: Callable[P, R], access: Access) -> Callable[P, R]:
     return view
 
 
+def token_reader(prefix: str) -> Callable[[TokenReader], TokenReader]:
+    """Make a function the reader of the bearer tokens that begin so; it raises Unauthorized."""
+
+    def register(reader: TokenReader) -> TokenReader:
+        _readers[prefix] = reader
+        return reader
+
+    return register
+
+
 def authenticate(*, refresh: bool = False) -> Actor:
-    """Verify the request's token and remember who sent it; raises Unauthorized."""
+    """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    reader = None
+    if scheme == "Bearer" and not refresh:
+        reader = next((read for prefix, read in _readers.items() if token.startswith(prefix)), None)
+    actor = reader(token) if reader is not None else _read_signed_token(refresh=refresh)
+    act_as(actor)
+    if not actor.may_write and request.method not in SAFE_METHODS:
+        raise Forbidden("This token may only read.", reason="scope")
+    return actor
+
+
+def _read_signed_token(*, refresh: bool) -> Actor:
     try:
         verify_jwt_in_request(refresh=refresh)
     except ExpiredSignatureError:
@@ -105,9 +132,7 @@ def authenticate(*, refresh: bool = False) -> Actor:
         raise Unauthorized(reason="token_missing") from None
     except (JWTExtendedException, PyJWTError, ValueError):
         raise Unauthorized("The token is not valid.", reason="token_invalid") from None
-    actor = cast(Actor, get_current_user())
-    act_as(actor)
-    return actor
+    return cast(Actor, get_current_user())
 
 
 def act_as(actor: Actor) -> None:
