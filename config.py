@@ -340,6 +340,9 @@ class Config:
     SQLALCHEMY_DATABASE_URI: str = variable(database, "sqlite:///instance/itam.db", name="DATABASE_URL", secret=True)
     REDIS_URL: str | None = variable(url("redis", "rediss", "unix"), secret=True)
 
+    # Where people reach the platform: mails link to it.
+    PUBLIC_URL: str = variable(url("http", "https"), "http://127.0.0.1:5000")
+
     HOST: str = variable(host, "127.0.0.1")
     PORT: int = variable(whole(1, 65535), "5000")
     WORKERS: int = variable(whole(1, 256), one_per_core)

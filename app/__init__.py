@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.core import api, cache, database, envelope, jobs, logs, origin, security
+from app.core import api, cache, database, envelope, jobs, logs, mail, origin, places, security
 from app.transfer.service import register_jobs
 
 FEATURES = (
@@ -35,11 +35,12 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
-    for part in (logs, database, envelope, origin, cache, api):
+    for part in (logs, database, envelope, origin, cache, mail, places, api):
         part.init_app(app)
     security.jwt.init_app(app)
     jobs.runner.init_app(app)
     register_jobs(jobs.runner)
+    mail.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

@@ -1,4 +1,4 @@
-"""Sessions: what a login began, and what ends it at once."""
+"""Sessions, which a login begins and which end at once, and the addresses that logins came from."""
 
 from datetime import datetime
 
@@ -27,3 +27,15 @@ class AuthSession(Base):
     ended_at: Mapped[datetime | None]
     ip_address: Mapped[str | None] = mapped_column(sa.String(45))
     user_agent: Mapped[str | None]
+
+
+class KnownAddress(Base):
+    """An address that a user has signed in from: a login from another one is worth a mail."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    # A single IPv4 address, or a /64 of IPv6, within which a device chooses another address every day.
+    network: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]

@@ -8,7 +8,7 @@ import bcrypt
 import sqlalchemy as sa
 from flask import current_app
 
-from app.auth import lockout, sessions
+from app.auth import addresses, lockout, sessions
 from app.core import audit
 from app.core.cache import touch
 from app.core.database import commit_now, db, utcnow
@@ -59,6 +59,7 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
     session_id, tokens = sessions.begin(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
     audit.record("login", "users", attempt.id, attempt.username)
+    addresses.note_login(attempt.id, attempt.username, attempt.email)
     return tokens
 
 
