@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.core import api, cache, database, envelope, jobs, logs, mail, origin, places, security
+from app.core import api, browsers, cache, database, envelope, jobs, limits, logs, mail, origin, places, security
 from app.transfer.service import register_jobs
 
 FEATURES = (
@@ -35,7 +35,7 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
-    for part in (logs, database, envelope, origin, cache, mail, places, api):
+    for part in (logs, database, envelope, origin, browsers, limits, cache, mail, places, api):
         part.init_app(app)
     security.jwt.init_app(app)
     jobs.runner.init_app(app)

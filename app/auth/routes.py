@@ -20,6 +20,7 @@ from app.core.api import Blueprint
 from app.core.audit import audited
 from app.core.database import db
 from app.core.envelope import FailureSchema, Page
+from app.core.limits import limited_by_address
 from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, public, requires, requires_refresh_token
 from app.resource.routes import answer
@@ -32,6 +33,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Sig
 
 
 @blueprint.post("/register")
+@limited_by_address
 @public
 @blueprint.arguments(RegistrationSchema)
 @blueprint.alt_response(403, schema=FailureSchema, description="Administrators make the accounts here.")
@@ -42,6 +44,7 @@ def register(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/login")
+@limited_by_address
 @public
 @blueprint.arguments(LoginSchema)
 @blueprint.alt_response(401, schema=FailureSchema, description="Unknown, wrong, locked or inactive.")
@@ -107,6 +110,7 @@ def amend_me(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/change-password")
+@limited_by_address
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(ChangePasswordSchema)
 @blueprint.response(200)
