@@ -15,6 +15,7 @@ FEATURES = (
     "auth",
     "tokens",
     "users",
+    "accounts",
     "datacenters",
     "environments",
     "servers",
