@@ -23,7 +23,7 @@ run: $(STAMP) ## serve on http://127.0.0.1:5000
 	@exec $(BIN)/python run.py
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # The last two see an empty database of their own, and nothing of a developer's .env.
 lint: $(STAMP) ## check style, types, layers, migrations and openapi.json

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
+import limits
 from dotenv import dotenv_values
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -149,6 +150,15 @@ def whole(low: int, high: int) -> Parse:
 def span(unit: timedelta, most: int) -> Parse:
     count = whole(1, most)
     return lambda value, root: count(value, root) * unit
+
+
+def rate(value: str, root: Path) -> str:
+    value = text(value, root)
+    try:
+        limits.parse(value)
+    except ValueError:
+        raise ValueError('must be a rate such as "300 per minute"') from None
+    return value
 
 
 def choice(*allowed: str) -> Parse:
@@ -340,6 +350,9 @@ class Config:
     SQLALCHEMY_DATABASE_URI: str = variable(database, "sqlite:///instance/itam.db", name="DATABASE_URL", secret=True)
     REDIS_URL: str | None = variable(url("redis", "rediss", "unix"), secret=True)
 
+    # Where people reach the platform: mails link to it.
+    PUBLIC_URL: str = variable(url("http", "https"), "http://127.0.0.1:5000")
+
     HOST: str = variable(host, "127.0.0.1")
     PORT: int = variable(whole(1, 65535), "5000")
     WORKERS: int = variable(whole(1, 256), one_per_core)
@@ -349,6 +362,9 @@ class Config:
     ADMIN_PASSWORD: str | None = variable(password, secret=True)
 
     REGISTRATION_ENABLED: bool = variable(flag, "false")
+    # By address, and by token: each process counts for itself where there is no Redis.
+    LOGIN_LIMIT: str = variable(rate, "300 per minute")
+    API_LIMIT: str = variable(rate, "30000 per minute")
     CORS_ORIGINS: tuple[str, ...] = variable(origins, "")
     TRUSTED_PROXIES: int = variable(whole(0, 10), "0")
 
@@ -449,6 +465,9 @@ class TestingConfig(Config):
         "SECRET_KEY": "only-for-tests: signs nothing real, at least 32 bytes",
         "JWT_SECRET_KEY": "only-for-tests: no real token, at least 32 bytes",
         "BCRYPT_ROUNDS": "4",
+        # Tests sign in more often than anybody.
+        "LOGIN_LIMIT": "1000000 per minute",
+        "API_LIMIT": "1000000 per minute",
         "DATABASE_URL": "sqlite://",
     }
 

@@ -8,12 +8,14 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.core import api, cache, database, envelope, jobs, logs, origin, security
+from app.core import api, browsers, cache, database, envelope, jobs, limits, logs, mail, origin, places, security
 from app.transfer.service import register_jobs
 
 FEATURES = (
     "auth",
+    "tokens",
     "users",
+    "accounts",
     "datacenters",
     "environments",
     "servers",
@@ -26,6 +28,7 @@ FEATURES = (
     "transfer",
     "transfer.exports",
     "audit_logs",
+    "activity",
     "health",
 )
 
@@ -34,11 +37,12 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
-    for part in (logs, database, envelope, origin, cache, api):
+    for part in (logs, database, envelope, origin, browsers, limits, cache, mail, places, api):
         part.init_app(app)
     security.jwt.init_app(app)
     jobs.runner.init_app(app)
     register_jobs(jobs.runner)
+    mail.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

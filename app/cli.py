@@ -17,7 +17,8 @@ from app.core.security import Role
 from app.environments.models import Environment
 from app.resource.formats import email as check_email
 from app.resource.formats import username as check_username
-from app.users.models import User, password_flaws
+from app.users.models import User
+from app.users.passwords import password_flaws
 
 ENVIRONMENTS = {"production": "#d62728", "staging": "#ff7f0e", "development": "#2ca02c"}
 OPENAPI = Path(__file__).parent.parent / "openapi.json"

@@ -1,4 +1,4 @@
-"""Sessions: what a login began, and what ends it at once."""
+"""Sessions, which a login begins and which end at once, and the addresses that logins came from."""
 
 from datetime import datetime
 
@@ -19,9 +19,23 @@ class AuthSession(Base):
     password_version: Mapped[int]
     # How often the refresh token has been exchanged: the one of an earlier generation is a copy.
     generation: Mapped[int]
+    # When it was last exchanged: who asked before that, and came too late, is no thief.
+    exchanged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     ip_address: Mapped[str | None] = mapped_column(sa.String(45))
     user_agent: Mapped[str | None]
+
+
+class KnownAddress(Base):
+    """An address that a user has signed in from: a login from another one is worth a mail."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    # A single IPv4 address, or a /64 of IPv6, within which a device chooses another address every day.
+    network: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]

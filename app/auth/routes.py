@@ -4,18 +4,24 @@ from typing import Any
 
 from flask import Response
 
-from app.auth import service
+from app.auth import service, sessions
+from app.auth.moments import in_one_moment
 from app.auth.schemas import (
     ChangePasswordSchema,
     LoginResultSchema,
     LoginSchema,
+    LogoutSchema,
     ProfileSchema,
+    RegistrationSchema,
+    SessionSchema,
     TokensSchema,
 )
 from app.core.api import Blueprint
 from app.core.audit import audited
 from app.core.database import db
-from app.core.envelope import FailureSchema
+from app.core.envelope import FailureSchema, Page
+from app.core.limits import limited_by_address
+from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, public, requires, requires_refresh_token
 from app.resource.routes import answer
 from app.resource.service import read, update
@@ -26,7 +32,19 @@ from app.users.schemas import UserSchema
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in and out")
 
 
+@blueprint.post("/register")
+@limited_by_address
+@public
+@blueprint.arguments(RegistrationSchema)
+@blueprint.alt_response(403, schema=FailureSchema, description="Administrators make the accounts here.")
+@blueprint.response(201, UserSchema)
+def register(body: dict[str, Any]) -> Response:
+    """Make an account, where REGISTRATION_ENABLED says that anybody may."""
+    return answer(users, service.register(body).id, 201)
+
+
 @blueprint.post("/login")
+@limited_by_address
 @public
 @blueprint.arguments(LoginSchema)
 @blueprint.alt_response(401, schema=FailureSchema, description="Unknown, wrong, locked or inactive.")
@@ -38,19 +56,38 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 
 
 @blueprint.post("/refresh")
+@in_one_moment
 @requires_refresh_token
 @blueprint.response(200, TokensSchema)
 def refresh() -> dict[str, Any]:
     """Exchange the refresh token, sent as the bearer token, for new tokens."""
-    return service.refresh()
+    return sessions.refresh()
 
 
 @blueprint.post("/logout")
-@requires(Role.USER)
+@requires(Role.USER, in_person=True)
+@blueprint.arguments(LogoutSchema, location="query")
 @blueprint.response(200)
-def logout() -> None:
-    """End this session."""
-    service.log_out()
+def logout(query: dict[str, bool]) -> None:
+    """End this session, or all of mine."""
+    sessions.log_out(**query)
+
+
+@blueprint.get("/sessions")
+@requires(Role.USER, in_person=True)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, SessionSchema, many=True)
+def list_sessions(query: dict[str, int]) -> Page:
+    """Where I am signed in, the latest used first."""
+    return sessions.select_sessions(current_actor().id, **query)
+
+
+@blueprint.delete("/sessions/<string:session_id>")
+@requires(Role.USER, in_person=True)
+@blueprint.response(200)
+def end_session(session_id: str) -> None:
+    """End one of my sessions at once."""
+    sessions.end(current_actor().id, session_id)
 
 
 @blueprint.get("/me")
@@ -62,7 +99,7 @@ def me() -> Response:
 
 
 @blueprint.patch("/me")
-@requires(Role.USER)
+@requires(Role.USER, in_person=True)
 @blueprint.arguments(ProfileSchema(partial=True))
 @blueprint.response(200, UserSchema)
 def amend_me(body: dict[str, Any]) -> Response:
@@ -73,7 +110,8 @@ def amend_me(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/change-password")
-@requires(Role.USER)
+@limited_by_address
+@requires(Role.USER, in_person=True)
 @blueprint.arguments(ChangePasswordSchema)
 @blueprint.response(200)
 @audited("password_change")

@@ -5,6 +5,13 @@ from marshmallow import Schema, fields, validate
 from app.users.schemas import UserSchema
 
 
+class RegistrationSchema(UserSchema):
+    """What people say of themselves: neither their role nor whether they are active."""
+
+    class Meta(UserSchema.Meta):
+        fields = ("username", "email", "full_name", "phone", "password")
+
+
 class LoginSchema(Schema):
     username = fields.String(
         required=True,
@@ -35,3 +42,19 @@ class ProfileSchema(UserSchema):
 class ChangePasswordSchema(Schema):
     current_password = fields.String(required=True, validate=validate.Length(1, 1024))
     new_password = fields.String(required=True, validate=validate.Length(1, 1024))
+
+
+class LogoutSchema(Schema):
+    everywhere = fields.Boolean(load_default=False, metadata={"description": "End all sessions, not only this one."})
+
+
+class SessionSchema(Schema):
+    id = fields.String(required=True)
+    ip_address = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    last_used_at = fields.AwareDateTime(
+        required=True, metadata={"description": "When it began, or its refresh token was last exchanged."}
+    )
+    expires_at = fields.AwareDateTime(required=True)
+    is_current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks."})

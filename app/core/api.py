@@ -22,7 +22,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter
 
-from app.core import audit
+from app.core import audit, limits
 from app.core.database import begin_writing, db, transactional
 from app.core.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
 from app.core.errors import (
@@ -51,7 +51,7 @@ _FAILURES: dict[int, str] = {
     413: "The body is too large.",
     415: "Wrong content type.",
     422: "Some fields are invalid; every bad one is named in `data.errors`.",
-    429: "Too many requests.",
+    429: "Too many requests: by address where somebody signs in, by token elsewhere.",
     503: "A dependency is away; try again after Retry-After seconds.",
 }
 
@@ -200,7 +200,7 @@ def _refuse_unknown_query() -> None:
 
 def _document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
     """Add to a route's documentation the failures that its shape makes possible."""
-    statuses = {400, 503}
+    statuses = {400, 429, 503}
     if access != "public":
         statuses |= {401, 403}
     if "<" in rule:
@@ -212,10 +212,10 @@ def _document_failures(view: View, rule: str, access: Access, methods: list[str]
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     responses = docs.setdefault("response", {}).setdefault("responses", {})
     for status in sorted(statuses):
-        responses.setdefault(
-            status,
-            [{"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}],
-        )
+        failure = {"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}
+        if status == 429:
+            failure["headers"] = _header_docs({"Retry-After": "Seconds to wait.", **limits.HEADERS})
+        responses.setdefault(status, [failure])
     manual = docs.setdefault("manual_doc", {})
     if access == "public":
         manual["security"] = []
@@ -301,7 +301,7 @@ api = Api(
     spec_kwargs={
         "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
         "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
-        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "security": [{"bearer": []}],
     }
 )

@@ -99,9 +99,11 @@ def record(
     resource_id: int | None = None,
     resource_name: str | None = None,
     changes: Changes | None = None,
+    *,
+    origin: Origin | None = None,
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
-    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {})
+    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, origin=origin)
     db.session.execute(sa.insert(AuditLog.__table__).inline(), dict(zip(COLUMNS, row, strict=True)))
 
 

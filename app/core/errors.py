@@ -85,6 +85,10 @@ class Invalid(ApiError):
     status, reason, message = 422, "invalid", "Some fields are invalid."
 
 
+class TooManyRequests(ApiError):
+    status, reason, message = 429, "too_many_requests", "Too many requests. Please wait a little."
+
+
 class Unavailable(ApiError):
     status, reason, message = (
         503,

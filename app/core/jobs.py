@@ -8,8 +8,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -38,6 +39,8 @@ class Job(Base):
     state: Mapped[str] = mapped_column(sa.String(16), default="queued", index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    # Not before this time, where it was put off.
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     holder: Mapped[str | None] = mapped_column(sa.String(32))
 
@@ -48,8 +51,34 @@ Handler = Callable[[int], None]
 GiveUp = Callable[[int, str], None]
 
 
+class Later(Exception):
+    """Raised by a handler that cannot do its work now: the job is put off, and has not failed."""
+
+    def __init__(self, delay: timedelta) -> None:
+        self.delay = delay
+        super().__init__(f"Not within {delay}.")
+
+
+class Claim(NamedTuple):
+    """A job that this process has taken."""
+
+    id: int
+    kind: str
+    subject_id: int
+    origin: dict[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The kinds of job that wait for each other, in one thread of each process."""
+
+    kinds: dict[str, tuple[Handler, GiveUp]] = field(default_factory=dict)
+    wake: threading.Event = field(default_factory=threading.Event)
+
+
 class Runner:
-    """Carries out queued jobs in a thread of this process.
+    """Carries out queued jobs, each lane in a thread of this process.
 
     A handler is called with the job's subject inside an application context, in the name of the origin that
     queued it. It commits its own work. When it has failed or died `ATTEMPTS` times, its `give_up` is called
@@ -58,61 +87,68 @@ class Runner:
 
     def __init__(self) -> None:
         self._app: Flask | None = None
-        self._kinds: dict[str, tuple[Handler, GiveUp]] = {}
-        self._wake = threading.Event()
+        self._lanes: dict[str, Lane] = {}
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._name = uuid.uuid4().hex
 
     def init_app(self, app: Flask) -> None:
         self._app = app
 
-    def register(self, kind: str, handler: Handler, give_up: GiveUp) -> None:
-        self._kinds[kind] = (handler, give_up)
+    def register(self, kind: str, handler: Handler, give_up: GiveUp, *, lane: str = "work") -> None:
+        """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
+        self._lanes.setdefault(lane, Lane()).kinds[kind] = (handler, give_up)
 
     def start(self) -> None:
         """Begin to look for work; called by the server, never by importing the application."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
-        self._thread.start()
+        for name, lane in self._lanes.items():
+            thread = threading.Thread(target=self._work, args=(lane,), name=f"jobs-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self.wake()
+        while self._threads:
+            self._threads.pop().join(timeout=5)
 
     def wake(self) -> None:
-        self._wake.set()
+        for lane in self._lanes.values():
+            lane.wake.set()
 
     def run_pending(self) -> int:
         """Carry out what is queued, here and now; answers how many jobs were run."""
+        return sum(self._run_lane(lane) for lane in self._lanes.values())
+
+    def _run_lane(self, lane: Lane) -> int:
         done = 0
-        while (job := self._claim()) is not None:
-            self._carry_out(*job)
+        while (job := self._claim(lane)) is not None:
+            self._carry_out(lane, job)
             done += 1
         return done
 
-    def _work(self) -> None:
+    def _work(self, lane: Lane) -> None:
         while not self._stopping.is_set():
-            self._wake.clear()
+            lane.wake.clear()
             try:
-                self.run_pending()
+                self._run_lane(lane)
             except Exception as error:  # noqa: BLE001 - the database may be away; the next look may find it
                 log.warning("jobs_paused", error=repr(error))
-            self._wake.wait(HEARTBEAT)
+            lane.wake.wait(HEARTBEAT)
 
-    def _claim(self) -> tuple[int, str, int, dict[str, Any], int] | None:
+    def _claim(self, lane: Lane) -> Claim | None:
         """Take the oldest job that waits, or whose holder has stopped renewing its lease."""
         jobs = Job.__table__
         assert self._app is not None
         with self._app.app_context():
             now = utcnow()
             open_to_all = sa.or_(
-                jobs.c.state == "queued",
+                sa.and_(jobs.c.state == "queued", sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)),
                 sa.and_(jobs.c.state == "running", jobs.c.lease_expires_at < now),
             )
-            oldest = sa.select(jobs.c.id).where(open_to_all).order_by(jobs.c.id).limit(1)
+            ours = jobs.c.kind.in_(lane.kinds)
+            oldest = sa.select(jobs.c.id).where(ours, open_to_all).order_by(jobs.c.id).limit(1)
             claim = (
                 sa.update(jobs)
                 .where(jobs.c.id == oldest.with_for_update(skip_locked=True).scalar_subquery())
@@ -131,15 +167,17 @@ class Runner:
             db.session.info["reading"] = False
             row = db.session.execute(claim).one_or_none()
             db.session.commit()
-            return None if row is None else tuple(row)
+            return None if row is None else Claim(*row)
 
-    def _carry_out(self, job_id: int, kind: str, subject_id: int, origin: dict[str, Any], attempts: int) -> None:
-        handler, give_up = self._kinds[kind]
+    def _carry_out(self, lane: Lane, claim: Claim) -> None:
+        job_id, kind, subject_id, origin, attempts = claim
+        handler, give_up = lane.kinds[kind]
         assert self._app is not None
         alive = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(job_id, alive), daemon=True)
         renewal.start()
         failure: str | None = None
+        outcome: dict[str, Any] = {"state": "done"}
         try:
             if attempts > ATTEMPTS:
                 failure = f"The work was begun {ATTEMPTS} times and its process died each time."
@@ -147,6 +185,8 @@ class Runner:
                 with self._app.app_context():
                     g.origin = Origin(**origin)
                     handler(subject_id)
+        except Later as later:
+            outcome = {"state": "queued", "attempts": 0, "due_at": utcnow() + later.delay}
         except Exception:
             log.exception("job_failed", job=job_id, kind=kind, subject=subject_id)
             failure = "The server made a mistake. It has been logged."
@@ -155,11 +195,12 @@ class Runner:
             renewal.join()
         with self._app.app_context():
             g.origin = Origin(**origin)
+            if failure is not None:
+                outcome = {"state": "failed"}
             jobs = Job.__table__
             # Another runner has it by now, if this one could not renew its lease.
             still_ours = sa.and_(jobs.c.id == job_id, jobs.c.holder == self._name)
-            state = "failed" if failure else "done"
-            ended = db.session.execute(sa.update(jobs).where(still_ours).values(state=state).returning(jobs.c.id))
+            ended = db.session.execute(sa.update(jobs).where(still_ours).values(outcome).returning(jobs.c.id))
             if ended.one_or_none() is not None and failure is not None:
                 give_up(subject_id, failure)
             db.session.commit()

@@ -57,7 +57,6 @@ def _note_origin() -> None:
 
 def _name_request(response: Response) -> Response:
     response.headers["X-Request-ID"] = current_origin().request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 

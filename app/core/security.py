@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import g
+from flask import g, request
 from flask_jwt_extended import JWTManager, get_current_user, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
-from app.core.database import Choice
+from app.core.database import SAFE_METHODS, Choice
 from app.core.errors import Forbidden, Unauthorized
 from app.core.origin import current_origin
 
@@ -28,6 +28,11 @@ class Role(Choice):
         return self is Role.ADMIN or self is other
 
 
+TokenReader = Callable[[str], "Actor"]
+
+_readers: dict[str, TokenReader] = {}
+"""Who reads the tokens that are not signed but looked up, by the prefix that tells them."""
+
 Access = Role | Literal["public", "refresh"]
 
 
@@ -40,20 +45,33 @@ class Actor:
     role: Role
     session_id: str | None = None
     token_id: str | None = None
+    may_write: bool = True
+
+    @property
+    def is_in_person(self) -> bool:
+        """Whether somebody has signed in with a password, and no script acts with a personal token."""
+        return self.session_id is not None
 
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
 
 
-def requires(role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Admit signed-in users whose role covers `role`; others get a 401 or a 403."""
+def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Admit signed-in users whose role covers `role`; others get a 401 or a 403.
+
+    What manages passwords, sessions and tokens is done `in_person`: else a personal token that has leaked could
+    make itself successors.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not authenticate().role.covers(role):
+            actor = authenticate()
+            if not actor.role.covers(role):
                 raise Forbidden(reason="role")
+            if in_person and not actor.is_in_person:
+                raise Forbidden("A personal access token cannot do this. Please sign in.", reason="not_in_person")
             return view(*args, **kwargs)
 
         return _declare(guarded, role)
@@ -82,8 +100,30 @@ def _declare(view: Callable[P, R], access: Access) -> Callable[P, R]:
     return view
 
 
+def token_reader(prefix: str) -> Callable[[TokenReader], TokenReader]:
+    """Make a function the reader of the bearer tokens that begin so; it raises Unauthorized."""
+
+    def register(reader: TokenReader) -> TokenReader:
+        _readers[prefix] = reader
+        return reader
+
+    return register
+
+
 def authenticate(*, refresh: bool = False) -> Actor:
-    """Verify the request's token and remember who sent it; raises Unauthorized."""
+    """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    reader = None
+    if scheme == "Bearer" and not refresh:
+        reader = next((read for prefix, read in _readers.items() if token.startswith(prefix)), None)
+    actor = reader(token) if reader is not None else _read_signed_token(refresh=refresh)
+    act_as(actor)
+    if not actor.may_write and request.method not in SAFE_METHODS:
+        raise Forbidden("This token may only read.", reason="scope")
+    return actor
+
+
+def _read_signed_token(*, refresh: bool) -> Actor:
     try:
         verify_jwt_in_request(refresh=refresh)
     except ExpiredSignatureError:
@@ -92,9 +132,7 @@ def authenticate(*, refresh: bool = False) -> Actor:
         raise Unauthorized(reason="token_missing") from None
     except (JWTExtendedException, PyJWTError, ValueError):
         raise Unauthorized("The token is not valid.", reason="token_invalid") from None
-    actor = cast(Actor, get_current_user())
-    act_as(actor)
-    return actor
+    return cast(Actor, get_current_user())
 
 
 def act_as(actor: Actor) -> None:

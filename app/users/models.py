@@ -13,11 +13,7 @@ from app.core.errors import Invalid
 from app.core.security import Role
 from app.resource.fields import column
 from app.resource.formats import email, username
-
-MIN_PASSWORD = 10
-"""Characters."""
-MAX_PASSWORD = 72
-"""Bytes: bcrypt reads no further."""
+from app.users.passwords import password_flaws
 
 
 class User(Audited, Entity):
@@ -52,22 +48,9 @@ class User(Audited, Entity):
 
     @password.setter
     def password(self, password: str) -> None:
+        # Here, because only here is the name always known: a change of the password alone does not tell it.
         if flaws := password_flaws(password, self.username):
             raise Invalid(errors={"password": flaws})
         rounds = current_app.config["BCRYPT_ROUNDS"]
         self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
         self.password_version = (self.password_version or 0) + 1
-
-
-def password_flaws(password: str, name: str | None) -> list[str]:
-    """What keeps a text from being the password of the user of that name."""
-    flaws = []
-    if len(password) < MIN_PASSWORD:
-        flaws.append(f"Must have at least {MIN_PASSWORD} characters.")
-    if len(password.encode(errors="replace")) > MAX_PASSWORD:
-        flaws.append(f"May have at most {MAX_PASSWORD} bytes.")
-    if "\x00" in password:
-        flaws.append("May not contain the NUL character.")
-    if name and password.casefold() == name.casefold():
-        flaws.append("May not be the username.")
-    return flaws

@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 
 from app.resource import ResourceSchema
-from app.users.models import User, password_flaws
+from app.users.models import User
+from app.users.passwords import password_flaws
 
 
 class UserSchema(ResourceSchema):

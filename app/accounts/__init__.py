@@ -1,0 +1,1 @@
+"""What administrators do with the accounts of others, and the links that they send."""

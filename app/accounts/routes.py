@@ -1,0 +1,93 @@
+"""The accounts of others: unlock them, reset their passwords, see and end their sessions and tokens."""
+
+from flask import Response
+
+from app.accounts import service
+from app.accounts.schemas import ResetPasswordSchema
+from app.auth import sessions
+from app.auth.schemas import SessionSchema
+from app.core import audit
+from app.core.api import Blueprint
+from app.core.envelope import Page
+from app.core.limits import limited_by_address
+from app.core.paging import PageSchema
+from app.core.security import Role, public, requires
+from app.resource.routes import answer
+from app.tokens import service as tokens
+from app.tokens.schemas import TokenSchema
+from app.users.routes import resource as users
+from app.users.schemas import UserSchema
+
+blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="The accounts of others")
+
+
+@blueprint.post("/auth/reset-password")
+@limited_by_address
+@public
+@blueprint.arguments(ResetPasswordSchema)
+@blueprint.response(200)
+@audit.audited("password_change")
+def reset_password(body: dict[str, str]) -> None:
+    """Set a new password by the link of a mail; all sessions end."""
+    service.reset_password(**body)
+
+
+@blueprint.post("/users/<int:user_id>/reset-password")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.response(202)
+def send_link(user_id: int) -> None:
+    """Mail a user a link to set a new password; it opens once, within two hours."""
+    service.send_link(user_id)
+
+
+@blueprint.post("/users/<int:user_id>/unlock")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.response(200, UserSchema)
+def unlock(user_id: int) -> Response:
+    """Let a user in again whom wrong passwords have locked out."""
+    service.unlock(user_id)
+    return answer(users, user_id)
+
+
+@blueprint.get("/users/<int:user_id>/sessions")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, SessionSchema, many=True)
+def list_sessions(query: dict[str, int], user_id: int) -> Page:
+    """Where a user is signed in, the latest used first."""
+    return sessions.select_sessions(service.get_user(user_id).id, **query)
+
+
+@blueprint.delete("/users/<int:user_id>/sessions")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.response(200)
+def end_sessions(user_id: int) -> None:
+    """End all sessions of a user at once."""
+    user = service.get_user(user_id)
+    sessions.end_all(user.id)
+    audit.record("logout", "users", user.id, user.username)
+
+
+@blueprint.delete("/users/<int:user_id>/sessions/<string:session_id>")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.response(200)
+def end_session(user_id: int, session_id: str) -> None:
+    """End one session of a user at once."""
+    sessions.end(service.get_user(user_id).id, session_id)
+
+
+@blueprint.get("/users/<int:user_id>/tokens")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, TokenSchema, many=True)
+def list_tokens(query: dict[str, int], user_id: int) -> Page:
+    """A user's personal access tokens, the latest first."""
+    return tokens.select_tokens(service.get_user(user_id).id, **query)
+
+
+@blueprint.delete("/users/<int:user_id>/tokens/<int:token_id>")
+@requires(Role.ADMIN, in_person=True)
+@blueprint.response(200)
+def revoke_token(user_id: int, token_id: int) -> None:
+    """End one of a user's personal access tokens at once."""
+    tokens.revoke(service.get_user(user_id).id, token_id)

@@ -1,0 +1,8 @@
+"""What travels when a password is reset."""
+
+from marshmallow import Schema, fields, validate
+
+
+class ResetPasswordSchema(Schema):
+    token = fields.String(required=True, validate=validate.Length(1, 255), metadata={"description": "From the link."})
+    new_password = fields.String(required=True, validate=validate.Length(1, 1024))

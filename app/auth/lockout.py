@@ -1,0 +1,76 @@
+"""Counting attempts: five wrong passwords in a row lock an account, whoever sends them, and however many at once."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core import audit
+from app.core.database import db, fold, utcnow
+from app.core.origin import current_origin
+from app.resource.schema import clean_text
+from app.users.models import User
+
+MAX_FAILURES = 5
+LOCKED_FOR = timedelta(minutes=15)
+
+users = User.__table__
+
+
+def count_attempt(identifier: str) -> sa.Row[Any] | None:
+    """Count one attempt on the account, unless it is locked or does not exist, in one atomic statement."""
+    now = utcnow()
+    if db.engine.dialect.name == "postgresql":
+        # Counted for everybody at once, but not waited for on the disk: an account that exists would take longer.
+        db.session.execute(sa.text("SET LOCAL synchronous_commit = off"))
+    # A lock that has run out is forgiven with the failures that led to it.
+    failures = sa.case((users.c.locked_until.is_not(None), 0), else_=users.c.failed_login_attempts) + 1
+    statement = (
+        sa.update(users)
+        .where(_named(identifier), sa.or_(users.c.locked_until.is_(None), users.c.locked_until <= now))
+        .values(
+            failed_login_attempts=failures,
+            locked_until=sa.case((failures >= MAX_FAILURES, now + LOCKED_FOR), else_=None),
+        )
+        .returning(
+            users.c.id,
+            users.c.username,
+            users.c.email,
+            users.c.role,
+            users.c.is_active,
+            users.c.password_hash,
+            users.c.password_version,
+            users.c.locked_until,
+        )
+    )
+    return db.session.execute(statement).one_or_none()
+
+
+def record_failure(identifier: str, *, has_locked: bool) -> None:
+    """Record a failed login with the account that it was about, and the lock that it led to."""
+    found = db.session.execute(sa.select(users.c.id, users.c.username).where(_named(identifier))).one_or_none()
+    name = identifier[:255].replace("\x00", "").encode(errors="replace").decode()
+    if found is None:
+        audit.record("login_failed", "users", None, name)
+        return
+    # Attributed to the account, so that its owner sees what was tried with their name.
+    origin = replace(current_origin(), user_id=found.id, username=found.username)
+    audit.record("login_failed", "users", found.id, name, origin=origin)
+    if has_locked:
+        audit.record("lockout", "users", found.id, found.username, origin=origin)
+
+
+def forgive(user_id: int) -> None:
+    """Forget an account's failures, and open it if they have locked it."""
+    cleared = {"failed_login_attempts": 0, "locked_until": None}
+    db.session.execute(sa.update(users).where(users.c.id == user_id).values(cleared))
+
+
+def _named(identifier: str) -> sa.ColumnElement[bool]:
+    try:
+        name = fold(clean_text(identifier))
+    except ValueError:
+        # No name of anybody, but the statement is made all the same, for its time.
+        name = ""
+    return sa.or_(sa.func.lower(users.c.username) == name, sa.func.lower(users.c.email) == name)

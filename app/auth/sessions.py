@@ -1,0 +1,169 @@
+"""Sessions: begun by a login, kept alive by refreshing, over at once when somebody ends them."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt
+
+from app.auth.models import AuthSession
+from app.auth.moments import moment_began_at
+from app.core import audit
+from app.core.database import begin_writing, commit_now, db, utcnow
+from app.core.envelope import Page, Pagination
+from app.core.errors import NotFound, Unauthorized
+from app.core.origin import current_origin
+from app.core.security import Actor, current_actor, jwt
+from app.users.models import User
+
+users = User.__table__
+sessions = AuthSession.__table__
+
+
+class SessionOver(Unauthorized):
+    reason, message = "token_revoked", "The session has ended. Please sign in again."
+
+
+_VALID = sa.and_(sessions.c.ended_at.is_(None), sessions.c.password_version == users.c.password_version)
+
+_SHOWN = ("id", "ip_address", "user_agent", "created_at", "last_used_at", "expires_at")
+
+# What every request asks of the database before it does anything else, as one statement built once.
+_WHO = (
+    sa.select(users.c.id, users.c.username, users.c.role)
+    .join(sessions, sessions.c.user_id == users.c.id)
+    .where(sessions.c.id == sa.bindparam("session", type_=sa.String), _VALID, users.c.is_active)
+)
+
+
+@jwt.user_lookup_loader
+def who_is(_header: dict[str, Any], claims: dict[str, Any]) -> Actor:
+    """The user of a token, while the session that issued it lasts; raises SessionOver."""
+    session_id = str(claims.get("sid", ""))
+    row = db.session.execute(_WHO, {"session": session_id}).one_or_none()
+    if row is None or str(row.id) != claims["sub"]:
+        _record_late_use(session_id)
+        raise SessionOver()
+    return Actor(
+        id=row.id,
+        username=row.username,
+        role=row.role,
+        session_id=session_id,
+        token_id=claims["jti"],
+    )
+
+
+def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
+    """Begin a session: its id and its tokens."""
+    now = utcnow()
+    origin = current_origin()
+    session = AuthSession(
+        id=secrets.token_hex(16),
+        user_id=user_id,
+        password_version=password_version,
+        generation=0,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
+        ip_address=origin.ip_address,
+        user_agent=origin.user_agent,
+    )
+    db.session.add(session)
+    db.session.flush()
+    return session.id, _tokens(user_id, session.id, 0)
+
+
+def refresh() -> dict[str, Any]:
+    """Exchange a refresh token for new tokens; raises SessionOver. One that is used twice ends its session."""
+    actor, generation = current_actor(), int(get_jwt()["gen"])
+    assert actor.session_id is not None
+    this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
+    now = utcnow()
+    exchanged = db.session.execute(
+        sa.update(sessions)
+        .where(this, sessions.c.generation == generation)
+        .values(
+            generation=generation + 1,
+            exchanged_at=now,
+            last_used_at=now,
+            expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
+            ip_address=current_origin().ip_address,
+        )
+    )
+    if exchanged.rowcount == 1:  # type: ignore[attr-defined]
+        return _tokens(actor.id, actor.session_id, generation + 1)
+    # Two tabs of one browser ask at the same moment: the later one is refused, and the session lives on. The moment
+    # goes on for whoever overlaps with this one, be it in another process.
+    together = db.session.execute(
+        sa.update(sessions)
+        .where(this, sessions.c.generation == generation + 1, sessions.c.exchanged_at >= moment_began_at())
+        .values(exchanged_at=utcnow())
+    )
+    if together.rowcount == 0:  # type: ignore[attr-defined]
+        # Somebody holds a copy: nobody can tell who is the thief, so both are out.
+        db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
+        audit.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
+    commit_now()
+    raise SessionOver()
+
+
+def log_out(*, everywhere: bool) -> None:
+    """End the session of the request's token, or all sessions of its user."""
+    actor = current_actor()
+    end_all(actor.id, only=None if everywhere else actor.session_id)
+    audit.record("logout", "users", actor.id, actor.username)
+
+
+def select_sessions(user_id: int, page: int, page_size: int) -> Page:
+    """The sessions that a user could go on with, the latest used first."""
+    live = (
+        sa.select(*(sessions.c[name] for name in _SHOWN))
+        .join(users, users.c.id == sessions.c.user_id)
+        .where(sessions.c.user_id == user_id, _VALID, sessions.c.expires_at > utcnow())
+    )
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(live.subquery()))
+    latest = live.order_by(sessions.c.last_used_at.desc(), sessions.c.id)
+    rows = db.session.execute(latest.limit(page_size).offset((page - 1) * page_size))
+    here = current_actor().session_id
+    return Page([{**row._mapping, "is_current": row.id == here} for row in rows], Pagination(page, page_size, total))
+
+
+def end(user_id: int, session_id: str) -> None:
+    """End one session of a user; raises NotFound."""
+    if end_all(user_id, only=session_id) == 0:
+        raise NotFound("There is no such session.")
+    audit.record("logout", "users", user_id, f"Session {session_id}")
+
+
+def end_all(user_id: int, *, only: str | None = None, but: str | None = None) -> int:
+    """End a user's sessions, or only one, or all but one; answers how many."""
+    chosen = [sessions.c.user_id == user_id, sessions.c.ended_at.is_(None)]
+    if only is not None:
+        chosen.append(sessions.c.id == only)
+    if but is not None:
+        chosen.append(sessions.c.id != but)
+    ended = db.session.execute(sa.update(sessions).where(*chosen).values(ended_at=utcnow()))
+    return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def _record_late_use(session_id: str) -> None:
+    """Record that a token of a session that is over was used; who made up a session is nobody's business."""
+    whose = sa.select(users.c.id, users.c.username).join(sessions, sessions.c.user_id == users.c.id)
+    found = db.session.execute(whose.where(sessions.c.id == session_id)).one_or_none()
+    if found is not None:
+        begin_writing()
+        audit.record("denied", "users", found.id, "A token of a session that has ended was used.")
+        commit_now()
+
+
+def _tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
+    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    identity = str(user_id)
+    return {
+        "access_token": create_access_token(identity, additional_claims={"sid": session_id}),
+        "refresh_token": create_refresh_token(identity, additional_claims={"sid": session_id, "gen": generation}),
+        "token_type": "Bearer",
+        "expires_in": int(lifetime.total_seconds()),
+    }

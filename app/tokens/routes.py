@@ -1,0 +1,38 @@
+"""My personal access tokens."""
+
+from typing import Any
+
+from app.core.api import Blueprint
+from app.core.envelope import Page
+from app.core.paging import PageSchema
+from app.core.security import Role, current_actor, requires
+from app.tokens import service
+from app.tokens.schemas import CreatedTokenSchema, NewTokenSchema, TokenSchema
+
+blueprint = Blueprint("tokens", __name__, url_prefix="/api/auth/tokens", description="Personal access tokens")
+
+
+@blueprint.get("")
+@requires(Role.USER, in_person=True)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, TokenSchema, many=True)
+def list_tokens(query: dict[str, int]) -> Page:
+    """My tokens, the latest first."""
+    return service.select_tokens(current_actor().id, **query)
+
+
+@blueprint.post("")
+@requires(Role.USER, in_person=True)
+@blueprint.arguments(NewTokenSchema)
+@blueprint.response(201, CreatedTokenSchema)
+def create(body: dict[str, Any]) -> dict[str, Any]:
+    """Make a token for a script; it is shown in this answer and never again."""
+    return service.create(current_actor().id, body)
+
+
+@blueprint.delete("/<int:token_id>")
+@requires(Role.USER, in_person=True)
+@blueprint.response(200)
+def revoke(token_id: int) -> None:
+    """End one of my tokens at once."""
+    service.revoke(current_actor().id, token_id)

@@ -1,0 +1,65 @@
+"""Personal access tokens as JSON; the token itself is shown once."""
+
+import ipaddress
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from app.core.database import utcnow
+from app.resource.schema import Text
+
+MAX_NETWORKS = 32
+
+
+def _network(text: str) -> str:
+    """A network in CIDR notation, or a single address, in its canonical form."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError("Must be a network such as 10.0.0.0/8 or an address.") from None
+
+
+def _in_the_future(time: object) -> None:
+    if time is not None and time <= utcnow():  # type: ignore[operator]
+        raise ValidationError("Must be in the future.")
+
+
+class NewTokenSchema(Schema):
+    name = Text(length=255, required=True)
+    scopes = fields.List(
+        fields.String(validate=validate.OneOf(["read", "write"])),
+        load_default=["read"],
+        validate=validate.Length(1, 2),
+        metadata={"description": "`write` includes `read`."},
+    )
+    expires_at = fields.AwareDateTime(
+        format="iso",
+        allow_none=True,
+        load_default=None,
+        validate=_in_the_future,
+        metadata={"description": "null: until it is revoked."},
+    )
+    networks = fields.List(
+        Text(length=64, check=_network),
+        load_default=[],
+        validate=validate.Length(max=MAX_NETWORKS),
+        metadata={"description": "Where it may be used from: CIDR; none for anywhere.", "example": ["10.0.0.0/8"]},
+    )
+
+
+class TokenSchema(Schema):
+    id = fields.Integer(required=True)
+    name = fields.String(required=True)
+    hint = fields.String(required=True, metadata={"description": "Its last characters."})
+    scopes = fields.List(fields.String(), required=True)
+    networks = fields.List(fields.String(), required=True)
+    created_at = fields.AwareDateTime(required=True)
+    expires_at = fields.AwareDateTime(required=True, allow_none=True)
+    revoked_at = fields.AwareDateTime(required=True, allow_none=True)
+    last_used_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "To the minute or so."}
+    )
+    last_used_ip = fields.String(required=True, allow_none=True)
+
+
+class CreatedTokenSchema(TokenSchema):
+    token = fields.String(required=True, metadata={"description": "Shown now and never again."})

@@ -1,0 +1,293 @@
+"""Who may call what: every route, every method and every kind of caller, with the status that each is answered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_jwt_extended import create_access_token, decode_token
+
+from app.auth.models import AuthSession
+from app.catalog import CATALOG
+from app.core.audit import AuditLog
+from app.core.database import db
+from app.core.jobs import runner
+from app.core.security import Role
+from app.gpus.models import Gpu
+from tests.client import PASSWORD, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.features.transfer.conftest import workbook
+from tests.openapi import Document, template_of
+
+Expected = Mapping[str, int]
+
+INSIDE = ("owner", "other", "admin", "demoted", "read token", "write token")
+"""Those who are let in. The tokens are the owner's; the demoted was an administrator when they signed in."""
+OUTSIDE = ("anonymous", "deactivated", "expired", "revoked", "refresh token")
+CALLERS = (*INSIDE, *OUTSIDE)
+
+
+def signed_in(statuses: str) -> Expected:
+    """The statuses of those INSIDE, in this order; everybody else is answered 401."""
+    return dict(zip(INSIDE, map(int, statuses.split()), strict=True)) | dict.fromkeys(OUTSIDE, 401)
+
+
+def everybody(status: int) -> Expected:
+    return dict.fromkeys(CALLERS, status)
+
+
+READ = signed_in("200 200 200 200 200 200")
+ADMINS_READ = signed_in("403 403 200 403 403 403")
+#                           owner other admin demoted read write
+CREATE = signed_in("        201   201   201   201    403  201 ")
+CHANGE = signed_in("        200   403   200   403    403  200 ")
+ADMINS_CREATE = signed_in(" 403   403   201   403    403  403 ")
+ADMINS_CHANGE = signed_in(" 403   403   200   403    403  403 ")
+# What manages passwords, sessions and tokens is no work for a token, whatever its owner may.
+IN_PERSON = signed_in("     200   200   200   200    403  403 ")
+OWN_IN_PERSON = signed_in(" 200   404   404   404    403  403 ")
+OWN_READ = signed_in("      200   404   200   404    200  200 ")
+
+
+def table() -> dict[tuple[str, str], Expected]:
+    """The expected status of each caller by method and route."""
+    rows: dict[tuple[str, str], Expected] = {
+        ("POST", "/api/auth/register"): everybody(403),  # closed by default
+        ("POST", "/api/auth/login"): everybody(200),
+        ("POST", "/api/auth/reset-password"): everybody(422),  # the link opens nothing
+        ("GET", "/api/health"): everybody(200),
+        ("GET", "/api/health/ready"): everybody(200),
+        ("GET", "/api/openapi.json"): everybody(200),
+        ("POST", "/api/auth/refresh"): {**everybody(401), "refresh token": 200},
+        ("POST", "/api/auth/logout"): IN_PERSON,
+        ("GET", "/api/auth/me"): READ,
+        ("PATCH", "/api/auth/me"): IN_PERSON,
+        ("GET", "/api/auth/me/activity"): READ,
+        ("POST", "/api/auth/change-password"): IN_PERSON,
+        ("GET", "/api/auth/sessions"): IN_PERSON,
+        ("DELETE", "/api/auth/sessions/{session_id}"): OWN_IN_PERSON,
+        ("GET", "/api/auth/tokens"): IN_PERSON,
+        ("POST", "/api/auth/tokens"): signed_in("201 201 201 201 403 403"),
+        ("DELETE", "/api/auth/tokens/{token_id}"): OWN_IN_PERSON,
+        ("POST", "/api/users/{user_id}/unlock"): ADMINS_CHANGE,
+        ("POST", "/api/users/{user_id}/reset-password"): signed_in("403 403 202 403 403 403"),
+        ("GET", "/api/users/{user_id}/sessions"): ADMINS_READ,
+        ("DELETE", "/api/users/{user_id}/sessions"): ADMINS_CHANGE,
+        ("DELETE", "/api/users/{user_id}/sessions/{session_id}"): ADMINS_CHANGE,
+        ("GET", "/api/users/{user_id}/tokens"): ADMINS_READ,
+        ("DELETE", "/api/users/{user_id}/tokens/{token_id}"): ADMINS_CHANGE,
+        ("GET", "/api/audit-logs"): ADMINS_READ,
+        ("GET", "/api/audit-logs/{object_id}"): ADMINS_READ,
+        ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
+        ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
+        ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
+        ("GET", "/api/servers/tree"): READ,
+        ("GET", "/api/search"): READ,
+        ("GET", "/api/imports"): READ,
+        ("POST", "/api/imports"): signed_in("202 202 202 202 403 202"),
+        ("GET", "/api/imports/{import_id}"): OWN_READ,
+        ("GET", "/api/imports/{import_id}/rows"): OWN_READ,
+        ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
+    }
+    for name in ("servers", "containers", "services", "gpus", "assets"):
+        rows |= _resource(name, READ, CREATE, CHANGE)
+    for name in ("datacenters", "environments"):
+        rows |= _resource(name, READ, ADMINS_CREATE, ADMINS_CHANGE)
+    return rows | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
+
+
+def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
+    listed, one = f"/api/{name}", f"/api/{name}/{{object_id}}"
+    reads = {("GET", listed): read, ("GET", one): read}
+    return {**reads, ("POST", listed): create, **{(method, one): change for method in ("PUT", "PATCH", "DELETE")}}
+
+
+TABLE = table()
+
+
+@dataclass
+class Scene:
+    """The callers, and a fresh object of the owner's for each of them."""
+
+    app: Flask
+    document: Document
+    make: Make
+    sign_in: SignIn
+    callers: dict[str, Client] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owner, admin = self.sign_in(), self.sign_in(role=Role.ADMIN)
+        demoted, deactivated, revoked = self.sign_in(role=Role.ADMIN), self.sign_in(), self.sign_in()
+        admin.call("PATCH", f"/api/users/{demoted.user.id}", json={"role": "user"})
+        admin.call("PATCH", f"/api/users/{deactivated.user.id}", json={"is_active": False})
+        revoked.call("POST", "/api/auth/logout")
+        pair = self.log_in(owner)
+        with self.app.app_context():
+            claims = {"sid": decode_token(pair["access_token"])["sid"]}
+            late = timedelta(seconds=-1)
+            expired = create_access_token(str(owner.user.id), expires_delta=late, additional_claims=claims)
+        self.callers = {
+            "owner": owner,
+            "other": self.sign_in(),
+            "admin": admin,
+            "demoted": demoted,
+            "read token": self.bearer(owner, self.token_of(owner)["token"]),
+            "write token": self.bearer(owner, self.token_of(owner, "write")["token"]),
+            "anonymous": Client(self.app, self.document),
+            "deactivated": deactivated,
+            "expired": self.bearer(owner, expired),
+            "revoked": revoked,
+            "refresh token": self.bearer(owner, pair["refresh_token"]),
+        }
+
+    def bearer(self, client: Client, token: str) -> Client:
+        return Client(self.app, self.document, token, client.user)
+
+    def log_in(self, client: Client) -> Any:
+        credentials = {"username": client.user.username, "password": PASSWORD}
+        return Client(self.app, self.document).call("POST", "/api/auth/login", json=credentials)["data"]
+
+    def token_of(self, client: Client, scope: str = "read") -> Any:
+        return client.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": [scope]}, expect=201)["data"]
+
+    def latest_session(self, user_id: int) -> str:
+        of_user = sa.select(AuthSession.id).where(AuthSession.user_id == user_id)
+        with self.app.app_context():
+            found = db.session.scalars(of_user.order_by(AuthSession.created_at.desc())).first()
+        assert found is not None
+        return found
+
+    def request(self, method: str, route: str, caller: Client) -> tuple[str, dict[str, Any]]:
+        """A request that is right in all but, perhaps, who sends it: its path and options."""
+        if (method, route) in REQUESTS:
+            names, options = REQUESTS[method, route](self, caller)
+            return route.format(**names), options
+        resource = CATALOG.get(route.split("/")[2])
+        if resource is None:
+            return route, {}
+        options = {"json": {}} if method in ("PUT", "PATCH") else {}
+        if method == "POST":
+            options = {"json": self.make.body(resource)}
+        if "{" not in route:
+            return route, options
+        made = self.make(resource.model, created_by_id=self.callers["owner"].user.id)
+        return route.format(object_id=made.id), options
+
+
+Build = Callable[[Scene, Client], tuple[dict[str, Any], dict[str, Any]]]
+
+
+def _body(**body: Any) -> Build:
+    return lambda _scene, _caller: ({}, {"json": body})
+
+
+def _own_session(scene: Scene, _: Client) -> Any:
+    owner = scene.callers["owner"]
+    scene.log_in(owner)
+    return {"session_id": scene.latest_session(owner.user.id)}, {}
+
+
+def _own_token(scene: Scene, _: Client) -> Any:
+    return {"token_id": scene.token_of(scene.callers["owner"])["id"]}, {}
+
+
+def _account(scene: Scene, _: Client) -> Any:
+    """Somebody who has a session and a token that may be ended."""
+    target = scene.sign_in()
+    names = {"user_id": target.user.id, "session_id": scene.latest_session(target.user.id)}
+    return {**names, "token_id": scene.token_of(target)["id"]}, {}
+
+
+def _record(scene: Scene, _: Client) -> Any:
+    with scene.app.app_context():
+        return {"object_id": db.session.scalars(sa.select(AuditLog.id)).first()}, {}
+
+
+def _free_gpu(scene: Scene, caller: Client) -> Any:
+    user_id = caller.user.id if caller.token else 1
+    return {"gpu_id": scene.make(Gpu, status="available").id}, {"json": {"user_id": user_id}}
+
+
+def _held_gpu(scene: Scene, _: Client) -> Any:
+    owner = scene.callers["owner"]
+    gpu = scene.make(Gpu, status="available")
+    owner.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": owner.user.id})
+    return {"gpu_id": gpu.id}, {}
+
+
+def _upload() -> dict[str, Any]:
+    return {"data": {"file": (BytesIO(workbook(Servers=[("Name",), ("n1",)])), "fleet.xlsx")}}
+
+
+def _own_import(scene: Scene, _: Client) -> Any:
+    made = scene.callers["owner"].call("POST", "/api/imports", expect=202, **_upload())["data"]
+    runner.run_pending()
+    return {"import_id": made["id"]}, {}
+
+
+def _own_plan(scene: Scene, caller: Client) -> Any:
+    return _own_import(scene, caller)[0], {"json": {}}
+
+
+REQUESTS: dict[tuple[str, str], Build] = {
+    ("POST", "/api/auth/register"): _body(username="newcomer", email="new@example.com", password=PASSWORD),
+    ("POST", "/api/auth/reset-password"): _body(token="none", new_password="a new long password"),
+    ("POST", "/api/auth/login"): lambda scene, _: (
+        {},
+        {"json": {"username": scene.callers["owner"].user.username, "password": PASSWORD}},
+    ),
+    ("PATCH", "/api/auth/me"): _body(full_name="Somebody"),
+    ("POST", "/api/auth/change-password"): _body(current_password=PASSWORD, new_password="a new long password"),
+    ("DELETE", "/api/auth/sessions/{session_id}"): _own_session,
+    ("POST", "/api/auth/tokens"): _body(name="another"),
+    ("DELETE", "/api/auth/tokens/{token_id}"): _own_token,
+    **{key: _account for key in TABLE if key[1].startswith("/api/users/{user_id}/")},
+    ("GET", "/api/audit-logs/{object_id}"): _record,
+    ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
+    ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
+    ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
+    ("GET", "/api/servers/tree"): lambda *_: ({}, {}),
+    ("GET", "/api/search"): lambda *_: ({}, {"query_string": {"q": "some"}}),
+    ("POST", "/api/imports"): lambda *_: ({}, _upload()),
+    ("GET", "/api/imports/{import_id}"): _own_import,
+    ("GET", "/api/imports/{import_id}/rows"): _own_import,
+    ("POST", "/api/imports/{import_id}/apply"): _own_plan,
+}
+
+
+ENDING = {("POST", "/api/auth/logout"), ("POST", "/api/auth/change-password")}
+"""What those INSIDE are not after as they were before."""
+
+
+def test_every_route_is_in_the_table(app: Flask) -> None:
+    routes = {
+        (method, template_of(rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert routes == set(TABLE)
+
+
+def test_each_caller_is_answered_as_the_table_says(app: Flask, document: Document, make: Make, sign_in: SignIn) -> None:
+    answered: dict[tuple[str, str], Expected] = {}
+    scene = Scene(app, document, make, sign_in)
+    for method, route in TABLE:
+        answered[method, route] = {
+            kind: status_of(caller, method, *scene.request(method, route, caller))
+            for kind, caller in scene.callers.items()
+        }
+        if (method, route) in ENDING:
+            scene = Scene(app, document, make, sign_in)
+    assert {key: row for key, row in answered.items() if row != TABLE[key]} == {}
+
+
+def status_of(caller: Client, method: str, path: str, options: dict[str, Any]) -> int:
+    if path == "/api/openapi.json":
+        # The only answer that is no envelope.
+        headers = {"Authorization": f"Bearer {caller.token}"} if caller.token else {}
+        return caller.app.test_client().open(path, method=method, headers=headers).status_code
+    return caller.send(method, path, expect=tuple(range(200, 600)), **options).status_code

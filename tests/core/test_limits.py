@@ -1,0 +1,129 @@
+"""How often somebody may ask, from where, and what browsers are told."""
+
+import itertools
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.core.audit import AuditLog
+from app.core.database import db
+from app.core.security import Role
+from tests.client import PASSWORD, Client
+from tests.conftest import SignIn
+from tests.openapi import Document
+
+WRONG = {"username": "nobody", "password": "wrong password"}
+Build = Callable[..., Flask]
+
+
+def somewhere() -> dict[str, str]:
+    """An address of this test alone: what is counted in Redis outlives a test."""
+    return {"REMOTE_ADDR": "10." + ".".join(str(secrets.randbelow(254) + 1) for _ in range(3))}
+
+
+def test_logins_are_limited_by_address(build_app: Build, document: Document) -> None:
+    client = Client(build_app(LOGIN_LIMIT="3 per minute"), document)
+    here, there = somewhere(), somewhere()
+    for left in (2, 1, 0):
+        answer = client.send("POST", "/api/auth/login", json=WRONG, environ_base=here, expect=401)
+        assert answer.headers["RateLimit-Remaining"] == str(left)
+    answer = client.send("POST", "/api/auth/login", json=WRONG, environ_base=here, expect=429)
+    assert answer.get_json()["data"]["reason"] == "too_many_requests"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert answer.headers["Retry-After"] == answer.headers["RateLimit-Reset"]
+    assert answer.headers["RateLimit-Limit"] == "3"
+    client.call("POST", "/api/auth/login", json=WRONG, environ_base=there, expect=401)
+    client.call("GET", "/api/health", environ_base=here)
+
+
+def test_the_api_is_limited_by_token(build_app: Build, document: Document, sign_in: SignIn) -> None:
+    tokens = [sign_in().token, sign_in().token]
+    app = build_app(API_LIMIT="3 per minute")
+    first, second = (Client(app, document, token) for token in tokens)
+    for _ in range(3):
+        first.call("GET", "/api/auth/me")
+    first.call("GET", "/api/auth/me", expect=429)
+    first.call("GET", "/api/servers", expect=429)
+    second.call("GET", "/api/auth/me")
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])
+def test_logins_stay_limited_while_redis_is_away(build_app: Build, document: Document, answers: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        if not answers:
+            silent.close()
+        app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0", LOGIN_LIMIT="3 per minute")
+        client, here = Client(app, document), somewhere()
+        found = [
+            client.send("POST", "/api/auth/login", json=WRONG, environ_base=here, expect=(401, 429)).status_code
+            for _ in range(5)
+        ]
+    assert found == [401, 401, 401, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "sent", "seen"),
+    [
+        (0, "203.0.113.5", "127.0.0.1"),
+        (1, "203.0.113.5", "203.0.113.5"),
+        (1, "198.51.100.1, 203.0.113.5", "203.0.113.5"),
+        (2, "198.51.100.1, 203.0.113.5, 10.0.0.1", "203.0.113.5"),
+        (1, None, "127.0.0.1"),
+    ],
+)
+def test_a_forwarded_address_counts_only_behind_trusted_proxies(
+    build_app: Build, document: Document, proxies: int, sent: str | None, seen: str
+) -> None:
+    client = Client(build_app(TRUSTED_PROXIES=proxies), document)
+    headers = {} if sent is None else {"X-Forwarded-For": sent}
+    client.call("POST", "/api/auth/login", json=WRONG, headers=headers, expect=401)
+    with client.app.app_context():
+        assert db.session.query(AuditLog).one().ip_address == seen
+
+
+def test_answers_tell_browsers_to_treat_them_as_data(anonymous: Client) -> None:
+    for path in ("/api/health", "/api/nothing"):
+        headers = anonymous.send("GET", path, expect=(200, 404)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "Strict-Transport-Security" not in headers
+    secure = anonymous.send("GET", "/api/health", base_url="https://localhost")
+    assert secure.headers["Strict-Transport-Security"]
+    assert anonymous.send("GET", "/api/auth/me", expect=401).headers["Cache-Control"] == "no-store"
+
+
+def test_front_ends_elsewhere_are_allowed_by_name(build_app: Build, document: Document) -> None:
+    client = Client(build_app(CORS_ORIGINS=("https://app.example.com",)), document)
+    asked: dict[str, Any] = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PATCH"}
+    asked["Access-Control-Request-Headers"] = "authorization, content-type, if-match"
+    allowed = client.app.test_client().options("/api/servers", headers=asked)
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "PATCH" in allowed.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in allowed.headers["Access-Control-Allow-Headers"].lower()
+    assert "Access-Control-Allow-Credentials" not in allowed.headers
+    answer = client.send("GET", "/api/health", headers={"Origin": "https://app.example.com"})
+    assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
+    other = client.send("GET", "/api/health", headers={"Origin": "https://evil.example.com"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_by_default_no_front_end_elsewhere_is_allowed(anonymous: Client) -> None:
+    answer = anonymous.send("GET", "/api/health", headers={"Origin": "https://app.example.com"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_limit_does_not_unlock(build_app: Build, document: Document, sign_in: SignIn) -> None:
+    """A lockout is in the database: it holds whatever counts the requests."""
+    user = sign_in(role=Role.USER).user
+    for app in itertools.repeat(build_app(), 5):
+        body = {"username": user.username, "password": "wrong"}
+        Client(app, document).call("POST", "/api/auth/login", json=body, expect=401)
+    body = {"username": user.username, "password": PASSWORD}
+    Client(build_app(), document).call("POST", "/api/auth/login", json=body, expect=401)
