@@ -87,6 +87,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
+        ("GET", "/api/export.xlsx"): READ,
         ("GET", "/api/imports"): READ,
         ("POST", "/api/imports"): signed_in("202 202 202 202 403 202"),
         ("GET", "/api/imports/{import_id}"): OWN_READ,
@@ -102,7 +103,7 @@ def table() -> dict[tuple[str, str], Expected]:
 
 def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
     listed, one = f"/api/{name}", f"/api/{name}/{{object_id}}"
-    reads = {("GET", listed): read, ("GET", one): read}
+    reads = dict.fromkeys([("GET", listed), ("GET", one), ("GET", f"{listed}/export")], read)
     return {**reads, ("POST", listed): create, **{(method, one): change for method in ("PUT", "PATCH", "DELETE")}}
 
 

@@ -15,10 +15,13 @@ from tests.backends import Backend
 from tests.contract.resources import RESOURCES
 from tests.factories import Make
 
-AUDITED = tuple(
-    mapper.class_
-    for mapper in Base.registry.mappers
-    if issubclass(mapper.class_, Audited) and mapper.local_table is not None
+AUDITED = sorted(
+    (
+        mapper.class_
+        for mapper in Base.registry.mappers
+        if issubclass(mapper.class_, Audited) and mapper.local_table is not None
+    ),
+    key=lambda model: model.__tablename__,
 )
 each_audited = pytest.mark.parametrize("model", AUDITED, ids=lambda model: model.__tablename__)
 
