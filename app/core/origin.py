@@ -1,5 +1,6 @@
 """Who is acting, and from where: what every audit record says of its change."""
 
+import ipaddress
 import re
 import uuid
 from dataclasses import asdict, dataclass
@@ -48,8 +49,7 @@ def _note_origin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.origin = Origin(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
-        # What a proxy says it is, cut to what an address may be.
-        ip_address=(request.remote_addr or "")[:45] or None,
+        ip_address=_address(),
         user_agent=_header("User-Agent", 255),
         reason=_header("X-Audit-Reason", 500),
     )
@@ -58,6 +58,14 @@ def _note_origin() -> None:
 def _name_request(response: Response) -> Response:
     response.headers["X-Request-ID"] = current_origin().request_id
     return response
+
+
+def _address() -> str | None:
+    """Where the request comes from; what a proxy forwards may be no address at all."""
+    try:
+        return str(ipaddress.ip_address(request.remote_addr or ""))[:45]
+    except ValueError:
+        return None
 
 
 def _header(name: str, length: int) -> str | None:

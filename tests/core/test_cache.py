@@ -231,7 +231,8 @@ def test_redis_that_is_silent(
     with silent_server() as (port, taken):
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
         use(app, document, admin)
-        assert len(taken) == 1
+        # The cache asked once; the limits, which look again after a while, a few times.
+        assert len(taken) < 6
 
 
 class Line:

@@ -119,17 +119,19 @@ def test_a_job_that_is_rolled_back_is_none(app: Flask, work: Work, new_runner: N
 
 
 def test_the_runner_is_woken_by_the_commit_and_not_before(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "runner", woken := Runner())
+    monkeypatch.setattr(jobs, "runner", runner := Runner())
+    runner.register("test", lambda _: None, lambda *_: None)
+    (lane,) = runner._lanes.values()
     with app.app_context():
         enqueue("test", 1)
-        assert not woken._wake.is_set()
+        assert not lane.wake.is_set()
         db.session.rollback()
         db.session.execute(sa.select(Job))
         db.session.commit()
-        assert not woken._wake.is_set()
+        assert not lane.wake.is_set()
         enqueue("test", 1)
         db.session.commit()
-        assert woken._wake.is_set()
+        assert lane.wake.is_set()
 
 
 def test_it_is_done_in_the_name_of_whoever_queued_it(

@@ -43,13 +43,13 @@ def test_failures_carry_it_too(anonymous: Client, method: str, path: str, status
     assert response.headers["X-Request-ID"] == "request-1"
 
 
-def seen_address(client: Client, admin: Client, forwarded: str | None) -> str:
+def seen_address(client: Client, admin: Client, forwarded: str | None) -> str | None:
     """The address that a login with this X-Forwarded-For is recorded under."""
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     credentials = {"username": admin.user.username, "password": PASSWORD}
     client.call("POST", "/api/auth/login", json=credentials, headers=headers)
     query = {"action": "login", "sort": "-id", "page_size": 1}
-    address: str = admin.call("GET", "/api/audit-logs", query_string=query)["data"][0]["ip_address"]
+    address: str | None = admin.call("GET", "/api/audit-logs", query_string=query)["data"][0]["ip_address"]
     return address
 
 
@@ -64,11 +64,11 @@ def seen_address(client: Client, admin: Client, forwarded: str | None) -> str:
         (1, "2001:db8::9", "2001:db8::9"),
         (2, "10.6.6.6, 203.0.113.9, 198.51.100.7", "203.0.113.9"),
         (2, "203.0.113.9", "127.0.0.1"),
-        (1, "x" * 500, "x" * 45),
+        (1, "x" * 500, None),
     ],
 )
 def test_only_the_configured_proxies_are_believed(
-    build_app: BuildApp, document: Document, admin: Client, proxies: int, forwarded: str | None, address: str
+    build_app: BuildApp, document: Document, admin: Client, proxies: int, forwarded: str | None, address: str | None
 ) -> None:
     client = Client(build_app(TRUSTED_PROXIES=proxies), document)
     assert seen_address(client, admin, forwarded) == address

@@ -120,7 +120,12 @@ def test_a_password_has_rules(admin: Client, make: Make) -> None:
             assert why in " ".join(answer["data"]["errors"]["password"])
     for password in (None, 1, "", []):
         admin.call("PATCH", f"/api/users/{user.id}", json={"password": password}, expect=422)
-    for password in ("Rz8#qLw2vN", "Rz8#qLw2vN" * 7 + "kT", "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏", "  spaces around  "):
+    for password in (
+        "Rz8#qLw2vN",
+        "Rz8#qLw2vN" * 7 + "kT",
+        "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏",
+        "  spaces around  ",
+    ):
         admin.call("PATCH", f"/api/users/{user.id}", json={"password": password})
         credentials = {"username": user.username, "password": password}
         Client(admin.app, admin.document).call("POST", "/api/auth/login", json=credentials)

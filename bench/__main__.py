@@ -1,0 +1,41 @@
+"""Run the benchmarks: `python -m bench [imports | lists] [options]`; without a name, all of them."""
+
+import argparse
+from pathlib import Path
+
+from bench import imports, lists
+from bench.fleet import Fleet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    names = parser.add_subparsers(metavar="imports | lists")
+    parser.set_defaults(run=run_all)
+
+    of_imports = names.add_parser("imports", help="from the upload of a workbook to its rows in the database")
+    of_imports.add_argument("--workbook", type=Path, help="an .xlsx file, instead of a made-up fleet")
+    for kind in ("servers", "gpus", "containers"):
+        of_imports.add_argument(f"--{kind}", type=int, default=getattr(Fleet(), kind), help="in that fleet")
+    of_imports.add_argument("--rounds", type=int, default=imports.ROUNDS)
+    of_imports.set_defaults(run=run_imports)
+
+    of_lists = names.add_parser("lists", help="a page of servers over HTTP")
+    of_lists.add_argument("--rounds", type=int, default=lists.ROUNDS)
+    of_lists.add_argument("--seconds", type=float, default=lists.SECONDS, help="of each burst of requests")
+    of_lists.set_defaults(run=lambda given: lists.run(given.rounds, given.seconds))
+
+    given = parser.parse_args()
+    given.run(given)
+
+
+def run_all(_given: argparse.Namespace) -> None:
+    imports.run(Fleet())
+    lists.run()
+
+
+def run_imports(given: argparse.Namespace) -> None:
+    imports.run(Fleet(given.servers, given.gpus, given.containers), given.workbook, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

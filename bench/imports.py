@@ -1,0 +1,166 @@
+"""An import, from the upload to the applied plan, beside the least that it could cost.
+
+The limit is measured in the same run: python-calamine parses the same file in a child process of its own, and
+COPY alone writes the rows that the import left behind, ready-made, into the same tables with the same indexes
+and constraints. What the import does besides (checks, the stored plan, an audit record for each row) is the
+difference.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from flask.testing import FlaskClient
+from psycopg import sql
+
+from app.core.jobs import runner
+from app.transfer.layout import IMPORTABLE
+from bench.fleet import Fleet
+from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
+
+ROUNDS = 5
+AIM = 4.0
+"""An import may take this many times what the limit takes."""
+
+PARSE = """
+import sys
+from python_calamine import CalamineWorkbook
+with CalamineWorkbook.from_path(sys.argv[1]) as book:
+    for name in book.sheet_names:
+        for row in book.get_sheet_by_name(name).iter_rows():
+            pass
+"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The rows of a table in the text format of COPY."""
+
+    table: str
+    columns: tuple[str, ...]
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds."""
+
+    applied: float
+    unchanged: float
+    parsed: float
+    copied: float
+
+    @property
+    def ratio(self) -> float:
+        return self.applied / (self.parsed + self.copied)
+
+
+def run(fleet: Fleet, workbook: Path | None, rounds: int = ROUNDS) -> None:
+    """Print the medians of some rounds; `workbook` instead of a made-up one of this fleet."""
+    with TemporaryDirectory(prefix="bench-") as directory, scratch() as database:
+        path = workbook or Path(directory, "fleet.xlsx")
+        if workbook is None:
+            fleet.write(path)
+        found: list[Round] = []
+        rows = 0
+        for number in range(rounds):
+            database.renew()
+            client = log_in(database)
+            applied, job = upload(client, path)
+            if not number:
+                peak = peak_megabytes()
+                rows = job["progress"]["total"]
+            unchanged, job = upload(client, path)
+            differing = sum(sheet["create"] + sheet["update"] for sheet in job["sheets"])
+            if differing:
+                sys.exit(f"The second import of the same file changes {differing} rows.")
+            stored = stored_rows(database)
+            database.renew()
+            found.append(Round(applied, unchanged, parse(path), copy_rows(database, stored)))
+    show(path.name, rows, found, peak)
+
+
+def show(name: str, rows: int, rounds: list[Round], peak: float) -> None:
+    applied, unchanged, parsed, copied, ratio = (
+        median(getattr(one, what) for one in rounds) for what in ("applied", "unchanged", "parsed", "copied", "ratio")
+    )
+    limit = median(one.parsed + one.copied for one in rounds)
+    print(f"imports: {name}, {rows:,} rows, PostgreSQL, medians of {len(rounds)} interleaved rounds")
+    print(f"  upload to applied      {applied:7.3f} s  {rows / applied:9,.0f} rows/s")
+    print(f"  the same, unchanged    {unchanged:7.3f} s  {rows / unchanged:9,.0f} rows/s")
+    print(f"  limit                  {limit:7.3f} s  parsing {parsed:.3f} s, COPY {copied:.3f} s")
+    print(f"  applied / limit        {ratio:7.2f}    aim: at most {AIM:g}")
+    print(f"  peak memory            {peak:7.0f} MB")
+
+
+def log_in(database: Scratch) -> FlaskClient:
+    client = database.app.test_client()
+    account = {"username": USERNAME, "password": PASSWORD}
+    token = client.post("/api/auth/login", json=account).json["data"]["access_token"]
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+def upload(client: FlaskClient, path: Path) -> tuple[float, dict[str, Any]]:
+    """The seconds from the upload until the plan is applied, and the import as the API shows it."""
+    began = time.perf_counter()
+    with path.open("rb") as file:
+        answer = client.post("/api/imports", data={"file": (file, path.name), "apply": "true"})
+    runner.run_pending()
+    seconds = time.perf_counter() - began
+    job = client.get(answer.headers["Location"]).json["data"]
+    if job["status"] != "applied":
+        sys.exit(f"{path.name} was not applied: {job['problem']}")
+    return seconds, job
+
+
+def stored_rows(database: Scratch) -> list[Stored]:
+    """What the tables of the resources hold now, each after those that it refers to."""
+    stored = []
+    with database.connect() as connection:
+        for resource_ in IMPORTABLE.values():
+            table = resource_.model.__table__
+            columns = tuple(column.name for column in table.columns)
+            statement = copy_statement(table.name, columns, "TO STDOUT")
+            with connection.cursor().copy(statement) as copy:
+                content = b"".join(bytes(part) for part in copy)
+            stored.append(Stored(table.name, columns, content))
+    return [one for one in stored if one.content]
+
+
+def copy_rows(database: Scratch, stored: list[Stored]) -> float:
+    """The seconds of one COPY for each table, committed together."""
+    with database.connect() as connection:
+        for one in reversed(stored):
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(one.table)))
+        began = time.perf_counter()
+        with connection.transaction():
+            for one in stored:
+                statement = copy_statement(one.table, one.columns, "FROM STDIN")
+                with connection.cursor().copy(statement) as copy:
+                    copy.write(one.content)
+        return time.perf_counter() - began
+
+
+def copy_statement(table: str, columns: tuple[str, ...], direction: str) -> sql.Composed:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("COPY {} ({}) " + direction).format(sql.Identifier(table), names)
+
+
+def parse(path: Path) -> float:
+    """The seconds in which a process of its own reads all cells and keeps none."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-I", "-c", PARSE, path], check=True, env={})
+    return time.perf_counter() - began
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes / 1024

@@ -1,0 +1,222 @@
+"""A page of a list over HTTP, beside a bare WSGI function that answers the same rows and does nothing else.
+
+Ours verifies the token, looks up its session and user, reads the parameters and counts. All are served by the
+same server with as many threads; one client and eight ask in short bursts, in turn.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import redis
+
+from app.core.database import db
+from app.resource.projection import projection_of
+from app.servers.routes import resource
+from bench.bare import Question
+from bench.fleet import Fleet
+from bench.imports import log_in, upload
+from bench.scratch import PASSWORD, USERNAME, Scratch, plain, scratch
+from config import ROOT
+from run import THREADS
+
+SERVERS = 1_500
+PAGE_SIZE = 20
+START_SECONDS = 20
+ROUNDS = 5
+SECONDS = 1.5
+"""Of each burst of requests."""
+CLIENTS = (1, 8)
+AIM = 0.4
+"""The part of the bare function's requests a second that ours should reach."""
+
+PATH = f"{resource.path}?page_size={PAGE_SIZE}"
+LOAD = Path(__file__).with_name("load.py")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that is asked: what it is called in the table, where it is, and who asks."""
+
+    name: str
+    port: int
+    token: str = ""
+
+    def fetch(self, path: str, body: Any = None) -> Any:
+        """The JSON of an answer; raises OSError."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        content = None if body is None else json.dumps(body).encode()
+        question = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
+        with urllib.request.urlopen(question, timeout=10) as answer:
+            return json.load(answer)
+
+    def wait_for(self, path: str) -> None:
+        """Return once the server answers, or end the process if it does not within some seconds."""
+        for _ in range(START_SECONDS * 20):
+            try:
+                self.fetch(path)
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        sys.exit(f"{self.name} did not start.")
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Requests a second, and percentiles in milliseconds."""
+
+    rate: float
+    p50: float
+    p95: float
+
+
+Found = dict[tuple[int, str], list[Burst]]
+
+
+def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
+    """Print the medians of some rounds."""
+    with ExitStack() as stack:
+        database = stack.enter_context(scratch())
+        fill(database)
+        secret = {name: secrets.token_urlsafe(48) for name in ("SECRET_KEY", "JWT_SECRET_KEY")}
+        shared = {"DATABASE_URL": database.url.render_as_string(hide_password=False), **secret}
+        services = [stack.enter_context(bare(database))]
+        if cache := stack.enter_context(empty_redis()):
+            services.append(stack.enter_context(platform("ours", {**shared, "REDIS_URL": cache})))
+        services.append(stack.enter_context(platform("ours, no Redis", {**shared, "REDIS_URL": ""})))
+        answers = [service.fetch(PATH) for service in services]
+        if any(answer != answers[0] for answer in answers):
+            sys.exit("The platform and the bare function answer differently.")
+        found: Found = {(clients, service.name): [] for clients in CLIENTS for service in services}
+        for service in services:
+            ask(service, max(CLIENTS), 1.0)
+        for _ in range(rounds):
+            for clients in CLIENTS:
+                for service in services:
+                    found[clients, service.name].append(ask(service, clients, seconds))
+    show(found, rounds)
+
+
+def show(found: Found, rounds: int) -> None:
+    print(f"lists: GET {PATH} of {SERVERS:,} on PostgreSQL, medians of {rounds} interleaved rounds")
+    print(f"  {'clients':8} {'':20} {'requests/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'of bare':>8}")
+    for (clients, name), bursts in found.items():
+        rate, p50, p95 = (median(getattr(one, what) for one in bursts) for what in ("rate", "p50", "p95"))
+        limit = found[clients, "bare"]
+        part = median(ours.rate / bare.rate for ours, bare in zip(bursts, limit, strict=True))
+        print(f"  {clients:<8} {name:20} {rate:10,.0f} {p50:8.2f} {p95:8.2f} {part:8.0%}")
+    print(f"  aim: at least {AIM:.0%} of the bare function")
+
+
+def ask(service: Service, clients: int, seconds: float) -> Burst:
+    """Load a server from a process of its own."""
+    where = ("127.0.0.1", str(service.port), PATH, service.token)
+    command = [sys.executable, "-I", LOAD, *where, str(clients), str(seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 30)
+    told = json.loads(done.stdout)
+    return Burst(told["requests"] / told["seconds"], told["p50"], told["p95"])
+
+
+def fill(database: Scratch) -> None:
+    """Import the servers, as somebody would."""
+    with TemporaryDirectory(prefix="bench-") as directory:
+        path = Path(directory, "servers.xlsx")
+        Fleet(SERVERS, gpus=0, containers=0).write(path)
+        upload(log_in(database), path)
+    database.release()
+    with database.connect() as connection:
+        connection.execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def bare(database: Scratch) -> Iterator[Service]:
+    """Serve the bare function, with the very statement that the platform runs."""
+    page = projection_of(resource).statement.order_by(resource.model.__table__.c.id).limit(PAGE_SIZE)
+    with database.app.app_context():
+        compiled = page.compile(db.engine, compile_kwargs={"literal_binds": True})
+    names = [field.name for field in resource.fields.values()]
+    # The names of the objects that are referred to stand behind the fields.
+    references = [
+        (reads_as, names.index(field.name), place)
+        for place, (reads_as, field) in enumerate(resource.references.items(), len(names))
+    ]
+    pagination = {"page": 1, "page_size": PAGE_SIZE, "total": SERVERS, "pages": -(-SERVERS // PAGE_SIZE)}
+    asked = Question(plain(database.url), str(compiled), names, references, pagination)
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare", str(port), str(THREADS)]
+    with served(command, {"BARE": json.dumps(asdict(asked))}):
+        service = Service("bare", port)
+        service.wait_for(PATH)
+        yield service
+
+
+@contextmanager
+def platform(name: str, settings: Mapping[str, str]) -> Iterator[Service]:
+    """Serve the platform as `run.py` does, with one worker, and sign in."""
+    port = free_port()
+    fixed = {"FLASK_ENV": "production", "HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"}
+    with (
+        TemporaryDirectory(prefix="bench-") as uploads,
+        served([sys.executable, "run.py"], {**settings, **fixed, "UPLOAD_DIR": uploads, "LOG_LEVEL": "ERROR"}),
+    ):
+        service = Service(name, port)
+        service.wait_for("/api/health/ready")
+        account = {"username": USERNAME, "password": PASSWORD}
+        yield replace(service, token=service.fetch("/api/auth/login", account)["data"]["access_token"])
+
+
+@contextmanager
+def served(command: list[str], settings: Mapping[str, str]) -> Iterator[None]:
+    """Run a server for as long as the block lasts."""
+    server = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+@contextmanager
+def empty_redis() -> Iterator[str | None]:
+    """The URL of BENCH_REDIS_URL, emptied in the end, or None where no Redis answers.
+
+    What is in it would be believed by the platform, and what the platform leaves by others: it must be empty.
+    """
+    url = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/15")
+    with redis.Redis.from_url(url, socket_timeout=3) as client:
+        try:
+            kept = client.dbsize()
+        except redis.RedisError:
+            yield None
+            return
+        if kept:
+            sys.exit(f"{url} holds {kept} keys: empty it, or set BENCH_REDIS_URL to one that is empty.")
+        try:
+            yield url
+        finally:
+            client.flushdb()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,72 @@
+"""A program of its own that asks one URL again and again: `load.py host port path token clients seconds`.
+
+Prints one JSON object: the requests answered, the seconds that took, and the 50th and 95th percentile of the
+milliseconds that each took. It speaks just enough HTTP over kept-alive sockets in one thread, because the time
+that a client library takes is time that the server on the same machine does not get.
+"""
+
+import json
+import re
+import selectors
+import socket
+import sys
+import time
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+
+
+class Client:
+    """One connection with one request on its way at any time."""
+
+    def __init__(self, address: tuple[str, int], question: bytes) -> None:
+        self.socket = socket.create_connection(address, timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._question = question
+        self._asked = 0.0
+        self._answer = b""
+
+    def ask(self) -> None:
+        self._answer = b""
+        self._asked = time.perf_counter()
+        self.socket.sendall(self._question)
+
+    def receive(self) -> float | None:
+        """The seconds that the request took, once its answer is complete."""
+        part = self.socket.recv(1 << 18)
+        self._answer += part
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head + b"\r\n")
+        if not part or (end and (length is None or not head.startswith(b"HTTP/1.1 200 "))):
+            sys.exit(f"The server answered {self._answer[:500]!r}.")
+        if not end or length is None or len(body) < int(length[1]):
+            return None
+        return time.perf_counter() - self._asked
+
+
+def main(host: str, port: str, path: str, token: str, clients: str, seconds: str) -> None:
+    question = (
+        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
+        "Accept: application/json\r\nUser-Agent: bench\r\n\r\n"
+    ).encode()
+    took: list[float] = []
+    with selectors.DefaultSelector() as selector:
+        for _ in range(int(clients)):
+            client = Client((host, int(port)), question)
+            selector.register(client.socket, selectors.EVENT_READ, client)
+            client.ask()
+        began = now = time.perf_counter()
+        until = began + float(seconds)
+        while now < until:
+            for key, _ in selector.select():
+                answered = key.data.receive()
+                if answered is not None:
+                    took.append(answered)
+                    key.data.ask()
+            now = time.perf_counter()
+    took.sort()
+    p50, p95 = (1000 * took[int(len(took) * part)] for part in (0.5, 0.95))
+    print(json.dumps({"requests": len(took), "seconds": now - began, "p50": p50, "p95": p95}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,98 @@
+"""A PostgreSQL database that exists for the length of a benchmark, with the application on it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+import flask_migrate
+import psycopg
+import sqlalchemy as sa
+from flask import Flask
+from psycopg import sql
+
+from app import create_app
+from app.cli import prepare_database
+from app.core.database import db
+from config import TestingConfig
+from run import MIGRATIONS
+
+USERNAME = "admin"
+PASSWORD = "only-for-benchmarks"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A database, and an application in this process that works on it, without Redis."""
+
+    app: Flask
+    url: sa.URL
+    _server: psycopg.Connection
+    _migrated: sa.URL
+
+    def renew(self) -> None:
+        """Make the database again, as the migrations and the first start leave it."""
+        self.release()
+        _drop(self._server, self.url)
+        _create(self._server, self.url, self._migrated)
+
+    def release(self) -> None:
+        """Close the application's connections."""
+        with self.app.app_context():
+            db.engine.dispose()
+
+    def connect(self) -> psycopg.Connection:
+        """A connection of the driver's own, in autocommit."""
+        return _connect(self.url)
+
+
+@contextmanager
+def scratch() -> Iterator[Scratch]:
+    """Create a database on the server of BENCH_DATABASE_URL or TEST_DATABASE_URL, and drop it in the end."""
+    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
+    there = sa.make_url(given or "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+    url = there.set(database=f"bench_{os.getpid()}")
+    migrated = url.set(database=f"{url.database}_migrated")
+    with _connect(there) as server, TemporaryDirectory(prefix="bench-") as uploads:
+        try:
+            _create(server, url)
+            made = Scratch(_application(url, uploads), url, server, migrated)
+            made.release()
+            _create(server, migrated, url)
+            yield made
+            made.release()
+        finally:
+            _drop(server, url)
+            _drop(server, migrated)
+
+
+def _application(url: sa.URL, uploads: str) -> Flask:
+    address = url.render_as_string(hide_password=False)
+    settings = {"DATABASE_URL": address, "UPLOAD_DIR": uploads}
+    account = {"ADMIN_USERNAME": USERNAME, "ADMIN_PASSWORD": PASSWORD, "LOG_LEVEL": "ERROR"}
+    app = create_app(TestingConfig.from_environment({**settings, **account}))
+    with app.app_context():
+        flask_migrate.upgrade(directory=MIGRATIONS)
+    prepare_database(app)
+    return app
+
+
+def _connect(url: sa.URL) -> psycopg.Connection:
+    return psycopg.connect(plain(url), autocommit=True, connect_timeout=3)
+
+
+def plain(url: sa.URL) -> str:
+    """The URL as the driver and its tools take it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _create(server: psycopg.Connection, url: sa.URL, template: sa.URL | None = None) -> None:
+    names = str(url.database), str(template.database) if template else "template0"
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}" + ("" if template else " LOCALE 'C.UTF-8'"))
+    server.execute(statement.format(*map(sql.Identifier, names)))
+
+
+def _drop(server: psycopg.Connection, url: sa.URL) -> None:
+    name = sql.Identifier(str(url.database))
+    server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
