@@ -88,7 +88,9 @@ class Money(sa.types.TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        return dialect.type_descriptor(sa.BigInteger() if dialect.name == "sqlite" else sa.Numeric(15, 2))
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Numeric(15, 2, asdecimal=False))
+        return dialect.type_descriptor(sa.Numeric(15, 2))
 
     def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> Decimal | int | None:
         if value is None:
