@@ -92,8 +92,10 @@ def test_a_value_of_another_type_is_refused(resource: Resource, make: Make, admi
         wrong = list(WRONG_TYPES[field.kind])
         if not field.nullable:
             wrong.append(None)
-        for value in wrong:
+        # One schema reads both: a value or two show that a creation asks it too.
+        for value in wrong[:2]:
             assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: value})), (name, value)
+        for value in wrong:
             assert is_named(name, errors_of(admin, "PATCH", path, {name: value})), (name, value)
     assert admin.call("GET", path)["data"]["version"] == 1
 

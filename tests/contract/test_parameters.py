@@ -137,10 +137,9 @@ def test_a_huge_value_finds_nothing(resource: Resource, make: Make, admin: Clien
     varied_rows(resource, 3, make, admin)
     for name, field in resource.fields.items():
         for value in HUGE.get(field.kind, ()):
-            queries = [{name: value}, {f"{name}__in": f"{value},{value}"}]
-            if "gt" in operators_of(name, field):
-                queries.append({f"{name}__gt": value, f"{name}__lt": value})
-            for query in queries:
+            # Once as one value, in an order where there is one, and once as one of several.
+            order = {f"{name}__gt": value, f"{name}__lt": value} if "gt" in operators_of(name, field) else {}
+            for query in ({name: value, **order}, {f"{name}__in": f"{value},{value}"}):
                 body = admin.call("GET", resource.path, query_string={**query, "fields": "id"})
                 assert body["data"] == [], query
 
