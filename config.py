@@ -184,6 +184,10 @@ def secret(value: str, _: Path) -> str:
     return value
 
 
+def secret_list(value: str, root: Path) -> tuple[str, ...]:
+    return tuple(secret(part, root) for part in value.split(",") if part)
+
+
 def password(value: str, _: Path) -> str:
     if len(value) < 10 or octets(value) > 72:
         raise ValueError("must have at least 10 characters and at most 72 bytes")
@@ -342,6 +346,9 @@ class Config:
     FLASK_ENV: str = variable(choice("development", "production", "testing"), "development")
     SECRET_KEY: str = variable(secret, required, secret=True)
     JWT_SECRET_KEY: str = variable(secret, required, secret=True)
+    # What proves the audit log: without it SECRET_KEY does, and those before it verify what they once proved.
+    AUDIT_KEY: str | None = variable(secret, secret=True)
+    AUDIT_KEYS_BEFORE: tuple[str, ...] = variable(secret_list, "", secret=True)
     JWT_ACCESS_TOKEN_EXPIRES: timedelta = variable(span(timedelta(minutes=1), 1440), "30", name="JWT_ACCESS_MINUTES")
     JWT_REFRESH_TOKEN_EXPIRES: timedelta = variable(span(timedelta(days=1), 365), "30", name="JWT_REFRESH_DAYS")
     BCRYPT_ROUNDS: int = variable(whole(4, 31), "12")

@@ -40,6 +40,24 @@ def guard_append_only(table: str) -> None:
         )
 
 
+def guard_links(table: str) -> None:
+    """Refuse a record without a MAC; those that are there already stay as they are."""
+    if _on_postgresql():
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_linked CHECK (mac IS NOT NULL) NOT VALID")
+        return
+    op.execute(
+        f"CREATE TRIGGER {table}_linked BEFORE INSERT ON {table} WHEN NEW.mac IS NULL "
+        f"BEGIN SELECT RAISE(ABORT, 'A record of {table} must have a MAC.'); END"
+    )
+
+
+def drop_links_guard(table: str) -> None:
+    if _on_postgresql():
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_linked")
+    else:
+        op.execute(f"DROP TRIGGER {table}_linked")
+
+
 def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
     """Refuse an UPDATE that does not raise the version by one, unless only `unversioned` columns are set.
 

@@ -7,6 +7,7 @@ forget to. `audited` adds the intent (assign, release) and `record` what changes
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -14,7 +15,8 @@ from flask import g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
-from app.core.database import Base, Id, JsonText, as_json, db, utcnow, write_rows
+from app.core import chain
+from app.core.database import Base, Id, JsonText, as_json, db, json_text, utcnow, write_rows
 from app.core.origin import Origin, current_origin
 
 P = ParamSpec("P")
@@ -25,6 +27,9 @@ Changes = dict[str, dict[str, Any]]
 
 Entry = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
+
+RECORDS_AT_ONCE = 10_000
+"""Records that the set-based writer links and writes together."""
 
 _STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
 """Columns that a record implies: it has its own id, version and time."""
@@ -51,6 +56,8 @@ class AuditLog(Base):
     token_id: Mapped[str | None] = mapped_column(sa.String(64))
     request_id: Mapped[str] = mapped_column(sa.String(64), index=True)
     reason: Mapped[str | None] = mapped_column(sa.String(500))
+    # See app/core/chain.py. Records from before there was a chain have none; the Merkle tree covers them.
+    mac: Mapped[str | None] = mapped_column(sa.String(73), info={"hidden": True})
 
     __table_args__ = (
         # The same version of an object cannot be recorded twice, whatever races.
@@ -65,7 +72,17 @@ class AuditLog(Base):
     )
 
 
-COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key != "id")
+COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key not in ("id", "mac"))
+
+STORED = sa.Table(
+    AuditLog.__tablename__,
+    sa.MetaData(),
+    *(
+        sa.Column(column.key, sa.Text() if isinstance(column.type, JsonText) else column.type)
+        for column in AuditLog.__table__.columns
+    ),
+)
+"""The log as it is stored: JSON as the very text that the MACs and the Merkle tree are made of."""
 
 
 class Audited:
@@ -104,12 +121,16 @@ def record(
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
     row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, origin=origin)
-    db.session.execute(sa.insert(AuditLog.__table__).inline(), dict(zip(COLUMNS, row, strict=True)))
+    connection = db.session.connection()
+    connection.execute(sa.insert(STORED).inline(), _linked(connection, [row]))
 
 
 def record_many(entries: Iterable[Entry]) -> None:
-    """Write the records of a set-based change in one statement; each made by `entry`."""
-    write_rows(AuditLog.__table__, COLUMNS, entries)
+    """Write the records of a set-based change, each made by `entry`, in a few statements."""
+    rest = iter(entries)
+    while some := list(islice(rest, RECORDS_AT_ONCE)):
+        linked = _linked(db.session.connection(), some)
+        write_rows(STORED, (*COLUMNS, "mac"), (tuple(record.values()) for record in linked))
 
 
 def entry(
@@ -161,9 +182,23 @@ def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
 
 @event.listens_for(Session, "after_flush")
 def _record_changes(session: Session, _context: Any) -> None:
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in _entries(session)]
+    rows = list(_entries(session))
     if rows:
-        session.execute(sa.insert(AuditLog.__table__).inline(), rows)
+        connection = session.connection()
+        connection.execute(sa.insert(STORED).inline(), _linked(connection, rows))
+
+
+def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The records as they are stored, each with its MAC; their columns in the order of COLUMNS, then `mac`."""
+    return chain.link(connection, (_stored(row) for row in rows))
+
+
+def _stored(row: Entry) -> dict[str, Any]:
+    content = dict(zip(COLUMNS, row, strict=True))
+    for name in ("changes", "snapshot"):
+        if content[name] is not None:
+            content[name] = json_text(content[name])
+    return content
 
 
 @event.listens_for(Session, "do_orm_execute")

@@ -111,7 +111,7 @@ class JsonText(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return None if value is None else orjson.dumps(value, default=as_json).decode()
+        return None if value is None else json_text(value)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
         return None if value is None else orjson.loads(value)
@@ -457,6 +457,11 @@ def _json_member(element: Any, compiler: Any, **options: Any) -> str:
 def whole(value: float) -> float:
     """An integer where the number is one, so that 256.0 and 256 are the same text everywhere."""
     return int(value) if value == int(value) else value
+
+
+def json_text(value: Any) -> str:
+    """The text of a JSON value as it is stored."""
+    return orjson.dumps(value, default=as_json).decode()
 
 
 def as_json(value: Any) -> Any:

@@ -114,6 +114,8 @@ BAD = {
     "FLASK_ENV": "staging",
     "SECRET_KEY": "short",
     "JWT_SECRET_KEY": "é" * 15,
+    "AUDIT_KEY": "short",
+    "AUDIT_KEYS_BEFORE": "short,",
     "JWT_ACCESS_MINUTES": "0",
     "JWT_REFRESH_DAYS": "a month",
     "BCRYPT_ROUNDS": "3",

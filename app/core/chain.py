@@ -1,0 +1,129 @@
+"""The chain of an object's audit records: each carries a MAC over its text and the MAC of the one before.
+
+A change holds the lock of its object's row, so nobody else can write the next record of the same object: a chain
+for each object needs no lock of its own, one over the whole log would. What changes no version (a login, a
+refusal) holds no such lock, and is linked to nothing. The order of everything is the Merkle tree's business.
+"""
+
+import functools
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from flask import current_app
+
+Place = tuple[str, int, int]
+"""What there is one record of: resource type, resource id, version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What proves the log's origin, derived from one secret; the id, which is no secret, names it in the log."""
+
+    id: str
+    mac: bytes
+    seed: bytes
+
+
+def keyring() -> tuple[Key, ...]:
+    """The configured keys, the current one first and then those before it, the latest first."""
+    config = current_app.config
+    return tuple(map(derive, (config["AUDIT_KEY"] or config["SECRET_KEY"], *config["AUDIT_KEYS_BEFORE"])))
+
+
+@functools.cache
+def derive(secret: str) -> Key:
+    """The keys of a secret by HKDF-SHA256 (RFC 5869), each for one purpose, so that none tells of another."""
+
+    def part(purpose: str, length: int) -> bytes:
+        info = f"itam audit log, {purpose}, 1".encode()
+        return HKDF(SHA256(), length, salt=None, info=info).derive(secret.encode())
+
+    return Key(part("key id", 4).hex(), part("record", 32), part("checkpoint", 32))
+
+
+def canonical(values: Mapping[str, Any]) -> bytes:
+    """The bytes that stand for a record: its columns as one JSON object in the canonical form of RFC 8785.
+
+    `changes` and `snapshot` are the stored texts, as strings; what is absent is null. RFC 8785 sorts the names,
+    leaves no blanks, and escapes only what JSON must, so every database and language comes to the same bytes.
+    """
+    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+
+
+def canonical_time(at: datetime | str) -> str:
+    """A time in UTC with all six digits of its microseconds: `2026-01-31T08:00:00.000000Z`.
+
+    Given as PostgreSQL's driver reads it, or as the text in which SQLite keeps it.
+    """
+    if isinstance(at, str):
+        return f"{at[:10]}T{at[11:]}Z"
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
+    """The MAC of a record as it is stored, `<key id>:<hex>`: HMAC-SHA256 over its content and the MAC before it."""
+    message = canonical({**content, "previous": previous})
+    return f"{key.id}:{hmac.digest(key.mac, message, 'sha256').hex()}"
+
+
+def link(connection: sa.Connection, contents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Complete records of the current transaction with their `mac`; all MACs before them come in one query."""
+    records = list(contents)
+    before = _macs_at(connection, [place for content in records if (place := place_before(content))])
+    key = keyring()[0]
+    for content in records:
+        place = place_before(content)
+        shown = {**content, "created_at": canonical_time(content["created_at"])}
+        content["mac"] = mac_of(key, shown, before.get(place) if place else None)
+        if content["version"] is not None:
+            # The next version of the same object may be among these.
+            before[content["resource_type"], content["resource_id"], content["version"]] = content["mac"]
+    return records
+
+
+def place_before(content: Mapping[str, Any]) -> Place | None:
+    """Where the record stands that this one is linked to; the first of an object and events have none."""
+    version = content["version"]
+    if version is None or version <= 1:
+        return None
+    return content["resource_type"], content["resource_id"], version - 1
+
+
+def _macs_at(connection: sa.Connection, places: Sequence[Place]) -> dict[Place, str | None]:
+    if not places:
+        return {}
+    if len(places) == 1:
+        (kind, identity, version), statement = places[0], _ONE
+        given: dict[str, Any] = {"kind": kind, "identity": identity, "version": version}
+    elif connection.dialect.name == "postgresql":
+        statement = _MANY_ON_POSTGRESQL
+        given = dict(zip(("kinds", "identities", "versions"), map(list, zip(*places, strict=True)), strict=True))
+    else:
+        statement, given = _MANY_ON_SQLITE, {"places": orjson.dumps(places).decode()}
+    found = connection.execute(statement, given)
+    return {(kind, identity, version): mac for kind, identity, version, mac in found}
+
+
+_ONE = sa.text(
+    "SELECT resource_type, resource_id, version, mac FROM audit_logs "
+    "WHERE resource_type = :kind AND resource_id = :identity AND version = :version"
+)
+_MANY_ON_POSTGRESQL = sa.text(
+    "SELECT a.resource_type, a.resource_id, a.version, a.mac FROM audit_logs a "
+    "JOIN unnest(CAST(:kinds AS text[]), CAST(:identities AS bigint[]), CAST(:versions AS integer[])) "
+    "AS wanted (kind, identity, version) "
+    "ON a.resource_type = kind AND a.resource_id = identity AND a.version = wanted.version"
+)
+# CROSS JOIN keeps SQLite from reading the log first.
+_MANY_ON_SQLITE = sa.text(
+    "SELECT a.resource_type, a.resource_id, a.version, a.mac FROM json_each(:places) wanted CROSS JOIN audit_logs a "
+    "ON a.resource_type = json_extract(wanted.value, '$[0]') "
+    "AND a.resource_id = json_extract(wanted.value, '$[1]') AND a.version = json_extract(wanted.value, '$[2]')"
+)
