@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -238,6 +239,47 @@ def origins(value: str, root: Path) -> tuple[str, ...]:
     return tuple(origin.lower() for origin in found)
 
 
+def provider(value: str, root: Path) -> str:
+    """Return a URL whose path can be continued; what is secret has a variable of its own."""
+    value = url("http", "https")(value, root)
+    parts = urlsplit(value)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must be a URL without user, password, query and fragment")
+    return value
+
+
+def token(value: str, root: Path) -> str:
+    value = text(value, root)
+    if not value.isascii() or " " in value:
+        raise ValueError("must be ASCII without spaces, because it travels in a header")
+    return value
+
+
+# One whose last part is a number would be an address that is misspelt.
+HOST_NAME = re.compile(r"(?!(.*\.)?[0-9]+\Z)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63})*")
+
+
+def destinations(value: str, _: Path) -> tuple[str, ...]:
+    """Return networks and names of hosts, each once and in its canonical form."""
+    found: dict[str, None] = {}
+    for entry in (part.strip().lower() for part in value.split(",")):
+        if not entry:
+            continue
+        try:
+            found[str(ipaddress.ip_network(entry))] = None
+        except ValueError as error:
+            if HOST_NAME.fullmatch(entry):
+                found[entry] = None
+            elif "host bits" in str(error):
+                network = ipaddress.ip_network(entry, strict=False)
+                raise ValueError(f"holds {entry!r}, which is an address within the network {network}") from None
+            else:
+                raise ValueError(
+                    f"holds {entry!r}, but an entry is a network such as 10.0.0.0/8, an address or the name of a host"
+                ) from None
+    return tuple(found)
+
+
 def host(value: str, _: Path) -> str:
     """Return an IP address: the server takes no names."""
     with suppress(ValueError):
@@ -382,9 +424,12 @@ class Config:
     MAIL_USE_TLS: bool = variable(flag, with_mail_login("true", "false"))
     MAIL_DEFAULT_SENDER: str = variable(mailbox, "itam@localhost")
 
-    AI_BASE_URL: str | None = variable(url("http", "https"), needs=("AI_MODEL",))
+    # Networks, addresses and names that are asked beside the internet: health checks of a private fleet.
+    OUTGOING_ALLOWED: tuple[str, ...] = variable(destinations, "")
+
+    AI_BASE_URL: str | None = variable(provider, needs=("AI_MODEL",))
     AI_MODEL: str | None = variable(text, needs=("AI_BASE_URL",))
-    AI_API_KEY: str | None = variable(text, secret=True)
+    AI_API_KEY: str | None = variable(token, secret=True)
 
     GEOIP_DATABASE: Path | None = variable(file)
 

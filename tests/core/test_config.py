@@ -86,6 +86,14 @@ def test_values_are_read_from_the_environment(tmp_path):
     assert settings.LOG_LEVEL == "DEBUG"
 
 
+def test_allowed_destinations_are_networks_addresses_and_names(tmp_path):
+    allowed = {"OUTGOING_ALLOWED": " 10.0.0.0/8,FD00::/8, 192.0.2.7 ,Metrics.Internal,,localhost"}
+    settings = config.load(allowed, root=tmp_path)
+    assert settings.OUTGOING_ALLOWED == ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32", "metrics.internal", "localhost")
+    with pytest.raises(config.ConfigError, match=r"an address within the network 10\.0\.0\.0/8"):
+        config.load({"OUTGOING_ALLOWED": "10.0.0.1/8"}, root=tmp_path)
+
+
 def test_settings_feed_flask(tmp_path):
     app = Flask(__name__)
     app.config.from_object(config.load({"MAX_UPLOAD_MB": "70"}, root=tmp_path))
@@ -133,8 +141,10 @@ BAD = {
     "MAIL_PORT": "1_0",
     "MAIL_USE_TLS": "2",
     "MAIL_DEFAULT_SENDER": "nobody",
+    "OUTGOING_ALLOWED": "10.0.0.0/33",
     "AI_BASE_URL": "localhost:11434",
     "AI_MODEL": "\x07",
+    "AI_API_KEY": "schlüssel",
     "GEOIP_DATABASE": "missing.mmdb",
     "UPLOAD_DIR": "a-file/uploads",
     "MAX_UPLOAD_MB": "0",
@@ -185,6 +195,13 @@ def test_secrets_are_not_in_the_repr(tmp_path):
         ("REDIS_URL", "redis://"),
         ("REDIS_URL", "redis://h:port"),
         ("AI_BASE_URL", "http://[::1"),
+        ("AI_BASE_URL", "http://user:geheim@ai.example/v1"),
+        ("AI_BASE_URL", "http://ai.example/v1?key=geheim"),
+        ("OUTGOING_ALLOWED", "10.0.0.1/8"),
+        ("OUTGOING_ALLOWED", "10.0.0.256"),
+        ("OUTGOING_ALLOWED", "http://metrics.internal"),
+        ("OUTGOING_ALLOWED", "metrics.internal:8080"),
+        ("OUTGOING_ALLOWED", "*.internal"),
         ("CORS_ORIGINS", "app.example.com"),
         ("CORS_ORIGINS", "https://app.example.com/"),
         ("PORT", "٨٠"),
