@@ -1,6 +1,6 @@
 """The rows of a table as drafts of objects: values read, mistakes noted, references still names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +9,11 @@ from marshmallow import ValidationError
 from app.core.database import MAX_ID
 from app.resource.fields import Kind
 from app.resource.schema import clean_attributes
-from app.transfer.cells import CLEAR, CellError, Read, as_text, is_placeholder, reader_of
+from app.transfer.cells import Read, Reading, reader_of
 from app.transfer.dates import Guess
 from app.transfer.layout import Column, Table, Use
 from app.transfer.models import Action
+from app.transfer.said import CLEAR, CellError, as_number, as_text, is_placeholder
 from app.transfer.workbook import Value
 
 
@@ -49,6 +50,13 @@ class Draft:
         """What a reference to this row refers to."""
         return self if self.existing is None else self.existing["id"]
 
+    def take_from(self, stored: Mapping[str, Any]) -> None:
+        """Leave alone the attributes that delimited text, which has no types, writes as they are stored."""
+        if self.table.sheet.text is not None:
+            for name, value in self.attributes.items():
+                if value is not None and name in stored and _written(stored[name]) == _written(value):
+                    self.attributes[name] = stored[name]
+
     def fail(self, name: str | None, rule: str, message: str, suggestion: str | None = None) -> None:
         """Note a mistake, at the cell of the field where the table has one."""
         column = self.table.column_of(name) if name else None
@@ -66,10 +74,14 @@ class Draft:
         )
 
 
+def _written(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_drafts(table: Table) -> Iterator[Draft]:
     """Each row below the header that is not blank, with every mistake of every cell."""
     readers = [
-        (column, reader_of(column.field, column.scale))
+        (column, reader_of(column.field, Reading(column.scale, epoch_1904=table.sheet.epoch_1904)))
         for column in table.columns
         if column.use is Use.FIELD and column.field is not None
     ]
@@ -136,6 +148,9 @@ def _clear(draft: Draft, column: Column) -> None:
 
 
 def _keep(draft: Draft, column: Column, value: Value) -> None:
+    if draft.table.sheet.text is not None and isinstance(value, str):
+        # Text has no numbers: what is written as one is one, where no field says otherwise.
+        value = as_number(value)
     if column.use in (Use.IDENTITY, Use.VERSION):
         if not isinstance(value, int) or not 0 < value <= MAX_ID:
             what = "an id" if column.use is Use.IDENTITY else "a version"

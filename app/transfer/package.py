@@ -9,6 +9,8 @@ from os import SEEK_CUR, SEEK_END
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from app.transfer.refusals import Limits, UnreadableWorkbook, damaged, too_large, too_many_columns, too_many_rows
+
 _CHUNK_BYTES = 1 << 18
 # Longer than the tags looked for: one that is cut by the end of a chunk is found with the next.
 _OVERLAP_BYTES = 256
@@ -32,32 +34,6 @@ _ERROR_CELL = b't="e"'
 _THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
 _CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
 _EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
-
-
-class UnreadableWorkbook(Exception):
-    """A file that is refused: `reason` is a slug, the text one sentence for a person."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a workbook may be, and what reading it may cost.
-
-    `unpacked_bytes` bounds the package without its compression and, again, its rows as text.
-    `rows` are those of all sheets together, each counted down to its last row with a value;
-    `columns` is the number of the rightmost column with a value. `memory_bytes` and `seconds` bound
-    the process that reads, which is given less when the workbook is small.
-    """
-
-    unpacked_bytes: int = 512 << 20
-    sheets: int = 100
-    rows: int = 250_000
-    columns: int = 512
-    memory_bytes: int = 1 << 30
-    seconds: int = 60
 
 
 @dataclass(frozen=True)
@@ -91,31 +67,6 @@ def check_package(file: BinaryIO, limits: Limits) -> Package:
             raise damaged()
         unpacked_bytes += part_bytes
     return Package(unpacked_bytes, has_errors)
-
-
-def damaged() -> UnreadableWorkbook:
-    """Say that the file does not hold together, or not what a workbook holds."""
-    return UnreadableWorkbook("damaged", "The workbook is damaged.")
-
-
-def too_large() -> UnreadableWorkbook:
-    """Say that the parts, or the rows written out, take more space than allowed."""
-    return UnreadableWorkbook("too_large_unpacked", "The workbook is too large once it is unpacked.")
-
-
-def too_many_rows(limits: Limits) -> UnreadableWorkbook:
-    """Say that the rows of all sheets, blank ones between them included, are too many."""
-    return UnreadableWorkbook(
-        "too_many_rows", f"The workbook has more than {limits.rows:,} rows, the most that is read."
-    )
-
-
-def too_many_columns(limits: Limits, place: str) -> UnreadableWorkbook:
-    """Say that there is a value too far to the right, and in which cell or row."""
-    return UnreadableWorkbook(
-        "too_many_columns",
-        f"{place} has a value beyond the first {limits.columns:,} columns, the most that is read.",
-    )
 
 
 def _check_kind(file: BinaryIO) -> None:

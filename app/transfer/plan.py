@@ -159,6 +159,7 @@ class Planner:
     def _plan_change(self, resource: Resource, draft: Draft) -> None:
         existing = draft.existing
         if draft.attributes:
+            draft.take_from(existing["attributes"])
             attributes = {**existing["attributes"], **draft.attributes}
             cleared = {name for name, value in draft.attributes.items() if value is None}
             draft.values["attributes"] = {name: value for name, value in attributes.items() if name not in cleared}

@@ -16,7 +16,6 @@ from app.core.security import Role, current_actor, requires
 from app.transfer import service
 from app.transfer.layout import IMPORTABLE
 from app.transfer.models import Import
-from app.transfer.package import Limits, UnreadableWorkbook, check_package
 from app.transfer.schemas import (
     ApplySchema,
     ImportSchema,
@@ -25,6 +24,7 @@ from app.transfer.schemas import (
     RowSchema,
     UploadSchema,
 )
+from app.transfer.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
@@ -105,11 +105,12 @@ def _read_file() -> tuple[bytes, str]:
     content = file.stream.read(limit + 1)
     if len(content) > limit:
         raise TooLarge(f"The file is larger than {current_app.config['MAX_IMPORT_MB']} MB.")
+    filename = file.filename.replace("\x00", "")[-255:]
     try:
-        check_package(BytesIO(content), Limits())
+        check_file(BytesIO(content), filename)
     except UnreadableWorkbook as error:
         raise Unreadable(str(error), reason=error.reason, errors={"file": [str(error)]}) from None
-    return content, file.filename.replace("\x00", "")[-255:]
+    return content, filename
 
 
 class Unreadable(Invalid):

@@ -22,7 +22,7 @@ class OptionsSchema(Schema):
 
 
 class UploadSchema(OptionsSchema):
-    file = Upload(required=True, metadata={"description": "The .xlsx or .xlsm file."})
+    file = Upload(required=True, metadata={"description": "An .xlsx, .xlsm or .csv file."})
 
 
 class ApplySchema(Schema):
@@ -43,10 +43,21 @@ class SheetColumnSchema(Schema):
     attribute = fields.String(required=True, allow_none=True)
 
 
+class TextSchema(Schema):
+    """How delimited text was read: nobody has to say it, and everybody can see it."""
+
+    encoding = fields.String(required=True)
+    delimiter = fields.String(required=True)
+    line_end = fields.String(required=True, metadata={"enum": ["LF", "CRLF", "CR", "none"]})
+
+
 class SheetSchema(Schema):
     sheet = fields.String(required=True)
     resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not understood."})
     header_row = fields.Integer(required=True, allow_none=True)
+    text = fields.Nested(
+        TextSchema, required=True, allow_none=True, metadata={"description": "Null: it is a workbook's."}
+    )
     create = fields.Integer(required=True)
     update = fields.Integer(required=True)
     unchanged = fields.Integer(required=True)

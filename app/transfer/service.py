@@ -95,7 +95,7 @@ def make_plan(import_id: int) -> None:
     content = db.session.get_one(ImportFile, import_id).content
     db.session.commit()
     try:
-        with read_workbook(content) as book:
+        with read_workbook(content, filename=job.filename) as book:
             _plan_workbook(job, book, actor)
     except UnreadableWorkbook as error:
         begin_writing()
@@ -230,6 +230,7 @@ def _summary(table: Table, drafts: list[Draft]) -> dict[str, Any]:
         "sheet": table.sheet.name,
         "resource": table.resource.name,
         "header_row": table.header_row,
+        "text": table.sheet.text,
         **counts,
         "warnings": sum(len(draft.warnings) for draft in drafts),
         "columns": [column.describe() for column in table.columns],
@@ -241,7 +242,7 @@ def _summary(table: Table, drafts: list[Draft]) -> dict[str, Any]:
 def _unknown(name: str) -> dict[str, Any]:
     """What is said of a sheet that is not understood; the others go in all the same."""
     counts = {action.value: 0 for action in Action}
-    facts = {"sheet": name, "resource": None, "header_row": None, **counts, "warnings": 0}
+    facts = {"sheet": name, "resource": None, "header_row": None, "text": None, **counts, "warnings": 0}
     return {**facts, "columns": [], "problems": [], "notes": ["We do not know what this sheet holds."]}
 
 

@@ -1,60 +1,69 @@
-"""The rows of an uploaded workbook, read by a process that may die of it."""
+"""The rows of an uploaded file, workbook or text, read by a process that may die of it."""
 
-import signal
-import subprocess
-import sys
+import enum
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
-from app.transfer.package import (
-    Limits,
-    Package,
-    UnreadableWorkbook,
-    check_package,
-    damaged,
-    too_large,
-    too_many_columns,
-    too_many_rows,
-)
+from app.transfer.child import SHEETS, TEXT, run_program
+from app.transfer.package import check_package
+from app.transfer.refusals import Limits, UnreadableWorkbook, not_text
 
-__all__ = ["Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbook", "read_workbook"]
+__all__ = ["FileKind", "Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbook", "check_file", "read_workbook"]
 
 Value = str | int | float | bool | None
 
 _LIMITS = Limits()
-_READER = Path(__file__).with_name("reader.py")
-_REFUSED = 3
-# Generous for an honest workbook. The reader keeps a sheet as a rectangle of cells, so that a few
-# bytes that put a value into a far corner would otherwise cost all the memory there is.
-_MEMORY_BYTES = 96 << 20
-_MEMORY_PER_UNPACKED_BYTE = 16
-_CPU_SECONDS = 2
-_UNPACKED_BYTES_PER_CPU_SECOND = 4 << 20
+_TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
+_OTHER_FILES = (
+    (re.compile(rb"PK\x03\x04"), "is a workbook or another zip file: give it its right name"),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), "is an old Office file"),
+    (re.compile(rb"%PDF"), "is a PDF"),
+    (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), "is a web page or XML"),
+)
+_LONGEST_NAME = 255
+
+
+class FileKind(enum.Enum):
+    """What an upload is, as its name says; what it holds must be that."""
+
+    WORKBOOK = "workbook"
+    TEXT = "text"
+
+    @classmethod
+    def of(cls, filename: str) -> "FileKind":
+        return cls.TEXT if PurePath(filename).suffix.lower() in _TEXT_SUFFIXES else cls.WORKBOOK
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A worksheet: its title, and its rows down to the last one with a value."""
+    """A worksheet: its title, and its rows down to the last one with a value.
+
+    `text` says how text was read ("encoding", "delimiter", "line_end"), where it was no workbook; `epoch_1904`
+    whether bare numbers count days from 1904.
+    """
 
     name: str
     row_count: int
     _spool: Path = field(repr=False)
     _offset: int = field(repr=False)
+    text: dict[str, str] | None = None
+    epoch_1904: bool = False
 
     def rows(self) -> Iterator[list[Value]]:
         """Yield each row from row 1, as often as asked, while the workbook is open.
 
         A row starts at column A and ends at its last value, so a blank one is `[]`; an empty cell
         is `None`. Dates are ISO 8601 texts, with the time unless it is midnight; times and
-        durations are `HH:MM:SS`; an error is its text, such as `#N/A`.
+        durations are `HH:MM:SS`; an error is its text, such as `#N/A`. Of text, all is text.
         """
         with self._spool.open("rb") as lines:
             lines.seek(self._offset)
@@ -69,64 +78,65 @@ class Workbook:
     sheets: tuple[Sheet, ...]
 
 
+def check_file(file: BinaryIO, filename: str, limits: Limits = _LIMITS) -> None:
+    """Judge an upload without reading its rows; raises UnreadableWorkbook."""
+    if FileKind.of(filename) is FileKind.TEXT:
+        _check_text(file)
+    else:
+        check_package(file, limits)
+
+
 @contextmanager
-def read_workbook(content: bytes | Path, limits: Limits = _LIMITS) -> Iterator[Workbook]:
-    """Open an .xlsx or .xlsm file, given as its bytes or its path, for as long as the block lasts.
+def read_workbook(
+    content: bytes | Path, limits: Limits = _LIMITS, *, filename: str = "workbook.xlsx"
+) -> Iterator[Workbook]:
+    """Open a file, given as its bytes or its path, for as long as the block lasts; its name tells its kind.
 
     Raises `UnreadableWorkbook` with the reason `not_a_workbook`, `old_excel`, `encrypted`,
     `damaged`, `unsafe`, `too_large_unpacked`, `too_many_sheets`, `too_many_rows`,
-    `too_many_columns` or `too_slow`. Nothing is left behind in any case.
+    `too_many_columns` or `too_slow`; of text, also `not_csv` or `too_long_line`. Nothing is left
+    behind in any case.
     """
     with TemporaryDirectory(prefix="workbook-") as directory:
         # A copy, so that nobody can replace what was checked before it is read.
-        path = Path(directory, "workbook.xlsx")
+        path = Path(directory, "workbook")
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
             copyfile(content, path)
-        with path.open("rb") as file:
-            package = check_package(file, limits)
         spool = Path(directory, "rows")
-        _spool_rows(path, spool, package, limits)
-        yield Workbook(_index_sheets(spool, limits))
+        if FileKind.of(filename) is FileKind.TEXT:
+            _spool_text(path, PurePath(filename).stem, spool, limits)
+        else:
+            _spool_sheets(path, spool, limits)
+        yield Workbook(_index_sheets(spool))
 
 
-def _spool_rows(path: Path, spool: Path, package: Package, limits: Limits) -> None:
-    options = {
-        "memory_bytes": min(limits.memory_bytes, _MEMORY_BYTES + package.unpacked_bytes * _MEMORY_PER_UNPACKED_BYTE),
-        "cpu_seconds": min(limits.seconds, _CPU_SECONDS + package.unpacked_bytes // _UNPACKED_BYTES_PER_CPU_SECOND),
-        "output_bytes": limits.unpacked_bytes,
-        "sheets": limits.sheets,
-        "rows": limits.rows,
-        "columns": limits.columns,
-        "has_errors": package.has_errors,
-    }
-    complaint = spool.with_name("complaint")
-    with spool.open("wb") as output, complaint.open("wb") as errors:
-        try:
-            status = subprocess.run(  # noqa: S603 - our own program, without a shell
-                [sys.executable, "-I", _READER, path, orjson.dumps(options)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                # The environment holds our keys, and a file may find a way to take the reader over.
-                env={},
-                timeout=limits.seconds,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired as error:
-            raise _too_slow() from error
-    if status == -signal.SIGXCPU:
-        raise _too_slow()
-    if status in (-signal.SIGABRT, -signal.SIGKILL):
-        raise _too_much_memory()
-    if status not in (0, _REFUSED):
-        # For the log: whether it is the file, or a reader that does not even start.
-        raise damaged() from RuntimeError(complaint.read_text(errors="replace")[-2000:])
+def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
+    with path.open("rb") as file:
+        package = check_package(file, limits)
+    options = {"path": str(path), "sheets": limits.sheets, "has_errors": package.has_errors}
+    run_program(SHEETS, options, package.unpacked_bytes, limits, spool)
 
 
-def _index_sheets(spool: Path, limits: Limits) -> tuple[Sheet, ...]:
-    starts: list[tuple[str, int]] = []
+def _spool_text(path: Path, title: str, spool: Path, limits: Limits) -> None:
+    with path.open("rb") as file:
+        _check_text(file)
+    options = {"path": str(path), "sheet": title[:_LONGEST_NAME]}
+    run_program(TEXT, options, path.stat().st_size, limits, spool)
+
+
+def _check_text(file: BinaryIO) -> None:
+    """Refuse at a glance what only has the name of text."""
+    file.seek(0)
+    head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for begin, what in _OTHER_FILES:
+        if begin.match(head):
+            raise not_text(what)
+
+
+def _index_sheets(spool: Path) -> tuple[Sheet, ...]:
+    found: list[tuple[dict[str, Any], int]] = []
     row_counts: list[int] = []
     offset = 0
     with spool.open("rb") as lines:
@@ -134,42 +144,10 @@ def _index_sheets(spool: Path, limits: Limits) -> tuple[Sheet, ...]:
             offset += len(line)
             if line.startswith(b"["):
                 row_counts[-1] += 1
-                continue
-            fact = orjson.loads(line)
-            if "error" in fact:
-                raise _refusal(fact, limits)
-            starts.append((fact["sheet"], offset))
-            row_counts.append(0)
+            else:
+                found.append((orjson.loads(line), offset))
+                row_counts.append(0)
     return tuple(
-        Sheet(name, row_count, spool, start) for (name, start), row_count in zip(starts, row_counts, strict=True)
+        Sheet(fact["sheet"], row_count, spool, start, fact.get("text"), fact.get("epoch_1904", False))
+        for (fact, start), row_count in zip(found, row_counts, strict=True)
     )
-
-
-def _refusal(fact: dict[str, Any], limits: Limits) -> UnreadableWorkbook:
-    match fact["error"]:
-        case "too_many_sheets":
-            return UnreadableWorkbook(
-                "too_many_sheets",
-                f"The workbook has {fact['sheets']:,} sheets, and {limits.sheets:,} is the most that is read.",
-            )
-        case "too_many_rows":
-            return too_many_rows(limits)
-        case "too_many_columns":
-            return too_many_columns(limits, f"Row {fact['row']:,} of sheet {fact['sheet']:.40}")
-        case "repeated_sheet":
-            return UnreadableWorkbook("unsafe", "The workbook has two sheets with the same content.")
-        case "too_much_memory":
-            return _too_much_memory()
-        case _:
-            return too_large()
-
-
-def _too_much_memory() -> UnreadableWorkbook:
-    return UnreadableWorkbook(
-        "too_large_unpacked",
-        "The workbook takes too much memory to read: look for values far away from all the others.",
-    )
-
-
-def _too_slow() -> UnreadableWorkbook:
-    return UnreadableWorkbook("too_slow", "The workbook takes too long to read.")

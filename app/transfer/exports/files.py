@@ -1,6 +1,7 @@
 """The files of an export, written row by row: a workbook, CSV, JSON."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -19,8 +20,9 @@ from app.transfer.exports.columns import Column, Item
 MOST_ROWS = 1_048_575
 """Rows of a sheet of Excel below its titles."""
 
-# A spreadsheet takes a text that starts so for a formula, whoever wrote it.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a text that starts so for a formula, whoever wrote it. One that is marked by itself is marked
+# again, because reading it back takes a mark away.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class TooManyRows(BadRequest):
@@ -86,7 +88,7 @@ def _as_csv(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        return f"'{value}" if _FORMULA.match(value) else value
     return as_json(value)
 
 

@@ -33,9 +33,14 @@ def upload(app: Flask) -> Upload:
     """Upload a workbook and carry out what it queues: `upload(client, Servers=[…], apply="true")`."""
 
     def upload(
-        client: Client, *, form: dict[str, str] | None = None, content: bytes | None = None, **sheets: Rows
+        client: Client,
+        *,
+        form: dict[str, str] | None = None,
+        content: bytes | None = None,
+        filename: str = "fleet.xlsx",
+        **sheets: Rows,
     ) -> Body:
-        file = (BytesIO(content or workbook(**sheets)), "fleet.xlsx")
+        file = (BytesIO(content or workbook(**sheets)), filename)
         started = client.call("POST", "/api/imports", expect=202, data={**(form or {}), "file": file})
         runner.run_pending()
         return client.call("GET", f"/api/imports/{started['data']['id']}")["data"]  # type: ignore[no-any-return]

@@ -1,9 +1,13 @@
 """Workbooks as people and other systems lay them out, and what their cells probably mean."""
 
 from datetime import date
+from io import BytesIO
 from typing import Any
 
+import openpyxl
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+from openpyxl.worksheet.worksheet import Worksheet
 
 from app.transfer.dates import Guess, read_date
 from tests.client import Client
@@ -125,14 +129,44 @@ def test_a_date_in_part_is_read_with_a_warning(admin: Client, upload: Upload) ->
         "2027年10月24日",
         "24.10.2027",
         "10/24/2027",
+        "24.10.2027 08:00",
         "24 October 2027",
+        "24th Oct 2027",
+        "24-Oct-27",
         "Oct 24, 2027",
+        "Sunday, October 24, 2027",
+        "２０２７－１０－２４",
+        "20271024",
+        20271024,
         46684,
         46684.5,
+        "46684",
     ],
 )
 def test_a_date_is_understood_in_every_common_form(written: Any) -> None:
     assert read_date(written) == date(2027, 10, 24)
+
+
+def test_bare_numbers_count_from_the_epoch_of_their_workbook(admin: Client, upload: Upload) -> None:
+    book = openpyxl.Workbook()
+    book.epoch = CALENDAR_MAC_1904
+    page = book.active
+    assert isinstance(page, Worksheet)
+    page.title = "Servers"
+    page.append(["Name", "Purchase date", "Warranty end"])
+    page.append(["n1", 46684 - 1462, date(2027, 10, 24)])
+    content = BytesIO()
+    book.save(content)
+    assert upload(admin, form=APPLY, content=content.getvalue())["status"] == "applied"
+    server = find(admin, "servers", name="n1")
+    assert (server["purchase_date"], server["warranty_expires"]) == ("2027-10-24", "2027-10-24")
+
+
+@pytest.mark.parametrize("written", ["2027-10", "2027年10月", "Oct 2027", "October, 2027"])
+def test_a_month_is_read_as_its_first_day(written: str) -> None:
+    found = read_date(written)
+    assert isinstance(found, Guess)
+    assert found.value == date(2027, 10, 1)
 
 
 @pytest.mark.parametrize("written", ["03/04/2027", "2027-02-30", "soon", True, 12])

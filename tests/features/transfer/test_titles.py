@@ -8,8 +8,9 @@ from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
 from app.resource import Resource
 from app.servers.routes import resource as servers
-from app.transfer.cells import CellError, reader_of
+from app.transfer.cells import reader_of
 from app.transfer.layout import attribute_key, letters
+from app.transfer.said import CellError
 from app.transfer.titles import match, near_miss, slips, take_apart
 
 
@@ -86,7 +87,7 @@ def test_slips_are_counted_up_to_a_limit(one: str, other: str, count: int) -> No
     ],
 )
 def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: object) -> None:
-    assert reader_of(servers.fields[field], 1.0)(cell) == value  # type: ignore[arg-type]
+    assert reader_of(servers.fields[field])(cell) == value  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: o
 )
 def test_a_cell_that_does_not_fit_says_which_rule(field: str, cell: object, rule: str) -> None:
     with pytest.raises(CellError) as raised:
-        reader_of(servers.fields[field], 1.0)(cell)  # type: ignore[arg-type]
+        reader_of(servers.fields[field])(cell)  # type: ignore[arg-type]
     assert raised.value.rule == rule
 
 
