@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
 from app.core import api, browsers, cache, database, envelope, jobs, limits, logs, mail, origin, places, security
+from app.gpus import expiry
 from app.transfer.service import register_jobs
 
 FEATURES = (
@@ -42,6 +43,7 @@ def create_app(config: Any) -> Flask:
     security.jwt.init_app(app)
     jobs.runner.init_app(app)
     register_jobs(jobs.runner)
+    expiry.register_jobs(jobs.runner)
     mail.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:

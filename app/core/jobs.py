@@ -223,14 +223,15 @@ class Runner:
 runner = Runner()
 
 
-def enqueue(kind: str, subject_id: int) -> None:
-    """Queue work about a subject in the current transaction; it starts after the commit, never before."""
+def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> None:
+    """Queue work about a subject in the current transaction; it starts after the commit, and not before `due_at`."""
     db.session.execute(
         sa.insert(Job.__table__).values(
             kind=kind,
             subject_id=subject_id,
             origin=current_origin().as_dict(),
             created_at=utcnow(),
+            due_at=due_at,
             state="queued",
             attempts=0,
         )

@@ -8,10 +8,18 @@ from app.core.api import Blueprint
 from app.core.audit import audited
 from app.core.envelope import Page
 from app.core.paging import PageSchema
-from app.core.security import Role, requires
-from app.gpus import service
+from app.core.security import Role, current_actor, requires
+from app.gpus import availability, service, utilization
 from app.gpus.models import Gpu
-from app.gpus.schemas import AssignmentRecordSchema, AssignmentSchema, GpuSchema
+from app.gpus.schemas import (
+    AssignmentRecordSchema,
+    AssignmentSchema,
+    AvailabilityQuerySchema,
+    AvailabilitySchema,
+    GpuSchema,
+    UtilizationQuerySchema,
+    UtilizationSchema,
+)
 from app.resource import Resource, resource_blueprint
 from app.resource.routes import answer
 
@@ -54,3 +62,23 @@ def release(gpu_id: int) -> Response:
 def assignments(query: dict[str, int], gpu_id: int) -> Page:
     """Who has held the GPU, the latest first."""
     return service.assignments(gpu_id, **query)
+
+
+@blueprint.get("/available")
+@requires(Role.USER)
+@blueprint.arguments(AvailabilityQuerySchema, location="query")
+@blueprint.response(200, AvailabilitySchema)
+def available(query: dict[str, Any]) -> dict[str, Any]:
+    """Whether so many GPUs can be had now, and which to take."""
+    return availability.find(query.get("model"), query["count"], same_server=query["same_server"])
+
+
+@blueprint.get("/utilization")
+@requires(Role.USER)
+@blueprint.arguments(UtilizationQuerySchema, location="query")
+@blueprint.response(200, UtilizationSchema)
+def show_utilization(query: dict[str, Any]) -> dict[str, Any]:
+    """How much of the GPUs' time is used, by model, datacenter or user."""
+    span = utilization.span_of(query.get("since"), query.get("until"), query["bucket"])
+    actor = current_actor()
+    return utilization.measure(span, query["by"], query["limit"], None if actor.is_admin else actor.id)

@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from app.core.database import MAX_ID
 from app.gpus.models import Gpu
+from app.gpus.utilization import Bucket, Grouping
 from app.resource import ResourceSchema
 from app.resource.schema import Moment, ReferenceSchema, Text
 
@@ -32,3 +33,105 @@ class AssignmentRecordSchema(Schema):
     expires_at = fields.AwareDateTime(required=True, allow_none=True)
     released_at = fields.AwareDateTime(required=True, allow_none=True)
     released_by = fields.String(required=True, allow_none=True)
+
+
+class AvailabilityQuerySchema(Schema):
+    """How many of what, and whether on one server."""
+
+    model = Text(
+        length=255,
+        metadata={"description": "Exactly this model, ignoring case, or one that has all of these words."},
+    )
+    count = fields.Integer(load_default=1, validate=validate.Range(1, 1000))
+    same_server = fields.Boolean(
+        load_default=False, metadata={"description": "All of them, of one model, on one server."}
+    )
+
+
+class AvailableGpuSchema(Schema):
+    id = fields.Integer(required=True)
+    slot = fields.Integer(required=True, allow_none=True)
+    uuid = fields.String(required=True, allow_none=True)
+    memory_mb = fields.Integer(required=True, allow_none=True)
+
+
+class PlaceSchema(Schema):
+    """Available GPUs of one model on one server."""
+
+    server = fields.Nested(ReferenceSchema, required=True)
+    datacenter = fields.Nested(ReferenceSchema, required=True, allow_none=True)
+    model = fields.String(required=True)
+    available = fields.Integer(required=True, metadata={"description": "How many are available there."})
+    gpus = fields.List(
+        fields.Nested(AvailableGpuSchema), required=True, metadata={"description": "Those to take, by slot."}
+    )
+
+
+class AvailabilitySchema(Schema):
+    """With `same_server` each place has as many as asked for, the one with the fewest to spare first; else all
+    places together have them.
+    """
+
+    possible = fields.Boolean(required=True)
+    available = fields.Integer(required=True, metadata={"description": "On all active servers."})
+    most_on_one_server = fields.Integer(required=True, metadata={"description": "Of one model."})
+    servers = fields.List(fields.Nested(PlaceSchema), required=True)
+
+
+class UtilizationQuerySchema(Schema):
+    since = Moment(data_key="from", metadata={"description": "Default: the midnight (UTC) 30 days before `to`."})
+    until = Moment(data_key="to", metadata={"description": "Default, and at most: now."})
+    bucket = fields.Enum(Bucket, by_value=True, load_default=Bucket.DAY)
+    by = fields.Enum(Grouping, by_value=True, load_default=Grouping.MODEL)
+    limit = fields.Integer(
+        load_default=20, validate=validate.Range(1, 100), metadata={"description": "Groups; `total` has all."}
+    )
+
+
+class AmountSchema(Schema):
+    """`utilization` is what was held of what existed, from 0 to 1; null where nothing existed."""
+
+    held_hours = fields.Float(required=True, metadata={"description": "GPU-hours from assignment to release."})
+    existing_hours = fields.Float(
+        required=True,
+        metadata={"description": "GPU-hours since creation; of a retired GPU those in which it was held."},
+    )
+    utilization = fields.Float(required=True, allow_none=True)
+
+
+BucketSchema = Schema.from_dict(
+    {
+        "from": fields.AwareDateTime(required=True),
+        "to": fields.AwareDateTime(required=True),
+        **AmountSchema._declared_fields,
+    },
+    name="UtilizationBucketSchema",
+)
+
+
+class AmountsSchema(AmountSchema):
+    buckets = fields.List(fields.Nested(BucketSchema), required=True)
+
+
+class GroupSchema(AmountsSchema):
+    """A model (no id), a datacenter (none: null and null) or a user (gone: no id), and its hours."""
+
+    id = fields.Integer(required=True, allow_none=True)
+    name = fields.String(required=True, allow_none=True)
+
+
+UtilizationSchema = Schema.from_dict(
+    {
+        "from": fields.AwareDateTime(required=True),
+        "to": fields.AwareDateTime(required=True),
+        "total": fields.Nested(AmountsSchema, required=True),
+        "groups": fields.List(
+            fields.Nested(GroupSchema),
+            required=True,
+            metadata={
+                "description": "Those that held most first. By user, all users for administrators, else yourself."
+            },
+        ),
+    },
+    name="UtilizationSchema",
+)

@@ -8,9 +8,13 @@ import sqlalchemy as sa
 from app.core.database import db, utcnow
 from app.core.envelope import Page, Pagination
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.core.jobs import enqueue
 from app.core.security import current_actor
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.users.models import User
+
+EXPIRE = "gpu_expiry"
+"""The job that ends an assignment when its time is over."""
 
 
 class GpuNotAvailable(Conflict):
@@ -46,18 +50,19 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     if holder is None or not holder.is_active:
         raise Invalid(errors={"user_id": [f"There is no active user {user_id}."]})
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.ASSIGNED, holder.id, now
-    db.session.add(
-        GpuAssignment(
-            gpu_id=gpu.id,
-            user_id=holder.id,
-            username=holder.username,
-            assigned_by=actor.username,
-            purpose=purpose,
-            assigned_at=now,
-            expires_at=expires_at,
-        )
+    assignment = GpuAssignment(
+        gpu_id=gpu.id,
+        user_id=holder.id,
+        username=holder.username,
+        assigned_by=actor.username,
+        purpose=purpose,
+        assigned_at=now,
+        expires_at=expires_at,
     )
+    db.session.add(assignment)
     db.session.flush()
+    if expires_at is not None:
+        enqueue(EXPIRE, assignment.id, due_at=expires_at)
 
 
 def release(gpu: Gpu) -> None:
@@ -67,10 +72,16 @@ def release(gpu: Gpu) -> None:
         raise GpuNotAssigned()
     if gpu.assigned_to_id != actor.id and not actor.is_admin:
         raise Forbidden("Only its holder and administrators release a GPU.", reason="not_holder")
+    hand_back(gpu, actor.username)
+
+
+def hand_back(gpu: Gpu, released_by: str) -> None:
+    """Make a locked GPU available again and end its assignment."""
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.AVAILABLE, None, None
     active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
-    assignment = db.session.scalars(active).one()
-    assignment.released_at, assignment.released_by = utcnow(), actor.username
+    # A GPU that was deleted and brought back has lost its assignments, and is released all the same.
+    for assignment in db.session.scalars(active):
+        assignment.released_at, assignment.released_by = utcnow(), released_by
     db.session.flush()
 
 

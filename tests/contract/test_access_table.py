@@ -85,6 +85,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
+        ("GET", "/api/gpus/available"): READ,
+        ("GET", "/api/gpus/utilization"): READ,
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
         ("GET", "/api/export.xlsx"): READ,
@@ -251,6 +253,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
+    ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
+    ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
     ("GET", "/api/servers/tree"): lambda *_: ({}, {}),
     ("GET", "/api/search"): lambda *_: ({}, {"query_string": {"q": "some"}}),
     ("POST", "/api/imports"): lambda *_: ({}, _upload()),

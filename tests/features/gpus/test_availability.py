@@ -1,0 +1,151 @@
+"""Which GPUs can be had: "four H100 on one server"."""
+
+from typing import Any
+
+import pytest
+
+from app.datacenters.models import Datacenter
+from app.gpus.models import Gpu, GpuStatus
+from app.servers.models import Server, ServerStatus
+from tests.client import Body, Client
+from tests.conftest import Statements
+from tests.factories import Make
+
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+def available(client: Client, **query: Any) -> Body:
+    data: Body = client.call("GET", "/api/gpus/available", query_string=query)["data"]
+    return data
+
+
+def server_with(make: Make, number: int, model: str = H100, **fields: Any) -> Server:
+    server = make(Server, **fields)
+    for slot in reversed(range(number)):
+        make(Gpu, model=model, server_id=server.id, slot=slot)
+    return server
+
+
+def shown(answer: Body) -> list[tuple[str, str, list[int]]]:
+    places = answer["servers"]
+    return [(place["server"]["name"], place["model"], [gpu["slot"] for gpu in place["gpus"]]) for place in places]
+
+
+def test_four_on_one_server(make: Make, user: Client) -> None:
+    place = make(Datacenter, name="SH-1")
+    for name, number in (("small", 3), ("large", 8), ("fitting", 4)):
+        server_with(make, number, name=name, datacenter_id=place.id)
+    server_with(make, 6, name="of others", model="NVIDIA A100")
+    found = available(user, model="h100", count=4, same_server="true")
+    # The one that has exactly four is taken before the one that is whole.
+    assert shown(found) == [("fitting", H100, [0, 1, 2, 3]), ("large", H100, [0, 1, 2, 3])]
+    assert (found["possible"], found["available"], found["most_on_one_server"]) == (True, 15, 8)
+    assert [entry["available"] for entry in found["servers"]] == [4, 8]
+    assert found["servers"][0]["datacenter"] == {"id": place.id, "name": "SH-1"}
+
+
+def test_so_many_are_on_no_server(make: Make, user: Client) -> None:
+    for _ in range(3):
+        server_with(make, 3)
+    found = available(user, model="H100", count=4, same_server="true")
+    assert (found["possible"], found["available"], found["most_on_one_server"], found["servers"]) == (False, 9, 3, [])
+
+
+def test_anywhere_they_stand_on_as_few_servers_as_possible(make: Make, user: Client) -> None:
+    for name, number in (("one", 1), ("five", 5), ("three", 3)):
+        server_with(make, number, name=name)
+    found = available(user, model="H100", count=7)
+    assert shown(found) == [("five", H100, [0, 1, 2, 3, 4]), ("three", H100, [0, 1])]
+    assert found["possible"]
+    assert available(user, model="H100", count=10)["servers"] == []
+    assert not available(user, model="H100", count=10)["possible"]
+
+
+def test_those_that_are_taken_or_out_of_order_do_not_count(make: Make, user: Client) -> None:
+    server = server_with(make, 2)
+    for slot, status in enumerate((GpuStatus.MAINTENANCE, GpuStatus.RETIRED), start=5):
+        make(Gpu, model=H100, server_id=server.id, slot=slot, status=status)
+    for status in (ServerStatus.MAINTENANCE, ServerStatus.OFFLINE, ServerStatus.RETIRED):
+        server_with(make, 4, status=status)
+    gpu = available(user)["servers"][0]["gpus"][0]
+    assert available(user)["available"] == 2
+    user.call("POST", f"/api/gpus/{gpu['id']}/assign", json={"user_id": user.user.id})
+    assert available(user)["available"] == 1
+    user.call("POST", f"/api/gpus/{gpu['id']}/release")
+    assert available(user)["available"] == 2
+
+
+def test_what_is_offered_can_be_assigned(make: Make, user: Client) -> None:
+    server_with(make, 4)
+    for gpu in available(user, model="H100", count=4, same_server="true")["servers"][0]["gpus"]:
+        assert set(gpu) == {"id", "slot", "uuid", "memory_mb"}
+        user.call("POST", f"/api/gpus/{gpu['id']}/assign", json={"user_id": user.user.id})
+    assert available(user, model="H100")["available"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "models"),
+    [
+        ("A10", {"NVIDIA A10"}),  # and not the A100
+        ("a100", {"A100", "a100"}),  # the model of that name, whatever has it in its own
+        ("A100 SXM4", {"A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
+        ("nvidia", {"NVIDIA A10", "NVIDIA A100 SXM4 80GB"}),
+        ("A100%", {"A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
+        ("V100", set()),
+        (None, {"NVIDIA A10", "A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
+    ],
+)
+def test_a_model_is_meant_by_its_name_or_its_words(
+    make: Make, user: Client, asked: str | None, models: set[str]
+) -> None:
+    for model in ("NVIDIA A10", "A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"):
+        server_with(make, 1, model=model)
+    query = {"model": asked} if asked else {}
+    found = available(user, **query, count=max(len(models), 1))
+    assert {place["model"] for place in found["servers"]} == models
+    assert found["possible"] == bool(models)
+
+
+def test_two_models_on_a_server_are_not_one(make: Make, user: Client) -> None:
+    server = server_with(make, 2)
+    for slot in (5, 6):
+        make(Gpu, model="NVIDIA H100 PCIe", server_id=server.id, slot=slot)
+    assert not available(user, model="H100", count=4, same_server="true")["possible"]
+    assert available(user, model="H100", count=4)["possible"]
+
+
+def test_nothing_is_there(user: Client) -> None:
+    assert available(user) == {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "count=0",
+        "count=1001",
+        "count=x",
+        "same_server=perhaps",
+        "model=",
+        "model=%00",
+        "nonsense=1",
+        "count=" + "9" * 30,
+    ],
+)
+def test_what_cannot_be_asked(user: Client, query: str) -> None:
+    user.call("GET", f"/api/gpus/available?{query}", expect=400)
+
+
+@pytest.mark.parametrize("same_server", ["true", "false"])
+def test_the_number_of_statements_is_constant(
+    make: Make, user: Client, statements: Statements, same_server: str
+) -> None:
+    def count() -> int:
+        with statements() as sent:
+            available(user, count=1, same_server=same_server)
+        return len(sent)
+
+    server_with(make, 1)
+    few = count()
+    for _ in range(10):
+        server_with(make, 3)
+    assert count() == few

@@ -1,0 +1,201 @@
+"""An assignment with a time to end ends by itself: once, by the system, whoever dies or interferes meanwhile."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.database import db, utcnow
+from app.core.jobs import ATTEMPTS, Job, Runner, runner
+from app.gpus import expiry
+from app.gpus.models import Gpu, GpuAssignment
+from tests.client import Body, Client
+from tests.conftest import BuildApp
+from tests.factories import Make
+from tests.threads import at_once
+
+
+@pytest.fixture
+def gpu(make: Make) -> Gpu:
+    return make(Gpu, model="H100")
+
+
+def assign(client: Client, gpu: Gpu, minutes: float | None = 5) -> Body:
+    until = None if minutes is None else (utcnow() + timedelta(minutes=minutes)).isoformat()
+    body = {"user_id": client.user.id, "expires_at": until}
+    data: Body = client.call("POST", f"/api/gpus/{gpu.id}/assign", json=body)["data"]
+    return data
+
+
+def pass_time(app: Flask, minutes: float) -> None:
+    """Let everything that is to come be due so much sooner."""
+    with app.app_context():
+        for column in (GpuAssignment.expires_at, Job.due_at, Job.lease_expires_at):
+            table = column.class_.__table__
+            for identity, moment in db.session.execute(sa.select(table.c.id, column).where(column.is_not(None))).all():
+                sooner = {column.key: moment - timedelta(minutes=minutes)}
+                db.session.execute(sa.update(table).where(table.c.id == identity).values(sooner))
+        db.session.commit()
+
+
+def rename(app: Flask, table: str, name: str) -> None:
+    with app.app_context():
+        db.session.execute(sa.text(f"ALTER TABLE {table} RENAME TO {name}"))
+        db.session.commit()
+
+
+def status(client: Client, gpu: Gpu) -> str:
+    return str(client.call("GET", f"/api/gpus/{gpu.id}")["data"]["status"])
+
+
+def history(client: Client, gpu: Gpu) -> list[Body]:
+    entries: list[Body] = client.call("GET", f"/api/gpus/{gpu.id}/assignments")["data"]
+    return entries
+
+
+def records(admin: Client, gpu: Gpu) -> list[Body]:
+    query = {"resource_type": "gpus", "resource_id": gpu.id, "sort": "id"}
+    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return found
+
+
+def set_job(app: Flask, **values: Any) -> None:
+    with app.app_context():
+        db.session.execute(sa.update(Job).values(**values))
+        db.session.commit()
+
+
+def test_it_is_released_when_its_time_is_over(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(user, gpu)
+    assert runner.run_pending() == 0
+    assert status(user, gpu) == "assigned"
+    pass_time(app, 5)
+    assert runner.run_pending() == 1
+    data = user.call("GET", f"/api/gpus/{gpu.id}")["data"]
+    assert (data["status"], data["assigned_to"], data["assigned_at"]) == ("available", None, None)
+    (entry,) = history(user, gpu)
+    assert entry["released_by"] == "system"
+    assert entry["released_at"] >= entry["expires_at"]
+
+
+def test_the_record_says_that_the_system_did_it(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(user, gpu)
+    pass_time(app, 5)
+    runner.run_pending()
+    assigned, released = records(admin, gpu)[1:]
+    assert (released["action"], released["version"]) == ("release", 3)
+    assert (released["user_id"], released["username"], released["ip_address"]) == (None, "system", None)
+    assert released["reason"] == "The assignment has expired."
+    assert released["request_id"] != assigned["request_id"]
+
+
+def test_without_an_end_it_stays(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu, None)
+    assert runner.run_pending() == 0
+    with app.app_context():
+        assert db.session.scalars(sa.select(Job)).all() == []
+
+
+def test_it_does_not_end_what_came_after_it(app: Flask, gpu: Gpu, user: Client, other: Client) -> None:
+    assign(user, gpu)
+    user.call("POST", f"/api/gpus/{gpu.id}/release")
+    assign(other, gpu, 60)
+    pass_time(app, 5)
+    assert runner.run_pending() == 1
+    assert [entry["released_by"] for entry in history(user, gpu)] == [None, user.user.username]
+    assert status(user, gpu) == "assigned"
+
+
+def test_a_gpu_that_is_gone_is_nothing_to_release(app: Flask, gpu: Gpu, admin: Client) -> None:
+    assign(admin, gpu)
+    admin.call("DELETE", f"/api/gpus/{gpu.id}")
+    pass_time(app, 5)
+    assert runner.run_pending() == 1
+
+
+def test_whose_clock_is_ahead_comes_again(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu)
+    set_job(app, due_at=utcnow() - timedelta(seconds=1))
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "assigned"
+    with app.app_context():
+        due, expires = db.session.scalar(sa.select(Job.due_at)), db.session.scalar(sa.select(GpuAssignment.expires_at))
+    assert due is not None
+    assert expires is not None
+    assert abs(due - expires) < timedelta(seconds=5)
+    pass_time(app, 6)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "available"
+
+
+def test_a_worker_that_died_has_a_successor(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu)
+    pass_time(app, 5)
+    gone = {"state": "running", "holder": "gone", "attempts": 1}
+    set_job(app, **gone, lease_expires_at=utcnow() + timedelta(seconds=30))
+    assert runner.run_pending() == 0
+    pass_time(app, 1)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "available"
+
+
+def test_a_worker_that_died_behind_the_commit_did_it(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+    assign(user, gpu)
+    pass_time(app, 5)
+    runner.run_pending()
+    assign(user, gpu, None)
+    past = utcnow() - timedelta(seconds=1)
+    set_job(app, state="running", holder="gone", attempts=1, lease_expires_at=past)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "assigned"
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release", "assign"]
+
+
+def test_it_is_never_given_up(app: Flask, gpu: Gpu, user: Client) -> None:
+    """Whatever killed its workers, the GPU does not stay with whoever had it."""
+    assign(user, gpu)
+    pass_time(app, 5)
+    past = utcnow() - timedelta(seconds=1)
+    set_job(app, state="running", holder="gone", attempts=ATTEMPTS, lease_expires_at=past)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "assigned"
+    pass_time(app, 2)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "available"
+
+
+def test_what_cannot_be_written_now_is_put_off(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu)
+    pass_time(app, 5)
+    rename(app, "gpu_assignments", "away")
+    try:
+        assert runner.run_pending() == 1
+    finally:
+        rename(app, "away", "gpu_assignments")
+    assert status(user, gpu) == "assigned"
+    pass_time(app, 2)
+    assert runner.run_pending() == 1
+    assert status(user, gpu) == "available"
+
+
+def test_of_several_workers_and_the_holder_one_releases(
+    app: Flask, gpu: Gpu, admin: Client, user: Client, build_app: BuildApp
+) -> None:
+    """Many GPUs that end in one moment, several processes that look, and a user who is just giving one back."""
+
+    def worker() -> Runner:
+        made = Runner()
+        made.init_app(app)
+        expiry.register_jobs(made)
+        return made
+
+    assign(user, gpu)
+    pass_time(app, 5)
+    release = partial(user.call, "POST", f"/api/gpus/{gpu.id}/release", expect=(200, 409))
+    at_once([*(worker().run_pending for _ in range(4)), *(lambda: release()["code"] for _ in range(2))])
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
+    (entry,) = history(user, gpu)
+    assert entry["released_by"] in ("system", user.user.username)
