@@ -15,6 +15,7 @@ from app.core.database import db
 from app.core.origin import current_origin
 from app.core.security import Role
 from app.environments.models import Environment
+from app.proof.commands import audit
 from app.resource.formats import email as check_email
 from app.resource.formats import username as check_username
 from app.users.models import User
@@ -25,7 +26,7 @@ OPENAPI = Path(__file__).parent.parent / "openapi.json"
 
 
 def init_app(app: Flask) -> None:
-    for command in (init_db, create_admin, openapi):
+    for command in (init_db, create_admin, openapi, audit):
         app.cli.add_command(command)
 
 

@@ -128,7 +128,8 @@ BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in
 
 def testing(database_url: str, redis_url: str | None, uploads: Path) -> config.Config:
     """The settings of the tests on this database and cache; nothing comes from the environment."""
-    settings = config.TestingConfig.from_environment({"UPLOAD_DIR": str(uploads)})
+    kept = {"UPLOAD_DIR": str(uploads), "AUDIT_CHECKPOINTS": str(uploads.parent / "audit-checkpoints.jsonl")}
+    settings = config.TestingConfig.from_environment(kept)
     return replace(settings, SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, LOG_LEVEL="ERROR")
 
 

@@ -87,6 +87,7 @@ class Runner:
     def __init__(self) -> None:
         self._app: Flask | None = None
         self._lanes: dict[str, Lane] = {}
+        self._repeated: dict[str, tuple[Callable[[], object], float]] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._name = uuid.uuid4().hex
@@ -98,13 +99,25 @@ class Runner:
         """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
         self._lanes.setdefault(lane, Lane()).kinds[kind] = (handler, give_up)
 
+    def repeat(self, name: str, action: Callable[[], object], *, every: float) -> None:
+        """Say what each process does again and again, `every` so many seconds, in a thread of its own.
+
+        Of several processes the action itself sees to it that only one does it.
+        """
+        self._repeated[name] = (action, every)
+
     def start(self) -> None:
         """Begin to look for work; called by the server, never by importing the application."""
         self._stopping.clear()
         for name, lane in self._lanes.items():
-            thread = threading.Thread(target=self._work, args=(lane,), name=f"jobs-{name}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._begin(name, self._work, lane)
+        for name, (action, every) in self._repeated.items():
+            self._begin(name, self._repeat, name, action, every)
+
+    def _begin(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=f"jobs-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -135,6 +148,15 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - the database may be away; the next look may find it
                 log.warning("jobs_paused", error=repr(error))
             lane.wake.wait(HEARTBEAT)
+
+    def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
+        assert self._app is not None
+        while not self._stopping.wait(every):
+            try:
+                with self._app.app_context():
+                    action()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next time may go well
+                log.warning("repeated_work_failed", work=name, error=repr(error))
 
     def _claim(self, lane: Lane) -> Claim | None:
         """Take the oldest job that waits, or whose holder has stopped renewing its lease."""

@@ -9,6 +9,7 @@ from app.core.cache import reachable
 from app.core.database import db
 from app.core.errors import Unavailable
 from app.core.security import public
+from app.proof.sealer import is_late
 
 blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")
 
@@ -21,6 +22,9 @@ class ReadySchema(Schema):
     status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"]})
     database = fields.String(required=True, metadata={"enum": ["ok", "down"]})
     cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"]})
+    audit = fields.String(
+        required=True, metadata={"enum": ["ok", "late"], "description": "Whether records are sealed."}
+    )
 
 
 @blueprint.get("")
@@ -35,11 +39,12 @@ def alive() -> dict[str, str]:
 @public
 @blueprint.response(200, ReadySchema)
 def ready() -> dict[str, str]:
-    """Whether the database and the cache answer; 503 without a database."""
+    """Whether the database and the cache answer, and the audit log is sealed in time; 503 without a database."""
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":
         raise Unavailable(**states)
-    status = "degraded" if "down" in states.values() else "ok"
+    states["audit"] = "late" if is_late() else "ok"
+    status = "ok" if states["cache"] != "down" and states["audit"] == "ok" else "degraded"
     return {"status": status, **states}
 
 

@@ -124,6 +124,7 @@ BAD = {
     "JWT_SECRET_KEY": "é" * 15,
     "AUDIT_KEY": "short",
     "AUDIT_KEYS_BEFORE": "short,",
+    "AUDIT_CHECKPOINTS": "a-file/checkpoints",
     "JWT_ACCESS_MINUTES": "0",
     "JWT_REFRESH_DAYS": "a month",
     "BCRYPT_ROUNDS": "3",

@@ -1,0 +1,249 @@
+"""Sealing: every record gets its leaf once, whoever commits when, and nobody seals on over a forgery."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.audit import STORED, AuditLog
+from app.core.chain import keyring
+from app.core.database import db, utcnow
+from app.datacenters.models import Datacenter
+from app.proof import outside, sealer
+from app.proof.checkpoints import open_note, verifier
+from app.proof.merkle import Frontier, leaf_hash
+from app.proof.models import checkpoints, leaves
+from app.proof.sealer import CannotSeal, seal
+from tests.backends import on_postgresql, on_sqlite
+from tests.client import Client
+from tests.factories import Make
+from tests.threads import at_once
+
+
+def seal_now(app: Flask) -> int:
+    with app.app_context():
+        return seal()
+
+
+def tree(app: Flask) -> list[tuple[int, int]]:
+    """Positions and record ids."""
+    with app.app_context():
+        found = db.session.execute(sa.select(leaves.c.position, leaves.c.record_id).order_by(leaves.c.position))
+        return [(position, record_id) for position, record_id in found]
+
+
+def record_ids(app: Flask) -> list[int]:
+    with app.app_context():
+        return list(db.session.scalars(sa.select(AuditLog.id).order_by(AuditLog.id)))
+
+
+@contextmanager
+def as_administrator(app: Flask) -> Iterator[Any]:
+    """A connection of somebody who rules the database: no trigger stands in the way."""
+    with app.app_context(), db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SET session_replication_role = replica"))
+        else:
+            triggers = connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+            for (name,) in triggers.all():
+                connection.execute(sa.text(f"DROP TRIGGER {name}"))
+        yield connection
+        connection.commit()
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SET session_replication_role = DEFAULT"))
+            connection.commit()
+
+
+def file_of(app: Flask) -> Path:
+    path: Path = app.config["AUDIT_CHECKPOINTS"]
+    return path
+
+
+def test_every_record_has_its_leaf(app: Flask, make: Make) -> None:
+    for _ in range(5):
+        make(Datacenter)
+    assert seal_now(app) == 5
+    assert seal_now(app) == 0
+    make(Datacenter)
+    assert seal_now(app) == 1
+    assert tree(app) == list(enumerate(record_ids(app)))
+
+
+def test_a_leaf_is_the_hash_of_its_record(app: Flask, make: Make, admin: Client) -> None:
+    """Computed from the description alone: all columns, as one JSON object of RFC 8785."""
+    admin.call("DELETE", f"/api/datacenters/{make(Datacenter, name='机房').id}", headers={"X-Audit-Reason": "why"})
+    seal_now(app)
+    frontier = Frontier()
+    with app.app_context():
+        for record in db.session.execute(sa.select(STORED).order_by(STORED.c.id)).mappings():
+            content = dict(record) | {"created_at": record["created_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+            text = ",".join(f"{dumps(name)}:{dumps(content[name])}" for name in sorted(content))
+            frontier.append(leaf_hash(f"{{{text}}}".encode()))
+        note = db.session.scalars(sa.select(checkpoints.c.note)).one()
+        checkpoint, _ = open_note(note, [verifier(keyring()[0], note.partition("\n")[0])])
+    assert (checkpoint.size, checkpoint.root) == (frontier.size, frontier.root)
+
+
+def dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+@on_postgresql
+def test_ids_that_are_committed_late_are_not_missed(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One writer draws an id and takes its time; another draws the next one, commits, and is sealed first."""
+    monkeypatch.setattr(sealer, "SETTLED", 0.0)
+    make(Datacenter)
+    with app.app_context():
+        slow = db.engine.connect()
+    slow.execute(
+        sa.text(
+            "INSERT INTO audit_logs (created_at, action, resource_type, changes, request_id, mac) "
+            "VALUES (now(), 'login', 'users', '{}', 'slow-one', 'x')"
+        )
+    )
+    make(Datacenter)
+    for _ in range(5):
+        # Often enough for the sealer to stop looking where it thinks that nothing can come any more.
+        seal_now(app)
+    assert [record_id for _, record_id in tree(app)] == record_ids(app)
+    slow.commit()
+    slow.close()
+    assert seal_now(app) == 1
+    for _ in range(5):
+        make(Datacenter)
+        assert seal_now(app) == 1
+    assert sorted(record_id for _, record_id in tree(app)) == record_ids(app)
+
+
+@on_sqlite
+def test_what_is_sealed_is_not_looked_at_again(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL it depends on what else happens in the cluster from when on that is certain."""
+    monkeypatch.setattr(sealer, "SETTLED", 0.0)
+    for _ in range(4):
+        make(Datacenter)
+        assert seal_now(app) == 1
+    assert app.extensions["audit_horizon"].first_id > 1
+
+
+def test_two_sealers_at_once(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "AT_ONCE", 3)
+    for _ in range(20):
+        make(Datacenter)
+    at_once([lambda: seal_now(app)] * 4)
+    seal_now(app)
+    assert tree(app) == list(enumerate(record_ids(app)))
+    sizes = [line.size for line in outside.lines(file_of(app), outside.complete_length(file_of(app)))]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == 20
+
+
+def test_a_process_that_dies_leaves_nothing_half_done(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(Datacenter)
+    with monkeypatch.context() as patch:
+        patch.setattr(sealer, "_sign", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            seal_now(app)
+    assert tree(app) == []
+    with monkeypatch.context() as patch:
+        # After the commit, before the file.
+        patch.setattr(outside, "append", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            seal_now(app)
+    assert tree(app) == list(enumerate(record_ids(app)))
+    assert outside.last(file_of(app)) is None
+    assert seal_now(app) == 0
+    last = outside.last(file_of(app))
+    assert last is not None
+    assert last.size == 1
+
+
+def test_a_torn_line_of_the_file_is_written_anew(app: Flask, make: Make) -> None:
+    make(Datacenter)
+    seal_now(app)
+    whole = file_of(app).read_bytes()
+    make(Datacenter)
+    file_of(app).write_bytes(whole + b'{"note": "half of')
+    seal_now(app)
+    lines = file_of(app).read_bytes().splitlines(keepends=True)
+    assert lines[0] == whole
+    assert [orjson.loads(line)["size"] for line in lines] == [1, 2]
+
+
+def test_nobody_seals_on_after_a_roll_back(app: Flask, make: Make) -> None:
+    for _ in range(2):
+        make(Datacenter)
+        seal_now(app)
+    with as_administrator(app) as connection:
+        connection.execute(sa.text("DELETE FROM audit_checkpoints WHERE size = 2"))
+        connection.execute(sa.text("DELETE FROM audit_leaves WHERE position = 1"))
+    with pytest.raises(CannotSeal, match="rolled back"):
+        seal_now(app)
+    with as_administrator(app) as connection:
+        connection.execute(sa.text("DELETE FROM audit_checkpoints"))
+    with pytest.raises(CannotSeal, match="rolled back"):
+        seal_now(app)
+
+
+@pytest.mark.parametrize("column", ["frontier", "note"])
+def test_nobody_seals_on_over_a_forged_tree(app: Flask, make: Make, column: str) -> None:
+    make(Datacenter)
+    seal_now(app)
+    make(Datacenter)
+    forged = bytes(32) if column == "frontier" else "a forgery"
+    with as_administrator(app) as connection:
+        connection.execute(sa.text(f"UPDATE audit_checkpoints SET {column} = :forged"), {"forged": forged})
+    with pytest.raises(CannotSeal):
+        seal_now(app)
+
+
+def test_a_new_key_seals_on(app: Flask, make: Make, build_app: Any) -> None:
+    make(Datacenter)
+    seal_now(app)
+    forgetful = build_app(AUDIT_KEY="another key of the audit log, 32 bytes")
+    make(Datacenter)
+    with pytest.raises(CannotSeal, match="known keys"):
+        seal_now(forgetful)
+    later = build_app(AUDIT_KEY="another key of the audit log, 32 bytes", AUDIT_KEYS_BEFORE=(app.config["SECRET_KEY"],))
+    assert seal_now(later) == 1
+
+
+def test_readiness_says_when_sealing_is_late(
+    app: Flask, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(Datacenter)
+    ready = anonymous.call("GET", "/api/health/ready")["data"]
+    assert (ready["status"], ready["audit"]) == ("ok", "ok")
+    later = utcnow() + timedelta(minutes=3)
+    monkeypatch.setattr(sealer, "utcnow", lambda: later)
+    ready = anonymous.call("GET", "/api/health/ready")["data"]
+    assert (ready["status"], ready["audit"]) == ("degraded", "late")
+    seal_now(app)
+    assert anonymous.call("GET", "/api/health/ready")["data"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
+def test_the_tree_is_append_only(app: Flask, make: Make, statement: str) -> None:
+    make(Datacenter)
+    seal_now(app)
+    with app.app_context():
+        for table, column in (("audit_leaves", "hash"), ("audit_checkpoints", "note")):
+            with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+                db.session.execute(sa.text(statement.format(table, column, column)))
+            db.session.rollback()
+
+
+def test_the_command_seals(app: Flask, make: Make) -> None:
+    make(Datacenter)
+    runner = app.test_cli_runner()
+    assert runner.invoke(args=["audit", "keys"]).exit_code == 1
+    assert runner.invoke(args=["audit", "seal"]).output == "Sealed 1 records; 1 in all.\n"
+    shown = runner.invoke(args=["audit", "keys"]).output.splitlines()
+    note = orjson.loads(file_of(app).read_bytes())["note"]
+    assert len(shown) == 1
+    assert shown[0].startswith(note.partition("\n")[0] + "+")
