@@ -19,8 +19,9 @@ class AuthSession(Base):
     password_version: Mapped[int]
     # How often the refresh token has been exchanged: the one of an earlier generation is a copy.
     generation: Mapped[int]
-    # When it was last exchanged: who asked before that, and came too late, is no thief.
-    exchanged_at: Mapped[datetime | None]
+    # Since when a request is exchanging it, and how many others have asked meanwhile.
+    claimed_at: Mapped[datetime | None]
+    contenders: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]

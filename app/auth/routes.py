@@ -4,8 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from app.auth import service, sessions
-from app.auth.moments import in_one_moment
+from app.auth import exchange, service, sessions
 from app.auth.schemas import (
     ChangePasswordSchema,
     LoginResultSchema,
@@ -56,12 +55,11 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 
 
 @blueprint.post("/refresh")
-@in_one_moment
 @requires_refresh_token
 @blueprint.response(200, TokensSchema)
 def refresh() -> dict[str, Any]:
     """Exchange the refresh token, sent as the bearer token, for new tokens."""
-    return sessions.refresh()
+    return exchange.exchange()
 
 
 @blueprint.post("/logout")

@@ -6,10 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt
+from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
-from app.auth.moments import moment_began_at
 from app.core import audit
 from app.core.database import begin_writing, commit_now, db, utcnow
 from app.core.envelope import Page, Pagination
@@ -72,41 +71,19 @@ def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
     )
     db.session.add(session)
     db.session.flush()
-    return session.id, _tokens(user_id, session.id, 0)
+    return session.id, tokens_of(user_id, session.id, 0)
 
 
-def refresh() -> dict[str, Any]:
-    """Exchange a refresh token for new tokens; raises SessionOver. One that is used twice ends its session."""
-    actor, generation = current_actor(), int(get_jwt()["gen"])
-    assert actor.session_id is not None
-    this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
-    now = utcnow()
-    exchanged = db.session.execute(
-        sa.update(sessions)
-        .where(this, sessions.c.generation == generation)
-        .values(
-            generation=generation + 1,
-            exchanged_at=now,
-            last_used_at=now,
-            expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
-            ip_address=current_origin().ip_address,
-        )
-    )
-    if exchanged.rowcount == 1:  # type: ignore[attr-defined]
-        return _tokens(actor.id, actor.session_id, generation + 1)
-    # Two tabs of one browser ask at the same moment: the later one is refused, and the session lives on. The moment
-    # goes on for whoever overlaps with this one, be it in another process.
-    together = db.session.execute(
-        sa.update(sessions)
-        .where(this, sessions.c.generation == generation + 1, sessions.c.exchanged_at >= moment_began_at())
-        .values(exchanged_at=utcnow())
-    )
-    if together.rowcount == 0:  # type: ignore[attr-defined]
-        # Somebody holds a copy: nobody can tell who is the thief, so both are out.
-        db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
-        audit.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
-    commit_now()
-    raise SessionOver()
+def tokens_of(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
+    """The tokens of a session whose refresh token has been exchanged `generation` times."""
+    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    identity = str(user_id)
+    return {
+        "access_token": create_access_token(identity, additional_claims={"sid": session_id}),
+        "refresh_token": create_refresh_token(identity, additional_claims={"sid": session_id, "gen": generation}),
+        "token_type": "Bearer",
+        "expires_in": int(lifetime.total_seconds()),
+    }
 
 
 def log_out(*, everywhere: bool) -> None:
@@ -156,14 +133,3 @@ def _record_late_use(session_id: str) -> None:
         begin_writing()
         audit.record("denied", "users", found.id, "A token of a session that has ended was used.")
         commit_now()
-
-
-def _tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
-    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
-    identity = str(user_id)
-    return {
-        "access_token": create_access_token(identity, additional_claims={"sid": session_id}),
-        "refresh_token": create_refresh_token(identity, additional_claims={"sid": session_id, "gen": generation}),
-        "token_type": "Bearer",
-        "expires_in": int(lifetime.total_seconds()),
-    }

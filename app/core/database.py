@@ -355,6 +355,11 @@ def commit_now() -> None:
     db.session.commit()
 
 
+def begin_reading() -> None:
+    """Let a request look first and then write: until `begin_writing` it has no lock and waits for none."""
+    db.session.info["reading"] = True
+
+
 def begin_writing() -> None:
     """Let a safe request write: what it has to record (an export, a download) needs a transaction."""
     db.session.commit()

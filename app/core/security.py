@@ -10,7 +10,7 @@ from flask_jwt_extended import JWTManager, get_current_user, verify_jwt_in_reque
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
-from app.core.database import SAFE_METHODS, Choice
+from app.core.database import SAFE_METHODS, Choice, begin_reading
 from app.core.errors import Forbidden, Unauthorized
 from app.core.origin import current_origin
 
@@ -89,6 +89,7 @@ def requires_refresh_token(view: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        begin_reading()
         authenticate(refresh=True)
         return view(*args, **kwargs)
 

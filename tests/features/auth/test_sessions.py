@@ -1,6 +1,5 @@
 """Where people are signed in, and how that ends."""
 
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.auth.models import AuthSession
-from app.core import security
 from app.core.audit import AuditLog
 from app.core.database import db
 from app.core.security import Role
@@ -18,7 +16,7 @@ from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.openapi import Document
-from tests.threads import PATIENCE, at_once
+from tests.threads import at_once
 
 
 def log_in(anonymous: Client, user: User) -> Body:
@@ -65,29 +63,6 @@ def test_logging_out_everywhere_ends_all_sessions(sign_in: SignIn, anonymous: Cl
     user.call("GET", "/api/auth/me", expect=401)
     user.token = log_in(anonymous, user.user)["access_token"]
     assert user.call("GET", "/api/auth/sessions")["pagination"]["total"] == 1
-
-
-def test_twenty_parallel_refreshes_leave_one_live_successor(
-    app: Flask, document: Document, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokens = log_in(anonymous, make(User))
-    client = Client(app, document, tokens["refresh_token"])
-    gate, verify = Barrier(20), security.verify_jwt_in_request
-
-    def verify_together(**options: Any) -> Any:
-        """None is looked at before all of them are here."""
-        gate.wait(PATIENCE)
-        return verify(**options)
-
-    with monkeypatch.context() as gated:
-        gated.setattr(security, "verify_jwt_in_request", verify_together)
-        answers = at_once([lambda: client.send("POST", "/api/auth/refresh", expect=(200, 401))] * 20)
-    (winner,) = [answer.get_json()["data"] for answer in answers if answer.status_code == 200]
-    Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
-    # Now that the successor is there, whoever comes with the old one has a copy.
-    client.call("POST", "/api/auth/refresh", expect=401)
-    Client(app, document, winner["access_token"]).call("GET", "/api/auth/me", expect=401)
-    Client(app, document, winner["refresh_token"]).call("POST", "/api/auth/refresh", expect=401)
 
 
 def test_a_refresh_keeps_the_session_alive(app: Flask, document: Document, make: Make, anonymous: Client) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +16,6 @@ from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.openapi import Document
-from tests.threads import at_once
 
 NEW_PASSWORD = "another canary of a password"
 
@@ -90,13 +88,6 @@ def test_a_refresh_token_that_is_used_twice_ends_the_session(make: Make, begin: 
         session.assert_is_over()
     elsewhere.assert_lives()
     assert actions(admin, user)[-1] == "denied"
-
-
-def test_of_twenty_refreshes_at_once_one_has_an_answer(app: Flask, make: Make, begin: Begin) -> None:
-    session = begin(make(User))
-    exchange = partial(Client(app, session.document, session.refresher).call, "POST", "/api/auth/refresh")
-    answers = at_once([partial(exchange, expect=(200, 401))] * 20)
-    assert sorted(answer["code"] for answer in answers) == [0] + [401] * 19
 
 
 def test_a_logout_ends_the_session_at_once_and_no_other(make: Make, begin: Begin, admin: Client) -> None:
