@@ -1,16 +1,21 @@
-"""Run the benchmarks: `python -m bench [imports | lists] [options]`; without a name, all of them."""
+"""Run the benchmarks: `python -m bench [audit | imports | lists] [options]`; without a name, all of them."""
 
 import argparse
 from pathlib import Path
 
-from bench import imports, lists
+from bench import audit, imports, lists
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="imports | lists")
+    names = parser.add_subparsers(metavar="audit | imports | lists")
     parser.set_defaults(run=run_all)
+
+    of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
+    of_audit.add_argument("--records", type=int, default=audit.RECORDS)
+    of_audit.add_argument("--rounds", type=int, default=audit.ROUNDS)
+    of_audit.set_defaults(run=lambda given: audit.run(given.records, given.rounds))
 
     of_imports = names.add_parser("imports", help="from the upload of a workbook to its rows in the database")
     of_imports.add_argument("--workbook", type=Path, help="an .xlsx file, instead of a made-up fleet")
@@ -31,6 +36,7 @@ def main() -> None:
 def run_all(_given: argparse.Namespace) -> None:
     imports.run(Fleet())
     lists.run()
+    audit.run()
 
 
 def run_imports(given: argparse.Namespace) -> None:

@@ -1,17 +1,48 @@
-"""The audit log: a resource that is read, and written by nobody."""
+"""The audit log over HTTP: asked, read and downloaded by administrators."""
 
+from flask import Response, request
+from werkzeug.datastructures import MultiDict
+
+from app.audit_logs import documentation
+from app.audit_logs.declaration import resource
+from app.audit_logs.export import CONTENT_TYPES, export
+from app.audit_logs.query import parse_question, select_records
 from app.audit_logs.schemas import AuditLogSchema
-from app.core.audit import AuditLog
-from app.core.security import Role
-from app.resource import Resource, readable_blueprint
+from app.core.api import Blueprint
+from app.core.envelope import Page
+from app.core.errors import BadRequest
+from app.core.security import requires
+from app.resource.routes import answer
 
-resource = Resource(
-    name="audit_logs",
-    model=AuditLog,
-    schema=AuditLogSchema,
-    titles=("Audit log", "审计日志"),
-    search=(AuditLog.username, AuditLog.resource_name, AuditLog.ip_address, AuditLog.reason),
-    read=Role.ADMIN,
-    write=Role.ADMIN,
-)
-blueprint = readable_blueprint(resource)
+blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])
+
+
+@blueprint.get("")
+@requires(resource.read)
+@blueprint.doc(parameters=documentation.LIST_PARAMETERS)
+@blueprint.response(200, AuditLogSchema, many=True)
+def list_page() -> Page:
+    """Who changed what, when, from where and why."""
+    return select_records(parse_question(request.args))
+
+
+@blueprint.get("/<int:object_id>")
+@requires(resource.read)
+@blueprint.response(200, AuditLogSchema)
+def read(object_id: int) -> Response:
+    """Read one record."""
+    return answer(resource, object_id)
+
+
+@blueprint.get("/export")
+@requires(resource.read)
+@blueprint.doc(parameters=documentation.EXPORT_PARAMETERS, responses=documentation.FILES)
+def download() -> Response:
+    """Download the records that match as a file; that leaves a record itself."""
+    for name in documentation.NOT_IN_EXPORTS & set(request.args):
+        raise BadRequest(f"An export has no {name}.", reason="unknown_parameter", did_you_mean=[])
+    kinds = request.args.getlist("format") or ["xlsx"]
+    if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
+        raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
+    others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
+    return export(parse_question(others), kinds[0], request.query_string.decode())

@@ -18,18 +18,22 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 @dataclass(frozen=True, slots=True)
 class Pagination:
-    """Where a page stands in its list; `total` and `pages` are None where the client asked for no count."""
+    """Where a page stands in its list; `total` and `pages` are None where the client asked for no count.
+
+    `at_least` says that the count ended at `total`, and that there are more.
+    """
 
     page: int
     page_size: int
     total: int | None
+    at_least: bool = False
 
     @property
     def pages(self) -> int | None:
         return None if self.total is None else -(-self.total // self.page_size)
 
     def as_dict(self) -> dict[str, int | None]:
-        return {**asdict(self), "pages": self.pages}
+        return {**_told(self), "pages": self.pages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,18 @@ class Walk:
     total: int | None
     next_cursor: str | None
     prev_cursor: str | None
+    at_least: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return _told(self)
+
+
+def _told(place: Pagination | Walk) -> dict[str, Any]:
+    """The members of the block; that a total is a lower bound is only said where it is."""
+    members = asdict(place)
+    if not members.pop("at_least"):
+        return members
+    return {**members, "at_least": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,9 @@ class PaginationSchema(Schema):
     page_size = fields.Integer(required=True)
     total = fields.Integer(required=True, allow_none=True)
     pages = fields.Integer(allow_none=True)
+    at_least = fields.Boolean(
+        metadata={"description": "Only there, and true, where counting ended at `total` and there are more."}
+    )
     next_cursor = fields.String(allow_none=True)
     prev_cursor = fields.String(allow_none=True)
 

@@ -63,7 +63,7 @@ def _name_request(response: Response) -> Response:
 def _address() -> str | None:
     """Where the request comes from; what a proxy forwards may be no address at all."""
     try:
-        return str(ipaddress.ip_address(request.remote_addr or ""))[:45]
+        return str(ipaddress.ip_address(request.remote_addr or ""))[:45].lower()
     except ValueError:
         return None
 

@@ -239,7 +239,8 @@ def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter:
     if item.operator == "isnull":
         # One shape for both answers: the parameter is compared with the fact.
         return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
-    subject: Any = sa.func.lower(column) if kind is Kind.TEXT else column
+    folds = kind is Kind.TEXT and not getattr(column, "info", {}).get("lower")
+    subject: Any = sa.func.lower(column) if folds else column
     if item.operator in TEXT:
         return cast(Clause, subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
     return cast(Clause, _ordered(subject, column, item, _values(kind, item, parameter, column)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.audit_logs.routes import resource as audit_logs
+from app.audit_logs.declaration import resource as audit_logs
 from app.catalog import CATALOG
 from app.resource import Resource
 from app.resource.fields import Field, Kind

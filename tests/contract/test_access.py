@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 
-from app.audit_logs.routes import resource as audit_logs
+from app.audit_logs.declaration import resource as audit_logs
 from app.core.security import Role, access_of
 from app.resource import Resource
 from tests.client import PASSWORD, Client

@@ -82,6 +82,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("DELETE", "/api/users/{user_id}/tokens/{token_id}"): ADMINS_CHANGE,
         ("GET", "/api/audit-logs"): ADMINS_READ,
         ("GET", "/api/audit-logs/{object_id}"): ADMINS_READ,
+        ("GET", "/api/audit-logs/export"): ADMINS_READ,
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it

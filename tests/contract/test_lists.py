@@ -106,7 +106,7 @@ def test_the_number_of_statements_is_constant(
     assert len(many_read) == len(few_read) <= 2
 
 
-@each_readable
+@each_resource
 def test_every_column_sorts_both_ways(resource: Resource, make: Make, admin: Client) -> None:
     rows = varied_rows(resource, 7, make, admin)
     for name, field in readable(resource).items():
@@ -117,7 +117,7 @@ def test_every_column_sorts_both_ways(resource: Resource, make: Make, admin: Cli
             assert ids(body) == in_order(rows, [(sort, field)]), sort
 
 
-@each_readable
+@each_resource
 def test_several_columns_sort_one_after_the_other(resource: Resource, make: Make, admin: Client) -> None:
     rows = varied_rows(resource, 7, make, admin)
     sortable = [(n, f) for n, f in readable(resource).items() if f.kind not in UNSORTABLE]

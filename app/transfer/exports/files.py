@@ -20,6 +20,9 @@ from app.transfer.exports.columns import Column, Item
 MOST_ROWS = 1_048_575
 """Rows of a sheet of Excel below its titles."""
 
+MOST_CHARACTERS = 32_767
+"""Characters of a cell of Excel."""
+
 # A spreadsheet takes a text that starts so for a formula, whoever wrote it. One that is marked by itself is marked
 # again, because reading it back takes a mark away.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -70,18 +73,32 @@ def _write_cell(page: Worksheet, row: int, place: int, value: Any, day: Any) -> 
         case date():
             page.write_datetime(row, place, datetime.combine(value, time.min), day)
         case _:
-            page.write_string(row, place, str(value))
+            # A longer text would be left out, without a word.
+            page.write_string(row, place, str(value)[:MOST_CHARACTERS])
 
 
 def write_csv(path: Path, sheet: Sheet) -> int:
     """Write UTF-8 with a mark that tells Excel so, and answer the number of rows."""
     count = 0
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(column.title for column in sheet.columns)
-        for count, item in enumerate(sheet.items, 1):  # noqa: B007 - it is the answer
-            lines.writerow(_as_csv(column.value(item)) for column in sheet.columns)
+        for count, line in enumerate(csv_lines(sheet)):  # noqa: B007 - it is the answer
+            file.write(line)
     return count
+
+
+def csv_lines(sheet: Sheet) -> Iterator[str]:
+    """The titles, and a line for each item."""
+    lines = csv.writer(_Line())
+    yield lines.writerow(column.title for column in sheet.columns)
+    for item in sheet.items:
+        yield lines.writerow(_as_csv(column.value(item)) for column in sheet.columns)
+
+
+class _Line:
+    """What a CSV writer writes to: it hands each line back."""
+
+    def write(self, line: str) -> str:
+        return line
 
 
 def _as_csv(value: Any) -> Any:

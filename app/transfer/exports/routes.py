@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
-from werkzeug.wsgi import wrap_file
 
 from app.catalog import CATALOG
 from app.core import audit
@@ -18,11 +16,11 @@ from app.core.security import Role, requires
 from app.resource import Resource
 from app.resource.documentation import list_parameters
 from app.resource.query import ListQuery, parse_query, select_all
+from app.transfer.exports.answers import XLSX, file_answer
 from app.transfer.exports.columns import columns_of
 from app.transfer.exports.files import Sheet, write_csv, write_json, write_workbook
 from app.transfer.layout import IMPORTABLE
 
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "json": "application/json"}
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 ALL_OF_THEM: dict[str, Any] = {
@@ -118,24 +116,11 @@ def _sheet(resource: Resource, query: ListQuery) -> Sheet:
 
 
 def _download(write: Callable[[Path], dict[str, int]], name: str, content_type: str, about: str) -> Response:
-    """Write a file, record that it was taken, and send it; nothing of it stays behind."""
-    with TemporaryDirectory(prefix="export-") as directory:
-        path = Path(directory, name)
-        counts = write(path)
-        # An open file outlives its name.
-        file = path.open("rb")
-        size = path.stat().st_size
+    """Write a file, record that it was taken, and send it."""
+    response, counts = file_answer(write, name, content_type)
     begin_writing()
     changes: dict[str, dict[str, Any]] = {title: {"old": None, "new": count} for title, count in counts.items()}
     audit.record("export", about, None, name, changes)
-    return _send(file, size, name, content_type)
-
-
-def _send(file: BinaryIO, size: int, name: str, content_type: str) -> Response:
-    response = Response(wrap_file(request.environ, file), mimetype=content_type)
-    response.call_on_close(file.close)
-    response.content_length = size
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 

@@ -1,0 +1,95 @@
+"""Finding records by what changed in them: which field, from which value, to which.
+
+PostgreSQL keeps the terms of each record in an index (`audit_terms`, made by a migration): the name of each changed
+field, `name<old` and `name>new`. SQLite, which is for small installations, reads the documents.
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.catalog import CATALOG
+from app.core.audit import AuditLog, audited_columns
+from app.core.database import db, fold
+
+Clause = sa.ColumnElement[bool]
+
+logs = AuditLog.__table__
+
+LONGEST = 64
+"""Characters of a value that stand in a term as they are; of a longer one it is the MD5, as in `audit_terms`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What must have changed. None asks for nothing, an empty text for the absence of a value."""
+
+    field: str | None = None
+    old: str | None = None
+    new: str | None = None
+
+    def __bool__(self) -> bool:
+        return self != Changed()
+
+    @property
+    def condition(self) -> Clause:
+        """Whether one change of a record is all of this; text is compared ignoring case."""
+        return self._by_terms() if db.engine.dialect.name == "postgresql" else self._by_documents()
+
+    def _by_terms(self) -> Clause:
+        terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
+        if self.field is not None:
+            name = _columns().get(self.field, self.field)
+            # Implied by the terms, and cheaper to ask where the index is not what leads to the rows.
+            named = sa.func.strpos(logs.c.changes, f'"{name}":') > 0
+            found: Clause = sa.and_(named, terms.contains(_texts([name, *self._terms_of(name)])))
+            return found
+        names = sorted({name for resource in CATALOG.values() for name in audited_columns(resource.model)})
+        wanted = [self._terms_of(name) for name in names]
+        if self.old is None or self.new is None:
+            overlapping: Clause = terms.overlap(_texts([term for listed in wanted for term in listed]))
+            return overlapping
+        return sa.or_(*(terms.contains(_texts(listed)) for listed in wanted))
+
+    def _terms_of(self, name: str) -> list[str]:
+        given = (("<", self.old), (">", self.new))
+        return [f"{name}{sign}{_short(value)}" for sign, value in given if value is not None]
+
+    def _by_documents(self) -> Clause:
+        each = sa.func.json_each(logs.c.changes).table_valued("key", "value")
+        wanted: list[Clause] = []
+        if self.field is not None:
+            wanted.append(each.c.key == _columns().get(self.field, self.field))
+        for side, value in (("$.old", self.old), ("$.new", self.new)):
+            if value is not None:
+                wanted.append(_is(each.c.value, side, value))
+        return sa.exists().select_from(each).where(*wanted)
+
+
+def _texts(values: list[str]) -> sa.ColumnElement[list[str]]:
+    return sa.literal(values, ARRAY(sa.Text))
+
+
+def _short(value: str) -> str:
+    if len(value) <= LONGEST:
+        return fold(value)
+    return hashlib.md5(fold(value).encode(), usedforsecurity=False).hexdigest()
+
+
+def _is(change: sa.ColumnElement[str], side: str, value: str) -> Clause:
+    kind, found = sa.func.json_type(change, side), sa.func.json_extract(change, side)
+    if value == "":
+        return kind == "null"
+    # SQLite has no booleans: it would show them as 1 and 0.
+    text = sa.case((kind == "true", "true"), (kind == "false", "false"), else_=sa.cast(found, sa.Text))
+    return sa.and_(kind.not_in(["null", "array", "object"]), sa.func.lower(text) == fold(value))
+
+
+@functools.cache
+def _columns() -> dict[str, str]:
+    """The column behind the name under which a reference is read: {"server": "server_id"}."""
+    return {name: field.name for resource in CATALOG.values() for name, field in resource.references.items()}

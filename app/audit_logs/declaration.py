@@ -1,0 +1,16 @@
+"""The audit log as a resource: one that is read, and written by nobody."""
+
+from app.audit_logs.schemas import AuditLogSchema
+from app.core.audit import AuditLog
+from app.core.security import Role
+from app.resource import Resource
+
+resource = Resource(
+    name="audit_logs",
+    model=AuditLog,
+    schema=AuditLogSchema,
+    titles=("Audit log", "审计日志"),
+    search=(AuditLog.username, AuditLog.resource_name, AuditLog.ip_address, AuditLog.reason),
+    read=Role.ADMIN,
+    write=Role.ADMIN,
+)

@@ -1,0 +1,204 @@
+"""Asking a log that only grows: pages that are read from an index, totals that stop counting.
+
+The kernel's lists count exactly and sort by any column. Of ten million records both are seconds, so here the order is
+that of the log, or of time, and a count ends at MOST_COUNTED.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from werkzeug.datastructures import MultiDict
+
+from app.audit_logs.changed import Changed
+from app.audit_logs.declaration import resource
+from app.core.audit import SEARCHED, AuditLog
+from app.core.database import db, planned_by_value
+from app.core.envelope import Page, Pagination, Walk
+from app.core.errors import BadRequest
+from app.resource.fields import Kind
+from app.resource.filters import Clause, clause_of, parse_filter, read_text, unknown
+from app.resource.keyset import SortKey, after, read_cursor, sort_keys, write_cursor
+from app.resource.projection import Projection, projection_of
+from app.resource.query import ListQuery, Matching, parse_query
+
+MOST_COUNTED = 10_000
+"""Records that are counted; of more, the answer says that there are at least so many."""
+ROWS_AT_ONCE = 1000
+"""Records that are held in memory while all of them are read."""
+
+SORTS = ("id", "created_at")
+OWN_PARAMETERS = ("field", "from", "to")
+
+logs = AuditLog.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request for records: what the kernel understands of it, and what only the log has."""
+
+    listed: ListQuery
+    changed: Changed
+
+    def about(self, user_id: int) -> "Question":
+        """The same of what one user did, whatever else is asked for: nobody widens it."""
+        item, value = parse_filter(resource, "user_id", [str(user_id)])
+        matching = self.listed.matching
+        name = f"p{len(matching.filters)}"
+        narrowed = Matching((*matching.filters, item), searched=matching.searched)
+        return replace(self, listed=replace(self.listed, matching=narrowed, values={**self.listed.values, name: value}))
+
+    @property
+    def conditions(self) -> list[Clause]:
+        found = [clause_of(resource, item, f"p{at}") for at, item in enumerate(self.listed.matching.filters)]
+        if self.listed.matching.searched:
+            found.append(sa.literal_column(SEARCHED, sa.Text).like(sa.bindparam("q", type_=sa.Text), escape="\\"))
+        if self.changed:
+            found.append(self.changed.condition)
+        return found
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns of the order; within a range of time it is time's, so that the range is where to begin."""
+        column, descending = _sort_column(self.listed.sort)
+        if any(item.name == "created_at" and item.operator in _BOUNDS for item in self.listed.matching.filters):
+            column = "created_at"
+        names = ("id",) if column == "id" else ("created_at", "id")
+        return tuple(f"-{name}" for name in names) if descending else names
+
+
+_BOUNDS = frozenset({"", "gt", "gte", "lt", "lte"})
+
+
+def parse_question(arguments: MultiDict[str, str]) -> Question:
+    """Read the parameters of a request for records; raises BadRequest for anything that is not understood."""
+    others = MultiDict((name, value) for name, value in arguments.items(multi=True) if name not in OWN_PARAMETERS)
+    listed = parse_query(resource, others)
+    question = Question(listed, Changed(*(_read_own(arguments, name) for name in OWN_PARAMETERS)))
+    _sort_column(listed.sort)
+    return question
+
+
+def _read_own(arguments: MultiDict[str, str], name: str) -> str | None:
+    texts = arguments.getlist(name)
+    if len(texts) > 1:
+        raise BadRequest(f"{name} may be given only once.", reason="repeated_parameter")
+    return read_text(name, texts[0], Kind.TEXT, None) if texts else None
+
+
+def _sort_column(sort: Sequence[str]) -> tuple[str, bool]:
+    """The column of a permitted order, and whether it descends; raises BadRequest."""
+    names = [name.removeprefix("-") for name in sort] or ["id"]
+    for name in names:
+        if name not in SORTS:
+            raise unknown("sort column", name, SORTS)
+    directions = {name.startswith("-") for name in sort} or {False}
+    if len(directions) > 1:
+        raise BadRequest("The log is sorted in one direction.", reason="invalid_parameter")
+    return names[0], directions.pop()
+
+
+def select_records(question: Question) -> Page:
+    """A page of records, JSON-ready, and where it stands; raises BadRequest for one that is too far to count to."""
+    with planned_by_value():
+        if question.listed.cursor is not None:
+            return _walk(question, question.listed.cursor)
+        return _turn_to(question)
+
+
+def _turn_to(question: Question) -> Page:
+    listed = question.listed
+    offset = (listed.page - 1) * listed.page_size
+    projection, statement = _statement(question)
+    total, at_least = (None, False)
+    if listed.counted or offset > MOST_COUNTED:
+        total, at_least = count(question)
+    if total is not None and offset >= total:
+        if at_least:
+            raise BadRequest(f"Beyond {MOST_COUNTED:,} records, walk by cursor.", reason="page_too_far")
+        rows: Sequence[Any] = []
+    else:
+        order = [key.ordered() for key in sort_keys(resource, question.order)]
+        page = statement.order_by(*order).limit(listed.page_size).offset(offset)
+        rows = db.session.execute(page, listed.values).all()
+    items = [projection.render(row) for row in rows]
+    if not listed.counted:
+        total, at_least = None, False
+    return Page(items, Pagination(listed.page, listed.page_size, total, at_least))
+
+
+def _walk(question: Question, text: str) -> Page:
+    """A page of a walk by cursor; the empty cursor is its beginning."""
+    listed, order = question.listed, question.order
+    keys = sort_keys(resource, order)
+    cursor = read_cursor(text, resource, order, keys) if text else None
+    backwards = cursor is not None and cursor.backwards
+    projection, statement = _statement(question)
+    if cursor is not None:
+        statement = statement.where(after(keys, cursor.nulls, backwards=backwards))
+    # One row more than asked for tells whether there is a further page.
+    statement = _with_places(statement, keys, backwards=backwards).limit(listed.page_size + 1)
+    rows = db.session.execute(statement, {**listed.values, **(cursor.parameters if cursor else {})}).all()
+    further, rows = len(rows) > listed.page_size, rows[: listed.page_size]
+    rows = rows[::-1] if backwards else rows
+    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
+
+    def place(at: int, *, backwards: bool) -> str:
+        return write_cursor(resource, order, rows[at][-len(keys) :], backwards=backwards)
+
+    total, at_least = count(question) if listed.counted else (None, False)
+    return Page(
+        [projection.render(row) for row in rows],
+        Walk(
+            page_size=listed.page_size,
+            total=total,
+            next_cursor=place(-1, backwards=False) if rows and has_next else None,
+            prev_cursor=place(0, backwards=True) if rows and has_previous else None,
+            at_least=at_least,
+        ),
+    )
+
+
+def count(question: Question, most: int | None = None) -> tuple[int, bool]:
+    """How many records match, and whether that is only where the count ended: at `most`, or at MOST_COUNTED."""
+    most = most or MOST_COUNTED
+    some = sa.select(sa.literal(1)).select_from(logs).where(*question.conditions).limit(most + 1)
+    found = db.session.scalar(sa.select(sa.func.count()).select_from(some.subquery()), question.listed.values) or 0
+    return min(found, most), found > most
+
+
+def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
+    """Every record that matches, up to the id `until`, JSON-ready.
+
+    Each thousand is a query of its own, which begins where the one before it ended: nothing is held while the client
+    takes its time, neither a connection nor a snapshot.
+    """
+    keys = sort_keys(resource, question.order)
+    projection, matching = _statement(question)
+    matching = matching.where(logs.c.id <= until)
+    first = _with_places(matching, keys).limit(ROWS_AT_ONCE)
+    further = _with_places(matching.where(after(keys, [False] * len(keys), backwards=False)), keys).limit(ROWS_AT_ONCE)
+    statement = first
+    places: dict[str, Any] = {}
+    while True:
+        with planned_by_value():
+            rows = db.session.execute(statement, {**question.listed.values, **places}).all()
+        db.session.commit()
+        for row in rows:
+            yield projection.render(row)
+        if len(rows) < ROWS_AT_ONCE:
+            return
+        statement, places = further, {f"k{at}": value for at, value in enumerate(rows[-1][-len(keys) :])}
+
+
+def _statement(question: Question) -> tuple[Projection, sa.Select[Any]]:
+    """The records that match, still without an order."""
+    projection = projection_of(resource, question.listed.fields)
+    return projection, projection.statement.where(*question.conditions)
+
+
+def _with_places(statement: sa.Select[Any], keys: Sequence[SortKey], *, backwards: bool = False) -> sa.Select[Any]:
+    """In the order of the keys, whose values stand behind the columns of the answer."""
+    statement = statement.add_columns(*(key.column.label(f"s{at}") for at, key in enumerate(keys)))
+    return statement.order_by(*(key.ordered(backwards=backwards) for key in keys))

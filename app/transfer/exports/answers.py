@@ -1,0 +1,37 @@
+"""Files as answers: made in a temporary place before the first byte is sent, or sent while they are made."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from flask import Response, request, stream_with_context
+from werkzeug.wsgi import wrap_file
+
+T = TypeVar("T")
+
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def file_answer(write: Callable[[Path], T], name: str, content_type: str) -> tuple[Response, T]:
+    """Write a file and send it, nothing of it stays behind; answers what `write` does, too."""
+    with TemporaryDirectory(prefix="export-") as directory:
+        path = Path(directory, name)
+        written = write(path)
+        # An open file outlives its name.
+        file = path.open("rb")
+        size = path.stat().st_size
+    response = Response(wrap_file(request.environ, file), mimetype=content_type)
+    response.call_on_close(file.close)
+    response.content_length = size
+    return _named(response, name), written
+
+
+def stream_answer(parts: Iterable[bytes], name: str, content_type: str) -> Response:
+    """Send a file while it is made; where that fails the connection breaks, and nobody takes a part for the whole."""
+    return _named(Response(stream_with_context(parts), mimetype=content_type), name)  # type: ignore[call-overload]
+
+
+def _named(response: Response, name: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,185 @@
+"""Asking the log: by what changed, page by page, and with totals that stop counting."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.audit_logs import query
+from app.gpus.models import Gpu
+from app.servers.models import Server
+from tests.client import Body, Client
+from tests.factories import Make
+
+LOGS = "/api/audit-logs"
+
+
+def ask(admin: Client, **parameters: Any) -> Body:
+    return admin.call("GET", LOGS, query_string={"page_size": 100, **parameters})
+
+
+def changed(admin: Client, **parameters: Any) -> list[int]:
+    """The versions of the servers whose records match."""
+    found = ask(admin, resource_type="servers", sort="id", **parameters)
+    assert found["pagination"]["total"] == len(found["data"])
+    return [record["version"] for record in found["data"]]
+
+
+@pytest.fixture
+def server(make: Make, admin: Client) -> Server:
+    """Version 1 has a name and a status; 2 changes the status, 3 the memory and a tag, 4 the status back, 5 clears."""
+    made = make(Server, name="Web 1")
+    for change in (
+        {"status": "offline"},
+        {"memory_gb": 256.0, "tags": ["prod"]},
+        {"status": "active", "owner": "Team Ä " + "x" * 80},
+        {"owner": None},
+    ):
+        admin.call("PATCH", f"/api/servers/{made.id}", json=change)
+    return made
+
+
+@pytest.mark.usefixtures("server")
+def test_records_are_found_by_the_field_that_changed(admin: Client) -> None:
+    assert changed(admin, field="status") == [1, 2, 4]
+    assert changed(admin, field="memory_gb") == [3]
+    assert changed(admin, field="rack") == []
+    assert changed(admin, field="stat") == []
+
+
+@pytest.mark.usefixtures("server")
+def test_records_are_found_by_old_and_new_value(admin: Client) -> None:
+    assert changed(admin, field="status", to="offline") == [2]
+    assert changed(admin, field="status", **{"from": "offline"}) == [4]
+    assert changed(admin, field="status", **{"from": "OFFLINE", "to": "Active"}) == [4]
+    assert changed(admin, field="status", **{"from": "active", "to": "active"}) == []
+    assert changed(admin, field="memory_gb", to="256") == [3]
+    assert changed(admin, field="owner", to="team ä " + "X" * 80) == [4]
+    assert changed(admin, field="owner", to="team ä " + "x" * 79) == []
+
+
+@pytest.mark.usefixtures("server")
+def test_nothing_is_a_value_too(admin: Client) -> None:
+    assert changed(admin, field="owner", **{"from": ""}) == [4]
+    assert changed(admin, field="owner", to="") == [5]
+    assert changed(admin, field="status", **{"from": ""}) == [1]
+
+
+@pytest.mark.usefixtures("server")
+def test_values_are_found_whatever_field_they_were_in(admin: Client) -> None:
+    assert changed(admin, to="offline") == [2]
+    assert changed(admin, to="WEB 1") == [1]
+    assert changed(admin, **{"from": "offline", "to": "active"}) == [4]
+    # Both must be of one change.
+    assert changed(admin, **{"from": "offline", "to": "256"}) == []
+
+
+def test_a_reference_is_found_by_either_of_its_names(make: Make, admin: Client) -> None:
+    gpu = make(Gpu)
+    for field in ("server", "server_id"):
+        found = ask(admin, resource_type="gpus", field=field, to=gpu.server_id)["data"]
+        assert [record["resource_id"] for record in found] == [gpu.id]
+
+
+def test_marks_in_what_is_asked_for_are_plain(make: Make, admin: Client) -> None:
+    strange = 'a"},"status":{"old":"x","new":"%_\\'
+    make(Server, name="plain", owner=strange)
+    assert changed(admin, field="status", to="%_\\") == []
+    assert changed(admin, field="owner", to=strange) == [1]
+    assert changed(admin, field='owner":{"old') == []
+
+
+def test_a_keyword_is_found_in_any_of_the_texts_and_wildcards_are_plain(make: Make, admin: Client) -> None:
+    made = make(Server, name="db_100%")
+    admin.call("PATCH", f"/api/servers/{made.id}", json={"rack": "R1"}, headers={"X-Audit-Reason": "Ticket 4711"})
+    for text, versions in (("B_100%", [1, 2]), ("ticket 47", [2]), ("the tests", [1]), ("127.0.0.1", [2]), ("_%", [])):
+        assert changed(admin, q=text) == versions, text
+
+
+def test_the_total_stops_counting(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):
+        make(Server)
+    assert ask(admin, resource_type="servers", page_size=2)["pagination"] == {
+        "page": 1, "page_size": 2, "total": 5, "pages": 3,
+    }  # fmt: skip
+    monkeypatch.setattr(query, "MOST_COUNTED", 4)
+    exact = ask(admin, resource_type="servers", page_size=2, version__lt=2, id__gt=0)
+    assert exact["pagination"] == {"page": 1, "page_size": 2, "total": 4, "pages": 2, "at_least": True}
+    walked = ask(admin, resource_type="servers", cursor="")
+    assert (walked["pagination"]["total"], walked["pagination"]["at_least"]) == (4, True)
+    assert len(walked["data"]) == 5
+    silent = ask(admin, resource_type="servers", total="none", page_size=2)
+    assert silent["pagination"] == {"page": 1, "page_size": 2, "total": None, "pages": None}
+
+
+def test_a_page_too_far_to_count_to_is_refused(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(6):
+        make(Server)
+    monkeypatch.setattr(query, "MOST_COUNTED", 4)
+    for total in ("exact", "none"):
+        far = {"resource_type": "servers", "page": 4, "page_size": 2, "total": total}
+        answer = admin.call("GET", LOGS, query_string=far, expect=400)
+        assert answer["data"]["reason"] == "page_too_far"
+    # There is nothing there, and that is no mistake.
+    assert ask(admin, resource_type="gpus", page=4, page_size=2)["data"] == []
+
+
+def test_the_log_is_sorted_by_its_id_or_by_time(make: Make, admin: Client) -> None:
+    for _ in range(3):
+        make(Server)
+    ids = [record["id"] for record in ask(admin)["data"]]
+    assert ids == sorted(ids)
+    for sort in ("id", "created_at", "created_at,id"):
+        assert [record["id"] for record in ask(admin, sort=sort)["data"]] == ids
+        backwards = ",".join(f"-{name}" for name in sort.split(","))
+        assert [record["id"] for record in ask(admin, sort=backwards)["data"]] == ids[::-1]
+    for sort, reason in (("username", "unknown_sort_column"), ("created_at,-id", "invalid_parameter")):
+        assert admin.call("GET", LOGS, query_string={"sort": sort}, expect=400)["data"]["reason"] == reason
+
+
+def test_a_range_of_time(make: Make, admin: Client) -> None:
+    for _ in range(4):
+        make(Server)
+    records = ask(admin, resource_type="servers")["data"]
+    since, until = records[1]["created_at"], records[3]["created_at"]
+    for sort, expected in (("id", records[1:3]), ("-id", records[2:0:-1]), ("-created_at", records[2:0:-1])):
+        limits = {"created_at__gte": since, "created_at__lt": until, "sort": sort, "resource_type": "servers"}
+        assert ask(admin, **limits)["data"] == expected
+        first = ask(admin, cursor="", **{**limits, "page_size": 1})
+        second = ask(admin, cursor=first["pagination"]["next_cursor"], **{**limits, "page_size": 1})
+        assert first["data"] + second["data"] == expected
+        assert second["pagination"]["next_cursor"] is None
+    later = datetime.fromisoformat(until) + timedelta(days=1)
+    assert ask(admin, created_at__gte=later.isoformat())["data"] == []
+
+
+@pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])
+def test_a_walk_meets_each_record_once(sort: str, make: Make, admin: Client) -> None:
+    for _ in range(4):
+        make(Server)
+    expected = ask(admin, sort=sort)["data"]
+    met: list[Body] = []
+    cursor = ""
+    while cursor is not None:
+        page = ask(admin, sort=sort, cursor=cursor, page_size=2)
+        met += page["data"]
+        cursor = page["pagination"]["next_cursor"]
+    assert met == expected
+    back = ask(admin, sort=sort, cursor=page["pagination"]["prev_cursor"], page_size=100)
+    assert back["data"] == expected[: len(back["data"])]
+
+
+@pytest.mark.parametrize("name", ["field", "from", "to"])
+def test_what_is_not_understood_is_refused(name: str, admin: Client) -> None:
+    twice = admin.call("GET", f"{LOGS}?{name}=a&{name}=b", expect=400)
+    assert twice["data"]["reason"] == "repeated_parameter"
+    admin.call("GET", LOGS, query_string={name: "a\0b"}, expect=400)
+    admin.call("GET", LOGS, query_string={f"{name}__ne": "a"}, expect=400)
+    assert admin.call("GET", "/api/servers", query_string={name: "a"}, expect=400)["data"]["reason"]
+
+
+def test_my_own_trail_is_asked_likewise(make: Make, user: Client, admin: Client) -> None:
+    made = user.call("POST", "/api/servers", json={"name": "mine"}, expect=201)["data"]
+    admin.call("PATCH", f"/api/servers/{made['id']}", json={"name": "no longer"})
+    trail = user.call("GET", "/api/auth/me/activity", query_string={"field": "name"})["data"]
+    assert [record["version"] for record in trail] == [1]
