@@ -433,6 +433,9 @@ class Config:
 
     # Networks, addresses and names that are asked beside the internet: health checks of a private fleet.
     OUTGOING_ALLOWED: tuple[str, ...] = variable(destinations, "")
+    # With 0, services are checked only when somebody asks for it.
+    HEALTH_CHECK_SECONDS: int = variable(whole(0, 86_400), "60")
+    HEALTH_CHECK_DAYS: int = variable(whole(1, 3650), "1")
 
     AI_BASE_URL: str | None = variable(provider, needs=("AI_MODEL",))
     AI_MODEL: str | None = variable(text, needs=("AI_BASE_URL",))

@@ -11,6 +11,7 @@ from app import cli
 from app.core import api, browsers, cache, database, envelope, jobs, limits, logs, mail, origin, places, security
 from app.gpus import expiry
 from app.proof import sealer
+from app.services import schedule
 from app.transfer.service import register_jobs
 
 FEATURES = (
@@ -47,6 +48,7 @@ def create_app(config: Any) -> Flask:
     expiry.register_jobs(jobs.runner)
     mail.register_jobs(jobs.runner)
     sealer.register(jobs.runner)
+    schedule.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

@@ -362,6 +362,13 @@ def begin_reading() -> None:
     db.session.info["reading"] = True
 
 
+def let_go() -> None:
+    """End the transaction before something slow: nobody waits for a connection or a lock that waits for others."""
+    db.session.commit()
+    # What comes after is another transaction, which others may have been before.
+    db.session.expire_all()
+
+
 def begin_writing() -> None:
     """Let a safe request write: what it has to record (an export, a download) needs a transaction."""
     db.session.commit()

@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+
+from app.core.outgoing import Refused, read_url
 
 _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""
@@ -38,14 +39,13 @@ def color(text: str) -> str:
 
 
 def url_or_path(text: str) -> str:
-    """An http or https URL, or a path that begins with a slash."""
-    if re.search(r"[\s\x00-\x1f]", text):
-        raise ValueError("May not contain spaces.")
-    if text.startswith("/"):
-        return text
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    """An http or https URL without user and password, or a path that begins with a slash."""
+    if not re.match(r"https?://|/", text, re.IGNORECASE):
         raise ValueError("Must be an http or https URL, or a path such as /health.")
+    try:
+        read_url(f"http://server{text}" if text.startswith("/") else text)
+    except Refused as refusal:
+        raise ValueError(str(refusal)) from None
     return text
 
 

@@ -1,15 +1,15 @@
-"""What runs in a container or directly on a server."""
+"""What runs in a container or directly on a server, and what its health checks have found."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.containers.models import MAX_PORT, Container
 from app.core.audit import Audited
-from app.core.database import Choice, Entity, table_args, unique
+from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import url_or_path
 from app.servers.models import Server
@@ -59,7 +59,8 @@ class Service(Audited, Extensible, Entity):
         "Health check", "健康检查", "健康检查地址", type_=sa.String(2048), check=url_or_path
     )
     status: Mapped[ServiceStatus] = column("Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True)
-    last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True)
+    # No change of the service, or each would write a record into the audit log every minute.
+    last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True, audit=False)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
     __table_args__ = table_args(
@@ -76,3 +77,35 @@ class Service(Audited, Extensible, Entity):
         if (values["container_id"] is None) != (values["server_id"] is None):
             return {}
         return {"container_id": [ONE_PARENT], "server_id": [ONE_PARENT]}
+
+
+class ServiceCheck(Base):
+    """What one health check has found."""
+
+    __tablename__ = "service_checks"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    service_id: Mapped[int] = reference(Service, "Service", ondelete="CASCADE")
+    checked_at: Mapped[datetime] = column("Checked at")
+    status: Mapped[ServiceStatus] = column("Status")
+    # Whether the service had another status before: such checks are kept for longer.
+    is_change: Mapped[bool] = column("Is change")
+    http_status: Mapped[int | None] = column("HTTP status")
+    response_ms: Mapped[int | None] = column("Response time", unit="ms")
+    problem: Mapped[str | None] = column("Problem", type_=sa.String(500))
+    # The name of who asked for it, copied: it outlives the user. None for the schedule.
+    checked_by: Mapped[str | None] = column("Checked by")
+
+    __table_args__ = (
+        sa.Index("ix_service_checks_is_change_checked_at", "is_change", "checked_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class ServiceSchedule(Base):
+    """When a service is checked next. Whoever moves the time on has taken the check, and nobody else makes it."""
+
+    __tablename__ = "service_schedules"
+
+    service_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Service.id, ondelete="CASCADE"), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,8 +1,20 @@
-"""The services resource."""
+"""The service resource: health checks, now and as they were."""
 
+from dataclasses import replace
+from typing import Any
+
+from flask import Response, request
+
+from app.core.envelope import Page, success
+from app.core.security import Role, requires
 from app.resource import Resource, resource_blueprint
-from app.services.models import Service
-from app.services.schemas import ServiceSchema
+from app.resource.documentation import list_parameters
+from app.resource.filters import Filter
+from app.resource.query import parse_query, select_page
+from app.resource.service import get, read
+from app.services import service
+from app.services.models import Service, ServiceCheck
+from app.services.schemas import ServiceCheckSchema, ServiceSchema
 
 resource = Resource(
     name="services",
@@ -16,3 +28,33 @@ resource = Resource(
     natural_key=(("container_id", "server_id", "name"),),
 )
 blueprint = resource_blueprint(resource)
+
+checks = Resource(
+    name="service_checks",
+    model=ServiceCheck,
+    schema=ServiceCheckSchema,
+    titles=("Health checks", "健康检查"),
+    search=(ServiceCheck.problem, ServiceCheck.checked_by),
+)
+
+
+@blueprint.post("/<int:service_id>/check")
+@requires(Role.USER)
+@blueprint.response(200, ServiceCheckSchema)
+def check(service_id: int) -> Response:
+    """Run the health check of a service now, and wait for what it finds."""
+    return success(read(checks, service.check_now(get(resource, service_id, to_change=True))))
+
+
+@blueprint.get("/<int:service_id>/checks")
+@requires(Role.USER)
+@blueprint.doc(parameters=list_parameters(checks))
+@blueprint.response(200, ServiceCheckSchema, many=True)
+def list_checks(service_id: int) -> Page:
+    """What the health checks of a service have found, the latest first."""
+    get(resource, service_id)
+    query = parse_query(checks, request.args)
+    values: dict[str, Any] = {**query.values, f"p{len(query.matching.filters)}": service_id}
+    filters = (*query.matching.filters, Filter("service_id", "", several=False))
+    matching = replace(query.matching, filters=filters)
+    return select_page(checks, replace(query, matching=matching, values=values, sort=query.sort or ("-id",)))

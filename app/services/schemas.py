@@ -1,9 +1,14 @@
-"""Service as JSON."""
+"""Services and their checks as JSON."""
 
 from app.resource import ResourceSchema
-from app.services.models import Service
+from app.services.models import Service, ServiceCheck
 
 
 class ServiceSchema(ResourceSchema):
     class Meta(ResourceSchema.Meta):
         model = Service
+
+
+class ServiceCheckSchema(ResourceSchema):
+    class Meta(ResourceSchema.Meta):
+        model = ServiceCheck

@@ -17,6 +17,7 @@ from app.core.database import db
 from app.core.jobs import runner
 from app.core.security import Role
 from app.gpus.models import Gpu
+from app.services.models import Service
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
@@ -88,6 +89,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
         ("GET", "/api/gpus/available"): READ,
         ("GET", "/api/gpus/utilization"): READ,
+        ("POST", "/api/services/{service_id}/check"): CHANGE,
+        ("GET", "/api/services/{service_id}/checks"): READ,
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
         ("GET", "/api/export.xlsx"): READ,
@@ -223,6 +226,11 @@ def _held_gpu(scene: Scene, _: Client) -> Any:
     return {"gpu_id": gpu.id}, {}
 
 
+def _service(scene: Scene, _: Client) -> Any:
+    owner = scene.callers["owner"].user.id
+    return {"service_id": scene.make(Service, created_by_id=owner, health_check="/health").id}, {}
+
+
 def _upload() -> dict[str, Any]:
     return {"data": {"file": (BytesIO(workbook(Servers=[("Name",), ("n1",)])), "fleet.xlsx")}}
 
@@ -256,6 +264,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
+    ("POST", "/api/services/{service_id}/check"): _service,
+    ("GET", "/api/services/{service_id}/checks"): _service,
     ("GET", "/api/servers/tree"): lambda *_: ({}, {}),
     ("GET", "/api/search"): lambda *_: ({}, {"query_string": {"q": "some"}}),
     ("POST", "/api/imports"): lambda *_: ({}, _upload()),

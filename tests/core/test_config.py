@@ -143,6 +143,8 @@ BAD = {
     "MAIL_USE_TLS": "2",
     "MAIL_DEFAULT_SENDER": "nobody",
     "OUTGOING_ALLOWED": "10.0.0.0/33",
+    "HEALTH_CHECK_SECONDS": "a minute",
+    "HEALTH_CHECK_DAYS": "0",
     "AI_BASE_URL": "localhost:11434",
     "AI_MODEL": "\x07",
     "AI_API_KEY": "schlüssel",

@@ -1,0 +1,425 @@
+"""Health checks: what is asked, what an answer means, what is kept of it, and when they are made."""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import trustme
+from flask import Flask
+
+from app.containers.models import Container
+from app.core.database import db, utcnow
+from app.core.jobs import runner
+from app.datacenters.models import Datacenter
+from app.servers.models import Server as Machine
+from app.services import probe, schedule
+from app.services.models import Service, ServiceCheck, ServiceSchedule
+from tests.client import Body, Client
+from tests.conftest import BuildApp, Statements
+from tests.factories import Make
+from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
+from tests.threads import PATIENCE, at_once
+
+HEALTHY = says(response(b"fine"))
+HERE = ("127.0.0.0/8", "::1/128")
+
+
+@pytest.fixture
+def admitting(build_app: BuildApp) -> Flask:
+    """The application of an operator who lets checks go to this machine."""
+    return build_app(OUTGOING_ALLOWED=HERE)
+
+
+@pytest.fixture
+def user(user: Client, admitting: Flask) -> Client:
+    return Client(admitting, user.document, user.token, user.user)
+
+
+@pytest.fixture
+def service(make: Make, user: Client) -> Callable[..., Service]:
+    """A service of the user's that is checked there."""
+
+    def service(health_check: str | None, **fields: Any) -> Service:
+        return make(Service, created_by_id=user.user.id, health_check=health_check, **fields)
+
+    return service
+
+
+@pytest.fixture
+def healthy() -> Iterator[tuple[Server, str]]:
+    """A server that is well, and its URL."""
+    server = Server(HEALTHY)
+    with server.listening() as port:
+        yield server, f"http://127.0.0.1:{port}/health"
+
+
+def check(client: Client, service: Service, **options: Any) -> Body:
+    return client.call("POST", f"/api/services/{service.id}/check", **options)["data"]
+
+
+def read(client: Client, service: Service) -> Body:
+    return client.call("GET", f"/api/services/{service.id}")["data"]
+
+
+def history(client: Client, service: Service, **query: Any) -> Any:
+    return client.call("GET", f"/api/services/{service.id}/checks", query_string=query)["data"]
+
+
+def make_due(app: Flask) -> None:
+    with app.app_context():
+        db.session.execute(sa.update(ServiceSchedule.__table__).values(due_at=utcnow() - timedelta(seconds=1)))
+        db.session.commit()
+
+
+def check_due(app: Flask) -> int:
+    with app.app_context():
+        return schedule.check_due()
+
+
+@pytest.mark.parametrize(
+    ("behave", "status", "http_status", "problem"),
+    [
+        (HEALTHY, "healthy", 200, None),
+        (says(response(status="204 No Content")), "healthy", 204, None),
+        (floods, "healthy", 200, None),
+        (says(response(status="500 Oops")), "unhealthy", 500, "The answer was 500."),
+        (says(response(status="404 Not Found")), "unhealthy", 404, "The answer was 404."),
+        (hangs, "unhealthy", None, "There was no complete answer within 0.4 seconds."),
+        (drips(response(X_Long="x" * 1000)), "unhealthy", None, "There was no complete answer within 0.4 seconds."),
+        (says(b"\x00\x1b[31mSSH-2.0\r\n"), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
+        (says(b""), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
+    ],
+    ids=["200", "204", "without end", "500", "404", "hangs", "drips", "garbage", "nothing"],
+)
+def test_what_an_answer_means(
+    service: Callable[..., Service],
+    user: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    behave: Behaviour,
+    status: str,
+    http_status: int | None,
+    problem: str | None,
+) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.4 if http_status is None else PATIENCE)
+    with Server(behave).listening() as port:
+        target = service(f"http://127.0.0.1:{port}/health")
+        found = check(user, target)
+    assert (found["status"], found["http_status"], found["problem"]) == (status, http_status, problem)
+    assert (found["response_ms"] is None) == (http_status is None)
+    assert (found["service_id"], found["checked_by"]) == (target.id, user.user.username)
+    now = read(user, target)
+    assert (now["status"], now["last_checked_at"]) == (status, found["checked_at"])
+
+
+def test_a_redirect_is_told_and_not_followed(service: Callable[..., Service], user: Client) -> None:
+    inside = Server(HEALTHY)
+    with inside.listening() as secret:
+        moved = says(response(status="302 Found", Location=f"http://127.0.0.1:{secret}/"))
+        with Server(moved).listening() as port:
+            found = check(user, service(f"http://127.0.0.1:{port}/"))
+    assert (found["status"], found["http_status"]) == ("unhealthy", 302)
+    assert "do not follow" in found["problem"]
+    assert not inside.met.is_set()
+
+
+def test_a_certificate_that_is_not_valid_is_told(service: Callable[..., Service], user: Client) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("other.example").configure_cert(context)
+    with Server(HEALTHY, tls=context).listening() as port:
+        found = check(user, service(f"https://127.0.0.1:{port}/"))
+    assert found["status"] == "unhealthy"
+    assert "certificate of 127.0.0.1 is not valid" in found["problem"]
+
+
+def test_a_port_that_is_closed_is_unhealthy(service: Callable[..., Service], user: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probed:
+        port = probed.getsockname()[1]
+    assert check(user, service(f"http://127.0.0.1:{port}/"))["status"] == "unhealthy"
+
+
+def test_what_nobody_admits_is_not_asked_and_says_who_could(
+    healthy: tuple[Server, str], make: Make, admin: Client
+) -> None:
+    """It is not the service's fault, so it is not unhealthy either."""
+    server, url = healthy
+    target = make(Service, health_check=url, status="healthy")
+    found = check(admin, target)
+    assert (found["status"], found["http_status"]) == ("unknown", None)
+    assert "OUTGOING_ALLOWED" in found["problem"]
+    assert read(admin, target)["status"] == "unknown"
+    assert not server.met.is_set()
+
+
+@pytest.mark.parametrize(
+    ("health_check", "problem"),
+    [
+        ("http://user:secret@example.com/", "user or a password"),
+        ("http://example.com:99999/", "not valid"),
+        ("http://[::1/", "not valid"),
+        ("http://example.com\\@inside/", "backslash"),
+        ("http://example.com/\x85x", "control characters"),
+        ("/health\x7fx", "control characters"),
+        ("ftp://example.com/", "http or https"),
+        ("health", "http or https"),
+    ],
+)
+def test_a_health_check_is_a_url_or_a_path(user: Client, make: Make, health_check: str, problem: str) -> None:
+    body = {"name": "web", "server_id": make(Machine).id, "health_check": health_check}
+    answer = user.call("POST", "/api/services", json=body, expect=422)
+    assert problem in answer["data"]["errors"]["health_check"][0]
+
+
+def test_a_path_is_asked_on_the_service_s_server(service: Callable[..., Service], user: Client, make: Make) -> None:
+    server, machine = Server(HEALTHY), make(Machine, internal_ip="127.0.0.1")
+    with server.listening() as port:
+        target = service("/live?full=1", server_id=machine.id, port=port, protocol="http")
+        assert check(user, target)["status"] == "healthy"
+    assert server.received[0].target == "/live?full=1"
+    assert server.received[0].headers["Host"] == f"127.0.0.1:{port}"
+
+
+def test_a_port_of_a_container_is_asked_where_its_server_lets_it_out(
+    service: Callable[..., Service], user: Client, make: Make
+) -> None:
+    server, machine = Server(HEALTHY), make(Machine, internal_ip="::1")
+    with server.listening("::1") as port:
+        mapping = {"host_port": port, "container_port": 80, "protocol": "tcp"}
+        container = make(Container, server_id=machine.id, port_mappings=[mapping])
+        inner, outer = (service("/", container_id=container.id, port=number) for number in (80, port))
+        assert [check(user, target)["status"] for target in (inner, outer)] == ["healthy", "healthy"]
+    assert server.received[0].headers["Host"] == f"[::1]:{port}"
+
+
+def test_a_path_without_a_server_to_ask_is_unknown(service: Callable[..., Service], user: Client, make: Make) -> None:
+    without_address = service("/", server_id=make(Machine).id, port=80)
+    unplaced = service("/", container_id=make(Container).id, port=80)
+    for target in (without_address, unplaced):
+        found = check(user, target)
+        assert found["status"] == "unknown"
+        assert "internal IP" in found["problem"]
+
+
+def test_only_what_has_a_health_check_and_is_not_disabled_is_checked(
+    service: Callable[..., Service], user: Client
+) -> None:
+    answer = check(user, service(None), expect=409)
+    assert answer["reason"] == "no_health_check"
+    assert check(user, service("/", status="disabled"), expect=409)["reason"] == "disabled"
+    user.call("POST", "/api/services/4711/check", expect=404)
+    user.call("GET", "/api/services/4711/checks", expect=404)
+
+
+def test_a_check_that_finds_nothing_new_is_no_change(
+    service: Callable[..., Service], user: Client, admin: Client, healthy: tuple[Server, str]
+) -> None:
+    target = service(healthy[1])
+    found = [check(user, target) for _ in range(3)]
+    assert [item["is_change"] for item in found] == [True, False, False]
+    now = read(user, target)
+    assert (now["version"], now["last_checked_at"]) == (2, found[-1]["checked_at"])
+    about = {"resource_type": "services", "resource_id": target.id, "sort": "id"}
+    _, change = admin.call("GET", "/api/audit-logs", query_string=about)["data"]
+    assert change["changes"] == {"status": {"old": "unknown", "new": "healthy"}}
+    assert (change["user_id"], change["action"]) == (user.user.id, "update")
+
+
+def test_a_history_has_the_latest_first_and_is_a_list_like_all(
+    service: Callable[..., Service], user: Client, healthy: tuple[Server, str], admin: Client
+) -> None:
+    target, other = service(healthy[1]), service(healthy[1])
+    ids = [check(user, target)["id"] for _ in range(3)]
+    check(user, other)
+    assert [item["id"] for item in history(user, target)] == ids[::-1]
+    assert [item["id"] for item in history(user, target, sort="id", page_size=2)] == ids[:2]
+    assert [item["id"] for item in history(user, target, is_change="true")] == ids[:1]
+    assert history(user, target, service_id=other.id) == []
+    assert history(user, target, status="unhealthy") == []
+    assert history(user, target, fields="id,status")[0] == {"id": ids[-1], "status": "healthy"}
+    path = f"/api/services/{target.id}/checks"
+    walk = user.call("GET", path, query_string={"cursor": "", "page_size": 2})
+    rest = user.call("GET", path, query_string={"cursor": walk["pagination"]["next_cursor"], "page_size": 2})
+    assert [item["id"] for item in walk["data"] + rest["data"]] == ids[::-1]
+    nonsense = user.call("GET", path, query_string={"stauts": "healthy"}, expect=400)
+    assert nonsense["data"]["did_you_mean"][0] == "status"
+
+
+def test_nothing_is_locked_while_a_service_is_asked(service: Callable[..., Service], user: Client, make: Make) -> None:
+    """On SQLite, nobody else could write; on PostgreSQL, nobody could change the service."""
+
+    def change_something(server: Server, connection: socket.socket) -> None:
+        make(Datacenter)
+        user.call("PATCH", f"/api/services/{target.id}", json={"description": "changed meanwhile"})
+        HEALTHY(server, connection)
+
+    with Server(change_something).listening() as port:
+        target = service(f"http://127.0.0.1:{port}/")
+        assert check(user, target)["status"] == "healthy"
+    now = read(user, target)
+    assert (now["status"], now["description"], now["version"]) == ("healthy", "changed meanwhile", 3)
+
+
+def test_a_service_that_is_deleted_meanwhile_is_gone(service: Callable[..., Service], user: Client) -> None:
+    def delete(server: Server, connection: socket.socket) -> None:
+        user.call("DELETE", f"/api/services/{target.id}")
+        HEALTHY(server, connection)
+
+    with Server(delete).listening() as port:
+        target = service(f"http://127.0.0.1:{port}/")
+        assert check(user, target, expect=409)["reason"] == "deleted"
+
+
+def test_a_service_that_is_disabled_meanwhile_stays_so(
+    admitting: Flask, service: Callable[..., Service], user: Client
+) -> None:
+    def disable(server: Server, connection: socket.socket) -> None:
+        user.call("PATCH", f"/api/services/{target.id}", json={"status": "disabled"})
+        HEALTHY(server, connection)
+
+    with Server(disable).listening() as port:
+        target = service(f"http://127.0.0.1:{port}/")
+        assert check_due(admitting) == 1
+    assert read(user, target)["status"] == "disabled"
+    assert history(user, target) == []
+
+
+def test_only_so_many_wait_for_services_at_once(service: Callable[..., Service], user: Client) -> None:
+    """Servers that hang must not have all threads that serve requests."""
+    server = Server(hangs)
+    with server.listening() as port, ThreadPoolExecutor(4) as threads:
+        target = service(f"http://127.0.0.1:{port}/")
+        waiting = [threads.submit(check, user, target) for _ in range(4)]
+        while len(server.received) < 4:
+            assert not any(item.done() for item in waiting)
+        assert check(user, target, expect=429)["reason"] == "busy"
+        server.released.set()
+        assert {item.result(PATIENCE)["status"] for item in waiting} == {"unhealthy"}
+
+
+def test_the_schedule_checks_each_service_once_in_its_time(
+    admitting: Flask, service: Callable[..., Service], user: Client, admin: Client, healthy: tuple[Server, str]
+) -> None:
+    server, url = healthy
+    checked = [service(f"{url}/{n}") for n in range(3)]
+    service(url, status="disabled")
+    service(None)
+    assert (check_due(admitting), check_due(admitting)) == (3, 0)
+    assert sorted(request.target for request in server.received) == [f"/health/{n}" for n in range(3)]
+    make_due(admitting)
+    assert check_due(admitting) == 3
+    for target in checked:
+        now = read(user, target)
+        assert (now["status"], now["version"]) == ("healthy", 2)
+        latest, first = history(user, target)
+        assert (first["checked_by"], latest["checked_at"]) == (None, now["last_checked_at"])
+    about = {"resource_type": "services", "action": "update"}
+    records = admin.call("GET", "/api/audit-logs", query_string=about)["data"]
+    assert [(record["username"], record["user_id"]) for record in records] == [("system", None)] * 3
+
+
+def test_of_many_processes_one_checks(
+    admitting: Flask, service: Callable[..., Service], healthy: tuple[Server, str]
+) -> None:
+    server, url = healthy
+    for n in range(12):
+        service(f"{url}/{n}")
+    for _ in range(3):
+        server.received.clear()
+        assert sum(at_once([lambda: check_due(admitting)] * 4)) == 12
+        assert len({request.target for request in server.received}) == len(server.received) == 12
+        make_due(admitting)
+
+
+def test_a_service_that_is_slow_keeps_nobody_waiting(
+    admitting: Flask, service: Callable[..., Service], user: Client, make: Make, healthy: tuple[Server, str]
+) -> None:
+    """Others are checked, stored and shown, and everybody writes, while it hangs."""
+    slow = Server(hangs)
+    with slow.listening() as port, ThreadPoolExecutor(1) as threads:
+        service(f"http://127.0.0.1:{port}/")
+        quick = [service(healthy[1]) for _ in range(3)]
+        round_ = threads.submit(check_due, admitting)
+        assert slow.met.wait(PATIENCE)
+        while {read(user, target)["status"] for target in quick} != {"healthy"}:
+            assert not round_.done()
+        make(Datacenter)
+        assert not round_.done()
+        slow.released.set()
+        assert round_.result(PATIENCE) == 4
+
+
+def test_the_schedule_runs_beside_the_jobs(
+    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    target = service(healthy[1])
+    repeated = runner._repeated["service checks"]
+    monkeypatch.setitem(runner._repeated, "service checks", (repeated[0], 0.01))
+    runner.start()
+    try:
+        assert healthy[0].met.wait(PATIENCE)
+        while read(user, target)["status"] != "healthy":
+            pass
+    finally:
+        runner.stop()
+
+
+def test_without_a_schedule_only_people_check(
+    build_app: BuildApp, service: Callable[..., Service], healthy: tuple[Server, str]
+) -> None:
+    service(healthy[1])
+    assert check_due(build_app(OUTGOING_ALLOWED=HERE, HEALTH_CHECK_SECONDS=0)) == 0
+    assert not healthy[0].met.is_set()
+
+
+def test_the_statements_of_a_round_do_not_depend_on_how_many_are_checked(
+    app: Flask, make: Make, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "WRITE_SECONDS", PATIENCE)
+    counts = []
+    for total in (2, 20):
+        while check_due(app) < total:
+            make(Service, health_check="http://127.0.0.1/")
+            make_due(app)
+        make_due(app)
+        with statements() as sent:
+            assert check_due(app) == total
+        counts.append(len(sent))
+    assert counts[0] == counts[1]
+
+
+def test_old_checks_are_forgotten_and_changes_later(
+    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
+) -> None:
+    target = service(healthy[1])
+    first, second, third = (check(user, target)["id"] for _ in range(3))
+
+    def age(identity: int, **ages: int) -> None:
+        table = ServiceCheck.__table__
+        values = {"checked_at": utcnow() - timedelta(**ages)}
+        db.session.execute(sa.update(table).where(table.c.id == identity).values(values))
+        db.session.commit()
+
+    with admitting.app_context():
+        age(first, days=2)
+        age(second, days=2)
+        assert schedule.forget_old() == 1
+    assert [item["id"] for item in history(user, target)] == [third, first]
+    with admitting.app_context():
+        age(first, days=91)
+        assert (schedule.forget_old(), schedule.forget_old()) == (1, 0)
+
+
+def test_checks_go_with_their_service(
+    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
+) -> None:
+    target = service(healthy[1])
+    check_due(admitting)
+    user.call("DELETE", f"/api/services/{target.id}")
+    with admitting.app_context():
+        for model in (ServiceCheck, ServiceSchedule):
+            assert db.session.scalar(sa.select(sa.func.count()).select_from(model)) == 0
