@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from app import create_app
 from app.cli import prepare_database
 from app.core.jobs import runner
+from app.core.memory import settle
 from config import ROOT, Config, ConfigError, load
 
 MIGRATIONS = str(ROOT / "migrations")
@@ -134,6 +135,7 @@ def start_worker() -> Flask:
     """Return the application for a worker that does not outlive the process that watches it."""
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
+    settle()
     # Only a server carries out jobs: neither a command nor a test that imports the application does.
     runner.start()
     return app

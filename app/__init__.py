@@ -12,7 +12,7 @@ from app.core import api, browsers, cache, database, envelope, jobs, limits, log
 from app.gpus import expiry
 from app.proof import sealer
 from app.services import schedule
-from app.transfer.service import register_jobs
+from app.transfer.work import register_jobs
 
 FEATURES = (
     "auth",

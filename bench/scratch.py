@@ -15,6 +15,7 @@ from psycopg import sql
 from app import create_app
 from app.cli import prepare_database
 from app.core.database import db
+from app.core.memory import settle
 from config import TestingConfig
 from run import MIGRATIONS
 
@@ -75,6 +76,7 @@ def _application(url: sa.URL, uploads: str) -> Flask:
     with app.app_context():
         flask_migrate.upgrade(directory=MIGRATIONS)
     prepare_database(app)
+    settle()
     return app
 
 

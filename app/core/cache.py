@@ -114,6 +114,16 @@ def reachable() -> str:
     return "ok" if _attempt(cache.set, "ping", 1, 10) else "down"
 
 
+def remember(key: str, value: Any, seconds: int) -> None:
+    """Tell every process something that is true for a while; where the cache is away, nobody hears it."""
+    _attempt(cache.set, key, value, seconds)
+
+
+def recall(key: str) -> Any:
+    """What was last told under this key, or None."""
+    return _attempt(cache.get, key)
+
+
 @event.listens_for(Session, "after_commit")
 def _move_generations(session: Session) -> None:
     if tables := session.info.pop("changed_tables", None):

@@ -57,6 +57,7 @@ def canonical(values: Mapping[str, Any]) -> bytes:
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
 
 
+@functools.lru_cache(maxsize=16)
 def canonical_time(at: datetime | str) -> str:
     """A time in UTC with all six digits of its microseconds: `2026-01-31T08:00:00.000000Z`.
 

@@ -5,15 +5,17 @@ current transaction and raises what the database raises; whoever calls it has va
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from app.core import audit
-from app.core.database import Entity, any_of, as_json, db, utcnow, write_rows
+from app.core.database import ROWS_AT_ONCE, Entity, Quantity, any_of, as_json, db, json_text, utcnow, write_rows
+from app.core.origin import current_origin
 from app.resource.declaration import Resource
 
 Values = Mapping[str, Any]
@@ -39,62 +41,59 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
     table = resource.model.__tablename__
     if db.engine.dialect.name == "postgresql":
         sequence = sa.func.pg_get_serial_sequence(table, "id")
-        taken = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count))
-        return list(db.session.scalars(taken))
+        taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
+        found: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
+        return found
     # The transaction holds SQLite's only write lock, so nobody else reads the same number.
     last = db.session.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
     return list(range((last or 0) + 1, (last or 0) + 1 + count))
+
+
+def lock(resource: Resource, ids: Sequence[int]) -> None:
+    """Lock objects in the order of their ids, before the first of them changes.
+
+    Two writers of the same objects then wait for each other, and never in a circle.
+    """
+    if db.engine.dialect.name == "postgresql":
+        table = resource.model.__table__
+        wanted = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
+        db.session.execute(wanted.with_for_update())
 
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values; what they do not say has its default."""
     table = resource.model.__table__
     now = utcnow()
-    columns = [column.key for column in table.columns]
-    defaults = [_default(column) for column in table.columns]
+    count = len(ids)
+    columns: dict[str, Sequence[Any]] = {}
+    for column in table.columns:
+        default = _default(column)
+        columns[column.key] = [values.get(column.key, default) for values in objects]
     given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
-    rows = []
-    for identity, values in zip(ids, objects, strict=True):
-        known = {**given, **values, "id": identity}
-        rows.append([known.get(name, default) for name, default in zip(columns, defaults, strict=True)])
-    write_rows(table, columns, rows)
-    audit.record_many(_creations(resource, columns, rows, now))
+    columns |= {"id": ids, **{name: [value] * count for name, value in given.items()}}
+    write_rows(table, tuple(columns), zip(*columns.values(), strict=True))
+    origin = current_origin()
+    audit.record_many(
+        audit.entry("create", table.name, identity, str(name), version=1, changes=changes, at=now, origin=origin)
+        for identity, name, changes in zip(
+            ids, columns[resource.model.label], _creations(resource, columns, count), strict=True
+        )
+    )
 
 
 def update(resource: Resource, changes: Sequence[Change]) -> None:
-    """Apply the changes in the order of their ids; raises StaleVersion if any object is not at its version.
-
-    The order keeps two writers of the same objects from waiting for each other in a circle.
-    """
+    """Apply the changes; raises StaleVersion if any object is not at its version."""
     table = resource.model.__table__
     now = utcnow()
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda change: change.object_id):
         alike[tuple(sorted(change.new))].append(change)
-    _lock(table, [change.object_id for change in changes])
+    lock(resource, [change.object_id for change in changes])
+    write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
     for names, group in alike.items():
-        statement = (
-            sa.update(table)
-            .where(table.c.id == sa.bindparam("the_id"), table.c.version == sa.bindparam("the_version"))
-            .values(
-                {
-                    **{name: sa.bindparam(f"new_{name}") for name in names},
-                    "version": table.c.version + 1,
-                    "updated_at": now,
-                }
-            )
-        )
-        rows = [
-            {
-                "the_id": change.object_id,
-                "the_version": change.version,
-                **{f"new_{name}": change.new[name] for name in names},
-            }
-            for change in group
-        ]
-        result = db.session.connection().execute(statement, rows)
-        if result.rowcount != len(rows):
+        if write(table, names, group, now) != len(group):
             raise StaleVersion
+    origin = current_origin()
     audit.record_many(
         audit.entry(
             "update",
@@ -106,9 +105,51 @@ def update(resource: Resource, changes: Sequence[Change]) -> None:
                 name: {"old": as_json(change.old[name]), "new": as_json(value)} for name, value in change.new.items()
             },
             at=now,
+            origin=origin,
         )
         for change in changes
     )
+
+
+def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
+    """One statement for all of them, which PostgreSQL reads into rows of the table itself."""
+    rows_of_table = sa.cast(sa.bindparam("changes", type_=sa.Text()), postgresql.JSON)
+    new = sa.func.json_populate_recordset(sa.text(f"NULL::{table.name}"), rows_of_table)
+    given = new.table_valued(*(table.c[name] for name in ("id", "version", *names)), name="given")
+    statement = (
+        sa.update(table)
+        .where(table.c.id == given.c.id, table.c.version == given.c.version)
+        .values({**{name: given.c[name] for name in names}, "version": table.c.version + 1, "updated_at": now})
+    )
+    written = 0
+    for start in range(0, len(changes), ROWS_AT_ONCE):
+        some = changes[start : start + ROWS_AT_ONCE]
+        rows = [{**change.new, "id": change.object_id, "version": change.version} for change in some]
+        written += db.session.connection().execute(statement, {"changes": json_text(rows)}).rowcount
+    return written
+
+
+def _update_each(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
+    statement = (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("the_id"), table.c.version == sa.bindparam("the_version"))
+        .values(
+            {
+                **{name: sa.bindparam(f"new_{name}") for name in names},
+                "version": table.c.version + 1,
+                "updated_at": now,
+            }
+        )
+    )
+    rows = [
+        {
+            "the_id": change.object_id,
+            "the_version": change.version,
+            **{f"new_{name}": change.new[name] for name in names},
+        }
+        for change in changes
+    ]
+    return db.session.connection().execute(statement, rows).rowcount
 
 
 def delete(model: type[Entity], rows: Sequence[Values]) -> None:
@@ -131,25 +172,15 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     )
 
 
-def _lock(table: Any, ids: Sequence[int]) -> None:
-    """Take the rows' locks in the order of their ids, before the first of them changes."""
-    for start in range(0, len(ids), 10_000):
-        some = ids[start : start + 10_000]
-        if db.engine.dialect.name == "postgresql":
-            wanted = table.c.id == sa.any_(sa.literal(list(some), sa.ARRAY(sa.BigInteger)))
-            db.session.execute(sa.select(table.c.id).where(wanted).order_by(table.c.id).with_for_update())
-
-
-def _creations(
-    resource: Resource, columns: Sequence[str], rows: Sequence[Sequence[Any]], at: datetime
-) -> Iterator[audit.Entry]:
-    audited = audit.audited_columns(resource.model)
-    places = [(place, name) for place, name in enumerate(columns) if name in audited]
-    identity, label = columns.index("id"), columns.index(resource.model.label)
-    kind = resource.model.__tablename__
-    for row in rows:
-        changes = {name: {"old": None, "new": as_json(row[place])} for place, name in places if row[place] is not None}
-        yield audit.entry("create", kind, row[identity], str(row[label]), version=1, changes=changes, at=at)
+def _creations(resource: Resource, columns: Mapping[str, Sequence[Any]], count: int) -> list[audit.Changes]:
+    """What the record of each creation says: every value that there is, defaults too."""
+    changes: list[audit.Changes] = [{} for _ in range(count)]
+    for name, column in audit.audited_columns(resource.model).items():
+        values = map(as_json, columns[name]) if isinstance(column.type, Quantity) else columns[name]
+        for changed, value in zip(changes, values, strict=True):
+            if value is not None:
+                changed[name] = {"old": None, "new": value}
+    return changes
 
 
 def _default(column: sa.Column[Any]) -> Any:

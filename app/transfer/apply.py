@@ -1,8 +1,6 @@
 """From the plan to the database: exactly what was shown, in one transaction, or nothing."""
 
-from collections.abc import Iterator
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,148 +8,105 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core import audit
-from app.core.database import db, unique_fields
+from app.core.database import db
 from app.resource import Resource, bulk
-from app.resource.fields import Field, Kind
-from app.transfer.models import Action, Import, ImportRow
-from app.transfer.plan import key_in, taken_keys
+from app.resource.fields import Field, Kind, from_json
+from app.transfer.models import Action, Import, ImportPart
+from app.transfer.parts import PlannedRow, note_created, read_parts
 
-rows = ImportRow.__table__
+parts = ImportPart.__table__
 
-MAX_CONFLICTS = 1000
-"""Rows that an answer names; their number is exact."""
-
-
-class OutOfDate(Exception):
-    """Somebody changed what the plan was made of; `conflicts` names the rows."""
-
-    def __init__(self, conflicts: list[dict[str, Any]]) -> None:
-        super().__init__("The plan is out of date.")
-        self.conflicts = conflicts
+Ids = dict[int, int]
+"""The id of the object that a row has created, by the row's position."""
+Advance = Callable[[int], None]
+"""Told how many more rows are written."""
+Typers = Mapping[str, Callable[[Any], Any]]
+"""What makes of a field's JSON value the one that the database takes, where they differ."""
 
 
-def apply_plan(job: Import) -> dict[str, int]:
-    """Write every row of the plan that creates or changes something; answers how many did which.
+def apply_plan(job: Import, advance: Advance) -> None:
+    """Write every row of the plan that creates or changes something; the caller commits.
 
-    Raises OutOfDate, naming the rows; the caller rolls back.
+    Raises bulk.StaleVersion and IntegrityError where the plan is out of date; the caller rolls back.
     """
     counts = {Action.CREATE.value: 0, Action.UPDATE.value: 0}
-    ids: dict[int, int] = {}
-    for name, group in groupby(_effective_rows(job.id), key=lambda row: row.resource):
+    ids: Ids = {}
+    for name in _resources(job.id):
         resource = CATALOG[name]
-        of_resource = list(group)
-        creations = [row for row in of_resource if row.action is Action.CREATE]
-        changes = [row for row in of_resource if row.action is Action.UPDATE]
-        _change(resource, changes, ids)
-        _create(resource, creations, ids, job)
-        counts["create"] += len(creations)
-        counts["update"] += len(changes)
-    changes_made = {name: {"old": None, "new": count} for name, count in counts.items()}
-    audit.record("import", "imports", job.id, job.filename, changes_made)
-    return counts
+        typed = _typers(resource, ids)
+        counts["update"] += _change(resource, job, typed, advance)
+        counts["create"] += _create(resource, job, typed, ids, advance)
+    changes = {name: {"old": None, "new": count} for name, count in counts.items()}
+    audit.record("import", "imports", job.id, job.filename, changes)
 
 
-def changed_since(job: Import) -> list[dict[str, Any]]:
-    """The rows whose objects have changed or gone since the plan was made, at most MAX_CONFLICTS of them."""
-    stale: list[dict[str, Any]] = []
-    for name, resource in CATALOG.items():
-        table = resource.model.__table__
-        statement = (
-            sa.select(rows.c.sheet, rows.c.row, rows.c.object_id, rows.c.version, table.c.version.label("now"))
-            .select_from(rows.outerjoin(table, table.c.id == rows.c.object_id))
-            .where(
-                rows.c.import_id == job.id,
-                rows.c.action.in_((Action.UPDATE, Action.UNCHANGED)),
-                rows.c.resource == name,
-                table.c.version.is_distinct_from(rows.c.version),
-            )
-            .order_by(rows.c.position)
-            .limit(MAX_CONFLICTS)
-        )
-        for row in db.session.execute(statement):
-            what = "is gone" if row.now is None else "has changed"
-            stale.append(_conflict(row, name, f"The object {what} since the plan was made."))
-    return stale[:MAX_CONFLICTS]
+def _resources(import_id: int) -> list[str]:
+    """The resources of the plan, each after those that it refers to."""
+    statement = sa.select(parts.c.resource).where(parts.c.import_id == import_id).order_by(parts.c.first)
+    return [name for name, _ in groupby(db.session.scalars(statement))]
 
 
-def _effective_rows(import_id: int) -> Iterator[Any]:
-    statement = (
-        sa.select(
-            rows.c.position, rows.c.sheet, rows.c.row, rows.c.resource, rows.c.action,
-            rows.c.object_id, rows.c.version, rows.c.name, rows.c.new, rows.c.old,
-        )
-        .where(rows.c.import_id == import_id, rows.c.action.in_((Action.CREATE, Action.UPDATE)))
-        .order_by(rows.c.position)
-    )  # fmt: skip
-    return iter(db.session.execute(statement))
+def _create(resource: Resource, job: Import, typed: Typers, ids: Ids, advance: Advance) -> int:
+    created = 0
+    for part in read_parts(job.id, Action.CREATE, resource=resource.name):
+        planned = list(part.doing(Action.CREATE))
+        objects = [_typed(row.new, typed) for _, row in planned]
+        identities = bulk.allocate_ids(resource, len(planned))
+        bulk.insert(resource, identities, objects, job.created_by_id)
+        note_created(part, identities)
+        ids.update((position, identity) for (position, _), identity in zip(planned, identities, strict=True))
+        created += len(planned)
+        advance(len(planned))
+    return created
 
 
-def _create(resource: Resource, planned: list[Any], ids: dict[int, int], job: Import) -> None:
-    if not planned:
-        return
-    objects = [_values(resource, row, ids) for row in planned]
-    _refuse_taken(resource, planned, objects)
-    identities = bulk.allocate_ids(resource, len(planned))
-    bulk.insert(resource, identities, objects, job.created_by_id)
-    ids.update((row.position, identity) for row, identity in zip(planned, identities, strict=True))
+def _change(resource: Resource, job: Import, typed: Typers, advance: Advance) -> int:
+    def concerned() -> Iterator[Sequence[bulk.Change]]:
+        for part in read_parts(job.id, Action.UPDATE, resource=resource.name):
+            yield [_as_change(row, typed) for _, row in part.doing(Action.UPDATE)]
+
+    bulk.lock(resource, [change.object_id for changes in concerned() for change in changes])
+    changed = 0
+    for changes in concerned():
+        bulk.update(resource, changes)
+        changed += len(changes)
+        advance(len(changes))
+    return changed
 
 
-def _change(resource: Resource, planned: list[Any], ids: dict[int, int]) -> None:
-    if not planned:
-        return
-    changes = [
-        bulk.Change(
-            object_id=row.object_id,
-            version=row.version,
-            name=row.name or "",
-            old={name: row.old[name] for name in row.new},
-            new=_values(resource, row, ids),
-        )
-        for row in planned
-    ]
-    bulk.update(resource, changes)
+def _as_change(row: PlannedRow, typed: Typers) -> bulk.Change:
+    assert row.object_id is not None
+    assert row.version is not None
+    assert row.old is not None
+    return bulk.Change(
+        object_id=row.object_id,
+        version=row.version,
+        name=row.name or "",
+        old={name: row.old[name] for name in row.new},
+        new=_typed(row.new, typed),
+    )
 
 
-def _refuse_taken(resource: Resource, planned: list[Any], objects: list[dict[str, Any]]) -> None:
-    """Name the rows whose name or number somebody took since the plan was made."""
-    nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
-    conflicts = []
-    for fields, folded in unique_fields(resource.model.__table__):
-        wanted = {}
-        for row, values in zip(planned, objects, strict=True):
-            key = key_in({**nothing, **values}, fields, folded)
-            if key is not None:
-                wanted[key] = row
-        for key in taken_keys(resource, wanted, fields, folded) if wanted else ():
-            title = resource.fields[fields[-1]].title
-            message = f"Another object has taken this {title} since the plan was made."
-            conflicts.append(_conflict(wanted[key], resource.name, message))
-    if conflicts:
-        raise OutOfDate(conflicts[:MAX_CONFLICTS])
+def _typers(resource: Resource, ids: Ids) -> Typers:
+    def referred(reference: dict[str, Any]) -> int:
+        return ids[reference["row"]] if "row" in reference else reference["id"]
+
+    def typer_of(field: Field) -> Callable[[Any], Any]:
+        return lambda value: from_json(field.kind, field, value)
+
+    typed: dict[str, Callable[[Any], Any]] = {}
+    for name, field in resource.fields.items():
+        if field.kind is Kind.REFERENCE:
+            typed[name] = referred
+        elif field.kind is Kind.CHOICE:
+            assert field.choices is not None
+            typed[name] = {member.value: member for member in field.choices}.__getitem__
+        elif field.kind in (Kind.DATE, Kind.TIME, Kind.MONEY):
+            typed[name] = typer_of(field)
+    return typed
 
 
-def _conflict(row: Any, resource: str, message: str) -> dict[str, Any]:
-    return {"sheet": row.sheet, "row": row.row, "resource": resource, "id": row.object_id, "message": message}
-
-
-def _values(resource: Resource, row: Any, ids: dict[int, int]) -> dict[str, Any]:
+def _typed(values: Mapping[str, Any], typed: Typers) -> dict[str, Any]:
     return {
-        name: _typed(resource.fields[name], value, ids) if value is not None else None
-        for name, value in row.new.items()
+        name: typed[name](value) if name in typed and value is not None else value for name, value in values.items()
     }
-
-
-def _typed(field: Field, value: Any, ids: dict[int, int]) -> Any:
-    """A value of the plan's JSON as the database takes it."""
-    if field.kind is Kind.REFERENCE:
-        return ids[value["row"]] if "row" in value else value["id"]
-    if field.kind is Kind.CHOICE:
-        assert field.choices is not None
-        return field.choices(value)
-    if field.kind is Kind.DATE:
-        return date.fromisoformat(value)
-    if field.kind is Kind.MONEY:
-        return Decimal(value)
-    if field.kind is Kind.TIME:
-        return datetime.fromisoformat(value)
-    return value

@@ -1,20 +1,30 @@
 """The rows of a table as drafts of objects: values read, mistakes noted, references still names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 from typing import Any
 
 from marshmallow import ValidationError
 
-from app.core.database import MAX_ID
-from app.resource.fields import Kind
-from app.resource.schema import clean_attributes
+from app.core.database import MAX_ID, ROWS_AT_ONCE
+from app.resource.fields import Field, Kind
+from app.resource.schema import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
 from app.transfer.cells import Read, Reading, reader_of
 from app.transfer.dates import Guess
 from app.transfer.layout import Column, Table, Use
 from app.transfer.models import Action
 from app.transfer.said import CLEAR, CellError, as_number, as_text, is_placeholder
-from app.transfer.workbook import Value
+from app.transfer.workbook import Sheet, Value
+
+Flaw = dict[str, Any]
+"""What is wrong with a cell or a row, as the plan shows it."""
+
+MAX_KNOWN = 10_000
+"""Different cells of a column whose reading is remembered."""
+
+_NEW: Any = object()
+"""Stands for a cell that has not been read yet, and for one that says nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,13 +40,13 @@ class Draft:
     row: int
     values: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     identity: int | None = None
     version: int | None = None
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+    errors: Sequence[Flaw] = ()
+    warnings: Sequence[Flaw] = ()
     existing: Any = None
-    old: dict[str, Any] = field(default_factory=dict)
+    old: Mapping[str, Any] = field(default_factory=dict)
     action: Action = Action.UNCHANGED
     position: int = 0
     completes: "Draft | None" = None
@@ -61,130 +71,36 @@ class Draft:
         """Note a mistake, at the cell of the field where the table has one."""
         column = self.table.column_of(name) if name else None
         value = self.names.get(name, self.values.get(name)) if name else None
-        self.errors.append(
-            {
-                "cell": column.cell(self.row) if column else None,
-                "column": column.title if column else None,
-                "field": name,
-                "value": value if isinstance(value, str | int | float | bool) else None,
-                "rule": rule,
-                "message": message,
-                "suggestion": suggestion,
-            }
-        )
+        flaw = {
+            "cell": column.cell(self.row) if column else None,
+            "column": column.title if column else None,
+            "field": name,
+            "value": value if isinstance(value, str | int | float | bool) else None,
+            "rule": rule,
+            "message": message,
+            "suggestion": suggestion,
+        }
+        self.errors = [*self.errors, flaw]
+
+    def fail_cell(self, column: Column, value: Value, error: CellError) -> None:
+        """Note that a cell cannot be read."""
+        self.errors = [*self.errors, _flaw(self, column, value, error)]
+
+    def warn(self, column: Column | None, value: Value, rule: str, message: str) -> None:
+        """Note what was decided about a cell, or about the row as a whole."""
+        self.warnings = [*self.warnings, _flaw(self, column, value, CellError(rule, message))]
 
 
 def _written(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read_drafts(table: Table) -> Iterator[Draft]:
-    """Each row below the header that is not blank, with every mistake of every cell."""
-    readers = [
-        (column, reader_of(column.field, Reading(column.scale, epoch_1904=table.sheet.epoch_1904)))
-        for column in table.columns
-        if column.use is Use.FIELD and column.field is not None
-    ]
-    others = [column for column in table.columns if column.use in (Use.ATTRIBUTE, Use.IDENTITY, Use.VERSION)]
-    for number, cells in enumerate(table.sheet.rows(), 1):
-        if number < table.first_row or not any(cell not in (None, "") for cell in cells):
-            continue
-        draft = Draft(table, number)
-        width = len(cells)
-        for column, read in readers:
-            value = cells[column.index] if column.index < width else None
-            if value is not None and value != "":
-                _fill(draft, column, read, value)
-        for column in others:
-            value = cells[column.index] if column.index < width else None
-            if value is not None and value != "":
-                _keep(draft, column, value)
-        if draft.attributes:
-            _check_attributes(draft)
-        yield draft
-
-
-def _fill(draft: Draft, column: Column, read: Read, value: Value) -> None:
-    assert column.field is not None
-    item = column.field
-    if isinstance(value, str):
-        value = value.strip()
-        if not value:
-            return
-        if value == CLEAR:
-            _clear(draft, column)
-            return
-        if is_placeholder(value):
-            _warn(draft, column, value, "placeholder", "Read as empty: the value stays as it is.")
-            return
-    try:
-        found = read(value)
-    except CellError as error:
-        draft.errors.append(_flaw(draft, column, value, error))
-        return
-    if isinstance(found, Guess):
-        _warn(draft, column, value, "guess", found.message)
-        found = found.value
-        if found is None:
-            return
-    if item.kind is Kind.ATTRIBUTES:
-        draft.attributes.update(found)
-        return
-    draft.values[item.name] = found
-    if item.kind is Kind.REFERENCE:
-        draft.names[item.name] = found
-
-
-def _clear(draft: Draft, column: Column) -> None:
-    assert column.field is not None
-    if column.field.kind is Kind.LIST:
-        draft.values[column.field.name] = []
-    elif column.field.nullable:
-        draft.values[column.field.name] = None
-    else:
-        draft.errors.append(
-            _flaw(draft, column, CLEAR, CellError("required", f"{column.field.title} may not be empty."))
-        )
-
-
-def _keep(draft: Draft, column: Column, value: Value) -> None:
-    if draft.table.sheet.text is not None and isinstance(value, str):
-        # Text has no numbers: what is written as one is one, where no field says otherwise.
-        value = as_number(value)
-    if column.use in (Use.IDENTITY, Use.VERSION):
-        if not isinstance(value, int) or not 0 < value <= MAX_ID:
-            what = "an id" if column.use is Use.IDENTITY else "a version"
-            draft.errors.append(_flaw(draft, column, value, CellError(column.use.value, f"Must be {what}.")))
-        elif column.use is Use.IDENTITY:
-            draft.identity = value
-        else:
-            draft.version = value
-        return
-    assert column.attribute is not None
-    if not isinstance(value, str):
-        draft.attributes[column.attribute] = value
-        return
-    try:
-        text = as_text(value)
-    except CellError as error:
-        draft.errors.append(_flaw(draft, column, value, error))
-        return
-    if text:
-        draft.attributes[column.attribute] = None if text == CLEAR else text
-
-
-def _check_attributes(draft: Draft) -> None:
-    try:
-        draft.attributes = clean_attributes(draft.attributes)
-    except ValidationError as error:
-        draft.fail("attributes", "attributes", str(error.messages))
-
-
-def _flaw(draft: Draft, column: Column, value: Value, error: CellError) -> dict[str, Any]:
+def _flaw(draft: Draft, column: Column | None, value: Value, error: CellError) -> Flaw:
+    name = None if column is None else column.field.name if column.field else column.attribute
     return {
-        "cell": column.cell(draft.row),
-        "column": column.title,
-        "field": column.field.name if column.field else column.attribute,
+        "cell": column.cell(draft.row) if column else None,
+        "column": column.title if column else None,
+        "field": name,
         "value": value,
         "rule": error.rule,
         "message": error.message,
@@ -192,5 +108,191 @@ def _flaw(draft: Draft, column: Column, value: Value, error: CellError) -> dict[
     }
 
 
-def _warn(draft: Draft, column: Column, value: Value, rule: str, message: str) -> None:
-    draft.warnings.append(_flaw(draft, column, value, CellError(rule, message)))
+Fill = Callable[[Sequence[Draft], Sequence[Value]], None]
+"""Gives the cells of a column to the drafts of their rows."""
+
+
+def read_drafts(table: Table) -> list[Draft]:
+    """Each row below the header that is not blank, with every mistake of every cell.
+
+    Column by column, because all cells of one are read alike and most repeat each other.
+    """
+    drafts: list[Draft] = []
+    fillers = [
+        (column.index, _filler_of(column, table.sheet)) for column in table.columns if column.use is not Use.IGNORED
+    ]
+    for numbers, rows in _some_rows(table):
+        some = [Draft(table, number) for number in numbers]
+        columns = list(zip_longest(*rows))
+        for index, fill in fillers:
+            if index < len(columns):
+                fill(some, columns[index])
+        drafts += some
+    if not _has_sound_attributes(table):
+        for draft in drafts:
+            if draft.attributes:
+                _check_attributes(draft)
+    return drafts
+
+
+def _some_rows(table: Table) -> Iterator[tuple[list[int], list[list[Value]]]]:
+    """The numbers and the cells of the rows that are not blank, some at a time."""
+    rows = islice(enumerate(table.sheet.rows(), 1), table.first_row - 1, None)
+    filled = ((number, row) for number, row in rows if any(cell not in (None, "") for cell in row))
+    while some := list(islice(filled, ROWS_AT_ONCE)):
+        yield [number for number, _ in some], [row for _, row in some]
+
+
+def _filler_of(column: Column, sheet: Sheet) -> Fill:
+    if column.use is Use.ATTRIBUTE:
+        return _attribute_filler(column, is_text=sheet.text is not None)
+    if column.use is not Use.FIELD:
+        return _system_filler(column)
+    assert column.field is not None
+    read = reader_of(column.field, Reading(column.scale, epoch_1904=sheet.epoch_1904))
+    return _merging_filler(column, read) if column.field.kind is Kind.ATTRIBUTES else _field_filler(column, read)
+
+
+def _field_filler(column: Column, reader: Read) -> Fill:
+    assert column.field is not None
+    name, is_reference = column.field.name, column.field.kind is Kind.REFERENCE
+    known: dict[Value, Any] = {}
+    read = _reading_of(column, reader, known)
+
+    def fill(drafts: Sequence[Draft], cells: Sequence[Value]) -> None:
+        for draft, cell in zip(drafts, cells, strict=True):
+            if cell is None:
+                continue
+            # True equals 1, so it is never looked up.
+            found = _NEW if cell.__class__ is bool else known.get(cell, _NEW)
+            if found is _NEW:
+                found = read(draft, cell)
+                if found is _NEW:
+                    continue
+            draft.values[name] = found
+            if is_reference and found is not None:
+                draft.names[name] = found
+
+    return fill
+
+
+def _attribute_filler(column: Column, *, is_text: bool) -> Fill:
+    """A column that is nobody's field: what stands there is kept as it is, and text is trimmed."""
+    assert column.attribute is not None
+    key = column.attribute
+    known: dict[str, Any] = {}
+
+    def fill(drafts: Sequence[Draft], cells: Sequence[Value]) -> None:
+        for draft, cell in zip(drafts, cells, strict=True):
+            if cell is None:
+                continue
+            found: Any = cell
+            if isinstance(cell, str):
+                found = known.get(cell, _NEW)
+                if found is _NEW:
+                    found = _read_attribute(draft, column, as_number(cell) if is_text else cell)
+                    if found is _NEW:
+                        continue
+                    if len(known) < MAX_KNOWN:
+                        known[cell] = found
+            draft.attributes[key] = found
+
+    return fill
+
+
+def _merging_filler(column: Column, reader: Read) -> Fill:
+    """A column of attributes as JSON, as an export has it."""
+    read = _reading_of(column, reader, {})
+
+    def fill(drafts: Sequence[Draft], cells: Sequence[Value]) -> None:
+        for draft, cell in zip(drafts, cells, strict=True):
+            found = _NEW if cell is None else read(draft, cell)
+            if found is not _NEW and found is not None:
+                draft.attributes.update(found)
+
+    return fill
+
+
+def _system_filler(column: Column) -> Fill:
+    is_identity = column.use is Use.IDENTITY
+
+    def fill(drafts: Sequence[Draft], cells: Sequence[Value]) -> None:
+        for draft, cell in zip(drafts, cells, strict=True):
+            if cell is None or cell == "":
+                continue
+            # Text has no numbers: what is written as one is one.
+            number = as_number(cell) if isinstance(cell, str) and draft.table.sheet.text is not None else cell
+            if not isinstance(number, int) or not 0 < number <= MAX_ID:
+                what = "an id" if is_identity else "a version"
+                draft.fail_cell(column, cell, CellError(column.use.value, f"Must be {what}."))
+            elif is_identity:
+                draft.identity = number
+            else:
+                draft.version = number
+
+    return fill
+
+
+def _reading_of(column: Column, reader: Read, known: dict[Value, Any]) -> Callable[[Draft, Value], Any]:
+    """What reads a cell for a draft and remembers in `known` what it found; _NEW where nothing can be said."""
+    assert column.field is not None
+    item = column.field
+
+    def read(draft: Draft, cell: Value) -> Any:
+        value = cell.strip() if isinstance(cell, str) else cell
+        if value == "":
+            return _NEW
+        if isinstance(value, str) and is_placeholder(value):
+            draft.warn(column, value, "placeholder", "Read as empty: the value stays as it is.")
+            return _NEW
+        try:
+            found = _cleared(item) if value == CLEAR else reader(value)
+        except CellError as error:
+            draft.fail_cell(column, value, error)
+            return _NEW
+        if isinstance(found, Guess):
+            draft.warn(column, value, "guess", found.message)
+            return _NEW if found.value is None else found.value
+        if len(known) < MAX_KNOWN:
+            known[cell] = found
+        return found
+
+    return read
+
+
+def _cleared(item: Field) -> Any:
+    """What an emptied field has; raises CellError where it may not be empty."""
+    if item.kind is Kind.LIST:
+        return []
+    if not item.nullable:
+        raise CellError("required", f"{item.title} may not be empty.")
+    return None
+
+
+def _read_attribute(draft: Draft, column: Column, cell: Value) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    try:
+        text = as_text(cell)
+        if len(text) > MAX_TEXT:
+            raise CellError("length", f"May have at most {MAX_TEXT} characters.")
+    except CellError as error:
+        draft.fail_cell(column, cell, error)
+        return _NEW
+    if not text:
+        return _NEW
+    return None if text == CLEAR else text
+
+
+def _has_sound_attributes(table: Table) -> bool:
+    """Whether the names of all attributes are fine because those of the columns are, and their number is."""
+    keys = [column.attribute for column in table.columns if column.use is Use.ATTRIBUTE]
+    merges = any(column.field and column.field.kind is Kind.ATTRIBUTES for column in table.columns)
+    return not merges and len(keys) <= MAX_ATTRIBUTES and all(ATTRIBUTE_KEY.fullmatch(key or "") for key in keys)
+
+
+def _check_attributes(draft: Draft) -> None:
+    try:
+        draft.attributes = clean_attributes(draft.attributes)
+    except ValidationError as error:
+        draft.fail("attributes", "attributes", str(error.messages))

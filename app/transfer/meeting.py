@@ -24,9 +24,11 @@ def number_by_name(resource: Resource, drafts: Sequence[Draft]) -> None:
         *parents, last = key
         if len(parents) != 1 or resource.fields[last].kind is not Kind.INTEGER:
             continue
+        if not drafts or drafts[0].table.column_of(last) is not None:
+            continue
         for draft in drafts:
             parent = draft.names.get(parents[0])
-            if parent is None or last in draft.values or draft.table.column_of(last) is not None:
+            if parent is None or last in draft.values:
                 continue
             named = re.compile(rf"{re.escape(parent)}[:/#](\d{{1,4}})", re.IGNORECASE)
             texts = [value for value in draft.attributes.values() if isinstance(value, str)]
@@ -107,15 +109,4 @@ def _complete(first: Draft, later: Draft) -> None:
         first.values = {**later.values, **first.values}
         first.names = {**later.names, **first.names}
         first.attributes = {**later.attributes, **first.attributes}
-        message = f"This row completes {where}, which describes the same object."
-        later.warnings.append(
-            {
-                "cell": None,
-                "column": None,
-                "field": None,
-                "value": None,
-                "rule": "completes",
-                "message": message,
-                "suggestion": None,
-            }
-        )
+        later.warn(None, None, "completes", f"This row completes {where}, which describes the same object.")

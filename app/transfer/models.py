@@ -91,25 +91,25 @@ class ImportFile(Base):
     content: Mapped[bytes] = mapped_column(sa.LargeBinary)
 
 
-class ImportRow(Base):
-    """What the plan does with one row of the file. A reference to a row before it is {"row": <position>}."""
+class ImportPart(Base):
+    """Successive rows of one sheet's plan, together because they are written and read together.
 
-    __tablename__ = "import_rows"
+    `rows` is JSON: a list of lists in the order of `parts.PlannedRow`. The counts say how many rows do what.
+    """
+
+    __tablename__ = "import_parts"
 
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # The position of the first row, counted over all sheets.
+    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     sheet: Mapped[str]
-    row: Mapped[int]
     resource: Mapped[str] = mapped_column(sa.String(64))
-    action: Mapped[Action]
-    object_id: Mapped[int | None] = mapped_column(Id)
-    version: Mapped[int | None]
-    name: Mapped[str | None]
-    new: Mapped[dict[str, Any]] = mapped_column(JsonText)
-    old: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
-    errors: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
-    warnings: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonText)
-
-    __table_args__ = (sa.Index("ix_import_rows_import_id_action_position", "import_id", "action", "position"),)
+    rows: Mapped[str] = mapped_column(sa.Text)
+    create: Mapped[int]
+    update: Mapped[int]
+    unchanged: Mapped[int]
+    error: Mapped[int]
+    # The ids of the objects that its rows have created, in their order; null until then.
+    created_ids: Mapped[list[int] | None] = mapped_column(JsonText)

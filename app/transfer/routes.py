@@ -16,6 +16,7 @@ from app.core.security import Role, current_actor, requires
 from app.transfer import service
 from app.transfer.layout import IMPORTABLE
 from app.transfer.models import Import
+from app.transfer.parts import select_page
 from app.transfer.schemas import (
     ApplySchema,
     ImportSchema,
@@ -24,6 +25,7 @@ from app.transfer.schemas import (
     RowSchema,
     UploadSchema,
 )
+from app.transfer.work import RUNNING
 from app.transfer.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 
@@ -81,7 +83,7 @@ def rows(query: dict[str, Any], import_id: int) -> Page:
     """What the plan does with each row, and what is wrong with it."""
     service.visible(import_id)
     page, size = query["page"], query["page_size"]
-    found, total = service.select_rows(import_id, query.get("status"), query.get("sheet"), page, size)
+    found, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
     return Page(found, Pagination(page, size, total))
 
 
@@ -142,7 +144,7 @@ def _check_names(options: dict[str, Any]) -> None:
 def _answer(import_id: int, status: int = 200) -> Response:
     job = service.visible(import_id)
     headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
-    if job.status in service.RUNNING:
+    if job.status in RUNNING:
         headers["Retry-After"] = "1"
     names = _names({job.created_by_id} if job.created_by_id else set())
     return success(_render(job, names), status, headers=headers)

@@ -1,0 +1,175 @@
+"""The jobs behind an import: its file is read and planned, its plan applied."""
+
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import structlog
+from flask import g
+from sqlalchemy.exc import IntegrityError
+
+from app.core.database import begin_writing, db, transactional, utcnow
+from app.core.jobs import Runner
+from app.core.origin import current_origin
+from app.core.security import Actor, act_as
+from app.resource.bulk import StaleVersion
+from app.transfer.apply import apply_plan
+from app.transfer.conflicts import all_conflicts
+from app.transfer.drafts import Draft, read_drafts
+from app.transfer.layout import IMPORTABLE, Table, find_tables
+from app.transfer.meeting import Planned
+from app.transfer.models import Action, Import, ImportFile, ImportStatus
+from app.transfer.parts import store
+from app.transfer.plan import Planner
+from app.transfer.progress import Progress
+from app.transfer.workbook import UnreadableWorkbook, Workbook, read_workbook
+from app.users.models import User
+
+log = structlog.get_logger()
+
+PLAN, APPLY = "import.plan", "import.apply"
+RUNNING = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
+
+imports = Import.__table__
+
+
+def register_jobs(runner: Runner) -> None:
+    runner.register(PLAN, make_plan, give_up)
+    runner.register(APPLY, carry_out, give_up)
+
+
+def make_plan(import_id: int) -> None:
+    """Read the file and store what each of its rows would do; the job behind an upload."""
+    job = db.session.get_one(Import, import_id)
+    if job.status not in (ImportStatus.QUEUED, ImportStatus.VALIDATING):
+        return
+    actor = _act_for(job)
+    job.status, job.phase = ImportStatus.VALIDATING, "reading"
+    content = db.session.get_one(ImportFile, import_id).content
+    db.session.commit()
+    try:
+        with read_workbook(content, filename=job.filename) as book:
+            _plan_workbook(job, book, actor)
+    except UnreadableWorkbook as error:
+        begin_writing()
+        _finish(job, ImportStatus.INVALID, {"reason": error.reason, "message": str(error)})
+        return
+    if job.apply_at_once and job.status is ImportStatus.READY:
+        job.status, job.phase = ImportStatus.APPLYING, "applying"
+        db.session.commit()
+        carry_out(import_id)
+
+
+def carry_out(import_id: int) -> None:
+    """Apply a plan in one transaction; the job behind an application."""
+    job = db.session.get_one(Import, import_id)
+    if job.status is not ImportStatus.APPLYING:
+        return
+    _act_for(job)
+    db.session.commit()
+    try:
+        _apply(import_id)
+    except (StaleVersion, IntegrityError) as error:
+        log.info("import_out_of_date", import_id=import_id, error=repr(error))
+        _fail_out_of_date(import_id)
+
+
+def give_up(import_id: int, message: str) -> None:
+    """Say of an import that its job has failed."""
+    job = db.session.get_one(Import, import_id)
+    if job.status in RUNNING:
+        _finish(job, ImportStatus.FAILED, {"reason": "failed", "message": message})
+
+
+@transactional
+def _apply(import_id: int) -> None:
+    job = db.session.get_one(Import, import_id, with_for_update=True, populate_existing=True)
+    if job.status is not ImportStatus.APPLYING:
+        return
+    total = sum(sheet["create"] + sheet["update"] for sheet in job.sheets)
+    apply_plan(job, Progress(import_id, "applying", total).advance)
+    job.status, job.phase, job.done = ImportStatus.APPLIED, "done", job.total
+    job.finished_at = utcnow()
+
+
+def _fail_out_of_date(import_id: int) -> None:
+    db.session.rollback()
+    problem = {
+        "reason": "out_of_date",
+        "message": "Some objects have changed since the plan was made; nothing was applied.",
+        "conflicts": all_conflicts(import_id),
+    }
+    _finish(db.session.get_one(Import, import_id), ImportStatus.FAILED, problem)
+
+
+def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
+    db.session.info["reading"] = True
+    resource = IMPORTABLE.get(job.resource or "")
+    tables, unknown = find_tables(book, resource, job.mapping, job.extra)
+    # Half of the work is to read a row, the other half to compare it with what there is.
+    progress = Progress(job.id, "validating", sum(table.sheet.row_count for table in tables))
+    planner = Planner(actor, job.mode, job.match)
+    planned: list[Planned] = []
+    for _, group in groupby(tables, key=lambda table: table.resource.name):
+        alike = [(table, [] if table.problems else read_drafts(table)) for table in group]
+        planner.plan(alike)
+        planned.extend(alike)
+        progress.advance(sum(table.sheet.row_count for table, _ in alike))
+    begin_writing()
+    store(job.id, planned)
+    job.sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
+    job.total = job.done = sum(len(drafts) for _, drafts in planned)
+    problem = _problem(job.sheets, found=bool(planned))
+    _finish(job, ImportStatus.INVALID if problem else ImportStatus.READY, problem)
+
+
+def _problem(sheets: list[dict[str, Any]], *, found: bool) -> dict[str, Any] | None:
+    if not found:
+        known = ", ".join(item.titles[0] for item in IMPORTABLE.values())
+        return {"reason": "no_table", "message": f"No sheet is called like something we know: {known}."}
+    if any(sheet["error"] or sheet["problems"] for sheet in sheets):
+        return {"reason": "invalid_rows", "message": "Some rows or columns are wrong; nothing was applied."}
+    return None
+
+
+def _summary(table: Table, drafts: list[Draft]) -> dict[str, Any]:
+    counts = {action.value: 0 for action in Action}
+    for draft in drafts:
+        counts[draft.action.value] += 1
+    return {
+        "sheet": table.sheet.name,
+        "resource": table.resource.name,
+        "header_row": table.header_row,
+        "text": table.sheet.text,
+        **counts,
+        "warnings": sum(len(draft.warnings) for draft in drafts),
+        "columns": [column.describe() for column in table.columns],
+        "problems": table.problems,
+        "notes": table.notes,
+    }
+
+
+def _unknown(name: str) -> dict[str, Any]:
+    """What is said of a sheet that is not understood; the others go in all the same."""
+    counts = {action.value: 0 for action in Action}
+    facts = {"sheet": name, "resource": None, "header_row": None, "text": None, **counts, "warnings": 0}
+    return {**facts, "columns": [], "problems": [], "notes": ["We do not know what this sheet holds."]}
+
+
+def _finish(job: Import, status: ImportStatus, problem: dict[str, Any] | None) -> None:
+    job.status, job.problem = status, problem
+    job.phase = "done"
+    job.finished_at = utcnow()
+    db.session.commit()
+
+
+def _act_for(job: Import) -> Actor:
+    """Work in the name of the import's owner, as they are now, and under the import's own request id."""
+    user = db.session.get(User, job.created_by_id) if job.created_by_id else None
+    if user is None or not user.is_active:
+        raise PermissionError("The owner of the import is gone or inactive.")
+    origin = current_origin()
+    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=origin.token_id)
+    act_as(actor)
+    g.origin = replace(current_origin(), request_id=job.request_id)
+    return actor
