@@ -7,6 +7,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from app.accounts.models import PasswordReset
+from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core import audit, mail
 from app.core.database import MAX_ID, db, utcnow
@@ -46,9 +47,7 @@ def send_link(user_id: int) -> None:
         raise Inactive()
     now = utcnow()
     token = secrets.token_urlsafe(32)
-    db.session.execute(
-        sa.update(resets).where(resets.c.user_id == user.id, resets.c.used_at.is_(None)).values(used_at=now)
-    )
+    void_links(user.id)
     link = {
         "user_id": user.id,
         "token_hash": _hash(token),

@@ -17,6 +17,8 @@ LOCKED_FOR = timedelta(minutes=15)
 
 users = User.__table__
 
+_FORGIVEN = {"failed_login_attempts": 0, "locked_until": None}
+
 
 def count_attempt(identifier: str) -> sa.Row[Any] | None:
     """Count one attempt on the account, unless it is locked or does not exist, in one atomic statement."""
@@ -61,10 +63,24 @@ def record_failure(identifier: str, *, has_locked: bool) -> None:
         audit.record("lockout", "users", found.id, found.username, origin=origin)
 
 
+def let_in(attempt: sa.Row[Any]) -> bool:
+    """Forget an account's failures and note the login, unless it has been closed since the attempt was counted.
+
+    The lock on its row is what an administrator waits for who deactivates it now, and so ends the session.
+    """
+    seen = {"last_login_at": utcnow(), "last_login_ip": current_origin().ip_address}
+    unchanged = (
+        users.c.id == attempt.id,
+        users.c.is_active,
+        users.c.password_version == attempt.password_version,
+    )
+    entered = db.session.execute(sa.update(users).where(*unchanged).values({**_FORGIVEN, **seen}))
+    return bool(entered.rowcount)  # type: ignore[attr-defined]
+
+
 def forgive(user_id: int) -> None:
     """Forget an account's failures, and open it if they have locked it."""
-    cleared = {"failed_login_attempts": 0, "locked_until": None}
-    db.session.execute(sa.update(users).where(users.c.id == user_id).values(cleared))
+    db.session.execute(sa.update(users).where(users.c.id == user_id).values(_FORGIVEN))
 
 
 def _named(identifier: str) -> sa.ColumnElement[bool]:

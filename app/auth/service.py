@@ -10,14 +10,11 @@ from flask import current_app
 
 from app.auth import addresses, lockout, sessions
 from app.core import audit
-from app.core.database import commit_now, db, utcnow
+from app.core.database import commit_now, db
 from app.core.errors import Forbidden, Invalid, Unauthorized
-from app.core.origin import current_origin
 from app.core.security import Actor, act_as, current_actor
 from app.users.models import User
 from app.users.passwords import MAX_PASSWORD, password_flaws
-
-users = User.__table__
 
 
 class WrongCredentials(Unauthorized):
@@ -47,13 +44,10 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
     # Somebody who does not exist takes as long as somebody who does.
     hashed = attempt.password_hash if attempt is not None else None
     right = _matches(password, hashed or _decoy())
-    if attempt is None or not right or not attempt.is_active:
+    if attempt is None or not right or not attempt.is_active or not lockout.let_in(attempt):
         lockout.record_failure(identifier, has_locked=attempt is not None and attempt.locked_until is not None)
         commit_now()
         raise WrongCredentials()
-    lockout.forgive(attempt.id)
-    seen = {"last_login_at": utcnow(), "last_login_ip": current_origin().ip_address}
-    db.session.execute(sa.update(users).where(users.c.id == attempt.id).values(seen))
     session_id, tokens = sessions.begin(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
     audit.record("login", "users", attempt.id, attempt.username)

@@ -102,6 +102,10 @@ def who_is(token: str) -> Actor:
 
 def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
     """Make a token; the answer is the only place where it stands. Raises TooManyTokens."""
+    # Locked, so that of many at once none is one too many, and none is left to somebody who is just deactivated.
+    owner = sa.select(users.c.id).where(users.c.id == user_id, users.c.is_active).with_for_update()
+    if db.session.scalar(owner) is None:
+        raise Unauthorized("Your account is not active any more.", reason="token_revoked")
     live = sa.select(sa.func.count()).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
     if (db.session.scalar(live) or 0) >= MOST:
         raise TooManyTokens()
@@ -136,6 +140,13 @@ def revoke(user_id: int, token_id: int) -> None:
     if name is None:
         raise NotFound("There is no such token.")
     audit.record("token_revoke", "personal_tokens", token_id, name)
+
+
+def revoke_all(user_id: int) -> None:
+    """End all tokens of a user at once."""
+    live = sa.update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
+    for token_id, name in db.session.execute(live.values(revoked_at=utcnow()).returning(tokens.c.id, tokens.c.name)):
+        audit.record("token_revoke", "personal_tokens", token_id, name)
 
 
 def _random_token() -> str:
