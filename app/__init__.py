@@ -30,6 +30,7 @@ FEATURES = (
     "search",
     "transfer",
     "transfer.exports",
+    "transfer.reports",
     "audit_logs",
     "activity",
     "health",

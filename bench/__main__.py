@@ -1,15 +1,15 @@
-"""Run the benchmarks: `python -m bench [audit | imports | lists] [options]`; without a name, all of them."""
+"""Run the benchmarks: `python -m bench [name] [options]`; without a name, all of them."""
 
 import argparse
 from pathlib import Path
 
-from bench import audit, imports, lists
+from bench import audit, exports, imports, lists, reports
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | imports | lists")
+    names = parser.add_subparsers(metavar="audit | exports | imports | lists | reports")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
@@ -29,6 +29,16 @@ def main() -> None:
     of_lists.add_argument("--seconds", type=float, default=lists.SECONDS, help="of each burst of requests")
     of_lists.set_defaults(run=lambda given: lists.run(given.rounds, given.seconds))
 
+    of_reports = names.add_parser("reports", help="the marked workbook of an import")
+    of_reports.add_argument("--rows", type=int, default=reports.ROWS)
+    of_reports.add_argument("--rounds", type=int, default=reports.ROUNDS)
+    of_reports.set_defaults(run=lambda given: reports.run(given.rows, given.rounds))
+
+    of_exports = names.add_parser("exports", help="all servers as a file")
+    of_exports.add_argument("--rows", type=int, default=exports.ROWS)
+    of_exports.add_argument("--rounds", type=int, default=exports.ROUNDS)
+    of_exports.set_defaults(run=lambda given: exports.run(given.rows, given.rounds))
+
     given = parser.parse_args()
     given.run(given)
 
@@ -37,6 +47,8 @@ def run_all(_given: argparse.Namespace) -> None:
     imports.run(Fleet())
     lists.run()
     audit.run()
+    reports.run()
+    exports.run()
 
 
 def run_imports(given: argparse.Namespace) -> None:

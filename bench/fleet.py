@@ -28,6 +28,8 @@ class Fleet:
     servers: int = 1_500
     gpus: int = 6_000
     containers: int = 8_000
+    wrong_every: int = 0
+    """Each so many servers, one does not say how many cores it has in figures."""
 
     def write(self, path: Path) -> None:
         """Write the workbook, one sheet for each kind."""
@@ -46,9 +48,10 @@ class Fleet:
         for n in range(self.servers):
             address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
             model = GPU_MODELS[n % 5]
+            cores = "many" if self.wrong_every and n % self.wrong_every == 0 else 32 * (1 + n % 4)
             yield (
                 f"node-{n:06}", "north", "production", address, f"R{n // 40:04}", n % 40, "Debian 12",
-                "Xeon 8269", 32 * (1 + n % 4), 128.5 * (1 + n % 8), f"SN{n:08}", f"team-{n % 20}",
+                "Xeon 8269", cores, 128.5 * (1 + n % 8), f"SN{n:08}", f"team-{n % 20}",
                 n % 9, model, "active" if n % 50 else "maintenance",
             )  # fmt: skip
 

@@ -32,6 +32,8 @@ class Program:
 # The reader of workbooks keeps a sheet as a rectangle of cells, so that a few bytes that put a value into a far
 # corner would otherwise cost all the memory there is.
 SHEETS = Program("sheets", memory_per_byte=16, bytes_per_cpu_second=4 << 20)
+# openpyxl takes about twenty times the size of a sheet.
+MARKS = Program("marks", memory_per_byte=32, bytes_per_cpu_second=256 << 10)
 TEXT = Program("text", memory_per_byte=1, bytes_per_cpu_second=4 << 20)
 
 

@@ -119,7 +119,9 @@ def read_drafts(table: Table) -> list[Draft]:
     """
     drafts: list[Draft] = []
     fillers = [
-        (column.index, _filler_of(column, table.sheet)) for column in table.columns if column.use is not Use.IGNORED
+        (column.index, _filler_of(column, table.sheet))
+        for column in table.columns
+        if column.use not in (Use.IGNORED, Use.STATUS)
     ]
     for numbers, rows in _some_rows(table):
         some = [Draft(table, number) for number in numbers]
@@ -136,10 +138,9 @@ def read_drafts(table: Table) -> list[Draft]:
 
 
 def _some_rows(table: Table) -> Iterator[tuple[list[int], list[list[Value]]]]:
-    """The numbers and the cells of the rows that are not blank, some at a time."""
-    rows = islice(enumerate(table.sheet.rows(), 1), table.first_row - 1, None)
-    filled = ((number, row) for number, row in rows if any(cell not in (None, "") for cell in row))
-    while some := list(islice(filled, ROWS_AT_ONCE)):
+    """The numbers and the cells of the rows of objects, some at a time."""
+    rows = table.rows()
+    while some := list(islice(rows, ROWS_AT_ONCE)):
         yield [number for number, _ in some], [row for _, row in some]
 
 

@@ -1,7 +1,7 @@
 """Where the tables of a workbook are: which sheet holds which resource, its header row, what each column is."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -10,6 +10,7 @@ from typing import Any
 from app.catalog import CATALOG
 from app.resource.declaration import Resource
 from app.resource.fields import Field
+from app.transfer.addresses import STATUS, letters
 from app.transfer.models import Extra
 from app.transfer.titles import Match, key_of, match, near_miss, take_apart, without_marks
 from app.transfer.workbook import Sheet, Value, Workbook
@@ -44,12 +45,16 @@ class Use(Enum):
     FIELD = "field"
     IDENTITY = "identity"
     VERSION = "version"
+    STATUS = "status"
     ATTRIBUTE = "attribute"
     IGNORED = "ignored"
 
 
-_SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version")}
-"""The columns by which an export says which object a row was made of, and when."""
+_SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
+"""The columns by which an export says which object a row was made of, and when, and a report what becomes of it."""
+
+_LEFT_OUT = frozenset({"skip", "example", "跳过", "示例"})
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,13 @@ class Table:
     columns: list[Column]
     problems: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: set[int] = field(default_factory=set)
+
+    def rows(self) -> Iterator[tuple[int, list[Value]]]:
+        """The cells of each row of objects, with its number: neither blank nor left out by its own wish."""
+        for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, None):
+            if number not in self.left_out and any(cell not in (None, "") for cell in cells):
+                yield number, cells
 
     def column_of(self, name: str) -> Column | None:
         return next((item for item in self.columns if item.field and item.field.name == name), None)
@@ -144,6 +156,7 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
         table.problems.append(problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns."))
         return table
     _assign(table, headers[best], mapping, extra)
+    _leave_out(table)
     return table
 
 
@@ -204,7 +217,7 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
     for index, title in titles.items():
         if title in _SYSTEM:
             use, name = _SYSTEM[title]
-            table.columns.append(Column(index, title, use, table.resource.fields[name]))
+            table.columns.append(Column(index, title, use, table.resource.fields[name] if name else None))
         elif title in mapping and not mapping[title]:
             table.columns.append(Column(index, title, Use.IGNORED))
         elif title.startswith(ATTRIBUTE_PREFIX) and "attributes" in table.resource.fields:
@@ -218,6 +231,20 @@ def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], e
             _question(table, index, title, best, extra)
             table.columns.append(_kept(table, index, title, extra))
     _name_by_another(table)
+
+
+def _leave_out(table: Table) -> None:
+    """Leave out the rows whose status says so: the example of a template, and what an operator skips."""
+    places = [column.index for column in table.columns if column.use is Use.STATUS]
+    if not places:
+        return
+    for number, cells in table.rows():
+        if any(at < len(cells) and key_of(str(cells[at] or "")) in _LEFT_OUT for at in places):
+            table.left_out.add(number)
+    if table.left_out:
+        rows = ", ".join(map(str, sorted(table.left_out)[:_MOST_NAMED]))
+        more = ", …" if len(table.left_out) > _MOST_NAMED else ""
+        table.notes.append(f"Left out, because {STATUS} says so: row {rows}{more}.")
 
 
 def _name_by_another(table: Table) -> None:
@@ -278,16 +305,6 @@ def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:
 def attribute_key(title: str) -> str:
     """The name of the attribute that keeps a column: `GPU Share (milli)` is `gpu_share_milli`."""
     return re.sub(r"[\W_]+", "_", without_marks(title).lower()).strip("_")[:64]
-
-
-def letters(index: int) -> str:
-    """The spreadsheet's name of a column, counted from 0: A, B, … Z, AA."""
-    name = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        name = chr(ord("A") + rest) + name
-    return name
 
 
 def problem(rule: str, message: str, **facts: Any) -> dict[str, Any]:

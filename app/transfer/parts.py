@@ -61,11 +61,15 @@ def store(import_id: int, planned: Sequence[Planned]) -> None:
             _store_part(import_id, table, drafts[start : start + ROWS_AT_ONCE])
 
 
-def read_parts(import_id: int, *actions: Action, resource: str | None = None) -> Iterator[Part]:
+def read_parts(
+    import_id: int, *actions: Action, resource: str | None = None, sheet: str | None = None
+) -> Iterator[Part]:
     """The parts that have rows of any of these actions, in their order, one at a time."""
     wanted = [parts.c.import_id == import_id, sa.or_(*(parts.c[action.value] > 0 for action in actions))]
     if resource is not None:
         wanted.append(parts.c.resource == resource)
+    if sheet is not None:
+        wanted.append(parts.c.sheet == sheet[:255])
     for first in db.session.scalars(sa.select(parts.c.first).where(*wanted).order_by(parts.c.first)).all():
         yield _read(import_id, first)
 

@@ -5,6 +5,7 @@ from marshmallow import Schema, fields
 from app.core.api import Upload
 from app.core.paging import PageSchema
 from app.resource.schema import ReferenceSchema
+from app.transfer.layout import Use
 from app.transfer.models import Action, Extra, ImportStatus, Mode, OnError
 
 
@@ -38,7 +39,7 @@ class ProgressSchema(Schema):
 class SheetColumnSchema(Schema):
     column = fields.String(required=True)
     title = fields.String(required=True)
-    use = fields.String(required=True, metadata={"enum": ["field", "identity", "version", "attribute", "ignored"]})
+    use = fields.String(required=True, metadata={"enum": [use.value for use in Use]})
     field = fields.String(required=True, allow_none=True)
     attribute = fields.String(required=True, allow_none=True)
 

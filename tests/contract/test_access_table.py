@@ -98,6 +98,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/imports"): signed_in("202 202 202 202 403 202"),
         ("GET", "/api/imports/{import_id}"): OWN_READ,
         ("GET", "/api/imports/{import_id}/rows"): OWN_READ,
+        ("GET", "/api/imports/{import_id}/report.xlsx"): OWN_READ,
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
     }
     for name in ("servers", "containers", "services", "gpus", "assets"):
@@ -271,6 +272,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/imports"): lambda *_: ({}, _upload()),
     ("GET", "/api/imports/{import_id}"): _own_import,
     ("GET", "/api/imports/{import_id}/rows"): _own_import,
+    ("GET", "/api/imports/{import_id}/report.xlsx"): _own_import,
     ("POST", "/api/imports/{import_id}/apply"): _own_plan,
 }
 

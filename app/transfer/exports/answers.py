@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from flask import Response, request, stream_with_context
+from werkzeug.http import dump_options_header
 from werkzeug.wsgi import wrap_file
 
 T = TypeVar("T")
@@ -16,7 +17,7 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 def file_answer(write: Callable[[Path], T], name: str, content_type: str) -> tuple[Response, T]:
     """Write a file and send it, nothing of it stays behind; answers what `write` does, too."""
     with TemporaryDirectory(prefix="export-") as directory:
-        path = Path(directory, name)
+        path = Path(directory, "file")
         written = write(path)
         # An open file outlives its name.
         file = path.open("rb")
@@ -33,5 +34,5 @@ def stream_answer(parts: Iterable[bytes], name: str, content_type: str) -> Respo
 
 
 def _named(response: Response, name: str) -> Response:
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Disposition"] = dump_options_header("attachment", {"filename": name})
     return response

@@ -8,8 +8,9 @@ from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
 from app.resource import Resource
 from app.servers.routes import resource as servers
+from app.transfer.addresses import column_index, letters
 from app.transfer.cells import reader_of
-from app.transfer.layout import attribute_key, letters
+from app.transfer.layout import attribute_key
 from app.transfer.said import CellError
 from app.transfer.titles import match, near_miss, slips, take_apart
 
@@ -116,6 +117,8 @@ def test_a_cell_that_does_not_fit_says_which_rule(field: str, cell: object, rule
 
 
 def test_columns_are_named_as_the_spreadsheet_does() -> None:
-    assert [letters(index) for index in (0, 25, 26, 701, 702)] == ["A", "Z", "AA", "ZZ", "AAA"]
+    names = ["A", "Z", "AA", "ZZ", "AAA"]
+    assert [letters(index) for index in (0, 25, 26, 701, 702)] == names
+    assert [column_index(name) for name in names] == [0, 25, 26, 701, 702]
     assert attribute_key("GPU Share (milli)") == "gpu_share_milli"
     assert attribute_key("实例名(必填)") == "实例名"

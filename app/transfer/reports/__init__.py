@@ -1,0 +1,1 @@
+"""The user's own workbook back, with its mistakes marked."""

@@ -1,0 +1,56 @@
+"""The marked workbook of an import, beside what the library that writes it takes to load and save the same file.
+
+The limit is measured in the same run: openpyxl, in a process of its own, loads the uploaded workbook and saves it
+again. What the report does besides (the plan read, the marks, keeping it) is the difference.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from app.core.jobs import runner
+from bench.fleet import Fleet
+from bench.imports import log_in
+from bench.scratch import scratch
+
+ROWS = 10_000
+ROUNDS = 3
+AIM = 1.5
+"""A report may take this many times what the limit takes."""
+
+RESAVE = """
+import sys
+from openpyxl import load_workbook
+load_workbook(sys.argv[1]).save(sys.argv[2])
+"""
+
+
+def run(rows: int = ROWS, rounds: int = ROUNDS) -> None:
+    """Print the medians of some rounds over a workbook of servers of which each tenth has a mistake."""
+    found = []
+    with TemporaryDirectory(prefix="bench-") as directory, scratch() as database:
+        path, copy = Path(directory, "fleet.xlsx"), Path(directory, "copy.xlsx")
+        Fleet(servers=rows, gpus=0, containers=0, wrong_every=10).write(path)
+        for _ in range(rounds):
+            database.renew()
+            client = log_in(database)
+            with path.open("rb") as file:
+                place = client.post("/api/imports", data={"file": (file, path.name)}).headers["Location"]
+            runner.run_pending()
+            began = time.perf_counter()
+            answer = client.get(f"{place}/report.xlsx")
+            seconds = time.perf_counter() - began
+            if answer.status_code != 200:
+                sys.exit(f"The report was not made: {answer.json}")
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-I", "-c", RESAVE, path, copy], check=True, env={})
+            found.append((seconds, time.perf_counter() - began))
+    made, limit = (median(pair[at] for pair in found) for at in (0, 1))
+    ratio = median(pair[0] / pair[1] for pair in found)
+    print(f"reports: {rows:,} servers with 15 columns, each tenth wrong, medians of {rounds} interleaved rounds")
+    print(f"  the marked workbook    {made:7.3f} s  aim: 5 s for 10,000 rows")
+    print(f"  limit                  {limit:7.3f} s  openpyxl loads and saves the same file")
+    print(f"  made / limit           {ratio:7.2f}    aim: at most {AIM:g}")
