@@ -27,6 +27,7 @@ FEATURES = (
     "gpus",
     "assets",
     "topology",
+    "dashboard",
     "search",
     "transfer",
     "transfer.exports",

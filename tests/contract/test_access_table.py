@@ -91,6 +91,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/gpus/utilization"): READ,
         ("POST", "/api/services/{service_id}/check"): CHANGE,
         ("GET", "/api/services/{service_id}/checks"): READ,
+        ("GET", "/api/dashboard"): READ,
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
         ("GET", "/api/export.xlsx"): READ,

@@ -1,0 +1,1 @@
+"""The first page: how much there is of everything, and what needs somebody's attention."""

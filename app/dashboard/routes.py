@@ -1,0 +1,25 @@
+"""The first page."""
+
+from typing import cast
+
+from flask import Response, request
+
+from app.core.api import Blueprint
+from app.core.database import utcnow
+from app.core.envelope import success
+from app.core.security import Role, current_actor, requires
+from app.dashboard import service
+from app.dashboard.schemas import DashboardSchema
+
+blueprint = Blueprint("dashboard", __name__, url_prefix="/api/dashboard", description="The first page")
+
+
+@blueprint.get("")
+@requires(Role.USER)
+@blueprint.not_modified
+@blueprint.response(200, DashboardSchema, headers={"ETag": "For If-None-Match: 304 while nothing has changed."})
+def dashboard() -> Response:
+    """The totals and breakdowns of everything that you may see."""
+    response = success(service.overview(current_actor(), utcnow().date()))
+    response.add_etag()
+    return cast(Response, response.make_conditional(request))

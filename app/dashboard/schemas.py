@@ -1,0 +1,121 @@
+"""The first page as JSON."""
+
+import functools
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from app.assets.models import AssetStatus, AssetType
+from app.containers.models import ContainerStatus
+from app.core.database import Choice
+from app.gpus.models import GpuStatus
+from app.servers.models import ServerStatus, ServerType
+from app.services.models import ServiceStatus, ServiceType
+
+
+def _number_of_each(choices: type[Choice]) -> fields.Nested:
+    """How many there are of each value."""
+    return fields.Nested(_numbers(choices), required=True)
+
+
+@functools.cache
+def _numbers(choices: type[Choice]) -> type[Schema]:
+    members: dict[str, fields.Field[Any]] = {choice.value: fields.Integer(required=True) for choice in choices}
+    return Schema.from_dict(members, name=f"NumberOfEach{choices.__name__}Schema")
+
+
+class PlaceCountSchema(Schema):
+    """What has no such place is counted under null."""
+
+    id = fields.Integer(required=True, allow_none=True)
+    name = fields.String(required=True, allow_none=True)
+    count = fields.Integer(required=True)
+
+
+class ModelCountSchema(Schema):
+    model = fields.String(required=True)
+    count = fields.Integer(required=True)
+    by_status = _number_of_each(GpuStatus)
+
+
+class ServersSchema(Schema):
+    by_status = _number_of_each(ServerStatus)
+    by_type = _number_of_each(ServerType)
+    by_datacenter = fields.List(fields.Nested(PlaceCountSchema), required=True)
+    by_environment = fields.List(fields.Nested(PlaceCountSchema), required=True)
+
+
+class ContainersSchema(Schema):
+    by_status = _number_of_each(ContainerStatus)
+
+
+class ServicesSchema(Schema):
+    by_status = _number_of_each(ServiceStatus)
+    by_type = _number_of_each(ServiceType)
+
+
+class GpusSchema(Schema):
+    by_status = _number_of_each(GpuStatus)
+    by_model = fields.List(fields.Nested(ModelCountSchema), required=True)
+
+
+class AssetsSchema(Schema):
+    by_status = _number_of_each(AssetStatus)
+    by_type = _number_of_each(AssetType)
+
+
+class WarrantySchema(Schema):
+    type = fields.String(required=True, metadata={"enum": ["servers", "assets"]})
+    id = fields.Integer(required=True)
+    name = fields.String(required=True)
+    warranty_expires = fields.Date(required=True)
+
+
+class WarrantiesSchema(Schema):
+    """Of servers and assets that are neither retired nor lost."""
+
+    within_30_days = fields.Integer(required=True)
+    within_90_days = fields.Integer(required=True)
+    next = fields.List(fields.Nested(WarrantySchema), required=True)
+
+
+class MineSchema(Schema):
+    gpus = fields.Integer(required=True, metadata={"description": "GPUs that you hold."})
+
+
+class RecentChangeSchema(Schema):
+    id = fields.Integer(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    username = fields.String(required=True, allow_none=True)
+    action = fields.String(required=True)
+    resource_type = fields.String(required=True)
+    resource_id = fields.Integer(required=True, allow_none=True)
+    resource_name = fields.String(required=True, allow_none=True)
+
+
+class TotalsSchema(Schema):
+    datacenters = fields.Integer(required=True)
+    environments = fields.Integer(required=True)
+    servers = fields.Integer(required=True)
+    containers = fields.Integer(required=True)
+    services = fields.Integer(required=True)
+    gpus = fields.Integer(required=True)
+    assets = fields.Integer(required=True)
+    users = fields.Integer(required=True, allow_none=True, metadata={"description": "For administrators, else null."})
+
+
+class DashboardSchema(Schema):
+    totals = fields.Nested(TotalsSchema, required=True)
+    servers = fields.Nested(ServersSchema, required=True)
+    containers = fields.Nested(ContainersSchema, required=True)
+    services = fields.Nested(ServicesSchema, required=True)
+    gpus = fields.Nested(GpusSchema, required=True)
+    assets = fields.Nested(AssetsSchema, required=True)
+    warranties = fields.Nested(WarrantiesSchema, required=True)
+    mine = fields.Nested(MineSchema, required=True)
+    recent_changes = fields.List(
+        fields.Nested(RecentChangeSchema),
+        required=True,
+        allow_none=True,
+        metadata={"description": "The latest records of the audit log for administrators, else null."},
+    )

@@ -1,0 +1,200 @@
+"""The numbers of the first page: each table is read in one pass, and again only after it has changed."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.assets.models import Asset, AssetStatus, AssetType
+from app.audit_logs.routes import resource as audit_logs
+from app.containers.models import Container, ContainerStatus
+from app.core.cache import cached
+from app.core.database import Choice, as_json, db
+from app.core.security import Actor
+from app.datacenters.models import Datacenter
+from app.environments.models import Environment
+from app.gpus.models import Gpu, GpuStatus
+from app.resource.query import ListQuery, select_page
+from app.servers.models import Server, ServerStatus, ServerType
+from app.services.models import Service, ServiceStatus, ServiceType
+from app.users.models import User
+from app.users.routes import resource as users
+
+LISTED = 50
+"""Places and models that are told apart, those with most first."""
+RECENT = 10
+SOON = timedelta(days=30)
+LATER = timedelta(days=90)
+
+Facts = dict[str, Any]
+
+
+def overview(actor: Actor, today: date) -> Facts:
+    """The first page of somebody, JSON-ready; the number of statements is constant."""
+    facts: Facts = {
+        "servers": servers(),
+        "containers": containers(),
+        "services": services(),
+        "gpus": gpus(),
+        "assets": assets(),
+        "warranties": warranties(today),
+        "mine": {"gpus": gpus_of(actor.id)},
+        "recent_changes": None,
+    }
+    totals = {name: facts[name].pop("total") for name in ("servers", "containers", "services", "gpus", "assets")}
+    facts["totals"] = {**totals, **places(), "users": None}
+    if actor.role.covers(users.read):
+        facts["totals"]["users"] = people()
+    if actor.role.covers(audit_logs.read):
+        facts["recent_changes"] = recent_changes()
+    return facts
+
+
+@cached(Server, Datacenter, Environment)
+def servers() -> Facts:
+    table = Server.__table__
+    rows = _counted(table.c.status, table.c.server_type, table.c.datacenter_id, table.c.environment_id)
+    return {
+        "total": _total(rows),
+        "by_status": _by_choice(rows, 0, ServerStatus),
+        "by_type": _by_choice(rows, 1, ServerType),
+        "by_datacenter": _by_reference(rows, 2, Datacenter),
+        "by_environment": _by_reference(rows, 3, Environment),
+    }
+
+
+@cached(Container)
+def containers() -> Facts:
+    rows = _counted(Container.__table__.c.status)
+    return {"total": _total(rows), "by_status": _by_choice(rows, 0, ContainerStatus)}
+
+
+@cached(Service)
+def services() -> Facts:
+    table = Service.__table__
+    rows = _counted(table.c.status, table.c.service_type)
+    return {
+        "total": _total(rows),
+        "by_status": _by_choice(rows, 0, ServiceStatus),
+        "by_type": _by_choice(rows, 1, ServiceType),
+    }
+
+
+@cached(Gpu)
+def gpus() -> Facts:
+    table = Gpu.__table__
+    rows = _counted(table.c.status, table.c.model)
+    models = Counter({model: 0 for _, model, _ in rows})
+    for _, model, number in rows:
+        models[model] += number
+    return {
+        "total": _total(rows),
+        "by_status": _by_choice(rows, 0, GpuStatus),
+        "by_model": [
+            {
+                "model": model,
+                "count": count,
+                "by_status": _by_choice([row for row in rows if row[1] == model], 0, GpuStatus),
+            }
+            for model, count in models.most_common(LISTED)
+        ],
+    }
+
+
+@cached(Asset)
+def assets() -> Facts:
+    table = Asset.__table__
+    rows = _counted(table.c.status, table.c.asset_type)
+    return {
+        "total": _total(rows),
+        "by_status": _by_choice(rows, 0, AssetStatus),
+        "by_type": _by_choice(rows, 1, AssetType),
+    }
+
+
+@cached(Server, Asset)
+def warranties(today: date) -> Facts:
+    """What is still in use and runs out of warranty, the next ones first."""
+    covered = sa.union_all(
+        *(
+            sa.select(
+                sa.literal(model.__tablename__).label("type"), table.c.id, table.c.name, table.c.warranty_expires
+            ).where(table.c.warranty_expires.between(today, today + LATER), table.c.status.not_in(gone))
+            for model, table, gone in (
+                (Server, Server.__table__, [ServerStatus.RETIRED]),
+                (Asset, Asset.__table__, [AssetStatus.RETIRED, AssetStatus.LOST]),
+            )
+        )
+    ).subquery()
+    expires = covered.c.warranty_expires
+    soon = sa.func.sum(sa.case((expires <= today + SOON, 1), else_=0)).over()
+    statement = sa.select(covered, soon, sa.func.count().over()).order_by(expires, covered.c.type, covered.c.id)
+    rows = db.session.execute(statement.limit(RECENT)).all()
+    return {
+        "within_30_days": int(rows[0][4]) if rows else 0,
+        "within_90_days": int(rows[0][5]) if rows else 0,
+        "next": [
+            {"type": kind, "id": identity, "name": name, "warranty_expires": as_json(day)}
+            for kind, identity, name, day, *_ in rows
+        ],
+    }
+
+
+@cached(Datacenter, Environment)
+def places() -> Facts:
+    return _totals(Datacenter, Environment)
+
+
+@cached(User)
+def people() -> int:
+    return db.session.execute(sa.select(sa.func.count()).select_from(User.__table__)).scalar_one()
+
+
+@cached(Gpu)
+def gpus_of(user_id: int) -> int:
+    """How many GPUs somebody holds."""
+    held = sa.select(sa.func.count()).select_from(Gpu.__table__).where(Gpu.assigned_to_id == user_id)
+    return db.session.execute(held).scalar_one()
+
+
+def recent_changes() -> list[Facts]:
+    shown = ("action", "created_at", "id", "resource_id", "resource_name", "resource_type", "username")
+    query = ListQuery(sort=("-id",), page_size=RECENT, counted=False, fields=shown)
+    return select_page(audit_logs, query).items
+
+
+def _counted(*columns: sa.Column[Any]) -> list[Any]:
+    """How many rows there are of each combination of values, which stand before the number."""
+    return list(db.session.execute(sa.select(*columns, sa.func.count()).group_by(*columns)))
+
+
+def _totals(*models: Any) -> Facts:
+    counts = [sa.select(sa.func.count()).select_from(model.__table__).scalar_subquery() for model in models]
+    numbers = db.session.execute(sa.select(*counts)).one()
+    return {model.__tablename__: number for model, number in zip(models, numbers, strict=True)}
+
+
+def _total(rows: Iterable[Any]) -> int:
+    return sum(row[-1] for row in rows)
+
+
+def _by_choice(rows: Iterable[Any], place: int, choices: type[Choice]) -> dict[str, int]:
+    """The number of each value, also of those that no row has."""
+    counts = dict.fromkeys((choice.value for choice in choices), 0)
+    for row in rows:
+        counts[row[place].value] += row[-1]
+    return counts
+
+
+def _by_reference(rows: Sequence[Any], place: int, target: Any) -> list[Facts]:
+    """The number under each object that is referred to, most first; without one, id and name are null."""
+    counts: Counter[int | None] = Counter()
+    for row in rows:
+        counts[row[place]] += row[-1]
+    names: dict[int | None, str] = {
+        item.id: item.name for item in db.session.execute(sa.select(target.id, target.name))
+    }
+    found = [{"id": key, "name": names.get(key), "count": count} for key, count in counts.most_common(LISTED)]
+    return sorted(found, key=lambda item: (-item["count"], item["name"] or ""))

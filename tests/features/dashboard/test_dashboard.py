@@ -1,0 +1,143 @@
+"""The first page: every number right, nothing that is not yours, and cheap to look at again."""
+
+from datetime import timedelta
+from typing import Any
+
+from app.assets.models import Asset, AssetStatus
+from app.containers.models import Container
+from app.core.database import utcnow
+from app.datacenters.models import Datacenter
+from app.gpus.models import Gpu
+from app.servers.models import Server, ServerStatus
+from app.services.models import Service
+from tests.client import Body, Client
+from tests.conftest import Statements
+from tests.factories import Make
+
+TODAY = utcnow().date()
+
+
+def overview(client: Client) -> Body:
+    data: Body = client.call("GET", "/api/dashboard")["data"]
+    return data
+
+
+def present(counts: dict[str, int]) -> dict[str, int]:
+    return {name: number for name, number in counts.items() if number}
+
+
+def fill(make: Make) -> Any:
+    place = make(Datacenter, name="SH-1")
+    for status, kind, where in (
+        ("active", "physical", place.id),
+        ("active", "virtual", place.id),
+        ("offline", "physical", None),
+    ):
+        server = make(Server, status=status, server_type=kind, datacenter_id=where)
+    for slot, (model, status) in enumerate((("H100", "available"), ("H100", "maintenance"), ("A100", "available"))):
+        make(Gpu, server_id=server.id, slot=slot, model=model, status=status)
+    container = make(Container, server_id=server.id, status="running")
+    make(Service, container_id=container.id, server_id=None, status="healthy", service_type="web")
+    make(Asset, asset_type="laptop", status="in_use")
+    make(Asset, asset_type="laptop", status="lost")
+    return place
+
+
+def test_everything_is_counted(make: Make, user: Client) -> None:
+    place = fill(make)
+    found = overview(user)
+    totals = {"datacenters": 1, "servers": 3, "containers": 1, "services": 1, "gpus": 3, "assets": 2}
+    assert totals.items() <= found["totals"].items()
+    assert found["servers"]["by_status"] == {"active": 2, "maintenance": 0, "offline": 1, "retired": 0}
+    assert found["servers"]["by_type"] == {"physical": 2, "virtual": 1}
+    assert found["servers"]["by_datacenter"] == [
+        {"id": place.id, "name": "SH-1", "count": 2},
+        {"id": None, "name": None, "count": 1},
+    ]
+    assert found["servers"]["by_environment"] == [{"id": None, "name": None, "count": 3}]
+    assert present(found["containers"]["by_status"]) == {"running": 1}
+    assert present(found["services"]["by_status"]) == {"healthy": 1}
+    assert present(found["services"]["by_type"]) == {"web": 1}
+    assert present(found["gpus"]["by_status"]) == {"available": 2, "maintenance": 1}
+    models = [(entry["model"], entry["count"], present(entry["by_status"])) for entry in found["gpus"]["by_model"]]
+    assert models == [("H100", 2, {"available": 1, "maintenance": 1}), ("A100", 1, {"available": 1})]
+    assert present(found["assets"]["by_type"]) == {"laptop": 2}
+    assert present(found["assets"]["by_status"]) == {"in_use": 1, "lost": 1}
+
+
+def test_an_empty_platform_has_a_first_page(user: Client) -> None:
+    found = overview(user)
+    assert present(found["totals"]) == {}
+    assert found["warranties"] == {"within_30_days": 0, "within_90_days": 0, "next": []}
+
+
+def test_warranties_that_run_out(make: Make, user: Client) -> None:
+    def expires(model: Any, days: int, **fields: Any) -> Any:
+        return make(model, warranty_expires=TODAY + timedelta(days=days), **fields)
+
+    server, asset, later = expires(Server, 20), expires(Asset, 10), expires(Server, 80)
+    expires(Server, -1)
+    expires(Server, 91)
+    expires(Server, 5, status=ServerStatus.RETIRED)
+    expires(Asset, 5, status=AssetStatus.LOST)
+    found = overview(user)["warranties"]
+    assert (found["within_30_days"], found["within_90_days"]) == (2, 3)
+    assert [(item["type"], item["id"], item["name"]) for item in found["next"]] == [
+        ("assets", asset.id, asset.name),
+        ("servers", server.id, server.name),
+        ("servers", later.id, later.name),
+    ]
+    assert found["next"][0]["warranty_expires"] == (TODAY + timedelta(days=10)).isoformat()
+
+
+def test_the_gpus_that_i_hold(make: Make, user: Client, other: Client) -> None:
+    gpu = make(Gpu, status="available")
+    user.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": user.user.id})
+    assert (overview(user)["mine"], overview(other)["mine"]) == ({"gpus": 1}, {"gpus": 0})
+
+
+def test_only_administrators_see_people_and_changes(make: Make, admin: Client, user: Client) -> None:
+    server = make(Server, name="changed")
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R1"})
+    found = overview(user)
+    assert (found["recent_changes"], found["totals"]["users"]) == (None, None)
+    found = overview(admin)
+    assert found["totals"]["users"] == 2
+    first = found["recent_changes"][0]
+    assert (first["action"], first["resource_type"], first["resource_name"]) == ("update", "servers", "changed")
+    assert first["username"] == admin.user.username
+    assert len(found["recent_changes"]) <= 10
+
+
+def test_a_change_is_seen_at_once(make: Make, user: Client) -> None:
+    assert overview(user)["totals"]["servers"] == 0
+    make(Server)
+    assert overview(user)["totals"]["servers"] == 1
+
+
+def test_who_looks_again_is_told_that_nothing_has_changed(make: Make, user: Client) -> None:
+    etag = user.send("GET", "/api/dashboard").headers["ETag"]
+    again = user.send("GET", "/api/dashboard", headers={"If-None-Match": etag}, expect=304)
+    assert again.data == b""
+    make(Server)
+    fresh = user.send("GET", "/api/dashboard", headers={"If-None-Match": etag})
+    assert fresh.headers["ETag"] != etag
+
+
+def test_the_number_of_statements_is_constant(make: Make, admin: Client, statements: Statements) -> None:
+    def count() -> int:
+        with statements() as sent:
+            overview(admin)
+        return len(sent)
+
+    fill(make)
+    few = count()
+    for _ in range(5):
+        make(Server, datacenter_id=make(Datacenter).id)
+        make(Gpu)
+        make(Asset)
+        make(Service)
+    # Users have not changed, so they are not counted again.
+    assert count() == few - 1
+    # The one of the session, and those of the audit log, which changes with everything.
+    assert count() <= 4
