@@ -447,6 +447,9 @@ class Config:
     MAX_UPLOAD_MB: int = variable(whole(1, 1024), "10")
     MAX_IMPORT_MB: int = variable(whole(1, 1024), "50")
 
+    # Without one, /metrics is for callers on this machine.
+    METRICS_TOKEN: str | None = variable(text, secret=True)
+
     LOG_LEVEL: str = variable(choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
 
     @property

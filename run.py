@@ -1,10 +1,12 @@
 """Serve the platform: check the settings, prepare the database, start the production server."""
 
+import atexit
 import errno
 import multiprocessing
 import os
 import socket
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -20,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from app.cli import prepare_database
+from app.core import metrics
 from app.core.jobs import runner
 from app.core.memory import settle
 from config import ROOT, Config, ConfigError, load
@@ -111,6 +114,7 @@ def require_current_schema(engine: Engine) -> None:
 
 def serve(config: Config) -> None:
     """Run the workers; requests in progress have STOP_SECONDS to finish when it stops."""
+    count_together(config)
     # A forked worker would inherit the connections, locks and threads of this process.
     multiprocessing.set_start_method("spawn")
     server = Granian(
@@ -129,6 +133,14 @@ def serve(config: Config) -> None:
     )
     server.on_startup(lambda: print(f"Serving on {address(config)}", flush=True))
     server.serve(target_loader=start_worker, wrap_loader=False)
+
+
+def count_together(config: Config) -> None:
+    """Have the workers write their metrics where each of them can add them up."""
+    if config.WORKERS > 1 and metrics.DIRECTORY not in os.environ:
+        directory = tempfile.TemporaryDirectory(prefix="itam-metrics-")
+        os.environ[metrics.DIRECTORY] = directory.name
+        atexit.register(directory.cleanup)
 
 
 def start_worker() -> Flask:

@@ -8,7 +8,22 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.core import api, browsers, cache, database, envelope, jobs, limits, logs, mail, origin, places, security
+from app.core import (
+    api,
+    browsers,
+    cache,
+    database,
+    docs,
+    envelope,
+    jobs,
+    limits,
+    logs,
+    mail,
+    metrics,
+    origin,
+    places,
+    security,
+)
 from app.gpus import expiry
 from app.proof import sealer
 from app.services import schedule
@@ -42,7 +57,7 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
-    for part in (logs, database, envelope, origin, browsers, limits, cache, mail, places, api):
+    for part in (logs, metrics, database, envelope, origin, browsers, limits, cache, mail, places, api, docs):
         part.init_app(app)
     security.jwt.init_app(app)
     jobs.runner.init_app(app)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from cachelib.serializers import BaseSerializer
 from flask import Flask, current_app
 from flask_caching import Cache
+from prometheus_client import Counter
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -46,6 +47,8 @@ class _Json(BaseSerializer):
         except orjson.JSONDecodeError:
             return None
 
+
+_lookups = Counter("itam_cache_lookups", "Answers that were looked for in the cache.", ["result"])
 
 cache = Cache()
 _asleep_until = 0.0
@@ -83,10 +86,12 @@ def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Calla
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
             generations = _generations(tables)
             if generations is None:
+                _lookups.labels("away").inc()
                 return function(*args, **kwargs)
             text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs)), *generations])
             key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
             answer = _attempt(cache.get, key)
+            _lookups.labels("miss" if answer is None else "hit").inc()
             if answer is not None:
                 return cast(R, answer)
             with _lock:

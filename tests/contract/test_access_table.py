@@ -63,6 +63,9 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/health"): everybody(200),
         ("GET", "/api/health/ready"): everybody(200),
         ("GET", "/api/openapi.json"): everybody(200),
+        ("GET", "/api/docs"): everybody(200),
+        ("GET", "/api/docs/{name}"): everybody(200),
+        ("GET", "/metrics"): everybody(200),  # all of them are on this machine
         ("POST", "/api/auth/refresh"): {**everybody(401), "refresh token": 200},
         ("POST", "/api/auth/logout"): IN_PERSON,
         ("GET", "/api/auth/me"): READ,
@@ -264,6 +267,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
+    ("GET", "/api/docs/{name}"): lambda *_: ({"name": "start.js"}, {}),
+    ("GET", "/metrics"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
     ("POST", "/api/services/{service_id}/check"): _service,
@@ -305,8 +310,8 @@ def test_each_caller_is_answered_as_the_table_says(app: Flask, document: Documen
 
 
 def status_of(caller: Client, method: str, path: str, options: dict[str, Any]) -> int:
-    if path == "/api/openapi.json":
-        # The only answer that is no envelope.
+    if path in ("/api/openapi.json", "/api/docs", "/api/docs/start.js", "/metrics"):
+        # No envelope, and not in the document.
         headers = {"Authorization": f"Bearer {caller.token}"} if caller.token else {}
         return caller.app.test_client().open(path, method=method, headers=headers).status_code
     return caller.send(method, path, expect=tuple(range(200, 600)), **options).status_code
