@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.assets.models import Asset, AssetStatus, AssetType
-from app.audit_logs.routes import resource as audit_logs
+from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
 from app.core.cache import cached
 from app.core.database import Choice, as_json, db
