@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
-from app.core.database import as_json, db
+from app.core.database import as_json, db, fold
 from app.core.envelope import dumps
 from app.resource import Resource
 from app.resource.fields import Field, Kind
@@ -42,7 +43,9 @@ def _column(field: Field) -> Column:
     title = f"{field.title} ({field.unit})" if field.unit else field.title
     if field.target is not None:
         return Column(title, _reference(field))
-    read = _READ.get(field.kind, lambda value: value)
+    read = _READ.get(field.kind)
+    if read is None:
+        return Column(title, itemgetter(field.name))
     return Column(title, lambda item: read(item[field.name]))
 
 
@@ -57,14 +60,14 @@ def _attribute_names(field: Field) -> list[str]:
 
 def _reference(field: Field) -> Callable[[Item], str | None]:
     """The name of the object that is referred to, with its id where other objects have the name too."""
-    repeated = _repeated_names(field)
+    repeated, reads_as = _repeated_names(field), field.reads_as
 
     def read(item: Item) -> str | None:
-        found = item[field.reads_as]
+        found = item[reads_as]
         if found is None or found["name"] is None:
             return None
         name: str = found["name"]
-        return f"{name} [#{found['id']}]" if name.lower() in repeated else name
+        return f"{name} [#{found['id']}]" if fold(name) in repeated else name
 
     return read
 

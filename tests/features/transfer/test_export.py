@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from openpyxl import load_workbook
 
+from app.catalog import CATALOG
 from app.containers.models import Container
 from app.core.security import Role
 from app.datacenters.models import Datacenter
@@ -72,6 +73,19 @@ def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make
     admin.call("GET", "/api/servers/export?format=pdf", expect=400)
     admin.call("GET", "/api/servers/export?page=2", expect=400)
     admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
+
+
+def test_an_export_of_nothing_has_its_titles(admin: Client) -> None:
+    page = load_workbook(BytesIO(admin.send("GET", "/api/assets/export").data))["Assets"]
+    assert [cell.value for cell in page[1]][:3] == ["_id", "_version", "Name"]
+    assert page.freeze_panes == "A2"
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_no_two_columns_of_an_export_have_one_title(name: str, admin: Client) -> None:
+    page = load_workbook(BytesIO(admin.send("GET", f"{CATALOG[name].path}/export").data)).worksheets[0]
+    titles = [cell.value for cell in page[1]]
+    assert len(set(titles)) == len(titles)
 
 
 def test_text_that_looks_like_a_formula_stays_text(admin: Client, make: Make) -> None:
