@@ -6,14 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from flask_jwt_extended import get_jwt
 
 from app.auth.sessions import SessionOver, sessions, tokens_of
 from app.core import audit
 from app.core.database import begin_writing, commit_now, db, utcnow
 from app.core.errors import Unauthorized
 from app.core.origin import current_origin
-from app.core.security import current_actor
+from app.core.security import current_actor, current_claims
 
 QUIET = 0.1
 """Seconds for which nobody else must have asked before the successor is handed over."""
@@ -33,7 +32,7 @@ def exchange() -> dict[str, Any]:
     Raises Overtaken where another request gets them. Raises SessionOver where somebody has got them already: one of
     the two is a thief, nobody can tell which, and so the session ends.
     """
-    actor, generation = current_actor(), int(get_jwt()["gen"])
+    actor, generation = current_actor(), int(current_claims()["gen"])
     assert actor.session_id is not None
     this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
     # How it is when the request arrives, and not when it gets a lock: who waits for one is no thief.

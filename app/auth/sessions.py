@@ -1,6 +1,7 @@
 """Sessions: begun by a login, kept alive by refreshing, over at once when somebody ends them."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,11 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
 from app.core import audit
-from app.core.database import begin_writing, commit_now, db, utcnow
+from app.core.database import begin_writing, commit_now, db, read_rows, utcnow
 from app.core.envelope import Page, Pagination
 from app.core.errors import NotFound, Unauthorized
 from app.core.origin import current_origin
-from app.core.security import Actor, current_actor, jwt
+from app.core.security import Actor, current_actor, session_reader
 from app.users.models import User
 
 users = User.__table__
@@ -37,11 +38,11 @@ _WHO = (
 )
 
 
-@jwt.user_lookup_loader
-def who_is(_header: dict[str, Any], claims: dict[str, Any]) -> Actor:
+@session_reader
+def who_is(claims: Mapping[str, Any]) -> Actor:
     """The user of a token, while the session that issued it lasts; raises SessionOver."""
     session_id = str(claims.get("sid", ""))
-    row = db.session.execute(_WHO, {"session": session_id}).one_or_none()
+    row = read_rows(_WHO, {"session": session_id}).one_or_none()
     if row is None or str(row.id) != claims["sub"]:
         _record_late_use(session_id)
         raise SessionOver()

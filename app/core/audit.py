@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
 from app.core import chain
-from app.core.database import Base, Id, JsonText, as_json, db, json_text, utcnow, write_rows
+from app.core.database import Base, Id, JsonText, as_json, db, is_reading, json_text, utcnow, write_rows
 from app.core.origin import Origin, current_origin
 
 P = ParamSpec("P")
@@ -192,7 +192,7 @@ def entry(
 @event.listens_for(Session, "before_flush")
 def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
     """Date each changed object with the time that its record will carry."""
-    if session.info.get("reading") and (session.new or session.dirty or session.deleted):
+    if is_reading() and (session.new or session.dirty or session.deleted):
         raise RuntimeError("A safe request may not change anything.")
     now = session.info["changed_at"] = utcnow()
     for target in session.new:

@@ -84,27 +84,30 @@ def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Calla
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            generations = _generations(tables)
-            if generations is None:
-                _lookups.labels("away").inc()
-                return function(*args, **kwargs)
-            text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs)), *generations])
+            text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs))])
             key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            answer = _attempt(cache.get, key)
-            _lookups.labels("miss" if answer is None else "hit").inc()
+            generations, answer = _look_up(key, tables)
+            _lookups.labels("away" if generations is None else "miss" if answer is None else "hit").inc()
             if answer is not None:
                 return cast(R, answer)
+            if generations is None:
+                return function(*args, **kwargs)
+            # Nobody waits for an answer that is out of date before it is there.
+            moment = ":".join([key, *generations])
             with _lock:
-                turn = _computing.setdefault(key, threading.Lock())
+                turn = _computing.setdefault(moment, threading.Lock())
             try:
                 with turn:
-                    answer = _attempt(cache.get, key)
+                    # Whoever had the turn before may have answered it.
+                    answer = _look_up(key, tables)[1]
                     if answer is None:
                         answer = function(*args, **kwargs)
-                        _attempt(cache.set, key, answer, seconds)
+                        # Overtaken by a commit meanwhile, it must not take the place of a newer one.
+                        if _look_up(key, tables)[0] == generations:
+                            _attempt(cache.set, key, [generations, answer], seconds)
             finally:
                 with _lock:
-                    _computing.pop(key, None)
+                    _computing.pop(moment, None)
             return cast(R, answer)
 
         return wrapper
@@ -150,21 +153,28 @@ def _announce(tables: set[str]) -> None:
             _unannounced.difference_update(pending)
 
 
-def _generations(tables: Sequence[str]) -> list[str] | None:
-    """The current generation of each table, or None where the cache cannot be trusted or reached."""
+def _look_up(key: str, tables: Sequence[str]) -> tuple[list[str] | None, Any]:
+    """The generation of each table, and the answer that was computed under them, in one trip.
+
+    Without generations the cache cannot be trusted or reached; without an answer there is none for today's.
+    """
     if _unannounced:
         _announce(set())
         if _unannounced:
-            return None
-    found = _attempt(cache.get_many, *map(_key, tables))
+            return None, None
+    found = _attempt(cache.get_many, *map(_key, tables), key)
     if found is None:
-        return None
-    for position, (table, generation) in enumerate(zip(tables, found, strict=True)):
+        return None, None
+    *generations, kept = found
+    for position, (table, generation) in enumerate(zip(tables, generations, strict=True)):
         if generation is None:
             # `add` keeps the first of two that start at once; both then read the same one.
             _attempt(cache.add, _key(table), uuid.uuid4().hex, 0)
-            found[position] = _attempt(cache.get, _key(table))
-    return None if None in found else cast("list[str]", list(found))
+            generations[position] = _attempt(cache.get, _key(table))
+    if None in generations:
+        return None, None
+    fresh = isinstance(kept, list) and len(kept) == 2 and kept[0] == generations
+    return generations, kept[1] if fresh else None
 
 
 def _attempt(call: Callable[..., Any], *args: Any) -> Any:

@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from typing import Any
 
 import orjson
@@ -52,7 +53,7 @@ class Walk:
 
 def _told(place: Pagination | Walk) -> dict[str, Any]:
     """The members of the block; that a total is a lower bound is only said where it is."""
-    members = asdict(place)
+    members = {field.name: getattr(place, field.name) for field in fields_of(place)}
     if not members.pop("at_least"):
         return members
     return {**members, "at_least": True}

@@ -17,7 +17,7 @@ from flask import Flask, g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.core.database import Base, Id, Json, UtcDateTime, db, utcnow
+from app.core.database import Base, Id, Json, UtcDateTime, begin_reading, begin_writing, db, read_rows, utcnow
 from app.core.origin import Origin, current_origin
 
 log = structlog.get_logger()
@@ -181,11 +181,10 @@ class Runner:
                 )
                 .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.origin, jobs.c.attempts)
             )
-            db.session.info["reading"] = True
-            if db.session.scalar(oldest) is None:
+            begin_reading()
+            if read_rows(oldest).first() is None:
                 return None
-            db.session.rollback()
-            db.session.info["reading"] = False
+            begin_writing()
             row = db.session.execute(claim).one_or_none()
             db.session.commit()
             return None if row is None else Claim(*row)

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from flask import Flask, Response, current_app, request
-from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from flask import Flask, Response, g, request
+from limits import parse
+from limits.storage import Storage, storage_from_string
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from app.core.allowances import Allowances
+from app.core.errors import TooManyRequests
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -30,56 +33,41 @@ def limited_by_address(view: V) -> V:
     return view
 
 
-def _is_limited_by_address() -> bool:
-    view = current_app.view_functions.get(request.endpoint or "")
-    return getattr(view, "is_limited_by_address", False)
-
-
-def _limit() -> str:
-    return cast(str, current_app.config["LOGIN_LIMIT" if _is_limited_by_address() else "API_LIMIT"])
-
-
-def _who() -> str:
-    token = request.headers.get("Authorization")
-    if token is None or _is_limited_by_address():
-        return f"{'login' if _is_limited_by_address() else 'anonymous'}:{request.remote_addr}"
-    # Secrets do not become keys that others may list.
-    return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"
-
-
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
     options: Any = {}
     if url:
         options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-    limiter = Limiter(
-        _who,
-        application_limits=[ApplicationLimit(_limit, key_function=_who)],
-        storage_uri=url or "memory://",
-        storage_options=options,
-        in_memory_fallback_enabled=True,
-        key_prefix="itam",
-    )
-    limiter.init_app(app)
+    storage = cast(Storage, storage_from_string(url or "memory://", **options))
+    logins = Allowances(parse(app.config["LOGIN_LIMIT"]), storage, block=1)
+    requests = Allowances(parse(app.config["API_LIMIT"]), storage)
+
+    def count() -> None:
+        view = app.view_functions.get(request.endpoint or "")
+        if getattr(view, "is_limited_by_address", False):
+            g.allowance = logins.take(f"login:{request.remote_addr}")
+        else:
+            g.allowance = requests.take(_caller())
+        if not g.allowance.is_admitted:
+            raise TooManyRequests()
 
     def tell(response: Response) -> Response:
-        limit = limiter.current_limit
-        if limit is not None:
-            _tell(response, limit)
+        if "allowance" in g:
+            seconds = str(max(1, math.ceil(g.allowance.ends_at - time.time())))
+            response.headers["RateLimit-Limit"] = str(g.allowance.limit)
+            response.headers["RateLimit-Remaining"] = str(g.allowance.remaining)
+            response.headers["RateLimit-Reset"] = seconds
+            if not g.allowance.is_admitted:
+                response.headers["Retry-After"] = seconds
         return response
 
+    app.before_request(count)
     app.after_request(tell)
 
 
-def _tell(response: Response, limit: RequestLimit) -> None:
-    """Say how much is left. flask-limiter's own headers tell the reset as a date, not in seconds."""
-    try:
-        reset_at, remaining = limit.window
-    except (RedisError, OSError):
-        return
-    seconds = max(1, math.ceil(reset_at - time.time()))
-    response.headers["RateLimit-Limit"] = str(limit.limit.amount)
-    response.headers["RateLimit-Remaining"] = str(remaining)
-    response.headers["RateLimit-Reset"] = str(seconds)
-    if response.status_code == 429:
-        response.headers["Retry-After"] = str(seconds)
+def _caller() -> str:
+    """Whose requests are counted together; secrets do not become keys that others may list."""
+    token = request.headers.get("Authorization")
+    if token is None:
+        return f"anonymous:{request.remote_addr}"
+    return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"

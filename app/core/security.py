@@ -1,14 +1,16 @@
 """Who may call an endpoint: access is declared on every route, and refused by default."""
 
 import functools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import g, request
-from flask_jwt_extended import JWTManager, get_current_user, verify_jwt_in_request
-from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
-from jwt.exceptions import ExpiredSignatureError, PyJWTError
+from flask import current_app, g, request
+from flask_jwt_extended import JWTManager, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.exceptions import PyJWTError
 
 from app.core.database import SAFE_METHODS, Choice, begin_reading
 from app.core.errors import Forbidden, Unauthorized
@@ -29,9 +31,11 @@ class Role(Choice):
 
 
 TokenReader = Callable[[str], "Actor"]
+SessionReader = Callable[[Mapping[str, Any]], "Actor"]
 
 _readers: dict[str, TokenReader] = {}
 """Who reads the tokens that are not signed but looked up, by the prefix that tells them."""
+_session_reader: SessionReader
 
 Access = Role | Literal["public", "refresh"]
 
@@ -111,6 +115,13 @@ def token_reader(prefix: str) -> Callable[[TokenReader], TokenReader]:
     return register
 
 
+def session_reader(reader: SessionReader) -> SessionReader:
+    """Make a function the one that knows who the claims of a signed token stand for; it raises Unauthorized."""
+    global _session_reader  # noqa: PLW0603 - there is one kind of session
+    _session_reader = reader
+    return reader
+
+
 def authenticate(*, refresh: bool = False) -> Actor:
     """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -125,21 +136,36 @@ def authenticate(*, refresh: bool = False) -> Actor:
 
 
 def _read_signed_token(*, refresh: bool) -> Actor:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer":
+        raise Unauthorized(reason="token_missing")
     try:
-        verify_jwt_in_request(refresh=refresh)
-    except ExpiredSignatureError:
-        raise Unauthorized("The token has expired.", reason="token_expired") from None
-    except NoAuthorizationError:
-        raise Unauthorized(reason="token_missing") from None
+        claims = _verified(token, current_app.config["JWT_SECRET_KEY"])
     except (JWTExtendedException, PyJWTError, ValueError):
         raise Unauthorized("The token is not valid.", reason="token_invalid") from None
-    return cast(Actor, get_current_user())
+    if claims["exp"] <= time.time():
+        raise Unauthorized("The token has expired.", reason="token_expired")
+    if claims["type"] != ("refresh" if refresh else "access"):
+        raise Unauthorized("The token is not valid.", reason="token_invalid")
+    g.claims = claims
+    return _session_reader(claims)
+
+
+@functools.lru_cache(maxsize=4096)
+def _verified(token: str, _key: str) -> Mapping[str, Any]:
+    """The claims of a token that we signed. A signature stays good; what may change is asked each time."""
+    return MappingProxyType(decode_token(token, allow_expired=True))
 
 
 def act_as(actor: Actor) -> None:
     """Attribute everything from here on to `actor`."""
     g.actor = actor
     g.origin = replace(current_origin(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
+
+
+def current_claims() -> Mapping[str, Any]:
+    """What the signed token of this request says."""
+    return cast("Mapping[str, Any]", g.claims)
 
 
 def current_actor() -> Actor:

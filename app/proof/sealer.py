@@ -16,7 +16,7 @@ from flask import current_app
 
 from app.core.audit import STORED
 from app.core.chain import keyring
-from app.core.database import as_json, begin_writing, db, utcnow, write_rows
+from app.core.database import as_json, begin_reading, begin_writing, db, read_rows, utcnow, write_rows
 from app.core.jobs import Runner
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, open_note, sign, verifier
@@ -125,7 +125,7 @@ def is_late() -> bool:
 def _seal_some(after: int) -> list[int]:
     """Seal some of the records with an id above `after`; answers their ids."""
     horizon = _horizon()
-    db.session.info["reading"] = True
+    begin_reading()
     waiting = horizon.move()
     begin_writing()
     if waiting is None:
@@ -197,10 +197,9 @@ def _write_outside() -> None:
     newer = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
     if kept is not None:
         newer = newer.where(checkpoints.c.size > kept.size)
-    db.session.info["reading"] = True
-    rows = [(size, note, as_json(at)) for size, note, at in db.session.execute(newer)]
-    db.session.rollback()
-    db.session.info["reading"] = False
+    begin_reading()
+    rows = [(size, note, as_json(at)) for size, note, at in read_rows(newer)]
+    begin_writing()
     if rows:
         outside.append(_path(), rows)
 

@@ -46,9 +46,14 @@ def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> P
         columns.append(label)
         references.append((name, identity, len(columns) - 1))
     # Two tables have columns of one name; the position is all that the renderer goes by.
-    labelled = [column.label(f"c{position}") for position, column in enumerate(columns)]
+    labelled = [_as_sent(column).label(f"c{position}") for position, column in enumerate(columns)]
     names_in_order = tuple(field.name for field in plain)
     return Projection(sa.select(*labelled).select_from(source), _renderer(names_in_order, references))
+
+
+def _as_sent(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """An enumeration is sent by value, which is what the database has: no member is looked up in between."""
+    return sa.type_coerce(column, sa.String()) if isinstance(column.type, sa.Enum) else column
 
 
 def _renderer(names: tuple[str, ...], references: Sequence[tuple[str, int, int]]) -> Render:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache import cached
-from app.core.database import db, fold
+from app.core.database import db, fold, read_rows
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
@@ -138,7 +138,7 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
         return _select_walked(resource, query, query.cursor)
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
     bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
-    rows = db.session.execute(statement, {**query.values, **bounds}).all()
+    rows = read_rows(statement, {**query.values, **bounds}).all()
     total = count_matching(resource, query) if query.counted else None
     return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
 
@@ -154,7 +154,7 @@ def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
     )
     places = cursor.parameters if cursor else {}
     # One row more than asked for tells whether there is a further page.
-    rows = db.session.execute(statement, {**query.values, **places, "page_size": query.page_size + 1}).all()
+    rows = read_rows(statement, {**query.values, **places, "page_size": query.page_size + 1}).all()
     further, rows = len(rows) > query.page_size, rows[: query.page_size]
     rows = rows[::-1] if backwards else rows
 
@@ -179,7 +179,7 @@ def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]
     order = [key.ordered() for key in sort_keys(resource, query.sort)]
     statement = projection.statement.where(*_conditions(resource, query.matching)).order_by(*order)
     with db.engine.connect() as connection:
-        reading = connection.execution_options(reading=True, yield_per=ROWS_AT_ONCE)
+        reading = connection.execution_options(access="snapshot", yield_per=ROWS_AT_ONCE)
         for row in reading.execute(statement, query.values):
             yield projection.render(row)
 
@@ -188,7 +188,7 @@ def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> lis
     """All objects that meet the conditions, JSON-ready, in the order of their ids."""
     projection = projection_of(resource)
     statement = projection.statement.where(*conditions).order_by(resource.model.__table__.c.id)
-    return [projection.render(row) for row in db.session.execute(statement)]
+    return [projection.render(row) for row in read_rows(statement)]
 
 
 def count_matching(resource: Resource, query: ListQuery) -> int:
@@ -205,7 +205,7 @@ def count_matching(resource: Resource, query: ListQuery) -> int:
 @functools.cache
 def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
     def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> int:
-        counted = db.session.execute(_count_statement(resource, matching), dict(values))
+        counted = read_rows(_count_statement(resource, matching), dict(values))
         return cast(int, counted.scalar_one())
 
     count.__qualname__ = f"count_{resource.name}"

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import MAX_ID, as_json, db
+from app.core.database import MAX_ID, as_json, db, read_rows
 from app.core.errors import (
     ApiError,
     BadRequest,
@@ -49,7 +49,7 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
     statement = projection.statement.where(identity == sa.bindparam("identity", type_=sa.BigInteger))
     row = None
     if object_id <= MAX_ID:
-        row = db.session.execute(statement, {"identity": object_id}).one_or_none()
+        row = read_rows(statement, {"identity": object_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no {singular(resource)} {object_id}.")
     return projection.render(row)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app, g
 
-from app.core.database import any_of, db, utcnow
+from app.core.database import any_of, begin_reading, begin_writing, db, utcnow
 from app.core.jobs import Runner
 from app.core.origin import current_origin, new_request_id
 from app.core.outgoing import allowed
@@ -117,8 +117,7 @@ def _record(findings: Sequence[Finding]) -> None:
 
 def _exists(rows: sa.Select[tuple[int, ...]]) -> bool:
     """Whether there are such rows, without taking the lock that a write on SQLite begins with."""
-    db.session.info["reading"] = True
+    begin_reading()
     found = db.session.execute(rows.limit(1)).first() is not None
-    db.session.rollback()
-    db.session.info["reading"] = False
+    begin_writing()
     return found

@@ -8,7 +8,7 @@ import structlog
 from flask import g
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import begin_writing, db, transactional, utcnow
+from app.core.database import begin_reading, begin_writing, db, transactional, utcnow
 from app.core.jobs import Runner
 from app.core.origin import current_origin
 from app.core.security import Actor, act_as
@@ -103,7 +103,7 @@ def _fail_out_of_date(import_id: int) -> None:
 
 
 def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
-    db.session.info["reading"] = True
+    begin_reading()
     resource = IMPORTABLE.get(job.resource or "")
     tables, unknown = find_tables(book, resource, job.mapping, job.extra)
     # Half of the work is to read a row, the other half to compare it with what there is.

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
 from app.core.audit import Audited, AuditLog, audited_columns
-from app.core.database import Base, db
+from app.core.database import Base, begin_reading, db
 from app.servers.models import Server
 from app.users.models import User
 from tests.backends import Backend
@@ -116,7 +116,7 @@ def test_bulk_writes_are_refused(app: Flask, model: type[Any], make: Make) -> No
 def test_a_safe_request_may_not_change_anything(app: Flask, make: Make) -> None:
     identity = make(Server).id
     with app.app_context():
-        db.session.info["reading"] = True
+        begin_reading()
         server = db.session.get_one(Server, identity)
         server.name = "changed"
         with pytest.raises(RuntimeError, match="safe request"):

@@ -167,7 +167,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, names: Names, make: Make) -> 
     prefix = app.extensions["cache"][cache.cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         kept = [client.get(key) for key in client.keys(f"{prefix}*")]
-    assert ["a"] in [orjson.loads(value) for value in kept]
+    assert ["a"] in [value[-1] for value in map(orjson.loads, kept) if isinstance(value, list)]
     assert all(isinstance(orjson.loads(value), str | list | int) for value in kept)
 
 

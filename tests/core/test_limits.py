@@ -3,15 +3,20 @@
 import itertools
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
+from limits import parse
+from limits.storage import MemoryStorage
 
+from app.core.allowances import Allowance, Allowances
 from app.core.audit import AuditLog
 from app.core.database import db
 from app.core.security import Role
+from tests.backends import on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.openapi import Document
@@ -49,6 +54,25 @@ def test_the_api_is_limited_by_token(build_app: Build, document: Document, sign_
     first.call("GET", "/api/auth/me", expect=429)
     first.call("GET", "/api/servers", expect=429)
     second.call("GET", "/api/auth/me")
+
+
+@on_postgresql
+def test_workers_share_a_limit(build_app: Build, document: Document, sign_in: SignIn) -> None:
+    """Each draws from it in blocks, and together they admit as many as it says."""
+    token = sign_in().token
+    workers = itertools.cycle([Client(build_app(API_LIMIT="300 per hour"), document, token) for _ in range(2)])
+    statuses = [next(workers).send("GET", "/api/health", expect=(200, 429)).status_code for _ in range(306)]
+    assert statuses == [200] * 300 + [429] * 6
+
+
+def test_a_new_window_begins_with_the_whole_limit() -> None:
+    allowances = Allowances(parse("3 per second"), MemoryStorage())
+    admitted = [allowances.take("somebody").is_admitted for _ in range(4)]
+    assert admitted == [True, True, True, False]
+    ends_at = allowances.take("somebody").ends_at
+    while time.time() < ends_at:
+        time.sleep(0.05)
+    assert allowances.take("somebody") == Allowance(3, 2, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])

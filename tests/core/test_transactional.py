@@ -62,6 +62,7 @@ def test_a_change_whose_record_cannot_be_written_is_undone(app: Flask, make: Mak
                 version=2,
                 changes={},
                 request_id="x" * 8,
+                mac="x",
             )
         )
         db.session.commit()

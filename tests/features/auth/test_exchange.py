@@ -77,14 +77,14 @@ def refresh_at_once(servers: list[Server], token: str) -> Body:
 def test_of_twenty_that_are_looked_at_together_one_succeeds(
     app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, verify = Barrier(20), security.verify_jwt_in_request
+    gate, verify = Barrier(20), security._session_reader
 
-    def verify_together(**options: Any) -> Any:
+    def verify_together(claims: Any) -> Any:
         gate.wait(PATIENCE)
-        return verify(**options)
+        return verify(claims)
 
     with monkeypatch.context() as gated:
-        gated.setattr(security, "verify_jwt_in_request", verify_together)
+        gated.setattr(security, "_session_reader", verify_together)
         answers = at_once([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
     (winner,) = [answer["data"] for answer in answers if answer["code"] == 0]
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
