@@ -91,7 +91,7 @@ def questions(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "q, one object", {"q": f"servers-{object_id:06}", **latest}
     yield "q, many", {"q": "gpus-0", **latest}
     yield "q, nothing", {"q": f"nowhere-{turn}"}
-    yield "q, created_at", {"q": f"ticket {turn * 911 % 99991}", **spring}
+    yield "q, created_at", {"q": f"ticket {10_000 + turn * 911}", **spring}
     yield "field, frequent", {"field": "status", **latest}
     yield "field, rare", {"field": "warranty_expires"}
     yield "field, to, rare", {"field": "status", "to": "retired", **latest}

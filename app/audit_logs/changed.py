@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.catalog import CATALOG
 from app.core.audit import AuditLog, audited_columns
@@ -46,18 +46,32 @@ class Changed:
             name = _columns().get(self.field, self.field)
             # Implied by the terms, and cheaper to ask where the index is not what leads to the rows.
             named = sa.func.strpos(logs.c.changes, f'"{name}":') > 0
-            found: Clause = sa.and_(named, terms.contains(_texts([name, *self._terms_of(name)])))
+            found: Clause = sa.and_(named, terms.contains(_texts(self._terms_of(name) or [name])))
             return found
-        names = sorted({name for resource in CATALOG.values() for name in audited_columns(resource.model)})
-        wanted = [self._terms_of(name) for name in names]
-        if self.old is None or self.new is None:
-            overlapping: Clause = terms.overlap(_texts([term for listed in wanted for term in listed]))
-            return overlapping
-        return sa.or_(*(terms.contains(_texts(listed)) for listed in wanted))
+        names = {name for resource in CATALOG.values() for name in audited_columns(resource.model)}
+        wanted = [
+            terms.overlap(_texts(sorted(f"{name}{sign}{_short(value)}" for name in names)))
+            for sign, value in self._sides
+        ]
+        return sa.and_(*wanted, self._of_one_change())
+
+    def _of_one_change(self) -> Clause:
+        """Whether old and new value are of the same change, which two terms do not say."""
+        each = sa.func.jsonb_each(sa.cast(logs.c.changes, JSONB)).table_valued("key", sa.column("value", JSONB))
+        sides = {"<": "old", ">": "new"}
+        same: list[Clause] = [
+            sa.func.lower(sa.func.coalesce(each.c.value[sides[sign]].astext, "")) == fold(value)
+            for sign, value in self._sides
+        ]
+        return sa.exists().select_from(each).where(*same) if len(same) > 1 else sa.true()
+
+    @property
+    def _sides(self) -> list[tuple[str, str]]:
+        given = (("<", self.old), (">", self.new))
+        return [(sign, value) for sign, value in given if value is not None]
 
     def _terms_of(self, name: str) -> list[str]:
-        given = (("<", self.old), (">", self.new))
-        return [f"{name}{sign}{_short(value)}" for sign, value in given if value is not None]
+        return [f"{name}{sign}{_short(value)}" for sign, value in self._sides]
 
     def _by_documents(self) -> Clause:
         each = sa.func.json_each(logs.c.changes).table_valued("key", "value")

@@ -23,7 +23,7 @@ from app.resource.keyset import SortKey, after, read_cursor, sort_keys, write_cu
 from app.resource.projection import Projection, projection_of
 from app.resource.query import ListQuery, Matching, parse_query
 
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 """Records that are counted; of more, the answer says that there are at least so many."""
 ROWS_AT_ONCE = 1000
 """Records that are held in memory while all of them are read."""
@@ -101,30 +101,36 @@ def _sort_column(sort: Sequence[str]) -> tuple[str, bool]:
 
 def select_records(question: Question) -> Page:
     """A page of records, JSON-ready, and where it stands; raises BadRequest for one that is too far to count to."""
-    with planned_by_value():
+    with planned_by_value(from_bitmaps=_is_rare(question)):
         if question.listed.cursor is not None:
             return _walk(question, question.listed.cursor)
         return _turn_to(question)
 
 
+def _is_rare(question: Question) -> bool:
+    """Whether few records have a value that may be in any field, which the planner has no numbers of."""
+    if question.changed.field is not None or not question.changed:
+        return False
+    with planned_by_value(from_bitmaps=True):
+        return not count(question)[1]
+
+
 def _turn_to(question: Question) -> Page:
     listed = question.listed
     offset = (listed.page - 1) * listed.page_size
+    total, at_least = count(question) if offset > MOST_COUNTED else (None, False)
+    if at_least:
+        raise BadRequest(f"Beyond {MOST_COUNTED:,} records, walk by cursor.", reason="page_too_far")
     projection, statement = _statement(question)
-    total, at_least = (None, False)
-    if listed.counted or offset > MOST_COUNTED:
-        total, at_least = count(question)
-    if total is not None and offset >= total:
-        if at_least:
-            raise BadRequest(f"Beyond {MOST_COUNTED:,} records, walk by cursor.", reason="page_too_far")
-        rows: Sequence[Any] = []
-    else:
-        order = [key.ordered() for key in sort_keys(resource, question.order)]
-        page = statement.order_by(*order).limit(listed.page_size).offset(offset)
-        rows = db.session.execute(page, listed.values).all()
-    items = [projection.render(row) for row in rows]
+    order = [key.ordered() for key in sort_keys(resource, question.order)]
+    rows = db.session.execute(statement.order_by(*order).limit(listed.page_size).offset(offset), listed.values).all()
     if not listed.counted:
-        total, at_least = None, False
+        total = None
+    elif total is None:
+        # A page that is not full is the last one: what is before it is all that there is.
+        is_last = len(rows) < listed.page_size and (rows or offset == 0)
+        total, at_least = (offset + len(rows), False) if is_last else count(question)
+    items = [projection.render(row) for row in rows]
     return Page(items, Pagination(listed.page, listed.page_size, total, at_least))
 
 
@@ -181,8 +187,9 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     further = _with_places(matching.where(after(keys, [False] * len(keys), backwards=False)), keys).limit(ROWS_AT_ONCE)
     statement = first
     places: dict[str, Any] = {}
+    is_rare = _is_rare(question)
     while True:
-        with planned_by_value():
+        with planned_by_value(from_bitmaps=is_rare):
             rows = db.session.execute(statement, {**question.listed.values, **places}).all()
         db.session.commit()
         for row in rows:

@@ -7,12 +7,14 @@ from app.audit_logs import documentation
 from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES, export
 from app.audit_logs.query import parse_question, select_records
-from app.audit_logs.schemas import AuditLogSchema
+from app.audit_logs.restore import restore
+from app.audit_logs.schemas import AuditLogSchema, RestorationSchema
 from app.core.api import Blueprint
-from app.core.envelope import Page
+from app.core.envelope import Page, success
 from app.core.errors import BadRequest
 from app.core.security import requires
-from app.resource.routes import answer
+from app.resource.routes import answer, conclude
+from app.resource.schema import WriteQuerySchema
 
 blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])
 
@@ -46,3 +48,12 @@ def download() -> Response:
         raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
     others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return export(parse_question(others), kinds[0], request.query_string.decode())
+
+
+@blueprint.post("/<int:object_id>/restore")
+@requires(resource.write)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.response(200, RestorationSchema)
+def undo(query: dict[str, bool], object_id: int) -> Response:
+    """Bring back what a deletion took, or put back the old values of a change."""
+    return conclude(success(restore(object_id).as_dict()), query)

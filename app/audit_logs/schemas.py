@@ -1,6 +1,6 @@
 """Audit records as JSON."""
 
-from marshmallow import fields
+from marshmallow import Schema, fields
 
 from app.core.audit import AuditLog
 from app.resource import ResourceSchema
@@ -12,3 +12,27 @@ class AuditLogSchema(ResourceSchema):
 
     changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
     snapshot = fields.Dict(required=True, allow_none=True, metadata={"description": "On delete: all that there was."})
+
+
+class RestoredSchema(Schema):
+    type = fields.String(required=True)
+    id = fields.Integer(required=True)
+    name = fields.String(required=True)
+    version = fields.Integer(required=True)
+
+
+class LeftOutSchema(RestoredSchema):
+    field = fields.String(required=True)
+    value = fields.Integer(required=True)
+
+
+class RestorationSchema(Schema):
+    """What was restored; with `dry_run`, what would be."""
+
+    counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    objects = fields.List(fields.Nested(RestoredSchema), required=True, metadata={"description": "1000 at most."})
+    left_out = fields.List(
+        fields.Nested(LeftOutSchema),
+        required=True,
+        metadata={"description": "References that only the application sets, and whose objects are gone."},
+    )

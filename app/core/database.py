@@ -439,18 +439,20 @@ def _release() -> None:
 
 
 @contextmanager
-def planned_by_value() -> Iterator[None]:
+def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
     """Have PostgreSQL plan the session's statements meanwhile for the very values that they are asked with.
 
     The plan that it keeps for a statement fits all values alike: where some find ten rows and others ten million, it
-    is wrong for most. A large bitmap needs memory too, or each row of its pages is looked at again.
+    is wrong for most. A large bitmap needs memory too, or each row of its pages is looked at again. `from_bitmaps`
+    says what the planner cannot know: that few rows match, so they are to be found first and sorted then.
     """
     if db.engine.dialect.name != "postgresql":
         yield
         return
     settings = {"plan_cache_mode": "force_custom_plan", "work_mem": "64MB"}
-    setting = sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items()))
-    db.session.execute(setting)
+    if from_bitmaps:
+        settings |= {"enable_seqscan": "off", "enable_indexscan": "off"}
+    db.session.execute(sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items())))
     yield
     # After an error the connection may be gone, and what is left of these settings does no harm.
     for name in settings:

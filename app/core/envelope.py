@@ -150,7 +150,8 @@ class FailureDetailsSchema(Schema):
         metadata={"description": "409: how many objects of which resource keep this one from being deleted."},
     )
     conflicts = fields.List(
-        fields.Dict(), metadata={"description": "409: the rows of a plan whose objects have changed."}
+        fields.Dict(),
+        metadata={"description": "409: the rows of a plan whose objects have changed; what stands in a restore's way."},
     )
     database = fields.String(metadata={"description": "503: the state of the database."})
     cache = fields.String(metadata={"description": "503: the state of the cache."})

@@ -17,6 +17,7 @@ from app.core import audit
 from app.core.database import ROWS_AT_ONCE, Entity, Quantity, any_of, as_json, db, json_text, utcnow, write_rows
 from app.core.origin import current_origin
 from app.resource.declaration import Resource
+from app.resource.fields import default_of
 
 Values = Mapping[str, Any]
 
@@ -67,7 +68,7 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
     count = len(ids)
     columns: dict[str, Sequence[Any]] = {}
     for column in table.columns:
-        default = _default(column)
+        default = default_of(column)
         columns[column.key] = [values.get(column.key, default) for values in objects]
     given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
     columns |= {"id": ids, **{name: [value] * count for name, value in given.items()}}
@@ -172,6 +173,25 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     )
 
 
+def restore(model: type[Entity], rows: Sequence[Values]) -> None:
+    """Store deleted rows again, given with all their columns, the version that follows the deletion among them."""
+    table = model.__table__
+    columns = [column.key for column in table.columns]
+    write_rows(table, columns, [[row[name] for name in columns] for row in rows])
+    audit.record_many(
+        audit.entry(
+            "restore",
+            table.name,
+            row["id"],
+            str(row[model.label]),
+            version=row["version"],
+            changes=audit.created(row, model),
+            at=row["updated_at"],
+        )
+        for row in rows
+    )
+
+
 def _creations(resource: Resource, columns: Mapping[str, Sequence[Any]], count: int) -> list[audit.Changes]:
     """What the record of each creation says: every value that there is, defaults too."""
     changes: list[audit.Changes] = [{} for _ in range(count)]
@@ -181,10 +201,3 @@ def _creations(resource: Resource, columns: Mapping[str, Sequence[Any]], count: 
             if value is not None:
                 changed[name] = {"old": None, "new": value}
     return changes
-
-
-def _default(column: sa.Column[Any]) -> Any:
-    default: Any = column.default
-    if default is None:
-        return None
-    return default.arg(None) if default.is_callable else default.arg

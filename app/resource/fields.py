@@ -2,7 +2,7 @@
 
 import enum
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -229,3 +229,23 @@ def from_json(kind: Kind, field: Field, value: Any) -> Any:
             return Decimal(value)
         case _:
             return value
+
+
+def row_from_json(model: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the database takes it from the JSON that the audit log kept of it.
+
+    A column that is younger than the snapshot has its default, and so has a secret, which is in no snapshot.
+    """
+    fields = {column.key: _field_of(column) for column in model.__table__.columns}
+    return {
+        name: from_json(field.kind, field, snapshot[name]) if name in snapshot else default_of(field.column)
+        for name, field in fields.items()
+    }
+
+
+def default_of(column: sa.Column[Any]) -> Any:
+    """The value of a column that nobody gave one; None where it has no default."""
+    default: Any = column.default
+    if default is None:
+        return None
+    return default.arg(None) if default.is_callable else default.arg

@@ -87,6 +87,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/audit-logs"): ADMINS_READ,
         ("GET", "/api/audit-logs/{object_id}"): ADMINS_READ,
         ("GET", "/api/audit-logs/export"): ADMINS_READ,
+        ("POST", "/api/audit-logs/{object_id}/restore"): ADMINS_CHANGE,
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
@@ -219,6 +220,13 @@ def _record(scene: Scene, _: Client) -> Any:
         return {"object_id": db.session.scalars(sa.select(AuditLog.id)).first()}, {}
 
 
+def _deletion(scene: Scene, _: Client) -> Any:
+    admin, made = scene.callers["admin"], scene.make(CATALOG["servers"].model)
+    admin.call("DELETE", f"/api/servers/{made.id}")
+    latest = {"resource_type": "servers", "action": "delete", "sort": "-id"}
+    return {"object_id": admin.call("GET", "/api/audit-logs", query_string=latest)["data"][0]["id"]}, {}
+
+
 def _free_gpu(scene: Scene, caller: Client) -> Any:
     user_id = caller.user.id if caller.token else 1
     return {"gpu_id": scene.make(Gpu, status="available").id}, {"json": {"user_id": user_id}}
@@ -264,6 +272,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("DELETE", "/api/auth/tokens/{token_id}"): _own_token,
     **{key: _account for key in TABLE if key[1].startswith("/api/users/{user_id}/")},
     ("GET", "/api/audit-logs/{object_id}"): _record,
+    ("POST", "/api/audit-logs/{object_id}/restore"): _deletion,
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,

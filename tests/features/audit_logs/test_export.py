@@ -19,7 +19,7 @@ EXPORT = "/api/audit-logs/export"
 def download(admin: Client, kind: str, **parameters: Any) -> list[dict[str, Any]]:
     """The rows of the file, by the titles of their columns."""
     answer = admin.send("GET", EXPORT, query_string={"format": kind, **parameters})
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="audit-log.{kind}"'
+    assert answer.headers["Content-Disposition"] == f"attachment; filename=audit-log.{kind}"
     if kind == "ndjson":
         return [json.loads(line) for line in answer.data.splitlines()]
     if kind == "csv":

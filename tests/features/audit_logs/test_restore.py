@@ -1,0 +1,219 @@
+"""Bringing back what a cascade took, and what restoring means for people, GPUs and those who try it at once."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.auth.models import AuthSession
+from app.containers.models import Container
+from app.core.database import db
+from app.core.security import Role
+from app.datacenters.models import Datacenter
+from app.gpus.models import Gpu
+from app.servers.models import Server
+from app.services.models import Service
+from app.users.models import User
+from tests.client import PASSWORD, Body, Client
+from tests.conftest import SignIn, Statements
+from tests.factories import Make
+from tests.threads import at_once
+
+
+def deletion_of(kind: str, identity: int, admin: Client) -> str:
+    """The path that undoes the latest deletion of an object."""
+    query = {"resource_type": kind, "resource_id": identity, "action": "delete", "sort": "-id"}
+    record = admin.call("GET", "/api/audit-logs", query_string=query)["data"][0]
+    return f"/api/audit-logs/{record['id']}/restore"
+
+
+def tree(admin: Client, **parameters: Any) -> list[Body]:
+    nodes: list[Body] = admin.call("GET", "/api/servers/tree", query_string={"level": 3, **parameters})["data"]
+    return nodes
+
+
+def without_stamps(item: Any) -> Any:
+    """An object and all under it, as far as a restore leaves it as it was."""
+    if isinstance(item, list):
+        return [without_stamps(one) for one in item]
+    if isinstance(item, dict):
+        return {name: without_stamps(one) for name, one in item.items() if name not in ("version", "updated_at")}
+    return item
+
+
+@pytest.fixture
+def server(make: Make) -> Server:
+    """A server in a datacenter with two containers, a service in each and one beside, and two GPUs."""
+    made = make(Server, name="s1", datacenter_id=make(Datacenter, name="d1").id, full=True)
+    for name in ("c1", "c2"):
+        container = make(Container, name=name, server_id=made.id, full=True)
+        make(Service, name="in it", container_id=container.id, server_id=None)
+    make(Service, name="beside", server_id=made.id, container_id=None)
+    for slot in range(2):
+        make(Gpu, server_id=made.id, slot=slot, full=True)
+    return made
+
+
+def test_what_a_cascade_took_comes_back_with_it(server: Server, make: Make, admin: Client) -> None:
+    other = make(Container, name="elsewhere")
+    before = tree(admin, id=server.id)
+    admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
+    path = deletion_of("servers", server.id, admin)
+    assert tree(admin) == []
+    restored = admin.call("POST", path)["data"]
+    assert restored["counts"] == {"servers": 1, "containers": 2, "services": 3, "gpus": 2}
+    after = tree(admin, id=server.id)
+    assert without_stamps(after) == without_stamps(before)
+    assert {node["version"] for node in (after[0], *after[0]["containers"], *after[0]["gpus"])} == {3}
+    # All of it is one story.
+    (request,) = {
+        record["request_id"]
+        for record in admin.call("GET", "/api/audit-logs", query_string={"action": "restore"})["data"]
+    }
+    story = admin.call("GET", "/api/audit-logs", query_string={"request_id": request})
+    assert story["pagination"]["total"] == 8
+    assert admin.call("GET", f"/api/containers/{other.id}")["data"]["version"] == 1
+
+
+def test_a_part_of_it_comes_back_alone_only_where_its_parent_is(server: Server, admin: Client) -> None:
+    containers = [node["id"] for node in tree(admin)[0]["containers"]]
+    admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
+    part = deletion_of("containers", containers[0], admin)
+    (conflict,) = admin.call("POST", part, expect=409)["data"]["conflicts"]
+    assert (conflict["problem"], conflict["field"], conflict["id"]) == ("gone", "server_id", containers[0])
+    assert str(server.id) in conflict["message"]
+    admin.call("POST", deletion_of("servers", server.id, admin))
+    admin.call("DELETE", f"/api/containers/{containers[1]}?cascade=true")
+    restored = admin.call("POST", deletion_of("containers", containers[1], admin))["data"]
+    assert restored["counts"] == {"containers": 1, "services": 1}
+
+
+def test_one_conflict_keeps_all_of_it_away(server: Server, make: Make, admin: Client) -> None:
+    gpu = tree(admin)[0]["gpus"][0]
+    admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
+    thief = make(Gpu, uuid=gpu["uuid"])
+    path = deletion_of("servers", server.id, admin)
+    answer = admin.call("POST", path, expect=409)["data"]
+    assert answer["conflicts"] == [
+        {
+            "type": "gpus", "id": gpu["id"], "name": gpu["model"], "problem": "taken", "field": "uuid",
+            "message": f"Another gpu ({thief.id}) has its uuid now.", "by": thief.id,
+        }
+    ]  # fmt: skip
+    assert tree(admin, id=server.id) == []
+    assert admin.call("GET", "/api/audit-logs", query_string={"action": "restore"})["data"] == []
+    admin.call("PATCH", f"/api/gpus/{thief.id}", json={"uuid": None})
+    admin.call("POST", path)
+    assert len(tree(admin, id=server.id)[0]["gpus"]) == 2
+
+
+def test_the_number_of_statements_does_not_depend_on_how_much_comes_back(
+    make: Make, admin: Client, statements: Statements
+) -> None:
+    def cost(containers: int) -> int:
+        server = make(Server)
+        for _ in range(containers):
+            make(Service, container_id=make(Container, server_id=server.id).id, server_id=None)
+        admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
+        path = deletion_of("servers", server.id, admin)
+        with statements() as sent:
+            admin.call("POST", path)
+        return len(sent)
+
+    cost(1)
+    # Conflicts are looked for in each resource once.
+    assert cost(12) <= cost(2) + 2
+
+
+def test_an_old_parent_that_is_gone_is_named(make: Make, admin: Client) -> None:
+    old, new = make(Server), make(Server)
+    container = make(Container, server_id=old.id)
+    admin.call("PATCH", f"/api/containers/{container.id}", json={"server_id": new.id})
+    query = {"resource_type": "containers", "resource_id": container.id, "version": 2}
+    (change,) = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    admin.call("DELETE", f"/api/servers/{old.id}")
+    answer = admin.call("POST", f"/api/audit-logs/{change['id']}/restore", expect=409)["data"]
+    assert [(each["problem"], each["field"]) for each in answer["conflicts"]] == [("gone", "server_id")]
+    admin.call("POST", deletion_of("servers", old.id, admin))
+    admin.call("POST", f"/api/audit-logs/{change['id']}/restore")
+    assert admin.call("GET", f"/api/containers/{container.id}")["data"]["server"]["id"] == old.id
+
+
+def test_who_created_it_may_be_gone(sign_in: SignIn, admin: Client) -> None:
+    leaver = sign_in()
+    made = leaver.call("POST", "/api/servers", json={"name": "left behind"}, expect=201)["data"]
+    leaver.call("DELETE", f"/api/servers/{made['id']}")
+    admin.call("DELETE", f"/api/users/{leaver.user.id}")
+    restored = admin.call("POST", deletion_of("servers", made["id"], admin))["data"]
+    (left_out,) = restored["left_out"]
+    assert (left_out["field"], left_out["value"]) == ("created_by_id", leaver.user.id)
+    assert admin.call("GET", f"/api/servers/{made['id']}")["data"]["created_by"] is None
+
+
+def test_a_gpu_whose_holder_is_gone_comes_back_available(sign_in: SignIn, make: Make, admin: Client) -> None:
+    holder, gpu = sign_in(), make(Gpu, status="available")
+    holder.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": holder.user.id})
+    admin.call("DELETE", f"/api/gpus/{gpu.id}")
+    admin.call("DELETE", f"/api/users/{holder.user.id}")
+    restored = admin.call("POST", deletion_of("gpus", gpu.id, admin))["data"]
+    assert [each["field"] for each in restored["left_out"]] == ["assigned_to_id"]
+    after = admin.call("GET", f"/api/gpus/{gpu.id}")["data"]
+    assert (after["status"], after["assigned_to"]) == ("available", None)
+    admin.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": admin.user.id})
+
+
+def test_an_assignment_is_undone_by_a_release(make: Make, admin: Client) -> None:
+    gpu = make(Gpu, status="available")
+    admin.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": admin.user.id})
+    (record,) = admin.call("GET", "/api/audit-logs", query_string={"action": "assign"})["data"]
+    answer = admin.call("POST", f"/api/audit-logs/{record['id']}/restore", expect=409)["data"]
+    assert answer["reason"] == "not_restorable"
+    assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["status"] == "assigned"
+
+
+def test_a_user_comes_back_without_a_password_and_without_sessions(
+    app: Flask, sign_in: SignIn, anonymous: Client, admin: Client
+) -> None:
+    person = sign_in(role=Role.ADMIN)
+    login = {"username": person.user.username, "password": PASSWORD}
+    admin.call("DELETE", f"/api/users/{person.user.id}")
+    admin.call("POST", deletion_of("users", person.user.id, admin))
+    after = admin.call("GET", f"/api/users/{person.user.id}")["data"]
+    assert (after["username"], after["role"], after["is_active"]) == (person.user.username, "admin", True)
+    person.call("GET", "/api/auth/me", expect=401)
+    anonymous.call("POST", "/api/auth/login", json=login, expect=401)
+    with app.app_context():
+        assert db.session.scalar(sa.select(User.password_hash).where(User.id == person.user.id)) is None
+        sessions = sa.select(sa.func.count()).where(AuthSession.user_id == person.user.id)
+        assert db.session.scalar(sessions) == 0
+    admin.call("PATCH", f"/api/users/{person.user.id}", json={"password": "another long password"})
+    anonymous.call("POST", "/api/auth/login", json={**login, "password": "another long password"})
+
+
+def test_a_changed_password_cannot_be_put_back(make: Make, admin: Client) -> None:
+    user = make(User)
+    admin.call("PATCH", f"/api/users/{user.id}", json={"password": "another long password"})
+    query = {"resource_type": "users", "resource_id": user.id, "version": 2}
+    (change,) = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    answer = admin.call("POST", f"/api/audit-logs/{change['id']}/restore", expect=409)["data"]
+    assert answer["reason"] == "not_restorable"
+
+
+def test_nobody_demotes_themselves_by_undoing(sign_in: SignIn, admin: Client) -> None:
+    raised = sign_in()
+    admin.call("PATCH", f"/api/users/{raised.user.id}", json={"role": "admin"})
+    (change,) = admin.call("GET", "/api/audit-logs", query_string={"field": "role", "from": "user"})["data"]
+    answer = raised.call("POST", f"/api/audit-logs/{change['id']}/restore", expect=403)["data"]
+    assert answer["reason"] == "yourself"
+
+
+def test_of_two_who_restore_at_once_one_does(server: Server, admin: Client) -> None:
+    for _ in range(10):
+        admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
+        path = deletion_of("servers", server.id, admin)
+        restores = [partial(admin.send, "POST", path, expect=(200, 409)) for _ in range(3)]
+        statuses = sorted(answer.status_code for answer in at_once(restores))
+        assert statuses == [200, 409, 409]
+    assert len(tree(admin)[0]["containers"]) == 2
