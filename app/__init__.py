@@ -47,6 +47,7 @@ FEATURES = (
     "transfer",
     "transfer.exports",
     "transfer.reports",
+    "transfer.templates",
     "audit_logs",
     "activity",
     "health",

@@ -2,6 +2,9 @@
 
 STATUS = "_import"
 """The title of the column in which a report says what becomes of a row, and an operator that it is left out."""
+EXAMPLE = "example"
+LEAVES_OUT = frozenset({EXAMPLE, "skip", "示例", "跳过"})
+"""What it says of a row that is left out."""
 
 
 def letters(index: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from app.catalog import CATALOG
 from app.resource.declaration import Resource
 from app.resource.fields import Field
-from app.transfer.addresses import STATUS, letters
+from app.transfer.addresses import LEAVES_OUT, STATUS, letters
 from app.transfer.models import Extra
 from app.transfer.titles import Match, key_of, match, near_miss, take_apart, without_marks
 from app.transfer.workbook import Sheet, Value, Workbook
@@ -53,7 +53,6 @@ class Use(Enum):
 _SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
 """The columns by which an export says which object a row was made of, and when, and a report what becomes of it."""
 
-_LEFT_OUT = frozenset({"skip", "example", "跳过", "示例"})
 _MOST_NAMED = 20
 
 
@@ -116,6 +115,9 @@ def find_tables(
     tables: list[Table] = []
     unknown: list[str] = []
     for sheet in book.sheets:
+        if sheet.name.startswith("_"):
+            # What only the workbook itself needs, such as the lists of a template.
+            continue
         held = _resource_titled(sheet.name) or resource or _resource_of_columns(sheet, mapping)
         if held is None:
             unknown.append(sheet.name)
@@ -239,7 +241,7 @@ def _leave_out(table: Table) -> None:
     if not places:
         return
     for number, cells in table.rows():
-        if any(at < len(cells) and key_of(str(cells[at] or "")) in _LEFT_OUT for at in places):
+        if any(at < len(cells) and key_of(str(cells[at] or "")) in LEAVES_OUT for at in places):
             table.left_out.add(number)
     if table.left_out:
         rows = ", ".join(map(str, sorted(table.left_out)[:_MOST_NAMED]))

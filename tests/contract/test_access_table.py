@@ -104,6 +104,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/imports/{import_id}"): OWN_READ,
         ("GET", "/api/imports/{import_id}/rows"): OWN_READ,
         ("GET", "/api/imports/{import_id}/report.xlsx"): OWN_READ,
+        ("GET", "/api/imports/template.xlsx"): READ,
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
     }
     for name in ("servers", "containers", "services", "gpus", "assets"):
@@ -288,6 +289,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/imports/{import_id}"): _own_import,
     ("GET", "/api/imports/{import_id}/rows"): _own_import,
     ("GET", "/api/imports/{import_id}/report.xlsx"): _own_import,
+    ("GET", "/api/imports/template.xlsx"): lambda *_: ({}, {"query_string": {"resource": "servers"}}),
     ("POST", "/api/imports/{import_id}/apply"): _own_plan,
 }
 

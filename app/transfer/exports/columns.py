@@ -40,13 +40,17 @@ def columns_of(resource: Resource) -> list[Column]:
 
 
 def _column(field: Field) -> Column:
-    title = f"{field.title} ({field.unit})" if field.unit else field.title
+    title = title_of(field)
     if field.target is not None:
         return Column(title, _reference(field))
     read = _READ.get(field.kind)
     if read is None:
         return Column(title, itemgetter(field.name))
     return Column(title, lambda item: read(item[field.name]))
+
+
+def title_of(field: Field) -> str:
+    return f"{field.title} ({field.unit})" if field.unit else field.title
 
 
 def _attribute(name: str) -> Column:
@@ -59,17 +63,19 @@ def _attribute_names(field: Field) -> list[str]:
 
 
 def _reference(field: Field) -> Callable[[Item], str | None]:
-    """The name of the object that is referred to, with its id where other objects have the name too."""
-    repeated, reads_as = _repeated_names(field), field.reads_as
+    name, reads_as = called(field), field.reads_as
 
     def read(item: Item) -> str | None:
         found = item[reads_as]
-        if found is None or found["name"] is None:
-            return None
-        name: str = found["name"]
-        return f"{name} [#{found['id']}]" if fold(name) in repeated else name
+        return None if found is None or found["name"] is None else name(found["id"], found["name"])
 
     return read
+
+
+def called(field: Field) -> Callable[[int, str], str]:
+    """How a sheet names an object that a reference may mean: with its id where other objects have the name too."""
+    repeated = _repeated_names(field)
+    return lambda identity, name: f"{name} [#{identity}]" if fold(name) in repeated else name
 
 
 def _repeated_names(field: Field) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""Empty workbooks to fill in."""
