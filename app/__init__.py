@@ -41,6 +41,7 @@ FEATURES = (
     "services",
     "gpus",
     "assets",
+    "tasks",
     "topology",
     "dashboard",
     "search",

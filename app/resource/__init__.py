@@ -4,9 +4,11 @@ from app.resource.declaration import Resource
 from app.resource.fields import Extensible, column, reference
 from app.resource.routes import readable_blueprint, resource_blueprint
 from app.resource.schema import ResourceSchema
+from app.resource.visibility import Private
 
 __all__ = [
     "Extensible",
+    "Private",
     "Resource",
     "ResourceSchema",
     "column",

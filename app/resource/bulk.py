@@ -50,13 +50,13 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
     return list(range((last or 0) + 1, (last or 0) + 1 + count))
 
 
-def lock(resource: Resource, ids: Sequence[int]) -> None:
+def lock(model: type[Entity], ids: Sequence[int]) -> None:
     """Lock objects in the order of their ids, before the first of them changes.
 
     Two writers of the same objects then wait for each other, and never in a circle.
     """
     if db.engine.dialect.name == "postgresql":
-        table = resource.model.__table__
+        table = model.__table__
         wanted = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
         db.session.execute(wanted.with_for_update())
 
@@ -82,14 +82,14 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
     )
 
 
-def update(resource: Resource, changes: Sequence[Change]) -> None:
+def update(model: type[Entity], changes: Sequence[Change]) -> None:
     """Apply the changes; raises StaleVersion if any object is not at its version."""
-    table = resource.model.__table__
+    table = model.__table__
     now = utcnow()
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda change: change.object_id):
         alike[tuple(sorted(change.new))].append(change)
-    lock(resource, [change.object_id for change in changes])
+    lock(model, [change.object_id for change in changes])
     write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
     for names, group in alike.items():
         if write(table, names, group, now) != len(group):

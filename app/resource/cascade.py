@@ -1,10 +1,12 @@
-"""Deleting an object together with everything under it, each with its record, in a number of statements that
+"""Deleting objects together with everything under them, each with its record, in a number of statements that
 depends on the depth of the tree and not on its size.
+
+What the acting user does not see neither stands in their way nor goes along: it stays, and refers to nothing more.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +15,8 @@ from app.core.database import Base, Entity, any_of, db
 from app.core.errors import Conflict, Forbidden
 from app.core.security import current_actor
 from app.resource import bulk
-from app.resource.fields import fields_of
+from app.resource.fields import Field, fields_of
+from app.resource.visibility import invisible, sees_own_only, visible
 
 MAX_LISTED = 1000
 """Objects that a preview names; its counts are exact."""
@@ -26,6 +29,8 @@ class Removal:
     """What a deletion takes along: the rows of each model, those that refer before those that are referred to."""
 
     rows: list[tuple[type[Entity], list[Row]]]
+    detached: list[tuple[type[Entity], list[bulk.Change]]] = field(default_factory=list)
+    """What stays and loses what it refers to, because the acting user does not see it. No answer mentions it."""
 
     def as_dict(self) -> dict[str, Any]:
         listed = [
@@ -37,23 +42,25 @@ class Removal:
         return {"counts": counts, "objects": listed[:MAX_LISTED]}
 
 
-def removal_of(target: Entity, *, cascade: bool) -> Removal:
-    """Find and lock what goes with an object.
+def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
+    """Find and lock what goes with these objects of one model.
 
     Raises Conflict, counting what stands in the way: children where they are not to go along, and objects that
     refer to one of these without being its child. Raises Forbidden where any of them belongs to somebody else.
     """
     found: dict[type[Entity], dict[int, Row]] = defaultdict(dict)
-    new: dict[type[Entity], set[int]] = {type(target): {target.id}}
-    found[type(target)][target.id] = _row_of(target)
+    new: dict[type[Entity], set[int]] = {type(targets[0]): {target.id for target in targets}}
+    found[type(targets[0])].update({target.id: _row_of(target) for target in targets})
     while cascade and new:
         parents, new = new, {}
-        for child, column in _children_of(parents):
-            ids = parents[_target_of(column)]
-            rows = {row["id"]: row for row in _select(child, column, ids) if row["id"] not in found[child]}
+        for child, item in _children_of(parents):
+            ids = parents[_target_of(item.column)]
+            reached = _select(child, item.column, ids, *visible(child))
+            rows = {row["id"]: row for row in reached if row["id"] not in found[child]}
             found[child].update(rows)
             if rows:
                 new.setdefault(child, set()).update(rows)
+    detached = _unseen_referring(found)
     _refuse_referred(found)
     actor = current_actor()
     for rows in found.values():
@@ -61,17 +68,21 @@ def removal_of(target: Entity, *, cascade: bool) -> Removal:
             raise Forbidden("Something under this object belongs to somebody else.", reason="not_owner")
     order = [table.name for table in Base.metadata.sorted_tables]
     models = sorted((model for model in found if found[model]), key=lambda model: -order.index(model.__tablename__))
-    return Removal([(model, list(found[model].values())) for model in models])
+    return Removal([(model, list(found[model].values())) for model in models], detached)
 
 
-def remove(target: Entity, removal: Removal) -> None:
-    """Delete an object and what goes with it, each with its record and all that is needed to bring it back."""
+def remove(targets: Sequence[Entity], removal: Removal) -> None:
+    """Delete objects and what goes with them, each with its record and all that is needed to bring it back."""
+    for model, changes in removal.detached:
+        bulk.update(model, changes)
+    own = {target.id for target in targets}
     for model, rows in removal.rows:
-        below = [row for row in rows if model is not type(target) or row["id"] != target.id]
+        below = [row for row in rows if model is not type(targets[0]) or row["id"] not in own]
         if below:
             bulk.delete(model, below)
     # Through the session, whose listeners know what speaks against it (the last administrator).
-    db.session.delete(target)
+    for target in targets:
+        db.session.delete(target)
     db.session.flush()
 
 
@@ -79,24 +90,41 @@ def _row_of(target: Entity) -> Row:
     return {column.key: getattr(target, column.key) for column in target.__table__.columns}
 
 
-def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], sa.Column[Any]]]:
-    """The models that are children of one of these, each with the column that makes it one.
+def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Field]]:
+    """The models that are children of one of these, each with the reference that makes it one.
 
     What a client writes as a parent is one; who created an object, or holds it, is not.
     """
     wanted = set(parents)
     return [
-        (mapper.class_, field.column)
-        for mapper in sorted(Entity.registry.mappers, key=lambda mapper: str(mapper.local_table))
-        if issubclass(mapper.class_, Entity)
-        for field in fields_of(mapper.class_).values()
-        if field.target in wanted and not field.read_only
+        (model, item)
+        for model in _entities().values()
+        for item in fields_of(model).values()
+        if item.target in wanted and not item.read_only
     ]
+
+
+def _unseen_referring(found: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[bulk.Change]]]:
+    """Find and lock the rows that refer to any of these and that the acting user does not see."""
+    detached: list[tuple[type[Entity], list[bulk.Change]]] = []
+    for model, item in _children_of(found):
+        if sees_own_only(model):
+            ids = found[_target_of(item.column)]
+            rows = _select(model, item.column, ids, *invisible(model))
+            if rows:
+                changes = [_without(row, item.name, str(row[model.label])) for row in rows]
+                detached.append((model, changes))
+    return detached
+
+
+def _without(row: Row, name: str, label: str) -> bulk.Change:
+    return bulk.Change(row["id"], row["version"], label, old={name: row[name]}, new={name: None})
 
 
 def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
     """Refuse while rows outside refer to any of these."""
     outside: dict[str, int] = defaultdict(int)
+    entities = _entities()
     tables = {model.__table__: set(rows) for model, rows in found.items() if rows}
     going = {table.name: ids for table, ids in tables.items()}
     for table in Base.metadata.sorted_tables:
@@ -107,7 +135,8 @@ def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
         ]
         if refers:
             stays = sa.not_(any_of(table.c.id, going[table.name])) if table.name in going else sa.true()
-            statement = sa.select(sa.func.count()).select_from(table).where(sa.or_(*refers), stays)
+            seen = visible(entities[table.name]) if table.name in entities else []
+            statement = sa.select(sa.func.count()).select_from(table).where(sa.or_(*refers), stays, *seen)
             outside[table.name] += db.session.scalar(statement) or 0
     children = {name: count for name, count in outside.items() if count}
     if children:
@@ -115,12 +144,20 @@ def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
         raise Conflict(f"This object still has {listed}.", reason="has_children", children=children)
 
 
-def _select(model: type[Entity], column: sa.Column[Any], ids: Iterable[int]) -> list[Row]:
+def _select(
+    model: type[Entity], column: sa.Column[Any], ids: Iterable[int], *conditions: sa.ColumnElement[bool]
+) -> list[Row]:
     table = model.__table__
-    statement = sa.select(table).where(any_of(column, ids)).order_by(table.c.id).with_for_update()
+    statement = sa.select(table).where(any_of(column, ids), *conditions).order_by(table.c.id).with_for_update()
     return [dict(row) for row in db.session.execute(statement).mappings()]
 
 
 def _target_of(column: sa.Column[Any]) -> type[Entity]:
     (key,) = column.foreign_keys
-    return next(mapper.class_ for mapper in Entity.registry.mappers if mapper.local_table is key.column.table)
+    return _entities()[key.column.table.name]
+
+
+def _entities() -> dict[str, type[Entity]]:
+    """Every model that clients see, by its table, in the order of their names."""
+    classes = [mapper.class_ for mapper in Entity.registry.mappers if issubclass(mapper.class_, Entity)]
+    return {model.__tablename__: model for model in sorted(classes, key=lambda model: model.__tablename__)}

@@ -6,7 +6,7 @@ one costs more than running it.
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from app.core.database import db, fold, read_rows
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
+from app.core.security import current_actor
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.filters import (
@@ -31,6 +32,7 @@ from app.resource.filters import (
 )
 from app.resource.keyset import after, read_cursor, sort_keys, write_cursor
 from app.resource.projection import Projection, projection_of, target_alias
+from app.resource.visibility import sees_own_only, visible
 
 MAX_SEARCH = 200
 ROWS_AT_ONCE = 1000
@@ -45,6 +47,8 @@ class Matching:
 
     filters: tuple[Filter, ...] = ()
     searched: bool = False
+    own: bool = False
+    """Only what the acting user created; set by whoever selects, not by whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,17 @@ def _parse_fields(resource: Resource, text: str | None) -> tuple[str, ...] | Non
     return tuple(sorted(names))
 
 
+def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
+    """The query for what the acting user may see; the viewer is a value of it, and so of a cached answer's key."""
+    if not sees_own_only(resource.model):
+        return query
+    matching = replace(query.matching, own=True)
+    return replace(query, matching=matching, values={**query.values, "viewer": current_actor().id})
+
+
 def select_page(resource: Resource, query: ListQuery) -> Page:
     """The page's objects, JSON-ready, and where it stands in its list."""
+    query = narrowed(resource, query)
     if query.cursor is not None:
         return _select_walked(resource, query, query.cursor)
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
@@ -175,6 +188,7 @@ def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
 
 def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]:
     """Every object that matches, JSON-ready, read a few at a time on a connection of its own."""
+    query = narrowed(resource, query)
     projection = projection_of(resource)
     order = [key.ordered() for key in sort_keys(resource, query.sort)]
     statement = projection.statement.where(*_conditions(resource, query.matching)).order_by(*order)
@@ -187,12 +201,14 @@ def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]
 def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
     """All objects that meet the conditions, JSON-ready, in the order of their ids."""
     projection = projection_of(resource)
-    statement = projection.statement.where(*conditions).order_by(resource.model.__table__.c.id)
+    seen = projection.statement.where(*conditions, *visible(resource.model))
+    statement = seen.order_by(resource.model.__table__.c.id)
     return [projection.render(row) for row in read_rows(statement)]
 
 
 def count_matching(resource: Resource, query: ListQuery) -> int:
     """How many rows match, remembered until the table (or one that a filter looks into) changes."""
+    query = narrowed(resource, query)
     models = {resource.model}
     for item in query.matching.filters:
         if item.name in resource.references:
@@ -274,6 +290,9 @@ def _conditions(resource: Resource, matching: Matching) -> list[sa.ColumnElement
     conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
     if matching.searched:
         conditions.append(matches(resource))
+    if matching.own:
+        created_by = resource.model.__table__.c.created_by_id
+        conditions.append(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
     return conditions
 
 

@@ -69,8 +69,8 @@ def resource_blueprint(resource: Resource) -> Blueprint:
     def delete(query: dict[str, bool], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
-        removal = removal_of(target, cascade=query["cascade"])
-        remove(target, removal)
+        removal = removal_of([target], cascade=query["cascade"])
+        remove([target], removal)
         return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
 
     def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:

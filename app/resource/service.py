@@ -20,6 +20,7 @@ from app.core.errors import (
 from app.core.security import Actor, Role, current_actor
 from app.resource.declaration import Resource
 from app.resource.projection import projection_of
+from app.resource.visibility import is_visible, visible
 
 
 def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
@@ -30,7 +31,7 @@ def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
     found = None
     if object_id <= MAX_ID:
         found = db.session.get(resource.model, object_id, with_for_update=to_change or None)
-    if found is None:
+    if found is None or not is_visible(resource.model, found.created_by_id):
         raise NotFound(f"There is no {singular(resource)} {object_id}.")
     if to_change and not may_change(resource, current_actor(), found.created_by_id):
         raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
@@ -46,7 +47,8 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
     """The object as its clients see it; raises NotFound."""
     projection = projection_of(resource, names)
     identity = resource.model.__table__.c.id
-    statement = projection.statement.where(identity == sa.bindparam("identity", type_=sa.BigInteger))
+    this = identity == sa.bindparam("identity", type_=sa.BigInteger)
+    statement = projection.statement.where(this, *visible(resource.model))
     row = None
     if object_id <= MAX_ID:
         row = read_rows(statement, {"identity": object_id}).one_or_none()

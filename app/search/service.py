@@ -14,6 +14,7 @@ from app.resource import Resource
 from app.resource.filters import escape_like, unknown
 from app.resource.projection import projection_of
 from app.resource.query import ListQuery, Matching, count_matching, matches, search_pattern
+from app.resource.visibility import visible
 
 SIMILAR = 0.6
 """How alike a text must be to be taken for a misspelling of another, from 0 to 1."""
@@ -71,7 +72,8 @@ def _containing(resource: Resource, text: str, limit: int) -> Iterator[Hit]:
         (label.like(search_pattern(text), escape="\\"), 2),
         else_=3,
     )
-    statement = projection.statement.where(matches(resource)).order_by(rank, resource.model.__table__.c.id).limit(limit)
+    found = projection.statement.where(matches(resource), *visible(resource.model))
+    statement = found.order_by(rank, resource.model.__table__.c.id).limit(limit)
     for row in db.session.execute(statement, {"q": search_pattern(text)}):
         item = projection.render(row)
         name, value = _where(resource, item, folded)
@@ -87,7 +89,7 @@ def _resembling(resource: Resource, text: str) -> Iterator[Hit]:
     shared = sum((sa.case((found, 1), else_=0) for found in contained), start=sa.literal(0))
     projection = projection_of(resource)
     statement = (
-        projection.statement.where(sa.or_(*contained))
+        projection.statement.where(sa.or_(*contained), *visible(resource.model))
         .order_by(shared.desc(), resource.model.__table__.c.id)
         .limit(CANDIDATES)
     )

@@ -65,10 +65,10 @@ def _change(resource: Resource, job: Import, typed: Typers, advance: Advance) ->
         for part in read_parts(job.id, Action.UPDATE, resource=resource.name):
             yield [_as_change(row, typed) for _, row in part.doing(Action.UPDATE)]
 
-    bulk.lock(resource, [change.object_id for changes in concerned() for change in changes])
+    bulk.lock(resource.model, [change.object_id for changes in concerned() for change in changes])
     changed = 0
     for changes in concerned():
-        bulk.update(resource, changes)
+        bulk.update(resource.model, changes)
         changed += len(changes)
         advance(len(changes))
     return changed

@@ -10,6 +10,7 @@ from app.core.database import any_of, db, unique_fields
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular
+from app.resource.visibility import visible
 from app.transfer.drafts import Draft
 from app.transfer.layout import Table
 from app.transfer.uniqueness import fail_as_duplicate, fold, has_rule
@@ -37,7 +38,7 @@ def find_existing(resource: Resource, tables: Sequence[Table], drafts: Sequence[
 
 
 def _find_by_identity(resource: Resource, drafts: Sequence[Draft], columns: Columns) -> None:
-    rows = _load(columns, resource.model.__table__.c.id, {draft.identity for draft in drafts})
+    rows = _load(resource, columns, resource.model.__table__.c.id, {draft.identity for draft in drafts})
     found = {row["id"]: row for row in rows}
     for draft in drafts:
         draft.existing = found.get(draft.identity)
@@ -53,29 +54,31 @@ def _find_by_key(resource: Resource, drafts: Sequence[Draft], key: Sequence[str]
     if not with_key:
         return
     if resource.fields[last].kind is Kind.TEXT:
-        rows = _load(columns, sa.func.lower(table.c[last]), {fold(draft.values[last]) for draft in with_key})
+        names = {fold(draft.values[last]) for draft in with_key}
+        rows = _load(resource, columns, sa.func.lower(table.c[last]), names)
     else:
         ids = {draft.values.get(parents[0]) for draft in with_key}
-        rows = _load(columns, table.c[parents[0]], {identity for identity in ids if isinstance(identity, int)})
+        known = {identity for identity in ids if isinstance(identity, int)}
+        rows = _load(resource, columns, table.c[parents[0]], known)
     if not rows:
         return
-    exact: dict[tuple[Any, ...], Any] = {}
+    exact: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     by_last: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
-        exact[(*(row[name] for name in parents), fold(row[last]))] = row
+        exact[(*(row[name] for name in parents), fold(row[last]))].append(row)
         by_last[fold(row[last])].append(row)
     for draft in with_key:
         above = tuple(draft.values.get(name) for name in parents)
         own = fold(draft.values[last])
-        draft.existing = exact.get((*above, own))
+        alike = exact.get((*above, own), [])
         # Where the row does not say whose it is, its name alone may be enough.
-        if draft.existing is None and not any(above) and not any(name in draft.names for name in parents):
+        if not alike and not any(above) and not any(name in draft.names for name in parents):
             alike = by_last.get(own, [])
-            if len(alike) == 1:
-                draft.existing = alike[0]
-            elif alike:
-                called = draft.values[last]
-                draft.fail(last, "ambiguous", f"{len(alike)} objects are called {called}: say where it is.")
+        if len(alike) == 1:
+            draft.existing = alike[0]
+        elif alike:
+            which = "say where it is" if parents else "say which by its _id"
+            draft.fail(last, "ambiguous", f"{len(alike)} objects are called {draft.values[last]}: {which}.")
 
 
 def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Column[Any]]:
@@ -92,10 +95,12 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     return [column for column in model.__table__.columns if column.key in names]
 
 
-def _load(columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]) -> list[dict[str, Any]]:
+def _load(
+    resource: Resource, columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]
+) -> list[dict[str, Any]]:
     wanted = list(values)
     if not wanted:
         return []
     names = [column.key for column in columns]
-    rows = db.session.execute(sa.select(*columns).where(any_of(by, wanted)))
+    rows = db.session.execute(sa.select(*columns).where(any_of(by, wanted), *visible(resource.model)))
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app.core.database import Entity, any_of, db
 from app.resource.fields import Field
+from app.resource.visibility import visible
 from app.transfer.drafts import Draft
 
 Named = Mapping[str, Sequence[Draft]]
@@ -70,7 +71,8 @@ def _stored_names(target: type[Entity], folded: set[str]) -> dict[str, list[int]
     table = target.__table__
     name = sa.func.lower(table.c[target.label])
     found: dict[str, list[int]] = defaultdict(list)
-    for identity, label in db.session.execute(sa.select(table.c.id, name).where(any_of(name, folded))):
+    seen = sa.select(table.c.id, name).where(any_of(name, folded), *visible(target))
+    for identity, label in db.session.execute(seen):
         found[label].append(identity)
     return found
 
@@ -86,7 +88,7 @@ def _ids_of(name: str, stored: Mapping[str, Sequence[int]]) -> Sequence[int]:
 def _nearest(name: str, target: type[Entity], in_file: Named) -> str | None:
     """The existing name that a wrong one probably misspells."""
     column = target.__table__.c[target.label]
-    stored: Any = db.session.scalars(sa.select(column).limit(MAX_SUGGESTIONS_FROM)).all()
+    stored: Any = db.session.scalars(sa.select(column).where(*visible(target)).limit(MAX_SUGGESTIONS_FROM)).all()
     known = {label.lower(): label for label in stored}
     for folded, drafts in list(in_file.items())[:MAX_SUGGESTIONS_FROM]:
         known[folded] = drafts[0].values[drafts[0].table.resource.model.label]

@@ -6,7 +6,7 @@ import pytest
 
 from app.audit_logs.declaration import resource as audit_logs
 from app.catalog import CATALOG
-from app.resource import Resource
+from app.resource import Private, Resource
 from app.resource.fields import Field, Kind
 from app.servers.models import Server
 from tests.client import Body, Client
@@ -16,6 +16,12 @@ RESOURCES = tuple(CATALOG.values())
 READABLE = (*RESOURCES, audit_logs)
 
 each_resource = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+each_public = pytest.mark.parametrize(
+    "resource", [each for each in RESOURCES if not issubclass(each.model, Private)], ids=lambda each: each.name
+)
+each_private = pytest.mark.parametrize(
+    "resource", [each for each in RESOURCES if issubclass(each.model, Private)], ids=lambda each: each.name
+)
 each_readable = pytest.mark.parametrize("resource", READABLE, ids=lambda resource: resource.name)
 
 

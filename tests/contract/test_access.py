@@ -9,7 +9,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token, decode
 
 from app.audit_logs.declaration import resource as audit_logs
 from app.core.security import Role, access_of
-from app.resource import Resource
+from app.resource import Private, Resource
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.contract.resources import each_readable, each_resource
@@ -92,7 +92,7 @@ def test_who_is_demoted_has_no_more_power_at_once(app: Flask, admin: Client, sig
 
 @each_readable
 def test_who_reads(resource: Resource, make: Make, admin: Client, user: Client) -> None:
-    identity = admin.user.id if resource is audit_logs else make(resource.model).id
+    identity = admin.user.id if resource is audit_logs else make(resource.model, created_by_id=user.user.id).id
     if resource is audit_logs:
         identity = admin.call("GET", resource.path)["data"][0]["id"]
     expected = 200 if resource.read is Role.USER else 403
@@ -116,18 +116,21 @@ def test_who_creates(resource: Resource, make: Make, admin: Client, user: Client
 @each_resource
 def test_who_changes_and_deletes(resource: Resource, make: Make, admin: Client, user: Client, other: Client) -> None:
     owns = resource.write is Role.USER
-    refusal = "not_owner" if owns else "role"
+    refusal, status = ("not_owner" if owns else "role"), 403
+    if issubclass(resource.model, Private):
+        # To others it is not there.
+        refusal, status = "not_found", 404
     path = f"{resource.path}/{make(resource.model, created_by_id=user.user.id).id}"
     for method in ("PUT", "PATCH"):
-        refused = other.call(method, path, json={}, expect=403)
+        refused = other.call(method, path, json={}, expect=status)
         assert refused["data"]["reason"] == refusal
         user.call(method, path, json={}, expect=200 if owns else 403)
         admin.call(method, path, json={})
-    assert other.call("DELETE", path, expect=403)["data"]["reason"] == refusal
+    assert other.call("DELETE", path, expect=status)["data"]["reason"] == refusal
     assert admin.call("GET", path)["data"]["version"] == 1
     (user if owns else admin).call("DELETE", path)
     nobodys = f"{resource.path}/{make(resource.model).id}"
-    user.call("DELETE", nobodys, expect=403)
+    user.call("DELETE", nobodys, expect=status)
     admin.call("DELETE", nobodys)
 
 

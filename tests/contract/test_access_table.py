@@ -51,6 +51,7 @@ ADMINS_CHANGE = signed_in(" 403   403   200   403    403  403 ")
 # What manages passwords, sessions and tokens is no work for a token, whatever its owner may.
 IN_PERSON = signed_in("     200   200   200   200    403  403 ")
 OWN_IN_PERSON = signed_in(" 200   404   404   404    403  403 ")
+OWN_CHANGE = signed_in("    200   404   200   404    403  200 ")
 OWN_READ = signed_in("      200   404   200   404    200  200 ")
 
 
@@ -111,6 +112,7 @@ def table() -> dict[tuple[str, str], Expected]:
         rows |= _resource(name, READ, CREATE, CHANGE)
     for name in ("datacenters", "environments"):
         rows |= _resource(name, READ, ADMINS_CREATE, ADMINS_CHANGE)
+    rows |= _resource("tasks", READ, CREATE, OWN_CHANGE) | {("GET", "/api/tasks/{object_id}"): OWN_READ}
     return rows | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
 
 

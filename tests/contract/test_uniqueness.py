@@ -6,7 +6,7 @@ from functools import partial
 from app.core.database import unique_fields
 from app.resource import Resource
 from tests.client import Body, Client
-from tests.contract.resources import all_rows, each_resource
+from tests.contract.resources import RESOURCES, all_rows, each_resource
 from tests.factories import Make, flaws_of
 from tests.threads import at_once
 
@@ -31,9 +31,10 @@ def stored_for_each_rule(resource: Resource, make: Make, admin: Client) -> Itera
         yield rule, admin.call("POST", resource.path, json=body, expect=201)["data"]
 
 
-@each_resource
-def test_there_is_a_rule(resource: Resource) -> None:
-    assert rules(resource)
+def test_every_name_is_unique_somewhere() -> None:
+    for resource in RESOURCES:
+        names = {"name", "username"} & set(resource.fields)
+        assert not names or any(names & set(folded) for _, folded in rules(resource)), resource.name
 
 
 @each_resource

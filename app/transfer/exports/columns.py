@@ -12,6 +12,7 @@ from app.core.database import as_json, db, fold
 from app.core.envelope import dumps
 from app.resource import Resource
 from app.resource.fields import Field, Kind
+from app.resource.visibility import visible
 from app.transfer.cells import separates
 from app.transfer.layout import ATTRIBUTE_PREFIX
 
@@ -33,7 +34,7 @@ def columns_of(resource: Resource) -> list[Column]:
         if field.name == "version":
             columns.insert(1, Column("_version", lambda item: item["version"]))
         elif field.kind is Kind.ATTRIBUTES:
-            columns.extend(_attribute(name) for name in _attribute_names(field))
+            columns.extend(_attribute(name) for name in _attribute_names(resource, field))
         elif field.name != "id" and field.kind is not Kind.DOCUMENT:
             columns.append(_column(field))
     return columns
@@ -57,9 +58,10 @@ def _attribute(name: str) -> Column:
     return Column(f"{ATTRIBUTE_PREFIX}{name}", lambda item: item["attributes"].get(name))
 
 
-def _attribute_names(field: Field) -> list[str]:
+def _attribute_names(resource: Resource, field: Field) -> list[str]:
+    seen = sa.select(field.column).where(*visible(resource.model)).distinct()
     # SQLite cannot join a table with the entries of its own documents.
-    return sorted({name for found in db.session.scalars(sa.select(field.column).distinct()) for name in found})
+    return sorted({name for found in db.session.scalars(seen) for name in found})
 
 
 def _reference(field: Field) -> Callable[[Item], str | None]:

@@ -1,0 +1,1 @@
+"""What people note to do about the infrastructure, each for themselves."""

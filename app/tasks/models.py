@@ -1,0 +1,49 @@
+"""Tasks: what somebody has to do, about one object at most. Nobody else sees them."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+
+from app.assets.models import Asset
+from app.containers.models import Container
+from app.core.audit import Audited
+from app.core.database import Entity, table_args
+from app.gpus.models import Gpu
+from app.resource import Private, column, reference
+from app.servers.models import Server
+from app.services.models import Service
+
+ONE_SUBJECT = "A task is about one object at most."
+SUBJECTS = ("server_id", "container_id", "service_id", "gpu_id", "asset_id")
+
+
+class Task(Audited, Private, Entity):
+    __tablename__ = "tasks"
+
+    label = "title"
+
+    title: Mapped[str] = column("Title", "标题", "任务", "任务名称", "Task", "To do", "Subject")
+    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
+    is_completed: Mapped[bool] = column("Completed", "完成", "已完成", "Done", "Is completed", default=False)
+    due_date: Mapped[date | None] = column("Due date", "截止日期", "到期日", "Due", "Deadline", index=True)
+    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机")
+    container_id: Mapped[int | None] = reference(Container, "Container", "容器")
+    service_id: Mapped[int | None] = reference(Service, "Service", "服务")
+    gpu_id: Mapped[int | None] = reference(Gpu, "GPU", "显卡")
+    asset_id: Mapped[int | None] = reference(Asset, "Asset", "资产")
+
+    __table_args__ = table_args(
+        sa.CheckConstraint(
+            " + ".join(f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END" for name in SUBJECTS) + " <= 1",
+            name="one_subject",
+            info={"fields": SUBJECTS, "message": ONE_SUBJECT},
+        ),
+    )
+
+    @classmethod
+    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        subjects = [name for name in SUBJECTS if values[name] is not None]
+        return {name: [ONE_SUBJECT] for name in subjects} if len(subjects) > 1 else {}

@@ -1,0 +1,187 @@
+"""Private objects: to everybody but their creator and administrators they are not there, however they are asked for."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import openpyxl
+import orjson
+import pytest
+
+from app.core.jobs import runner
+from app.resource import Private, Resource
+from app.resource.fields import Kind
+from tests.client import Body, Client
+from tests.conftest import SignIn, Statements
+from tests.contract.resources import RESOURCES, each_private
+from tests.factories import Make
+from tests.features.transfer.conftest import workbook
+
+NAME = "a quite unlikely secret"
+
+
+@pytest.fixture
+def secret(make: Make, user: Client) -> Callable[..., Any]:
+    """Make an object of the first user whose name is known to nobody else."""
+
+    def make_secret(resource: Resource, **values: Any) -> Any:
+        label = {resource.model.label: NAME}
+        return make(resource.model, full=not values, created_by_id=user.user.id, **{**label, **values})
+
+    return make_secret
+
+
+def total(client: Client, resource: Resource, **query: Any) -> int:
+    body = client.call("GET", resource.path, query_string=query)
+    count: int = body["pagination"]["total"]
+    assert count == len(body["data"])
+    return count
+
+
+@each_private
+def test_nothing_public_refers_to_it(resource: Resource) -> None:
+    """An answer would show its name."""
+    for other in RESOURCES:
+        assert not [field for field in other.fields.values() if field.target is resource.model], other.name
+
+
+@each_private
+def test_a_list_has_ones_own_only(
+    resource: Resource, secret: Callable[..., Any], user: Client, other: Client, admin: Client
+) -> None:
+    target = secret(resource)
+    narrow = ({}, {"q": "unlikely"}, {"id": target.id}, {"created_by_id": user.user.id}, {"sort": "-created_at"})
+    for query in narrow:
+        # In this order and again: what is counted for one is not remembered for another.
+        for client, expected in ((other, 0), (user, 1), (admin, 1), (other, 0), (user, 1)):
+            assert total(client, resource, **query) == expected, query
+    walked = other.call("GET", resource.path, query_string={"cursor": ""})
+    assert (walked["data"], walked["pagination"]["total"]) == ([], 0)
+
+
+@each_private
+def test_it_is_a_404_to_others(
+    resource: Resource, secret: Callable[..., Any], user: Client, other: Client, admin: Client
+) -> None:
+    path = f"{resource.path}/{secret(resource).id}"
+    nowhere = f"{resource.path}/{2**40}"
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        options = {"json": {}} if method in ("PUT", "PATCH") else {}
+        hidden = other.call(method, path, expect=404, headers={"If-Match": '"7"'}, **options)
+        absent = other.call(method, nowhere, expect=404, headers={"If-Match": '"7"'}, **options)
+        assert hidden["data"] == absent["data"]
+    for client in (user, admin):
+        assert client.call("GET", path)["data"][resource.model.label] == NAME
+    # What is not there cannot be denied.
+    assert admin.call("GET", "/api/audit-logs?action=denied")["pagination"]["total"] == 0
+
+
+@each_private
+def test_it_is_not_searched(
+    resource: Resource, secret: Callable[..., Any], user: Client, other: Client, admin: Client
+) -> None:
+    secret(resource)
+    for text in ("unlikely secret", NAME.upper(), "unlikley secret"):
+        for client, expected in ((other, 0), (user, 1), (admin, 1), (other, 0)):
+            found = client.call("GET", "/api/search", query_string={"q": text})["data"]
+            assert [hit["title"] for hit in found["hits"]] == [NAME] * expected, text
+            assert found["counts"][resource.name] <= expected
+
+
+@each_private
+def test_it_is_not_exported(
+    resource: Resource, secret: Callable[..., Any], user: Client, other: Client, admin: Client
+) -> None:
+    secret(resource)
+    for client, expected in ((other, 0), (user, 1), (admin, 1)):
+        rows = orjson.loads(client.send("GET", f"{resource.path}/export?format=json").data)["data"]
+        assert len(rows) == expected
+        assert (NAME.encode() in client.send("GET", f"{resource.path}/export?format=csv").data) == bool(expected)
+        book = openpyxl.load_workbook(BytesIO(client.send("GET", "/api/export.xlsx").data), read_only=True)
+        titles = [cell for row in book[resource.titles[0]].values for cell in row]
+        assert (NAME in titles) == bool(expected)
+
+
+def imported(client: Client, resource: Resource, *rows: tuple[Any, ...]) -> Body:
+    """What became of each row of a sheet."""
+    content = workbook(**{resource.titles[0]: rows})
+    made = client.call("POST", "/api/imports", data={"file": (BytesIO(content), "x.xlsx")}, expect=202)["data"]
+    runner.run_pending()
+    body: Body = client.call("GET", f"/api/imports/{made['id']}/rows")
+    return body
+
+
+@each_private
+def test_it_is_not_found_by_an_import(
+    resource: Resource, secret: Callable[..., Any], user: Client, other: Client
+) -> None:
+    target = secret(resource)
+    label = resource.fields[resource.model.label].title
+    by_id = (("_id", label), (target.id, "changed"))
+    by_name = ((label,), (NAME,))
+    (row,) = imported(other, resource, *by_id)["data"]
+    assert (row["action"], row["errors"][0]["rule"]) == ("error", "identity")
+    (row,) = imported(other, resource, *by_name)["data"]
+    assert row["action"] == "create"
+    (row,) = imported(user, resource, *by_id)["data"]
+    assert (row["action"], row["id"]) == ("update", target.id)
+    (row,) = imported(user, resource, *by_name)["data"]
+    assert (row["action"], row["id"]) == ("unchanged", target.id)
+
+
+@each_private
+def test_it_keeps_nobody_from_deleting_what_it_is_about(
+    resource: Resource, secret: Callable[..., Any], make: Make, user: Client, other: Client, admin: Client
+) -> None:
+    """Nor does it go along: it loses what it refers to, which is recorded like any other change."""
+    for name, field in resource.fields.items():
+        if field.kind is not Kind.REFERENCE or field.read_only:
+            continue
+        subject = make(field.target, created_by_id=other.user.id)  # type: ignore[arg-type]
+        target = secret(resource, **{name: subject.id})
+        path = f"/api/{field.target.__tablename__}/{subject.id}"  # type: ignore[union-attr]
+        shown = other.call("DELETE", path, query_string={"cascade": "true", "dry_run": "true"})["data"]
+        assert shown["counts"] == {field.target.__tablename__: 1}  # type: ignore[union-attr]
+        other.call("DELETE", path)
+        left = user.call("GET", f"{resource.path}/{target.id}")["data"]
+        assert (left[name], left["version"]) == (None, 2)
+        asked = {"resource_type": resource.name, "resource_id": target.id, "action": "update"}
+        (record,) = admin.call("GET", "/api/audit-logs", query_string=asked)["data"]
+        assert record["changes"] == {name: {"old": subject.id, "new": None}}
+        assert record["username"] == other.user.username
+
+
+@each_private
+def test_whoever_sees_it_deletes_it_along(
+    resource: Resource, secret: Callable[..., Any], make: Make, user: Client, admin: Client
+) -> None:
+    for name, field in resource.fields.items():
+        if field.kind is not Kind.REFERENCE or field.read_only:
+            continue
+        for client in (user, admin):
+            subject = make(field.target, created_by_id=user.user.id)  # type: ignore[arg-type]
+            target = secret(resource, **{name: subject.id})
+            path = f"/api/{field.target.__tablename__}/{subject.id}"  # type: ignore[union-attr]
+            assert client.call("DELETE", path, expect=409)["data"]["children"] == {resource.name: 1}
+            client.call("DELETE", path, query_string={"cascade": "true"})
+            client.call("GET", f"{resource.path}/{target.id}", expect=404)
+
+
+@each_private
+def test_the_statements_of_a_list_do_not_depend_on_its_size(
+    resource: Resource, secret: Callable[..., Any], sign_in: SignIn, user: Client, statements: Statements
+) -> None:
+    def sent() -> int:
+        with statements() as statement:
+            user.call("GET", resource.path)
+        return len(statement)
+
+    secret(resource)
+    few = sent()
+    for _ in range(5):
+        secret(resource)
+    assert sent() == few
+
+
+def test_there_is_something_private() -> None:
+    assert any(issubclass(resource.model, Private) for resource in RESOURCES)
