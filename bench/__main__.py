@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from bench import audit, exports, imports, lists, reports
+from bench import audit, exports, imports, lists, logins, reports
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | exports | imports | lists | reports")
+    names = parser.add_subparsers(metavar="audit | exports | imports | lists | logins | reports")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
@@ -39,6 +39,11 @@ def main() -> None:
     of_exports.add_argument("--rounds", type=int, default=exports.ROUNDS)
     of_exports.set_defaults(run=lambda given: exports.run(given.rows, given.rounds))
 
+    of_logins = names.add_parser("logins", help="whether the time of a failed login tells why it failed")
+    of_logins.add_argument("--tries", type=int, default=logins.TRIES, help="of each kind")
+    of_logins.add_argument("--cost", type=int, default=logins.COST, help="of the password hashes")
+    of_logins.set_defaults(run=lambda given: logins.run(given.tries, given.cost))
+
     given = parser.parse_args()
     given.run(given)
 
@@ -49,6 +54,7 @@ def run_all(_given: argparse.Namespace) -> None:
     audit.run()
     reports.run()
     exports.run()
+    logins.run()
 
 
 def run_imports(given: argparse.Namespace) -> None:

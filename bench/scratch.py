@@ -58,7 +58,7 @@ def scratch() -> Iterator[Scratch]:
     with _connect(there) as server, TemporaryDirectory(prefix="bench-") as uploads:
         try:
             _create(server, url)
-            made = Scratch(_application(url, uploads), url, server, migrated)
+            made = Scratch(application(url, uploads), url, server, migrated)
             made.release()
             _create(server, migrated, url)
             yield made
@@ -68,7 +68,8 @@ def scratch() -> Iterator[Scratch]:
             _drop(server, migrated)
 
 
-def _application(url: sa.URL, uploads: str) -> Flask:
+def application(url: sa.URL, uploads: str) -> Flask:
+    """The platform on an empty database, migrated and with its first administrator."""
     address = url.render_as_string(hide_password=False)
     settings = {"DATABASE_URL": address, "UPLOAD_DIR": uploads}
     account = {"ADMIN_USERNAME": USERNAME, "ADMIN_PASSWORD": PASSWORD, "LOG_LEVEL": "ERROR"}

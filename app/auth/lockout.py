@@ -1,11 +1,14 @@
 """Counting attempts: five wrong passwords in a row lock an account, whoever sends them, and however many at once."""
 
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
+from app.auth.models import Nobody
 from app.core import audit
 from app.core.database import db, fold, utcnow
 from app.core.origin import current_origin
@@ -14,17 +17,22 @@ from app.users.models import User
 
 MAX_FAILURES = 5
 LOCKED_FOR = timedelta(minutes=15)
+NOBODIES = 64
 
 users = User.__table__
+nobodies = Nobody.__table__
 
 _FORGIVEN = {"failed_login_attempts": 0, "locked_until": None}
 
 
 def count_attempt(identifier: str) -> sa.Row[Any] | None:
-    """Count one attempt on the account, unless it is locked or does not exist, in one atomic statement."""
+    """Count one attempt on the account, unless it is locked or does not exist, in one atomic statement.
+
+    Then it is counted on nobody, so that the database has written, and whoever asks has waited for, as much.
+    """
     now = utcnow()
     if db.engine.dialect.name == "postgresql":
-        # Counted for everybody at once, but not waited for on the disk: an account that exists would take longer.
+        # Counted for everybody at once, but not waited for on the disk: only the hash is to take its time.
         db.session.execute(sa.text("SET LOCAL synchronous_commit = off"))
     # A lock that has run out is forgiven with the failures that led to it.
     failures = sa.case((users.c.locked_until.is_not(None), 0), else_=users.c.failed_login_attempts) + 1
@@ -46,7 +54,22 @@ def count_attempt(identifier: str) -> sa.Row[Any] | None:
             users.c.locked_until,
         )
     )
-    return db.session.execute(statement).one_or_none()
+    attempt = db.session.execute(statement).one_or_none()
+    _count_on_nobody(identifier, really=attempt is None)
+    return attempt
+
+
+def _count_on_nobody(identifier: str, *, really: bool) -> None:
+    """Write a row that stands for the name, or `really` none, by the same statement."""
+    # Logins with one name wait for each other, and those with others do not, as it is with accounts.
+    number = zlib.crc32(identifier.encode(errors="replace")) % NOBODIES
+    theirs = nobodies.c.id == (number if really else -1)
+    one_more = {"failed_login_attempts": nobodies.c.failed_login_attempts + 1}
+    counted = db.session.execute(sa.update(nobodies).where(theirs).values(one_more))
+    if really and not counted.rowcount:  # type: ignore[attr-defined]
+        insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+        first = insert(nobodies).values(id=number, failed_login_attempts=1)
+        db.session.execute(first.on_conflict_do_nothing())
 
 
 def record_failure(identifier: str, *, has_locked: bool) -> None:

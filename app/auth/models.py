@@ -40,3 +40,12 @@ class KnownAddress(Base):
     network: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+
+
+class Nobody(Base):
+    """What failed logins with names that nobody has are counted on: a row written is a row waited for."""
+
+    __tablename__ = "nobodies"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    failed_login_attempts: Mapped[int] = mapped_column(sa.BigInteger)

@@ -1,8 +1,10 @@
 """Signing in: by name or e-mail, one answer for every failure, and a lock after five of them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +12,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.auth import service
-from app.auth.lockout import LOCKED_FOR, MAX_FAILURES
+from app.auth.lockout import LOCKED_FOR, MAX_FAILURES, NOBODIES
+from app.auth.models import Nobody
 from app.core.database import db, utcnow
 from app.core.security import Role
 from app.users.models import User
@@ -103,24 +106,90 @@ def told(answer: TestResponse) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if not name.startswith("RateLimit-")}
 
 
-def test_the_same_work_is_done_for_every_failure(
-    app: Flask, anonymous: Client, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The time tells nothing, because each attempt compares one hash of the same cost."""
+class Work(NamedTuple):
+    """What the server does for one request, as far as it takes time."""
+
+    sent: list[str]
+    """The statements and commits, in order."""
+    hashes: list[bytes]
+    """The salts and costs of the hashes that are computed."""
+
+
+@contextmanager
+def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Work]]:
+    """Watch what is done; what it answers tells what has been done since it was last asked."""
+    sent: list[str] = []
     compared: list[bytes] = []
     compare = service.bcrypt.checkpw
 
-    def count(password: bytes, hashed: bytes) -> bool:
+    def note_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    def note_commit(_connection: Any) -> None:
+        sent.append("COMMIT")
+
+    def note_hash(password: bytes, hashed: bytes) -> bool:
         compared.append(hashed)
         return compare(password, hashed)
 
+    def done() -> Work:
+        work = Work(sent.copy(), compared.copy())
+        sent.clear()
+        compared.clear()
+        return work
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "after_cursor_execute", note_statement)
+    sa.event.listen(engine, "commit", note_commit)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(service.bcrypt, "checkpw", note_hash)
+            yield done
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", note_statement)
+        sa.event.remove(engine, "commit", note_commit)
+
+
+def test_the_same_work_is_done_for_every_failure(
+    app: Flask, anonymous: Client, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time tells nothing: the same statements, as many rows to write, and one hash of the same cost."""
     known, locked, inactive = make(User), make(User), make(User, is_active=False)
-    set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5))
-    monkeypatch.setattr(service.bcrypt, "checkpw", count)
-    for name in ("nobody", known.username, locked.username, inactive.username):
-        log_in(anonymous, name, "wrong password", expect=401)
-    assert len(compared) == 4
-    assert {hashed[:7] for hashed in compared} == {b"$2b$04$"}
+    set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5), failed_login_attempts=5)
+    # They come to be with the first name of each.
+    with app.app_context():
+        db.session.add_all(Nobody(id=number, failed_login_attempts=0) for number in range(NOBODIES))
+        db.session.commit()
+    attempts = [
+        ("nobody", "wrong password"),
+        (known.username, "wrong password"),
+        (locked.username, "wrong password"),
+        (locked.username, PASSWORD),
+        (inactive.username, "wrong password"),
+        (inactive.username, PASSWORD),
+        (known.email, "x" * 1024),
+    ]
+    works = []
+    with observed(app, monkeypatch) as done:
+        for name, password in attempts:
+            before = attempts_counted(app)
+            done()
+            log_in(anonymous, name, password, expect=401)
+            works.append(done())
+            # Each writes a row, which is what the database is waited for.
+            assert attempts_counted(app) == before + 1
+    assert works[0].sent.count("COMMIT") == 2
+    for work in works:
+        assert work.sent == works[0].sent
+        assert [hashed[:7] for hashed in work.hashes] == [b"$2b$04$"]
+
+
+def attempts_counted(app: Flask) -> int:
+    """On accounts and on nobody."""
+    with app.app_context():
+        sums = [sa.select(sa.func.coalesce(sa.func.sum(kind.failed_login_attempts), 0)) for kind in (User, Nobody)]
+        return sum(db.session.scalar(each) or 0 for each in sums)
 
 
 def test_what_is_no_credential_is_refused_by_its_shape(anonymous: Client) -> None:
