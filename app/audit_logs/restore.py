@@ -15,7 +15,7 @@ from app.core.database import Base, any_of, as_json, db, fold, unique_fields, ut
 from app.core.errors import Conflict, NotFound
 from app.resource import Resource, bulk, service
 from app.resource.fields import Field, default_of, from_json, row_from_json
-from app.transfer.uniqueness import key_of, taken_keys
+from app.resource.uniqueness import key_of, taken_keys
 
 MAX_LISTED = 1000
 """Objects and conflicts that an answer names; the counts are exact."""

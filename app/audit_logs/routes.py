@@ -13,7 +13,8 @@ from app.core.api import Blueprint
 from app.core.envelope import Page, success
 from app.core.errors import BadRequest
 from app.core.security import requires
-from app.resource.routes import answer, conclude
+from app.resource.dry_run import conclude
+from app.resource.routes import answer
 from app.resource.schema import WriteQuerySchema
 
 blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])

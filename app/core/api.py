@@ -51,6 +51,7 @@ _FAILURES: dict[int, str] = {
     413: "The body is too large.",
     415: "Wrong content type.",
     422: "Some fields are invalid; every bad one is named in `data.errors`.",
+    428: "A bulk write by filter without `expected_count`.",
     429: "Too many requests: by address where somebody signs in, by token elsewhere.",
     503: "A dependency is away; try again after Retry-After seconds.",
 }
@@ -209,6 +210,8 @@ def _document_failures(view: View, rule: str, access: Access, methods: list[str]
         statuses |= {409, 413, 415, 422}
     if set(methods) & {"PUT", "PATCH", "DELETE"}:
         statuses.add(412)
+    if rule.endswith("/bulk"):
+        statuses |= {404, 428}
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     responses = docs.setdefault("response", {}).setdefault("responses", {})
     for status in sorted(statuses):

@@ -175,6 +175,8 @@ class Entity(Base):
 
     label: ClassVar[str] = "name"
     """The column by which a person recognises the object; what a reference to it shows as `name`."""
+    watched: ClassVar[bool] = False
+    """Whether the session's listeners guard its rules, so that the set-based writer may not touch it."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     version: Mapped[int] = mapped_column(sort_order=-1)

@@ -82,11 +82,14 @@ def success(
 
 
 def failure(error: ApiError) -> Response:
+    return Response(dumps(failure_body(error)), error.status, error.headers, mimetype="application/json")
+
+
+def failure_body(error: ApiError) -> dict[str, Any]:
     details: dict[str, Any] = {"reason": error.reason, **error.facts}
     if error.errors:
         details["errors"] = dotted(error.errors)
-    body = {"code": error.status, "message": error.message, "data": details}
-    return Response(dumps(body), error.status, error.headers, mimetype="application/json")
+    return {"code": error.status, "message": error.message, "data": details}
 
 
 def dumps(value: Any) -> bytes:
@@ -152,6 +155,10 @@ class FailureDetailsSchema(Schema):
     conflicts = fields.List(
         fields.Dict(),
         metadata={"description": "409: the rows of a plan whose objects have changed; what stands in a restore's way."},
+    )
+    count = fields.Integer(metadata={"description": "409: how many objects the filter of a bulk write matches."})
+    results = fields.List(
+        fields.Dict(), metadata={"description": "A bulk write that stored nothing: the result of each item, in order."}
     )
     database = fields.String(metadata={"description": "503: the state of the database."})
     cache = fields.String(metadata={"description": "503: the state of the cache."})

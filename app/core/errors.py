@@ -85,6 +85,16 @@ class Invalid(ApiError):
     status, reason, message = 422, "invalid", "Some fields are invalid."
 
 
+class NotApplied(ApiError):
+    """Right in itself, and undone with the rest of a request of all or nothing."""
+
+    status, reason, message = 424, "not_applied", "Nothing was stored, because other items are wrong."
+
+
+class PreconditionRequired(ApiError):
+    status, reason, message = 428, "precondition_required", "Say what you expect to change."
+
+
 class TooManyRequests(ApiError):
     status, reason, message = 429, "too_many_requests", "Too many requests. Please wait a little."
 
@@ -103,10 +113,15 @@ class Unavailable(ApiError):
 _BY_STATUS: dict[int, type[ApiError]] = {kind.status: kind for kind in ApiError.__subclasses__()}
 
 
+def error_of(status: int) -> type[ApiError]:
+    """The general failure of a status."""
+    return _BY_STATUS.get(status, ApiError)
+
+
 def from_http(error: HTTPException) -> ApiError:
     """Translate what werkzeug and webargs raise."""
     status = error.code or 500
-    kind = _BY_STATUS.get(status, ApiError)
+    kind = error_of(status)
     if kind is Invalid:
         messages = getattr(error, "data", {}).get("messages", {})
         if "query" in messages:
@@ -148,6 +163,11 @@ def from_database(error: DBAPIError) -> ApiError:
     return ApiError()
 
 
+def taken(field: str) -> Conflict:
+    """The refusal of a value that another object has and that only one may have."""
+    return Conflict(f"This {field} is already taken.", reason="taken", errors={field: ["Already taken."]})
+
+
 _AWAY = (
     postgres.OperationalError,
     postgres.InterfaceError,
@@ -166,7 +186,7 @@ def _from_integrity(cause: Any) -> ApiError:
     kind, fields, message = _violated(cause)
     if kind == "unique":
         field = fields[-1] if fields else "value"
-        return Conflict(f"This {field} is already taken.", reason="taken", errors={field: ["Already taken."]})
+        return taken(field)
     if kind == "foreign key":
         return Conflict(
             "An object that this one refers to does not exist, or is still referred to.",

@@ -63,6 +63,7 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values; what they do not say has its default."""
+    _refuse_watched(resource.model)
     table = resource.model.__table__
     now = utcnow()
     count = len(ids)
@@ -84,6 +85,7 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
 
 def update(model: type[Entity], changes: Sequence[Change]) -> None:
     """Apply the changes; raises StaleVersion if any object is not at its version."""
+    _refuse_watched(model)
     table = model.__table__
     now = utcnow()
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
@@ -110,6 +112,11 @@ def update(model: type[Entity], changes: Sequence[Change]) -> None:
         )
         for change in changes
     )
+
+
+def _refuse_watched(model: type[Entity]) -> None:
+    if model.watched:
+        raise RuntimeError(f"The rules of {model.__name__} are known to the session only.")
 
 
 def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
@@ -155,6 +162,7 @@ def _update_each(table: sa.Table, names: Sequence[str], changes: Sequence[Change
 
 def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
+    _refuse_watched(model)
     table = model.__table__
     now = utcnow()
     db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))

@@ -5,7 +5,7 @@ What the acting user does not see neither stands in their way nor goes along: it
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,8 +140,27 @@ def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
             outside[table.name] += db.session.scalar(statement) or 0
     children = {name: count for name, count in outside.items() if count}
     if children:
-        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
-        raise Conflict(f"This object still has {listed}.", reason="has_children", children=children)
+        raise has_children(children)
+
+
+def has_children(children: Mapping[str, int]) -> Conflict:
+    """The refusal to delete what so many objects of these kinds refer to."""
+    listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
+    return Conflict(f"This object still has {listed}.", reason="has_children", children=dict(children))
+
+
+def standing_in_the_way(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:
+    """How many rows of which table keep each of these objects from being deleted, one statement a table's column."""
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    entities = _entities()
+    for table in Base.metadata.sorted_tables:
+        seen = visible(entities[table.name]) if table.name in entities else []
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            if key.ondelete is None and key.column.table is model.__table__:
+                refers = sa.select(key.parent, sa.func.count()).where(any_of(key.parent, ids), *seen)
+                for identity, count in db.session.execute(refers.group_by(key.parent)):
+                    counts[identity][table.name] = counts[identity].get(table.name, 0) + count
+    return counts
 
 
 def _select(

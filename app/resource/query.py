@@ -191,7 +191,7 @@ def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]
     query = narrowed(resource, query)
     projection = projection_of(resource)
     order = [key.ordered() for key in sort_keys(resource, query.sort)]
-    statement = projection.statement.where(*_conditions(resource, query.matching)).order_by(*order)
+    statement = projection.statement.where(*conditions_of(resource, query.matching)).order_by(*order)
     with db.engine.connect() as connection:
         reading = connection.execution_options(access="snapshot", yield_per=ROWS_AT_ONCE)
         for row in reading.execute(statement, query.values):
@@ -271,13 +271,13 @@ def _matching_statement(
         # A column by which the page is sorted needs its join, even if it is not shown.
         for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
             statement = _join(resource, statement, name)
-    return statement.where(*_conditions(resource, matching)), projection
+    return statement.where(*conditions_of(resource, matching)), projection
 
 
 @functools.lru_cache(maxsize=512)
 def _count_statement(resource: Resource, matching: Matching) -> sa.Select[Any]:
     table = resource.model.__table__
-    return sa.select(sa.func.count()).select_from(table).where(*_conditions(resource, matching))
+    return sa.select(sa.func.count()).select_from(table).where(*conditions_of(resource, matching))
 
 
 def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select[Any]:
@@ -286,7 +286,8 @@ def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select
     return statement.outerjoin(referred, item.column == referred.c.id)
 
 
-def _conditions(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
+def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
+    """What a row meets that matches; the values are those of the query."""
     conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
     if matching.searched:
         conditions.append(matches(resource))

@@ -5,13 +5,14 @@ from typing import Any
 from flask import Response, request
 
 from app.core.api import Blueprint
-from app.core.database import db
 from app.core.envelope import success
 from app.core.security import requires
 from app.resource import service
+from app.resource.bulk_routes import add_bulk_routes
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.documentation import list_parameters
+from app.resource.dry_run import conclude
 from app.resource.query import parse_query, select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 
@@ -73,6 +74,8 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         remove([target], removal)
         return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
 
+    add_bulk_routes(blueprint, resource)
+
     def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
@@ -80,14 +83,6 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         return conclude(answer(resource, object_id), query)
 
     return blueprint
-
-
-def conclude(response: Response, query: dict[str, bool]) -> Response:
-    """Answer as if it had been done; a dry run undoes it, down to the audit log."""
-    if query["dry_run"]:
-        db.session.rollback()
-        response.headers.pop("Location", None)
-    return response
 
 
 def readable_blueprint(resource: Resource) -> Blueprint:

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from app.catalog import CATALOG
 from app.core.database import any_of, db, unique_fields
 from app.resource import Resource
+from app.resource.uniqueness import Key, key_of, taken_keys
 from app.transfer.models import Action
 from app.transfer.parts import Part, PlannedRow, read_parts
-from app.transfer.uniqueness import Key, defaults_of, key_of, taken_keys
+from app.transfer.uniqueness import defaults_of
 
 MAX_CONFLICTS = 1000
 """Rows that an answer names."""

@@ -10,10 +10,11 @@ from app.core.database import any_of, db, unique_fields
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular
+from app.resource.uniqueness import fold
 from app.resource.visibility import visible
 from app.transfer.drafts import Draft
 from app.transfer.layout import Table
-from app.transfer.uniqueness import fail_as_duplicate, fold, has_rule
+from app.transfer.uniqueness import fail_as_duplicate, has_rule
 
 Columns = Sequence[sa.Column[Any]]
 

@@ -1,17 +1,14 @@
 """What no two objects may share: names within their parent, serial numbers, addresses."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
-from app.core.database import Entity, any_of, db, unique_fields
+from app.core.database import Entity, unique_fields
 from app.resource.declaration import Resource
 from app.resource.service import singular
+from app.resource.uniqueness import Key, key_of, taken_keys
 from app.transfer.drafts import Draft
-
-Key = tuple[Any, ...]
 
 
 def check_unique(resource: Resource, drafts: Sequence[Draft]) -> None:
@@ -44,42 +41,6 @@ def _check(resource: Resource, drafts: Sequence[Draft], fields: Sequence[str], f
             title = resource.fields[fields[-1]].title
             message = f"Another {singular(resource)} ({identity}) has this {title} already."
             asked[key].fail(fields[-1], "taken", message)
-
-
-def taken_keys(
-    resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
-) -> dict[Key, int]:
-    """Which of these combinations of a uniqueness rule's fields are stored already, and by which object."""
-    table = resource.model.__table__
-    keys = set(wanted)
-    if not keys:
-        return {}
-    # Narrowed by the most telling field; the combinations are compared here.
-    narrow = max(range(len(fields)), key=lambda at: len({key[at] for key in keys if key[at] is not None}))
-    values = {key[narrow] for key in keys if isinstance(key[narrow], str | int)}
-    if not values:
-        return {}
-    column = table.c[fields[narrow]]
-    condition = any_of(sa.func.lower(column) if fields[narrow] in folded else column, values)
-    statement = sa.select(table.c.id, *(table.c[name] for name in fields)).where(condition)
-    found: dict[Key, int] = {}
-    for identity, *parts in db.session.execute(statement):
-        key = key_of(parts, fields, folded)
-        if key in keys:
-            found[key] = identity
-    return found
-
-
-def key_of(values: Sequence[Any], fields: Sequence[str], folded: Sequence[str]) -> Key | None:
-    """What is compared of a uniqueness rule's fields, or None where the rule does not apply to these values."""
-    if not folded:
-        return None if None in values else tuple(values)
-    return tuple(fold(value) if name in folded else value for name, value in zip(fields, values, strict=True))
-
-
-def fold(value: Any) -> Any:
-    """Text in lower case; anything else as it is."""
-    return value.lower() if isinstance(value, str) else value
 
 
 def fail_as_duplicate(draft: Draft, first: Draft, name: str) -> None:

@@ -20,6 +20,7 @@ class User(Audited, Entity):
     __tablename__ = "users"
 
     label = "username"
+    watched = True
 
     username: Mapped[str] = column("Username", "用户名", "Login", type_=sa.String(64), check=username)
     email: Mapped[str] = column("E-mail", "邮箱", "Email", check=email)

@@ -119,7 +119,12 @@ def table() -> dict[tuple[str, str], Expected]:
 def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
     listed, one = f"/api/{name}", f"/api/{name}/{{object_id}}"
     reads = dict.fromkeys([("GET", listed), ("GET", one), ("GET", f"{listed}/export")], read)
-    return {**reads, ("POST", listed): create, **{(method, one): change for method in ("PUT", "PATCH", "DELETE")}}
+    many = {
+        ("POST", f"{listed}/bulk"): create,
+        **{(method, f"{listed}/bulk"): change for method in ("PATCH", "DELETE")},
+    }
+    single = {("POST", listed): create, **{(method, one): change for method in ("PUT", "PATCH", "DELETE")}}
+    return {**reads, **single, **many}
 
 
 TABLE = table()
@@ -188,9 +193,13 @@ class Scene:
         options = {"json": {}} if method in ("PUT", "PATCH") else {}
         if method == "POST":
             options = {"json": self.make.body(resource)}
-        if "{" not in route:
+        if route.endswith("/bulk") and method == "POST":
+            return route, {"json": {"items": [options["json"]]}}
+        if "{" not in route and not route.endswith("/bulk"):
             return route, options
         made = self.make(resource.model, created_by_id=self.callers["owner"].user.id)
+        if route.endswith("/bulk"):
+            return route, {"json": {"items": [{"id": made.id}]}}
         return route.format(object_id=made.id), options
 
 
