@@ -300,7 +300,10 @@ def database(value: str, root: Path) -> str:
     name = parts.database or ":memory:"
     if parts.drivername != "sqlite" or name == ":memory:" or name.startswith("file:"):
         return value.strip()
-    path = new_file(name, root)
+    path = root / name
+    directory(str(path.parent), root)
+    if path.is_dir():
+        raise ValueError(f"must name a file, and {path} is a directory")
     return parts.set(database=str(path)).render_as_string(hide_password=False)
 
 
@@ -319,14 +322,6 @@ def directory(value: str, root: Path) -> Path:
         raise ValueError(f"cannot be made: {error}") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise ValueError(f"must be in a directory that can be written to, and {path} cannot")
-    return path
-
-
-def new_file(value: str, root: Path) -> Path:
-    path = root / text(value, root)
-    directory(str(path.parent), root)
-    if path.is_dir():
-        raise ValueError(f"must name a file, and {path} is a directory")
     return path
 
 
@@ -397,7 +392,7 @@ class Config:
     AUDIT_KEY: str | None = variable(secret, secret=True)
     AUDIT_KEYS_BEFORE: tuple[str, ...] = variable(secret_list, "", secret=True)
     # Outside the database, because whoever rules that can roll all of it back.
-    AUDIT_CHECKPOINTS: Path = variable(new_file, "instance/audit-checkpoints.jsonl")
+    AUDIT_CHECKPOINTS: Path = variable(directory, "instance/checkpoints")
     JWT_ACCESS_TOKEN_EXPIRES: timedelta = variable(span(timedelta(minutes=1), 1440), "30", name="JWT_ACCESS_MINUTES")
     JWT_REFRESH_TOKEN_EXPIRES: timedelta = variable(span(timedelta(days=1), 365), "30", name="JWT_REFRESH_DAYS")
     BCRYPT_ROUNDS: int = variable(whole(4, 31), "12")

@@ -50,6 +50,7 @@ FEATURES = (
     "transfer.reports",
     "transfer.templates",
     "audit_logs",
+    "proof",
     "activity",
     "health",
 )

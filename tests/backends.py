@@ -105,7 +105,9 @@ class Postgresql:
 
     def keep_as_empty(self, app: Flask) -> None:
         tables = self._cleaner.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
+            # What the migrations wrote, once.
+            "AND tablename NOT IN ('alembic_version', 'audit_origin')"
         )
         self._emptying = "; ".join(f'DELETE FROM "{table}"' for (table,) in tables).encode()
 
@@ -128,7 +130,7 @@ BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in
 
 def testing(database_url: str, redis_url: str | None, uploads: Path) -> config.Config:
     """The settings of the tests on this database and cache; nothing comes from the environment."""
-    kept = {"UPLOAD_DIR": str(uploads), "AUDIT_CHECKPOINTS": str(uploads.parent / "audit-checkpoints.jsonl")}
+    kept = {"UPLOAD_DIR": str(uploads), "AUDIT_CHECKPOINTS": str(uploads.parent / "checkpoints")}
     settings = config.TestingConfig.from_environment(kept)
     return replace(settings, SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, LOG_LEVEL="ERROR")
 

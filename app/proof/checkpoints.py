@@ -26,6 +26,10 @@ class InvalidCheckpoint(Exception):
     """A text is no checkpoint, or none of the keys has signed it; the message says which."""
 
 
+class UnknownKey(InvalidCheckpoint):
+    """Whoever has signed is not known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The tree of the log `origin` had this root when it had `size` leaves."""
@@ -124,5 +128,5 @@ def open_note(note: str, verifiers: Sequence[Verifier]) -> tuple[Checkpoint, int
             raise InvalidCheckpoint("A signature of this checkpoint is wrong.") from None
         signed_by.add(place)
     if not signed_by:
-        raise InvalidCheckpoint("None of the known keys has signed this checkpoint.")
+        raise UnknownKey("None of the known keys has signed this checkpoint.")
     return checkpoint, min(signed_by)

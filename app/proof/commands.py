@@ -1,15 +1,18 @@
-"""The command line of the proof: `flask audit seal`."""
+"""The command line of the proof: `flask audit seal`, `verify`, `archive`."""
+
+import sys
 
 import click
+import orjson
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
-from app.core.chain import keyring
 from app.core.database import db
-from app.proof.checkpoints import verifier
+from app.proof.findings import Report
 from app.proof.models import checkpoints
-from app.proof.sealer import CannotSeal
+from app.proof.sealer import CannotSeal, verifiers
 from app.proof.sealer import seal as seal_records
+from app.proof.verification import verify
 
 audit = AppGroup("audit", help="Prove that nobody has touched the audit log.")
 
@@ -27,11 +30,30 @@ def seal() -> None:
 @audit.command("keys")
 def show_keys() -> None:
     """Show the public keys that verify checkpoints, the current one first."""
-    note = db.session.scalar(sa.select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1))
-    if note is None:
-        raise click.ClickException("Nothing has been sealed yet: run `flask audit seal`.")
-    for key in keyring():
-        click.echo(verifier(key, note.partition("\n")[0]))
+    for key in verifiers():
+        click.echo(key)
+
+
+@audit.command("verify")
+@click.option("--json", "as_json", is_flag=True, help="Show the report as JSON.")
+def verify_log(*, as_json: bool) -> None:
+    """Verify records, tree, checkpoints and live rows: exit code 0 intact, 1 tampered with, 2 cannot decide."""
+    try:
+        report = verify()
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        report = Report()
+        report.doubt(f"The log cannot be read: {error}")
+    show(report, as_json=as_json)
+
+
+def show(report: Report, *, as_json: bool) -> None:
+    """Print a report and end with its exit code."""
+    if as_json:
+        click.echo(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
+    else:
+        for line in report.lines():
+            click.echo(line)
+    sys.exit(report.status.value)
 
 
 def _newest_size() -> int:

@@ -1,4 +1,4 @@
-"""The tree's leaves, one for each record in the order of sealing, and the checkpoints that were signed over them."""
+"""The log's name, its tree's leaves in the order of sealing, and the checkpoints that were signed over them."""
 
 from datetime import datetime
 
@@ -7,6 +7,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Id
 from app.proof.merkle import HASH
+
+
+class AuditOrigin(Base):
+    """The name of this log, which its checkpoints carry: made by a migration, once."""
+
+    __tablename__ = "audit_origin"
+
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
 
 
 class AuditLeaf(Base):
@@ -29,5 +37,6 @@ class AuditCheckpoint(Base):
     sealed_at: Mapped[datetime]
 
 
+origin = AuditOrigin.__table__
 leaves = AuditLeaf.__table__
 checkpoints = AuditCheckpoint.__table__

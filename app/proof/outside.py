@@ -23,6 +23,14 @@ class Line(NamedTuple):
     note: str
 
 
+class State(NamedTuple):
+    """The file as it was at a moment: its complete lines, and the size that the last of them is about."""
+
+    path: Path
+    length: int
+    size: int
+
+
 class DamagedFile(Exception):
     """A line of the file is none of ours."""
 
@@ -61,21 +69,25 @@ def last(path: Path) -> Line | None:
         return None
 
 
-def complete_length(path: Path) -> int:
-    """The bytes of the file that are complete lines; 0 without a file."""
+def state(path: Path) -> State:
+    """What the file is now; of size 0 where its last line is none of ours."""
     try:
         with path.open("rb") as file:
-            return _complete_end(file.fileno())
+            length = _complete_end(file.fileno())
+            last = _last(file.fileno(), length)
     except FileNotFoundError:
-        return 0
+        return State(path, 0, 0)
+    except DamagedFile:
+        return State(path, length, 0)
+    return State(path, length, last.size if last else 0)
 
 
-def lines(path: Path, length: int) -> Iterator[Line]:
-    """The lines in the first `length` bytes; raises DamagedFile."""
-    if not length:
+def lines(kept: State) -> Iterator[Line]:
+    """The lines that there were; raises DamagedFile."""
+    if not kept.length:
         return
-    with path.open("rb") as file:
-        while file.tell() < length:
+    with kept.path.open("rb") as file:
+        while file.tell() < kept.length:
             yield _parse(file.readline())
 
 

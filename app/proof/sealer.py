@@ -5,7 +5,6 @@ leaf. It begins where everything before is known to be in the tree, so that this
 """
 
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +18,9 @@ from app.core.chain import keyring
 from app.core.database import as_json, begin_reading, begin_writing, db, read_rows, utcnow, write_rows
 from app.core.jobs import Runner
 from app.proof import outside
-from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, open_note, sign, verifier
+from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier
 from app.proof.merkle import Frontier, leaf_hash
-from app.proof.models import checkpoints, leaves
+from app.proof.models import checkpoints, leaves, origin
 from app.proof.records import content_of, line_of, without_leaf
 
 log = structlog.get_logger()
@@ -109,12 +108,32 @@ def seal() -> int:
     return total
 
 
+def name_of_log() -> str:
+    """The origin of the checkpoints of this database; raises CannotSeal if somebody has taken it away."""
+    names = list(db.session.scalars(sa.select(origin.c.name)))
+    if len(names) != 1:
+        raise CannotSeal("The name of the log is not what the migration made it.")
+    return str(names[0])
+
+
+def verifiers() -> list[Verifier]:
+    """The public keys of the log, the current one first."""
+    name = name_of_log()
+    return [verifier(key, name) for key in keyring()]
+
+
+def file_outside() -> Path:
+    """Where the checkpoints of this log are kept outside the database."""
+    folder: Path = current_app.config["AUDIT_CHECKPOINTS"]
+    return folder / f"{name_of_log().replace('/', '-')}.jsonl"
+
+
 def is_late() -> bool:
     """Whether a record waits to be sealed, or a checkpoint to be written outside, for longer than it should."""
     oldest = without_leaf(_horizon().first_id).with_only_columns(STORED.c.created_at).limit(1)
     try:
-        kept = outside.last(_path())
-    except outside.DamagedFile:
+        kept = _kept_outside()
+    except CannotSeal:
         return True
     beyond = checkpoints.c.size > (kept.size if kept else -1)
     unwritten = sa.select(checkpoints.c.sealed_at).where(beyond).order_by(checkpoints.c.size).limit(1)
@@ -133,10 +152,10 @@ def _seal_some(after: int) -> list[int]:
     try:
         if not _alone():
             return []
-        origin, frontier = _continue_tree()
+        frontier = _continue_tree()
         sealed = _append(frontier, max(horizon.first_id, after + 1))
         if sealed:
-            _sign(origin, frontier)
+            _sign(frontier)
         db.session.commit()
     finally:
         db.session.rollback()
@@ -150,18 +169,17 @@ def _alone() -> bool:
     return bool(db.session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK))))
 
 
-def _continue_tree() -> tuple[str, Frontier]:
-    """The log's name and its tree as it was signed last; raises CannotSeal if it is not that one any more."""
+def _continue_tree() -> Frontier:
+    """The tree as it was signed last; raises CannotSeal if it is not that one any more."""
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
     kept = _kept_outside()
     if row is None:
         if kept is not None:
             raise CannotSeal("The database has no checkpoint, but the file outside has: the log was rolled back.")
-        return f"itam-audit-log/{uuid.uuid4().hex}", Frontier()
+        return Frontier()
     try:
-        origin = row.note.partition("\n")[0]
-        checkpoint, _ = open_note(row.note, [verifier(key, origin) for key in keyring()])
+        checkpoint, _ = open_note(row.note, verifiers())
         frontier = Frontier(row.size, row.frontier)
     except (InvalidCheckpoint, ValueError) as error:
         raise CannotSeal(f"The newest checkpoint cannot be continued: {error}") from None
@@ -169,7 +187,7 @@ def _continue_tree() -> tuple[str, Frontier]:
         raise CannotSeal("The newest checkpoint is not one of this tree.")
     if kept is not None and (kept.size > row.size or (kept.size == row.size and kept.note != row.note)):
         raise CannotSeal("The file outside has a checkpoint that the database has not: the log was rolled back.")
-    return origin, frontier
+    return frontier
 
 
 def _append(frontier: Frontier, first_id: int) -> list[int]:
@@ -184,36 +202,31 @@ def _append(frontier: Frontier, first_id: int) -> list[int]:
     return [record_id for _, record_id, _ in new]
 
 
-def _sign(origin: str, frontier: Frontier) -> None:
+def _sign(frontier: Frontier) -> None:
     # The key before signs too, so that whoever knows only that one can follow.
-    note = sign(Checkpoint(origin, frontier.size, frontier.root), keyring()[:2])
+    note = sign(Checkpoint(name_of_log(), frontier.size, frontier.root), keyring()[:2])
     values = {"size": frontier.size, "note": note, "frontier": frontier.packed, "sealed_at": utcnow()}
     db.session.execute(sa.insert(checkpoints).values(values))
 
 
 def _write_outside() -> None:
     """Append what the file does not have yet: after the commit, so that it never knows of what is not so."""
+    begin_reading()
     kept = _kept_outside()
     newer = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
     if kept is not None:
         newer = newer.where(checkpoints.c.size > kept.size)
-    begin_reading()
     rows = [(size, note, as_json(at)) for size, note, at in read_rows(newer)]
     begin_writing()
     if rows:
-        outside.append(_path(), rows)
+        outside.append(file_outside(), rows)
 
 
 def _kept_outside() -> outside.Line | None:
     try:
-        return outside.last(_path())
+        return outside.last(file_outside())
     except outside.DamagedFile as error:
         raise CannotSeal(str(error)) from None
-
-
-def _path() -> Path:
-    path: Path = current_app.config["AUDIT_CHECKPOINTS"]
-    return path
 
 
 def _horizon() -> Horizon:

@@ -45,6 +45,7 @@ def test_defaults_are_those_of_the_contract(tmp_path):
     assert settings.JWT_REFRESH_TOKEN_EXPIRES == timedelta(days=30)
     assert (settings.MAIL_SERVER, settings.AI_BASE_URL, settings.GEOIP_DATABASE) == (None,) * 3
     assert settings.UPLOAD_DIR == tmp_path / "instance" / "uploads"
+    assert settings.AUDIT_CHECKPOINTS == tmp_path / "instance" / "checkpoints"
     assert (settings.MAX_UPLOAD_MB, settings.MAX_IMPORT_MB) == (10, 50)
     assert settings.LOG_LEVEL == "INFO"
 
@@ -287,7 +288,7 @@ def test_what_is_kept_is_closed_to_other_users(tmp_path):
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
     assert stat.S_IMODE((instance / "uploads").stat().st_mode) == 0o700
     assert stat.S_IMODE((instance / "secrets.json").stat().st_mode) == 0o600
-    assert {path.name for path in instance.iterdir()} == {"secrets.json", "uploads"}
+    assert {path.name for path in instance.iterdir()} == {"checkpoints", "secrets.json", "uploads"}
 
 
 def test_a_secret_that_is_set_comes_before_the_kept_one(tmp_path):
@@ -343,7 +344,7 @@ def test_processes_that_start_at_once_agree_on_their_secrets(tmp_path):
 
     assert len(answers) == 1
     assert [process.returncode for process in processes] == [0] * 6
-    assert {path.name for path in (tmp_path / "instance").iterdir()} == {"secrets.json", "uploads"}
+    assert {path.name for path in (tmp_path / "instance").iterdir()} == {"checkpoints", "secrets.json", "uploads"}
 
 
 def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):

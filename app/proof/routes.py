@@ -1,0 +1,50 @@
+"""The proof over HTTP: a quick verification, and the keys that checkpoints are verified with."""
+
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from app.core.api import Blueprint
+from app.core.security import Role, requires
+from app.proof.findings import Kind, Status
+from app.proof.verification import verify
+
+QUICK = 20_000
+"""The newest records that a request looks at; a longer log is verified as a whole by `flask audit verify`."""
+
+blueprint = Blueprint("audit_proof", __name__, url_prefix="/api/audit-logs", description="Proof of the audit log")
+
+
+class RangeSchema(Schema):
+    first = fields.Integer(required=True, data_key="from")
+    last = fields.Integer(required=True, data_key="to")
+
+
+class FindingSchema(Schema):
+    kind = fields.String(required=True, metadata={"enum": [kind.value for kind in Kind]})
+    message = fields.String(required=True)
+    record_id = fields.Integer(required=True, allow_none=True)
+    resource_type = fields.String(required=True, allow_none=True)
+    resource_id = fields.Integer(required=True, allow_none=True)
+    range = fields.Nested(RangeSchema, required=True, allow_none=True, metadata={"description": "Positions."})
+
+
+class VerificationSchema(Schema):
+    status = fields.String(required=True, metadata={"enum": [status.name.lower() for status in Status]})
+    records = fields.Integer(required=True, metadata={"description": "Records that were verified."})
+    unsealed = fields.Integer(required=True, metadata={"description": "Of those, the ones not sealed yet."})
+    checkpoints = fields.Integer(required=True)
+    size = fields.Integer(required=True, metadata={"description": "Of the tree."})
+    first = fields.Integer(required=True, data_key="from", metadata={"description": "The first position verified."})
+    rows = fields.Integer(required=True, allow_none=True, metadata={"description": "Live rows compared, if any were."})
+    count = fields.Integer(required=True, metadata={"description": "Of findings; the first hundred are listed."})
+    findings = fields.List(fields.Nested(FindingSchema), required=True)
+    doubts = fields.List(fields.String(), required=True, metadata={"description": "Why it cannot be decided."})
+
+
+@blueprint.get("/verify")
+@requires(Role.ADMIN)
+@blueprint.response(200, VerificationSchema)
+def verify_quickly() -> dict[str, Any]:
+    """Verify the audit log, or where it is long its newest records."""
+    return verify(newest=QUICK).as_dict()

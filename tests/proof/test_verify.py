@@ -1,0 +1,117 @@
+"""Verifying: what the command and the API answer, what they cannot decide, and what they look at."""
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.datacenters.models import Datacenter
+from app.proof import routes, sealer
+from app.proof.sealer import file_outside, seal
+from tests.client import Client
+from tests.factories import Make
+from tests.proof.administrator import as_administrator
+
+
+def sealed(app: Flask, make: Make, count: int) -> None:
+    for _ in range(count):
+        make(Datacenter)
+    with app.app_context():
+        seal()
+
+
+def run(app: Flask, *arguments: str) -> tuple[int, str]:
+    result = app.test_cli_runner().invoke(args=["audit", "verify", *arguments])
+    return result.exit_code, result.output
+
+
+def test_an_intact_log(app: Flask, make: Make, admin: Client) -> None:
+    sealed(app, make, 3)
+    make(Datacenter)
+    # The admin was made and signed in.
+    first = "Intact: 6 records, 1 of them not sealed yet, 1 checkpoints, 5 live rows.\n"
+    assert run(app) == (0, first)
+    assert orjson.loads(run(app, "--json")[1])["status"] == "intact"
+    answer = admin.call("GET", "/api/audit-logs/verify")["data"]
+    assert (answer["status"], answer["records"], answer["size"], answer["rows"]) == ("intact", 6, 5, 5)
+    assert (answer["findings"], answer["doubts"], answer["from"]) == ([], [], 0)
+
+
+def test_an_empty_log(app: Flask) -> None:
+    assert run(app) == (0, "Intact: 0 records, 0 of them not sealed yet, 0 checkpoints, 0 live rows.\n")
+
+
+def test_tampering_is_told_with_its_place(app: Flask, make: Make, admin: Client) -> None:
+    sealed(app, make, 3)
+    with as_administrator(app) as connection:
+        record = connection.scalar(sa.text("SELECT record_id FROM audit_leaves WHERE position = 1"))
+        connection.execute(sa.text(f"UPDATE audit_logs SET username = 'nobody' WHERE id = {record}"))
+    code, shown = run(app)
+    assert code == 1
+    message = "The record is not the one that was sealed."
+    assert f"record_changed: record {record}, positions 1 to 1: {message}" in shown
+    answer = admin.call("GET", "/api/audit-logs/verify")["data"]
+    assert answer["status"] == "tampered"
+    expected = {"kind": "record_changed", "record_id": record, "range": {"from": 1, "to": 1}, "message": message}
+    assert answer["findings"][0] == expected | {"resource_type": None, "resource_id": None}
+
+
+def test_without_what_is_kept_outside_nobody_knows(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "LATE", timedelta(0))
+    sealed(app, make, 1)
+    with app.app_context():
+        file_outside().unlink()
+    code, shown = run(app)
+    assert code == 2
+    assert "rolled back" in shown
+
+
+def test_without_the_key_nobody_knows(app: Flask, make: Make, build_app: Any) -> None:
+    sealed(app, make, 2)
+    forgetful = build_app(AUDIT_KEY="another key of the audit log, 32 bytes")
+    code, shown = run(forgetful)
+    assert code == 2
+    assert "AUDIT_KEYS_BEFORE" in shown
+
+
+def test_keys_follow_each_other(app: Flask, make: Make, build_app: Any) -> None:
+    """Records and checkpoints of both keys are verified, and nobody goes back to the old one."""
+    sealed(app, make, 2)
+    new = "another key of the audit log, 32 bytes"
+    later = build_app(AUDIT_KEY=new, AUDIT_KEYS_BEFORE=(app.config["SECRET_KEY"],))
+    sealed(later, Make(later), 2)
+    assert run(later)[0] == 0
+    assert run(build_app(AUDIT_KEY=new))[0] == 2
+    # Another worker has not been told yet.
+    sealed(later, Make(app), 2)
+    assert run(later)[0] == 0
+    back = build_app(AUDIT_KEYS_BEFORE=(new,))
+    sealed(back, make, 1)
+    assert run(later)[0] == 0, "The key before the current one signs along."
+
+
+def test_a_request_looks_at_the_newest_of_a_long_log(
+    app: Flask, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "QUICK", 4)
+    monkeypatch.setattr(sealer, "AT_ONCE", 2)
+    sealed(app, make, 10)
+    answer = admin.call("GET", "/api/audit-logs/verify")["data"]
+    assert (answer["status"], answer["from"], answer["size"], answer["records"]) == ("intact", 6, 12, 6)
+    assert answer["rows"] is None
+    with as_administrator(app) as connection:
+        connection.execute(sa.text("UPDATE audit_logs SET username = 'nobody'"))
+    answer = admin.call("GET", "/api/audit-logs/verify")["data"]
+    assert (answer["status"], answer["count"]) == ("tampered", 6)
+
+
+def test_verifying_changes_nothing_and_waits_for_nobody(app: Flask, make: Make) -> None:
+    sealed(app, make, 1)
+    with as_administrator(app) as connection:
+        # Somebody writes, and has not finished.
+        connection.execute(sa.text("UPDATE datacenters SET location = 'elsewhere'"))
+        assert run(app)[0] == 0
+        connection.rollback()
