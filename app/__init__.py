@@ -15,6 +15,7 @@ from app.core import (
     database,
     docs,
     envelope,
+    idempotency,
     jobs,
     limits,
     logs,
@@ -67,6 +68,7 @@ def create_app(config: Any) -> Flask:
     register_jobs(jobs.runner)
     expiry.register_jobs(jobs.runner)
     mail.register_jobs(jobs.runner)
+    idempotency.register(jobs.runner)
     sealer.register(jobs.runner)
     schedule.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)

@@ -22,7 +22,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter
 
-from app.core import audit, limits
+from app.core import audit, idempotency, limits
 from app.core.database import begin_writing, db, transactional
 from app.core.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
 from app.core.errors import (
@@ -112,6 +112,9 @@ class Blueprint(SmorestBlueprint):
         if view_func is None or access is None:
             raise TypeError(f"{self.name}{rule} declares no access: use @requires(role) or @public.")
         view = transactional(view_func)
+        if "POST" in options.get("methods", ()):
+            view = idempotency.once(transactional(idempotency.keeping(view_func)), access)
+            _document_header(view, idempotency.PARAMETER)
         view.takes_query = _documents_query(view)  # type: ignore[attr-defined]
         _document_failures(view, rule, access, options.get("methods", ["GET"]))
         super().add_url_rule(rule, endpoint, view, **options)
@@ -151,8 +154,7 @@ class Blueprint(SmorestBlueprint):
         """Document a header beside the arguments; `doc(parameters=…)` would stand in their place."""
 
         def decorate(view: View) -> View:
-            arguments = view.__dict__.setdefault("_apidoc", {}).setdefault("arguments", {})
-            arguments.setdefault("parameters", []).append(dict(parameter))
+            _document_header(view, parameter)
             return view
 
         return decorate
@@ -173,6 +175,14 @@ class Blueprint(SmorestBlueprint):
             Callable[[View], View],
             super().response(200, schema, content_type=content_type, description=description),
         )
+
+
+def _document_header(view: View, parameter: Mapping[str, Any]) -> None:
+    docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
+    manual = docs.get("manual_doc", {})
+    # Parameters that were documented by hand stand in the place of all others.
+    place = manual if "parameters" in manual else docs.setdefault("arguments", {})
+    place.setdefault("parameters", []).append(dict(parameter))
 
 
 def _header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:

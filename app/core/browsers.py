@@ -13,7 +13,7 @@ _ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-site",
 }
-_READABLE = ["ETag", "Location", "Retry-After", "X-Request-ID", *HEADERS]
+_READABLE = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID", *HEADERS]
 """The headers of an answer that a front end elsewhere may read."""
 
 

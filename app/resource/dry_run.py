@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from flask import Response
 
+from app.core import idempotency
 from app.core.database import db
 
 
@@ -12,4 +13,5 @@ def conclude(response: Response, query: Mapping[str, bool]) -> Response:
     if query["dry_run"]:
         db.session.rollback()
         response.headers.pop("Location", None)
+        idempotency.nothing_stored()
     return response
