@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
+from app.assets import descriptions, images
 from app.core import (
     api,
     browsers,
@@ -42,6 +43,7 @@ FEATURES = (
     "services",
     "gpus",
     "assets",
+    "assets.uploads",
     "tasks",
     "topology",
     "dashboard",
@@ -71,6 +73,8 @@ def create_app(config: Any) -> Flask:
     idempotency.register(jobs.runner)
     sealer.register(jobs.runner)
     schedule.register_jobs(jobs.runner)
+    images.register_jobs(jobs.runner)
+    descriptions.register_jobs(jobs.runner)
     Migrate(app, database.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

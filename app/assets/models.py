@@ -1,13 +1,13 @@
-"""Office and network equipment."""
+"""Office and network equipment, and its pictures."""
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit import Audited
-from app.core.database import Choice, Entity, table_args, unique
+from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.datacenters.models import Datacenter
 from app.resource.fields import Extensible, column, reference
 
@@ -37,6 +37,16 @@ class AssetStatus(Choice):
     LOST = "lost", "丢失", "遗失", "stolen"
 
 
+class DescriptionStatus(Choice):
+    """What became of describing an asset's picture."""
+
+    PENDING = "pending"
+    DESCRIBED = "described"
+    # Somebody had written a description, or did so meanwhile: theirs stays.
+    KEPT = "kept"
+    FAILED = "failed"
+
+
 class Asset(Audited, Extensible, Entity):
     __tablename__ = "assets"
 
@@ -60,9 +70,34 @@ class Asset(Audited, Extensible, Entity):
     )
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
     image_url: Mapped[str | None] = column("Image", "图片", read_only=True)
+    description_status: Mapped[DescriptionStatus | None] = column("Description status", "描述状态", read_only=True)
+    description_problem: Mapped[str | None] = column(
+        "Description problem", "描述问题", type_=sa.String(500), read_only=True
+    )
 
     __table_args__ = table_args(
         unique("assets", "datacenter_id", "name", folded=("name",)),
         unique("assets", "asset_tag"),
         unique("assets", "serial_number"),
     )
+
+
+class AssetImage(Base):
+    """A file of a picture. Its row is there before it, so that no file is ever without one.
+
+    It refers to nothing: when its asset is deleted, the picture stays for as long as the asset might be restored.
+    """
+
+    __tablename__ = "asset_images"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    asset_id: Mapped[int] = mapped_column(Id, index=True)
+    content_type: Mapped[str] = mapped_column(sa.String(32))
+    # What the AI provider has said of it, or of the one before: a description that is still this is nobody's own.
+    description: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[datetime]
+    # From when on nobody needs it; None while it is the picture of its asset.
+    delete_at: Mapped[datetime | None] = mapped_column(index=True)
+
+    __table_args__ = ({"sqlite_autoincrement": True},)

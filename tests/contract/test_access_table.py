@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_jwt_extended import create_access_token, decode_token
 
+from app.assets.models import Asset
 from app.auth.models import AuthSession
 from app.catalog import CATALOG
 from app.core.audit import AuditLog
@@ -23,6 +24,7 @@ from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.transfer.conftest import workbook
 from tests.openapi import Document, template_of
+from tests.pictures import picture
 
 Expected = Mapping[str, int]
 
@@ -95,6 +97,10 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
         ("GET", "/api/gpus/available"): READ,
         ("GET", "/api/gpus/utilization"): READ,
+        ("POST", "/api/assets/{asset_id}/image"): CHANGE,
+        ("DELETE", "/api/assets/{asset_id}/image"): CHANGE,
+        ("POST", "/api/assets/describe"): signed_in("409 409 409 409 403 409"),  # no provider is configured
+        ("GET", "/api/uploads/{name}"): READ,
         ("POST", "/api/services/{service_id}/check"): CHANGE,
         ("GET", "/api/services/{service_id}/checks"): READ,
         ("GET", "/api/dashboard"): READ,
@@ -257,6 +263,17 @@ def _service(scene: Scene, _: Client) -> Any:
     return {"service_id": scene.make(Service, created_by_id=owner, health_check="/health").id}, {}
 
 
+def _asset(scene: Scene, _: Client) -> Any:
+    owner = scene.callers["owner"]
+    asset = scene.make(Asset, created_by_id=owner.user.id).id
+    shown = owner.call("POST", f"/api/assets/{asset}/image", **_picture())["data"]
+    return {"asset_id": asset, "name": shown["image_url"].removeprefix("/api/uploads/")}, {}
+
+
+def _picture() -> dict[str, Any]:
+    return {"data": {"file": (BytesIO(picture()), "picture.jpg")}}
+
+
 def _upload() -> dict[str, Any]:
     return {"data": {"file": (BytesIO(workbook(Servers=[("Name",), ("n1",)])), "fleet.xlsx")}}
 
@@ -293,6 +310,10 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/metrics"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
+    ("POST", "/api/assets/{asset_id}/image"): lambda scene, caller: (_asset(scene, caller)[0], _picture()),
+    ("DELETE", "/api/assets/{asset_id}/image"): _asset,
+    ("POST", "/api/assets/describe"): lambda *_: ({}, _picture()),
+    ("GET", "/api/uploads/{name}"): _asset,
     ("POST", "/api/services/{service_id}/check"): _service,
     ("GET", "/api/services/{service_id}/checks"): _service,
     ("GET", "/api/servers/tree"): lambda *_: ({}, {}),

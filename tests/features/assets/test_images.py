@@ -1,0 +1,345 @@
+"""Pictures of assets: what is taken, what is kept of it, who sees it, and when it is gone."""
+
+import gc
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from PIL import Image
+
+from app.assets import images
+from app.assets.models import Asset, AssetImage
+from app.core.database import db, utcnow
+from app.datacenters.models import Datacenter
+from tests.client import Client
+from tests.conftest import BuildApp
+from tests.factories import Make
+from tests.features.assets.conftest import form, upload
+from tests.pictures import SECRET, bomb, opened, picture, told
+from tests.threads import at_once
+
+
+@pytest.fixture
+def asset(make: Make, user: Client) -> Asset:
+    return make(Asset, created_by_id=user.user.id)
+
+
+def download(client: Client, url: str) -> bytes:
+    return client.send("GET", url).data
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension", "content_type"),
+    [("JPEG", "jpg", "image/jpeg"), ("PNG", "png", "image/png"), ("WEBP", "webp", "image/webp")],
+)
+def test_a_picture_is_kept_and_served(
+    user: Client, other: Client, asset: Asset, directory: Path, kind: str, extension: str, content_type: str
+) -> None:
+    shown = upload(user, asset, picture(kind))
+    assert shown["version"] == 2
+    name = shown["image_url"].removeprefix("/api/uploads/")
+    assert images.NAME.fullmatch(name)
+    assert name.endswith(extension)
+    assert names(directory) == [name]
+    answer = other.send("GET", shown["image_url"])
+    assert (answer.mimetype, opened(answer.data).format, opened(answer.data).size) == (content_type, kind, (80, 40))
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Content-Disposition"] == f'inline; filename="{name}"'
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    again = {"If-None-Match": answer.headers["ETag"]}
+    assert other.send("GET", shown["image_url"], expect=304, headers=again).data == b""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_metadata_is_left_behind_and_the_picture_turned_upright(
+    user: Client, asset: Asset, directory: Path, kind: str
+) -> None:
+    comment = {"comment": SECRET} if kind == "JPEG" else {}
+    sent = picture(kind, exif=told(), **comment)
+    assert SECRET.encode() in sent
+    kept = download(user, upload(user, asset, sent)["image_url"])
+    assert SECRET.encode() not in kept
+    image = opened(kept).convert("RGB")
+    assert image.size == (40, 80)
+    upper_left, upper_right = image.getpixel((5, 5)), image.getpixel((35, 5))
+    assert isinstance(upper_left, tuple)
+    assert isinstance(upper_right, tuple)
+    assert upper_left[1] > 200
+    assert upper_right[0] > 200
+    assert not opened(kept).getexif()
+
+
+def test_what_hides_behind_a_picture_is_left_behind(user: Client, asset: Asset, directory: Path) -> None:
+    hidden = b"<script>alert(1)</script>"
+    kept = download(user, upload(user, asset, picture("PNG") + hidden)["image_url"])
+    assert hidden not in kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("PNG", "1"), ("PNG", "L"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "RGBA"), ("PNG", "I;16"), ("JPEG", "L"),
+        ("JPEG", "CMYK"), ("WEBP", "RGBA"),
+    ],
+)  # fmt: skip
+def test_pictures_of_every_sort_are_taken(user: Client, asset: Asset, directory: Path, kind: str, mode: str) -> None:
+    source = picture(kind, mode="L") if mode == "I;16" else picture(kind, mode=mode)
+    if mode == "I;16":
+        encoded = BytesIO()
+        Image.new("I;16", (80, 40), 60_000).save(encoded, "PNG")
+        source = encoded.getvalue()
+    kept = opened(download(user, upload(user, asset, source)["image_url"]))
+    assert (kept.format, kept.size) == (kind, (80, 40))
+    assert kept.has_transparency_data == opened(source).has_transparency_data
+
+
+def test_of_an_animation_the_first_frame_is_kept(user: Client, asset: Asset, directory: Path) -> None:
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
+    encoded = BytesIO()
+    frames[0].save(encoded, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    kept = opened(download(user, upload(user, asset, encoded.getvalue())["image_url"]))
+    assert getattr(kept, "n_frames", 1) == 1
+    first = kept.convert("RGB").getpixel((10, 10))
+    assert isinstance(first, tuple)
+    assert first[0] > 200
+
+
+def damaged(kind: str) -> bytes:
+    return picture(kind, (400, 400))[:-200]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no picture",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n(/etc/passwd) run",
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        b"\xff\xd8\xff\xe0" + bytes(100),
+        b"RIFF\x00\x00\x01\x00WEBPVP8 " + bytes(100),
+        picture("GIF"),
+        picture("BMP"),
+        picture("TIFF"),
+        picture("ICO"),
+        damaged("JPEG"),
+        damaged("PNG"),
+        damaged("WEBP"),
+    ],
+    ids=[
+        "empty", "text", "svg", "eps", "png head", "jpeg head", "webp head", "gif", "bmp", "tiff", "ico", "cut jpeg",
+        "cut png", "cut webp",
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused(user: Client, asset: Asset, directory: Path, content: bytes) -> None:
+    answer = upload(user, asset, content, expect=422)
+    assert answer["reason"] == "not_a_picture"
+    assert "JPEG, PNG or WebP" in answer["errors"]["file"][0]
+    assert names(directory) == []
+    assert user.call("GET", f"/api/assets/{asset.id}")["data"]["version"] == 1
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(user: Client, asset: Asset, directory: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    content = bomb()
+    assert len(content) < 100_000
+    answer = upload(user, asset, content, expect=422)
+    assert "50 million pixels" in answer["errors"]["file"][0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
+
+
+def test_a_file_that_is_too_large_is_refused(build_app: BuildApp, user: Client, asset: Asset, directory: Path) -> None:
+    small = Client(build_app(MAX_UPLOAD_MB=1), user.document, user.token, user.user)
+    noise = os.urandom(1024 * 1024 + 1)
+    assert "1 MB" in small.call("POST", f"/api/assets/{asset.id}/image", expect=413, **form(noise))["message"]
+    # More than the form may have in all is not even read.
+    small.call("POST", f"/api/assets/{asset.id}/image", expect=413, **form(noise * 3))
+
+
+def test_the_form_holds_one_picture(user: Client, asset: Asset, directory: Path) -> None:
+    path = f"/api/assets/{asset.id}/image"
+    assert "file" in user.call("POST", path, expect=422, data={}, content_type="multipart/form-data")["data"]["errors"]
+    named = form(picture(), image_url="/elsewhere")
+    assert "image_url" in user.call("POST", path, expect=422, **named)["data"]["errors"]
+    user.call("POST", path, expect=415, json={"file": "p.jpg"})
+    user.call("POST", path, expect=415, data=picture(), content_type="image/jpeg")
+    user.call("POST", "/api/assets/4711/image", expect=404, **form(picture()))
+    refused = user.call("PATCH", f"/api/assets/{asset.id}", json={"image_url": "/elsewhere"}, expect=422)
+    assert "image_url" in refused["data"]["errors"]
+
+
+def test_a_new_picture_takes_the_place_of_the_old_one(user: Client, asset: Asset, directory: Path) -> None:
+    first = upload(user, asset, picture())["image_url"]
+    second = upload(user, asset, picture("PNG"))["image_url"]
+    assert names(directory) == [second.removeprefix("/api/uploads/")]
+    user.send("GET", first, expect=404)
+    download(user, second)
+
+
+def test_a_picture_can_be_taken_away(user: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, picture())["image_url"]
+    path = f"/api/assets/{asset.id}/image"
+    user.call("DELETE", path, headers={"If-Match": '"1"'}, expect=412)
+    assert names(directory) != []
+    assert user.call("DELETE", path, headers={"If-Match": '"2"'})["data"] is None
+    assert names(directory) == []
+    now = user.call("GET", f"/api/assets/{asset.id}")["data"]
+    assert (now["image_url"], now["version"]) == (None, 3)
+    user.send("GET", url, expect=404)
+    user.call("DELETE", path, expect=404)
+
+
+@pytest.mark.parametrize("name", ["none.jpg", "..%2f..%2fetc%2fpasswd", "%00", "a" * 3000, "0" * 32 + ".svg"])
+def test_only_pictures_are_served(user: Client, directory: Path, name: str) -> None:
+    (directory / "none.jpg").write_bytes(b"somebody else's")
+    user.call("GET", f"/api/uploads/{name}", expect=404)
+
+
+def test_each_change_of_a_picture_is_recorded(user: Client, admin: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, picture())["image_url"]
+    user.call("DELETE", f"/api/assets/{asset.id}/image")
+    query = {"resource_type": "assets", "resource_id": asset.id, "sort": "id"}
+    _, given, taken = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    assert given["changes"] == {"image_url": {"old": None, "new": url}}
+    assert taken["changes"] == {"image_url": {"old": url, "new": None}}
+    assert given["user_id"] == taken["user_id"] == user.user.id
+
+
+def test_of_many_pictures_at_once_one_stays(user: Client, asset: Asset, directory: Path) -> None:
+    urls = [shown["image_url"] for shown in at_once([lambda: upload(user, asset, picture())] * 4)]
+    now = user.call("GET", f"/api/assets/{asset.id}")["data"]
+    assert now["version"] == 5
+    assert now["image_url"] in urls
+    assert names(directory) == [now["image_url"].removeprefix("/api/uploads/")]
+
+
+def test_nothing_is_locked_while_a_picture_comes_in(
+    user: Client, asset: Asset, directory: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite, nobody else could write meanwhile."""
+    read = Image.open
+
+    def open_slowly(*args: Any, **kwargs: Any) -> Any:
+        at_once([lambda: make(Datacenter)])
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", open_slowly)
+    upload(user, asset, picture())
+
+
+def test_a_picture_goes_with_a_transaction_that_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    """The record cannot be written, so the change is undone, and the file with it."""
+    with refusing(app, "INSERT INTO audit_logs"):
+        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(picture()))
+    assert names(directory) == []
+    assert user.call("GET", f"/api/assets/{asset.id}")["data"]["image_url"] is None
+
+
+def test_a_picture_stays_where_its_replacement_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, picture())["image_url"]
+    with refusing(app, "INSERT INTO audit_logs"):
+        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(picture()))
+        user.call("DELETE", f"/api/assets/{asset.id}/image", expect=(500, 503))
+    download(user, url)
+    assert names(directory) == [url.removeprefix("/api/uploads/")]
+
+
+@contextmanager
+def refusing(app: Flask, beginning: str) -> Iterator[None]:
+    """Let the database fail at statements that begin so."""
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(beginning):
+            raise sa.exc.OperationalError(statement, {}, Exception("disk is full"))
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", refuse)
+
+
+# Werkzeug leaves the file that it could not write to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("room", [-100_000, 100_000], ids=["while it comes in", "while it is stored"])
+def test_a_disk_that_is_full_is_said_and_leaves_no_half_file(
+    user: Client, asset: Asset, directory: Path, room: int
+) -> None:
+    """No file may grow beyond this: what the database writes is smaller, and the picture that is kept is larger."""
+    noise = Image.frombytes("RGB", (2400, 2400), os.urandom(2400 * 2400 * 3))
+    encoded = BytesIO()
+    noise.save(encoded, "JPEG", quality=50)
+    content = encoded.getvalue()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + room, hard))
+    try:
+        answer = user.send("POST", f"/api/assets/{asset.id}/image", expect=503, **form(content))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        gc.collect()
+    assert b"storage_unavailable" in answer.data
+    assert answer.headers["Retry-After"]
+    assert names(directory) == []
+    assert user.call("GET", f"/api/assets/{asset.id}")["data"]["version"] == 1
+
+
+def test_what_nobody_needs_is_deleted_in_time(
+    app: Flask, user: Client, admin: Client, make: Make, directory: Path
+) -> None:
+    """An upload that died before its commit, an asset that was deleted; but nothing that is shown, or not ours."""
+    shown, deleted = (make(Asset, created_by_id=user.user.id) for _ in range(2))
+    urls = [upload(user, asset, picture())["image_url"] for asset in (shown, deleted)]
+    kept, gone = (url.removeprefix("/api/uploads/") for url in urls)
+    user.call("DELETE", f"/api/assets/{deleted.id}")
+    user.send("GET", urls[1], expect=404)
+    died = "0" * 32 + ".png"
+    (directory / f"{died}.part").write_bytes(b"half")
+    (directory / "not-ours.txt").write_bytes(b"")
+    now = utcnow()
+
+    def set_delete_at(name: str, when: Any) -> None:
+        table = AssetImage.__table__
+        db.session.execute(sa.update(table).where(table.c.name == name).values(delete_at=when))
+        db.session.commit()
+
+    with app.app_context():
+        lost = AssetImage(name=died, asset_id=shown.id, content_type="image/png", created_at=now, delete_at=now)
+        db.session.add(lost)
+        db.session.commit()
+        assert images.forget_unneeded() == 1
+        assert names(directory) == sorted([kept, gone, "not-ours.txt"])
+        set_delete_at(gone, now - timedelta(seconds=1))
+        set_delete_at(kept, now - timedelta(seconds=1))
+        assert (images.forget_unneeded(), images.forget_unneeded()) == (1, 0)
+    assert names(directory) == sorted([kept, "not-ours.txt"])
+    download(user, urls[0])
+
+
+def test_an_asset_that_comes_back_has_its_picture(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    shown = upload(user, asset, picture())
+    user.call("DELETE", f"/api/assets/{asset.id}")
+    with app.app_context():
+        images.forget_unneeded()
+        # As whoever restores it does: past the listener, with a version that goes on.
+        values = {column.key: getattr(asset, column.key) for column in Asset.__table__.columns}
+        values |= {"image_url": shown["image_url"], "version": shown["version"] + 2}
+        db.session.execute(sa.insert(Asset.__table__).values(values))
+        db.session.commit()
+        images.forget_unneeded()
+        assert db.session.scalar(sa.select(AssetImage.delete_at)) is None
+    download(user, shown["image_url"])
