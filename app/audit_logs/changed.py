@@ -1,7 +1,7 @@
 """Finding records by what changed in them: which field, from which value, to which.
 
 PostgreSQL keeps the terms of each record in an index (`audit_terms`, made by a migration): the name of each changed
-field, `name<old` and `name>new`. SQLite, which is for small installations, reads the documents.
+field, `name<old`, `name>new` and `name<old>new`. SQLite, which is for small installations, reads the documents.
 """
 
 import functools
@@ -9,8 +9,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.catalog import CATALOG
 from app.core.audit import AuditLog, audited_columns
@@ -40,38 +41,31 @@ class Changed:
         """Whether one change of a record is all of this; text is compared ignoring case."""
         return self._by_terms() if db.engine.dialect.name == "postgresql" else self._by_documents()
 
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether a value is asked for in whatever field."""
+        return bool(self) and self.field is None
+
     def _by_terms(self) -> Clause:
         terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
-        if self.field is not None:
-            name = _columns().get(self.field, self.field)
-            # Implied by the terms, and cheaper to ask where the index is not what leads to the rows.
-            named = sa.func.strpos(logs.c.changes, f'"{name}":') > 0
-            found: Clause = sa.and_(named, terms.contains(_texts(self._terms_of(name) or [name])))
-            return found
-        names = {name for resource in CATALOG.values() for name in audited_columns(resource.model)}
-        wanted = [
-            terms.overlap(_texts(sorted(f"{name}{sign}{_short(value)}" for name in names)))
-            for sign, value in self._sides
+        # Implied by the terms, and cheaper to ask where the index is not what leads to the rows.
+        implied: list[Clause] = [
+            sa.func.strpos(sa.func.lower(logs.c.changes), orjson.dumps(fold(value)).decode()[1:-1]) > 0
+            for value in (self.old, self.new)
+            if value
         ]
-        return sa.and_(*wanted, self._of_one_change())
+        if self.field is None:
+            names = {name for resource in CATALOG.values() for name in audited_columns(resource.model)}
+            found: Clause = terms.overlap(_texts(sorted(map(self._term_of, names))))
+            return sa.and_(*implied, found)
+        name = _columns().get(self.field, self.field)
+        named = sa.func.strpos(logs.c.changes, f'"{name}":') > 0
+        return sa.and_(named, *implied, terms.contains(_texts([self._term_of(name)])))
 
-    def _of_one_change(self) -> Clause:
-        """Whether old and new value are of the same change, which two terms do not say."""
-        each = sa.func.jsonb_each(sa.cast(logs.c.changes, JSONB)).table_valued("key", sa.column("value", JSONB))
-        sides = {"<": "old", ">": "new"}
-        same: list[Clause] = [
-            sa.func.lower(sa.func.coalesce(each.c.value[sides[sign]].astext, "")) == fold(value)
-            for sign, value in self._sides
-        ]
-        return sa.exists().select_from(each).where(*same) if len(same) > 1 else sa.true()
-
-    @property
-    def _sides(self) -> list[tuple[str, str]]:
-        given = (("<", self.old), (">", self.new))
-        return [(sign, value) for sign, value in given if value is not None]
-
-    def _terms_of(self, name: str) -> list[str]:
-        return [f"{name}{sign}{_short(value)}" for sign, value in self._sides]
+    def _term_of(self, name: str) -> str:
+        old = "" if self.old is None else f"<{_short(self.old)}"
+        new = "" if self.new is None else f">{_short(self.new)}"
+        return f"{name}{old}{new}"
 
     def _by_documents(self) -> Clause:
         each = sa.func.json_each(logs.c.changes).table_valued("key", "value")

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
 from app.core.audit import SEARCHED, AuditLog
-from app.core.database import db, planned_by_value
+from app.core.database import any_of, db, planned_by_value
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.resource.fields import Kind
@@ -40,6 +40,10 @@ class Question:
 
     listed: ListQuery
     changed: Changed
+    found: tuple[int, ...] | None = None
+    """The ids of all records that match, where they are few and have been looked up."""
+    are_many: bool = False
+    """Whether more match than are counted, where that is known."""
 
     def about(self, user_id: int) -> "Question":
         """The same of what one user did, whatever else is asked for: nobody widens it."""
@@ -51,6 +55,8 @@ class Question:
 
     @property
     def conditions(self) -> list[Clause]:
+        if self.found is not None:
+            return [any_of(logs.c.id, self.found)]
         found = [clause_of(resource, item, f"p{at}") for at, item in enumerate(self.listed.matching.filters)]
         if self.listed.matching.searched:
             found.append(sa.literal_column(SEARCHED, sa.Text).like(sa.bindparam("q", type_=sa.Text), escape="\\"))
@@ -101,18 +107,28 @@ def _sort_column(sort: Sequence[str]) -> tuple[str, bool]:
 
 def select_records(question: Question) -> Page:
     """A page of records, JSON-ready, and where it stands; raises BadRequest for one that is too far to count to."""
-    with planned_by_value(from_bitmaps=_is_rare(question)):
+    with planned_by_value():
+        question = _looked_up(question)
         if question.listed.cursor is not None:
             return _walk(question, question.listed.cursor)
         return _turn_to(question)
 
 
-def _is_rare(question: Question) -> bool:
-    """Whether few records have a value that may be in any field, which the planner has no numbers of."""
-    if question.changed.field is not None or not question.changed:
-        return False
-    with planned_by_value(from_bitmaps=True):
-        return not count(question)[1]
+def _looked_up(question: Question) -> Question:
+    """The question with the ids of its records, where they are few, or that they are many.
+
+    What texts and changes find comes from the index in no order. If it is little, finding it once is all there is to
+    do; if it is much, the page is full soon in the order of the log.
+    """
+    if not question.changed and not question.listed.matching.searched:
+        return question
+    some = sa.select(logs.c.id).where(*question.conditions).limit(MOST_COUNTED + 1)
+    # How often a value is in whatever field, the planner has no numbers of.
+    with planned_by_value(from_bitmaps=question.changed.is_anywhere):
+        found = db.session.scalars(some, question.listed.values).all()
+    if len(found) > MOST_COUNTED:
+        return replace(question, are_many=True)
+    return replace(question, found=tuple(found))
 
 
 def _turn_to(question: Question) -> Page:
@@ -168,6 +184,8 @@ def _walk(question: Question, text: str) -> Page:
 
 def count(question: Question, most: int | None = None) -> tuple[int, bool]:
     """How many records match, and whether that is only where the count ended: at `most`, or at MOST_COUNTED."""
+    if question.are_many and most is None:
+        return MOST_COUNTED, True
     most = most or MOST_COUNTED
     some = sa.select(sa.literal(1)).select_from(logs).where(*question.conditions).limit(most + 1)
     found = db.session.scalar(sa.select(sa.func.count()).select_from(some.subquery()), question.listed.values) or 0
@@ -180,6 +198,8 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     Each thousand is a query of its own, which begins where the one before it ended: nothing is held while the client
     takes its time, neither a connection nor a snapshot.
     """
+    with planned_by_value():
+        question = _looked_up(question)
     keys = sort_keys(resource, question.order)
     projection, matching = _statement(question)
     matching = matching.where(logs.c.id <= until)
@@ -187,9 +207,8 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     further = _with_places(matching.where(after(keys, [False] * len(keys), backwards=False)), keys).limit(ROWS_AT_ONCE)
     statement = first
     places: dict[str, Any] = {}
-    is_rare = _is_rare(question)
     while True:
-        with planned_by_value(from_bitmaps=is_rare):
+        with planned_by_value():
             rows = db.session.execute(statement, {**question.listed.values, **places}).all()
         db.session.commit()
         for row in rows:

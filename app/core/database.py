@@ -455,9 +455,13 @@ def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
     if from_bitmaps:
         settings |= {"enable_seqscan": "off", "enable_indexscan": "off"}
     db.session.execute(sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items())))
-    yield
-    # After an error the connection may be gone, and what is left of these settings does no harm.
-    for name in settings:
+    try:
+        yield
+    except BaseException:
+        # Nobody else is to get a connection with these settings.
+        db.session().invalidate()
+        raise
+    for name in ("enable_seqscan", "enable_indexscan") if from_bitmaps else settings:
         db.session.execute(sa.text(f"RESET {name}"))
 
 

@@ -1,5 +1,6 @@
 """The blueprint that every declared resource gets."""
 
+from datetime import datetime
 from typing import Any
 
 from flask import Response, request
@@ -13,6 +14,7 @@ from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.documentation import list_parameters
 from app.resource.dry_run import conclude
+from app.resource.past import AsOfSchema, read_as_of
 from app.resource.query import parse_query, select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 
@@ -100,9 +102,12 @@ def readable_blueprint(resource: Resource) -> Blueprint:
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)
-    @blueprint.doc(summary=f"Read one {service.singular(resource)}.")
+    @blueprint.arguments(AsOfSchema, location="query")
+    @blueprint.doc(summary=f"Read one {service.singular(resource)}, as it is or as it was.")
     @blueprint.response(200, schema, headers=ETAG)
-    def read(object_id: int) -> Response:
+    def read(query: dict[str, datetime], object_id: int) -> Response:
+        if "as_of" in query:
+            return success(read_as_of(resource, object_id, query["as_of"]))
         return answer(resource, object_id)
 
     return blueprint
