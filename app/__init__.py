@@ -54,6 +54,7 @@ FEATURES = (
     "transfer.templates",
     "audit_logs",
     "proof",
+    "events",
     "activity",
     "health",
 )

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
 from app.core.audit import SEARCHED, AuditLog
-from app.core.database import any_of, db, planned_by_value
+from app.core.database import any_of, begin_reading, db, planned_by_value
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.resource.fields import Kind
@@ -198,6 +198,7 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     Each thousand is a query of its own, which begins where the one before it ended: nothing is held while the client
     takes its time, neither a connection nor a snapshot.
     """
+    begin_reading()
     with planned_by_value():
         question = _looked_up(question)
     keys = sort_keys(resource, question.order)

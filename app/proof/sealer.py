@@ -98,8 +98,8 @@ def seal() -> int:
 
     Raises CannotSeal, and OSError where the file outside cannot be written; what was sealed stays sealed.
     """
-    total, after = 0, 0
-    while batch := _seal_some(after):
+    total, after, until = 0, 0, _last_id()
+    while batch := _seal_some(after, until):
         total += len(batch)
         after = batch[-1]
         if len(batch) < AT_ONCE:
@@ -141,8 +141,19 @@ def is_late() -> bool:
     return any(at is not None and utcnow() - at > LATE for at in waiting)
 
 
-def _seal_some(after: int) -> list[int]:
-    """Seal some of the records with an id above `after`; answers their ids."""
+def _last_id() -> int:
+    """The last record that there is. What comes while this run seals waits for the next one.
+
+    Else it could be sealed before a lower id of the same object that was committed after the run had gone past it.
+    """
+    begin_reading()
+    last = db.session.scalar(sa.select(sa.func.max(STORED.c.id))) or 0
+    begin_writing()
+    return last
+
+
+def _seal_some(after: int, until: int) -> list[int]:
+    """Seal some of the records with an id above `after`, up to `until`; answers their ids."""
     horizon = _horizon()
     begin_reading()
     waiting = horizon.move()
@@ -153,7 +164,7 @@ def _seal_some(after: int) -> list[int]:
         if not _alone():
             return []
         frontier = _continue_tree()
-        sealed = _append(frontier, max(horizon.first_id, after + 1))
+        sealed = _append(frontier, max(horizon.first_id, after + 1), until)
         if sealed:
             _sign(frontier)
         db.session.commit()
@@ -190,10 +201,10 @@ def _continue_tree() -> Frontier:
     return frontier
 
 
-def _append(frontier: Frontier, first_id: int) -> list[int]:
+def _append(frontier: Frontier, first_id: int, until: int) -> list[int]:
     """Give each record that has none its leaf; answers the ids of the records."""
     new: list[tuple[int, int, bytes]] = []
-    for row in db.session.execute(without_leaf(first_id).limit(AT_ONCE)):
+    for row in db.session.execute(without_leaf(first_id).where(STORED.c.id <= until).limit(AT_ONCE)):
         content = content_of(row)
         new.append((frontier.size, content["id"], leaf_hash(line_of(content))))
         frontier.append(new[-1][2])

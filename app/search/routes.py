@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.catalog import readable_types
 from app.core.api import Blueprint
 from app.core.errors import BadRequest
 from app.core.security import Role, current_actor, requires
@@ -24,5 +25,5 @@ def search(query: dict[str, Any]) -> dict[str, Any]:
         raise BadRequest(f"q: {error}", reason="invalid_parameter") from None
     if not text:
         raise BadRequest("q must say what to look for.", reason="invalid_parameter")
-    types = service.readable_types(current_actor(), query.get("types"))
+    types = readable_types(current_actor(), query.get("types"))
     return service.search(text, types, query["limit"])

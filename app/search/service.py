@@ -6,12 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.catalog import CATALOG
 from app.core.database import db
-from app.core.errors import BadRequest
-from app.core.security import Actor
 from app.resource import Resource
-from app.resource.filters import escape_like, unknown
+from app.resource.filters import escape_like
 from app.resource.projection import projection_of
 from app.resource.query import ListQuery, Matching, count_matching, matches, search_pattern
 from app.resource.visibility import visible
@@ -41,20 +38,6 @@ def search(text: str, types: Sequence[Resource], limit: int) -> dict[str, Any]:
     order = {resource.name: place for place, resource in enumerate(types)}
     hits.sort(key=lambda hit: (-hit["score"], order[hit["type"]], hit["title"], hit["id"]))
     return {"hits": hits[:limit], "counts": counts}
-
-
-def readable_types(actor: Actor, names: str | None) -> list[Resource]:
-    """The resources to search: those asked for, or all that the actor may read; raises BadRequest."""
-    readable = {name: item for name, item in CATALOG.items() if actor.role.covers(item.read)}
-    if names is None:
-        return list(readable.values())
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted:
-        if name not in readable:
-            raise unknown("type", name, readable)
-    if not wanted:
-        raise BadRequest("types names no resource.", reason="invalid_parameter")
-    return [readable[name] for name in dict.fromkeys(wanted)]
 
 
 def _count(resource: Resource, text: str) -> int:

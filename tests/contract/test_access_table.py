@@ -106,6 +106,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/dashboard"): READ,
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
+        ("GET", "/api/events"): READ,
         ("GET", "/api/export.xlsx"): READ,
         ("GET", "/api/imports"): READ,
         ("POST", "/api/imports"): signed_in("202 202 202 202 403 202"),
