@@ -22,6 +22,9 @@ from dotenv import dotenv_values
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.resource.formats import email, username
+from app.users.passwords import password_flaws
+
 ROOT = Path(__file__).resolve().parent
 MEBIBYTE = 1024 * 1024
 
@@ -190,9 +193,29 @@ def secret_list(value: str, root: Path) -> tuple[str, ...]:
 
 
 def password(value: str, _: Path) -> str:
-    if len(value) < 10 or octets(value) > 72:
-        raise ValueError("must have at least 10 characters and at most 72 bytes")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    if flaws := password_flaws(value, None):
+        raise ValueError(" and ".join(map(as_reason, flaws)))
     return value
+
+
+def account(check: Callable[[str], str]) -> Parse:
+    """Return the parser of what an account must have, whose own rules `check` knows."""
+
+    def parse(value: str, root: Path) -> str:
+        try:
+            return check(text(value, root))
+        except ValueError as error:
+            raise ValueError(as_reason(str(error))) from None
+
+    return parse
+
+
+def as_reason(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def mailbox(value: str, root: Path) -> str:
@@ -408,8 +431,8 @@ class Config:
     PORT: int = variable(whole(1, 65535), "5000")
     WORKERS: int = variable(whole(1, 256), one_per_core)
 
-    ADMIN_USERNAME: str = variable(text, "admin")
-    ADMIN_EMAIL: str = variable(mailbox, "admin@localhost")
+    ADMIN_USERNAME: str = variable(account(username), "admin")
+    ADMIN_EMAIL: str = variable(account(email), "admin@localhost")
     ADMIN_PASSWORD: str | None = variable(password, secret=True)
 
     REGISTRATION_ENABLED: bool = variable(flag, "false")

@@ -85,6 +85,7 @@ def served(settings: config.Config, **environ: str) -> Iterator[Server]:
         "FLASK_ENV": "testing",
         "DATABASE_URL": settings.SQLALCHEMY_DATABASE_URI,
         "UPLOAD_DIR": str(settings.UPLOAD_DIR),
+        "AUDIT_CHECKPOINTS": str(settings.AUDIT_CHECKPOINTS),
         "LOG_LEVEL": "ERROR",
         "PORT": str(port),
     }

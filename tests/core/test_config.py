@@ -212,7 +212,10 @@ def test_secrets_are_not_in_the_repr(tmp_path):
         ("PORT", "1e3"),
         ("PORT", "+80"),
         ("ADMIN_PASSWORD", "tooshort1"),
+        ("ADMIN_PASSWORD", "no UTF-8: \udcff"),
         ("ADMIN_EMAIL", "a b@example.com"),
+        ("ADMIN_EMAIL", "Ada <ada@example.com>"),
+        ("ADMIN_USERNAME", "two words"),
     ],
 )
 def test_bad(tmp_path, name, value):
@@ -258,8 +261,17 @@ def test_a_mail_password_does_not_travel_in_the_clear_by_default(tmp_path):
 
 
 def test_the_admin_password_is_not_the_name(tmp_path):
-    same = {"ADMIN_USERNAME": "administrator", "ADMIN_PASSWORD": "Administrator"}
+    same = {"ADMIN_USERNAME": "Ada.Lovelace", "ADMIN_PASSWORD": "ada.lovelace"}
     assert problems(same, tmp_path) == {"ADMIN_PASSWORD": "must not be ADMIN_USERNAME"}
+
+
+def test_the_admin_password_is_none_that_everybody_tries(tmp_path):
+    for chosen, reason in (
+        ("P@ssw0rd2024", "may not be a password that many people use"),
+        ("password", "must have at least 10 characters and may not be a password that many people use"),
+        ("長" * 25, "may have at most 72 bytes and may not be a password that many people use"),
+    ):
+        assert problems({"ADMIN_PASSWORD": chosen}, tmp_path) == {"ADMIN_PASSWORD": reason}
 
 
 # Secrets
