@@ -14,11 +14,12 @@ from app.assets.models import Asset
 from app.auth.models import AuthSession
 from app.catalog import CATALOG
 from app.core.audit import AuditLog
-from app.core.database import db
+from app.core.database import db, utcnow
 from app.core.jobs import runner
 from app.core.security import Role
 from app.gpus.models import Gpu
 from app.services.models import Service
+from app.tokens.models import PersonalToken
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
@@ -30,13 +31,21 @@ Expected = Mapping[str, int]
 
 INSIDE = ("owner", "other", "admin", "demoted", "read token", "write token")
 """Those who are let in. The tokens are the owner's; the demoted was an administrator when they signed in."""
-OUTSIDE = ("anonymous", "deactivated", "expired", "revoked", "refresh token")
-CALLERS = (*INSIDE, *OUTSIDE)
+OUTSIDE = (
+    "anonymous",
+    *("deactivated", "expired", "revoked", "refresh token"),
+    *("deactivated's token", "expired token", "revoked token"),
+)
+CALLERS = (*INSIDE, "second admin", *OUTSIDE)
 
 
 def signed_in(statuses: str) -> Expected:
-    """The statuses of those INSIDE, in this order; everybody else is answered 401."""
-    return dict(zip(INSIDE, map(int, statuses.split()), strict=True)) | dict.fromkeys(OUTSIDE, 401)
+    """The statuses of those INSIDE, in this order; those OUTSIDE are answered 401.
+
+    What one administrator may, every other one may too, also with what is the first one's.
+    """
+    inside = dict(zip(INSIDE, map(int, statuses.split()), strict=True))
+    return {**inside, "second admin": inside["admin"], **dict.fromkeys(OUTSIDE, 401)}
 
 
 def everybody(status: int) -> Expected:
@@ -151,6 +160,7 @@ class Scene:
     def __post_init__(self) -> None:
         owner, admin = self.sign_in(), self.sign_in(role=Role.ADMIN)
         demoted, deactivated, revoked = self.sign_in(role=Role.ADMIN), self.sign_in(), self.sign_in()
+        their_token = self.token_of(deactivated, "write")
         admin.call("PATCH", f"/api/users/{demoted.user.id}", json={"role": "user"})
         admin.call("PATCH", f"/api/users/{deactivated.user.id}", json={"is_active": False})
         revoked.call("POST", "/api/auth/logout")
@@ -163,6 +173,7 @@ class Scene:
             "owner": owner,
             "other": self.sign_in(),
             "admin": admin,
+            "second admin": self.sign_in(role=Role.ADMIN),
             "demoted": demoted,
             "read token": self.bearer(owner, self.token_of(owner)["token"]),
             "write token": self.bearer(owner, self.token_of(owner, "write")["token"]),
@@ -171,6 +182,9 @@ class Scene:
             "expired": self.bearer(owner, expired),
             "revoked": revoked,
             "refresh token": self.bearer(owner, pair["refresh_token"]),
+            "deactivated's token": self.bearer(deactivated, their_token["token"]),
+            "expired token": self.bearer(owner, self.ended_token_of(owner, expires_at=utcnow())),
+            "revoked token": self.bearer(owner, self.ended_token_of(owner, revoked_at=utcnow())),
         }
 
     def bearer(self, client: Client, token: str) -> Client:
@@ -182,6 +196,15 @@ class Scene:
 
     def token_of(self, client: Client, scope: str = "read") -> Any:
         return client.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": [scope]}, expect=201)["data"]
+
+    def ended_token_of(self, client: Client, **values: Any) -> str:
+        made = self.token_of(client, "write")
+        table = PersonalToken.__table__
+        with self.app.app_context():
+            db.session.execute(sa.update(table).where(table.c.id == made["id"]).values(values))
+            db.session.commit()
+        token: str = made["token"]
+        return token
 
     def latest_session(self, user_id: int) -> str:
         of_user = sa.select(AuthSession.id).where(AuthSession.user_id == user_id)
