@@ -25,10 +25,19 @@ class Inbox:
         return "250 OK"
 
 
+class Forgetful(Inbox):
+    """Takes mail and hangs up without a word."""
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        answer = await super().handle_DATA(server, session, envelope)
+        server.transport.abort()
+        return answer
+
+
 @contextmanager
-def server(inbox: Inbox) -> Iterator[int]:
-    """A real server in a thread of its own; answers its port."""
-    controller = Controller(inbox, hostname="127.0.0.1", port=free_port())
+def server(inbox: Inbox, **options: Any) -> Iterator[int]:
+    """A real server in a thread of its own, with these options of aiosmtpd; answers its port."""
+    controller = Controller(inbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     try:
         yield controller.port

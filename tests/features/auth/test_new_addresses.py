@@ -7,60 +7,17 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 
 from app.core import jobs, smtp
 from app.core.audit import AuditLog
 from app.core.database import db, utcnow
 from app.core.mail import PAUSES, MailState, Outbox
-from app.users.models import User
-from tests.client import PASSWORD, Client
-from tests.factories import Make
-from tests.features.auth.smtp_servers import Inbox, Stubborn, free_port, server
-from tests.openapi import Document
+from tests.features.auth.conftest import AWAY, HOME, Travel
+from tests.features.auth.smtp_servers import Forgetful, Inbox, Stubborn, free_port, server
 from tests.threads import PATIENCE, at_once
 
-HOME, AWAY = "203.0.113.5", "198.51.100.7"
 
-
-class Traveller:
-    """A user who signs in from anywhere."""
-
-    def __init__(self, app: Flask, document: Document, user: User) -> None:
-        self.app = app
-        self.user = user
-        self.client = Client(app, document)
-
-    def log_in(self, address: str, *, device: str = "Firefox") -> None:
-        self.client.call(
-            "POST",
-            "/api/auth/login",
-            json={"username": self.user.username, "password": PASSWORD},
-            environ_base={"REMOTE_ADDR": address},
-            headers={"User-Agent": device},
-        )
-
-    def letters(self) -> list[Any]:
-        with self.app.app_context():
-            return list(db.session.execute(sa.select(Outbox.__table__)).all())
-
-    def make_due(self) -> None:
-        with self.app.app_context():
-            db.session.execute(sa.update(jobs.Job.__table__).values(due_at=utcnow()))
-            db.session.commit()
-
-
-@pytest.fixture
-def travel(build_app: Callable[..., Flask], document: Document, make: Make) -> Callable[..., Traveller]:
-    def travel(port: int | None, **settings: Any) -> Traveller:
-        mail = {} if port is None else {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": port}
-        app = build_app(**mail, **settings)
-        return Traveller(app, document, make(User, username="traveller", email="t@example.com"))
-
-    return travel
-
-
-def test_a_login_from_a_new_address_is_told_by_mail(travel: Callable[..., Traveller]) -> None:
+def test_a_login_from_a_new_address_is_told_by_mail(travel: Travel) -> None:
     inbox = Inbox()
     with server(inbox) as port:
         traveller = travel(port)
@@ -80,7 +37,7 @@ def test_a_login_from_a_new_address_is_told_by_mail(travel: Callable[..., Travel
     assert (kept.state, kept.text, kept.html) == (MailState.SENT, None, None)
 
 
-def test_a_new_address_leaves_a_record(travel: Callable[..., Traveller]) -> None:
+def test_a_new_address_leaves_a_record(travel: Travel) -> None:
     traveller = travel(None)
     for address in (HOME, AWAY, f"::ffff:{AWAY}", "2001:db8::1", "2001:db8::2", "10.0.0.1"):
         traveller.log_in(address)
@@ -95,7 +52,7 @@ def test_a_new_address_leaves_a_record(travel: Callable[..., Traveller]) -> None
     assert {letter.state for letter in traveller.letters()} == {MailState.LOGGED}
 
 
-def test_many_logins_at_once_from_a_new_address_send_one_mail(travel: Callable[..., Traveller]) -> None:
+def test_many_logins_at_once_from_a_new_address_send_one_mail(travel: Travel) -> None:
     inbox = Inbox()
     with server(inbox) as port:
         traveller = travel(port)
@@ -105,7 +62,7 @@ def test_many_logins_at_once_from_a_new_address_send_one_mail(travel: Callable[.
     assert len(inbox.received) == 1
 
 
-def test_a_refused_mail_is_tried_again_and_sent_once(travel: Callable[..., Traveller]) -> None:
+def test_a_refused_mail_is_tried_again_and_sent_once(travel: Travel) -> None:
     port = free_port()
     traveller = travel(port)
     traveller.log_in(HOME)
@@ -123,7 +80,7 @@ def test_a_refused_mail_is_tried_again_and_sent_once(travel: Callable[..., Trave
     assert [letter.state for letter in traveller.letters()] == [MailState.SENT]
 
 
-def test_a_mail_that_nobody_takes_is_given_up(travel: Callable[..., Traveller]) -> None:
+def test_a_mail_that_nobody_takes_is_given_up(travel: Travel) -> None:
     traveller = travel(free_port())
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
@@ -135,7 +92,7 @@ def test_a_mail_that_nobody_takes_is_given_up(travel: Callable[..., Traveller]) 
     assert "refused" in letter.error.lower()
 
 
-def test_a_mail_that_the_server_refuses_for_good_is_not_tried_again(travel: Callable[..., Traveller]) -> None:
+def test_a_mail_that_the_server_refuses_for_good_is_not_tried_again(travel: Travel) -> None:
     inbox = Inbox("554 No")
     with server(inbox) as port:
         traveller = travel(port)
@@ -147,7 +104,7 @@ def test_a_mail_that_the_server_refuses_for_good_is_not_tried_again(travel: Call
     assert inbox.received == []
 
 
-def test_a_mail_whose_process_died_while_the_server_had_it_is_not_sent_again(travel: Callable[..., Traveller]) -> None:
+def test_a_mail_whose_process_died_while_the_server_had_it_is_not_sent_again(travel: Travel) -> None:
     inbox = Inbox()
     with server(inbox) as port:
         traveller = travel(port)
@@ -163,9 +120,22 @@ def test_a_mail_whose_process_died_while_the_server_had_it_is_not_sent_again(tra
     assert [letter.state for letter in traveller.letters()] == [MailState.FAILED]
 
 
+def test_a_mail_whose_server_takes_it_and_says_nothing_is_not_sent_again(travel: Travel) -> None:
+    inbox = Forgetful()
+    with server(inbox) as port:
+        traveller = travel(port)
+        traveller.log_in(HOME)
+        traveller.log_in(AWAY)
+        jobs.runner.run_pending()
+        traveller.make_due()
+        assert jobs.runner.run_pending() == 0
+    assert len(inbox.received) == 1
+    assert [letter.state for letter in traveller.letters()] == [MailState.FAILED]
+
+
 @pytest.mark.parametrize("greeting", [b"", b"220 " + b"x" * 10_000], ids=["hangs", "drips"])
 def test_a_server_that_hangs_or_drips_delays_nothing(
-    travel: Callable[..., Traveller], monkeypatch: pytest.MonkeyPatch, greeting: bytes
+    travel: Travel, monkeypatch: pytest.MonkeyPatch, greeting: bytes
 ) -> None:
     """The login answers while the server has the courier in its grip, and other jobs are done meanwhile."""
     imported: list[int] = []
@@ -191,9 +161,7 @@ def test_a_server_that_hangs_or_drips_delays_nothing(
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 " + b"x" * 10_000], ids=["hangs", "drips"])
-def test_patience_with_a_server_ends(
-    travel: Callable[..., Traveller], monkeypatch: pytest.MonkeyPatch, greeting: bytes
-) -> None:
+def test_patience_with_a_server_ends(travel: Travel, monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
     monkeypatch.setattr(smtp, "PATIENCE", 0.3)
     with Stubborn(greeting).listening() as port:
         traveller = travel(port)
@@ -204,9 +172,7 @@ def test_patience_with_a_server_ends(
     assert (letter.state, letter.attempts) == (MailState.QUEUED, 1)
 
 
-def test_the_place_is_told_where_the_operator_supplies_a_database(
-    travel: Callable[..., Traveller], tmp_path: Path
-) -> None:
+def test_the_place_is_told_where_the_operator_supplies_a_database(travel: Travel, tmp_path: Path) -> None:
     path = tmp_path / "places.mmdb"
     path.write_bytes(places({"city": {"names": {"en": "Lyon"}}, "country": {"names": {"en": "France"}}}))
     inbox = Inbox()
