@@ -50,6 +50,7 @@ FEATURES = (
     "search",
     "transfer",
     "transfer.exports",
+    "transfer.mappings",
     "transfer.reports",
     "transfer.templates",
     "audit_logs",

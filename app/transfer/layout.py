@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -81,9 +82,22 @@ class Column:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A mapping that its user has named, and the resource of the sheets that it was made for."""
+
+    id: int
+    name: str
+    resource: str
+    mapping: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Table:
-    """A sheet that holds objects of one resource. `problems` are about the sheet as a whole."""
+    """A sheet that holds objects of one resource. `problems` are about the sheet as a whole.
+
+    `signature` stands for its titles; by it the mapping that was `remembered` for them is known.
+    """
 
     sheet: Sheet
     resource: Resource
@@ -93,6 +107,8 @@ class Table:
     problems: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: set[int] = field(default_factory=set)
+    signature: str = ""
+    remembered: Remembered | None = None
 
     def rows(self) -> Iterator[tuple[int, list[Value]]]:
         """The cells of each row of objects, with its number: neither blank nor left out by its own wish."""
@@ -105,12 +121,16 @@ class Table:
 
 
 def find_tables(
-    book: Workbook, resource: Resource | None, mapping: Mapping[str, Any], extra: Extra
+    book: Workbook,
+    resource: Resource | None,
+    mapping: Mapping[str, Any],
+    extra: Extra,
+    remembered: Mapping[str, Remembered],
 ) -> tuple[list[Table], list[str]]:
     """The tables in the order of the catalog, so that what is referred to comes first, and the unknown sheets.
 
-    A sheet is known by its title; `resource` is what the others hold, if the request says so, and else their
-    columns do.
+    A sheet is known by its title; `resource` is what the others hold, if the request says so, and else what was
+    `remembered` for their titles, or their columns. What was remembered stands in for the mapping, too.
     """
     tables: list[Table] = []
     unknown: list[str] = []
@@ -118,14 +138,27 @@ def find_tables(
         if sheet.name.startswith("_"):
             # What only the workbook itself needs, such as the lists of a template.
             continue
-        held = _resource_titled(sheet.name) or resource or _resource_of_columns(sheet, mapping)
+        kept = next((remembered[sign] for sign in map(signature_of, _top(sheet)) if sign in remembered), None)
+        own = kept.mapping if kept else mapping
+        held = _resource_titled(sheet.name) or resource or (IMPORTABLE.get(kept.resource) if kept else None)
+        held = held or _resource_of_columns(sheet, own)
         if held is None:
             unknown.append(sheet.name)
         elif sheet.row_count:
-            tables.append(_read_table(sheet, held, mapping, extra))
+            table = _read_table(sheet, held, own, extra)
+            if kept is not None:
+                table.remembered = kept
+                table.notes.append(f"Its columns are read as you had them remembered: {kept.name}.")
+            tables.append(table)
     order = list(IMPORTABLE)
     tables.sort(key=lambda table: order.index(table.resource.name))
     return tables, unknown
+
+
+def signature_of(titles: Sequence[Value]) -> str:
+    """What stands for the titles of a sheet, in whatever order they are."""
+    texts = sorted({title.strip() for title in titles if isinstance(title, str)})
+    return sha256("\n".join(texts).encode()).hexdigest()[:32]
 
 
 def _resource_titled(name: str) -> Resource | None:
@@ -153,7 +186,8 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
     headers = [_with_titles_above(rows, at, resource, mapping) for at in range(len(rows))]
     scores = [_score(row, resource, mapping) for row in headers]
     best = scores.index(max(scores))
-    table = Table(sheet, resource, best + 1, best + 2 + _rows_below(rows[best + 1 :]), [])
+    first_row = best + 2 + _rows_below(rows[best + 1 :])
+    table = Table(sheet, resource, best + 1, first_row, [], signature=signature_of(rows[best]))
     if not scores[best]:
         table.problems.append(problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns."))
         return table

@@ -13,8 +13,10 @@ from app.core.envelope import Page, Pagination, success
 from app.core.errors import Invalid, TooLarge
 from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, requires
+from app.resource.schema import clean_text
 from app.transfer import service
-from app.transfer.layout import IMPORTABLE
+from app.transfer.layout import IMPORTABLE, MAX_TITLE
+from app.transfer.mappings import service as mappings
 from app.transfer.models import Import
 from app.transfer.parts import select_page
 from app.transfer.schemas import (
@@ -29,6 +31,8 @@ from app.transfer.work import RUNNING
 from app.transfer.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 
+MAX_MAPPED = 512
+
 blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
 
 
@@ -42,8 +46,11 @@ def upload() -> Response:
     content, filename = _read_file()
     options["apply_at_once"] = options.pop("apply")
     options["mapping"] = _read_mapping(options.get("mapping"))
+    name = _read_name(options)
     _check_names(options)
     import_id = service.start(content, filename, options)
+    if name is not None:
+        mappings.remember(name, options["mapping"], import_id)
     return _answer(import_id, 202)
 
 
@@ -122,13 +129,33 @@ class Unreadable(Invalid):
 def _read_mapping(text: str | None) -> dict[str, str | None]:
     if not text:
         return {}
+    kept = mappings.find(text)
+    if kept is not None:
+        return kept.mapping
     try:
         mapping = orjson.loads(text)
     except orjson.JSONDecodeError:
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
-        raise Invalid(errors={"mapping": ['Must be JSON such as {"Serial No.": "serial_number"}.']})
+        message = 'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a mapping that you have.'
+        raise Invalid(errors={"mapping": [message]})
+    texts = [*mapping, *filter(None, mapping.values())]
+    if len(mapping) > MAX_MAPPED or any(len(one) > MAX_TITLE or "\0" in one for one in texts):
+        raise Invalid(errors={"mapping": [f"May have at most {MAX_MAPPED} titles, each of {MAX_TITLE} characters."]})
     return mapping
+
+
+def _read_name(options: dict[str, Any]) -> str | None:
+    """The name under which the mapping is remembered, if it is."""
+    if "remember" not in options:
+        return None
+    try:
+        name = clean_text(options.pop("remember"))
+    except ValueError as error:
+        raise Invalid(errors={"remember": [str(error)]}) from None
+    if not name or not options["mapping"]:
+        raise Invalid(errors={"remember": ["There is no mapping to remember under this name."]})
+    return name
 
 
 def _check_names(options: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Imports as JSON, and the form that starts one."""
 
 from marshmallow import Schema, fields
+from marshmallow.validate import Length
 
 from app.core.api import Upload
 from app.core.paging import PageSchema
@@ -16,7 +17,14 @@ class OptionsSchema(Schema):
     mode = fields.Enum(Mode, by_value=True, load_default=Mode.UPSERT)
     match = fields.String(metadata={"description": "The field by which rows find their objects."})
     mapping = fields.String(
-        metadata={"description": 'JSON: {"<column title>": "<field>"}, or null to leave the column out.'}
+        metadata={
+            "description": 'JSON: {"<column title>": "<field>"}, or null to leave the column out; or the name of one '
+            "that was remembered."
+        }
+    )
+    remember = fields.String(
+        validate=Length(1, 100),
+        metadata={"description": "Keep the mapping under this name, for sheets with the same titles."},
     )
     extra = fields.Enum(Extra, by_value=True, load_default=Extra.KEEP)
     apply = fields.Boolean(load_default=False, metadata={"description": "Apply at once when no row is wrong."})

@@ -17,6 +17,7 @@ from app.transfer.apply import apply_plan
 from app.transfer.conflicts import all_conflicts
 from app.transfer.drafts import Draft, read_drafts
 from app.transfer.layout import IMPORTABLE, Table, find_tables
+from app.transfer.mappings.service import learn, recall
 from app.transfer.meeting import Planned
 from app.transfer.models import Action, Import, ImportFile, ImportStatus
 from app.transfer.parts import store
@@ -105,7 +106,7 @@ def _fail_out_of_date(import_id: int) -> None:
 def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
     begin_reading()
     resource = IMPORTABLE.get(job.resource or "")
-    tables, unknown = find_tables(book, resource, job.mapping, job.extra)
+    tables, unknown = find_tables(book, resource, job.mapping, job.extra, recall(job))
     # Half of the work is to read a row, the other half to compare it with what there is.
     progress = Progress(job.id, "validating", sum(table.sheet.row_count for table in tables))
     planner = Planner(actor, job.mode, job.match)
@@ -117,6 +118,7 @@ def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
         progress.advance(sum(table.sheet.row_count for table, _ in alike))
     begin_writing()
     store(job.id, planned)
+    learn(job, tables)
     job.sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
     job.total = job.done = sum(len(drafts) for _, drafts in planned)
     problem = _problem(job.sheets, found=bool(planned))

@@ -123,6 +123,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/imports/{import_id}/rows"): OWN_READ,
         ("GET", "/api/imports/{import_id}/report.xlsx"): OWN_READ,
         ("GET", "/api/imports/template.xlsx"): READ,
+        ("GET", "/api/imports/mappings"): READ,
+        ("DELETE", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
     }
     for name in ("servers", "containers", "services", "gpus", "assets"):
@@ -308,6 +310,13 @@ def _own_import(scene: Scene, _: Client) -> Any:
     return {"import_id": made["id"]}, {}
 
 
+def _own_mapping(scene: Scene, _: Client) -> Any:
+    owner = scene.callers["owner"]
+    form = {**_upload()["data"], "mapping": '{"x": "name"}', "remember": "mine"}
+    owner.call("POST", "/api/imports", expect=202, data=form)
+    return {"mapping_id": owner.call("GET", "/api/imports/mappings")["data"][0]["id"]}, {}
+
+
 def _own_plan(scene: Scene, caller: Client) -> Any:
     return _own_import(scene, caller)[0], {"json": {}}
 
@@ -346,6 +355,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/imports/{import_id}"): _own_import,
     ("GET", "/api/imports/{import_id}/rows"): _own_import,
     ("GET", "/api/imports/{import_id}/report.xlsx"): _own_import,
+    ("DELETE", "/api/imports/mappings/{mapping_id}"): _own_mapping,
     ("GET", "/api/imports/template.xlsx"): lambda *_: ({}, {"query_string": {"resource": "servers"}}),
     ("POST", "/api/imports/{import_id}/apply"): _own_plan,
 }

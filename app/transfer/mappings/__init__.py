@@ -1,0 +1,1 @@
+"""What the columns of a user's own sheets mean, remembered."""
