@@ -37,7 +37,7 @@ class RestoreConflict(Conflict):
 
     def __init__(self, conflicts: Sequence[Mapping[str, Any]]) -> None:
         first = conflicts[0]["message"]
-        more = f" So it is with {len(conflicts) - 1} more." if len(conflicts) > 1 else ""
+        more = f" That is one of {len(conflicts)} conflicts." if len(conflicts) > 1 else ""
         super().__init__(f"Nothing was restored. {first}{more}", conflicts=list(conflicts[:MAX_LISTED]))
 
 
