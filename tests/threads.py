@@ -1,5 +1,6 @@
 """Doing several things at the same moment."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -21,3 +22,10 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return [begun.result(PATIENCE) for begun in [threads.submit(begin, call) for call in calls]]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something has happened in another thread."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "It did not happen."

@@ -61,7 +61,7 @@ def conclude(image_id: int, *, description: str | None = None, problem: str | No
         asset = db.session.scalar(showing.with_for_update().execution_options(populate_existing=True))
     if image is None or asset is None or asset.description_status is not DescriptionStatus.PENDING:
         return
-    g.origin = replace(current_origin(), reason=f"Described by the model {current_app.config['AI_MODEL']}."[:500])
+    g.origin = replace(current_origin(), reason=f"The model {current_app.config['AI_MODEL']} was asked."[:500])
     asset.description_problem = problem and problem[:MAX_PROBLEM]
     if description is None:
         asset.description_status = DescriptionStatus.FAILED

@@ -6,7 +6,6 @@ answer gains nothing. Redirects are answers like any other, and no proxy of the 
 
 import functools
 import http.client
-import io
 import logging
 import re
 import socket
@@ -26,13 +25,12 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.response import HTTPResponse
 from urllib3.util import parse_url
 
+from app.core.deadlines import AT_ONCE, Clock, TimedSocket
 from app.core.destinations import Address, Destinations, addresses_of, destinations
 from app.core.errors import TooManyRequests
 
 CONNECT_SECONDS = 2.0
 """Seconds to resolve a name and to have a connection, TLS included."""
-AT_ONCE = 64 * 1024
-"""Bytes that are sent or read in one go."""
 MAX_HOST = 253
 AGENT = "itam/1"
 
@@ -145,13 +143,13 @@ def fetch(
 
     The answer's content is decoded and has `limit` bytes at most; with 0, nothing of it is read. Raises NoAnswer.
     """
-    clock = _Clock(time.monotonic() + seconds, seconds)
+    clock = Clock(time.monotonic() + seconds, seconds)
     where = read_url(url)
     patience = clock.first(CONNECT_SECONDS)
     connection = _connect(where, _resolve(where, admitted, patience), patience)
     wire = cast("socket.socket", connection.sock)
     # It is used for no more than what a timed one has.
-    connection.sock = cast("socket.socket", _TimedSocket(wire, clock))
+    connection.sock = cast("socket.socket", TimedSocket(wire, clock))
     sent = {"Host": where.authority, "User-Agent": AGENT, "Connection": "close", **(headers or {})}
     try:
         connection.request(method, where.target, body=body, headers=sent, preload_content=False)
@@ -165,28 +163,7 @@ def fetch(
         wire.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """When everything must be over, in monotonic seconds."""
-
-    end: float
-    seconds: float
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left, never none: a timeout of 0 would mean not to block."""
-        return max(self.end - time.monotonic(), 0.001)
-
-    @property
-    def is_up(self) -> bool:
-        return time.monotonic() >= self.end
-
-    def first(self, seconds: float) -> "_Clock":
-        """A clock for what comes first: it has `seconds`, but no more than there are."""
-        return _Clock(min(self.end, time.monotonic() + seconds), min(self.seconds, seconds))
-
-
-def _resolve(url: Url, admitted: Destinations, patience: _Clock) -> list[Address]:
+def _resolve(url: Url, admitted: Destinations, patience: Clock) -> list[Address]:
     """The addresses of a host that may be asked; raises Refused where there are others only."""
     try:
         found = addresses_of(str(entry[4][0]) for entry in _look_up(url, patience))
@@ -200,7 +177,7 @@ def _resolve(url: Url, admitted: Destinations, patience: _Clock) -> list[Address
     return public
 
 
-def _look_up(url: Url, patience: _Clock) -> list[Any]:
+def _look_up(url: Url, patience: Clock) -> list[Any]:
     try:
         # What is an address already, however it is spelt, does not wait behind names.
         return socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
@@ -212,7 +189,7 @@ def _look_up(url: Url, patience: _Clock) -> list[Any]:
         pending.cancel()
 
 
-def _connect(url: Url, addresses: list[Address], patience: _Clock) -> HTTPConnection:
+def _connect(url: Url, addresses: list[Address], patience: Clock) -> HTTPConnection:
     """A connection to the first of these addresses that takes one, verified for the name that was asked for."""
     problem: NoAnswer = NoAnswer(f"{url.host} cannot be reached.")
     for address in addresses:
@@ -239,7 +216,7 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _not_connected(url: Url, error: Exception, patience: _Clock) -> NoAnswer:
+def _not_connected(url: Url, error: Exception, patience: Clock) -> NoAnswer:
     if isinstance(error, ssl.SSLCertVerificationError):
         return NoAnswer(f"The TLS certificate of {url.host} is not valid: {_plain(error.verify_message)}.")
     if isinstance(error, ssl.SSLError):
@@ -262,52 +239,3 @@ def _read(response: HTTPResponse, limit: int) -> bytes:
             return bytes(content)
         content += part
     raise TooLong(f"The answer has more than {limit} bytes.")
-
-
-@dataclass(slots=True)
-class _TimedSocket:
-    """A connected socket whose every wait ends with the clock.
-
-    A timeout alone begins anew with every byte, so that a server which drips has as much time as it likes.
-    """
-
-    socket: socket.socket
-    clock: _Clock
-
-    def sendall(self, data: Any) -> None:
-        view = memoryview(data).cast("B")
-        while view:
-            self._wait_no_longer()
-            view = view[self.socket.send(view[:AT_ONCE]) :]
-
-    def recv_into(self, buffer: Any) -> int:
-        self._wait_no_longer()
-        return self.socket.recv_into(buffer)
-
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Received(self))
-
-    def settimeout(self, _seconds: float | None) -> None:
-        """Nothing: the clock decides."""
-
-    def close(self) -> None:
-        """Nothing: `fetch` closes it, after what is still to be read of an answer that ends with the connection."""
-
-    def _wait_no_longer(self) -> None:
-        if self.clock.is_up:
-            raise TimeoutError
-        self.socket.settimeout(self.clock.left)
-
-
-class _Received(io.RawIOBase):
-    """What comes in through a timed socket, as a file."""
-
-    def __init__(self, source: _TimedSocket) -> None:
-        super().__init__()
-        self._source = source
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._source.recv_into(buffer)

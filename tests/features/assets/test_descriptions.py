@@ -22,7 +22,7 @@ from tests.factories import Make
 from tests.features.assets.conftest import form, upload
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
 from tests.pictures import SECRET, opened, picture, told
-from tests.threads import PATIENCE
+from tests.threads import PATIENCE, eventually
 
 TEXT = "A laptop with a cracked lid."
 
@@ -76,7 +76,7 @@ def test_a_picture_is_described_after_the_upload(at_desk: Callable[..., Desk], a
         "description": {"old": None, "new": TEXT},
         "description_status": {"old": "pending", "new": "described"},
     }
-    assert (record["user_id"], record["reason"]) == (desk.user.user.id, "Described by the model seer.")
+    assert (record["user_id"], record["reason"]) == (desk.user.user.id, "The model seer was asked.")
 
 
 def test_what_the_provider_is_sent(at_desk: Callable[..., Desk]) -> None:
@@ -268,8 +268,8 @@ def test_a_provider_that_hangs_delays_neither_uploads_nor_other_jobs(
             with desk.app.app_context():
                 jobs.enqueue("probe", 7)
                 db.session.commit()
-            while not done:
-                assert not server.released.is_set()
+            eventually(lambda: done == [7])
+            assert not server.released.is_set()
         finally:
             server.released.set()
             jobs.runner.stop()

@@ -59,6 +59,8 @@ def test_a_picture_is_kept_and_served(
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Content-Disposition"] == f'inline; filename="{name}"'
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert answer.content_length == len(answer.data) == (directory / name).stat().st_size
+    assert other.send("GET", shown["image_url"], headers={"Range": "bytes=0-9"}).data == answer.data
     again = {"If-None-Match": answer.headers["ETag"]}
     assert other.send("GET", shown["image_url"], expect=304, headers=again).data == b""
 

@@ -23,7 +23,7 @@ from tests.client import Body, Client
 from tests.conftest import BuildApp, Statements
 from tests.factories import Make
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
-from tests.threads import PATIENCE, at_once
+from tests.threads import PATIENCE, at_once, eventually
 
 HEALTHY = says(response(b"fine"))
 HERE = ("127.0.0.0/8", "::1/128")
@@ -293,8 +293,7 @@ def test_only_so_many_wait_for_services_at_once(service: Callable[..., Service],
     with server.listening() as port, ThreadPoolExecutor(4) as threads:
         target = service(f"http://127.0.0.1:{port}/")
         waiting = [threads.submit(check, user, target) for _ in range(4)]
-        while len(server.received) < 4:
-            assert not any(item.done() for item in waiting)
+        eventually(lambda: len(server.received) == 4)
         assert check(user, target, expect=429)["reason"] == "busy"
         server.released.set()
         assert {item.result(PATIENCE)["status"] for item in waiting} == {"unhealthy"}
@@ -344,8 +343,7 @@ def test_a_service_that_is_slow_keeps_nobody_waiting(
         quick = [service(healthy[1]) for _ in range(3)]
         round_ = threads.submit(check_due, admitting)
         assert slow.met.wait(PATIENCE)
-        while {read(user, target)["status"] for target in quick} != {"healthy"}:
-            assert not round_.done()
+        eventually(lambda: {read(user, target)["status"] for target in quick} == {"healthy"})
         make(Datacenter)
         assert not round_.done()
         slow.released.set()
@@ -362,8 +360,7 @@ def test_the_schedule_runs_beside_the_jobs(
     runner.start()
     try:
         assert healthy[0].met.wait(PATIENCE)
-        while read(user, target)["status"] != "healthy":
-            pass
+        eventually(lambda: read(user, target)["status"] == "healthy")
     finally:
         runner.stop()
 
