@@ -3,19 +3,24 @@
 import argparse
 from pathlib import Path
 
-from bench import audit, exports, imports, lists, logins, reports
+from bench import audit, checks, exports, imports, lists, logins, reports
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | exports | imports | lists | logins | reports")
+    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | reports")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
     of_audit.add_argument("--records", type=int, default=audit.RECORDS)
     of_audit.add_argument("--rounds", type=int, default=audit.ROUNDS)
     of_audit.set_defaults(run=lambda given: audit.run(given.records, given.rounds))
+
+    of_checks = names.add_parser("checks", help="a round of health checks")
+    of_checks.add_argument("--services", type=int, default=checks.SERVICES)
+    of_checks.add_argument("--rounds", type=int, default=checks.ROUNDS)
+    of_checks.set_defaults(run=lambda given: checks.run(given.services, given.rounds))
 
     of_imports = names.add_parser("imports", help="from the upload of a workbook to its rows in the database")
     of_imports.add_argument("--workbook", type=Path, help="an .xlsx file, instead of a made-up fleet")
@@ -55,6 +60,7 @@ def run_all(_given: argparse.Namespace) -> None:
     reports.run()
     exports.run()
     logins.run()
+    checks.run()
 
 
 def run_imports(given: argparse.Namespace) -> None:
