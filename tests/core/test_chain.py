@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
-from app.catalog import CATALOG
 from app.core import chain
 from app.core.audit import COLUMNS, STORED
 from app.core.database import db
@@ -71,14 +70,13 @@ def test_events_are_linked_to_nothing(app: Flask, admin: Client) -> None:
 
 def test_the_set_based_writer_links_too(app: Flask, make: Make, statements: Statements) -> None:
     servers = [make(Server) for _ in range(5)]
-    resource = CATALOG["servers"]
     with app.app_context():
         changes = [
             bulk.Change(server.id, 1, server.name, {"owner": server.owner}, {"owner": f"team {server.id}"})
             for server in servers
         ]
         with statements() as sent:
-            bulk.update(resource, changes)
+            bulk.update(Server, changes)
         db.session.commit()
         rows = [dict(row) for row in db.session.execute(sa.select(Server.__table__)).mappings()]
         bulk.delete(Server, rows)

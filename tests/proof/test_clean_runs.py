@@ -41,7 +41,7 @@ def many_at_once(turn: int) -> None:
     resource = CATALOG["servers"]
     ids = bulk.allocate_ids(resource, 20)
     bulk.insert(resource, ids, [{"name": f"many-{turn}-{identity}"} for identity in ids], None)
-    bulk.update(resource, [bulk.Change(identity, 1, "many", {"owner": None}, {"owner": "us"}) for identity in ids])
+    bulk.update(Server, [bulk.Change(identity, 1, "many", {"owner": None}, {"owner": "us"}) for identity in ids])
     db.session.commit() if turn % 3 else db.session.rollback()
 
 
