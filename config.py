@@ -464,6 +464,7 @@ class Config:
     UPLOAD_DIR: Path = variable(directory, "instance/uploads")
     MAX_UPLOAD_MB: int = variable(whole(1, 1024), "10")
     MAX_IMPORT_MB: int = variable(whole(1, 1024), "50")
+    IMPORT_FILE_DAYS: int = variable(whole(1, 36_500), "30")
 
     # Without one, /metrics is for callers on this machine.
     METRICS_TOKEN: str | None = variable(text, secret=True)

@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from psycopg import sql
 
 from app.core.jobs import runner
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 from bench.fleet import Fleet
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
 

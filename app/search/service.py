@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db
+from app.core.database import db, fold
 from app.resource import Resource
 from app.resource.filters import escape_like
 from app.resource.projection import projection_of
@@ -48,7 +48,7 @@ def _count(resource: Resource, text: str) -> int:
 def _containing(resource: Resource, text: str, limit: int) -> Iterator[Hit]:
     projection = projection_of(resource)
     label = sa.func.lower(_label(resource))
-    folded = text.lower()
+    folded = fold(text)
     rank = sa.case(
         (label == folded, 0),
         (label.like(escape_like(folded) + "%", escape="\\"), 1),
@@ -60,12 +60,12 @@ def _containing(resource: Resource, text: str, limit: int) -> Iterator[Hit]:
     for row in db.session.execute(statement, {"q": search_pattern(text)}):
         item = projection.render(row)
         name, value = _where(resource, item, folded)
-        yield _hit(resource, item, name, value, _score(folded, value.lower(), by_label=name == resource.model.label))
+        yield _hit(resource, item, name, value, _score(folded, fold(value), by_label=name == resource.model.label))
 
 
 def _resembling(resource: Resource, text: str) -> Iterator[Hit]:
     """Objects whose name shares many runs of three letters with the text, if it is alike as a whole."""
-    folded = text.lower()
+    folded = fold(text)
     label = sa.func.lower(_label(resource))
     runs = {folded[at : at + 3] for at in range(len(folded) - 2)}
     contained = [label.like(f"%{escape_like(run)}%", escape="\\") for run in sorted(runs)]
@@ -79,7 +79,7 @@ def _resembling(resource: Resource, text: str) -> Iterator[Hit]:
     for row in db.session.execute(statement):
         item = projection.render(row)
         name = str(item[resource.model.label])
-        alike = difflib.SequenceMatcher(None, folded, name.lower()).ratio()
+        alike = difflib.SequenceMatcher(None, folded, fold(name)).ratio()
         if alike >= SIMILAR:
             # A misspelling is never as good as the text itself.
             yield _hit(resource, item, resource.model.label, name, alike / 2)
@@ -89,10 +89,10 @@ def _where(resource: Resource, item: dict[str, Any], folded: str) -> tuple[str, 
     """The field in which the text was found, and its value: the object's name first."""
     names = [resource.model.label, *(column.key for column in resource.search)]
     for name in names:
-        if folded in str(item[name] or "").lower():
+        if folded in fold(str(item[name] or "")):
             return name, str(item[name])
     for key, value in (item.get("attributes") or {}).items():
-        if folded in str(value).lower():
+        if folded in fold(str(value)):
             return f"attributes.{key}", str(value)
     return resource.model.label, str(item[resource.model.label])
 

@@ -12,9 +12,9 @@ from app.resource.fields import Field, Kind
 from app.resource.schema import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
 from app.transfer.cells import Read, Reading, reader_of
 from app.transfer.dates import Guess
-from app.transfer.layout import Column, Table, Use
 from app.transfer.models import Action
 from app.transfer.said import CLEAR, CellError, as_number, as_text, is_placeholder
+from app.transfer.tables import Column, Table, Use
 from app.transfer.workbook import Sheet, Value
 
 Flaw = dict[str, Any]

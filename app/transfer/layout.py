@@ -1,26 +1,20 @@
-"""Where the tables of a workbook are: which sheet holds which resource, its header row, what each column is."""
+"""Where the tables of a workbook are: which sheet holds which resource, and which row its titles."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from app.catalog import CATALOG
 from app.resource.declaration import Resource
-from app.resource.fields import Field
-from app.transfer.addresses import LEAVES_OUT, STATUS, letters
+from app.transfer.assignment import SYSTEM, assign
 from app.transfer.models import Extra
-from app.transfer.titles import Match, key_of, match, near_miss, take_apart, without_marks
+from app.transfer.tables import IMPORTABLE, MAX_TITLE, Remembered, Table, problem
+from app.transfer.titles import key_of, match, take_apart
 from app.transfer.workbook import Sheet, Value, Workbook
 
 HEADER_WITHIN = 20
 """Rows of a sheet among which its header is looked for."""
-MAX_TITLE = 255
-ATTRIBUTE_PREFIX = "attributes."
-"""With it an export titles the columns of attributes, so that none is taken for a field."""
 ENOUGH_COLUMNS = 3
 """Columns by which a sheet is known whose title says nothing."""
 MOST_ROWS_BELOW = 3
@@ -35,89 +29,6 @@ _TYPE_WORDS = frozenset(
     }
 )
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
-"""People are invited, not imported: a spreadsheet of passwords and roles is no way to make administrators."""
-
-
-class Use(Enum):
-    """What becomes of a column."""
-
-    FIELD = "field"
-    IDENTITY = "identity"
-    VERSION = "version"
-    STATUS = "status"
-    ATTRIBUTE = "attribute"
-    IGNORED = "ignored"
-
-
-_SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
-"""The columns by which an export says which object a row was made of, and when, and a report what becomes of it."""
-
-_MOST_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table; `scale` brings its numbers into the unit of its field."""
-
-    index: int
-    title: str
-    use: Use
-    field: Field | None = None
-    attribute: str | None = None
-    scale: float = 1.0
-
-    def cell(self, row: int) -> str:
-        """The address of its cell in a row, as the spreadsheet shows it."""
-        return f"{letters(self.index)}{row}"
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "column": letters(self.index),
-            "title": self.title,
-            "use": self.use.value,
-            "field": self.field.name if self.field else None,
-            "attribute": self.attribute,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A mapping that its user has named, and the resource of the sheets that it was made for."""
-
-    id: int
-    name: str
-    resource: str
-    mapping: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Table:
-    """A sheet that holds objects of one resource. `problems` are about the sheet as a whole.
-
-    `signature` stands for its titles; by it the mapping that was `remembered` for them is known.
-    """
-
-    sheet: Sheet
-    resource: Resource
-    header_row: int
-    first_row: int
-    columns: list[Column]
-    problems: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    left_out: set[int] = field(default_factory=set)
-    signature: str = ""
-    remembered: Remembered | None = None
-
-    def rows(self) -> Iterator[tuple[int, list[Value]]]:
-        """The cells of each row of objects, with its number: neither blank nor left out by its own wish."""
-        for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, None):
-            if number not in self.left_out and any(cell not in (None, "") for cell in cells):
-                yield number, cells
-
-    def column_of(self, name: str) -> Column | None:
-        return next((item for item in self.columns if item.field and item.field.name == name), None)
 
 
 def find_tables(
@@ -191,8 +102,7 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
     if not scores[best]:
         table.problems.append(problem("no_header", f"None of the first {len(rows)} rows holds the titles of columns."))
         return table
-    _assign(table, headers[best], mapping, extra)
-    _leave_out(table)
+    assign(table, headers[best], mapping, extra)
     return table
 
 
@@ -231,117 +141,8 @@ def _score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any])
     for value in row:
         if isinstance(value, str) and len(value) <= MAX_TITLE:
             found = match(take_apart(value), resource)
-            if value.strip() in mapping or value.strip() in _SYSTEM:
+            if value.strip() in mapping or value.strip() in SYSTEM:
                 named.add(value)
             elif found is not None:
                 named.add(found[1].name)
     return len(named)
-
-
-def _assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], extra: Extra) -> None:
-    """Decide for each column what it fills. Of two that name one field the better spelling does."""
-    titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
-    matches: dict[int, Match] = {}
-    for index, title in titles.items():
-        found = _mapped(title, table, mapping) if title in mapping else match(take_apart(title), table.resource)
-        if found is not None:
-            matches[index] = found
-    best: dict[Field, int] = {}
-    for index, (rank, item, _) in matches.items():
-        if item not in best or rank < matches[best[item]][0]:
-            best[item] = index
-    for index, title in titles.items():
-        if title in _SYSTEM:
-            use, name = _SYSTEM[title]
-            table.columns.append(Column(index, title, use, table.resource.fields[name] if name else None))
-        elif title in mapping and not mapping[title]:
-            table.columns.append(Column(index, title, Use.IGNORED))
-        elif title.startswith(ATTRIBUTE_PREFIX) and "attributes" in table.resource.fields:
-            key = title.removeprefix(ATTRIBUTE_PREFIX)
-            table.columns.append(Column(index, title, Use.ATTRIBUTE, attribute=key))
-        elif index in matches:
-            table.columns.append(
-                _filled(table, index, title, matches[index], wins=best[matches[index][1]] == index, extra=extra)
-            )
-        else:
-            _question(table, index, title, best, extra)
-            table.columns.append(_kept(table, index, title, extra))
-    _name_by_another(table)
-
-
-def _leave_out(table: Table) -> None:
-    """Leave out the rows whose status says so: the example of a template, and what an operator skips."""
-    places = [column.index for column in table.columns if column.use is Use.STATUS]
-    if not places:
-        return
-    for number, cells in table.rows():
-        if any(at < len(cells) and key_of(str(cells[at] or "")) in LEAVES_OUT for at in places):
-            table.left_out.add(number)
-    if table.left_out:
-        rows = ", ".join(map(str, sorted(table.left_out)[:_MOST_NAMED]))
-        more = ", …" if len(table.left_out) > _MOST_NAMED else ""
-        table.notes.append(f"Left out, because {STATUS} says so: row {rows}{more}.")
-
-
-def _name_by_another(table: Table) -> None:
-    """Where no column holds the name, let one stand in for it whose title is an alias of both fields."""
-    label = table.resource.fields[table.resource.model.label]
-    if table.column_of(label.name) is not None:
-        return
-    aliases = {key_of(alias) for alias in label.aliases}
-    for column in table.columns:
-        if column.use is Use.FIELD and key_of(without_marks(column.title)) in aliases:
-            table.columns.append(replace(column, field=label))
-            table.notes.append(f"{column.title} stands in for {label.title}, which no column holds.")
-            return
-
-
-def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> Match | None:
-    name = mapping[title]
-    item = table.resource.fields.get(name) or table.resource.references.get(name) if name else None
-    if name and item is None:
-        table.problems.append(problem("unknown_field", f"The mapping of {title} names no field: {name}."))
-    return (-1, item, 1.0) if item is not None else None
-
-
-def _filled(table: Table, index: int, title: str, found: Match, *, wins: bool, extra: Extra) -> Column:
-    _, item, scale = found
-    if item.read_only:
-        table.notes.append(f"{title} is set by the platform alone; the column is ignored.")
-        return Column(index, title, Use.IGNORED, item)
-    if wins:
-        return Column(index, title, Use.FIELD, item, scale=scale)
-    table.notes.append(f"{title} would fill {item.title} too, which another column fills.")
-    return _kept(table, index, title, extra)
-
-
-def _question(table: Table, index: int, title: str, best: Mapping[Field, int], extra: Extra) -> None:
-    """Note what is wrong with a title that names no field: it misspells one, or strangers are refused."""
-    where = {"column": letters(index), "title": title}
-    label = near_miss(take_apart(title), table.resource, best)
-    if label is not None:
-        message = f"There is no column {title}. Did you mean {label}?"
-        table.problems.append(problem("misspelt_column", message, **where, suggestion=label))
-    elif extra is Extra.REFUSE:
-        table.problems.append(problem("unknown_column", f"There is no column {title}.", **where))
-
-
-def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:
-    """A column that is nobody's field: kept as an attribute where the resource has attributes."""
-    if extra is Extra.KEEP and "attributes" in table.resource.fields:
-        taken = {column.attribute for column in table.columns}
-        key = attribute_key(title) or f"column_{letters(index).lower()}"
-        while key in taken:
-            key = f"{key[:60]}_{letters(index).lower()}"
-        return Column(index, title, Use.ATTRIBUTE, attribute=key)
-    table.notes.append(f"{title} is not a column of {table.resource.titles[0].lower()}; it is ignored.")
-    return Column(index, title, Use.IGNORED)
-
-
-def attribute_key(title: str) -> str:
-    """The name of the attribute that keeps a column: `GPU Share (milli)` is `gpu_share_milli`."""
-    return re.sub(r"[\W_]+", "_", without_marks(title).lower()).strip("_")[:64]
-
-
-def problem(rule: str, message: str, **facts: Any) -> dict[str, Any]:
-    return {"rule": rule, "message": message, **facts}

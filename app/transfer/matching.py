@@ -13,7 +13,7 @@ from app.resource.service import singular
 from app.resource.uniqueness import fold
 from app.resource.visibility import visible
 from app.transfer.drafts import Draft
-from app.transfer.layout import Table
+from app.transfer.tables import Table
 from app.transfer.uniqueness import fail_as_duplicate, has_rule
 
 Columns = Sequence[sa.Column[Any]]

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.core.database import as_json
+from app.core.database import as_json, fold
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.transfer.drafts import Draft
-from app.transfer.layout import Table
+from app.transfer.tables import Table
 
 Planned = tuple[Table, list[Draft]]
 Key = tuple[Any, ...]
@@ -89,7 +89,7 @@ def _key(draft: Draft, key: tuple[str, ...]) -> Key:
 
 
 def _folded(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
+    return fold(value) if isinstance(value, str) else value
 
 
 def _complete(first: Draft, later: Draft) -> None:

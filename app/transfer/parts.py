@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from app.core.database import ROWS_AT_ONCE, db, json_text
 from app.resource.fields import Kind
 from app.transfer.drafts import Draft
-from app.transfer.layout import Table
 from app.transfer.meeting import Planned
 from app.transfer.models import Action, ImportPart
 from app.transfer.plan import changes_of
+from app.transfer.tables import Table
 
 parts = ImportPart.__table__
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from app.core.database import fold
 from app.core.security import Actor
 from app.resource.declaration import Resource
 from app.resource.service import may_change, singular
 from app.transfer.drafts import Draft
 from app.transfer.matching import find_existing
 from app.transfer.meeting import Planned, meet, number_by_name
+from app.transfer.mentions import check_mentions
 from app.transfer.models import Action, Mode
 from app.transfer.references import resolve
 from app.transfer.since import refuse_overwriting
@@ -37,6 +39,7 @@ class Planner:
                     assert item.target is not None
                     resolve(item, drafts, self._named.get(item.target.__tablename__, {}))
             number_by_name(table.resource, drafts)
+        check_mentions(planned, self._named)
         meet(planned)
         resource = planned[0][0].resource
         everything = list(chain.from_iterable(drafts for _, drafts in planned))
@@ -59,7 +62,7 @@ class Planner:
                 draft.action = Action.ERROR
             name = draft.values.get(label)
             if isinstance(name, str):
-                named[name.lower()].append(draft)
+                named[fold(name)].append(draft)
 
     def _compare(self, resource: Resource, drafts: Sequence[Draft]) -> None:
         """Find out what would change, and what speaks against it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import Entity, any_of, db
+from app.core.database import Entity, any_of, db, fold
 from app.resource.fields import Field
 from app.resource.visibility import visible
 from app.transfer.drafts import Draft
@@ -28,7 +28,7 @@ def resolve(item: Field, drafts: Sequence[Draft], in_file: Named) -> None:
     name = item.name
     filled = [draft for draft in drafts if draft.values.get(name) is not None]
     called = {draft.values[name] for draft in filled}
-    folded = {one.lower() for one in called}
+    folded = {fold(one) for one in called}
     wanted = {*folded, *(found[1] for found in map(_QUALIFIED.fullmatch, folded) if found)}
     stored = _stored_names(item.target, wanted)
     # Names repeat down a column: each is looked up once.
@@ -46,12 +46,12 @@ def _meaning(
 ) -> int | Draft | Callable[[Draft], None]:
     """What a name means, or what notes on a draft that it means nothing."""
     assert item.target is not None
-    rows = in_file.get(name.lower(), ())
+    rows = in_file.get(fold(name), ())
     wrong = next((row for row in rows if row.errors), None)
     if wrong is not None:
         where = f"Row {wrong.row} of {wrong.table.sheet.name}"
         return _failing(item, "reference", f"{where}, which it refers to, has mistakes.")
-    found = list({row.target: None for row in rows} or dict.fromkeys(_ids_of(name.lower(), stored)))
+    found = list({row.target: None for row in rows} or dict.fromkeys(_ids_of(fold(name), stored)))
     if len(found) == 1:
         return found[0]
     if found:
@@ -89,8 +89,8 @@ def _nearest(name: str, target: type[Entity], in_file: Named) -> str | None:
     """The existing name that a wrong one probably misspells."""
     column = target.__table__.c[target.label]
     stored: Any = db.session.scalars(sa.select(column).where(*visible(target)).limit(MAX_SUGGESTIONS_FROM)).all()
-    known = {label.lower(): label for label in stored}
+    known = {fold(label): label for label in stored}
     for folded, drafts in list(in_file.items())[:MAX_SUGGESTIONS_FROM]:
         known[folded] = drafts[0].values[drafts[0].table.resource.model.label]
-    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    near = difflib.get_close_matches(fold(name), list(known), n=1)
     return known[near[0]] if near else None

@@ -15,10 +15,10 @@ from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, requires
 from app.resource.schema import clean_text
 from app.transfer import service
-from app.transfer.layout import IMPORTABLE, MAX_TITLE
 from app.transfer.mappings import service as mappings
 from app.transfer.models import Import
 from app.transfer.parts import select_page
+from app.transfer.retention import forget_old_files
 from app.transfer.schemas import (
     ApplySchema,
     ImportSchema,
@@ -27,6 +27,7 @@ from app.transfer.schemas import (
     RowSchema,
     UploadSchema,
 )
+from app.transfer.tables import IMPORTABLE, MAX_TITLE
 from app.transfer.work import RUNNING
 from app.transfer.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
@@ -48,6 +49,7 @@ def upload() -> Response:
     options["mapping"] = _read_mapping(options.get("mapping"))
     name = _read_name(options)
     _check_names(options)
+    forget_old_files()
     import_id = service.start(content, filename, options)
     if name is not None:
         mappings.remember(name, options["mapping"], import_id)

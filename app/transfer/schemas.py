@@ -6,8 +6,8 @@ from marshmallow.validate import Length
 from app.core.api import Upload
 from app.core.paging import PageSchema
 from app.resource.schema import ReferenceSchema
-from app.transfer.layout import Use
 from app.transfer.models import Action, Extra, ImportStatus, Mode, OnError
+from app.transfer.tables import Use
 
 
 class OptionsSchema(Schema):

@@ -16,13 +16,14 @@ from app.resource.bulk import StaleVersion
 from app.transfer.apply import apply_plan
 from app.transfer.conflicts import all_conflicts
 from app.transfer.drafts import Draft, read_drafts
-from app.transfer.layout import IMPORTABLE, Table, find_tables
+from app.transfer.layout import find_tables
 from app.transfer.mappings.service import learn, recall
 from app.transfer.meeting import Planned
 from app.transfer.models import Action, Import, ImportFile, ImportStatus
 from app.transfer.parts import store
 from app.transfer.plan import Planner
 from app.transfer.progress import Progress
+from app.transfer.tables import IMPORTABLE, Table
 from app.transfer.workbook import UnreadableWorkbook, Workbook, read_workbook
 from app.users.models import User
 

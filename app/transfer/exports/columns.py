@@ -13,8 +13,8 @@ from app.core.envelope import dumps
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.visibility import visible
+from app.transfer.assignment import ATTRIBUTE_PREFIX
 from app.transfer.cells import separates
-from app.transfer.layout import ATTRIBUTE_PREFIX
 
 Item = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from app.resource.query import ListQuery, parse_query, select_all
 from app.transfer.exports.answers import XLSX, file_answer
 from app.transfer.exports.columns import columns_of
 from app.transfer.exports.files import Sheet, write_csv, write_json, write_workbook
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "json": "application/json"}
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from app.core.database import db, utcnow
 from app.core.errors import Conflict, NotFound
 from app.core.security import current_actor
-from app.transfer.layout import Remembered, Table
 from app.transfer.mappings.models import ImportMapping
 from app.transfer.models import Import
+from app.transfer.tables import Remembered, Table
 
 MOST_MAPPINGS = 100
 """Mappings of one user."""

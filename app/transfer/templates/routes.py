@@ -9,7 +9,7 @@ from marshmallow.validate import OneOf
 from app.core.api import Blueprint
 from app.core.security import Role, requires
 from app.transfer.exports.answers import XLSX, file_answer
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 from app.transfer.templates.workbook import write_template
 
 blueprint = Blueprint("templates", __name__, url_prefix="/api/imports", description="Spreadsheets to fill in")

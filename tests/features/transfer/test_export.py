@@ -12,7 +12,7 @@ from app.containers.models import Container
 from app.core.security import Role
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 from tests.client import Client
 from tests.conftest import SignIn
 from tests.factories import Make

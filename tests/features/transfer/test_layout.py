@@ -179,3 +179,30 @@ def test_a_month_that_does_not_exist_leaves_the_year() -> None:
     found = read_date("2030-15")
     assert isinstance(found, Guess)
     assert found.value == date(2030, 1, 1)
+
+
+def hosts(*others: str) -> list[tuple[Any, ...]]:
+    machines = [(f"host-{n}", None) for n in range(4)]
+    return [
+        ("Name", "VM Host"),
+        *machines,
+        *((f"vm-{n}", f"HOST-{n % 4}") for n in range(20)),
+        *(("x", o) for o in others),
+    ]
+
+
+def test_a_column_that_names_objects_in_all_but_a_few_cells_has_mistakes_there(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=hosts("host-9"))
+    assert mistakes(admin, job) == [("Servers", 26, "B26", "reference")]
+    (row,) = rows_of(admin, job, "error")
+    assert row["errors"][0]["message"].startswith("There is no server called host-9, ")
+    assert row["errors"][0]["suggestion"] in {"host-0", "host-1", "host-2", "host-3"}
+    assert upload(admin, form={"extra": "ignore"}, Servers=hosts("host-9"))["status"] == "ready"
+
+
+def test_a_column_that_names_other_things_is_kept_as_it_is(admin: Client, upload: Upload) -> None:
+    rows = hosts(*(f"elsewhere-{n}" for n in range(5)))
+    named = [(f"{name}-{at}" if name == "x" else name, host) for at, (name, host) in enumerate(rows)]
+    assert mistakes(admin, upload(admin, Servers=named)) == []
+    few = [("Name", "Kernel"), *((f"vm-{n}", "vm-1") for n in range(20)), ("y", "6.1")]
+    assert mistakes(admin, upload(admin, Servers=few)) == []

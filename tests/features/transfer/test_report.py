@@ -1,15 +1,20 @@
 """The workbook back: as it was, with its mistakes where they are."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
 import openpyxl
 import pytest
+import sqlalchemy as sa
+from flask import Flask
 from openpyxl.comments import Comment
 from openpyxl.styles import Font, PatternFill
 from openpyxl.worksheet.worksheet import Worksheet
 
+from app.core.database import db, utcnow
+from app.transfer.models import Import
 from app.transfer.reports import service
 from tests.client import Body, Client
 from tests.features.transfer.conftest import Upload, apply, rows_of, workbook
@@ -144,6 +149,18 @@ def test_the_report_is_kept_with_its_import(admin: Client, upload: Upload) -> No
     assert [(record["resource_id"], record["resource_name"]) for record in records] == [
         (job["id"], "fleet-report.xlsx")
     ] * 2
+
+
+def test_files_are_kept_as_long_as_configured(app: Flask, admin: Client, upload: Upload) -> None:
+    jobs = [upload(admin, Servers=[("Name",), ("n1",)]) for _ in range(2)]
+    with app.app_context():
+        long_ago = utcnow() - timedelta(days=app.config["IMPORT_FILE_DAYS"] + 1)
+        db.session.execute(sa.update(Import).where(Import.id == jobs[0]["id"]).values(finished_at=long_ago))
+        db.session.commit()
+    upload(admin, Servers=[("Name",), ("n2",)])
+    admin.call("GET", f"/api/imports/{jobs[0]['id']}/report.xlsx", expect=404)
+    assert [row["action"] for row in rows_of(admin, jobs[0])] == ["create"]
+    admin.send("GET", f"/api/imports/{jobs[1]['id']}/report.xlsx")
 
 
 def test_without_a_plan_there_is_nothing_to_report(admin: Client, upload: Upload) -> None:

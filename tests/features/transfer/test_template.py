@@ -8,7 +8,7 @@ import pytest
 
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 from tests.client import Client
 from tests.factories import Make
 from tests.features.transfer.conftest import Upload, mistakes, rows_of

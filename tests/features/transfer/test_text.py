@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.servers.models import Server
-from app.transfer.layout import IMPORTABLE
+from app.transfer.tables import IMPORTABLE
 from app.transfer.workbook import Limits, UnreadableWorkbook, read_workbook
 from tests.client import Client
 from tests.factories import Make

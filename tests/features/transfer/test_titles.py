@@ -9,8 +9,8 @@ from app.gpus.routes import resource as gpus
 from app.resource import Resource
 from app.servers.routes import resource as servers
 from app.transfer.addresses import column_index, letters
+from app.transfer.assignment import attribute_key
 from app.transfer.cells import reader_of
-from app.transfer.layout import attribute_key
 from app.transfer.said import CellError
 from app.transfer.titles import match, near_miss, slips, take_apart
 
