@@ -12,6 +12,8 @@ REFUSED = 3
 """The exit status after a last line `{"error": <slug>, …}`."""
 # A parent reads line by line, so this bounds its memory.
 LONGEST_LINE_BYTES = 16 << 20
+# As many as Excel has, blank ones included: libraries accept a cell in row four billion, and yield all the rows above.
+MOST_ROWS = 1 << 20
 
 Options = Mapping[str, Any]
 Row = list[Any]

@@ -13,12 +13,10 @@ from zipfile import ZipFile
 
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
-from app.transfer.sandbox.process import Options, Output, Refused, Row, without_blank_ends
+from app.transfer.sandbox.process import MOST_ROWS, Options, Output, Refused, Row, without_blank_ends
 
 Errors = dict[int, list[tuple[int, str]]]
 
-# calamine accepts a cell in row four billion, and then yields all the rows above it.
-MOST_ROWS = 1 << 20
 # orjson writes no integer as large as this.
 LARGEST_INTEGER = 2**63
 
@@ -48,7 +46,11 @@ def run(options: Options, output: Output) -> None:
                 continue
             output.begin(sheet.name, epoch_1904=epoch_1904)
             errors = find_errors(read_part(archive, part)) if options["has_errors"] else {}
-            for row in read_rows(workbook.get_sheet_by_index(index), errors):
+            cells = workbook.get_sheet_by_index(index)
+            if cells.start and cells.start[1] >= options["columns"]:
+                # Otherwise each row above it would be filled up to there.
+                raise Refused("too_many_columns", sheet=sheet.name, row=cells.start[0] + 1)
+            for row in read_rows(cells, errors):
                 output.write(row)
 
 

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from charset_normalizer import from_bytes
 
-from app.transfer.sandbox.process import Options, Output, Refused, Row, without_blank_ends
+from app.transfer.sandbox.process import MOST_ROWS, Options, Output, Refused, Row, without_blank_ends
 
 CHUNK_BYTES = 1 << 18
 SAMPLE_BYTES = 1 << 16
@@ -153,7 +153,9 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
     # A quotation mark that is never closed would swallow all the rows after it: strictly, it is a mistake.
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        for record in reader:
+        for number, record in enumerate(reader):
+            if number == MOST_ROWS:
+                raise Refused("too_many_rows")
             yield [(cell[1:] if cell[0] == "'" and ESCAPED.match(cell) else cell) if cell else None for cell in record]
     except csv.Error as error:
         raise Refused("bad_quotes", line=reader.line_num) from error

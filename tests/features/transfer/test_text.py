@@ -109,6 +109,7 @@ def test_what_only_kept_a_text_from_being_a_formula_is_no_part_of_it() -> None:
         (b'Name,Notes\nn1,"closed" too early\n', "damaged"),
         (b"x," * 1_000_000, "too_many_columns"),
         (b"x" * 5_000_000, "too_long_line"),
+        (b"\n" * 5_000_000, "too_many_rows"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -1,8 +1,11 @@
 """What is read from a workbook, and what is refused without harm."""
 
 import os
+import resource
 import tempfile
+import time as time_module
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -284,6 +287,37 @@ def test_a_zip_bomb_that_lies_about_its_size(part: str) -> None:
     bomb = hostile.workbook("", **{part: bytes(64 << 20)})
     assert len(bomb) < 100_000
     assert refusal_of(hostile.with_claim(bomb, part, "unpacked_bytes", 100)) == "too_large_unpacked"
+
+
+def test_a_bomb_inside_of_a_part_is_never_unpacked() -> None:
+    bomb = hostile.workbook("", **{SHEET: bytes(64 << 20)})
+    assert rows_of(hostile.workbook(row(1, cell("A1")), **{"xl/embeddings/inner.xlsx": bomb})) == {"S1": [[1]]}
+
+
+def test_the_only_value_in_a_far_corner() -> None:
+    content = hostile.workbook('<row><c s="0" r="XFD1048576"><v>1</v></c></row>')
+    assert refusal_of(content) == "too_many_columns"
+
+
+HOSTILE = {
+    "bomb": lambda: hostile.workbook("", **{SHEET: bytes(200 << 20)}),
+    "phantom rows": lambda: hostile.workbook(
+        "".join(f'<row r="{n}"><c r="A{n}" s="1"/></row>' for n in range(1, 1 << 20))
+    ),
+    "far corner": lambda: hostile.workbook('<row><c s="0" r="XFD1048576"><v>1</v></c></row>'),
+    "rectangle": lambda: hostile.workbook(f"{row(1, cell('A1'))}<row><c s='0' r='SR1048576'><v>1</v></c></row>"),
+}
+
+
+@pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_workbooks_cost_two_seconds_at_most(make: Callable[[], bytes]) -> None:
+    content = make()
+    began, children = time_module.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    with suppress(UnreadableWorkbook), read_workbook(content):
+        pass
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
+    assert time_module.process_time() - began + spent < 2.5
 
 
 def test_parts_that_are_too_large_together() -> None:
