@@ -15,6 +15,27 @@ from app.transfer.titles import factor
 from app.transfer.workbook import Value
 
 _NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+)\s*([^\d\s.,]*)")
+_SEPARATED = re.compile(r"[+-]?\d[\d.,]*[.,][\d.,]*")
+
+
+def with_point(text: str) -> str:
+    """A text of a country with decimal commas, its numbers as the others write them: `1.234,5 GB` is `1234.5 GB`.
+
+    Raises CellError where a number may be meant in both ways, as 65.536 may.
+    """
+    return _SEPARATED.sub(lambda found: _plain(found[0]), text, count=1)
+
+
+def _plain(number: str) -> str:
+    mark = max(".", ",", key=number.rfind)
+    other = "," if mark == "." else "."
+    whole_part, _, rest = number.rpartition(mark)
+    if mark in whole_part:
+        return number.replace(mark, "")
+    digits = whole_part.lstrip("+-")
+    if other not in digits and len(rest) == 3 and len(digits) <= 3 and digits != "0":
+        raise CellError("number", "It may be read in two ways: write it without a separator.")
+    return f"{whole_part.replace(other, '')}.{rest}"
 
 
 def number_reader(field: Field, scale: float) -> Callable[[Value], float]:

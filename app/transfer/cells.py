@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.schema import MAX_TEXT, marshmallow_field
-from app.transfer.amounts import money_reader, number_reader
+from app.transfer.amounts import money_reader, number_reader, with_point
 from app.transfer.dates import Guess, read_date
 from app.transfer.said import EXCEL_ERRORS, CellError, as_text
 from app.transfer.titles import key_of
@@ -29,10 +29,13 @@ Read = Callable[[Value], Any]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a cell alone does not say: the factor of a bare number, and the day from which its date is counted."""
+    """What a cell alone does not say: the factor of a bare number, the day from which its date is counted, and
+    whether text comes from where decimals have a comma.
+    """
 
     scale: float = 1.0
     epoch_1904: bool = False
+    decimal_comma: bool = False
 
 
 _PLAIN = Reading()
@@ -84,11 +87,17 @@ def _text_reader(field: Field, _reading: Reading) -> Read:
 
 
 def _number_reader(field: Field, reading: Reading) -> Read:
-    return number_reader(field, reading.scale)
+    return _with_point(number_reader(field, reading.scale), reading)
 
 
-def _money_reader(field: Field, _reading: Reading) -> Read:
-    return money_reader(field)
+def _money_reader(field: Field, reading: Reading) -> Read:
+    return _with_point(money_reader(field), reading)
+
+
+def _with_point(read: Read, reading: Reading) -> Read:
+    if not reading.decimal_comma:
+        return read
+    return lambda value: read(with_point(value) if isinstance(value, str) else value)
 
 
 def _boolean_reader(_field: Field, _reading: Reading) -> Read:

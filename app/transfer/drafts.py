@@ -150,7 +150,7 @@ def _filler_of(column: Column, sheet: Sheet) -> Fill:
     if column.use is not Use.FIELD:
         return _system_filler(column)
     assert column.field is not None
-    read = reader_of(column.field, Reading(column.scale, epoch_1904=sheet.epoch_1904))
+    read = reader_of(column.field, Reading(column.scale, sheet.epoch_1904, sheet.decimal_comma))
     return _merging_filler(column, read) if column.field.kind is Kind.ATTRIBUTES else _field_filler(column, read)
 
 

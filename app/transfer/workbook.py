@@ -58,6 +58,11 @@ class Sheet:
     text: dict[str, str] | None = None
     epoch_1904: bool = False
 
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether it is text from where decimals have a comma, so that semicolons stand between the cells."""
+        return self.text is not None and self.text["delimiter"] == ";"
+
     def rows(self) -> Iterator[list[Value]]:
         """Yield each row from row 1, as often as asked, while the workbook is open.
 

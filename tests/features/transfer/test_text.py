@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.servers.models import Server
+from app.transfer.cells import Reading, reader_of
 from app.transfer.tables import IMPORTABLE
 from app.transfer.workbook import Limits, UnreadableWorkbook, read_workbook
 from tests.client import Client
@@ -135,14 +136,29 @@ def test_one_endless_line_costs_neither_time_nor_memory() -> None:
 
 
 def test_a_file_of_servers_goes_in_and_says_how_it_was_read(admin: Client, upload: Upload) -> None:
-    text = "﻿Name;Speicher;Memory (GB);Serial Number;In use\r\nn1;x;128,000;007;TRUE\r\nn2;42;64.5;8;\r\n"
+    text = "﻿Name;Speicher;Memory (GB);Serial Number;In use\r\nn1;x;1.128,5;007;TRUE\r\nn2;42;64.5;8;\r\n"
     job = upload(admin, form=APPLY, content=text.encode("utf-16"), filename="Servers.csv")
     assert job["status"] == "applied"
     (sheet,) = job["sheets"]
     assert sheet["text"] == {"encoding": "utf-16", "delimiter": ";", "line_end": "CRLF"}
     first, second = admin.call("GET", "/api/servers?sort=name")["data"]
-    assert (first["memory_gb"], first["serial_number"], second["serial_number"]) == (128000, "007", "8")
+    assert (first["memory_gb"], first["serial_number"], second["serial_number"]) == (1128.5, "007", "8")
     assert (first["attributes"], second["attributes"]) == ({"speicher": "x", "in_use": True}, {"speicher": 42})
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [("1,5", 1.5), ("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1.234.567", 1234567), ("64.5 GB", 64.5), ("0,500", 0.5)],
+)
+def test_decimals_have_a_comma_where_semicolons_stand_between_cells(cell: str, read: float) -> None:
+    assert reader_of(IMPORTABLE["servers"].fields["memory_gb"], Reading(decimal_comma=True))(cell) == read
+
+
+def test_a_number_that_can_be_read_in_two_ways_is_refused(admin: Client, upload: Upload) -> None:
+    job = upload(admin, content=b"Name;Memory\nn1;65.536\nn2;65,536\n", filename="servers.csv")
+    assert mistakes(admin, job) == [("servers", 2, "B2", "number"), ("servers", 3, "B3", "number")]
+    commas = upload(admin, content=b'Name,Memory\nn1,65.536\nn2,"65,536"\n', filename="servers.csv")
+    assert [row["changes"]["memory_gb"]["new"] for row in rows_of(admin, commas)] == [65.536, 65536]
 
 
 def test_the_name_of_the_file_stands_for_the_title_of_its_sheet(admin: Client, upload: Upload) -> None:
