@@ -193,8 +193,9 @@ def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]
     order = [key.ordered() for key in sort_keys(resource, query.sort)]
     statement = projection.statement.where(*conditions_of(resource, query.matching)).order_by(*order)
     with db.engine.connect() as connection:
-        reading = connection.execution_options(access="snapshot", yield_per=ROWS_AT_ONCE)
-        for row in reading.execute(statement, query.values):
+        reading = connection.execution_options(access="snapshot")
+        # Said of the statement alone: said of the connection, PostgreSQL would be asked for a cursor for its BEGIN.
+        for row in reading.execute(statement.execution_options(yield_per=ROWS_AT_ONCE), query.values):
             yield projection.render(row)
 
 
