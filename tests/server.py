@@ -91,9 +91,8 @@ def served(settings: config.Config, **environ: str) -> Iterator[Server]:
     }
     command = [sys.executable, config.ROOT / "run.py"]
     inherited: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with subprocess.Popen(command, env={**inherited, **here, **environ}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env={**inherited, **here, **environ}, stdout=subprocess.DEVNULL) as process:
         try:
-            assert process.stdout is not None
             server = Server(port)
             server.wait()
             yield server

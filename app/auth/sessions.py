@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +45,7 @@ def who_is(claims: Mapping[str, Any]) -> Actor:
     session_id = str(claims.get("sid", ""))
     row = read_rows(_WHO, {"session": session_id}).one_or_none()
     if row is None or str(row.id) != claims["sub"]:
-        _record_late_use(session_id)
+        _record_late_use(session_id, str(claims["jti"]))
         raise SessionOver()
     return Actor(
         id=row.id,
@@ -126,11 +127,12 @@ def end_all(user_id: int, *, only: str | None = None, but: str | None = None) ->
     return int(ended.rowcount)  # type: ignore[attr-defined]
 
 
-def _record_late_use(session_id: str) -> None:
-    """Record that a token of a session that is over was used; who made up a session is nobody's business."""
+def _record_late_use(session_id: str, token_id: str) -> None:
+    """Record that a token of a session that is over was used, so that its owner sees it too."""
     whose = sa.select(users.c.id, users.c.username).join(sessions, sessions.c.user_id == users.c.id)
     found = db.session.execute(whose.where(sessions.c.id == session_id)).one_or_none()
     if found is not None:
         begin_writing()
-        audit.record("denied", "users", found.id, "A token of a session that has ended was used.")
+        origin = replace(current_origin(), user_id=found.id, username=found.username, token_id=token_id)
+        audit.record("denied", "users", found.id, "A token of a session that has ended was used.", origin=origin)
         commit_now()
