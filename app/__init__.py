@@ -57,6 +57,7 @@ FEATURES = (
     "proof",
     "events",
     "activity",
+    "history",
     "health",
 )
 

@@ -14,6 +14,13 @@ class AuditLogSchema(ResourceSchema):
     snapshot = fields.Dict(required=True, allow_none=True, metadata={"description": "On delete: all that there was."})
 
 
+class HistorySchema(AuditLogSchema):
+    """A record of one object, as whoever sees the object may see it: not from where somebody else did it."""
+
+    class Meta(AuditLogSchema.Meta):
+        exclude = ("ip_address", "user_agent", "token_id")
+
+
 class RestoredSchema(Schema):
     type = fields.String(required=True)
     id = fields.Integer(required=True)

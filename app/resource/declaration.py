@@ -33,7 +33,9 @@ class Resource:
 
     @cached_property
     def fields(self) -> dict[str, Field]:
-        return fields_of(self.model)
+        """What the schema excludes is not there: it is neither shown nor filtered nor sorted by."""
+        hidden = getattr(self.schema.Meta, "exclude", ())
+        return {name: field for name, field in fields_of(self.model).items() if name not in hidden}
 
     @cached_property
     def path(self) -> str:

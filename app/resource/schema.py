@@ -240,7 +240,7 @@ class ResourceSchema(Schema, metaclass=_Derived):
         for name, field in members.items():
             field.required = field.required or name in own
         hidden = tuple(name for name, field in members.items() if field.load_only)
-        meta = type("Meta", (cls.Meta,), {"exclude": hidden})
+        meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
         return type(cls.__name__, (cls,), {"suffix": "", "Meta": meta, **members})
 
 

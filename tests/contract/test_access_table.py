@@ -131,13 +131,15 @@ def table() -> dict[tuple[str, str], Expected]:
         rows |= _resource(name, READ, CREATE, CHANGE)
     for name in ("datacenters", "environments"):
         rows |= _resource(name, READ, ADMINS_CREATE, ADMINS_CHANGE)
-    rows |= _resource("tasks", READ, CREATE, OWN_CHANGE) | {("GET", "/api/tasks/{object_id}"): OWN_READ}
+    rows |= _resource("tasks", READ, CREATE, OWN_CHANGE) | dict.fromkeys(
+        [("GET", "/api/tasks/{object_id}"), ("GET", "/api/tasks/{object_id}/history")], OWN_READ
+    )
     return rows | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
 
 
 def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
     listed, one = f"/api/{name}", f"/api/{name}/{{object_id}}"
-    reads = dict.fromkeys([("GET", listed), ("GET", one), ("GET", f"{listed}/export")], read)
+    reads = dict.fromkeys([("GET", listed), ("GET", one), ("GET", f"{listed}/export"), ("GET", f"{one}/history")], read)
     many = {
         ("POST", f"{listed}/bulk"): create,
         **{(method, f"{listed}/bulk"): change for method in ("PATCH", "DELETE")},

@@ -1,0 +1,1 @@
+"""What became of one object, for everybody who sees it."""

@@ -1,0 +1,80 @@
+"""`GET /api/<resource>/<id>/history`: what became of one object, for everybody who sees it."""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from flask import request
+
+from app.audit_logs.schemas import HistorySchema
+from app.catalog import CATALOG
+from app.core.api import Blueprint
+from app.core.audit import AuditLog
+from app.core.database import MAX_ID, db
+from app.core.envelope import Page
+from app.core.errors import NotFound
+from app.core.security import current_actor, requires
+from app.resource import Resource, service
+from app.resource.documentation import list_parameters
+from app.resource.filters import Filter
+from app.resource.query import ListQuery, Matching, parse_query, select_page
+
+# A resource of its own, because whoever may filter, sort or search by an address can find it out.
+records = Resource(
+    name="history",
+    model=AuditLog,
+    schema=HistorySchema,
+    titles=("History", "历史"),
+    search=(AuditLog.username, AuditLog.resource_name, AuditLog.reason),
+)
+logs = AuditLog.__table__
+
+blueprint = Blueprint("history", __name__, url_prefix="/api", description="What became of an object")
+
+
+def _add_history(resource: Resource) -> None:
+    @blueprint.get(f"{resource.path.removeprefix('/api')}/<int:object_id>/history", endpoint=f"history_{resource.name}")
+    @requires(resource.read)
+    @blueprint.doc(
+        parameters=list_parameters(records),
+        summary=f"The audit records of one {service.singular(resource)}; sort by -id for the latest first.",
+    )
+    @blueprint.response(200, HistorySchema, many=True)
+    def history(object_id: int) -> Page:
+        query = parse_query(records, request.args)
+        _require_visible(resource, object_id)
+        return select_page(records, _about(resource, object_id, query))
+
+
+def _require_visible(resource: Resource, object_id: int) -> None:
+    """Raise NotFound, unless the object is there for the acting user or an administrator asks about a deleted one."""
+    try:
+        service.get(resource, object_id)
+    except NotFound:
+        if not current_actor().is_admin or object_id > MAX_ID or not _is_recorded(resource, object_id):
+            raise
+
+
+def _is_recorded(resource: Resource, object_id: int) -> bool:
+    this = sa.and_(logs.c.resource_type == resource.model.__tablename__, logs.c.resource_id == object_id)
+    ever = sa.select(logs.c.id).where(this, logs.c.version.is_not(None))
+    return db.session.scalar(ever.limit(1)) is not None
+
+
+def _about(resource: Resource, object_id: int, query: ListQuery) -> ListQuery:
+    """The query narrowed to one object. What others tried and were refused is for administrators to see."""
+    narrow: list[tuple[Filter, Any]] = [
+        (Filter("resource_type", "", several=False), resource.model.__tablename__),
+        (Filter("resource_id", "", several=False), object_id),
+    ]
+    if not current_actor().is_admin:
+        narrow.append((Filter("action", "ne", several=False), "denied"))
+    filters, values = list(query.matching.filters), dict(query.values)
+    for item, value in narrow:
+        values[f"p{len(filters)}"] = value
+        filters.append(item)
+    return replace(query, matching=Matching(tuple(filters), searched=query.matching.searched), values=values)
+
+
+for _resource in CATALOG.values():
+    _add_history(_resource)
