@@ -179,12 +179,16 @@ def _text(field: Field, n: int) -> str:
     raise AssertionError(f"No text that {field.name} takes is known here: add one.")
 
 
-def _member(schema: marshmallow.Schema) -> dict[str, Json]:
-    """A valid object of a list of objects."""
+def _member(schema: marshmallow.Schema, n: int) -> dict[str, Json]:
+    """The n-th valid object of a list of objects."""
     values: dict[str, Json] = {}
     for name, field in schema.fields.items():
         rule = next(iter(field.validators))
-        values[name] = rule.choices[0] if isinstance(rule, validate.OneOf) else rule.min  # type: ignore[attr-defined]
+        if isinstance(rule, validate.OneOf):
+            values[name] = next(iter(rule.choices))
+        else:
+            assert isinstance(rule, validate.Range)
+            values[name] = rule.min + n % (rule.max - rule.min + 1)
     return values
 
 
@@ -198,7 +202,7 @@ _SAMPLES: Mapping[Kind, Callable[[Field, int], Json]] = {
     Kind.TIME: _time,
     Kind.CHOICE: _choice,
     Kind.LIST: lambda _, n: ["Alpha", f"Beta {n}"],
-    Kind.OBJECTS: lambda field, _: [_member(field.column.info["members"]())],
+    Kind.OBJECTS: lambda field, n: [_member(field.column.info["members"](), n)],
     Kind.ATTRIBUTES: _attributes,
 }
 

@@ -1,13 +1,14 @@
 """Containers: running on a server, or not placed yet."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit import Audited
-from app.core.database import Choice, Entity, table_args, unique
+from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.resource.fields import Extensible, column, reference
 from app.servers.models import Server
 
@@ -52,4 +53,30 @@ class Container(Audited, Extensible, Entity):
     __table_args__ = table_args(
         unique("containers", "server_id", "name", folded=("name",)),
         sa.Index("ix_containers_lower_name", sa.text("lower(name)")),
+    )
+
+    @classmethod
+    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        seen: set[tuple[int, str]] = set()
+        flaws: dict[str, list[str]] = {}
+        for place, mapping in enumerate(values["port_mappings"] or ()):
+            taken = mapping["host_port"], mapping["protocol"]
+            if taken in seen:
+                flaws[f"port_mappings.{place}.host_port"] = [f"{taken[0]}/{taken[1]} is mapped already."]
+            seen.add(taken)
+        return flaws
+
+
+class HostPort(Base):
+    """A port of a server that a container has. Triggers keep it in step with the containers, whatever writes them."""
+
+    __tablename__ = "container_ports"
+
+    server_id: Mapped[int] = mapped_column(Id, autoincrement=False)
+    protocol: Mapped[str] = mapped_column(sa.String(8))
+    host_port: Mapped[int]
+    container_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Container.id, ondelete="CASCADE"), index=True)
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("server_id", "protocol", "host_port", info={"fields": ("port_mappings",)}),
     )

@@ -222,12 +222,20 @@ def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
     if named := re.match(r"index '(\w+)'", subject):
         return kind, *_constrained(named[1])
     if "." in subject:
-        return (
-            kind,
-            tuple(column.partition(".")[2] for column in subject.split(", ")),
-            "Not allowed.",
-        )
+        names = [column.partition(".") for column in subject.split(", ")]
+        return kind, *_constrained_together(names[0][0], tuple(column for _, _, column in names))
     return kind, *_constrained(subject)
+
+
+def _constrained_together(table: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The same of the constraint on these columns: SQLite does not tell its name."""
+    declared: list[Any] = []
+    if table in Base.metadata.tables:
+        declared = [*Base.metadata.tables[table].constraints, *Base.metadata.tables[table].indexes]
+    for item in declared:
+        if "fields" in item.info and tuple(column.name for column in getattr(item, "columns", ())) == columns:
+            return item.info["fields"], item.info.get("message", "Not allowed.")
+    return columns, "Not allowed."
 
 
 def _constrained(name: str) -> tuple[tuple[str, ...], str]:

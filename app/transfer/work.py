@@ -9,6 +9,7 @@ from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.core.database import begin_reading, begin_writing, db, transactional, utcnow
+from app.core.errors import from_database
 from app.core.jobs import Runner
 from app.core.origin import current_origin
 from app.core.security import Actor, act_as
@@ -73,7 +74,7 @@ def carry_out(import_id: int) -> None:
         _apply(import_id)
     except (StaleVersion, IntegrityError) as error:
         log.info("import_out_of_date", import_id=import_id, error=repr(error))
-        _fail_out_of_date(import_id)
+        _fail_out_of_date(import_id, error)
 
 
 def give_up(import_id: int, message: str) -> None:
@@ -94,13 +95,15 @@ def _apply(import_id: int) -> None:
     job.finished_at = utcnow()
 
 
-def _fail_out_of_date(import_id: int) -> None:
+def _fail_out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> None:
     db.session.rollback()
-    problem = {
-        "reason": "out_of_date",
-        "message": "Some objects have changed since the plan was made; nothing was applied.",
-        "conflicts": all_conflicts(import_id),
-    }
+    conflicts = all_conflicts(import_id)
+    message = "Some objects have changed since the plan was made; nothing was applied."
+    if not conflicts and isinstance(error, IntegrityError):
+        # A rule that no plan can look up, such as one about what is inside of a field.
+        refusal = from_database(error)
+        message = f"{refusal.message} ({', '.join(refusal.errors or ()) or 'a reference'}) Nothing was applied."
+    problem = {"reason": "out_of_date", "message": message, "conflicts": conflicts}
     _finish(db.session.get_one(Import, import_id), ImportStatus.FAILED, problem)
 
 

@@ -1,0 +1,124 @@
+"""A host port is used once per server and protocol, whatever writes the container."""
+
+import itertools
+import json
+from collections import Counter
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+
+from app.containers.models import Container, HostPort
+from app.core.database import db
+from app.core.jobs import runner
+from app.servers.models import Server
+from tests.client import Body, Client
+from tests.factories import Make
+from tests.features.transfer.conftest import workbook
+from tests.threads import at_once
+
+CONTAINERS = "/api/containers"
+_numbers = itertools.count()
+TAKEN = {"port_mappings": ["Already taken."]}
+
+
+def ports(*host_ports: int, protocol: str = "tcp") -> list[Body]:
+    return [{"host_port": port, "container_port": 80, "protocol": protocol} for port in host_ports]
+
+
+def create(client: Client, server: int | None, *mappings: Body, expect: int = 201) -> Body:
+    body = {"name": f"c{next(_numbers)}", "server_id": server, "port_mappings": list(mappings)}
+    answer: Body = client.call("POST", CONTAINERS, json=body, expect=expect)["data"]
+    return answer
+
+
+def test_a_port_that_is_taken_is_refused_and_named(make: Make, admin: Client) -> None:
+    one, other = make(Server).id, make(Server).id
+    create(admin, one, *ports(80, 81))
+    refused = create(admin, one, *ports(82, 81), expect=409)
+    assert (refused["reason"], refused["errors"]) == ("taken", TAKEN)
+    create(admin, one, *ports(80, protocol="udp"))
+    create(admin, other, *ports(80, 81))
+
+
+def test_containers_that_are_not_placed_take_no_ports(make: Make, admin: Client) -> None:
+    server = make(Server).id
+    create(admin, None, *ports(80))
+    loose = create(admin, None, *ports(80))
+    create(admin, server, *ports(80))
+    path = f"{CONTAINERS}/{loose['id']}"
+    assert admin.call("PATCH", path, json={"server_id": server}, expect=409)["data"]["errors"] == TAKEN
+    admin.call("PATCH", path, json={"server_id": server, "port_mappings": ports(81)})
+
+
+def test_what_is_given_up_is_free(make: Make, admin: Client) -> None:
+    server, other = make(Server).id, make(Server).id
+    moved, changed, deleted = (create(admin, server, *ports(port)) for port in (80, 81, 82))
+    admin.call("PATCH", f"{CONTAINERS}/{moved['id']}", json={"server_id": other})
+    admin.call("PATCH", f"{CONTAINERS}/{changed['id']}", json={"port_mappings": ports(90)})
+    admin.call("DELETE", f"{CONTAINERS}/{deleted['id']}")
+    create(admin, server, *ports(80, 81, 82))
+    back = admin.call("PATCH", f"{CONTAINERS}/{moved['id']}", json={"server_id": server}, expect=409)["data"]
+    assert back["errors"] == TAKEN
+
+
+def test_a_container_is_not_in_its_own_way(make: Make, admin: Client) -> None:
+    stored = create(admin, make(Server).id, *ports(80, 81))
+    path = f"{CONTAINERS}/{stored['id']}"
+    admin.call("PATCH", path, json={"port_mappings": ports(81, 80, 82), "status": "running"})
+    admin.call("PATCH", path, json={"name": "another"})
+    admin.call("PATCH", path, json={"port_mappings": []})
+
+
+def test_the_same_port_twice_in_one_container(admin: Client) -> None:
+    refused = create(admin, None, *ports(80, 81, 80), expect=422)
+    assert list(refused["errors"]) == ["port_mappings.2.host_port"]
+    create(admin, None, *ports(80), *ports(80, protocol="udp"))
+
+
+def test_of_ten_at_once_one_has_it(make: Make, admin: Client) -> None:
+    server = make(Server).id
+    bodies = [{"name": f"n{k}", "server_id": server, "port_mappings": ports(80)} for k in range(10)]
+    send = partial(admin.call, "POST", CONTAINERS, expect=(201, 409))
+    answers = at_once([partial(send, json=body) for body in bodies])
+    assert Counter(answer["code"] for answer in answers) == {0: 1, 409: 9}
+
+
+def test_bulk_writes_are_told_which(make: Make, admin: Client) -> None:
+    server = make(Server).id
+    items = [
+        {"name": f"n{k}", "server_id": server, "port_mappings": ports(port)} for k, port in enumerate((80, 81, 80))
+    ]
+    body = {"mode": "partial", "items": items}
+    results = admin.call("POST", f"{CONTAINERS}/bulk", json=body)["data"]["results"]
+    assert [result["status"] for result in results] == ["ok", "ok", "conflict"]
+    assert results[2]["error"]["data"]["errors"] == TAKEN
+    changes = {"items": [{"id": results[1]["id"], "port_mappings": ports(80)}]}
+    admin.call("PATCH", f"{CONTAINERS}/bulk", json=changes, expect=409)
+
+
+def test_an_import_does_not_get_past_it(make: Make, admin: Client, app: Flask) -> None:
+    server = make(Server, name="n1").id
+    create(admin, server, *ports(80))
+    rows = [("Name", "Server", "Port mappings"), ("web", "n1", json.dumps(ports(80)))]
+    data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx"), "apply": "true"}
+    made = admin.call("POST", "/api/imports", data=data, expect=202)["data"]
+    runner.run_pending()
+    job = admin.call("GET", f"/api/imports/{made['id']}")["data"]
+    assert job["status"] == "failed"
+    assert "port_mappings" in job["problem"]["message"]
+    assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 1
+
+
+def test_the_ports_are_those_of_the_containers(make: Make, admin: Client, app: Flask) -> None:
+    """Also where raw SQL writes them."""
+    server = make(Server).id
+    stored = create(admin, server, *ports(80, 81))
+    with app.app_context():
+        change = sa.text("UPDATE containers SET port_mappings = :new, version = version + 1 WHERE id = :id")
+        db.session.execute(change, {"new": json.dumps(ports(90)), "id": stored["id"]})
+        db.session.commit()
+        assert db.session.execute(sa.select(HostPort.server_id, HostPort.host_port)).all() == [(server, 90)]
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(Container)) == 1
