@@ -99,7 +99,6 @@ class Client:
             response.status_code,
             response.mimetype,
             body,
-            partial=response.status_code == 200 and "fields" in parameters,
         )
         if operation is not None and response.status_code < 400:
             self.document.check_request(operation, parameters, options.get("json"))

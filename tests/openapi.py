@@ -1,6 +1,5 @@
 """Holds what the application accepts and answers to its own OpenAPI document."""
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -56,10 +55,8 @@ class Document:
             if method != "parameters"
         }
 
-    def check_answer(
-        self, operation: Operation | None, status: int, mimetype: str, body: Any, *, partial: bool
-    ) -> None:
-        """Assert that the operation may answer so; `partial` where the client asked for some fields only."""
+    def check_answer(self, operation: Operation | None, status: int, mimetype: str, body: Any) -> None:
+        """Assert that the operation may answer so."""
         if operation is None:
             # Nobody's answer: there is no such path, or no such method.
             assert status in (404, 405), status
@@ -74,9 +71,7 @@ class Document:
         if mimetype != JSON:
             return
         schema = response["content"][JSON]["schema"]
-        if partial:
-            schema = self._with_some_fields(schema)
-        self._validate(self._answers, schema, body, (operation, status, partial))
+        self._validate(self._answers, schema, body, (operation, status))
 
     def check_request(self, operation: Operation, parameters: list[str], body: Any) -> None:
         """Assert that the document allows what the application has just accepted."""
@@ -95,13 +90,6 @@ class Document:
     def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
         found = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
         return None if found is None else self._resolve(self._answers, found)
-
-    def _with_some_fields(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema of a page whose objects may lack any field."""
-        page = copy.deepcopy(self._resolve(self._answers, schema))
-        items = self._resolve(self._answers, page["properties"]["data"]["items"])
-        page["properties"]["data"]["items"] = {**items, "required": []}
-        return page
 
     def resolve(self, item: Mapping[str, Any]) -> Any:
         """The item itself, or what it refers to in the document."""

@@ -15,7 +15,7 @@ blueprint = Blueprint("activity", __name__, url_prefix="/api/auth/me/activity", 
 @blueprint.get("")
 @requires(Role.USER)
 @blueprint.doc(parameters=LIST_PARAMETERS)
-@blueprint.response(200, AuditLogSchema, many=True)
+@blueprint.response(200, AuditLogSchema, many=True, selected=True)
 def list_activity() -> Page:
     """What I did, and what was tried with my name; sort by -id for the latest first."""
     return select_records(parse_question(request.args).about(current_actor().id))

@@ -23,7 +23,7 @@ blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, descript
 @blueprint.get("")
 @requires(resource.read)
 @blueprint.doc(parameters=documentation.LIST_PARAMETERS)
-@blueprint.response(200, AuditLogSchema, many=True)
+@blueprint.response(200, AuditLogSchema, many=True, selected=True)
 def list_page() -> Page:
     """Who changed what, when, from where and why."""
     return select_records(parse_question(request.args))

@@ -126,13 +126,16 @@ class Blueprint(SmorestBlueprint):
         *,
         many: bool = False,
         nullable: bool = False,
+        selected: bool = False,
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
-        """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many."""
-        document = super().response(
-            status_code, envelope_of(schema, many=many, nullable=nullable), headers=_header_docs(headers), **options
-        )
+        """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many.
+
+        `selected`: of some fields only, where the client says which.
+        """
+        envelope = envelope_of(schema, many=many, nullable=nullable, selected=selected)
+        document = super().response(status_code, envelope, headers=_header_docs(headers), **options)
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from flask import Flask, Response
@@ -171,13 +171,19 @@ class FailureSchema(Schema):
 
 
 @functools.cache
-def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bool = False) -> type[Schema]:
-    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
+def envelope_of(
+    schema: type[Schema] | None, *, many: bool = False, nullable: bool = False, selected: bool = False
+) -> type[Schema]:
+    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block.
+
+    `selected`: the client may say which fields it wants.
+    """
     if schema is None:
         return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
     name = schema.__name__.removesuffix("Schema")
     # What is written and what is read of one resource differ in what must be there.
-    schema = schema.answer() if hasattr(schema, "answer") else schema
+    if hasattr(schema, "answer"):
+        schema = cast("type[Schema]", getattr(schema, "listed" if selected else "answer")())
     if not many:
         data = fields.Nested(schema, required=True, allow_none=nullable)
         return type(f"{name}Envelope", (EnvelopeSchema,), {"data": data})

@@ -39,7 +39,7 @@ def _add_history(resource: Resource) -> None:
         parameters=list_parameters(records),
         summary=f"The audit records of one {service.singular(resource)}; sort by -id for the latest first.",
     )
-    @blueprint.response(200, HistorySchema, many=True)
+    @blueprint.response(200, HistorySchema, many=True, selected=True)
     def history(object_id: int) -> Page:
         query = parse_query(records, request.args)
         _require_visible(resource, object_id)

@@ -92,7 +92,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     whole, partial = schema(), schema(partial=True)
     titles = resource.titles[0]
     # As `response` makes it, so that it is the same schema in the document.
-    envelope = envelope_of(answer_schema, many=False, nullable=False)
+    envelope = envelope_of(answer_schema, many=False, nullable=False, selected=False)
 
     @blueprint.post("/bulk")
     @requires(resource.write)

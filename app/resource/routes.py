@@ -96,7 +96,7 @@ def readable_blueprint(resource: Resource) -> Blueprint:
     @blueprint.get("")
     @requires(resource.read)
     @blueprint.doc(parameters=list_parameters(resource), summary=f"List {resource.titles[0]}.")
-    @blueprint.response(200, schema, many=True)
+    @blueprint.response(200, schema, many=True, selected=True)
     def list_page() -> Any:
         return select_page(resource, parse_query(resource, request.args))
 

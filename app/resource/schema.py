@@ -243,6 +243,15 @@ class ResourceSchema(Schema, metaclass=_Derived):
         meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
         return type(cls.__name__, (cls,), {"suffix": "", "Meta": meta, **members})
 
+    @classmethod
+    @functools.cache
+    def listed(cls) -> "type[ResourceSchema]":
+        """The schema of the object in a list, of which the client may want some fields only."""
+        members: dict[str, Any] = copy.deepcopy(cls.answer()._declared_fields)
+        for field in members.values():
+            field.required = False
+        return type(cls.__name__, (cls.answer(),), {"suffix": "Listed", **members})
+
 
 def marshmallow_field(field: Field) -> fields.Field[Any]:
     """The field that parses, validates and documents a value of this kind in JSON."""

@@ -22,6 +22,9 @@ from app.resource.declaration import Resource
 from app.resource.projection import projection_of
 from app.resource.visibility import is_visible, visible
 
+_ETAG = re.compile(r'(W/)?"([^"]*)"')
+_ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
+
 
 def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
     """The object by its id. With `to_change` it is locked until the transaction ends.
@@ -75,10 +78,10 @@ def check_version(resource: Resource, target: Any, if_match: str | None) -> None
     """Honour an If-Match header: raises PreconditionFailed with the object as it is now, or BadRequest."""
     if if_match is None or if_match.strip() == "*":
         return
-    versions = re.findall(r'"([^"]*)"', if_match)
-    if not versions or not re.fullmatch(r'\s*"[^"]*"(\s*,\s*"[^"]*")*\s*', if_match):
+    if not _ETAGS.fullmatch(if_match):
         raise BadRequest('If-Match must be an ETag such as "3".', reason="invalid_header")
-    if str(target.version) not in versions:
+    # The comparison is strong (RFC 9110, 13.1.1): a weak tag matches nothing, not even itself.
+    if ("", str(target.version)) not in _ETAG.findall(if_match):
         raise PreconditionFailed(current=read(resource, target.id))
 
 

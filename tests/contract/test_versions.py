@@ -80,10 +80,10 @@ def test_if_match(resource: Resource, make: Make, admin: Client) -> None:
     (first, one), (second, two), *_ = another(resource, make, body).items()
     change = {first: one}
     for method, options in (("PUT", {"json": change}), ("PATCH", {"json": change}), ("DELETE", {})):
-        for other in ('"2"', '"0"', '"01"', '"x"', '""', '"3", "4"'):
+        for other in ('"2"', '"0"', '"01"', '"x"', '""', '"3", "4"', 'W/"1"', '"2", W/"1"'):
             data = admin.call(method, path, headers={"If-Match": other}, expect=412, **options)["data"]
             assert (data["reason"], data["current"]) == ("version_mismatch", body), other
-        for malformed in ("1", "x", '"1', '1"', "", '"1" "2"', '"1",'):
+        for malformed in ("1", "x", "W/1", 'w/"1"', '"1', '1"', "", '"1" "2"', '"1",'):
             data = admin.call(method, path, headers={"If-Match": malformed}, expect=400, **options)["data"]
             assert data["reason"] == "invalid_header", malformed
     assert admin.call("PATCH", path, json=change, headers={"If-Match": '"1"'})["data"]["version"] == 2
