@@ -10,6 +10,7 @@ from app.core.audit import Audited
 from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.datacenters.models import Datacenter
 from app.resource.fields import Extensible, column, reference
+from app.resource.texts import text_index
 
 
 class AssetType(Choice):
@@ -79,6 +80,9 @@ class Asset(Audited, Extensible, Entity):
         unique("assets", "datacenter_id", "name", folded=("name",)),
         unique("assets", "asset_tag"),
         unique("assets", "serial_number"),
+        sa.Index("ix_assets_lower_name", sa.text("lower(name)")),
+        sa.Index("ix_assets_lower_serial_number", sa.text("lower(serial_number)")),
+        text_index("assets", "name", "serial_number", "asset_tag", "model", "assigned_to"),
     )
 
 

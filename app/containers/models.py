@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.audit import Audited
 from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.resource.fields import Extensible, column, reference
+from app.resource.texts import text_index
 from app.servers.models import Server
 
 MAX_PORT = 65_535
@@ -53,6 +54,7 @@ class Container(Audited, Extensible, Entity):
     __table_args__ = table_args(
         unique("containers", "server_id", "name", folded=("name",)),
         sa.Index("ix_containers_lower_name", sa.text("lower(name)")),
+        text_index("containers", "name", "image"),
     )
 
     @classmethod

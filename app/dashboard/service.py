@@ -11,7 +11,7 @@ from app.assets.models import Asset, AssetStatus, AssetType
 from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
 from app.core.cache import cached
-from app.core.database import Choice, as_json, db
+from app.core.database import Choice, as_json, read_rows
 from app.core.security import Actor
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
@@ -131,7 +131,7 @@ def warranties(today: date) -> Facts:
     expires = covered.c.warranty_expires
     soon = sa.func.sum(sa.case((expires <= today + SOON, 1), else_=0)).over()
     statement = sa.select(covered, soon, sa.func.count().over()).order_by(expires, covered.c.type, covered.c.id)
-    rows = db.session.execute(statement.limit(RECENT)).all()
+    rows = read_rows(statement.limit(RECENT)).all()
     return {
         "within_30_days": int(rows[0][4]) if rows else 0,
         "within_90_days": int(rows[0][5]) if rows else 0,
@@ -149,14 +149,14 @@ def places() -> Facts:
 
 @cached(User)
 def people() -> int:
-    return db.session.execute(sa.select(sa.func.count()).select_from(User.__table__)).scalar_one()
+    return read_rows(sa.select(sa.func.count()).select_from(User.__table__)).scalar_one()
 
 
 @cached(Gpu)
 def gpus_of(user_id: int) -> int:
     """How many GPUs somebody holds."""
     held = sa.select(sa.func.count()).select_from(Gpu.__table__).where(Gpu.assigned_to_id == user_id)
-    return db.session.execute(held).scalar_one()
+    return read_rows(held).scalar_one()
 
 
 def recent_changes() -> list[Facts]:
@@ -167,12 +167,12 @@ def recent_changes() -> list[Facts]:
 
 def _counted(*columns: sa.Column[Any]) -> list[Any]:
     """How many rows there are of each combination of values, which stand before the number."""
-    return list(db.session.execute(sa.select(*columns, sa.func.count()).group_by(*columns)))
+    return list(read_rows(sa.select(*columns, sa.func.count()).group_by(*columns)))
 
 
 def _totals(*models: Any) -> Facts:
     counts = [sa.select(sa.func.count()).select_from(model.__table__).scalar_subquery() for model in models]
-    numbers = db.session.execute(sa.select(*counts)).one()
+    numbers = read_rows(sa.select(*counts)).one()
     return {model.__tablename__: number for model, number in zip(models, numbers, strict=True)}
 
 
@@ -193,8 +193,6 @@ def _by_reference(rows: Sequence[Any], place: int, target: Any) -> list[Facts]:
     counts: Counter[int | None] = Counter()
     for row in rows:
         counts[row[place]] += row[-1]
-    names: dict[int | None, str] = {
-        item.id: item.name for item in db.session.execute(sa.select(target.id, target.name))
-    }
+    names: dict[int | None, str] = {item.id: item.name for item in read_rows(sa.select(target.id, target.name))}
     found = [{"id": key, "name": names.get(key), "count": count} for key, count in counts.most_common(LISTED)]
     return sorted(found, key=lambda item: (-item["count"], item["name"] or ""))

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import any_of, db, fold
+from app.core.database import any_of, fold, read_rows
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuStatus
 from app.servers.models import Server, ServerStatus
@@ -59,7 +59,7 @@ def matching_models(text: str | None) -> list[str]:
     following = sa.select(sa.func.min(_gpus.c.model)).where(_AVAILABLE, _gpus.c.model > first.c.model)
     # From one model to the next through the index: there are a dozen of them, and many GPUs of each.
     models = first.union_all(sa.select(following.scalar_subquery()).where(first.c.model.is_not(None)))
-    known = db.session.scalars(sa.select(models.c.model).where(models.c.model.is_not(None))).all()
+    known = read_rows(sa.select(models.c.model).where(models.c.model.is_not(None))).scalars().all()
     if text is None:
         return list(known)
     same = [model for model in known if fold(model) == fold(text)]
@@ -103,7 +103,7 @@ def _places(models: Sequence[str], count: int, *, same_server: bool) -> list[dic
         .outerjoin(_datacenters, _datacenters.c.id == _servers.c.datacenter_id)
         .order_by(chosen.c.number if same_server else chosen.c.number.desc(), chosen.c.server_id, chosen.c.model)
     )
-    return [dict(row) for row in db.session.execute(statement).mappings()]
+    return [dict(row) for row in read_rows(statement).mappings()]
 
 
 def _available_in(
@@ -121,7 +121,7 @@ def _available_in(
         .order_by(_gpus.c.slot.nulls_last(), _gpus.c.id)
     )
     by_place: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
-    for server_id, model, *values in db.session.execute(statement):
+    for server_id, model, *values in read_rows(statement):
         by_place[server_id, model].append(dict(zip((column.key for column in shown), values, strict=True)))
     return by_place
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.audit import Audited
 from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.resource.fields import Extensible, column, reference
+from app.resource.texts import text_index
 from app.servers.models import Server
 from app.users.models import User
 
@@ -29,13 +30,13 @@ class Gpu(Audited, Extensible, Entity):
 
     label = "model"
 
-    model: Mapped[str] = column("Model", "型号", "GPU型号", "GPU", "GPU model", "Product", index=True)
+    model: Mapped[str] = column("Model", "型号", "GPU型号", "GPU", "GPU model", "Product")
     server_id: Mapped[int] = reference(Server, "Server", "服务器", "所属设备", "所属主机", "Host", "Node")
     slot: Mapped[int | None] = column("Slot", "插槽", "序号", "编号", "Index", minimum=0, maximum=1024)
     memory_mb: Mapped[int | None] = column("Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0)
     uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
     serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
-    status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE, index=True)
+    status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)
     assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
     assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
@@ -43,6 +44,12 @@ class Gpu(Audited, Extensible, Entity):
     __table_args__ = table_args(
         unique("gpus", "server_id", "slot"),
         unique("gpus", "uuid"),
+        sa.Index("ix_gpus_lower_model", sa.text("lower(model)")),
+        sa.Index("ix_gpus_lower_uuid", sa.text("lower(uuid)")),
+        sa.Index("ix_gpus_lower_serial_number", sa.text("lower(serial_number)")),
+        # All that the question for available ones asks: it is answered from here alone.
+        sa.Index("ix_gpus_status_model_server_id", "status", "model", "server_id"),
+        text_index("gpus", "model", "uuid", "serial_number"),
         sa.CheckConstraint(
             "(status = 'assigned') = (assigned_to_id IS NOT NULL)",
             name="holder",
@@ -69,7 +76,7 @@ class GpuAssignment(Base):
     purpose: Mapped[str | None]
     assigned_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
-    released_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None] = mapped_column(index=True)
     released_by: Mapped[str | None]
 
     __table_args__ = (

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from app.core.cache import cached
-from app.core.database import Choice, as_json, db, utcnow
+from app.core.database import Choice, as_json, db, read_rows, utcnow
 from app.core.errors import BadRequest
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
@@ -204,7 +204,7 @@ def _moments(span: Span, source: Any, key: tuple[Any, ...], moment: Any, conditi
     )
     found = rows.select_from(source).where(condition).subquery()
     grouped = [column for column in found.c if column.key != "s"]
-    return db.session.execute(sa.select(*grouped, sa.func.count(), sa.func.sum(found.c.s)).group_by(*grouped))
+    return read_rows(sa.select(*grouped, sa.func.count(), sa.func.sum(found.c.s)).group_by(*grouped))
 
 
 def _sum(span: Span, parts: Iterable[Hours]) -> Hours:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache import cached
-from app.core.database import db, fold, read_rows
+from app.core.database import db, read_rows
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
@@ -25,13 +25,13 @@ from app.resource.filters import (
     Filter,
     bound_value,
     clause_of,
-    escape_like,
     parse_filter,
     read_text,
     unknown,
 )
 from app.resource.keyset import after, read_cursor, sort_keys, write_cursor
 from app.resource.projection import Projection, projection_of, target_alias
+from app.resource.texts import matches, search_values
 from app.resource.visibility import sees_own_only, visible
 
 MAX_SEARCH = 200
@@ -81,7 +81,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     if len(text) > MAX_SEARCH:
         raise BadRequest(f"q may have at most {MAX_SEARCH} characters.", reason="invalid_parameter")
     if text:
-        values["q"] = search_pattern(text)
+        values |= search_values(text)
     if "cursor" in arguments and "page" in arguments:
         raise BadRequest("Give either page or cursor.", reason="invalid_parameter")
     total = arguments.get("total", "exact")
@@ -296,19 +296,3 @@ def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnEleme
         created_by = resource.model.__table__.c.created_by_id
         conditions.append(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
     return conditions
-
-
-def matches(resource: Resource) -> sa.ColumnElement[bool]:
-    """Whether a search column or an attribute contains the text whose pattern is the parameter `q`."""
-    pattern = sa.bindparam("q", type_=sa.Text)
-    found: list[sa.ColumnElement[bool]] = [
-        sa.func.lower(column).like(pattern, escape="\\") for column in resource.search
-    ]
-    if "attributes" in resource.fields:
-        entries = sa.func.json_entries(resource.fields["attributes"].column).table_valued("key", "value")
-        found.append(sa.exists().where(sa.func.lower(entries.c.value).like(pattern, escape="\\")))
-    return sa.or_(*found)
-
-
-def search_pattern(text: str) -> str:
-    return f"%{escape_like(fold(text))}%"

@@ -29,5 +29,5 @@ class SearchResultSchema(Schema):
         keys=fields.String(),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "How many objects of each resource contain the text."},
+        metadata={"description": "How many objects of each resource contain the text; 1000 are counted at most."},
     )

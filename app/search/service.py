@@ -6,17 +6,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db, fold
+from app.core.database import fold, read_rows
 from app.resource import Resource
 from app.resource.filters import escape_like
 from app.resource.projection import projection_of
-from app.resource.query import ListQuery, Matching, count_matching, matches, search_pattern
+from app.resource.texts import matches, near, search_values
 from app.resource.visibility import visible
 
 SIMILAR = 0.6
 """How alike a text must be to be taken for a misspelling of another, from 0 to 1."""
 CANDIDATES = 200
 """Objects of one resource that are compared with a text that nothing contains."""
+COMPARED = 10_000
+"""Objects of one resource that share a piece with it, among which those are chosen."""
+COUNTED = 1000
+"""Objects of one resource that are counted, and among which the best are chosen."""
 MIN_FUZZY = 4
 """Characters that a text must have before typos are forgiven in it."""
 
@@ -24,59 +28,72 @@ Hit = dict[str, Any]
 
 
 def search(text: str, types: Sequence[Resource], limit: int) -> dict[str, Any]:
-    """The best hits of all resources, best first, and how many there are of each.
+    """The best hits of all resources, best first, and how many there are of each, up to COUNTED.
 
     The number of statements depends on the number of resources alone.
     """
-    counts = {resource.name: _count(resource, text) for resource in types}
-    if any(counts.values()):
-        hits = [hit for resource in types if counts[resource.name] for hit in _containing(resource, text, limit)]
-    elif len(text) >= MIN_FUZZY:
+    found = {resource.name: _containing(resource, text, limit) for resource in types}
+    counts = {name: number for name, (number, _) in found.items()}
+    hits = [hit for _, best in found.values() for hit in best]
+    if not hits and len(text) >= MIN_FUZZY:
         hits = [hit for resource in types for hit in _resembling(resource, text)]
-    else:
-        hits = []
     order = {resource.name: place for place, resource in enumerate(types)}
     hits.sort(key=lambda hit: (-hit["score"], order[hit["type"]], hit["title"], hit["id"]))
     return {"hits": hits[:limit], "counts": counts}
 
 
-def _count(resource: Resource, text: str) -> int:
-    query = ListQuery(matching=Matching(searched=True), values={"q": search_pattern(text)})
-    return count_matching(resource, query)
+def _containing(resource: Resource, text: str, limit: int) -> tuple[int, list[Hit]]:
+    """How many objects contain the text, and the best of them.
 
-
-def _containing(resource: Resource, text: str, limit: int) -> Iterator[Hit]:
-    projection = projection_of(resource)
-    label = sa.func.lower(_label(resource))
-    folded = fold(text)
+    They are chosen among the first COUNTED and those whose name it is: of what so many contain, nobody looks for
+    the last.
+    """
+    table, projection = resource.model.__table__, projection_of(resource)
+    label, folded = sa.func.lower(_label(resource)), fold(text)
+    seen = visible(resource.model)
+    found = sa.select(table.c.id).where(matches(resource), *seen).order_by(table.c.id).limit(COUNTED).cte("found")
+    named = sa.select(table.c.id).where(label == folded, *seen).limit(limit).subquery()
+    number = sa.select(sa.func.count()).select_from(found).scalar_subquery()
     rank = sa.case(
         (label == folded, 0),
         (label.like(escape_like(folded) + "%", escape="\\"), 1),
-        (label.like(search_pattern(text), escape="\\"), 2),
+        (label.like(f"%{escape_like(folded)}%", escape="\\"), 2),
         else_=3,
     )
-    found = projection.statement.where(matches(resource), *visible(resource.model))
-    statement = found.order_by(rank, resource.model.__table__.c.id).limit(limit)
-    for row in db.session.execute(statement, {"q": search_pattern(text)}):
-        item = projection.render(row)
-        name, value = _where(resource, item, folded)
-        yield _hit(resource, item, name, value, _score(folded, fold(value), by_label=name == resource.model.label))
+    candidates = sa.union(sa.select(found.c.id), sa.select(named.c.id))
+    statement = (
+        projection.statement.add_columns(number)
+        .where(table.c.id.in_(candidates))
+        .order_by(rank, table.c.id)
+        .limit(limit)
+    )
+    rows = read_rows(statement, search_values(text)).all()
+    return (rows[0][-1] if rows else 0), [_found(resource, projection.render(row), folded) for row in rows]
+
+
+def _found(resource: Resource, item: dict[str, Any], folded: str) -> Hit:
+    name, value = _where(resource, item, folded)
+    return _hit(resource, item, name, value, _score(folded, fold(value), by_label=name == resource.model.label))
 
 
 def _resembling(resource: Resource, text: str) -> Iterator[Hit]:
-    """Objects whose name shares many runs of three letters with the text, if it is alike as a whole."""
-    folded = fold(text)
-    label = sa.func.lower(_label(resource))
-    runs = {folded[at : at + 3] for at in range(len(folded) - 2)}
-    contained = [label.like(f"%{escape_like(run)}%", escape="\\") for run in sorted(runs)]
-    shared = sum((sa.case((found, 1), else_=0) for found in contained), start=sa.literal(0))
-    projection = projection_of(resource)
-    statement = (
-        projection.statement.where(sa.or_(*contained), *visible(resource.model))
-        .order_by(shared.desc(), resource.model.__table__.c.id)
-        .limit(CANDIDATES)
+    """Objects whose name has a piece of the text and is alike as a whole.
+
+    Whoever mistypes a letter, or two in the wrong order, gets the other pieces right.
+    """
+    table, projection = resource.model.__table__, projection_of(resource)
+    folded, label = fold(text), sa.func.lower(_label(resource))
+    pieces = _pieces(folded)
+    named = [label.like(f"%{escape_like(piece)}%", escape="\\") for piece in pieces]
+    shared = sum((sa.case((has, 1), else_=0) for has in named), start=sa.literal(0))
+    further = sa.func.abs(sa.func.length(label) - len(folded))
+    within = sa.or_(*(sa.and_(near(resource, piece), has) for piece, has in zip(pieces, named, strict=True)))
+    some = sa.select(table.c.id, shared.label("shared"), further.label("further")).where(
+        within, *visible(resource.model)
     )
-    for row in db.session.execute(statement):
+    few = some.limit(COMPARED).subquery()
+    likeliest = sa.select(few.c.id).order_by(few.c.shared.desc(), few.c.further, few.c.id).limit(CANDIDATES)
+    for row in read_rows(projection.statement.where(table.c.id.in_(likeliest))):
         item = projection.render(row)
         name = str(item[resource.model.label])
         alike = difflib.SequenceMatcher(None, folded, fold(name)).ratio()
@@ -85,14 +102,23 @@ def _resembling(resource: Resource, text: str) -> Iterator[Hit]:
             yield _hit(resource, item, resource.model.label, name, alike / 2)
 
 
+def _pieces(text: str) -> list[str]:
+    """The text in two or three pieces that the index can find: of three letters at least."""
+    length = len(text)
+    if length < 6:
+        return [text[:3], text[-3:]]
+    count = 2 if length < 9 else 3
+    return [text[at * length // count : (at + 1) * length // count] for at in range(count)]
+
+
 def _where(resource: Resource, item: dict[str, Any], folded: str) -> tuple[str, str]:
     """The field in which the text was found, and its value: the object's name first."""
     names = [resource.model.label, *(column.key for column in resource.search)]
     for name in names:
-        if folded in fold(str(item[name] or "")):
+        if folded in str(item[name] or "").lower():
             return name, str(item[name])
     for key, value in (item.get("attributes") or {}).items():
-        if folded in fold(str(value)):
+        if folded in str(value).lower():
             return f"attributes.{key}", str(value)
     return resource.model.label, str(item[resource.model.label])
 

@@ -11,6 +11,7 @@ from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import ip_address, mac_address
+from app.resource.texts import text_index
 
 
 class ServerType(Choice):
@@ -93,4 +94,10 @@ class Server(Audited, Extensible, Entity):
         unique("servers", "asset_tag"),
         # References by name, and imports, look names up wherever they stand.
         sa.Index("ix_servers_lower_name", sa.text("lower(name)")),
+        sa.Index("ix_servers_lower_hostname", sa.text("lower(hostname)")),
+        sa.Index("ix_servers_lower_internal_ip", sa.text("lower(internal_ip)")),
+        sa.Index("ix_servers_lower_serial_number", sa.text("lower(serial_number)")),
+        # The order in which people look at them.
+        sa.Index("ix_servers_name_id", "name", "id"),
+        text_index("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner"),
     )

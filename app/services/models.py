@@ -12,6 +12,7 @@ from app.core.audit import Audited
 from app.core.database import Base, Choice, Entity, Id, table_args, unique
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import url_or_path
+from app.resource.texts import text_index
 from app.servers.models import Server
 
 
@@ -65,6 +66,8 @@ class Service(Audited, Extensible, Entity):
 
     __table_args__ = table_args(
         unique("services", "container_id", "server_id", "name", folded=("name",)),
+        sa.Index("ix_services_lower_name", sa.text("lower(name)")),
+        text_index("services", "name", "health_check"),
         sa.CheckConstraint(
             "(container_id IS NULL) <> (server_id IS NULL)",
             name="one_parent",
