@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
-from bench import audit, checks, exports, imports, lists, logins, reports
+from bench import audit, checks, exports, imports, lists, logins, reports, scale
+from bench.estate import Estate
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | reports")
+    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | reports | scale")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
@@ -49,6 +50,12 @@ def main() -> None:
     of_logins.add_argument("--cost", type=int, default=logins.COST, help="of the password hashes")
     of_logins.set_defaults(run=lambda given: logins.run(given.tries, given.cost))
 
+    of_scale = names.add_parser("scale", help="lists, the tree, the dashboard and the search when there is much of it")
+    of_scale.add_argument("--servers", type=int, default=Estate().servers)
+    of_scale.add_argument("--gpus", type=int, default=Estate().gpus)
+    of_scale.add_argument("--rounds", type=int, default=scale.ROUNDS)
+    of_scale.set_defaults(run=lambda given: scale.run(Estate(given.servers, given.gpus), given.rounds))
+
     given = parser.parse_args()
     given.run(given)
 
@@ -61,6 +68,7 @@ def run_all(_given: argparse.Namespace) -> None:
     exports.run()
     logins.run()
     checks.run()
+    scale.run(Estate())
 
 
 def run_imports(given: argparse.Namespace) -> None:
