@@ -79,8 +79,21 @@ class WarrantiesSchema(Schema):
     next = fields.List(fields.Nested(WarrantySchema), required=True)
 
 
+class OpenTaskSchema(Schema):
+    id = fields.Integer(required=True)
+    title = fields.String(required=True)
+    due_date = fields.Date(required=True, allow_none=True)
+
+
 class MineSchema(Schema):
+    """What is yours, also where you may see everybody's."""
+
     gpus = fields.Integer(required=True, metadata={"description": "GPUs that you hold."})
+    open_tasks = fields.Integer(required=True)
+    overdue_tasks = fields.Integer(required=True)
+    next_tasks = fields.List(
+        fields.Nested(OpenTaskSchema), required=True, metadata={"description": "Open ones, the most urgent first."}
+    )
 
 
 class RecentChangeSchema(Schema):

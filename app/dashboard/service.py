@@ -19,6 +19,7 @@ from app.gpus.models import Gpu, GpuStatus
 from app.resource.query import ListQuery, select_page
 from app.servers.models import Server, ServerStatus, ServerType
 from app.services.models import Service, ServiceStatus, ServiceType
+from app.tasks.models import Task
 from app.users.models import User
 from app.users.routes import resource as users
 
@@ -40,7 +41,7 @@ def overview(actor: Actor, today: date) -> Facts:
         "gpus": gpus(),
         "assets": assets(),
         "warranties": warranties(today),
-        "mine": {"gpus": gpus_of(actor.id)},
+        "mine": {"gpus": gpus_of(actor.id), **tasks_of(actor.id, today)},
         "recent_changes": None,
     }
     totals = {name: facts[name].pop("total") for name in ("servers", "containers", "services", "gpus", "assets")}
@@ -157,6 +158,25 @@ def gpus_of(user_id: int) -> int:
     """How many GPUs somebody holds."""
     held = sa.select(sa.func.count()).select_from(Gpu.__table__).where(Gpu.assigned_to_id == user_id)
     return read_rows(held).scalar_one()
+
+
+@cached(Task)
+def tasks_of(user_id: int, today: date) -> Facts:
+    """What somebody still has to do, the most urgent first."""
+    table = Task.__table__
+    late = sa.func.sum(sa.case((table.c.due_date < today, 1), else_=0)).over()
+    statement = (
+        sa.select(table.c.id, table.c.title, table.c.due_date, sa.func.count().over(), late)
+        .where(table.c.created_by_id == user_id, table.c.is_completed.is_(False))
+        .order_by(table.c.due_date.nulls_last(), table.c.id)
+        .limit(RECENT)
+    )
+    rows = read_rows(statement).all()
+    return {
+        "open_tasks": rows[0][3] if rows else 0,
+        "overdue_tasks": int(rows[0][4]) if rows else 0,
+        "next_tasks": [{"id": row.id, "title": row.title, "due_date": as_json(row.due_date)} for row in rows],
+    }
 
 
 def recent_changes() -> list[Facts]:

@@ -10,6 +10,7 @@ from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.servers.models import Server, ServerStatus
 from app.services.models import Service
+from app.tasks.models import Task
 from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.factories import Make
@@ -93,7 +94,24 @@ def test_warranties_that_run_out(make: Make, user: Client) -> None:
 def test_the_gpus_that_i_hold(make: Make, user: Client, other: Client) -> None:
     gpu = make(Gpu, status="available")
     user.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": user.user.id})
-    assert (overview(user)["mine"], overview(other)["mine"]) == ({"gpus": 1}, {"gpus": 0})
+    assert (overview(user)["mine"]["gpus"], overview(other)["mine"]["gpus"]) == (1, 0)
+
+
+def test_the_tasks_that_are_mine(make: Make, user: Client, admin: Client) -> None:
+    def task(title: str, due: int | None = None, client: Client = user, **fields: Any) -> None:
+        day = None if due is None else TODAY + timedelta(days=due)
+        make(Task, title=title, due_date=day, created_by_id=client.user.id, **{"is_completed": False, **fields})
+
+    task("some day")
+    task("late", -1)
+    task("today", 0)
+    task("done", -2, is_completed=True)
+    task("of somebody else", -3, admin)
+    mine = overview(user)["mine"]
+    assert (mine["open_tasks"], mine["overdue_tasks"]) == (3, 1)
+    assert [item["title"] for item in mine["next_tasks"]] == ["late", "today", "some day"]
+    assert mine["next_tasks"][0]["due_date"] == (TODAY - timedelta(days=1)).isoformat()
+    assert [item["title"] for item in overview(admin)["mine"]["next_tasks"]] == ["of somebody else"]
 
 
 def test_only_administrators_see_people_and_changes(make: Make, admin: Client, user: Client) -> None:
@@ -137,7 +155,7 @@ def test_the_number_of_statements_is_constant(make: Make, admin: Client, stateme
         make(Gpu)
         make(Asset)
         make(Service)
-    # Users have not changed, so they are not counted again.
-    assert count() == few - 1
+    # Neither users nor tasks have changed, so they are not counted again.
+    assert count() == few - 2
     # The one of the session, and those of the audit log, which changes with everything.
     assert count() <= 4
