@@ -59,12 +59,13 @@ class Took:
 def run(estate: Estate, rounds: int = ROUNDS) -> None:
     """Print the percentiles of each question, and what a deep page costs."""
     with ExitStack() as stack:
+        # Refuses to work beside what is in it, and had better do so at once.
+        url = stack.enter_context(empty_redis())
         database = stack.enter_context(scratch())
         began = time.perf_counter()
         estate.fill(database)
         print(f"scale: {estate.servers:,} servers, {estate.gpus:,} GPUs, PostgreSQL; filled in", end=" ")
-        print(f"{time.perf_counter() - began:.0f} s; {rounds} interleaved rounds")
-        url = stack.enter_context(empty_redis())
+        print(f"{time.perf_counter() - began:.0f} s; {rounds} interleaved rounds", flush=True)
         shared = {
             "DATABASE_URL": database.url.render_as_string(hide_password=False),
             "REDIS_URL": url or "",

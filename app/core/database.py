@@ -41,6 +41,7 @@ CENT = Decimal("0.01")
 
 ROWS_AT_ONCE = 1000
 """Rows that a set-based write converts together."""
+ROWS_A_COPY = 10_000
 
 Bind = Callable[[Any], Any]
 
@@ -502,9 +503,12 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
     cursor: Any = connection.connection.cursor()
     try:
         if dialect.name == "postgresql":
-            with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-                for row in _bound(binds, rows):
-                    copy.write_row(row)
+            bound = _bound(binds, rows)
+            # One statement for all of them could take longer than a statement may.
+            while part := list(islice(bound, ROWS_A_COPY)):
+                with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+                    for row in part:
+                        copy.write_row(row)
         else:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of ours

@@ -38,8 +38,8 @@ def matches(resource: Resource) -> sa.ColumnElement[bool]:
         found.append(sa.exists().where(sa.func.lower(entries.c.value).like(pattern, escape="\\")))
     # Part of the statement, not a parameter: how PostgreSQL finds a rare text is no way to find a common one, and
     # the plan that it keeps for a prepared statement has to do for both.
-    near = sa.bindparam("q_near", type_=sa.Text, literal_execute=True)
-    return sa.and_(_may_contain(resource, near), sa.or_(*found))
+    loosely = sa.bindparam("q_near", type_=sa.Text, literal_execute=True)
+    return sa.and_(_may_contain(resource, loosely), sa.or_(*found))
 
 
 def search_values(text: str) -> dict[str, str]:
