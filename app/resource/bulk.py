@@ -83,8 +83,8 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
     )
 
 
-def update(model: type[Entity], changes: Sequence[Change]) -> None:
-    """Apply the changes; raises StaleVersion if any object is not at its version."""
+def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
+    """Apply the changes, recorded as this action; raises StaleVersion if any object is not at its version."""
     _refuse_watched(model)
     table = model.__table__
     now = utcnow()
@@ -99,7 +99,7 @@ def update(model: type[Entity], changes: Sequence[Change]) -> None:
     origin = current_origin()
     audit.record_many(
         audit.entry(
-            "update",
+            action,
             table.name,
             change.object_id,
             change.name,
@@ -164,7 +164,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
     _refuse_watched(model)
     table = model.__table__
-    now = utcnow()
+    now, origin = utcnow(), current_origin()
     db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
     audit.record_many(
         audit.entry(
@@ -176,6 +176,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
             changes={},
             snapshot=audit.snapshot_of(model, row),
             at=now,
+            origin=origin,
         )
         for row in rows
     )

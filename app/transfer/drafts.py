@@ -112,7 +112,7 @@ Fill = Callable[[Sequence[Draft], Sequence[Value]], None]
 """Gives the cells of a column to the drafts of their rows."""
 
 
-def read_drafts(table: Table) -> list[Draft]:
+def read_drafts(table: Table, advance: Callable[[int], None] = lambda _: None) -> list[Draft]:
     """Each row below the header that is not blank, with every mistake of every cell.
 
     Column by column, because all cells of one are read alike and most repeat each other.
@@ -130,6 +130,7 @@ def read_drafts(table: Table) -> list[Draft]:
             if index < len(columns):
                 fill(some, columns[index])
         drafts += some
+        advance(len(some))
     if not _has_sound_attributes(table):
         for draft in drafts:
             if draft.attributes:

@@ -1,12 +1,13 @@
 """An import: the uploaded file, the plan made of it row by row, and how far it has come."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Choice, Id, Json, JsonText, utcnow
+from app.core.database import Base, Choice, Id, Json, JsonText, db, utcnow
 from app.users.models import User
 
 
@@ -18,6 +19,8 @@ class ImportStatus(Choice):
     APPLYING = "applying"
     APPLIED = "applied"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    REVERTED = "reverted"
 
 
 class Mode(Choice):
@@ -78,6 +81,16 @@ class Import(Base):
     created_by_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True)
 
     __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+def move(import_id: int, allowed: Collection[ImportStatus], to: ImportStatus, **values: Any) -> bool:
+    """Bring an import from one of the allowed states into another, in the current transaction.
+
+    Answers whether it was still in one of them: of two that want different things of it, one is refused.
+    """
+    table = Import.__table__
+    moved = sa.update(table).where(table.c.id == import_id, table.c.status.in_(allowed)).values(status=to, **values)
+    return db.session.connection().execute(moved).rowcount == 1
 
 
 class ImportFile(Base):

@@ -62,15 +62,23 @@ def store(import_id: int, planned: Sequence[Planned]) -> None:
 
 
 def read_parts(
-    import_id: int, *actions: Action, resource: str | None = None, sheet: str | None = None
+    import_id: int,
+    *actions: Action,
+    resource: str | None = None,
+    sheet: str | None = None,
+    backwards: bool = False,
 ) -> Iterator[Part]:
-    """The parts that have rows of any of these actions, in their order, one at a time."""
+    """The parts that have rows of any of these actions, in their order, one at a time.
+
+    Each refers only to those before it; `backwards`, each is referred to only by those before it.
+    """
     wanted = [parts.c.import_id == import_id, sa.or_(*(parts.c[action.value] > 0 for action in actions))]
     if resource is not None:
         wanted.append(parts.c.resource == resource)
     if sheet is not None:
         wanted.append(parts.c.sheet == sheet[:255])
-    for first in db.session.scalars(sa.select(parts.c.first).where(*wanted).order_by(parts.c.first)).all():
+    order = parts.c.first.desc() if backwards else parts.c.first
+    for first in db.session.scalars(sa.select(parts.c.first).where(*wanted).order_by(order)).all():
         yield _read(import_id, first)
 
 

@@ -13,16 +13,19 @@ from app.core.envelope import Page, Pagination, success
 from app.core.errors import Invalid, TooLarge
 from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, requires
-from app.resource.schema import clean_text
+from app.resource.dry_run import conclude
+from app.resource.schema import WriteQuerySchema, clean_text
 from app.transfer import service
 from app.transfer.mappings import service as mappings
 from app.transfer.models import Import
 from app.transfer.parts import select_page
+from app.transfer.progress import told
 from app.transfer.retention import forget_old_files
 from app.transfer.schemas import (
     ApplySchema,
     ImportSchema,
     OptionsSchema,
+    ReversalSchema,
     RowQuerySchema,
     RowSchema,
     UploadSchema,
@@ -105,6 +108,28 @@ def apply(body: dict[str, Any], import_id: int) -> Response:
     service.request_apply(import_id, body["on_error"])
     db.session.flush()
     return _answer(import_id, 202)
+
+
+@blueprint.post("/<int:import_id>/cancel")
+@requires(Role.USER)
+@blueprint.response(200, ImportSchema)
+def cancel(import_id: int) -> Response:
+    """End an import that has not changed anything yet."""
+    service.cancel(import_id)
+    return _answer(import_id)
+
+
+@blueprint.post("/<int:import_id>/revert")
+@requires(Role.USER)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.response(200, ReversalSchema)
+def revert(query: dict[str, bool], import_id: int) -> Response:
+    """Undo a whole import: what it created is removed, what it changed is as it was, or nothing happens."""
+    reversal = service.revert(import_id)
+    db.session.flush()
+    job = service.visible(import_id)
+    shown = {"import_id": job.id, "status": job.status, "removed": reversal.removed, "restored": reversal.restored}
+    return conclude(success(shown), query)
 
 
 def _read_file() -> tuple[bytes, str]:
@@ -194,7 +219,7 @@ def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
         "filename": job.filename,
         "mode": job.mode,
         "extra": job.extra,
-        "progress": {"phase": job.phase, "done": job.done, "total": job.total},
+        "progress": _progress(job),
         "sheets": job.sheets,
         "problem": job.problem,
         "request_id": job.request_id,
@@ -202,3 +227,15 @@ def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "created_by": None if owner is None else {"id": owner, "name": names[owner]},
     }
+
+
+def _progress(job: Import) -> dict[str, Any]:
+    """What the work tells of itself while it lasts, and else what is stored."""
+    stored = {
+        "phase": job.phase,
+        "done": job.done,
+        "total": job.total,
+        "rows_per_second": None,
+        "seconds_left": None,
+    }
+    return (told(job.id) if job.status in RUNNING else None) or stored

@@ -42,6 +42,17 @@ class ProgressSchema(Schema):
     phase = fields.String(required=True)
     done = fields.Integer(required=True)
     total = fields.Integer(required=True)
+    rows_per_second = fields.Integer(required=True, allow_none=True)
+    seconds_left = fields.Float(required=True, allow_none=True)
+
+
+class ReversalSchema(Schema):
+    """What undoing an import has done to how many objects of each resource."""
+
+    import_id = fields.Integer(required=True)
+    status = fields.Enum(ImportStatus, by_value=True, required=True)
+    removed = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    restored = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
 
 
 class SheetColumnSchema(Schema):

@@ -3,18 +3,33 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.database import db
+from app.core.database import db, utcnow
 from app.core.errors import Conflict, NotFound
 from app.core.jobs import enqueue
 from app.core.origin import current_origin
 from app.core.security import current_actor
 from app.transfer.conflicts import changed_since
-from app.transfer.models import Import, ImportFile, ImportStatus, OnError
+from app.transfer.models import Import, ImportFile, ImportStatus, OnError, move
+from app.transfer.progress import ask_to_stop
+from app.transfer.revert import NotRevertible, Reversal
+from app.transfer.revert import revert as undo
 from app.transfer.work import APPLY, PLAN
+
+CANCELLABLE = (
+    ImportStatus.QUEUED,
+    ImportStatus.VALIDATING,
+    ImportStatus.READY,
+    ImportStatus.INVALID,
+    ImportStatus.APPLYING,
+)
 
 
 class NotApplicable(Conflict):
     reason, message = "not_applicable", "This import cannot be applied."
+
+
+class NotCancellable(Conflict):
+    reason, message = "not_cancellable", "This import cannot be cancelled any more."
 
 
 def start(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
@@ -56,6 +71,27 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     job.on_error = on_error
     job.status, job.phase, job.done = ImportStatus.APPLYING, "applying", 0
     enqueue(APPLY, job.id)
+
+
+def cancel(import_id: int) -> None:
+    """End an import before it has changed anything; raises NotCancellable where it is too late."""
+    job = visible(import_id)
+    ask_to_stop(import_id)
+    # One that is being applied is told at its next thousand rows, and cannot commit any more from here on.
+    moved = move(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
+    db.session.refresh(job)
+    if not moved and job.status is not ImportStatus.CANCELLED:
+        raise NotCancellable(f"This import is {job.status.value}: it is too late to cancel it.")
+
+
+def revert(import_id: int) -> Reversal:
+    """Undo an applied import, whole; raises NotRevertible, naming what speaks against it."""
+    job = visible(import_id, to_change=True)
+    if job.status is not ImportStatus.APPLIED:
+        raise NotRevertible(f"This import is {job.status.value}.")
+    reversal = undo(job)
+    job.status, job.finished_at = ImportStatus.REVERTED, utcnow()
+    return reversal
 
 
 def _has_right_rows(job: Import) -> bool:

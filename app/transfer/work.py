@@ -20,10 +20,10 @@ from app.transfer.drafts import Draft, read_drafts
 from app.transfer.layout import find_tables
 from app.transfer.mappings.service import learn, recall
 from app.transfer.meeting import Planned
-from app.transfer.models import Action, Import, ImportFile, ImportStatus
+from app.transfer.models import Action, Import, ImportFile, ImportStatus, move
 from app.transfer.parts import store
 from app.transfer.plan import Planner
-from app.transfer.progress import Progress
+from app.transfer.progress import Progress, Stopped
 from app.transfer.tables import IMPORTABLE, Table
 from app.transfer.workbook import UnreadableWorkbook, Workbook, read_workbook
 from app.users.models import User
@@ -33,8 +33,6 @@ log = structlog.get_logger()
 PLAN, APPLY = "import.plan", "import.apply"
 RUNNING = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
 
-imports = Import.__table__
-
 
 def register_jobs(runner: Runner) -> None:
     runner.register(PLAN, make_plan, give_up)
@@ -43,35 +41,39 @@ def register_jobs(runner: Runner) -> None:
 
 def make_plan(import_id: int) -> None:
     """Read the file and store what each of its rows would do; the job behind an upload."""
-    job = db.session.get_one(Import, import_id)
-    if job.status not in (ImportStatus.QUEUED, ImportStatus.VALIDATING):
+    if not move(import_id, (ImportStatus.QUEUED, ImportStatus.VALIDATING), ImportStatus.VALIDATING, phase="reading"):
         return
+    job = db.session.get_one(Import, import_id)
     actor = _act_for(job)
-    job.status, job.phase = ImportStatus.VALIDATING, "reading"
     content = db.session.get_one(ImportFile, import_id).content
     db.session.commit()
     try:
         with read_workbook(content, filename=job.filename) as book:
-            _plan_workbook(job, book, actor)
+            ready = _plan_workbook(job, book, actor)
     except UnreadableWorkbook as error:
         begin_writing()
-        _finish(job, ImportStatus.INVALID, {"reason": error.reason, "message": str(error)})
+        problem = {"reason": error.reason, "message": str(error)}
+        _finish(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
         return
-    if job.apply_at_once and job.status is ImportStatus.READY:
-        job.status, job.phase = ImportStatus.APPLYING, "applying"
+    except Stopped:
+        _cancel(import_id, ImportStatus.VALIDATING)
+        return
+    if ready and job.apply_at_once and move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying"):
         db.session.commit()
         carry_out(import_id)
 
 
 def carry_out(import_id: int) -> None:
     """Apply a plan in one transaction; the job behind an application."""
-    job = db.session.get_one(Import, import_id)
+    job = db.session.get_one(Import, import_id, populate_existing=True)
     if job.status is not ImportStatus.APPLYING:
         return
     _act_for(job)
     db.session.commit()
     try:
         _apply(import_id)
+    except Stopped:
+        _cancel(import_id, ImportStatus.APPLYING)
     except (StaleVersion, IntegrityError) as error:
         log.info("import_out_of_date", import_id=import_id, error=repr(error))
         _fail_out_of_date(import_id, error)
@@ -79,20 +81,19 @@ def carry_out(import_id: int) -> None:
 
 def give_up(import_id: int, message: str) -> None:
     """Say of an import that its job has failed."""
-    job = db.session.get_one(Import, import_id)
-    if job.status in RUNNING:
-        _finish(job, ImportStatus.FAILED, {"reason": "failed", "message": message})
+    for status in RUNNING:
+        _finish(import_id, status, ImportStatus.FAILED, problem={"reason": "failed", "message": message})
 
 
 @transactional
 def _apply(import_id: int) -> None:
-    job = db.session.get_one(Import, import_id, with_for_update=True, populate_existing=True)
-    if job.status is not ImportStatus.APPLYING:
-        return
+    """Write the plan and say so, in one transaction; raises Stopped where somebody else has ended the import."""
+    job = db.session.get_one(Import, import_id, populate_existing=True)
     total = sum(sheet["create"] + sheet["update"] for sheet in job.sheets)
     apply_plan(job, Progress(import_id, "applying", total).advance)
-    job.status, job.phase, job.done = ImportStatus.APPLIED, "done", job.total
-    job.finished_at = utcnow()
+    ended = {"phase": "done", "done": job.total, "finished_at": utcnow()}
+    if not move(import_id, (ImportStatus.APPLYING,), ImportStatus.APPLIED, **ended):
+        raise Stopped
 
 
 def _fail_out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> None:
@@ -104,29 +105,45 @@ def _fail_out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> N
         refusal = from_database(error)
         message = f"{refusal.message} ({', '.join(refusal.errors or ()) or 'a reference'}) Nothing was applied."
     problem = {"reason": "out_of_date", "message": message, "conflicts": conflicts}
-    _finish(db.session.get_one(Import, import_id), ImportStatus.FAILED, problem)
+    _finish(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
 
 
-def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
+def _cancel(import_id: int, status: ImportStatus) -> None:
+    db.session.rollback()
+    begin_writing()
+    _finish(import_id, status, ImportStatus.CANCELLED)
+
+
+def _finish(import_id: int, status: ImportStatus, ended: ImportStatus, **values: Any) -> None:
+    """End a phase of an import, unless somebody else has moved it on meanwhile."""
+    move(import_id, (status,), ended, phase="done", finished_at=utcnow(), **values)
+    db.session.commit()
+
+
+def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> bool:
+    """Store the plan; answers whether it can be applied as it is."""
     begin_reading()
     resource = IMPORTABLE.get(job.resource or "")
     tables, unknown = find_tables(book, resource, job.mapping, job.extra, recall(job))
-    # Half of the work is to read a row, the other half to compare it with what there is.
     progress = Progress(job.id, "validating", sum(table.sheet.row_count for table in tables))
     planner = Planner(actor, job.mode, job.match)
     planned: list[Planned] = []
     for _, group in groupby(tables, key=lambda table: table.resource.name):
-        alike = [(table, [] if table.problems else read_drafts(table)) for table in group]
+        alike = [(table, [] if table.problems else read_drafts(table, progress.advance)) for table in group]
         planner.plan(alike)
         planned.extend(alike)
-        progress.advance(sum(table.sheet.row_count for table, _ in alike))
     begin_writing()
     store(job.id, planned)
     learn(job, tables)
-    job.sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
-    job.total = job.done = sum(len(drafts) for _, drafts in planned)
-    problem = _problem(job.sheets, found=bool(planned))
-    _finish(job, ImportStatus.INVALID if problem else ImportStatus.READY, problem)
+    sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
+    total = sum(len(drafts) for _, drafts in planned)
+    problem = _problem(sheets, found=bool(planned))
+    status = ImportStatus.INVALID if problem else ImportStatus.READY
+    found = {"sheets": sheets, "total": total, "done": total, "problem": problem}
+    if not move(job.id, (ImportStatus.VALIDATING,), status, phase="done", finished_at=utcnow(), **found):
+        raise Stopped
+    db.session.commit()
+    return problem is None
 
 
 def _problem(sheets: list[dict[str, Any]], *, found: bool) -> dict[str, Any] | None:
@@ -160,13 +177,6 @@ def _unknown(name: str) -> dict[str, Any]:
     counts = {action.value: 0 for action in Action}
     facts = {"sheet": name, "resource": None, "header_row": None, "text": None, **counts, "warnings": 0}
     return {**facts, "columns": [], "problems": [], "notes": ["We do not know what this sheet holds."]}
-
-
-def _finish(job: Import, status: ImportStatus, problem: dict[str, Any] | None) -> None:
-    job.status, job.problem = status, problem
-    job.phase = "done"
-    job.finished_at = utcnow()
-    db.session.commit()
 
 
 def _act_for(job: Import) -> Actor:

@@ -126,6 +126,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/imports/mappings"): READ,
         ("DELETE", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
+        ("POST", "/api/imports/{import_id}/cancel"): signed_in("200 404 200 404 403 200"),
+        ("POST", "/api/imports/{import_id}/revert"): signed_in("200 404 200 404 403 200"),
     }
     for name in ("servers", "containers", "services", "gpus", "assets"):
         rows |= _resource(name, READ, CREATE, CHANGE)
@@ -319,6 +321,13 @@ def _own_mapping(scene: Scene, _: Client) -> Any:
     return {"mapping_id": owner.call("GET", "/api/imports/mappings")["data"][0]["id"]}, {}
 
 
+def _own_applied(scene: Scene, _: Client) -> Any:
+    form = {**_upload()["data"], "apply": "true"}
+    made = scene.callers["owner"].call("POST", "/api/imports", expect=202, data=form)["data"]
+    runner.run_pending()
+    return {"import_id": made["id"]}, {}
+
+
 def _own_plan(scene: Scene, caller: Client) -> Any:
     return _own_import(scene, caller)[0], {"json": {}}
 
@@ -360,6 +369,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("DELETE", "/api/imports/mappings/{mapping_id}"): _own_mapping,
     ("GET", "/api/imports/template.xlsx"): lambda *_: ({}, {"query_string": {"resource": "servers"}}),
     ("POST", "/api/imports/{import_id}/apply"): _own_plan,
+    ("POST", "/api/imports/{import_id}/cancel"): _own_import,
+    ("POST", "/api/imports/{import_id}/revert"): _own_applied,
 }
 
 

@@ -1,0 +1,187 @@
+"""An import undone: what it created is removed, what it changed is as it was, or nothing happens.
+
+An object is as it was when its values are; its version goes on, because a version never means two things.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.catalog import CATALOG
+from app.core import audit
+from app.core.database import Base, any_of, as_json, db
+from app.core.errors import Conflict, Forbidden
+from app.core.security import current_actor
+from app.resource import Resource, bulk
+from app.resource.fields import Kind, from_json
+from app.resource.service import may_change, singular
+from app.transfer.conflicts import MAX_CONFLICTS
+from app.transfer.models import Action, Import
+from app.transfer.parts import Part, PlannedRow, read_parts
+from app.transfer.uniqueness import defaults_of
+
+logs = audit.AuditLog.__table__
+
+Row = dict[str, Any]
+
+HARMLESS = ("update", "revert")
+"""What may have happened to a new object that looks as it did; whoever has assigned one has used it."""
+
+
+class NotRevertible(Conflict):
+    reason, message = "not_revertible", "This import cannot be undone."
+
+
+@dataclass
+class Reversal:
+    """What undoing an import does, by resource, and what stands in the way."""
+
+    removed: dict[str, int] = field(default_factory=dict)
+    restored: dict[str, int] = field(default_factory=dict)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
+
+    def conflict(self, part: Part, row: PlannedRow, object_id: int, message: str) -> None:
+        if len(self.conflicts) < MAX_CONFLICTS:
+            self.conflicts.append(
+                {"sheet": part.sheet, "row": row.row, "resource": part.resource, "id": object_id, "message": message}
+            )
+
+
+def revert(job: Import) -> Reversal:
+    """Undo an applied import; the caller commits.
+
+    Raises NotRevertible, naming the rows whose objects somebody has changed or used since, and Forbidden.
+    """
+    reversal = Reversal()
+    ids = {key: identity for part in read_parts(job.id, Action.CREATE) for key, identity in _created(part)}
+    # Before anything goes, nothing that the import changed may refer to it any more.
+    for part in read_parts(job.id, Action.UPDATE, backwards=True):
+        _restore(part, ids, reversal)
+    for part in read_parts(job.id, Action.CREATE, backwards=True):
+        _remove(part, job, ids, reversal)
+    if reversal.conflicts:
+        raise NotRevertible(
+            "Some objects have been changed or used since the import.",
+            reason="out_of_date",
+            conflicts=reversal.conflicts,
+        )
+    changes = {
+        name: {"old": None, "new": sum(counts.values())}
+        for name, counts in (("removed", reversal.removed), ("restored", reversal.restored))
+    }
+    audit.record("revert", "imports", job.id, job.filename, changes)
+    return reversal
+
+
+def _created(part: Part) -> Iterator[tuple[int, int]]:
+    """The position of each row that created an object, and the object's id."""
+    created = part.created_ids or []
+    return zip((position for position, _ in part.doing(Action.CREATE)), created, strict=True)
+
+
+def _restore(part: Part, ids: dict[int, int], reversal: Reversal) -> None:
+    resource = CATALOG[part.resource]
+    planned = {row.object_id: row for _, row in part.doing(Action.UPDATE) if row.object_id is not None}
+    now = _locked(resource, list(planned))
+    changes = []
+    for identity, row in planned.items():
+        current = now.get(identity)
+        if current is None:
+            reversal.conflict(part, row, identity, f"The {singular(resource)} is gone.")
+            continue
+        _require_right(resource, current)
+        assert row.old is not None
+        current_values = {name: as_json(current[name]) for name in row.new}
+        if current_values == row.old:
+            continue
+        changed = [
+            resource.fields[name].title
+            for name, value in row.new.items()
+            if current_values[name] != _stored(value, resource, name, ids)
+        ]
+        if changed:
+            reversal.conflict(part, row, identity, f"Somebody has changed {', '.join(changed)} since the import.")
+            continue
+        old = {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
+        was = {name: current[name] for name in old}
+        changes.append(bulk.Change(identity, current["version"], str(current[resource.model.label]), was, old))
+    bulk.update(resource.model, changes, action="revert")
+    reversal.restored[resource.name] = reversal.restored.get(resource.name, 0) + len(changes)
+
+
+def _remove(part: Part, job: Import, ids: dict[int, int], reversal: Reversal) -> None:
+    resource = CATALOG[part.resource]
+    created = dict(zip(part.created_ids or [], (row for _, row in part.doing(Action.CREATE)), strict=True))
+    now = _locked(resource, list(created))
+    used = _used(resource, [identity for identity, current in now.items() if current["version"] > 1])
+    children = _children(resource, list(now))
+    going = []
+    for identity, current in now.items():
+        row = created[identity]
+        _require_right(resource, current)
+        if identity in used or (current["version"] > 1 and _differs(resource, current, row, job, ids)):
+            reversal.conflict(part, row, identity, f"Somebody has changed the {singular(resource)} since the import.")
+        elif identity in children:
+            reversal.conflict(part, row, identity, f"Since the import {children[identity]} refer to it.")
+        else:
+            going.append(current)
+    # What has conflicts stays until all are named; then everything does.
+    bulk.delete(resource.model, going)
+    reversal.removed[resource.name] = reversal.removed.get(resource.name, 0) + len(going)
+
+
+def _locked(resource: Resource, ids: Sequence[int]) -> dict[int, Row]:
+    """The objects as they are now, by id, locked in the order of their ids."""
+    table = resource.model.__table__
+    statement = sa.select(table).where(any_of(table.c.id, ids)).order_by(table.c.id).with_for_update()
+    return {row["id"]: dict(row) for row in db.session.execute(statement).mappings()}
+
+
+def _require_right(resource: Resource, current: Row) -> None:
+    if not may_change(resource, current_actor(), current["created_by_id"]):
+        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+
+
+def _stored(value: Any, resource: Resource, name: str, ids: dict[int, int]) -> Any:
+    """A planned value as JSON shows it once it is stored: a reference is the id of its object."""
+    if value is None or resource.fields[name].kind is not Kind.REFERENCE:
+        return value
+    return ids[value["row"]] if "row" in value else value["id"]
+
+
+def _differs(resource: Resource, current: Row, row: PlannedRow, job: Import, ids: dict[int, int]) -> bool:
+    """Whether a new object is not any more what the import made of it."""
+    given = {name: as_json(value) for name, value in defaults_of(resource.model).items()}
+    given |= {name: _stored(value, resource, name, ids) for name, value in row.new.items()}
+    given["created_by_id"] = job.created_by_id
+    return any(as_json(current[name]) != given[name] for name in audit.audited_columns(resource.model))
+
+
+def _used(resource: Resource, ids: Sequence[int]) -> set[int]:
+    """Those of which the log has more than changes since they were created."""
+    if not ids:
+        return set()
+    statement = sa.select(logs.c.resource_id).where(
+        logs.c.resource_type == resource.model.__tablename__,
+        any_of(logs.c.resource_id, ids),
+        logs.c.version > 1,
+        logs.c.action.not_in(HARMLESS),
+    )
+    return set(db.session.scalars(statement))
+
+
+def _children(resource: Resource, ids: Sequence[int]) -> dict[int, str]:
+    """What keeps objects from being removed: how many rows of which table refer to each."""
+    target = resource.model.__table__
+    found: dict[int, list[str]] = {}
+    for table in Base.metadata.sorted_tables:
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            if key.ondelete is not None or key.column.table is not target:
+                continue
+            column = key.parent
+            statement = sa.select(column, sa.func.count()).where(any_of(column, ids)).group_by(column)
+            for identity, count in db.session.execute(statement):
+                found.setdefault(identity, []).append(f"{count} {table.name.replace('_', ' ')}")
+    return {identity: " and ".join(counts) for identity, counts in found.items()}

@@ -1,0 +1,202 @@
+"""An import undone: everything is as it was, or what has been touched since is named and nothing happens."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.database import db
+from app.core.jobs import runner
+from app.core.security import Role
+from app.datacenters.models import Datacenter
+from app.resource import bulk
+from app.servers.models import Server
+from app.transfer.layout import IMPORTABLE
+from tests.backends import on_postgresql
+from tests.client import Body, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.features.transfer.conftest import Upload, apply
+from tests.features.transfer.test_import import APPLY, FLEET, audit, find, totals
+from tests.threads import at_once
+
+LIVE = tuple(resource.model.__table__ for resource in IMPORTABLE.values())
+NEW_AGAIN = frozenset({"version", "updated_at"})
+"""What goes on: a version never means two things."""
+
+
+def live_rows(app: Flask, *, without: frozenset[str] = frozenset()) -> dict[str, list[Any]]:
+    with app.app_context():
+        return {
+            table.name: db.session.execute(
+                sa.select(*(column for column in table.columns if column.key not in without)).order_by(table.c.id)
+            ).all()
+            for table in LIVE
+        }
+
+
+def revert(client: Client, job: Body, *, expect: int = 200, query: str = "") -> Body:
+    return client.call("POST", f"/api/imports/{job['id']}/revert{query}", expect=expect)["data"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def applied(admin: Client, upload: Upload) -> Body:
+    job = upload(admin, form=APPLY, **FLEET)
+    assert job["status"] == "applied"
+    return job
+
+
+def test_what_it_created_is_gone_and_nothing_else(app: Flask, admin: Client, upload: Upload, make: Make) -> None:
+    make(Server, name="n0", datacenter_id=make(Datacenter, name="SH-1").id)
+    before = live_rows(app)
+    job = upload(admin, form=APPLY, **FLEET)
+    assert revert(admin, job) == {
+        "import_id": job["id"],
+        "status": "reverted",
+        "removed": {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1},
+        "restored": {},
+    }
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "reverted"
+
+
+def test_what_it_changed_has_its_values_again(app: Flask, admin: Client, applied: Body, upload: Upload) -> None:
+    before = live_rows(app, without=NEW_AGAIN)
+    second = upload(
+        admin,
+        form={**APPLY, "match": "name"},
+        Datacenters=[("Name",), ("SH-9",)],
+        Servers=[("Name", "Datacenter", "Memory (GB)", "QoS"), ("N1", "SH-9", 1, "LS"), ("n2", None, "<clear>", None)],
+    )
+    assert find(admin, "servers", name="n1")["datacenter"]["name"] == "SH-9"
+    found = revert(admin, second)
+    assert (found["removed"], found["restored"]) == ({"datacenters": 1}, {"servers": 2})
+    assert live_rows(app, without=NEW_AGAIN) == before
+    server = find(admin, "servers", name="n1")
+    assert (server["version"], server["memory_gb"], server["datacenter"]["name"]) == (3, 256, "openb")
+    # What is as the first import made it goes with the first import.
+    assert revert(admin, applied)["removed"]["servers"] == 2
+
+
+def test_each_step_back_is_in_the_log(admin: Client, applied: Body, upload: Upload) -> None:
+    second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)"), ("n1", 1), ("n3", 2)])
+    ids = {record["id"] for record in audit(admin)}
+    revert(admin, second)
+    records = [record for record in audit(admin) if record["id"] not in ids]
+    assert [(record["action"], record["resource_name"]) for record in records] == [
+        ("revert", "n1"),
+        ("delete", "n3"),
+        ("revert", "fleet.xlsx"),
+    ]
+    restored, deleted, summary = records
+    assert restored["changes"]["memory_gb"] == {"old": 1, "new": 256}
+    assert deleted["snapshot"]["memory_gb"] == 2
+    assert summary["changes"] == {"removed": {"old": None, "new": 1}, "restored": {"old": None, "new": 1}}
+    assert len({record["request_id"] for record in records}) == 1
+
+
+def test_what_was_touched_since_is_named_and_nothing_happens(app: Flask, admin: Client, applied: Body) -> None:
+    server, other = find(admin, "servers", name="n1"), find(admin, "servers", name="n2")
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
+    admin.call("POST", "/api/containers", expect=201, json={"name": "mine", "server_id": other["id"]})
+    before = live_rows(app)
+    found = revert(admin, applied, expect=409)
+    assert found["reason"] == "out_of_date"
+    named = {(item["sheet"], item["row"]): item["message"] for item in found["conflicts"]}
+    assert named["Servers", 2] == "Somebody has changed the server since the import."
+    assert named["Servers", 3] == "Since the import 1 containers refer to it."
+    assert named["Datacenters", 2] == "Since the import 2 servers refer to it."
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
+
+
+def test_a_field_that_somebody_changed_since_is_not_overwritten(admin: Client, applied: Body, upload: Upload) -> None:
+    second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)", "Owner"), ("n1", 1, "ada"), ("n2", 2, "bob")])
+    for name, change in (("n1", {"memory_gb": 3}), ("n2", {"description": "mine"})):
+        admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name=name)['id']}", json=change)
+    (conflict,) = revert(admin, second, expect=409)["conflicts"]
+    assert (conflict["row"], conflict["message"]) == (2, "Somebody has changed Memory since the import.")
+    admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name='n1')['id']}", json={"memory_gb": 1})
+    revert(admin, second)
+    assert find(admin, "servers", name="n1")["memory_gb"] == 256
+    server = find(admin, "servers", name="n2")
+    assert (server["memory_gb"], server["description"]) == (512, "mine"), "What the import left alone stays."
+
+
+def test_whoever_used_a_gpu_keeps_it_with_its_history(admin: Client, applied: Body) -> None:
+    gpu = find(admin, "gpus", slot=0)
+    admin.call("POST", f"/api/gpus/{gpu['id']}/assign", json={"user_id": admin.user.id})
+    admin.call("POST", f"/api/gpus/{gpu['id']}/release")
+    conflicts = revert(admin, applied, expect=409)["conflicts"]
+    assert ("GPUs", 2) in {(item["sheet"], item["row"]) for item in conflicts}
+
+
+def test_what_is_gone_already_needs_no_removal(admin: Client, applied: Body) -> None:
+    admin.call("DELETE", f"/api/servers/{find(admin, 'servers', name='n2')['id']}")
+    assert revert(admin, applied)["removed"]["servers"] == 1
+    assert totals(admin) == {"datacenters": 0, "servers": 0, "gpus": 0, "containers": 0, "services": 0}
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(app: Flask, admin: Client, applied: Body) -> None:
+    before = live_rows(app)
+    assert revert(admin, applied, query="?dry_run=true")["removed"]["servers"] == 2
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
+    revert(admin, applied)
+    assert revert(admin, applied, expect=409)["reason"] == "not_revertible"
+
+
+def test_nobody_undoes_what_they_may_not_change(admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """An administrator's import, and what is left to them when they are one no more."""
+    mine = sign_in(role=Role.ADMIN)
+    job = upload(mine, form=APPLY, Datacenters=[("Name",), ("SH-1",)])
+    admin.call("PATCH", f"/api/users/{mine.user.id}", json={"role": "user"})
+    assert revert(mine, job, expect=(403, 401)) is not None
+    assert totals(admin)["datacenters"] == 1
+
+
+def test_a_plan_can_be_cancelled_and_then_not_be_applied(admin: Client, upload: Upload) -> None:
+    job = upload(admin, **FLEET)
+    cancelled = admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]
+    assert cancelled["status"] == "cancelled"
+    assert admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]["status"] == "cancelled"
+    refused = admin.call("POST", f"/api/imports/{job['id']}/apply", expect=409, json={})["data"]
+    assert refused["reason"] == "not_applicable"
+
+
+def test_what_is_cancelled_while_it_waits_is_never_read(admin: Client, upload: Upload, monkeypatch: Any) -> None:
+    monkeypatch.setattr(runner, "run_pending", lambda: 0)
+    job = upload(admin, form=APPLY, **FLEET)
+    assert job["status"] == "queued"
+    admin.call("POST", f"/api/imports/{job['id']}/cancel")
+    monkeypatch.undo()
+    runner.run_pending()
+    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "cancelled"
+    assert totals(admin)["servers"] == 0
+
+
+@on_postgresql
+def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
+    app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancelling comes between two of its writes; SQLite, which has one writer, lets it come before or after."""
+    before = live_rows(app)
+    plan = upload(admin, **FLEET)
+    insert = bulk.insert
+
+    def insert_and_cancel(resource: Any, *arguments: Any) -> None:
+        insert(resource, *arguments)
+        if resource.name == "servers":
+            at_once([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
+
+    monkeypatch.setattr(bulk, "insert", insert_and_cancel)
+    assert apply(admin, plan)["status"] == "cancelled"
+    assert live_rows(app) == before
+    assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
+
+
+def test_what_is_applied_is_too_late_to_cancel(admin: Client, applied: Body) -> None:
+    refused = admin.call("POST", f"/api/imports/{applied['id']}/cancel", expect=409)["data"]
+    assert refused["reason"] == "not_cancellable"
+    assert totals(admin)["servers"] == 2
