@@ -12,6 +12,21 @@ CREATE FUNCTION require_next_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'An update of % must raise the version by one.', TG_TABLE_NAME; END $$;
 """
 
+_REQUIRE_RECORD = """
+CREATE FUNCTION require_record() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changed record := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    reached integer := changed.version + CASE WHEN TG_OP = 'DELETE' THEN 1 ELSE 0 END;
+BEGIN
+    PERFORM FROM audit_logs
+    WHERE resource_type = TG_TABLE_NAME AND resource_id = changed.id AND version = reached;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'Version % of % % has no audit record.', reached, TG_TABLE_NAME, changed.id;
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
 
 def create_functions() -> None:
     """Create what the triggers call; once, before the first guard."""
@@ -78,6 +93,32 @@ def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
             "WHEN NEW.version IS NOT OLD.version + 1 "
             f"BEGIN SELECT RAISE(ABORT, 'An update of {table} must raise the version by one.'); END"
         )
+
+
+def guard_records(table: str) -> None:
+    """Refuse, when it commits, what has changed a row and written no record of that version.
+
+    On PostgreSQL only: SQLite has no trigger that waits for the end of the transaction.
+    """
+    if not _on_postgresql():
+        return
+    for name, event in (
+        (f"{table}_recorded", f"INSERT OR DELETE ON {table}"),
+        (f"{table}_change_recorded", f"UPDATE ON {table}"),
+    ):
+        # What raises no version is bookkeeping, or has been refused already.
+        when = "WHEN (NEW.version IS DISTINCT FROM OLD.version) " if event.startswith("UPDATE") else ""
+        op.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+        op.execute(
+            f"CREATE CONSTRAINT TRIGGER {name} AFTER {event} DEFERRABLE INITIALLY DEFERRED "
+            f"FOR EACH ROW {when}EXECUTE FUNCTION require_record()"
+        )
+
+
+def create_record_function() -> None:
+    """Create what `guard_records` calls; once."""
+    if _on_postgresql():
+        op.execute(_REQUIRE_RECORD)
 
 
 def _on_postgresql() -> bool:

@@ -1,6 +1,7 @@
 """The command line of the proof: `flask audit seal`, `verify`, `archive`."""
 
 import sys
+from pathlib import Path
 
 import click
 import orjson
@@ -8,11 +9,15 @@ import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from app.core.database import db
+from app.proof import archive
+from app.proof.checkpoints import Verifier
 from app.proof.findings import Report
 from app.proof.models import checkpoints
 from app.proof.sealer import CannotSeal, verifiers
 from app.proof.sealer import seal as seal_records
 from app.proof.verification import verify
+
+PATH = click.Path(path_type=Path)
 
 audit = AppGroup("audit", help="Prove that nobody has touched the audit log.")
 
@@ -35,15 +40,46 @@ def show_keys() -> None:
 
 
 @audit.command("verify")
+@click.option("--archive", "folder", type=PATH, help="Verify what `archive` wrote; no database is asked.")
+@click.option("--proof", type=PATH, help="Verify what `prove` wrote; no database is asked.")
+@click.option("--key", "keys", multiple=True, help="A public key that you know, for --archive and --proof.")
 @click.option("--json", "as_json", is_flag=True, help="Show the report as JSON.")
-def verify_log(*, as_json: bool) -> None:
+def verify_log(folder: Path | None, proof: Path | None, keys: tuple[str, ...], *, as_json: bool) -> None:
     """Verify records, tree, checkpoints and live rows: exit code 0 intact, 1 tampered with, 2 cannot decide."""
     try:
-        report = verify()
-    except (sa.exc.SQLAlchemyError, OSError) as error:
+        trusted = [Verifier.parse(key) for key in keys]
+        if folder is not None:
+            report = archive.verify(folder, trusted)
+        elif proof is not None:
+            report = archive.verify_record(orjson.loads(proof.read_bytes()), trusted)
+        else:
+            report = verify()
+    except (sa.exc.SQLAlchemyError, OSError, ValueError) as error:
         report = Report()
-        report.doubt(f"The log cannot be read: {error}")
+        report.doubt(f"This cannot be read: {error}")
     show(report, as_json=as_json)
+
+
+@audit.command("archive")
+@click.argument("folder", type=PATH)
+@click.option("--size", type=click.IntRange(min=1), help="At most so many records; else all that are sealed.")
+def write_archive(folder: Path, size: int | None) -> None:
+    """Write the sealed records into a folder, with what proves them; the log stays as it is."""
+    try:
+        count = archive.write(folder, size)
+    except (archive.CannotArchive, CannotSeal, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Archived {count} records in {folder}.")
+
+
+@audit.command()
+@click.argument("record_id", type=click.IntRange(min=1))
+def prove(record_id: int) -> None:
+    """Show one record with the proof that it is in the log, for `verify --proof`."""
+    proof = archive.prove(record_id)
+    if proof is None:
+        raise click.ClickException(f"Record {record_id} is not sealed.")
+    click.echo(orjson.dumps(proof, option=orjson.OPT_INDENT_2))
 
 
 def show(report: Report, *, as_json: bool) -> None:

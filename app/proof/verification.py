@@ -39,7 +39,7 @@ def verify(*, newest: int | None = None) -> Report:
         return report
     # Before the snapshot: each checkpoint outside was committed before it was written there.
     kept = outside.state(path)
-    with _snapshot() as connection:
+    with snapshot() as connection:
         start = _start(connection, newest)
         _verify_log(connection, report, start, kept, known)
         if report.first == 0:
@@ -57,24 +57,24 @@ def _verify_log(
     if newest and not kept.length and utcnow() - since > sealer.LATE:
         report.doubt(f"{kept.path.name} is not there, without which nobody sees that all of the log was rolled back.")
     report.first = start.size
-    rows = (Row(*row) for row in _stream(connection, _checkpoints_from(start.size)))
+    rows = (Row(*row) for row in stream(connection, _checkpoints_from(start.size)))
     lines = (line for line in outside.lines(kept) if line.size >= report.first)
     signed = Checkpoints(report, known).believed(rows, lines, kept.size)
     links = Links(report, keyring())
     walk = Walk(report, links, start, signed)
-    for position, record_id, found, before_id, before_mac, *row in _stream(connection, _sealed_from(start.size)):
+    for position, record_id, found, before_id, before_mac, *row in stream(connection, _sealed_from(start.size)):
         content = None if row[0] is None else content_of(row)
         walk.step(position, record_id, found, content, Before(before_id, before_mac))
     report.size = walk.position
     walk.finish(newest or 0)
-    for before_id, before_mac, *row in _stream(connection, _unsealed()):
+    for before_id, before_mac, *row in stream(connection, _unsealed()):
         links.check(content_of(row), Before(before_id, before_mac), None)
         report.records += 1
         report.unsealed += 1
 
 
 @contextmanager
-def _snapshot() -> Iterator[sa.Connection]:
+def snapshot() -> Iterator[sa.Connection]:
     """A connection that sees one moment, and hinders nobody."""
     with db.engine.connect().execution_options(access="snapshot") as connection:
         if connection.dialect.name == "postgresql":
@@ -96,7 +96,8 @@ def _start(connection: sa.Connection, newest: int | None) -> Frontier:
         return Frontier()
 
 
-def _stream(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[Any]:
+def stream(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[Any]:
+    """The rows of a statement, fetched some at a time."""
     yield from connection.execution_options(yield_per=AT_ONCE).execute(statement)
 
 

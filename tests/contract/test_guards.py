@@ -9,9 +9,10 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.audit import Audited, AuditLog, audited_columns
 from app.core.database import Base, begin_reading, db
+from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from app.users.models import User
-from tests.backends import Backend
+from tests.backends import Backend, on_postgresql
 from tests.contract.resources import RESOURCES
 from tests.factories import Make
 
@@ -26,7 +27,7 @@ AUDITED = sorted(
 each_audited = pytest.mark.parametrize("model", AUDITED, ids=lambda model: model.__tablename__)
 
 
-OURS = ("must raise the version", "append-only")
+OURS = ("must raise the version", "append-only", "has no audit record")
 
 
 def is_refused(app: Flask, statement: str) -> bool:
@@ -48,7 +49,7 @@ def test_every_audited_model_is_catalogued() -> None:
 
 
 @each_audited
-def test_a_change_must_raise_the_version(app: Flask, model: type[Any], make: Make) -> None:
+def test_a_change_must_raise_the_version(app: Flask, backend: Backend, model: type[Any], make: Make) -> None:
     """Of every recorded column: one that was added without its trigger is found here."""
     identity = make(model, full=True).id
     table = model.__tablename__
@@ -56,7 +57,41 @@ def test_a_change_must_raise_the_version(app: Flask, model: type[Any], make: Mak
         assert is_refused(app, f"UPDATE {table} SET {name} = {name} WHERE id = {identity}"), name
     for version in ("version", "version + 2", "version - 1", "0"):
         assert is_refused(app, f"UPDATE {table} SET version = {version} WHERE id = {identity}"), version
-    assert not is_refused(app, f"UPDATE {table} SET version = version + 1 WHERE id = {identity}")
+    # Which is not enough where the database can wait for the record until the commit.
+    raised = f"UPDATE {table} SET version = version + 1 WHERE id = {identity}"
+    assert is_refused(app, raised) == (backend.name == "postgresql")
+
+
+@on_postgresql
+@each_audited
+def test_a_change_must_have_its_record(app: Flask, model: type[Any], make: Make) -> None:
+    identity = make(model, full=True).id
+    table = model.__tablename__
+    for statement in (
+        f"DELETE FROM {table} WHERE id = {identity}",
+        f"UPDATE {table} SET version = version + 1, updated_at = now() WHERE id = {identity}",
+        f"UPDATE {table} SET id = 4711, version = version + 1 WHERE id = {identity}",
+    ):
+        with app.app_context():
+            db.session.execute(sa.text(statement))
+            with pytest.raises(DBAPIError, match="has no audit record"):
+                db.session.commit()
+            db.session.rollback()
+
+
+@on_postgresql
+def test_a_new_row_must_have_its_record(app: Flask, make: Make) -> None:
+    make(Datacenter)
+    with app.app_context():
+        columns = ", ".join(
+            column.key for column in Datacenter.__table__.columns if column.key not in ("id", "name", "code")
+        )
+        db.session.execute(
+            sa.text(f"INSERT INTO datacenters (name, {columns}) SELECT 'raw', {columns} FROM datacenters")
+        )
+        with pytest.raises(DBAPIError, match="has no audit record"):
+            db.session.commit()
+        db.session.rollback()
 
 
 @each_audited
