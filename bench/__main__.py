@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from bench import audit, checks, exports, imports, lists, logins, reports, scale
+from bench import audit, checks, exports, imports, lists, logins, proof, reports, scale
 from bench.estate import Estate
 from bench.fleet import Fleet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | reports | scale")
+    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | proof | reports | scale")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")
@@ -22,6 +22,12 @@ def main() -> None:
     of_checks.add_argument("--services", type=int, default=checks.SERVICES)
     of_checks.add_argument("--rounds", type=int, default=checks.ROUNDS)
     of_checks.set_defaults(run=lambda given: checks.run(given.services, given.rounds))
+
+    of_proof = names.add_parser("proof", help="a verification of the audit log, and what each write pays for it")
+    of_proof.add_argument("--records", type=int, default=proof.RECORDS, help="to verify; 0 leaves that out")
+    of_proof.add_argument("--rounds", type=int, default=proof.ROUNDS)
+    of_proof.add_argument("--seconds", type=float, default=proof.SECONDS, help="of each burst of requests")
+    of_proof.set_defaults(run=lambda given: proof.run(given.records, given.rounds, given.seconds))
 
     of_imports = names.add_parser("imports", help="from the upload of a workbook to its rows in the database")
     of_imports.add_argument("--workbook", type=Path, help="an .xlsx file, instead of a made-up fleet")
@@ -69,6 +75,7 @@ def run_all(_given: argparse.Namespace) -> None:
     logins.run()
     checks.run()
     scale.run(Estate())
+    proof.run()
 
 
 def run_imports(given: argparse.Namespace) -> None:

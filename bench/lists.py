@@ -34,7 +34,7 @@ from run import THREADS
 
 SERVERS = 1_500
 PAGE_SIZE = 20
-START_SECONDS = 20
+START_SECONDS = 60
 ROUNDS = 5
 SECONDS = 1.5
 """Of each burst of requests."""
@@ -121,10 +121,10 @@ def show(found: Found, rounds: int) -> None:
     print(f"  aim: at least {AIM:.0%} of the bare function")
 
 
-def ask(service: Service, clients: int, seconds: float) -> Burst:
-    """Load a server from a process of its own."""
-    where = ("127.0.0.1", str(service.port), PATH, service.token)
-    command = [sys.executable, "-I", LOAD, *where, str(clients), str(seconds)]
+def ask(service: Service, clients: int, seconds: float, path: str = PATH, body: str = "") -> Burst:
+    """Load a server from a process of its own; see `load.py` for what path and body may be."""
+    where = ("127.0.0.1", str(service.port), path, service.token)
+    command = [sys.executable, "-I", LOAD, *where, str(clients), str(seconds), body]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 30)
     told = json.loads(done.stdout)
     return Burst(told["requests"] / told["seconds"], told["p50"], told["p95"])

@@ -1,4 +1,7 @@
-"""A program of its own that asks one URL again and again: `load.py host port path token clients seconds`.
+"""A program of its own that asks one URL again and again: `load.py host port path token clients seconds [body]`.
+
+With a body it sends PATCH requests; `{turn}` in it is another number each time, and `{7}` in the path is 7 for the
+first client, 8 for the second and so on.
 
 Prints one JSON object: the requests answered, the seconds that took, and the 50th and 95th percentile of the
 milliseconds that each took. It speaks just enough HTTP over kept-alive sockets in one thread, because the time
@@ -11,6 +14,7 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
@@ -18,17 +22,20 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 class Client:
     """One connection with one request on its way at any time."""
 
-    def __init__(self, address: tuple[str, int], question: bytes) -> None:
+    def __init__(self, address: tuple[str, int], question: Callable[[int], bytes]) -> None:
         self.socket = socket.create_connection(address, timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._question = question
+        self._turn = 0
         self._asked = 0.0
         self._answer = b""
 
     def ask(self) -> None:
         self._answer = b""
+        self._turn += 1
+        question = self._question(self._turn)
         self._asked = time.perf_counter()
-        self.socket.sendall(self._question)
+        self.socket.sendall(question)
 
     def receive(self) -> float | None:
         """The seconds that the request took, once its answer is complete."""
@@ -43,15 +50,28 @@ class Client:
         return time.perf_counter() - self._asked
 
 
-def main(host: str, port: str, path: str, token: str, clients: str, seconds: str) -> None:
-    question = (
-        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
-        "Accept: application/json\r\nUser-Agent: bench\r\n\r\n"
-    ).encode()
+def questions(head: str, path: str, body: str, client: int) -> Callable[[int], bytes]:
+    """What a client sends in its n-th turn."""
+    where = re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), path)
+    if not body:
+        same = f"GET {where} HTTP/1.1\r\n{head}\r\n".encode()
+        return lambda _turn: same
+    begun = f"PATCH {where} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
+
+    def question(turn: int) -> bytes:
+        # A moment of its own makes it another value in the next burst too.
+        content = body.replace("{turn}", f"{turn}-{time.time()}")
+        return f"{begun}Content-Length: {len(content)}\r\n\r\n{content}".encode()
+
+    return question
+
+
+def main(host: str, port: str, path: str, token: str, clients: str, seconds: str, body: str = "") -> None:
+    head = f"Host: {host}:{port}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
     took: list[float] = []
     with selectors.DefaultSelector() as selector:
-        for _ in range(int(clients)):
-            client = Client((host, int(port)), question)
+        for number in range(int(clients)):
+            client = Client((host, int(port)), questions(head, path, body, number))
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.ask()
         began = now = time.perf_counter()

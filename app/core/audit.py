@@ -144,8 +144,7 @@ def record(
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
     row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, origin=origin)
-    connection = db.session.connection()
-    connection.execute(sa.insert(STORED).inline(), _linked(connection, [row]))
+    _write(db.session.connection(), [row])
 
 
 def record_many(entries: Iterable[Entry]) -> None:
@@ -207,8 +206,16 @@ def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
 def _record_changes(session: Session, _context: Any) -> None:
     rows = list(_entries(session))
     if rows:
-        connection = session.connection()
-        connection.execute(sa.insert(STORED).inline(), _linked(connection, rows))
+        _write(session.connection(), rows)
+
+
+_INSERT = sa.insert(STORED).inline()
+
+
+def _write(connection: sa.Connection, rows: list[Entry]) -> None:
+    linked = _linked(connection, rows)
+    # One record is most of what there is, and a list of one would go the longer way of many.
+    connection.execute(_INSERT, linked[0] if len(linked) == 1 else linked)
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:

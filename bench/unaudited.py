@@ -1,0 +1,37 @@
+"""The platform without its audit log, to measure what that costs: `python -m bench.unaudited <port>`."""
+
+import sys
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from app import create_app
+from app.core import audit
+from run import THREADS, settings
+
+
+def __getattr__(name: str) -> Any:
+    # Made in the worker, when it is first asked for.
+    if name == "application":
+        event.remove(Session, "after_flush", audit._record_changes)
+        globals()[name] = create_app(settings())
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if __name__ == "__main__":
+    Granian(
+        "bench.unaudited:application",
+        address="127.0.0.1",
+        port=int(sys.argv[1]),
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=THREADS,
+        websockets=False,
+        log_level=LogLevels.error,
+        log_access=False,
+    ).serve()
