@@ -106,6 +106,7 @@ def questions(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
 def run(records: int = RECORDS, rounds: int = ROUNDS) -> None:
     """Print the percentiles of each question's answers, and of all."""
     with scratch() as database:
+        database.allow_unrecorded()
         began = time.perf_counter()
         with database.connect() as connection:
             fill(connection, records)
