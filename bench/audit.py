@@ -23,7 +23,7 @@ LIMIT = 300
 _RECORDS = """
 INSERT INTO audit_logs (
     created_at, user_id, username, action, resource_type, resource_id, resource_name, version, changes, ip_address,
-    user_agent, token_id, request_id, reason
+    user_agent, token_id, request_id, reason, mac
 )
 SELECT timestamptz '2023-01-01Z' + i * interval '10 seconds', person, 'user-' || person, action, kind, object,
     CASE WHEN action LIKE 'login%%' THEN 'user-' || person ELSE kind || '-' || lpad(object::text, 6, '0') END,
@@ -49,7 +49,8 @@ SELECT timestamptz '2023-01-01Z' + i * interval '10 seconds', person, 'user-' ||
             '"assigned_to_id":{"old":null,"new":%%s}}', person)
         ELSE '{}' END,
     '10.' || person %% 3 || '.' || person %% 17 || '.' || i %% 40, 'Mozilla/5.0 (X11; Linux x86_64)',
-    md5((person / 3)::text), md5(i::text), CASE WHEN i %% 12 = 0 THEN 'Ticket ' || i %% 99991 END
+    md5((person / 3)::text), md5(i::text), CASE WHEN i %% 12 = 0 THEN 'Ticket ' || i %% 99991 END,
+    'made up'
 FROM (
     SELECT i,
         1 + i * 7919 %% 200 * (i * 31 %% 200) / 200 AS person,
@@ -93,7 +94,7 @@ def questions(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "q, nothing", {"q": f"nowhere-{turn}"}
     yield "q, created_at", {"q": f"ticket {10_000 + turn * 911}", **spring}
     yield "field, frequent", {"field": "status", **latest}
-    yield "field, rare", {"field": "warranty_expires"}
+    yield "field, never", {"field": "warranty_expires"}
     yield "field, to, rare", {"field": "status", "to": "retired", **latest}
     yield "field, from, to", {"field": "status", "from": "active", "to": "offline", **latest}
     yield "from, to", {"from": "available", "to": "assigned", **latest}

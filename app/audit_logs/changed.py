@@ -1,7 +1,8 @@
 """Finding records by what changed in them: which field, from which value, to which.
 
-PostgreSQL keeps the terms of each record in an index (`audit_terms`, made by a migration): the name of each changed
-field, `name<old`, `name>new` and `name<old>new`. SQLite, which is for small installations, reads the documents.
+PostgreSQL keeps the terms of each record but creations in an index (`audit_terms`, made by a migration): the name of
+each changed field, `name<old`, `name>new` and `name<old>new`. SQLite, which is for small installations, reads the
+documents.
 """
 
 import functools
@@ -39,12 +40,14 @@ class Changed:
     @property
     def condition(self) -> Clause:
         """Whether one change of a record is all of this; text is compared ignoring case."""
-        return self._by_terms() if db.engine.dialect.name == "postgresql" else self._by_documents()
+        found = self._by_terms() if db.engine.dialect.name == "postgresql" else self._by_documents()
+        # Said in the words of the index. What an object began with is no change of it.
+        return sa.and_(logs.c.action != sa.literal_column("'create'"), found)
 
     @property
-    def is_anywhere(self) -> bool:
-        """Whether a value is asked for in whatever field."""
-        return bool(self) and self.field is None
+    def has_value(self) -> bool:
+        """Whether a value is asked for, and not only a field."""
+        return self.old is not None or self.new is not None
 
     def _by_terms(self) -> Clause:
         terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))

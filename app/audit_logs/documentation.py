@@ -21,7 +21,7 @@ def _text(name: str, description: str) -> Parameter:
 
 
 _CHANGED = [
-    _text("field", "A field that changed."),
+    _text("field", "A field that changed; a creation is no change."),
     _text("from", "What a field (that of `field`, or any) was before; empty: nothing."),
     _text("to", "What it became; empty: nothing."),
 ]

@@ -123,8 +123,8 @@ def _looked_up(question: Question) -> Question:
     if not question.changed and not question.listed.matching.searched:
         return question
     some = sa.select(logs.c.id).where(*question.conditions).limit(MOST_COUNTED + 1)
-    # How often a value is in whatever field, the planner has no numbers of.
-    with planned_by_value(from_bitmaps=question.changed.is_anywhere):
+    # How often a field had a value, the planner has no numbers of; to look it up is quick, to compare each row is not.
+    with planned_by_value(from_bitmaps=question.changed.has_value):
         found = db.session.scalars(some, question.listed.values).all()
     if len(found) > MOST_COUNTED:
         return replace(question, are_many=True)

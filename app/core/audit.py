@@ -89,7 +89,12 @@ class AuditLog(Base):
         sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
         sa.Index("ix_audit_logs_request_id_id", sa.text("lower(request_id)"), "id"),
         # These two are PostgreSQL's alone: what changed, and the texts.
-        sa.Index("ix_audit_logs_terms", sa.text("audit_terms(changes)"), postgresql_using="gin"),
+        sa.Index(
+            "ix_audit_logs_terms",
+            sa.text("audit_terms(changes)"),
+            postgresql_using="gin",
+            postgresql_where=sa.text("action <> 'create'"),
+        ),
         sa.Index("ix_audit_logs_texts", sa.text(f"({SEARCHED}) gin_trgm_ops"), postgresql_using="gin"),
         {"sqlite_autoincrement": True},
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from marshmallow import Schema, fields
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.audit import AuditLog
 from app.core.database import any_of, as_json, db, utcnow
@@ -92,13 +92,7 @@ def objects_at(resource: Resource, ids: Collection[int], at: datetime) -> list[d
 
 def children_at(resource: Resource, parent: str, ids: Collection[int], at: datetime) -> list[dict[str, Any]]:
     """The objects whose reference `parent` was one of these ids at that time, in the order of their ids."""
-    came_under = sa.select(logs.c.resource_id).where(
-        logs.c.resource_type == resource.name,
-        logs.c.version.is_not(None),
-        logs.c.created_at <= at,
-        _became(parent, ids),
-    )
-    candidates = set(db.session.scalars(came_under)) if ids else set()
+    candidates = _ever_under(resource, parent, ids, at) if ids else set()
     return [item for item in objects_at(resource, candidates, at) if item[parent] in ids]
 
 
@@ -148,13 +142,33 @@ def _states(kind: str, ids: Collection[int], at: datetime) -> dict[int, State]:
     return states
 
 
-def _became(name: str, ids: Collection[int]) -> sa.ColumnElement[bool]:
-    """Whether a record gave the column one of these values; PostgreSQL has an index of that."""
+def _ever_under(resource: Resource, parent: str, ids: Collection[int], at: datetime) -> set[int]:
+    """The objects that were under one of these at that time, and others: they still are, or left it, or are gone."""
+    table = resource.model.__table__
+    of_resource = logs.c.resource_type == resource.name
+    stayed = sa.select(table.c.id).where(any_of(table.c[parent], ids))
+    left = sa.select(logs.c.resource_id).where(
+        of_resource, logs.c.action != sa.literal_column("'create'"), _was(parent, ids)
+    )
+    gone = sa.select(logs.c.resource_id).where(
+        of_resource, logs.c.action == "delete", logs.c.created_at > at, any_of(_in_snapshot(parent), ids)
+    )
+    return set(db.session.scalars(sa.union(stayed, left, gone)))
+
+
+def _was(name: str, ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """Whether a record took one of these values from the column; PostgreSQL has an index of that."""
     if db.engine.dialect.name == "postgresql":
         terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
-        found: sa.ColumnElement[bool] = terms.overlap(sa.literal([f"{name}>{one}" for one in ids], ARRAY(sa.Text)))
+        found: sa.ColumnElement[bool] = terms.overlap(sa.literal([f"{name}<{one}" for one in ids], ARRAY(sa.Text)))
         return found
-    return any_of(sa.func.json_extract(logs.c.changes, f"$.{name}.new"), ids)
+    return any_of(sa.func.json_extract(logs.c.changes, f"$.{name}.old"), ids)
+
+
+def _in_snapshot(name: str) -> sa.ColumnElement[Any]:
+    if db.engine.dialect.name == "postgresql":
+        return sa.cast(sa.cast(logs.c.snapshot, JSONB)[name].astext, sa.BigInteger)
+    return sa.func.json_extract(logs.c.snapshot, f"$.{name}")
 
 
 def _names(resource: Resource, states: Iterable[State], at: datetime) -> dict[tuple[str, int], Any]:
