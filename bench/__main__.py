@@ -10,7 +10,7 @@ from bench.fleet import Fleet
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = parser.add_subparsers(metavar="audit | checks | exports | imports | lists | logins | proof | reports | scale")
+    names = parser.add_subparsers(metavar="NAME", title="benchmarks")
     parser.set_defaults(run=run_all)
 
     of_audit = names.add_parser("audit", help="questions to an audit log of millions of records")

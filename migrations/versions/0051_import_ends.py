@@ -5,7 +5,7 @@ from alembic import op
 from migrations.choices import allow_choices
 
 revision = "0051"
-down_revision = "0041"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 

@@ -5,7 +5,7 @@ from alembic import op
 from migrations import guards
 
 revision = "0063"
-down_revision = "0056"
+down_revision = "0051"
 branch_labels = None
 depends_on = None
 

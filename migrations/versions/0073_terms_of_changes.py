@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0073"
-down_revision = "0056"
+down_revision = "0063"
 branch_labels = None
 depends_on = None
 
