@@ -49,7 +49,7 @@ def check(service_id: int) -> Response:
 @blueprint.get("/<int:service_id>/checks")
 @requires(Role.USER)
 @blueprint.doc(parameters=list_parameters(checks))
-@blueprint.response(200, ServiceCheckSchema, many=True)
+@blueprint.response(200, ServiceCheckSchema, many=True, selected=True)
 def list_checks(service_id: int) -> Page:
     """What the health checks of a service have found, the latest first."""
     get(resource, service_id)
