@@ -98,8 +98,9 @@ def seal() -> int:
 
     Raises CannotSeal, and OSError where the file outside cannot be written; what was sealed stays sealed.
     """
-    total, after, until = 0, 0, _last_id()
-    while batch := _seal_some(after, until):
+    until = _last_id()
+    total, after = 0, 0
+    while _is_waiting(after) and (batch := _seal_some(after, until)):
         total += len(batch)
         after = batch[-1]
         if len(batch) < AT_ONCE:
@@ -152,19 +153,23 @@ def _last_id() -> int:
     return last
 
 
+def _is_waiting(after: int) -> bool:
+    """Whether to seal, asked of the whole log once: behind what was sealed just now, sealing itself finds out."""
+    if after:
+        return True
+    begin_reading()
+    waiting = _horizon().move()
+    begin_writing()
+    return waiting is not None
+
+
 def _seal_some(after: int, until: int) -> list[int]:
     """Seal some of the records with an id above `after`, up to `until`; answers their ids."""
-    horizon = _horizon()
-    begin_reading()
-    waiting = horizon.move()
-    begin_writing()
-    if waiting is None:
-        return []
     try:
         if not _alone():
             return []
         frontier = _continue_tree()
-        sealed = _append(frontier, max(horizon.first_id, after + 1), until)
+        sealed = _append(frontier, max(_horizon().first_id, after + 1), until)
         if sealed:
             _sign(frontier)
         db.session.commit()
