@@ -118,7 +118,8 @@ def test_the_ports_are_those_of_the_containers(make: Make, admin: Client, app: F
     stored = create(admin, server, *ports(80, 81))
     with app.app_context():
         change = sa.text("UPDATE containers SET port_mappings = :new, version = version + 1 WHERE id = :id")
+        # It is seen here; a commit without its record would be refused.
         db.session.execute(change, {"new": json.dumps(ports(90)), "id": stored["id"]})
-        db.session.commit()
         assert db.session.execute(sa.select(HostPort.server_id, HostPort.host_port)).all() == [(server, 90)]
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Container)) == 1
+        db.session.rollback()
