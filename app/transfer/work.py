@@ -40,27 +40,33 @@ def register_jobs(runner: Runner) -> None:
 
 
 def make_plan(import_id: int) -> None:
-    """Read the file and store what each of its rows would do; the job behind an upload."""
-    if not move(import_id, (ImportStatus.QUEUED, ImportStatus.VALIDATING), ImportStatus.VALIDATING, phase="reading"):
-        return
+    """Store what each row of the file would do, and do it where the upload said so; the job behind an upload.
+
+    It goes on wherever a worker that died has left it.
+    """
+    if move(import_id, (ImportStatus.QUEUED, ImportStatus.VALIDATING), ImportStatus.VALIDATING, phase="reading"):
+        _read_and_plan(import_id)
+    job = db.session.get_one(Import, import_id, populate_existing=True)
+    if job.apply_at_once:
+        move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
+        db.session.commit()
+        carry_out(import_id)
+
+
+def _read_and_plan(import_id: int) -> None:
     job = db.session.get_one(Import, import_id)
     actor = _act_for(job)
     content = db.session.get_one(ImportFile, import_id).content
     db.session.commit()
     try:
         with read_workbook(content, filename=job.filename) as book:
-            ready = _plan_workbook(job, book, actor)
+            _plan_workbook(job, book, actor)
     except UnreadableWorkbook as error:
         begin_writing()
         problem = {"reason": error.reason, "message": str(error)}
         _finish(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
-        return
     except Stopped:
         _cancel(import_id, ImportStatus.VALIDATING)
-        return
-    if ready and job.apply_at_once and move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying"):
-        db.session.commit()
-        carry_out(import_id)
 
 
 def carry_out(import_id: int) -> None:
@@ -120,8 +126,8 @@ def _finish(import_id: int, status: ImportStatus, ended: ImportStatus, **values:
     db.session.commit()
 
 
-def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> bool:
-    """Store the plan; answers whether it can be applied as it is."""
+def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
+    """Store the plan and whether it can be applied as it is; raises Stopped where somebody has ended the import."""
     begin_reading()
     resource = IMPORTABLE.get(job.resource or "")
     tables, unknown = find_tables(book, resource, job.mapping, job.extra, recall(job))
@@ -143,7 +149,6 @@ def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> bool:
     if not move(job.id, (ImportStatus.VALIDATING,), status, phase="done", finished_at=utcnow(), **found):
         raise Stopped
     db.session.commit()
-    return problem is None
 
 
 def _problem(sheets: list[dict[str, Any]], *, found: bool) -> dict[str, Any] | None:
