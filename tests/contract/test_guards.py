@@ -67,10 +67,19 @@ def test_a_change_must_raise_the_version(app: Flask, backend: Backend, model: ty
 def test_a_change_must_have_its_record(app: Flask, model: type[Any], make: Make) -> None:
     identity = make(model, full=True).id
     table = model.__tablename__
+    with app.app_context():
+        db.session.execute(sa.text(f"UPDATE {table} SET version = version + 1 WHERE id = {identity}"))
+        with pytest.raises(DBAPIError, match="has no audit record"):
+            db.session.commit()
+        db.session.rollback()
+
+
+@on_postgresql
+def test_a_row_that_is_gone_must_have_its_record(app: Flask, make: Make) -> None:
+    identity = make(Datacenter).id
     for statement in (
-        f"DELETE FROM {table} WHERE id = {identity}",
-        f"UPDATE {table} SET version = version + 1, updated_at = now() WHERE id = {identity}",
-        f"UPDATE {table} SET id = 4711, version = version + 1 WHERE id = {identity}",
+        f"DELETE FROM datacenters WHERE id = {identity}",
+        f"UPDATE datacenters SET id = 4711, version = version + 1 WHERE id = {identity}",
     ):
         with app.app_context():
             db.session.execute(sa.text(statement))
