@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 
+from app.core import audit
 from app.core.database import db, utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment
@@ -26,17 +26,13 @@ NewGpu = Callable[..., Gpu]
 
 
 @pytest.fixture
-def new_gpu(app: Flask, make: Make) -> NewGpu:
+def new_gpu(make: Make, monkeypatch: pytest.MonkeyPatch) -> NewGpu:
     """A GPU that has existed since so many hours after the start."""
 
     def new_gpu(since: float = -1000, **fields: Any) -> Gpu:
-        gpu = make(Gpu, **{"status": "available", **fields})
-        with app.app_context():
-            table = Gpu.__table__
-            moved = sa.update(table).where(table.c.id == gpu.id)
-            db.session.execute(moved.values(created_at=START + since * HOUR, version=table.c.version + 1))
-            db.session.commit()
-        return gpu
+        with monkeypatch.context() as then:
+            then.setattr(audit, "utcnow", lambda: START + since * HOUR)
+            return make(Gpu, **{"status": "available", **fields})
 
     return new_gpu
 
