@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
+from itertools import takewhile
 from typing import NamedTuple
 
 from tests.threads import PATIENCE
@@ -76,7 +77,9 @@ class Server:
     def _answer(self, connection: socket.socket) -> None:
         with connection.makefile("rb") as stream:
             method, target, _ = stream.readline().decode("latin-1").split(" ", 2)
-            head = b"".join(iter(stream.readline, b"\r\n"))
+            lines = iter(stream.readline, b"\r\n")
+            # An empty line is the end of what comes: whoever asks has gone in the middle of a head.
+            head = b"".join(takewhile(bool, lines))
             headers = BytesParser().parsebytes(head)
             body = stream.read(int(headers.get("Content-Length", "0")))
         self.received.append(Received(method, target, headers, body))
