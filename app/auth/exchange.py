@@ -9,7 +9,7 @@ from flask import current_app
 
 from app.auth.sessions import SessionOver, sessions, tokens_of
 from app.core import audit
-from app.core.database import begin_writing, commit_now, db, utcnow
+from app.core.database import begin_writing, commit_now, db, read_rows, utcnow
 from app.core.errors import Unauthorized
 from app.core.origin import current_origin
 from app.core.security import current_actor, current_claims
@@ -36,7 +36,7 @@ def exchange() -> dict[str, Any]:
     assert actor.session_id is not None
     this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
     # How it is when the request arrives, and not when it gets a lock: who waits for one is no thief.
-    current = db.session.scalar(sa.select(sessions.c.generation).where(this))
+    current = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
     begin_writing()
     if current is None:
         raise SessionOver()
