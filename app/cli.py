@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app, g
 
 from app.core.api import document
-from app.core.database import db
+from app.core.database import commit_now, db
 from app.core.origin import current_origin
 from app.core.security import Role
 from app.environments.models import Environment
@@ -46,7 +46,7 @@ def prepare_database(app: Flask) -> None:
                     f"The first administrator is {config['ADMIN_USERNAME']} with the password {shown}\n"
                     "It is not shown again; change it after the first login."
                 )
-        db.session.commit()
+        commit_now()
 
 
 @click.command("init-db")
@@ -65,7 +65,7 @@ def create_admin(username: str, email: str, password: str) -> None:
     _act_as_command_line()
     _add_admin(username, email, password)
     try:
-        db.session.commit()
+        commit_now()
     except sa.exc.IntegrityError:
         db.session.rollback()
         raise click.ClickException("There is a user of this name or e-mail already.") from None

@@ -107,7 +107,7 @@ def forget_unneeded() -> int:
     restoring = sa.update(images).where(images.c.delete_at.is_not(None), _IS_SHOWN).values(delete_at=None)
     for statement in (noting, restoring):
         db.session.execute(statement)
-    db.session.commit()
+    commit_now()
     unneeded = sa.select(images.c.id, images.c.name).where(images.c.delete_at < now, ~_IS_SHOWN).order_by(images.c.id)
     deleted = 0
     while rows := db.session.execute(unneeded.limit(500).with_for_update(skip_locked=True)).all():
@@ -115,7 +115,7 @@ def forget_unneeded() -> int:
             path_of(row.name).unlink(missing_ok=True)
             path_of(f"{row.name}.part").unlink(missing_ok=True)
         db.session.execute(sa.delete(images).where(images.c.id.in_([row.id for row in rows])))
-        db.session.commit()
+        commit_now()
         deleted += len(rows)
     return deleted
 

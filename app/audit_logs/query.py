@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
 from app.core.audit import SEARCHED, AuditLog
-from app.core.database import any_of, begin_reading, db, planned_by_value
+from app.core.database import any_of, begin_reading, commit_now, db, planned_by_value
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.resource.fields import Kind
@@ -211,7 +211,7 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     while True:
         with planned_by_value():
             rows = db.session.execute(statement, {**question.listed.values, **places}).all()
-        db.session.commit()
+        commit_now()
         for row in rows:
             yield projection.render(row)
         if len(rows) < ROWS_AT_ONCE:

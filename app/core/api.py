@@ -23,7 +23,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter
 
 from app.core import audit, idempotency, limits
-from app.core.database import begin_writing, db, transactional
+from app.core.database import begin_writing, commit_now, db, transactional
 from app.core.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
 from app.core.errors import (
     ApiError,
@@ -290,7 +290,7 @@ def _record_denied(error: Forbidden) -> ApiError:
         kind = (request.blueprint or "").replace("-", "_")
         found = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
         audit.record("denied", kind, found, f"{request.method} {request.path}")
-        db.session.commit()
+        commit_now()
     except DBAPIError as failed:
         db.session.rollback()
         return from_database(failed)

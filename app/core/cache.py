@@ -29,8 +29,8 @@ from app.core.database import as_json
 P = ParamSpec("P")
 R = TypeVar("R")
 
-TIMEOUT = 0.25
-"""Seconds that Redis may take to connect or to answer."""
+REDIS_OPTIONS: Any = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25, "retry": Retry(NoBackoff(), 0)}
+"""A Redis that takes longer than this many seconds is away; the client would block for several."""
 PAUSE = 1.0
 """Seconds for which a Redis that failed is left alone."""
 
@@ -64,11 +64,7 @@ def init_app(app: Flask) -> None:
         settings = {
             "CACHE_TYPE": "RedisCache",
             "CACHE_REDIS_URL": url,
-            "CACHE_OPTIONS": {
-                "socket_connect_timeout": TIMEOUT,
-                "socket_timeout": TIMEOUT,
-                "retry": Retry(NoBackoff(), 0),
-            },
+            "CACHE_OPTIONS": REDIS_OPTIONS,
         }
     cache.init_app(app, {"CACHE_KEY_PREFIX": "itam:", "CACHE_SERIALIZER": _Json(), **settings})
 

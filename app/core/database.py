@@ -247,19 +247,14 @@ class Session(FlaskSession):
     on SQLite, keeps readers from ever waiting for the one writer.
     """
 
-    def get_bind(self, *_: Any, **__: Any) -> sa.Engine:
-        return _reader(db.engine) if is_reading() else db.engine
+    def get_bind(self, *_: Any, **__: Any) -> sa.Engine | sa.Connection:
+        return _reading_connection() if is_reading() else db.engine
 
     def _refuse_bulk(self, *_: Any, **__: Any) -> None:
         raise RuntimeError("A bulk write would bypass the audit log; use the set-based writer.")
 
     # These tell no listener.
     bulk_save_objects = bulk_insert_mappings = bulk_update_mappings = _refuse_bulk
-
-
-@functools.cache
-def _reader(engine: sa.Engine) -> sa.Engine:
-    return engine.execution_options(access="read")
 
 
 # Models are plain SQLAlchemy and inherit from Base; Flask-SQLAlchemy lends the engine and the session.
@@ -397,18 +392,22 @@ def _may_repeat(error: DBAPIError, *, reading: bool, attempt: int) -> bool:
 
 
 def commit_now() -> None:
-    """Make durable what must survive the failure of the request that goes on (a counted wrong password)."""
-    _release()
+    """End the transaction, and let go of its connection: what was written is there, whatever comes after.
+
+    Views end in it by themselves. Jobs take their steps by it, and so does a request for what must survive its own
+    failure (a counted wrong password).
+    """
     # A request that only read has no unit of work, and it costs a tenth of it to begin one.
     if db.session.registry.has():
         db.session.commit()
+    _release()
 
 
 def roll_back() -> None:
     """Undo what the request has done since it last committed."""
-    _release()
     if db.session.registry.has():
         db.session.rollback()
+    _release()
 
 
 def begin_reading() -> None:
@@ -433,6 +432,14 @@ def begin_writing() -> None:
     """Let a safe request write: what it has to record (an export, a download) needs a transaction."""
     commit_now()
     g.reading = False
+
+
+def _reading_connection() -> sa.Connection:
+    """The one connection on which a safe request reads, with a unit of work or without."""
+    if "connection" not in g:
+        g.connection = db.engine.connect().execution_options(access="read")
+    connection: sa.Connection = g.connection
+    return connection
 
 
 def _release() -> None:
@@ -481,13 +488,9 @@ def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
 def read_rows(statement: sa.Select[*Columns], values: Mapping[str, Any] | None = None) -> sa.CursorResult[*Columns]:
     """The rows of a query that builds no ORM objects; the way to read whatever is read often.
 
-    A safe request reads all of them on one plain connection: a unit of work around each costs more than they do.
+    A safe request needs no unit of work for that, which would cost more than they do.
     """
-    if not is_reading():
-        return db.session.connection().execute(statement, values)
-    if "connection" not in g:
-        g.connection = db.engine.connect().execution_options(access="read")
-    connection: sa.Connection = g.connection
+    connection = _reading_connection() if is_reading() else db.session.connection()
     return connection.execute(statement, values)
 
 
@@ -622,5 +625,6 @@ def as_json(value: Any) -> Any:
 
 def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SQLALCHEMY_DATABASE_URI"])
-    db.init_app(app)
+    # Torn down in the reverse order: the session lets go of the connection before it goes back.
     app.teardown_appcontext(lambda _: _release())
+    db.init_app(app)

@@ -17,7 +17,18 @@ from flask import Flask, g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.core.database import Base, Id, Json, UtcDateTime, begin_reading, begin_writing, db, read_rows, utcnow
+from app.core.database import (
+    Base,
+    Id,
+    Json,
+    UtcDateTime,
+    begin_reading,
+    begin_writing,
+    commit_now,
+    db,
+    read_rows,
+    utcnow,
+)
 from app.core.origin import Origin, current_origin
 
 log = structlog.get_logger()
@@ -186,7 +197,7 @@ class Runner:
                 return None
             begin_writing()
             row = db.session.execute(claim).one_or_none()
-            db.session.commit()
+            commit_now()
             return None if row is None else Claim(*row)
 
     def _carry_out(self, lane: Lane, claim: Claim) -> None:
@@ -223,7 +234,7 @@ class Runner:
             ended = db.session.execute(sa.update(jobs).where(still_ours).values(outcome).returning(jobs.c.id))
             if ended.one_or_none() is not None and failure is not None:
                 give_up(subject_id, failure)
-            db.session.commit()
+            commit_now()
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
         jobs = Job.__table__
@@ -236,7 +247,7 @@ class Runner:
                         .where(jobs.c.id == job_id, jobs.c.holder == self._name)
                         .values(lease_expires_at=utcnow() + LEASE)
                     )
-                    db.session.commit()
+                    commit_now()
             except sa.exc.DBAPIError:
                 log.warning("lease_not_renewed", job=job_id)
 

@@ -9,16 +9,12 @@ from typing import Any, TypeVar, cast
 from flask import Flask, Response, g, request
 from limits import parse
 from limits.storage import Storage, storage_from_string
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.core.allowances import Allowances
+from app.core.cache import REDIS_OPTIONS
 from app.core.errors import TooManyRequests
 
 V = TypeVar("V", bound=Callable[..., Any])
-
-TIMEOUT = 0.25
-"""Seconds that Redis may take; after that the process counts for itself, so that no limit is ever off."""
 
 HEADERS = {
     "RateLimit-Limit": "How many requests the current window allows.",
@@ -35,10 +31,7 @@ def limited_by_address(view: V) -> V:
 
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
-    options: Any = {}
-    if url:
-        options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
-    storage = cast(Storage, storage_from_string(url or "memory://", **options))
+    storage = cast(Storage, storage_from_string(url or "memory://", **(REDIS_OPTIONS if url else {})))
     logins = Allowances(parse(app.config["LOGIN_LIMIT"]), storage, block=1)
     requests = Allowances(parse(app.config["API_LIMIT"]), storage)
 

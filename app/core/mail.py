@@ -10,7 +10,7 @@ from flask_mail import Message
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import jobs, smtp
-from app.core.database import Base, Choice, Id, db, utcnow
+from app.core.database import Base, Choice, Id, commit_now, db, utcnow
 
 log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ def _conclude(letter_id: int, state: MailState, error: str | None = None) -> Non
 
 def _set(letter_id: int, **values: object) -> None:
     db.session.execute(sa.update(outbox).where(outbox.c.id == letter_id).values(values))
-    db.session.commit()
+    commit_now()
 
 
 def init_app(app: Flask) -> None:

@@ -6,7 +6,7 @@ import structlog
 from flask import g
 from sqlalchemy.exc import DBAPIError
 
-from app.core.database import db, utcnow
+from app.core.database import commit_now, db, utcnow
 from app.core.jobs import Later, Runner, enqueue
 from app.core.origin import Origin, new_request_id
 from app.gpus.models import Gpu, GpuAssignment
@@ -33,7 +33,7 @@ def expire(assignment_id: int) -> None:
     """
     try:
         _expire(assignment_id)
-        db.session.commit()
+        commit_now()
     except DBAPIError as error:
         db.session.rollback()
         log.warning("gpu_not_released", assignment=assignment_id, error=repr(error.orig))

@@ -15,7 +15,7 @@ from flask import current_app
 
 from app.core.audit import STORED
 from app.core.chain import keyring
-from app.core.database import as_json, begin_reading, begin_writing, db, read_rows, utcnow, write_rows
+from app.core.database import as_json, begin_reading, begin_writing, commit_now, db, read_rows, utcnow, write_rows
 from app.core.jobs import Runner
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier
@@ -172,7 +172,7 @@ def _seal_some(after: int, until: int) -> list[int]:
         sealed = _append(frontier, max(_horizon().first_id, after + 1), until)
         if sealed:
             _sign(frontier)
-        db.session.commit()
+        commit_now()
     finally:
         db.session.rollback()
     return sealed

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app, g
 
-from app.core.database import any_of, begin_reading, begin_writing, db, utcnow
+from app.core.database import any_of, begin_reading, begin_writing, commit_now, db, utcnow
 from app.core.jobs import Runner
 from app.core.origin import current_origin, new_request_id
 from app.core.outgoing import allowed
@@ -78,7 +78,7 @@ def take_due() -> list[Target]:
     unchecked = set(taken) - {target.service_id for target in found}
     if unchecked:
         db.session.execute(sa.delete(schedules).where(any_of(schedules.c.service_id, unchecked)))
-    db.session.commit()
+    commit_now()
     return found
 
 
@@ -91,7 +91,7 @@ def forget_old() -> int:
         while _exists(old):
             deleting = sa.delete(checks).where(checks.c.id.in_(old.limit(5000))).returning(checks.c.id)
             deleted += len(db.session.scalars(deleting).all())
-            db.session.commit()
+            commit_now()
     return deleted
 
 
@@ -103,7 +103,7 @@ def _plan_new() -> None:
         return
     try:
         db.session.execute(sa.insert(schedules).from_select(["service_id", "due_at"], missing))
-        db.session.commit()
+        commit_now()
     except sa.exc.IntegrityError:
         # Another process has planned one of them, or somebody has deleted it: the next look finds the rest.
         db.session.rollback()

@@ -8,7 +8,7 @@ import structlog
 from flask import g
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import begin_reading, begin_writing, db, transactional, utcnow
+from app.core.database import begin_reading, begin_writing, commit_now, db, transactional, utcnow
 from app.core.errors import from_database
 from app.core.jobs import Runner
 from app.core.origin import current_origin
@@ -49,7 +49,7 @@ def make_plan(import_id: int) -> None:
     job = db.session.get_one(Import, import_id, populate_existing=True)
     if job.apply_at_once:
         move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
-        db.session.commit()
+        commit_now()
         carry_out(import_id)
 
 
@@ -57,7 +57,7 @@ def _read_and_plan(import_id: int) -> None:
     job = db.session.get_one(Import, import_id)
     actor = _act_for(job)
     content = db.session.get_one(ImportFile, import_id).content
-    db.session.commit()
+    commit_now()
     try:
         with read_workbook(content, filename=job.filename) as book:
             _plan_workbook(job, book, actor)
@@ -75,7 +75,7 @@ def carry_out(import_id: int) -> None:
     if job.status is not ImportStatus.APPLYING:
         return
     _act_for(job)
-    db.session.commit()
+    commit_now()
     try:
         _apply(import_id)
     except Stopped:
@@ -123,7 +123,7 @@ def _cancel(import_id: int, status: ImportStatus) -> None:
 def _finish(import_id: int, status: ImportStatus, ended: ImportStatus, **values: Any) -> None:
     """End a phase of an import, unless somebody else has moved it on meanwhile."""
     move(import_id, (status,), ended, phase="done", finished_at=utcnow(), **values)
-    db.session.commit()
+    commit_now()
 
 
 def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
@@ -148,7 +148,7 @@ def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
     found = {"sheets": sheets, "total": total, "done": total, "problem": problem}
     if not move(job.id, (ImportStatus.VALIDATING,), status, phase="done", finished_at=utcnow(), **found):
         raise Stopped
-    db.session.commit()
+    commit_now()
 
 
 def _problem(sheets: list[dict[str, Any]], *, found: bool) -> dict[str, Any] | None:
