@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.servers.models import Server
 from app.services import schedule
 from app.services.models import Service, ServiceSchedule

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from app.assets.models import Asset, AssetStatus, AssetType
 from app.containers.models import Container, ContainerStatus
-from app.core.database import db, write_rows
+from app.core.database import db
+from app.core.statements import write_rows
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus

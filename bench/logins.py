@@ -19,8 +19,9 @@ import bcrypt
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.security import Role
+from app.core.values import utcnow
 from app.users.models import User
 from bench.scratch import application, scratch
 

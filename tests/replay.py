@@ -7,7 +7,8 @@ from flask import Flask
 
 from app.catalog import CATALOG
 from app.core.audit import AuditLog, audited_columns
-from app.core.database import as_json, db
+from app.core.database import db
+from app.core.values import as_json
 
 Rows = dict[tuple[str, int], dict[str, Any]]
 """The version and the recorded columns of each object, as JSON, by its type and id."""

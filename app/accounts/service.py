@@ -10,9 +10,10 @@ from app.accounts.models import PasswordReset
 from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core import audit, mail
-from app.core.database import MAX_ID, db, utcnow
+from app.core.database import db
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.security import Actor, act_as
+from app.core.values import MAX_ID, utcnow
 from app.users.models import User
 from app.users.passwords import password_flaws
 

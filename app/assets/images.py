@@ -12,9 +12,10 @@ from flask import current_app
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.assets.pictures import Picture
 from app.core import files
-from app.core.database import commit_now, db, utcnow
+from app.core.database import commit_now, db
 from app.core.errors import NotFound
 from app.core.jobs import Runner
+from app.core.values import utcnow
 
 URL = "/api/uploads/"
 NAME = re.compile(r"[0-9a-f]{32}\.(jpg|png|webp)")

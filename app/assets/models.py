@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit import Audited
-from app.core.database import Base, Choice, Entity, Id, table_args, unique
+from app.core.columns import Id
+from app.core.database import Base, Entity, table_args, unique
+from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.resource.fields import Extensible, column, reference
 from app.resource.texts import text_index

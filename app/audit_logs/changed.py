@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.catalog import CATALOG
 from app.core.audit import AuditLog, audited_columns
-from app.core.database import db, fold
+from app.core.database import db
+from app.core.values import fold
 
 Clause = sa.ColumnElement[bool]
 

@@ -12,8 +12,9 @@ from app.audit_logs.declaration import resource
 from app.audit_logs.query import Question, count, walk_all
 from app.core import audit
 from app.core.audit import AuditLog
-from app.core.database import as_json, begin_writing, db
+from app.core.database import begin_writing, db
 from app.core.envelope import dumps
+from app.core.values import as_json
 from app.resource.fields import Field, Kind
 from app.transfer.exports.answers import XLSX, file_answer, stream_answer
 from app.transfer.exports.columns import Column

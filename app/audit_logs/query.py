@@ -14,9 +14,10 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
 from app.core.audit import SEARCHED, AuditLog
-from app.core.database import any_of, begin_reading, commit_now, db, planned_by_value
+from app.core.database import begin_reading, commit_now, db
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
+from app.core.statements import any_of, planned_by_value
 from app.resource.fields import Kind
 from app.resource.filters import Clause, clause_of, parse_filter, read_text, unknown
 from app.resource.keyset import SortKey, after, read_cursor, sort_keys, write_cursor

@@ -11,8 +11,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
 from app.core.audit import AuditLog
-from app.core.database import Base, any_of, as_json, db, fold, unique_fields, utcnow
+from app.core.database import Base, db, unique_fields
 from app.core.errors import Conflict, NotFound
+from app.core.statements import any_of
+from app.core.values import as_json, fold, utcnow
 from app.resource import Resource, bulk, service
 from app.resource.fields import Field, default_of, from_json, row_from_json
 from app.resource.uniqueness import key_of, taken_keys

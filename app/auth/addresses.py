@@ -7,9 +7,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import KnownAddress
 from app.core import audit, mail
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.origin import current_origin
 from app.core.places import kind_of_network, place_of, unmapped
+from app.core.values import utcnow
 
 known = KnownAddress.__table__
 

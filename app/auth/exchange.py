@@ -9,10 +9,12 @@ from flask import current_app
 
 from app.auth.sessions import SessionOver, sessions, tokens_of
 from app.core import audit
-from app.core.database import begin_writing, commit_now, db, read_rows, utcnow
+from app.core.database import begin_writing, commit_now, db
 from app.core.errors import Unauthorized
 from app.core.origin import current_origin
 from app.core.security import current_actor, current_claims
+from app.core.statements import read_rows
+from app.core.values import utcnow
 
 QUIET = 0.1
 """Seconds for which nobody else must have asked before the successor is handed over."""

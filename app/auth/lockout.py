@@ -10,8 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import Nobody
 from app.core import audit
-from app.core.database import db, fold, utcnow
+from app.core.database import db
 from app.core.origin import current_origin
+from app.core.values import fold, utcnow
 from app.resource.schema import clean_text
 from app.users.models import User
 

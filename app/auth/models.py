@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Id
+from app.core.columns import Id
+from app.core.database import Base
 from app.users.models import User
 
 

@@ -12,11 +12,13 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
 from app.core import audit
-from app.core.database import begin_writing, commit_now, db, read_rows, utcnow
+from app.core.database import begin_writing, commit_now, db
 from app.core.envelope import Page, Pagination
 from app.core.errors import NotFound, Unauthorized
 from app.core.origin import current_origin
 from app.core.security import Actor, current_actor, session_reader
+from app.core.statements import read_rows
+from app.core.values import utcnow
 from app.users.models import User
 
 users = User.__table__

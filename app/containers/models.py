@@ -8,7 +8,9 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit import Audited
-from app.core.database import Base, Choice, Entity, Id, table_args, unique
+from app.core.columns import Id
+from app.core.database import Base, Entity, table_args, unique
+from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
 from app.resource.texts import text_index
 from app.servers.models import Server

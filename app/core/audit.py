@@ -16,8 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
 from app.core import chain
-from app.core.database import Base, Id, JsonText, as_json, db, is_reading, json_text, utcnow, write_rows
+from app.core.columns import Id, JsonText
+from app.core.database import Base, db, is_reading
 from app.core.origin import Origin, current_origin
+from app.core.statements import write_rows
+from app.core.values import as_json, json_text, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,7 +24,7 @@ from redis.retry import Retry
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from app.core.database import as_json
+from app.core.values import as_json
 
 P = ParamSpec("P")
 R = TypeVar("R")

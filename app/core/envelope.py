@@ -11,8 +11,8 @@ from flask import Flask, Response
 from flask.json.provider import JSONProvider
 from marshmallow import INCLUDE, Schema, fields
 
-from app.core.database import as_json
 from app.core.errors import ApiError, dotted
+from app.core.values import as_json
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 

@@ -25,10 +25,12 @@ from flask import Response, current_app, g, make_response, request
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Id, begin_reading, db, roll_back, utcnow
+from app.core.columns import Id
+from app.core.database import Base, begin_reading, db, roll_back
 from app.core.errors import BadRequest, Conflict, Invalid
 from app.core.jobs import Runner
 from app.core.security import Access, authenticate
+from app.core.values import utcnow
 
 P = ParamSpec("P")
 

@@ -17,19 +17,11 @@ from flask import Flask, g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.core.database import (
-    Base,
-    Id,
-    Json,
-    UtcDateTime,
-    begin_reading,
-    begin_writing,
-    commit_now,
-    db,
-    read_rows,
-    utcnow,
-)
+from app.core.columns import Id, Json, UtcDateTime
+from app.core.database import Base, begin_reading, begin_writing, commit_now, db
 from app.core.origin import Origin, current_origin
+from app.core.statements import read_rows
+from app.core.values import utcnow
 
 log = structlog.get_logger()
 

@@ -10,7 +10,9 @@ from flask_mail import Message
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import jobs, smtp
-from app.core.database import Base, Choice, Id, commit_now, db, utcnow
+from app.core.columns import Id
+from app.core.database import Base, commit_now, db
+from app.core.values import Choice, utcnow
 
 log = structlog.get_logger()
 

@@ -24,10 +24,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool
 
-from app.core.database import db, transactional, utcnow
+from app.core.database import db, transactional
 from app.core.errors import Unauthorized
 from app.core.jobs import Job
 from app.core.security import public
+from app.core.values import utcnow
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The variable by which prometheus_client is told, when it is first imported, that there are other processes."""

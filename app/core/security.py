@@ -12,9 +12,10 @@ from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
-from app.core.database import SAFE_METHODS, Choice, begin_reading
+from app.core.database import SAFE_METHODS, begin_reading
 from app.core.errors import Forbidden, Unauthorized
 from app.core.origin import current_origin
+from app.core.values import Choice
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,9 +5,9 @@ from typing import cast
 from flask import Response, request
 
 from app.core.api import Blueprint
-from app.core.database import utcnow
 from app.core.envelope import success
 from app.core.security import Role, current_actor, requires
+from app.core.values import utcnow
 from app.dashboard import service
 from app.dashboard.schemas import DashboardSchema
 

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields
 
 from app.assets.models import AssetStatus, AssetType
 from app.containers.models import ContainerStatus
-from app.core.database import Choice
+from app.core.values import Choice
 from app.gpus.models import GpuStatus
 from app.servers.models import ServerStatus, ServerType
 from app.services.models import ServiceStatus, ServiceType

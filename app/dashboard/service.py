@@ -11,8 +11,9 @@ from app.assets.models import Asset, AssetStatus, AssetType
 from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
 from app.core.cache import cached
-from app.core.database import Choice, as_json, read_rows
 from app.core.security import Actor
+from app.core.statements import read_rows
+from app.core.values import Choice, as_json
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.gpus.models import Gpu, GpuStatus

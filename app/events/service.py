@@ -15,8 +15,9 @@ from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.audit import AuditLog
-from app.core.database import any_of, db
+from app.core.database import db
 from app.core.errors import BadRequest
+from app.core.statements import any_of
 from app.proof.models import leaves
 from app.resource import Resource
 from app.resource.visibility import is_visible, sees_own_only

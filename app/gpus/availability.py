@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import any_of, fold, read_rows
+from app.core.statements import any_of, read_rows
+from app.core.values import fold
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuStatus
 from app.servers.models import Server, ServerStatus

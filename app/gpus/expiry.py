@@ -6,9 +6,10 @@ import structlog
 from flask import g
 from sqlalchemy.exc import DBAPIError
 
-from app.core.database import commit_now, db, utcnow
+from app.core.database import commit_now, db
 from app.core.jobs import Later, Runner, enqueue
 from app.core.origin import Origin, new_request_id
+from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment
 from app.gpus.service import EXPIRE, hand_back
 

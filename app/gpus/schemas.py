@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.core.database import MAX_ID
+from app.core.values import MAX_ID
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
 from app.resource import ResourceSchema

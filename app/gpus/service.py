@@ -5,11 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.envelope import Page, Pagination
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.core.jobs import enqueue
 from app.core.security import current_actor
+from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.users.models import User
 

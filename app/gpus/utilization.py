@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from app.core.cache import cached
-from app.core.database import Choice, as_json, db, read_rows, utcnow
+from app.core.database import db
 from app.core.errors import BadRequest
+from app.core.statements import read_rows
+from app.core.values import Choice, as_json, utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.servers.models import Server

@@ -10,10 +10,11 @@ from app.audit_logs.schemas import HistorySchema
 from app.catalog import CATALOG
 from app.core.api import Blueprint
 from app.core.audit import AuditLog
-from app.core.database import MAX_ID, db
+from app.core.database import db
 from app.core.envelope import Page
 from app.core.errors import NotFound
 from app.core.security import current_actor, requires
+from app.core.values import MAX_ID
 from app.resource import Resource, service
 from app.resource.documentation import list_parameters
 from app.resource.filters import Filter

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from app.core.audit import STORED
 from app.core.chain import canonical
-from app.core.database import as_json, begin_reading
+from app.core.database import begin_reading
+from app.core.values import as_json
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note
 from app.proof.findings import Kind, Report

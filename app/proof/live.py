@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from app.core.audit import STORED, Audited, audited_columns
 from app.core.chain import canonical_time
-from app.core.database import Base, as_json
+from app.core.database import Base
+from app.core.values import as_json
 from app.proof.findings import Kind, Report
 
 Row = dict[str, Any]

@@ -15,8 +15,10 @@ from flask import current_app
 
 from app.core.audit import STORED
 from app.core.chain import keyring
-from app.core.database import as_json, begin_reading, begin_writing, commit_now, db, read_rows, utcnow, write_rows
+from app.core.database import begin_reading, begin_writing, commit_now, db
 from app.core.jobs import Runner
+from app.core.statements import read_rows, write_rows
+from app.core.values import as_json, utcnow
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier
 from app.proof.merkle import Frontier, leaf_hash

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from app.core.audit import STORED
 from app.core.chain import keyring
-from app.core.database import begin_reading, db, utcnow
+from app.core.database import begin_reading, db
+from app.core.values import utcnow
 from app.proof import live, outside, sealer
 from app.proof.checkpoints import Verifier
 from app.proof.findings import Kind, Report

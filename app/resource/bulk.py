@@ -14,8 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from app.core import audit
-from app.core.database import ROWS_AT_ONCE, Entity, Quantity, any_of, as_json, db, json_text, utcnow, write_rows
+from app.core.columns import Quantity
+from app.core.database import Entity, db
 from app.core.origin import current_origin
+from app.core.statements import ROWS_AT_ONCE, any_of, write_rows
+from app.core.values import as_json, json_text, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import default_of
 

@@ -10,7 +10,6 @@ from werkzeug.datastructures import MultiDict
 
 from app.core import audit
 from app.core.api import Blueprint
-from app.core.database import any_of
 from app.core.envelope import FailureSchema, envelope_of, failure_body, success
 from app.core.errors import (
     ApiError,
@@ -24,6 +23,7 @@ from app.core.errors import (
     error_of,
 )
 from app.core.security import requires
+from app.core.statements import any_of
 from app.resource import batch
 from app.resource.batch import Item
 from app.resource.declaration import Resource

@@ -11,9 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import Base, Entity, any_of, db
+from app.core.database import Base, Entity, db
 from app.core.errors import Conflict, Forbidden
 from app.core.security import current_actor
+from app.core.statements import any_of
 from app.resource import bulk
 from app.resource.fields import Field, fields_of
 from app.resource.visibility import invisible, sees_own_only, visible

@@ -11,17 +11,9 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import (
-    MAX_ID,
-    MAX_INTEGER,
-    Choice,
-    Entity,
-    Id,
-    JsonText,
-    Money,
-    Quantity,
-    UtcDateTime,
-)
+from app.core.columns import Id, JsonText, Money, Quantity, UtcDateTime
+from app.core.database import Entity
+from app.core.values import MAX_ID, MAX_INTEGER, Choice
 
 Check = Callable[[str], str]
 """Brings a text into its canonical form, or raises ValueError with a sentence that says what is wrong."""

@@ -15,8 +15,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 from marshmallow import ValidationError, fields
 
-from app.core.database import MAX_ID, fold
 from app.core.errors import BadRequest
+from app.core.values import MAX_ID, fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.schema import ATTRIBUTE_KEY, MAX_TEXT, clean_text

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
-from app.core.database import as_json
 from app.core.errors import BadRequest
+from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, from_json
 from app.resource.projection import target_alias

@@ -15,8 +15,10 @@ from marshmallow import Schema, fields
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.audit import AuditLog
-from app.core.database import any_of, as_json, db, utcnow
+from app.core.database import db
 from app.core.errors import BadRequest, NotFound
+from app.core.statements import any_of
+from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache import cached
-from app.core.database import db, read_rows
+from app.core.database import db
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.core.security import current_actor
+from app.core.statements import read_rows
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.filters import (

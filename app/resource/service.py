@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import MAX_ID, as_json, db, read_rows
+from app.core.database import db
 from app.core.errors import (
     ApiError,
     BadRequest,
@@ -18,6 +18,8 @@ from app.core.errors import (
     from_database,
 )
 from app.core.security import Actor, Role, current_actor
+from app.core.statements import read_rows
+from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
 from app.resource.projection import projection_of
 from app.resource.visibility import is_visible, visible

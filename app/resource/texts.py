@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from app.core.database import fold
+from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.filters import escape_like
 

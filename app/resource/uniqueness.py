@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import any_of, db
+from app.core.database import db
+from app.core.statements import any_of
 from app.resource.declaration import Resource
 
 Key = tuple[Any, ...]

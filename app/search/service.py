@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import fold, read_rows
+from app.core.statements import read_rows
+from app.core.values import fold
 from app.resource import Resource
 from app.resource.filters import escape_like
 from app.resource.projection import projection_of

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 from app.core.audit import Audited
-from app.core.database import Choice, Entity, table_args, unique
+from app.core.database import Entity, table_args, unique
+from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.resource.fields import Extensible, column, reference

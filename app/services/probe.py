@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.core.database import utcnow
 from app.core.destinations import Destinations
 from app.core.outgoing import NoAnswer, Refused, fetch
+from app.core.values import utcnow
 from app.services.models import Protocol, ServiceStatus
 
 SECONDS = 5.0

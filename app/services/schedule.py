@@ -9,10 +9,12 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app, g
 
-from app.core.database import any_of, begin_reading, begin_writing, commit_now, db, utcnow
+from app.core.database import begin_reading, begin_writing, commit_now, db
 from app.core.jobs import Runner
 from app.core.origin import current_origin, new_request_id
 from app.core.outgoing import allowed
+from app.core.statements import any_of
+from app.core.values import utcnow
 from app.services.models import ServiceSchedule
 from app.services.probe import Finding, Target, probe
 from app.services.service import IS_CHECKED, checks, record, services, targets

@@ -4,7 +4,7 @@ import ipaddress
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from app.core.database import utcnow
+from app.core.values import utcnow
 from app.resource.schema import Text
 
 MAX_NETWORKS = 32

@@ -12,11 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core import audit
-from app.core.database import MAX_ID, begin_writing, commit_now, db, utcnow
+from app.core.database import begin_writing, commit_now, db
 from app.core.envelope import Page, Pagination
 from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.origin import current_origin
 from app.core.security import Actor, token_reader
+from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
 

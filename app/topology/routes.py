@@ -9,10 +9,10 @@ from werkzeug.datastructures import MultiDict
 
 from app.containers.routes import resource as containers
 from app.core.api import Blueprint
-from app.core.database import any_of
 from app.core.envelope import Page, Pagination
 from app.core.errors import BadRequest
 from app.core.security import Role, requires
+from app.core.statements import any_of
 from app.gpus.routes import resource as gpus
 from app.resource import Resource
 from app.resource.documentation import list_parameters

@@ -7,7 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from marshmallow import ValidationError
 
-from app.core.database import CENT, whole
+from app.core.columns import CENT
+from app.core.values import whole
 from app.resource.fields import Field, Kind
 from app.resource.schema import marshmallow_field
 from app.transfer.said import CellError, as_text

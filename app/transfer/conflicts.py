@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog import CATALOG
-from app.core.database import any_of, db, unique_fields
+from app.core.database import db, unique_fields
+from app.core.statements import any_of
 from app.resource import Resource
 from app.resource.uniqueness import Key, key_of, taken_keys
 from app.transfer.models import Action

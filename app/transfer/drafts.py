@@ -7,7 +7,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from app.core.database import MAX_ID, ROWS_AT_ONCE
+from app.core.statements import ROWS_AT_ONCE
+from app.core.values import MAX_ID
 from app.resource.fields import Field, Kind
 from app.resource.schema import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
 from app.transfer.cells import Read, Reading, reader_of

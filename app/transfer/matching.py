@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import any_of, db, unique_fields
+from app.core.database import db, unique_fields
+from app.core.statements import any_of
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.core.database import as_json, fold
+from app.core.values import as_json, fold
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.transfer.drafts import Draft

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from app.core.database import any_of, db, fold
+from app.core.database import db
+from app.core.statements import any_of
+from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.service import singular
 from app.transfer.drafts import Draft

@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Choice, Id, Json, JsonText, db, utcnow
+from app.core.columns import Id, Json, JsonText
+from app.core.database import Base, db
+from app.core.values import Choice, utcnow
 from app.users.models import User
 
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from app.core.database import ROWS_AT_ONCE, db, json_text
+from app.core.database import db
+from app.core.statements import ROWS_AT_ONCE
+from app.core.values import json_text
 from app.resource.fields import Kind
 from app.transfer.drafts import Draft
 from app.transfer.meeting import Planned

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from app.core.database import fold
 from app.core.security import Actor
+from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.service import may_change, singular
 from app.transfer.drafts import Draft

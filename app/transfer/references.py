@@ -8,7 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import Entity, any_of, db, fold
+from app.core.database import Entity, db
+from app.core.statements import any_of
+from app.core.values import fold
 from app.resource.fields import Field
 from app.resource.visibility import visible
 from app.transfer.drafts import Draft

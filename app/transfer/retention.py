@@ -5,7 +5,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.transfer.models import Import, ImportFile
 from app.transfer.reports.models import ImportReport
 

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core import audit
-from app.core.database import Base, any_of, as_json, db
+from app.core.database import Base, db
 from app.core.errors import Conflict, Forbidden
 from app.core.security import current_actor
+from app.core.statements import any_of
+from app.core.values import as_json
 from app.resource import Resource, bulk
 from app.resource.fields import Kind, from_json
 from app.resource.service import may_change, singular

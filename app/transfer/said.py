@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from app.core.database import whole
+from app.core.values import whole
 from app.resource.schema import clean_text
 from app.transfer.workbook import Value
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.errors import Conflict, NotFound
 from app.core.jobs import enqueue
 from app.core.origin import current_origin
 from app.core.security import current_actor
+from app.core.values import utcnow
 from app.transfer.conflicts import changed_since
 from app.transfer.models import Import, ImportFile, ImportStatus, OnError, move
 from app.transfer.progress import ask_to_stop

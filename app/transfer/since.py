@@ -6,7 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.audit import AuditLog
-from app.core.database import any_of, as_json, db
+from app.core.database import db
+from app.core.statements import any_of
+from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.transfer.drafts import Draft
 

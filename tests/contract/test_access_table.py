@@ -14,9 +14,10 @@ from app.assets.models import Asset
 from app.auth.models import AuthSession
 from app.catalog import CATALOG
 from app.core.audit import AuditLog
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.jobs import runner
 from app.core.security import Role
+from app.core.values import utcnow
 from app.gpus.models import Gpu
 from app.services.models import Service
 from app.tokens.models import PersonalToken

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.audit import AuditLog, audited_columns
-from app.core.database import as_json, db
+from app.core.database import db
+from app.core.values import as_json
 from app.resource import Resource
 from app.resource.fields import Kind
 from app.users.models import User

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.core.database import as_json
+from app.core.values import as_json
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import each_resource, varied_rows

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from flask import Flask, g
 
 from app.core import jobs
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.jobs import ATTEMPTS, Job, Runner, enqueue
 from app.core.origin import Origin, current_origin
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from tests.client import Client
 from tests.threads import PATIENCE, at_once

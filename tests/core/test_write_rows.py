@@ -4,9 +4,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import database
-from app.core.database import db, utcnow, write_rows
+from app.core import statements
+from app.core.database import db
 from app.core.jobs import Job
+from app.core.statements import write_rows
+from app.core.values import utcnow
 
 COLUMNS = ("kind", "subject_id", "origin", "state", "attempts", "created_at")
 
@@ -23,7 +25,7 @@ def stored(app: Flask) -> list[int]:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
 def test_every_part_is_written(app: Flask, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(database, "ROWS_A_COPY", 2)
+    monkeypatch.setattr(statements, "ROWS_A_COPY", 2)
     with app.app_context():
         write(*range(count))
         db.session.commit()
@@ -31,7 +33,7 @@ def test_every_part_is_written(app: Flask, monkeypatch: pytest.MonkeyPatch, coun
 
 
 def test_one_that_is_refused_undoes_them_all(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "ROWS_A_COPY", 2)
+    monkeypatch.setattr(statements, "ROWS_A_COPY", 2)
     with app.app_context():
         with pytest.raises(sa.exc.IntegrityError):
             write(1, 2, 3, None)

@@ -18,8 +18,9 @@ from flask import Flask
 import config
 from app.core.audit import AuditLog
 from app.core.cache import cache
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.jobs import Job
+from app.core.values import utcnow
 from app.servers.models import Server
 from tests.backends import Backend
 from tests.client import Client

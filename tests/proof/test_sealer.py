@@ -11,7 +11,8 @@ from flask import Flask
 
 from app.core.audit import STORED, AuditLog
 from app.core.chain import keyring
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.proof import outside, sealer
 from app.proof.checkpoints import open_note, verifier

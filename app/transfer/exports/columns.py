@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.core.database import as_json, db, fold
+from app.core.database import db
 from app.core.envelope import dumps
+from app.core.values import as_json, fold
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.visibility import visible

@@ -9,9 +9,9 @@ from typing import Any
 
 from rustpy_xlsxwriter import FastExcel
 
-from app.core.database import as_json
 from app.core.envelope import dumps
 from app.core.errors import BadRequest
+from app.core.values import as_json
 from app.transfer.exports.columns import Column, Item
 
 MOST_ROWS = 1_048_575

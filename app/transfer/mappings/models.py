@@ -6,7 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Id, Json, utcnow
+from app.core.columns import Id, Json
+from app.core.database import Base
+from app.core.values import utcnow
 from app.transfer.models import Import
 from app.users.models import User
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.errors import Conflict, NotFound
 from app.core.security import current_actor
+from app.core.values import utcnow
 from app.transfer.mappings.models import ImportMapping
 from app.transfer.models import Import
 from app.transfer.tables import Remembered, Table

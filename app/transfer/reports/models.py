@@ -5,7 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, Id, utcnow
+from app.core.columns import Id
+from app.core.database import Base
+from app.core.values import utcnow
 from app.transfer.models import Import
 
 

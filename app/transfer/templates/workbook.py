@@ -9,7 +9,8 @@ import sqlalchemy as sa
 import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
-from app.core.database import as_json, db
+from app.core.database import db
+from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.transfer.addresses import EXAMPLE, STATUS

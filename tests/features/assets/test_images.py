@@ -17,7 +17,8 @@ from PIL import Image
 
 from app.assets import images
 from app.assets.models import Asset, AssetImage
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.resource import bulk
 from tests.client import Client

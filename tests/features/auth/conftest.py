@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core import jobs
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.mail import Outbox
+from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Client
 from tests.factories import Make

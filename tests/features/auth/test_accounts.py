@@ -9,8 +9,9 @@ from flask import Flask
 
 from app.accounts.models import PasswordReset
 from app.core.audit import AuditLog
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.mail import Outbox
+from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn

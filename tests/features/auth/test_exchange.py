@@ -13,7 +13,8 @@ from flask import Flask
 from app.auth import exchange
 from app.auth.models import AuthSession
 from app.core import security
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.users.models import User
 from tests.backends import Backend
 from tests.client import PASSWORD, Body, Client

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from app.core import jobs, smtp
 from app.core.audit import AuditLog
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.mail import PAUSES, MailState, Outbox
+from app.core.values import utcnow
 from tests.features.auth.conftest import AWAY, HOME, Travel
 from tests.features.auth.smtp_servers import Forgetful, Inbox, Stubborn, free_port, server
 from tests.threads import PATIENCE, at_once

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.audit import AuditLog
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.security import Role
+from app.core.values import utcnow
 from app.tokens.models import PersonalToken
 from tests.client import Body, Client
 from tests.conftest import SignIn, Statements

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.assets.models import Asset, AssetStatus
 from app.containers.models import Container
-from app.core.database import utcnow
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.servers.models import Server, ServerStatus

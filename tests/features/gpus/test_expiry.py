@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db, utcnow
+from app.core.database import db
 from app.core.jobs import ATTEMPTS, Job, Runner, runner
+from app.core.values import utcnow
 from app.gpus import expiry
 from app.gpus.models import Gpu, GpuAssignment
 from tests.client import Body, Client

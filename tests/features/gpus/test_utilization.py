@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from app.core import audit
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment
 from app.servers.models import Server

@@ -13,7 +13,8 @@ from openpyxl.comments import Comment
 from openpyxl.styles import Font, PatternFill
 from openpyxl.worksheet.worksheet import Worksheet
 
-from app.core.database import db, utcnow
+from app.core.database import db
+from app.core.values import utcnow
 from app.transfer.models import Import
 from app.transfer.reports import service
 from tests.client import Body, Client

@@ -1,0 +1,63 @@
+"""What a value of ours may be, whatever stores it, and how it reads as text."""
+
+import enum
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+import orjson
+
+# What the driver's numbers may hold: beyond them SQLite overflows and PostgreSQL compares as numeric.
+MAX_INTEGER = 2**31 - 1
+MAX_ID = 2**63 - 1
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Choice(enum.Enum):
+    """An enumeration stored and sent by value; further values of a member are its import aliases."""
+
+    aliases: tuple[str, ...]
+
+    def __new__(cls, value: str, *aliases: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.aliases = aliases
+        return member
+
+
+def fold(text: str) -> str:
+    """The text in lower case, as PostgreSQL's lower() has it: each character by itself.
+
+    Python's own also looks at the neighbours (a final sigma) and makes two characters of one (a dotted I).
+    """
+    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
+
+
+def whole(value: float) -> float:
+    """An integer where the number is one, so that 256.0 and 256 are the same text everywhere."""
+    return int(value) if value == int(value) else value
+
+
+def json_text(value: Any) -> str:
+    """JSON with every value as `as_json` renders it; a float must be `whole` already."""
+    return orjson.dumps(value, default=as_json, option=orjson.OPT_UTC_Z).decode()
+
+
+def as_json(value: Any) -> Any:
+    """Render a column value the way answers, audit records and plans show it."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, str, list, dict)):
+        return value
+    if isinstance(value, float):
+        return whole(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"No JSON form for {type(value).__name__}.")
