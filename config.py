@@ -430,6 +430,8 @@ class Config:
     HOST: str = variable(host, "127.0.0.1")
     PORT: int = variable(whole(1, 65535), "5000")
     WORKERS: int = variable(whole(1, 256), one_per_core)
+    # Beside those that serve; without Redis these carry out jobs themselves.
+    JOB_WORKERS: int = variable(whole(0, 64), lambda source: "1" if "REDIS_URL" in source.given else "0")
 
     ADMIN_USERNAME: str = variable(account(username), "admin")
     ADMIN_EMAIL: str = variable(account(email), "admin@localhost")
@@ -520,6 +522,13 @@ def contradictions(values: Mapping[str, Any], source: Source) -> Iterable[Proble
             str(workers),
             "needs REDIS_URL, because without Redis the cache, the rate limits and the job queue"
             " live in one process that the other workers do not see",
+        )
+    job_workers = values.get("JOB_WORKERS", 0)
+    if job_workers and "REDIS_URL" not in source.given:
+        yield Problem(
+            "JOB_WORKERS",
+            str(job_workers),
+            "needs REDIS_URL, because without Redis the process that serves carries out the jobs itself",
         )
     chosen, username = values.get("ADMIN_PASSWORD"), values.get("ADMIN_USERNAME")
     if chosen and username and chosen.lower() == username.lower():

@@ -1,36 +1,41 @@
-"""Serve the platform: check the settings, prepare the database, start the production server."""
+"""Serve the platform: check the settings, prepare the database, start the production server and who works for it."""
 
 import atexit
 import errno
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import flask_migrate
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+import structlog
 from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from app.cli import prepare_database
+from app.cli import MIGRATIONS, prepare_database, schema_problem
 from app.core import metrics
-from app.core.jobs import runner
+from app.core.jobs import GRACE, runner
 from app.core.memory import settle
-from config import ROOT, Config, ConfigError, load
+from app.core.worker import work
+from config import Config, ConfigError, load
 
-MIGRATIONS = str(ROOT / "migrations")
+log = structlog.get_logger()
+
 # Fewer than the 15 connections of the pool, so that no thread waits for one.
 THREADS = 8
 STOP_SECONDS = 5
+PAUSE = 1.0
+"""Seconds between the end of a process that carries out jobs and the start of the next."""
 
 application: Flask
 
@@ -91,25 +96,11 @@ def prepare(app: Flask) -> None:
         engine: Engine = app.extensions["sqlalchemy"].engine
         if engine.dialect.name == "sqlite":
             flask_migrate.upgrade(directory=MIGRATIONS)
-        else:
-            require_current_schema(engine)
+        elif problem := schema_problem(engine):
+            sys.exit(problem)
         prepare_database(app)
         # This process only watches the workers from here on: it needs no connection.
         engine.dispose()
-
-
-def require_current_schema(engine: Engine) -> None:
-    """End the process if the database is away or its schema is not the one of this version.
-
-    A server that several machines share is migrated on purpose, not by whichever starts first.
-    """
-    try:
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_heads()
-    except OperationalError as error:
-        sys.exit(f"The database does not answer: {error.orig}")
-    if set(current) != set(ScriptDirectory(MIGRATIONS).get_heads()):
-        sys.exit("The schema of the database is not that of this version: run `flask db upgrade`.")
 
 
 def serve(config: Config) -> None:
@@ -132,7 +123,38 @@ def serve(config: Config) -> None:
         log_access=False,
     )
     server.on_startup(lambda: print(f"Serving on {address(config)}", flush=True))
-    server.serve(target_loader=start_worker, wrap_loader=False)
+    with job_workers(config.JOB_WORKERS):
+        server.serve(target_loader=start_worker, wrap_loader=False)
+
+
+@contextmanager
+def job_workers(count: int) -> Iterator[None]:
+    """Have so many processes that carry out jobs, for as long as the block lasts."""
+    stopping = threading.Event()
+    keepers = [threading.Thread(target=keep_job_worker, args=(stopping,)) for _ in range(count)]
+    for keeper in keepers:
+        keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for keeper in keepers:
+            keeper.join()
+
+
+def keep_job_worker(stopping: threading.Event) -> None:
+    """Have a process that carries out jobs, and another one whenever it ends, until `stopping`."""
+    while not stopping.is_set():
+        process = multiprocessing.Process(target=start_job_worker, name="job-worker", daemon=True)
+        process.start()
+        while process.is_alive() and not stopping.wait(PAUSE):
+            pass
+        if process.is_alive():
+            process.terminate()
+            process.join(GRACE + STOP_SECONDS)
+            process.kill()
+        else:
+            log.warning("job_worker_ended", exit_code=process.exitcode)
 
 
 def count_together(config: Config) -> None:
@@ -148,9 +170,19 @@ def start_worker() -> Flask:
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
     settle()
-    # Only a server carries out jobs: neither a command nor a test that imports the application does.
-    runner.start()
+    # Only a server carries out jobs: neither a command nor a test that imports the application does. Where there is
+    # Redis to wake others, a long import is not to share a process with requests.
+    if not app.config["REDIS_URL"]:
+        runner.start()
     return app
+
+
+def start_job_worker() -> None:
+    """Carry out jobs in this process, for as long as the one that watches it lives."""
+    # A terminal interrupts all processes: the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    work(create_app(settings()))
 
 
 def end_with_parent() -> None:

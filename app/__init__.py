@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import cli
 from app.assets import descriptions, images
 from app.core import (
+    announcements,
     api,
     browsers,
     cache,
@@ -69,6 +70,7 @@ def create_app(config: Any) -> Flask:
     for part in (logs, metrics, database, envelope, origin, browsers, limits, cache, mail, places, api, docs):
         part.init_app(app)
     security.jwt.init_app(app)
+    announcements.init_app(app)
     jobs.runner.init_app(app)
     register_jobs(jobs.runner)
     expiry.register_jobs(jobs.runner)

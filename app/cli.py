@@ -8,12 +8,15 @@ from pathlib import Path
 import click
 import orjson
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from flask import Flask, current_app, g
 
 from app.core.api import document
 from app.core.database import commit_now, db
 from app.core.origin import current_origin
 from app.core.security import Role
+from app.core.worker import work
 from app.environments.models import Environment
 from app.proof.commands import audit
 from app.resource.formats import email as check_email
@@ -22,11 +25,13 @@ from app.users.models import User
 from app.users.passwords import password_flaws
 
 ENVIRONMENTS = {"production": "#d62728", "staging": "#ff7f0e", "development": "#2ca02c"}
-OPENAPI = Path(__file__).parent.parent / "openapi.json"
+ROOT = Path(__file__).parent.parent
+OPENAPI = ROOT / "openapi.json"
+MIGRATIONS = str(ROOT / "migrations")
 
 
 def init_app(app: Flask) -> None:
-    for command in (init_db, create_admin, openapi, audit):
+    for command in (init_db, create_admin, worker, openapi, audit):
         app.cli.add_command(command)
 
 
@@ -47,6 +52,21 @@ def prepare_database(app: Flask) -> None:
                     "It is not shown again; change it after the first login."
                 )
         commit_now()
+
+
+def schema_problem(engine: sa.Engine) -> str | None:
+    """What keeps this version from working on a database: it is away, or its schema is another version's.
+
+    A database that several machines share is migrated on purpose, not by whichever starts first.
+    """
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_heads()
+    except sa.exc.OperationalError as error:
+        return f"The database does not answer: {error.orig}"
+    if set(current) != set(ScriptDirectory(MIGRATIONS).get_heads()):
+        return "The schema of the database is not that of this version: run `flask db upgrade`."
+    return None
 
 
 @click.command("init-db")
@@ -70,6 +90,18 @@ def create_admin(username: str, email: str, password: str) -> None:
         db.session.rollback()
         raise click.ClickException("There is a user of this name or e-mail already.") from None
     click.echo(f"Created the administrator {username}.")
+
+
+@click.command("worker")
+def worker() -> None:
+    """Carry out jobs until SIGTERM or SIGINT, beside servers that have JOB_WORKERS=0."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    if not app.config["REDIS_URL"]:
+        raise click.ClickException("Without REDIS_URL the server carries out jobs itself: no other process may.")
+    if problem := schema_problem(db.engine):
+        raise click.ClickException(problem)
+    db.engine.dispose()
+    work(app)
 
 
 @click.command("openapi")

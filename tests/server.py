@@ -81,17 +81,9 @@ def read_answer(connection: socket.socket) -> Answer:
 def served(settings: config.Config, **environ: str) -> Iterator[Server]:
     """Serve the platform on the database of these settings for as long as the block lasts."""
     port = free_port()
-    here = {
-        "FLASK_ENV": "testing",
-        "DATABASE_URL": settings.SQLALCHEMY_DATABASE_URI,
-        "UPLOAD_DIR": str(settings.UPLOAD_DIR),
-        "AUDIT_CHECKPOINTS": str(settings.AUDIT_CHECKPOINTS),
-        "LOG_LEVEL": "ERROR",
-        "PORT": str(port),
-    }
     command = [sys.executable, config.ROOT / "run.py"]
-    inherited: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with subprocess.Popen(command, env={**inherited, **here, **environ}, stdout=subprocess.DEVNULL) as process:
+    env = {**environment(settings), "PORT": str(port), **environ}
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         try:
             server = Server(port)
             server.wait()
@@ -99,6 +91,19 @@ def served(settings: config.Config, **environ: str) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait(PATIENCE)
+
+
+def environment(settings: config.Config) -> dict[str, str]:
+    """The variables of a process of ours that works on the database and the files of these settings, without Redis."""
+    inherited: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **inherited,
+        "FLASK_ENV": "testing",
+        "DATABASE_URL": settings.SQLALCHEMY_DATABASE_URI,
+        "UPLOAD_DIR": str(settings.UPLOAD_DIR),
+        "AUDIT_CHECKPOINTS": str(settings.AUDIT_CHECKPOINTS),
+        "LOG_LEVEL": "ERROR",
+    }
 
 
 def free_port() -> int:

@@ -1,12 +1,15 @@
 """Work that outlives its request: the row in the database is the truth, a thread only carries it out.
 
 A job is claimed by one UPDATE, holds a lease that it renews while it lives, and is taken over when the lease has
-run out. Whoever dies, the row says what became of the work.
+run out. Whoever dies, the row says what became of the work. The threads are those of worker processes where there is
+Redis to wake them, and else of the server's own process.
 """
 
+import os
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ from flask import Flask, g
 from sqlalchemy import event
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from app.core import announcements
 from app.core.columns import Id, Json, UtcDateTime
 from app.core.database import Base, begin_reading, begin_writing, commit_now, db
 from app.core.origin import Origin, current_origin
@@ -25,10 +29,17 @@ from app.core.values import utcnow
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=30)
-HEARTBEAT = 5.0
-"""Seconds between renewals of a lease, and between looks for work that nobody announced."""
+LEASE = timedelta(seconds=15)
+"""How long a job stays with a process that has died. The last of ATTEMPTS is given up within a minute of the first."""
+HEARTBEAT = 3.0
+"""Seconds between renewals of a lease."""
+LOOK = 3.0
+"""Seconds between looks for work that nobody announced."""
 ATTEMPTS = 3
+GRACE = 5.0
+"""Seconds that a job has to come to its end when its process is told to stop."""
+PATIENCE = timedelta(seconds=30)
+"""How long a due job may wait while nobody is at work in its lane."""
 
 
 class Job(Base):
@@ -92,8 +103,10 @@ class Runner:
         self._lanes: dict[str, Lane] = {}
         self._repeated: dict[str, tuple[Callable[[], object], float]] = {}
         self._stopping = threading.Event()
+        self._held: set[int] = set()
         self._threads: list[threading.Thread] = []
-        self._name = uuid.uuid4().hex
+        # Begins with what an administrator finds the process by.
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
 
     def init_app(self, app: Flask) -> None:
         self._app = app
@@ -123,34 +136,67 @@ class Runner:
         thread.start()
 
     def stop(self) -> None:
+        """Take no more work, and let go of what is not done within GRACE seconds: somebody else begins it at once."""
         self._stopping.set()
         self.wake()
-        while self._threads:
-            self._threads.pop().join(timeout=5)
+        self._join(GRACE)
+        if self._held:
+            # It waits for a lock where the work has one; then the lease runs out instead.
+            self._begin("letting-go", self._let_go)
+            self._join(1)
+        self._threads.clear()
 
-    def wake(self) -> None:
+    def _join(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def wake(self, kinds: Collection[str] | None = None) -> None:
+        """Have the lanes of these kinds of job look for work now, or all of them."""
         for lane in self._lanes.values():
-            lane.wake.set()
+            if kinds is None or not lane.kinds.keys().isdisjoint(kinds):
+                lane.wake.set()
 
     def run_pending(self) -> int:
         """Carry out what is queued, here and now; answers how many jobs were run."""
-        return sum(self._run_lane(lane) for lane in self._lanes.values())
-
-    def _run_lane(self, lane: Lane) -> int:
         done = 0
-        while (job := self._claim(lane)) is not None:
-            self._carry_out(lane, job)
-            done += 1
+        for lane in self._lanes.values():
+            while self._run_next(lane):
+                done += 1
         return done
+
+    def is_late(self) -> bool:
+        """Whether a job should long be at work and nobody is, in its lane: there is no worker, or none that can."""
+        jobs = Job.__table__
+        now = utcnow()
+        waits_since = sa.case(
+            (jobs.c.state == "running", jobs.c.lease_expires_at),
+            else_=sa.func.coalesce(jobs.c.due_at, jobs.c.created_at),
+        )
+        waiting = sa.select(jobs.c.kind, jobs.c.state, sa.func.min(waits_since), sa.func.max(waits_since))
+        rows = read_rows(
+            waiting.where(jobs.c.state.in_(("queued", "running"))).group_by(jobs.c.kind, jobs.c.state)
+        ).all()
+        lane_of = {kind: name for name, lane in self._lanes.items() for kind in lane.kinds}
+        busy = {lane_of.get(kind) for kind, state, _, latest in rows if state == "running" and latest > now}
+        return any(lane_of.get(kind) not in busy for kind, _, oldest, _ in rows if oldest < now - PATIENCE)
+
+    def _run_next(self, lane: Lane) -> bool:
+        """Carry out the next job of a lane, if there is one."""
+        claim = self._claim(lane)
+        if claim is not None:
+            self._carry_out(lane, claim)
+        return claim is not None
 
     def _work(self, lane: Lane) -> None:
         while not self._stopping.is_set():
             lane.wake.clear()
             try:
-                self._run_lane(lane)
+                while not self._stopping.is_set() and self._run_next(lane):
+                    pass
             except Exception as error:  # noqa: BLE001 - the database may be away; the next look may find it
                 log.warning("jobs_paused", error=repr(error))
-            lane.wake.wait(HEARTBEAT)
+            lane.wake.wait(LOOK)
 
     def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
         assert self._app is not None
@@ -190,7 +236,10 @@ class Runner:
             begin_writing()
             row = db.session.execute(claim).one_or_none()
             commit_now()
-            return None if row is None else Claim(*row)
+            if row is None:
+                return None
+            self._held.add(row.id)
+            return Claim(*row)
 
     def _carry_out(self, lane: Lane, claim: Claim) -> None:
         job_id, kind, subject_id, origin, attempts = claim
@@ -227,6 +276,7 @@ class Runner:
             if ended.one_or_none() is not None and failure is not None:
                 give_up(subject_id, failure)
             commit_now()
+        self._held.discard(job_id)
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
         jobs = Job.__table__
@@ -240,8 +290,22 @@ class Runner:
                         .values(lease_expires_at=utcnow() + LEASE)
                     )
                     commit_now()
-            except sa.exc.DBAPIError:
+            except sa.exc.SQLAlchemyError:
                 log.warning("lease_not_renewed", job=job_id)
+
+    def _let_go(self) -> None:
+        """Queue what this process holds again: it stops on purpose, which is no failed attempt."""
+        jobs = Job.__table__
+        assert self._app is not None
+        with self._app.app_context():
+            freed = (
+                sa.update(jobs)
+                .where(jobs.c.id.in_(list(self._held)), jobs.c.holder == self._name, jobs.c.state == "running")
+                .values(state="queued", holder=None, lease_expires_at=None, attempts=jobs.c.attempts - 1)
+                .returning(jobs.c.kind)
+            )
+            db.session.info["queued_kinds"] = set(db.session.scalars(freed))
+            commit_now()
 
 
 runner = Runner()
@@ -260,15 +324,16 @@ def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> No
             attempts=0,
         )
     )
-    db.session.info["jobs_queued"] = True
+    db.session.info.setdefault("queued_kinds", set()).add(kind)
 
 
 @event.listens_for(Session, "after_commit")
 def _start_after_commit(session: Session) -> None:
-    if session.info.pop("jobs_queued", False):
-        runner.wake()
+    if kinds := session.info.pop("queued_kinds", None):
+        runner.wake(kinds)
+        announcements.announce(kinds)
 
 
 @event.listens_for(Session, "after_rollback")
 def _forget_after_rollback(session: Session) -> None:
-    session.info.pop("jobs_queued", None)
+    session.info.pop("queued_kinds", None)

@@ -8,6 +8,7 @@ from app.core.api import Blueprint
 from app.core.cache import reachable
 from app.core.database import db
 from app.core.errors import Unavailable
+from app.core.jobs import runner
 from app.core.security import public
 from app.proof.sealer import is_late
 
@@ -22,6 +23,10 @@ class ReadySchema(Schema):
     status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"]})
     database = fields.String(required=True, metadata={"enum": ["ok", "down"]})
     cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"]})
+    queue = fields.String(
+        required=True,
+        metadata={"enum": ["ok", "late"], "description": "Whether somebody carries out the jobs that are due."},
+    )
     audit = fields.String(
         required=True, metadata={"enum": ["ok", "late"], "description": "Whether records are sealed."}
     )
@@ -39,13 +44,13 @@ def alive() -> dict[str, str]:
 @public
 @blueprint.response(200, ReadySchema)
 def ready() -> dict[str, str]:
-    """Whether the database and the cache answer, and the audit log is sealed in time; 503 without a database."""
+    """Whether database and cache answer, jobs are carried out and the audit log is sealed; 503 without a database."""
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":
         raise Unavailable(**states)
+    states["queue"] = "late" if runner.is_late() else "ok"
     states["audit"] = "late" if is_late() else "ok"
-    status = "ok" if states["cache"] != "down" and states["audit"] == "ok" else "degraded"
-    return {"status": status, **states}
+    return {"status": "degraded" if {"down", "late"} & {*states.values()} else "ok", **states}
 
 
 def _database() -> str:

@@ -4,6 +4,7 @@ Ids are not committed in their order, so the sealer does not read on from the la
 leaf. It begins where everything before is known to be in the tree, so that this costs as much as there is to seal.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,8 @@ LATE = timedelta(minutes=2)
 """Age of an unsealed record from which the platform says that it is not well."""
 SETTLED = 60.0
 """Seconds after which a transaction that has drawn an id has begun to write with it."""
+
+_watching = threading.Lock()
 
 # Any number that nothing else locks.
 _LOCK = 0x6974616D
@@ -133,7 +136,11 @@ def file_outside() -> Path:
 
 def is_late() -> bool:
     """Whether a record waits to be sealed, or a checkpoint to be written outside, for longer than it should."""
-    oldest = without_leaf(_horizon().first_id).with_only_columns(STORED.c.created_at).limit(1)
+    # Whoever answers may be another process than the one that seals, and looks from a horizon of its own.
+    watched: Horizon = current_app.extensions.setdefault("audit_horizon_watched", Horizon())
+    with _watching:
+        first = watched.move()
+    oldest = sa.select(STORED.c.created_at).where(STORED.c.id == first)
     try:
         kept = _kept_outside()
     except CannotSeal:

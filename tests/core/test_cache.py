@@ -216,7 +216,7 @@ def use(app: Flask, document: Document, admin: Client) -> None:
     client.call("DELETE", f"/api/datacenters/{created['id']}")
     assert client.call("GET", "/api/datacenters")["pagination"]["total"] == before
     ready = client.call("GET", "/api/health/ready")["data"]
-    assert ready == {"status": "degraded", "database": "ok", "cache": "down", "audit": "ok"}
+    assert ready == {"status": "degraded", "database": "ok", "cache": "down", "queue": "ok", "audit": "ok"}
 
 
 def test_redis_that_refuses(build_app: BuildApp, document: Document, admin: Client) -> None:

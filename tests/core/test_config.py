@@ -134,6 +134,7 @@ BAD = {
     "HOST": "no.such.host.invalid",
     "PORT": "65536",
     "WORKERS": "-1",
+    "JOB_WORKERS": "65",
     "ADMIN_EMAIL": "admin",
     "ADMIN_USERNAME": "ad\nmin",
     "ADMIN_PASSWORD": "p" * 73,
@@ -390,6 +391,15 @@ def test_with_redis_there_is_a_worker_per_core(tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert config.load(redis, root=tmp_path).WORKERS == cores
     assert config.load(redis | {"WORKERS": "9"}, root=tmp_path).WORKERS == 9
+
+
+def test_only_with_redis_others_carry_out_the_jobs(tmp_path):
+    assert config.load({}, root=tmp_path).JOB_WORKERS == 0
+    assert config.load({"REDIS_URL": "redis://h"}, root=tmp_path).JOB_WORKERS == 1
+    assert config.load({"REDIS_URL": "redis://h", "JOB_WORKERS": "0"}, root=tmp_path).JOB_WORKERS == 0
+    reasons = problems({"JOB_WORKERS": "1"}, tmp_path)
+    assert reasons == {"JOB_WORKERS": reasons["JOB_WORKERS"]}
+    assert "needs REDIS_URL, because" in reasons["JOB_WORKERS"]
 
 
 # Paths

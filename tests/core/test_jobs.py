@@ -15,6 +15,7 @@ from app.core.jobs import ATTEMPTS, Job, Runner, enqueue
 from app.core.origin import Origin, current_origin
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
+from app.health import routes as health
 from tests.client import Client
 from tests.threads import PATIENCE, at_once
 
@@ -239,3 +240,68 @@ def test_a_started_runner_finds_work_and_stops(app: Flask, work: Work, new_runne
     assert done.wait(PATIENCE)
     runner.stop()
     assert states(app) == ["done"]
+
+
+def test_a_job_that_is_let_go_is_somebody_elses_at_once(
+    app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that is told to stop has no failed attempt, and does not end what another has begun."""
+    monkeypatch.setattr(jobs, "GRACE", 0.1)
+    queue(app, 1)
+    begun, free = Event(), Event()
+
+    def hold(_subject: int) -> None:
+        begun.set()
+        free.wait(PATIENCE)
+
+    work.handle = hold
+    first, second = new_runner(), new_runner()
+    first.start()
+    (thread,) = first._threads
+    assert begun.wait(PATIENCE)
+    first.stop()
+    with app.app_context():
+        assert db.session.execute(sa.select(Job.state, Job.attempts, Job.holder)).one() == ("queued", 0, None)
+    work.handle = lambda _: None
+    assert second.run_pending() == 1
+    free.set()
+    thread.join(PATIENCE)
+    assert (work.handled, work.given_up, states(app)) == ([1, 1], [], ["done"])
+
+
+def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, new_runner: NewRunner) -> None:
+    queue(app, 1, 2)
+    runner = new_runner()
+
+    def stop(_subject: int) -> None:
+        runner._stopping.set()
+
+    work.handle = stop
+    runner.start()
+    for thread in runner._threads:
+        thread.join(PATIENCE)
+    assert (work.handled, states(app)) == ([1], ["done", "queued"])
+
+
+def test_readiness_says_when_nobody_works(
+    app: Flask, work: Work, new_runner: NewRunner, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "runner", new_runner())
+
+    def ready() -> tuple[str, str]:
+        answer = anonymous.call("GET", "/api/health/ready")["data"]
+        return answer["status"], answer["queue"]
+
+    queue(app, 1)
+    assert ready() == ("ok", "ok"), "It has just been queued."
+    now = utcnow()
+    set_job(app, created_at=now - timedelta(minutes=1))
+    assert ready() == ("degraded", "late")
+    set_job(app, due_at=now + timedelta(days=1))
+    assert ready() == ("ok", "ok"), "It was put off."
+    set_job(app, due_at=None, state="running", holder="another", lease_expires_at=now + timedelta(seconds=15))
+    queue(app, 2)
+    set_job(app, created_at=now - timedelta(minutes=1))
+    assert ready() == ("ok", "ok"), "Somebody is at work, and the second job waits for the first."
+    set_job(app, lease_expires_at=now - timedelta(minutes=1))
+    assert ready() == ("degraded", "late"), "Nobody has taken over."

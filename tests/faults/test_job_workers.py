@@ -1,0 +1,150 @@
+"""Job workers as they really run: woken by Redis, killed in the middle of their work, told to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+import config
+from app.core.database import db
+from app.core.jobs import Job
+from app.servers.models import Server
+from tests.backends import Backend, on_postgresql
+from tests.client import Client
+from tests.conftest import BuildApp
+from tests.features.transfer.conftest import workbook
+from tests.server import environment, served
+from tests.threads import PATIENCE, eventually
+
+pytestmark = on_postgresql
+
+NEVER = 3600
+NO_REDIS = "redis://127.0.0.1:1/0"
+# The command itself, with other seconds where a test would wait for them, or must not let them help.
+PROGRAM = (
+    "import sys; from app.core import jobs; {}; from flask.cli import main; sys.argv = ['flask', 'worker']; main()"
+)
+
+Worker = subprocess.Popen[str]
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(backend: Backend) -> Iterator[Start]:
+    """Start `flask worker` with other constants of app.core.jobs, and wait until it works."""
+    with ExitStack() as stack:
+
+        def start(redis_url: str = backend.settings().REDIS_URL or "", **seconds: float) -> Worker:
+            changes = "; ".join(f"jobs.{name} = {value}" for name, value in seconds.items()) or "pass"
+            environ = {**environment(backend.settings()), "FLASK_APP": "run", "REDIS_URL": redis_url}
+            command = [sys.executable, "-c", PROGRAM.format(changes)]
+            worker = stack.enter_context(
+                subprocess.Popen(command, cwd=config.ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+            )
+            stack.callback(worker.kill)
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "Carrying out jobs.\n"
+            return worker
+
+        yield start
+
+
+def queue(client: Client) -> int:
+    """Upload a workbook to be applied at once."""
+    content = workbook(Datacenters=[("Name",), ("SH-1",)], Servers=[("Name", "Datacenter"), ("n1", "SH-1")])
+    form = {"file": (BytesIO(content), "fleet.xlsx"), "apply": "true"}
+    return client.call("POST", "/api/imports", expect=202, data=form)["data"]["id"]  # type: ignore[no-any-return]
+
+
+def status(client: Client, import_id: int) -> tuple[str, Any]:
+    job = client.call("GET", f"/api/imports/{import_id}")["data"]
+    return job["status"], job["problem"]
+
+
+def is_applied(client: Client, import_id: int) -> bool:
+    return status(client, import_id) == ("applied", None)
+
+
+def jobs(app: Flask) -> list[tuple[str, int]]:
+    with app.app_context():
+        found = db.session.execute(sa.select(Job.state, Job.attempts).where(Job.kind.like("import.%")))
+        return [(state, attempts) for state, attempts in found]
+
+
+def servers(app: Flask) -> int:
+    with app.app_context():
+        return db.session.scalar(sa.select(sa.func.count()).select_from(Server)) or 0
+
+
+@contextmanager
+def held_up(app: Flask, admin: Client) -> Iterator[int]:
+    """An import whose application waits, in its transaction, until the block is over."""
+    with app.app_context():
+        engine = db.engine
+    with engine.connect() as lock, lock.begin():
+        lock.execute(sa.text("LOCK TABLE servers IN SHARE MODE"))
+        import_id = queue(admin)
+        blocked = sa.text("SELECT count(*) FROM pg_locks WHERE relation = 'servers'::regclass AND NOT granted")
+        with engine.connect() as watcher:
+            eventually(lambda: bool(watcher.scalar(blocked)))
+        yield import_id
+
+
+def test_a_worker_is_woken_by_what_is_committed(app: Flask, admin: Client, start: Start) -> None:
+    start(LOOK=NEVER)
+    for _ in range(2):
+        eventually(partial(is_applied, admin, queue(admin)))
+
+
+def test_without_redis_a_worker_looks_for_itself(
+    build_app: BuildApp, document: Any, admin: Client, start: Start
+) -> None:
+    start(redis_url=NO_REDIS)
+    client = Client(build_app(REDIS_URL=NO_REDIS), document, admin.token)
+    eventually(partial(is_applied, client, queue(client)))
+
+
+def test_a_worker_that_is_told_to_stop_ends_well(start: Start) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        worker = start()
+        worker.send_signal(number)
+        assert worker.wait(PATIENCE) == 0
+
+
+def test_a_worker_that_is_told_to_stop_lets_go_of_its_job(app: Flask, admin: Client, start: Start) -> None:
+    """What it would take too long to finish is rolled back, and the next one does it without waiting for a lease."""
+    worker = start(GRACE=0.2)
+    with held_up(app, admin) as import_id:
+        worker.terminate()
+        assert worker.wait(PATIENCE) == 0
+        assert jobs(app) == [("queued", 0)]
+    assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
+    start(LOOK=NEVER)
+    eventually(partial(is_applied, admin, import_id))
+    assert (jobs(app), servers(app)) == ([("done", 1)], 1)
+
+
+def test_a_server_replaces_its_worker_and_the_next_one_finishes(app: Flask, admin: Client, backend: Backend) -> None:
+    """Killed in the middle of an application, with the lease that jobs really have."""
+    redis_url = backend.settings().REDIS_URL or ""
+    with served(backend.settings(), REDIS_URL=redis_url, WORKERS="1") as server:
+        with held_up(app, admin) as import_id:
+            with app.app_context():
+                holder = db.session.scalar(sa.select(Job.holder).where(Job.state == "running")) or ""
+            os.kill(int(holder.partition("-")[0]), signal.SIGKILL)
+            assert jobs(app) == [("running", 1)]
+        assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
+        eventually(partial(is_applied, admin, import_id))
+        assert (jobs(app), servers(app)) == ([("done", 2)], 1)
+        assert server.ask("GET", "/api/health/ready").body["data"]["queue"] == "ok"
+    records = admin.call("GET", "/api/audit-logs", query_string={"resource_type": "servers"})["data"]
+    assert [(record["action"], record["resource_name"]) for record in records] == [("create", "n1")]
