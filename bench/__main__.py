@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from bench import audit, checks, exports, imports, lists, logins, proof, reports, scale
+from bench import audit, checks, exports, imports, lists, logins, proof, reports, scale, uploads
 from bench.estate import Estate
 from bench.fleet import Fleet
 
@@ -62,12 +62,19 @@ def main() -> None:
     of_scale.add_argument("--rounds", type=int, default=scale.ROUNDS)
     of_scale.set_defaults(run=lambda given: scale.run(Estate(given.servers, given.gpus), given.rounds))
 
+    of_uploads = names.add_parser("uploads", help="a large workbook on a running server, while a client reads")
+    of_uploads.add_argument("--rows", type=int, default=uploads.ROWS)
+    of_uploads.add_argument("--rounds", type=int, default=uploads.ROUNDS)
+    of_uploads.add_argument("--pause", type=float, default=uploads.PAUSE, help="seconds between the client's questions")
+    of_uploads.set_defaults(run=lambda given: uploads.run(given.rows, given.rounds, given.pause))
+
     given = parser.parse_args()
     given.run(given)
 
 
 def run_all(_given: argparse.Namespace) -> None:
     imports.run(Fleet())
+    uploads.run()
     lists.run()
     audit.run()
     reports.run()
