@@ -7,6 +7,7 @@ from alembic import context
 from flask import current_app
 
 from app.core.database import Base
+from migrations import guards
 
 
 def render_type(kind: str, item: Any, autogenerate: Any) -> str | bool:
@@ -42,8 +43,8 @@ def run() -> None:
             render_item=render_type,
             transaction_per_migration=True,
             # SQLite cannot say what an index's expression was; PostgreSQL compares them.
-            include_object=lambda item, _name, kind, _reflected, _other: (
-                not (kind == "index" and connection.dialect.name == "sqlite")
+            include_object=lambda item, name, kind, _reflected, _other: (
+                not (kind == "index" and connection.dialect.name == "sqlite") and name != guards.EXPECTED
             ),
         )
         with context.begin_transaction():

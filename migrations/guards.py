@@ -27,11 +27,55 @@ BEGIN
 END $$
 """
 
+_REFUSE_TRUNCATION = """
+CREATE FUNCTION refuse_truncation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'Rows of % are deleted with an audit record for each.', TG_TABLE_NAME; END $$
+"""
+
+EXPECTED = "audit_expected"
+"""SQLite's table of records that the current transaction still has to write; empty whenever nobody writes."""
+
+_EXPECTED = (
+    """
+CREATE TABLE audit_expected (
+    resource_type TEXT NOT NULL,
+    resource_id INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (resource_type, resource_id, version),
+    FOREIGN KEY (resource_type, resource_id, version) REFERENCES audit_logs (resource_type, resource_id, version)
+        DEFERRABLE INITIALLY DEFERRED
+) WITHOUT ROWID
+""",
+    """
+CREATE TRIGGER audit_expected_written AFTER INSERT ON audit_logs WHEN NEW.version IS NOT NULL BEGIN
+    DELETE FROM audit_expected
+    WHERE resource_type = NEW.resource_type AND resource_id = NEW.resource_id AND version = NEW.version;
+END
+""",
+    """
+CREATE TRIGGER audit_expected_no_delete BEFORE DELETE ON audit_expected WHEN NOT EXISTS (
+    SELECT 1 FROM audit_logs
+    WHERE resource_type = OLD.resource_type AND resource_id = OLD.resource_id AND version = OLD.version
+)
+BEGIN SELECT RAISE(ABORT, 'A change has no audit record.'); END
+""",
+    """
+CREATE TRIGGER audit_expected_no_update BEFORE UPDATE ON audit_expected
+BEGIN SELECT RAISE(ABORT, 'A change has no audit record.'); END
+""",
+)
+
 
 def create_functions() -> None:
     """Create what the triggers call; once, before the first guard."""
     if _on_postgresql():
         op.execute(_FUNCTIONS)
+
+
+def create_truncation_function() -> None:
+    """Create what `guard_truncation` calls; once."""
+    if _on_postgresql():
+        op.execute(_REFUSE_TRUNCATION)
 
 
 def drop_functions() -> None:
@@ -95,13 +139,22 @@ def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
         )
 
 
-def guard_records(table: str) -> None:
-    """Refuse, when it commits, what has changed a row and written no record of that version.
+def guard_changes(table: str) -> None:
+    """Refuse every change of a table's rows that raises no version or leaves no record; for a new audited table."""
+    guard_versions(table)
+    guard_records(table)
+    guard_truncation(table)
 
-    On PostgreSQL only: SQLite has no trigger that waits for the end of the transaction.
-    """
-    if not _on_postgresql():
-        return
+
+def guard_records(table: str) -> None:
+    """Refuse, when it commits, what has changed a row and written no record of that version."""
+    if _on_postgresql():
+        _require_records_on_postgresql(table)
+    else:
+        _require_records_on_sqlite(table)
+
+
+def _require_records_on_postgresql(table: str) -> None:
     for name, event in (
         (f"{table}_recorded", f"INSERT OR DELETE ON {table}"),
         (f"{table}_change_recorded", f"UPDATE ON {table}"),
@@ -112,6 +165,41 @@ def guard_records(table: str) -> None:
         op.execute(
             f"CREATE CONSTRAINT TRIGGER {name} AFTER {event} DEFERRABLE INITIALLY DEFERRED "
             f"FOR EACH ROW {when}EXECUTE FUNCTION require_record()"
+        )
+
+
+def _require_records_on_sqlite(table: str) -> None:
+    for name, event, identity, version in (
+        ("new", "INSERT", "NEW.id", "NEW.version"),
+        ("changed", "UPDATE", "NEW.id", "NEW.version"),
+        ("gone", "DELETE", "OLD.id", "OLD.version + 1"),
+    ):
+        when = "WHEN NEW.version IS NOT OLD.version " if event == "UPDATE" else ""
+        place = f"resource_type = '{table}' AND resource_id = {identity} AND version = {version}"
+        op.execute(f"DROP TRIGGER IF EXISTS {table}_{name}_recorded")
+        op.execute(
+            f"CREATE TRIGGER {table}_{name}_recorded AFTER {event} ON {table} {when}BEGIN "  # noqa: S608 - names of ours
+            f"INSERT INTO {EXPECTED} SELECT '{table}', {identity}, {version} "
+            f"WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE {place}); END"
+        )
+
+
+def expect_records() -> None:
+    """Create where SQLite notes the records that a transaction still has to write; once.
+
+    SQLite's only check that waits for the commit is a deferred foreign key. So a change notes its record, which takes
+    the note away again; what is left refers to nothing then, and cannot be committed.
+    """
+    for statement in _EXPECTED:
+        op.execute(statement)
+
+
+def guard_truncation(table: str) -> None:
+    """Refuse TRUNCATE, of which no trigger sees the rows; SQLite has none."""
+    if _on_postgresql():
+        op.execute(
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncation()"
         )
 
 

@@ -5,6 +5,7 @@ forget to. `audited` adds the intent (assign, release) and `record` what changes
 """
 
 import functools
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -13,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import sqlalchemy as sa
 from flask import g
 from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
 from app.core import chain
@@ -246,6 +249,30 @@ def _refuse_bulk_writes(state: ORMExecuteState) -> None:
     if issubclass(state.bind_mapper.class_, Audited):
         name = state.bind_mapper.class_.__name__
         raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
+
+
+@event.listens_for(sa.Engine, "handle_error")
+def _name_missing_record(context: ExceptionContext) -> DatabaseError | None:
+    """Say which record is missing where SQLite says at the commit that something is referred to and not there.
+
+    No other foreign key waits for the commit; and after one that fails, the transaction is still there to be asked.
+    """
+    error = context.original_exception
+    if context.statement is not None or not isinstance(error, sqlite3.IntegrityError) or context.connection is None:
+        return None
+    row = context.connection.connection.cursor().execute(_MISSING_ON_SQLITE).fetchone()
+    if row is None:
+        return None
+    kind, identity, version = row
+    named = sqlite3.DatabaseError(f"Version {version} of {kind} {identity} has no audit record.")
+    return DatabaseError(None, None, named)
+
+
+_MISSING_ON_SQLITE = (
+    "SELECT resource_type, resource_id, version FROM audit_expected AS expected WHERE NOT EXISTS ("
+    "SELECT 1 FROM audit_logs AS log WHERE log.resource_type = expected.resource_type "
+    "AND log.resource_id = expected.resource_id AND log.version = expected.version) LIMIT 1"
+)
 
 
 def _entries(session: Session) -> Iterator[Entry]:

@@ -26,9 +26,9 @@ def upgrade() -> None:
     # A migration that waits for a lock makes everybody behind it wait: it gives up instead.
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")
-    guards.create_record_function()
-    for table in AUDITED:
-        guards.guard_records(table)
+        guards.create_record_function()
+        for table in AUDITED:
+            guards.guard_records(table)
 
 
 def downgrade() -> None:
