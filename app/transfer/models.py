@@ -22,6 +22,7 @@ class ImportStatus(Choice):
     APPLIED = "applied"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    REVERTING = "reverting"
     REVERTED = "reverted"
 
 
@@ -76,8 +77,10 @@ class Import(Base):
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     sheets: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
-    # Why it is invalid or has failed: {"reason", "message", …}.
+    # Why it is invalid, has failed or cannot be undone: {"reason", "message", …}.
     problem: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    # What undoing it has done: {"removed": {resource: count}, "restored": {resource: count}}.
+    reversal: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
     created_by_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True)

@@ -21,7 +21,8 @@ class Stopped(Exception):
 class Progress:
     """The rows that a phase of an import has done, of how many."""
 
-    def __init__(self, import_id: int, phase: str, total: int) -> None:
+    def __init__(self, import_id: int, phase: str, total: int, *, may_stop: bool = True) -> None:
+        self._may_stop = may_stop
         self._import_id = import_id
         self._phase = phase
         self._total = total
@@ -49,7 +50,7 @@ class Progress:
             "seconds_left": None if left is None else round(left, 1),
         }
         cache.remember(_key(self._import_id), shown, KEPT)
-        if cache.recall(_stop(self._import_id)):
+        if self._may_stop and cache.recall(_stop(self._import_id)):
             raise Stopped
 
 

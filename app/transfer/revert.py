@@ -3,7 +3,7 @@
 An object is as it was when its values are; its version goes on, because a version never means two things.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,9 @@ class Reversal:
     restored: dict[str, int] = field(default_factory=dict)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        return {"removed": self.removed, "restored": self.restored}
+
     def conflict(self, part: Part, row: PlannedRow, object_id: int, message: str) -> None:
         if len(self.conflicts) < MAX_CONFLICTS:
             self.conflicts.append(
@@ -51,8 +54,8 @@ class Reversal:
             )
 
 
-def revert(job: Import) -> Reversal:
-    """Undo an applied import; the caller commits.
+def revert(job: Import, advance: Callable[[int], None] = lambda _: None) -> Reversal:
+    """Undo an applied import, telling `advance` of each few rows that are done; the caller commits.
 
     Raises NotRevertible, naming the rows whose objects somebody has changed or used since, and Forbidden.
     """
@@ -61,18 +64,17 @@ def revert(job: Import) -> Reversal:
     # Before anything goes, nothing that the import changed may refer to it any more.
     for part in read_parts(job.id, Action.UPDATE, backwards=True):
         _restore(part, ids, reversal)
+        advance(sum(1 for _ in part.doing(Action.UPDATE)))
     for part in read_parts(job.id, Action.CREATE, backwards=True):
         _remove(part, job, ids, reversal)
+        advance(sum(1 for _ in part.doing(Action.CREATE)))
     if reversal.conflicts:
         raise NotRevertible(
             "Some objects have been changed or used since the import.",
             reason="out_of_date",
             conflicts=reversal.conflicts,
         )
-    changes = {
-        name: {"old": None, "new": sum(counts.values())}
-        for name, counts in (("removed", reversal.removed), ("restored", reversal.restored))
-    }
+    changes = {name: {"old": None, "new": sum(counts.values())} for name, counts in reversal.counts().items()}
     audit.record("revert", "imports", job.id, job.filename, changes)
     return reversal
 

@@ -9,7 +9,7 @@ from flask import Response, current_app, request
 
 from app.core.api import Blueprint, read_form
 from app.core.database import db
-from app.core.envelope import Page, Pagination, success
+from app.core.envelope import Page, Pagination, envelope_of, success
 from app.core.errors import Invalid, TooLarge
 from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, requires
@@ -25,7 +25,6 @@ from app.transfer.schemas import (
     ApplySchema,
     ImportSchema,
     OptionsSchema,
-    ReversalSchema,
     RowQuerySchema,
     RowSchema,
     UploadSchema,
@@ -36,6 +35,8 @@ from app.transfer.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 
 MAX_MAPPED = 512
+
+_ENVELOPE = envelope_of(ImportSchema, many=False, nullable=False, selected=False)
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
 
@@ -122,14 +123,13 @@ def cancel(import_id: int) -> Response:
 @blueprint.post("/<int:import_id>/revert")
 @requires(Role.USER)
 @blueprint.arguments(WriteQuerySchema, location="query")
-@blueprint.response(200, ReversalSchema)
+@blueprint.response(200, ImportSchema)
+@blueprint.alt_response(202, schema=_ENVELOPE, description="A large one is undone in the background.", success=True)
 def revert(query: dict[str, bool], import_id: int) -> Response:
     """Undo a whole import: what it created is removed, what it changed is as it was, or nothing happens."""
-    reversal = service.revert(import_id)
+    done = service.revert(import_id, dry_run=query["dry_run"])
     db.session.flush()
-    job = service.visible(import_id)
-    shown = {"import_id": job.id, "status": job.status, "removed": reversal.removed, "restored": reversal.restored}
-    return conclude(success(shown), query)
+    return conclude(_answer(import_id, 200 if done else 202), query)
 
 
 def _read_file() -> tuple[bytes, str]:
@@ -222,6 +222,7 @@ def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
         "progress": _progress(job),
         "sheets": job.sheets,
         "problem": job.problem,
+        "reversal": job.reversal,
         "request_id": job.request_id,
         "created_at": job.created_at,
         "finished_at": job.finished_at,
@@ -238,4 +239,6 @@ def _progress(job: Import) -> dict[str, Any]:
         "rows_per_second": None,
         "seconds_left": None,
     }
-    return (told(job.id) if job.status in RUNNING else None) or stored
+    said = told(job.id) if job.status in RUNNING else None
+    # What is still there may be of the work before, where the next has not begun.
+    return said if said is not None and said["phase"] == job.status.value else stored

@@ -49,8 +49,6 @@ class ProgressSchema(Schema):
 class ReversalSchema(Schema):
     """What undoing an import has done to how many objects of each resource."""
 
-    import_id = fields.Integer(required=True)
-    status = fields.Enum(ImportStatus, by_value=True, required=True)
     removed = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     restored = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
 
@@ -96,7 +94,12 @@ class ImportSchema(Schema):
     extra = fields.Enum(Extra, by_value=True, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
-    problem = fields.Dict(required=True, allow_none=True, metadata={"description": "Why it is invalid or failed."})
+    problem = fields.Dict(
+        required=True, allow_none=True, metadata={"description": "Why it is invalid, failed or could not be undone."}
+    )
+    reversal = fields.Nested(
+        ReversalSchema, required=True, allow_none=True, metadata={"description": "Null: it is not undone."}
+    )
     request_id = fields.String(
         required=True, metadata={"description": "The audit log's records of this import carry it."}
     )

@@ -12,9 +12,8 @@ from app.core.values import utcnow
 from app.transfer.conflicts import changed_since
 from app.transfer.models import Import, ImportFile, ImportStatus, OnError, move
 from app.transfer.progress import ask_to_stop
-from app.transfer.revert import NotRevertible, Reversal
-from app.transfer.revert import revert as undo
-from app.transfer.work import APPLY, PLAN
+from app.transfer.revert import NotRevertible
+from app.transfer.work import APPLY, PLAN, REVERT, changed_rows, undo
 
 CANCELLABLE = (
     ImportStatus.QUEUED,
@@ -23,6 +22,10 @@ CANCELLABLE = (
     ImportStatus.INVALID,
     ImportStatus.APPLYING,
 )
+
+
+AT_ONCE = 1000
+"""Rows of an import that is undone in the request; a larger one takes longer than anybody waits for an answer."""
 
 
 class NotApplicable(Conflict):
@@ -77,7 +80,8 @@ def request_apply(import_id: int, on_error: OnError) -> None:
 def cancel(import_id: int) -> None:
     """End an import before it has changed anything; raises NotCancellable where it is too late."""
     job = visible(import_id)
-    ask_to_stop(import_id)
+    if job.status in CANCELLABLE:
+        ask_to_stop(import_id)
     # One that is being applied is told at its next thousand rows, and cannot commit any more from here on.
     moved = move(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
     db.session.refresh(job)
@@ -85,14 +89,22 @@ def cancel(import_id: int) -> None:
         raise NotCancellable(f"This import is {job.status.value}: it is too late to cancel it.")
 
 
-def revert(import_id: int) -> Reversal:
-    """Undo an applied import, whole; raises NotRevertible, naming what speaks against it."""
+def revert(import_id: int, *, dry_run: bool) -> bool:
+    """Undo an applied import, whole, or queue that; answers whether it is done.
+
+    Raises NotRevertible, naming what speaks against it; where it is queued, the import says that later. What would be
+    done is found out by doing it, so a dry run is never queued.
+    """
     job = visible(import_id, to_change=True)
     if job.status is not ImportStatus.APPLIED:
         raise NotRevertible(f"This import is {job.status.value}.")
-    reversal = undo(job)
-    job.status, job.finished_at = ImportStatus.REVERTED, utcnow()
-    return reversal
+    job.problem = None
+    if dry_run or changed_rows(job) <= AT_ONCE:
+        undo(job)
+        return True
+    job.status, job.phase, job.done, job.finished_at = ImportStatus.REVERTING, "reverting", 0, None
+    enqueue(REVERT, job.id)
+    return False
 
 
 def _has_right_rows(job: Import) -> bool:

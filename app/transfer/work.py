@@ -9,7 +9,7 @@ from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.core.database import begin_reading, begin_writing, commit_now, db, transactional
-from app.core.errors import from_database
+from app.core.errors import ApiError, from_database
 from app.core.jobs import Runner
 from app.core.origin import current_origin
 from app.core.security import Actor, act_as
@@ -25,19 +25,22 @@ from app.transfer.models import Action, Import, ImportFile, ImportStatus, move
 from app.transfer.parts import store
 from app.transfer.plan import Planner
 from app.transfer.progress import Progress, Stopped
+from app.transfer.revert import revert
 from app.transfer.tables import IMPORTABLE, Table
 from app.transfer.workbook import UnreadableWorkbook, Workbook, read_workbook
 from app.users.models import User
 
 log = structlog.get_logger()
 
-PLAN, APPLY = "import.plan", "import.apply"
-RUNNING = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
+PLAN, APPLY, REVERT = "import.plan", "import.apply", "import.revert"
+ON_THE_WAY = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
+RUNNING = (*ON_THE_WAY, ImportStatus.REVERTING)
 
 
 def register_jobs(runner: Runner) -> None:
     runner.register(PLAN, make_plan, give_up)
     runner.register(APPLY, carry_out, give_up)
+    runner.register(REVERT, take_back, keep)
 
 
 def make_plan(import_id: int) -> None:
@@ -88,16 +91,59 @@ def carry_out(import_id: int) -> None:
 
 def give_up(import_id: int, message: str) -> None:
     """Say of an import that its job has failed."""
-    for status in RUNNING:
+    for status in ON_THE_WAY:
         _finish(import_id, status, ImportStatus.FAILED, problem={"reason": "failed", "message": message})
+
+
+def take_back(import_id: int) -> None:
+    """Undo an import in one transaction, in the name of whoever asked for it; the job behind a large reversal."""
+    job = db.session.get_one(Import, import_id, populate_existing=True)
+    if job.status is not ImportStatus.REVERTING:
+        return
+    _act_for_user(current_origin().user_id)
+    commit_now()
+    try:
+        _revert(import_id)
+    except (ApiError, IntegrityError) as error:
+        refusal = error if isinstance(error, ApiError) else from_database(error)
+        said = refusal.facts if refusal.errors is None else {**refusal.facts, "errors": refusal.errors}
+        _stay_applied(import_id, {"reason": refusal.reason, "message": refusal.message, **said})
+
+
+def keep(import_id: int, message: str) -> None:
+    """Say of an import that it could not be undone, because the job has failed."""
+    _stay_applied(import_id, {"reason": "failed", "message": f"{message} Nothing was undone."})
+
+
+def undo(job: Import) -> None:
+    """Undo an applied import and say so, in the current transaction; raises NotRevertible and Forbidden."""
+    progress = Progress(job.id, "reverting", changed_rows(job), may_stop=False)
+    job.reversal = revert(job, progress.advance).counts()
+    job.status, job.phase, job.done, job.finished_at = ImportStatus.REVERTED, "done", job.total, utcnow()
+
+
+def changed_rows(job: Import) -> int:
+    """How many rows of an import create or change something."""
+    return sum(sheet["create"] + sheet["update"] for sheet in job.sheets)
+
+
+@transactional
+def _revert(import_id: int) -> None:
+    job = db.session.get_one(Import, import_id, populate_existing=True, with_for_update=True)
+    if job.status is ImportStatus.REVERTING:
+        undo(job)
+
+
+def _stay_applied(import_id: int, problem: dict[str, Any]) -> None:
+    begin_writing()
+    _finish(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
 
 
 @transactional
 def _apply(import_id: int) -> None:
     """Write the plan and say so, in one transaction; raises Stopped where somebody else has ended the import."""
     job = db.session.get_one(Import, import_id, populate_existing=True)
-    total = sum(sheet["create"] + sheet["update"] for sheet in job.sheets)
-    apply_plan(job, Progress(import_id, "applying", total).advance)
+    apply_plan(job, Progress(import_id, "applying", changed_rows(job)).advance)
     ended = {"phase": "done", "done": job.total, "finished_at": utcnow()}
     if not move(import_id, (ImportStatus.APPLYING,), ImportStatus.APPLIED, **ended):
         raise Stopped
@@ -187,11 +233,15 @@ def _unknown(name: str) -> dict[str, Any]:
 
 def _act_for(job: Import) -> Actor:
     """Work in the name of the import's owner, as they are now, and under the import's own request id."""
-    user = db.session.get(User, job.created_by_id) if job.created_by_id else None
-    if user is None or not user.is_active:
-        raise PermissionError("The owner of the import is gone or inactive.")
-    origin = current_origin()
-    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=origin.token_id)
-    act_as(actor)
+    actor = _act_for_user(job.created_by_id)
     g.origin = replace(current_origin(), request_id=job.request_id)
+    return actor
+
+
+def _act_for_user(user_id: int | None) -> Actor:
+    user = db.session.get(User, user_id) if user_id else None
+    if user is None or not user.is_active:
+        raise PermissionError("Whoever wanted this is gone or inactive.")
+    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=current_origin().token_id)
+    act_as(actor)
     return actor

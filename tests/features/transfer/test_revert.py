@@ -1,5 +1,6 @@
 """An import undone: everything is as it was, or what has been touched since is named and nothing happens."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,11 +8,13 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.database import db
-from app.core.jobs import runner
+from app.core.jobs import Job, runner
 from app.core.security import Role
+from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.resource import bulk
 from app.servers.models import Server
+from app.transfer import service
 from app.transfer.layout import IMPORTABLE
 from tests.backends import on_postgresql
 from tests.client import Body, Client
@@ -37,7 +40,27 @@ def live_rows(app: Flask, *, without: frozenset[str] = frozenset()) -> dict[str,
 
 
 def revert(client: Client, job: Body, *, expect: int = 200, query: str = "") -> Body:
-    return client.call("POST", f"/api/imports/{job['id']}/revert{query}", expect=expect)["data"]  # type: ignore[no-any-return]
+    """What undoing the import has done to how many objects, or why it was refused."""
+    answer: Body = client.call("POST", f"/api/imports/{job['id']}/revert{query}", expect=expect)["data"]
+    return answer["reversal"] if expect == 200 else answer  # type: ignore[no-any-return]
+
+
+def revert_in_background(client: Client, job: Body) -> Body:
+    """The import after a job has tried to undo it."""
+    path = f"/api/imports/{job['id']}"
+    started = client.send("POST", f"{path}/revert", expect=202)
+    assert (started.headers["Location"], started.headers["Retry-After"]) == (path, "1")
+    assert started.json["data"]["status"] == "reverting"
+    assert started.json["data"]["progress"]["phase"] == "reverting"
+    assert client.call("POST", f"{path}/revert", expect=409)["data"]["reason"] == "not_revertible"
+    assert client.call("POST", f"{path}/cancel", expect=409)["data"]["reason"] == "not_cancellable"
+    runner.run_pending()
+    return client.call("GET", path)["data"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "AT_ONCE", 0)
 
 
 @pytest.fixture
@@ -52,8 +75,6 @@ def test_what_it_created_is_gone_and_nothing_else(app: Flask, admin: Client, upl
     before = live_rows(app)
     job = upload(admin, form=APPLY, **FLEET)
     assert revert(admin, job) == {
-        "import_id": job["id"],
-        "status": "reverted",
         "removed": {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1},
         "restored": {},
     }
@@ -154,6 +175,69 @@ def test_nobody_undoes_what_they_may_not_change(admin: Client, upload: Upload, s
     admin.call("PATCH", f"/api/users/{mine.user.id}", json={"role": "user"})
     assert revert(mine, job, expect=(403, 401)) is not None
     assert totals(admin)["datacenters"] == 1
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_large_one_is_undone_by_a_job(app: Flask, admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """In the name of whoever asked for it, under the request that did."""
+    before = live_rows(app)
+    job = upload(admin, form=APPLY, **FLEET)
+    second = sign_in(role=Role.ADMIN)
+    ids = {record["id"] for record in audit(admin)}
+    done = revert_in_background(second, job)
+    assert (done["status"], done["problem"]) == ("reverted", None)
+    assert done["reversal"]["removed"] == {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1}
+    assert (done["progress"]["phase"], done["progress"]["done"]) == ("done", 9)
+    assert live_rows(app) == before
+    records = [record for record in audit(admin) if record["id"] not in ids]
+    assert {record["username"] for record in records} == {second.user.username}
+    assert len({record["request_id"] for record in records}) == 1
+    assert [record["action"] for record in records] == ["delete"] * 9 + ["revert"]
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_what_keeps_a_large_one_from_being_undone_is_found_at_the_import(
+    app: Flask, admin: Client, applied: Body
+) -> None:
+    server = find(admin, "servers", name="n1")
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
+    before = live_rows(app)
+    refused = revert_in_background(admin, applied)
+    assert (refused["status"], refused["reversal"]) == ("applied", None)
+    assert refused["problem"]["reason"] == "out_of_date"
+    named = {(item["sheet"], item["row"]): item["message"] for item in refused["problem"]["conflicts"]}
+    assert named["Servers", 2] == "Somebody has changed the server since the import."
+    assert live_rows(app) == before
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 256})
+    done = revert_in_background(admin, applied)
+    assert (done["status"], done["problem"]) == ("reverted", None)
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_value_that_somebody_else_has_now_is_not_given_back(app: Flask, admin: Client, upload: Upload) -> None:
+    """A rule of the database says so, and the field is named as in any other answer."""
+    upload(admin, form=APPLY, Servers=[("Name", "Asset Tag"), ("n1", "A-1")])
+    second = upload(admin, form={**APPLY, "match": "name"}, Servers=[("Name", "Asset Tag"), ("n1", "A-2")])
+    admin.call("POST", "/api/servers", expect=201, json={"name": "n2", "asset_tag": "A-1"})
+    before = live_rows(app)
+    refused = revert_in_background(admin, second)
+    assert (refused["status"], list(refused["problem"]["errors"])) == ("applied", ["asset_tag"])
+    assert live_rows(app) == before
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_reversal_whose_workers_die_is_given_up_and_says_so(app: Flask, admin: Client, applied: Body) -> None:
+    admin.call("POST", f"/api/imports/{applied['id']}/revert", expect=202)
+    before = live_rows(app)
+    with app.app_context():
+        gone: Any = {"state": "running", "attempts": 3, "lease_expires_at": utcnow() - timedelta(seconds=1)}
+        db.session.execute(sa.update(Job).where(Job.kind == "import.revert").values(gone))
+        db.session.commit()
+    runner.run_pending()
+    kept = admin.call("GET", f"/api/imports/{applied['id']}")["data"]
+    assert (kept["status"], kept["problem"]["reason"]) == ("applied", "failed")
+    assert live_rows(app) == before
+    assert revert_in_background(admin, applied)["status"] == "reverted"
 
 
 def test_a_plan_can_be_cancelled_and_then_not_be_applied(admin: Client, upload: Upload) -> None:
