@@ -87,6 +87,12 @@ def remove(targets: Sequence[Entity], removal: Removal) -> None:
     db.session.flush()
 
 
+def detach_unseen(model: type[Entity], ids: Iterable[int]) -> None:
+    """Have what the acting user does not see refer no more to these objects, which are about to be deleted."""
+    for child, changes in _unseen_referring({model: {identity: {} for identity in ids}}):
+        bulk.update(child, changes)
+
+
 def _row_of(target: Entity) -> Row:
     return {column.key: getattr(target, column.key) for column in target.__table__.columns}
 

@@ -1,15 +1,63 @@
 """Which values of uniqueness rules are taken already, asked of the database for many objects at once."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.database import db
+from app.core.database import Base, Entity, db
 from app.core.statements import any_of
 from app.resource.declaration import Resource
 
 Key = tuple[Any, ...]
+
+
+class MemberRule(NamedTuple):
+    """What no two members of the lists of all objects may share, such as a port of a server.
+
+    Triggers keep a row of `table` for each member; `owner` refers to the object. Of the columns that are unique
+    together, `own` are the object's, and `members` what each member of its `field` has.
+    """
+
+    field: str
+    table: sa.Table
+    owner: sa.Column[Any]
+    own: tuple[str, ...]
+    members: tuple[str, ...]
+
+    def keys(self, values: Mapping[str, Any]) -> Iterator[Key]:
+        """What an object of these values takes: nothing where it is nobody's."""
+        above = tuple(values[name] for name in self.own)
+        if None not in above:
+            yield from ((*above, *(member[name] for name in self.members)) for member in values[self.field] or ())
+
+    def taken(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Which of these are stored already, and by which object."""
+        wanted = set(keys)
+        if not wanted:
+            return {}
+        columns = [self.table.c[name] for name in (*self.own, *self.members)]
+        # Narrowed by whose they are; the combinations are compared here.
+        statement = sa.select(self.owner, *columns).where(any_of(columns[0], {key[0] for key in wanted}))
+        rows = ((tuple(key), identity) for identity, *key in db.session.execute(statement))
+        return {key: identity for key, identity in rows if key in wanted}
+
+
+@functools.cache
+def member_rules(model: type[Entity]) -> tuple[MemberRule, ...]:
+    """The rules about members of a model's lists: keys that name the list, of tables that belong to the model's."""
+    own = model.__table__.columns
+    found = []
+    for table in Base.metadata.sorted_tables:
+        field = table.primary_key.info.get("fields", ("",))[0]
+        owners = [key.parent for key in table.foreign_keys if key.column.table is model.__table__]
+        if field in own and owners:
+            names = [column.name for column in table.primary_key]
+            above = tuple(name for name in names if name in own)
+            members = tuple(name for name in names if name not in own)
+            found.append(MemberRule(field, table, owners[0], above, members))
+    return tuple(found)
 
 
 def taken_keys(

@@ -4,11 +4,14 @@ To everybody else a private object does not exist: an answer about it is a 404, 
 nor found. Whoever selects rows of a model adds these conditions, and whoever caches an answer keys it by the viewer.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.database import db
 from app.core.security import current_actor
+from app.core.statements import any_of
 
 
 class Private:
@@ -30,6 +33,14 @@ def invisible(model: Any) -> list[sa.ColumnElement[bool]]:
     if not sees_own_only(model):
         return [sa.false()]
     return [model.__table__.c.created_by_id.is_distinct_from(current_actor().id)]
+
+
+def visible_ids(model: Any, ids: Collection[int]) -> Collection[int]:
+    """Those of these objects that the acting user sees: no other may be named where one is in the way."""
+    if not ids or not sees_own_only(model):
+        return ids
+    identity = model.__table__.c.id
+    return set(db.session.scalars(sa.select(identity).where(any_of(identity, ids), *visible(model))))
 
 
 def is_visible(model: Any, created_by_id: int | None) -> bool:

@@ -1,6 +1,6 @@
 """Why a plan cannot be applied any more: what somebody changed, removed or took since it was made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from app.catalog import CATALOG
 from app.core.database import db, unique_fields
 from app.core.statements import any_of
 from app.resource import Resource
-from app.resource.uniqueness import Key, key_of, taken_keys
+from app.resource.uniqueness import Key, key_of, member_rules, taken_keys
 from app.transfer.models import Action
 from app.transfer.parts import Part, PlannedRow, read_parts
 from app.transfer.uniqueness import defaults_of
@@ -27,7 +27,7 @@ def changed_since(import_id: int) -> list[Conflict]:
 
 def all_conflicts(import_id: int) -> list[Conflict]:
     """The rows that the database would refuse, whatever the reason."""
-    return _first(_changed(import_id), _taken(import_id), _gone(import_id))
+    return _first(_changed(import_id), _taken(import_id), _taken_members(import_id), _gone(import_id))
 
 
 def _first(*found: Iterator[Conflict]) -> list[Conflict]:
@@ -67,9 +67,43 @@ def _taken(import_id: int) -> Iterator[Conflict]:
                 yield _conflict(part, wanted[key], message)
 
 
+def _taken_members(import_id: int) -> Iterator[Conflict]:
+    """New and changed objects of which a member, such as a port, is somebody else's by now."""
+    for part in read_parts(import_id, Action.CREATE, Action.UPDATE):
+        resource = CATALOG[part.resource]
+        for rule in member_rules(resource.model):
+            stored = _stored_values(part, resource, (rule.field, *rule.own))
+            wanted: dict[Key, PlannedRow] = {}
+            for row in part.rows:
+                if row.action in (Action.CREATE.value, Action.UPDATE.value):
+                    base = defaults_of(resource.model) if row.object_id is None else stored.get(row.object_id, {})
+                    values = {**base, **{name: _as_stored(value) for name, value in row.new.items()}}
+                    if base and not any(isinstance(values[name], dict) for name in rule.own):
+                        wanted.update(dict.fromkeys(rule.keys(values), row))
+            title = resource.fields[rule.field].title
+            for key, identity in rule.taken(wanted).items():
+                if identity != wanted[key].object_id:
+                    said = "/".join(str(one) for one in reversed(key[len(rule.own) :]))
+                    message = f"Another object has taken {said} of its {title} since the plan was made."
+                    yield _conflict(part, wanted[key], message)
+
+
+def _stored_values(part: Part, resource: Resource, names: Sequence[str]) -> dict[int, dict[str, Any]]:
+    table = resource.model.__table__
+    ids = [row.object_id for row in part.rows if row.object_id is not None]
+    if not ids:
+        return {}
+    rows = db.session.execute(sa.select(table.c.id, *(table.c[name] for name in names)).where(any_of(table.c.id, ids)))
+    return {identity: dict(zip(names, values, strict=True)) for identity, *values in rows}
+
+
+def _as_stored(value: Any) -> Any:
+    return value["id"] if isinstance(value, dict) and "id" in value else value
+
+
 def _key(resource: Resource, new: Mapping[str, Any], fields: Any, folded: Any) -> Key | None:
     values = {**defaults_of(resource.model), **new}
-    own = [value["id"] if isinstance(value := values[name], dict) and "id" in value else value for name in fields]
+    own = [_as_stored(values[name]) for name in fields]
     # Below an object that the file itself creates nobody can have taken anything.
     return None if any(isinstance(value, dict) for value in own) else key_of(own, fields, folded)
 

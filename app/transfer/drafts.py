@@ -68,10 +68,13 @@ class Draft:
                 if value is not None and name in stored and _written(stored[name]) == _written(value):
                     self.attributes[name] = stored[name]
 
-    def fail(self, name: str | None, rule: str, message: str, suggestion: str | None = None) -> None:
-        """Note a mistake, at the cell of the field where the table has one."""
+    def fail(
+        self, name: str | None, rule: str, message: str, suggestion: str | None = None, *, value: Any = None
+    ) -> None:
+        """Note a mistake, at the cell of the field where the table has one; `value` instead of the field's own."""
         column = self.table.column_of(name) if name else None
-        value = self.names.get(name, self.values.get(name)) if name else None
+        if name and value is None:
+            value = self.names.get(name, self.values.get(name))
         flaw = {
             "cell": column.cell(self.row) if column else None,
             "column": column.title if column else None,

@@ -11,7 +11,7 @@ from app.core.statements import any_of
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular
-from app.resource.uniqueness import fold
+from app.resource.uniqueness import fold, member_rules
 from app.resource.visibility import visible
 from app.transfer.drafts import Draft
 from app.transfer.tables import Table
@@ -90,6 +90,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
     names.update(name for key in resource.natural_key for name in key)
     names.update(name for fields, _ in unique_fields(model.__table__) for name in fields)
+    names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
     if "attributes" in resource.fields:
         names.add("attributes")
     if has_rule(model):

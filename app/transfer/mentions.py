@@ -11,6 +11,7 @@ from app.core.statements import any_of
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.service import singular
+from app.resource.visibility import visible
 from app.transfer.drafts import Draft
 from app.transfer.meeting import Planned
 from app.transfer.said import CellError
@@ -105,4 +106,4 @@ def _misspelt(name: str, known: set[str]) -> str | None:
 
 def _stored(target: Resource, folded: set[str]) -> set[str]:
     name = sa.func.lower(target.model.__table__.c[target.model.label])
-    return set(db.session.scalars(sa.select(name).where(any_of(name, folded))))
+    return set(db.session.scalars(sa.select(name).where(any_of(name, folded), *visible(target.model))))

@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core import audit
-from app.core.database import Base, db
+from app.core.database import db
 from app.core.errors import Conflict, Forbidden
 from app.core.security import current_actor
 from app.core.statements import any_of
 from app.core.values import as_json
 from app.resource import Resource, bulk
+from app.resource.cascade import detach_unseen, standing_in_the_way
 from app.resource.fields import Kind, from_json
 from app.resource.service import may_change, singular
 from app.transfer.conflicts import MAX_CONFLICTS
@@ -120,7 +121,7 @@ def _remove(part: Part, job: Import, ids: dict[int, int], reversal: Reversal) ->
     created = dict(zip(part.created_ids or [], (row for _, row in part.doing(Action.CREATE)), strict=True))
     now = _locked(resource, list(created))
     used = _used(resource, [identity for identity, current in now.items() if current["version"] > 1])
-    children = _children(resource, list(now))
+    children = standing_in_the_way(resource.model, list(now))
     going = []
     for identity, current in now.items():
         row = created[identity]
@@ -128,9 +129,11 @@ def _remove(part: Part, job: Import, ids: dict[int, int], reversal: Reversal) ->
         if identity in used or (current["version"] > 1 and _differs(resource, current, row, job, ids)):
             reversal.conflict(part, row, identity, f"Somebody has changed the {singular(resource)} since the import.")
         elif identity in children:
-            reversal.conflict(part, row, identity, f"Since the import {children[identity]} refer to it.")
+            counts = " and ".join(f"{count} {name.replace('_', ' ')}" for name, count in children[identity].items())
+            reversal.conflict(part, row, identity, f"Since the import {counts} refer to it.")
         else:
             going.append(current)
+    detach_unseen(resource.model, [row["id"] for row in going])
     # What has conflicts stays until all are named; then everything does.
     bulk.delete(resource.model, going)
     reversal.removed[resource.name] = reversal.removed.get(resource.name, 0) + len(going)
@@ -174,18 +177,3 @@ def _used(resource: Resource, ids: Sequence[int]) -> set[int]:
         logs.c.action.not_in(HARMLESS),
     )
     return set(db.session.scalars(statement))
-
-
-def _children(resource: Resource, ids: Sequence[int]) -> dict[int, str]:
-    """What keeps objects from being removed: how many rows of which table refer to each."""
-    target = resource.model.__table__
-    found: dict[int, list[str]] = {}
-    for table in Base.metadata.sorted_tables:
-        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
-            if key.ondelete is not None or key.column.table is not target:
-                continue
-            column = key.parent
-            statement = sa.select(column, sa.func.count()).where(any_of(column, ids)).group_by(column)
-            for identity, count in db.session.execute(statement):
-                found.setdefault(identity, []).append(f"{count} {table.name.replace('_', ' ')}")
-    return {identity: " and ".join(counts) for identity, counts in found.items()}

@@ -99,17 +99,86 @@ def test_bulk_writes_are_told_which(make: Make, admin: Client) -> None:
     admin.call("PATCH", f"{CONTAINERS}/bulk", json=changes, expect=409)
 
 
-def test_an_import_does_not_get_past_it(make: Make, admin: Client, app: Flask) -> None:
+TITLES = ("Name", "Server", "Port mappings")
+
+
+def import_containers(client: Client, *rows: tuple[Any, ...], apply: str = "true", **sheets: Any) -> Body:
+    content = workbook(**sheets, Containers=[TITLES, *rows])
+    data: dict[str, Any] = {"file": (BytesIO(content), "x.xlsx"), "apply": apply}
+    made = client.call("POST", "/api/imports", data=data, expect=202)["data"]
+    runner.run_pending()
+    return client.call("GET", f"/api/imports/{made['id']}")["data"]  # type: ignore[no-any-return]
+
+
+def wrong_rows(client: Client, job: Body) -> list[tuple[int, str, str, Any, str]]:
+    """(row, cell, column, value, message) of each."""
+    rows = client.call("GET", f"/api/imports/{job['id']}/rows?status=error")["data"]
+    return [
+        (row["row"], error["cell"], error["column"], error["value"], error["message"])
+        for row in rows
+        for error in row["errors"]
+    ]
+
+
+def test_an_import_says_which_row_wants_a_port_that_is_taken(make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
-    create(admin, server, *ports(80))
-    rows = [("Name", "Server", "Port mappings"), ("web", "n1", json.dumps(ports(80)))]
-    data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx"), "apply": "true"}
+    make(Server, name="n2")
+    taken = create(admin, server, *ports(80))
+    loose = create(admin, None, *ports(80))
+    job = import_containers(
+        admin,
+        ("web", "n1", json.dumps([*ports(81), *ports(80)])),
+        ("free", "n1", json.dumps(ports(80, protocol="udp"))),
+        ("elsewhere", "n2", json.dumps(ports(80))),
+        ("second", "n1", json.dumps(ports(81))),
+        ("on a new server", "n3", json.dumps(ports(80))),
+        ("beside it", "n3", json.dumps(ports(80))),
+        Servers=[("Name",), ("n3",)],
+    )
+    assert job["status"] == "invalid"
+    held = f"Another container ({taken['id']}) has 80/tcp on this server already."
+    assert wrong_rows(admin, job) == [
+        (2, "C2", "Port mappings", "80/tcp", held),
+        (5, "C5", "Port mappings", "81/tcp", "Row 2 has 81/tcp on this server already."),
+        (7, "C7", "Port mappings", "80/tcp", "Row 6 has 80/tcp on this server already."),
+    ]
+    rows = [("_id", "Server"), (loose["id"], "n1")]
+    data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx")}
     made = admin.call("POST", "/api/imports", data=data, expect=202)["data"]
     runner.run_pending()
-    job = admin.call("GET", f"/api/imports/{made['id']}")["data"]
+    assert wrong_rows(admin, made) == [(2, "B2", "Server", "80/tcp", held)]
+    assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
+
+
+def test_what_an_import_leaves_as_it_is_or_gives_up_is_in_nobodys_way(make: Make, admin: Client) -> None:
+    server = make(Server, name="n1").id
+    kept, changed = create(admin, server, *ports(80)), create(admin, server, *ports(81))
+    rows = (
+        (kept["name"], "n1", json.dumps(ports(80))),
+        (changed["name"], "n1", json.dumps(ports(82, 83))),
+        ("new", "n1", json.dumps(ports(81))),
+    )
+    job = import_containers(admin, *rows)
+    assert (job["status"], wrong_rows(admin, job)) == ("applied", [])
+    assert import_containers(admin, *rows)["sheets"][0]["unchanged"] == 3
+
+
+def test_a_port_that_is_taken_after_the_plan_fails_the_import_and_names_the_row(make: Make, admin: Client) -> None:
+    server = make(Server, name="n1").id
+    changed = create(admin, server)
+    rows = (("web", "n1", json.dumps(ports(80))), (changed["name"], "n1", json.dumps(ports(81))))
+    job = import_containers(admin, *rows, apply="false")
+    assert job["status"] == "ready"
+    create(admin, server, *ports(80, 81))
+    admin.call("POST", f"/api/imports/{job['id']}/apply", json={}, expect=202)
+    runner.run_pending()
+    job = admin.call("GET", f"/api/imports/{job['id']}")["data"]
     assert job["status"] == "failed"
-    assert "port_mappings" in job["problem"]["message"]
-    assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 1
+    assert [(conflict["row"], conflict["message"]) for conflict in job["problem"]["conflicts"]] == [
+        (2, "Another object has taken 80/tcp of its Port mappings since the plan was made."),
+        (3, "Another object has taken 81/tcp of its Port mappings since the plan was made."),
+    ]
+    assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
 
 
 def test_the_ports_are_those_of_the_containers(make: Make, admin: Client, app: Flask) -> None:
