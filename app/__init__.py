@@ -1,5 +1,6 @@
 """The application factory: the whole wiring on one screen."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -63,9 +64,16 @@ FEATURES = (
 )
 
 
+class Platform(Flask):
+    """Flask without what it asks of every function that it calls: whether it is a coroutine. None of ours is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
-    app = Flask(__name__, static_folder=None)
+    app = Platform(__name__, static_folder=None)
     app.config.from_object(config)
     for part in (logs, metrics, database, envelope, origin, browsers, limits, cache, mail, places, api, docs):
         part.init_app(app)

@@ -1,7 +1,8 @@
 """A page of a list over HTTP, beside a bare WSGI function that answers the same rows and does nothing else.
 
-Ours verifies the token, looks up its session and user, reads the parameters and counts. All are served by the
-same server with as many threads; one client and eight ask in short bursts, in turn.
+Ours verifies the token, looks up its session and user, reads the parameters and counts. It keeps a page until one of
+its tables changes, so it is also asked for pages that nobody has asked for. All are served by the same server with
+as many threads; one client and eight ask in short bursts, in turn.
 """
 
 import json
@@ -43,6 +44,8 @@ AIM = 0.4
 """The part of the bare function's requests a second that ours should reach."""
 
 PATH = f"{resource.path}?page_size={PAGE_SIZE}"
+OTHER = f"{PATH}&name__ne={{turn}}"
+"""The same rows, asked for in other words each time: neither the page nor the total is known."""
 LOAD = Path(__file__).with_name("load.py")
 
 
@@ -53,6 +56,7 @@ class Service:
     name: str
     port: int
     token: str = ""
+    path: str = PATH
 
     def fetch(self, path: str, body: Any = None) -> Any:
         """The JSON of an answer; raises OSError."""
@@ -97,16 +101,17 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
         if cache := stack.enter_context(empty_redis()):
             services.append(stack.enter_context(platform("ours", {**shared, "REDIS_URL": cache})))
         services.append(stack.enter_context(platform("ours, no Redis", {**shared, "REDIS_URL": ""})))
-        answers = [service.fetch(PATH) for service in services]
+        services.insert(2, replace(services[1], name="ours, never asked", path=OTHER))
+        answers = [service.fetch(service.path) for service in services]
         if any(answer != answers[0] for answer in answers):
             sys.exit("The platform and the bare function answer differently.")
         found: Found = {(clients, service.name): [] for clients in CLIENTS for service in services}
         for service in services:
-            ask(service, max(CLIENTS), 1.0)
+            ask(service, max(CLIENTS), 1.0, service.path)
         for _ in range(rounds):
             for clients in CLIENTS:
                 for service in services:
-                    found[clients, service.name].append(ask(service, clients, seconds))
+                    found[clients, service.name].append(ask(service, clients, seconds, service.path))
     show(found, rounds)
 
 

@@ -1,7 +1,7 @@
 """A program of its own that asks one URL again and again: `load.py host port path token clients seconds [body]`.
 
-With a body it sends PATCH requests; `{turn}` in it is another number each time, and `{7}` in the path is 7 for the
-first client, 8 for the second and so on.
+With a body it sends PATCH requests; `{turn}` in it or in the path is another text each time, and `{7}` in the path
+is 7 for the first client, 8 for the second and so on.
 
 Prints one JSON object: the requests answered, the seconds that took, and the 50th and 95th percentile of the
 milliseconds that each took. It speaks just enough HTTP over kept-alive sockets in one thread, because the time
@@ -53,14 +53,15 @@ class Client:
 def questions(head: str, path: str, body: str, client: int) -> Callable[[int], bytes]:
     """What a client sends in its n-th turn."""
     where = re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), path)
-    if not body:
-        same = f"GET {where} HTTP/1.1\r\n{head}\r\n".encode()
-        return lambda _turn: same
+    wanted = f"GET {where} HTTP/1.1\r\n{head}\r\n"
     begun = f"PATCH {where} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
 
     def question(turn: int) -> bytes:
-        # A moment of its own makes it another value in the next burst too.
-        content = body.replace("{turn}", f"{turn}-{time.time()}")
+        # A moment of its own makes it another text in the next burst too.
+        other = f"{turn}-{time.time()}"
+        if not body:
+            return wanted.replace("{turn}", other).encode()
+        content = body.replace("{turn}", other)
         return f"{begun}Content-Length: {len(content)}\r\n\r\n{content}".encode()
 
     return question

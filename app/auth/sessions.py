@@ -17,7 +17,7 @@ from app.core.envelope import Page, Pagination
 from app.core.errors import NotFound, Unauthorized
 from app.core.origin import current_origin
 from app.core.security import Actor, current_actor, session_reader
-from app.core.statements import read_rows
+from app.core.statements import Prepared
 from app.core.values import utcnow
 from app.users.models import User
 
@@ -34,7 +34,7 @@ _VALID = sa.and_(sessions.c.ended_at.is_(None), sessions.c.password_version == u
 _SHOWN = ("id", "ip_address", "user_agent", "created_at", "last_used_at", "expires_at")
 
 # What every request asks of the database before it does anything else, as one statement built once.
-_WHO = (
+_WHO = Prepared(
     sa.select(users.c.id, users.c.username, users.c.role)
     .join(sessions, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == sa.bindparam("session", type_=sa.String), _VALID, users.c.is_active)
@@ -45,14 +45,15 @@ _WHO = (
 def who_is(claims: Mapping[str, Any]) -> Actor:
     """The user of a token, while the session that issued it lasts; raises SessionOver."""
     session_id = str(claims.get("sid", ""))
-    row = read_rows(_WHO, {"session": session_id}).one_or_none()
-    if row is None or str(row.id) != claims["sub"]:
+    found = _WHO.rows({"session": session_id})
+    if not found or str(found[0][0]) != claims["sub"]:
         _record_late_use(session_id, str(claims["jti"]))
         raise SessionOver()
+    user_id, username, role = found[0]
     return Actor(
-        id=row.id,
-        username=row.username,
-        role=row.role,
+        id=user_id,
+        username=username,
+        role=role,
         session_id=session_id,
         token_id=claims["jti"],
     )

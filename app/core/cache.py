@@ -2,6 +2,9 @@
 
 The generation is read before the query and moved on after a commit, so a reader that started before the commit
 stores its answer where nobody looks any more. Redis away is a slower answer, never an error.
+
+Small answers are kept where all processes find them. Whole pages stay in the process that wrote them: to fetch one
+from Redis would take longer than to send it.
 """
 
 import functools
@@ -9,8 +12,9 @@ import hashlib
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import orjson
 import sqlalchemy as sa
@@ -69,8 +73,79 @@ def init_app(app: Flask) -> None:
     cache.init_app(app, {"CACHE_KEY_PREFIX": "itam:", "CACHE_SERIALIZER": _Json(), **settings})
 
 
-def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Remember a function's JSON-ready answer until one of `models` changes, for `seconds` at most.
+class Shelf(Protocol):
+    """Where answers are kept, each with the generations that it was computed under."""
+
+    def look_up(self, tables: Sequence[str], key: str) -> tuple[list[str] | None, Any]:
+        """The generation of each table, and the answer that is kept for them, in one trip at most.
+
+        Without generations the cache cannot be trusted or reached; without an answer there is none for today's.
+        """
+
+    def kept(self, key: str, generations: list[str]) -> Any:
+        """The answer that is kept for these generations, or None."""
+
+    def keep(self, key: str, generations: list[str], answer: Any, seconds: int) -> None:
+        """Put an answer in the place of an older one."""
+
+
+class SharedShelf:
+    """JSON, for all processes."""
+
+    def look_up(self, tables: Sequence[str], key: str) -> tuple[list[str] | None, Any]:
+        generations, (found,) = _read(tables, key)
+        return generations, self._answer(found, generations)
+
+    def kept(self, key: str, generations: list[str]) -> Any:
+        return self._answer(_attempt(cache.get, key), generations)
+
+    def keep(self, key: str, generations: list[str], answer: Any, seconds: int) -> None:
+        _attempt(cache.set, key, [generations, answer], seconds)
+
+    def _answer(self, found: Any, generations: list[str] | None) -> Any:
+        fresh = isinstance(found, list) and len(found) == 2 and found[0] == generations
+        return found[1] if fresh else None
+
+
+class OwnShelf:
+    """Bytes, in this process; the least used make room when there are more of them than `size`."""
+
+    def __init__(self, size: int) -> None:
+        self._room = size
+        self._held: OrderedDict[str, tuple[list[str], bytes, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look_up(self, tables: Sequence[str], key: str) -> tuple[list[str] | None, Any]:
+        generations, _ = _read(tables)
+        return generations, None if generations is None else self.kept(key, generations)
+
+    def kept(self, key: str, generations: list[str]) -> Any:
+        with self._lock:
+            found = self._held.get(key)
+            if found is None or found[0] != generations or found[2] < time.monotonic():
+                return None
+            self._held.move_to_end(key)
+            return found[1]
+
+    def keep(self, key: str, generations: list[str], answer: bytes, seconds: int) -> None:
+        with self._lock:
+            self._forget(key)
+            self._held[key] = generations, answer, time.monotonic() + seconds
+            self._room -= len(answer)
+            while self._room < 0:
+                self._forget(next(iter(self._held)))
+
+    def _forget(self, key: str) -> None:
+        if found := self._held.pop(key, None):
+            self._room += len(found[1])
+
+
+shared = SharedShelf()
+pages = OwnShelf(size=32 * 2**20)
+
+
+def cached(*models: type, seconds: int = 60, shelf: Shelf = shared) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Remember a function's answer until one of `models` changes, for `seconds` at most.
 
     The arguments are part of the key, by their `repr`. A cold answer is computed once per process at a time.
     """
@@ -82,7 +157,7 @@ def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Calla
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
             text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs))])
             key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            generations, answer = _look_up(key, tables)
+            generations, answer = shelf.look_up(tables, key)
             _lookups.labels("away" if generations is None else "miss" if answer is None else "hit").inc()
             if answer is not None:
                 return cast(R, answer)
@@ -95,12 +170,12 @@ def cached(*models: type, seconds: int = 60) -> Callable[[Callable[P, R]], Calla
             try:
                 with turn:
                     # Whoever had the turn before may have answered it.
-                    answer = _look_up(key, tables)[1]
+                    answer = shelf.kept(key, generations)
                     if answer is None:
                         answer = function(*args, **kwargs)
                         # Overtaken by a commit meanwhile, it must not take the place of a newer one.
-                        if _look_up(key, tables)[0] == generations:
-                            _attempt(cache.set, key, [generations, answer], seconds)
+                        if _read(tables)[0] == generations:
+                            shelf.keep(key, generations, answer, seconds)
             finally:
                 with _lock:
                     _computing.pop(moment, None)
@@ -149,28 +224,24 @@ def _announce(tables: set[str]) -> None:
             _unannounced.difference_update(pending)
 
 
-def _look_up(key: str, tables: Sequence[str]) -> tuple[list[str] | None, Any]:
-    """The generation of each table, and the answer that was computed under them, in one trip.
-
-    Without generations the cache cannot be trusted or reached; without an answer there is none for today's.
-    """
+def _read(tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any]]:
+    """The generation of each table, or None where they cannot be trusted or reached, and what the keys hold."""
+    nothing = [None] * len(keys)
     if _unannounced:
         _announce(set())
         if _unannounced:
-            return None, None
-    found = _attempt(cache.get_many, *map(_key, tables), key)
+            return None, nothing
+    found = _attempt(cache.get_many, *map(_key, tables), *keys)
     if found is None:
-        return None, None
-    *generations, kept = found
+        return None, nothing
+    generations, kept = found[: len(tables)], found[len(tables) :]
     for position, (table, generation) in enumerate(zip(tables, generations, strict=True)):
         if generation is None:
             # `add` keeps the first of two that start at once; both then read the same one.
             _attempt(cache.add, _key(table), uuid.uuid4().hex, 0)
             generations[position] = _attempt(cache.get, _key(table))
-    if None in generations:
-        return None, None
-    fresh = isinstance(kept, list) and len(kept) == 2 and kept[0] == generations
-    return generations, kept[1] if fresh else None
+    # Whatever else stands there, nobody here has written it.
+    return (generations if all(isinstance(one, str) for one in generations) else None), kept
 
 
 def _attempt(call: Callable[..., Any], *args: Any) -> Any:

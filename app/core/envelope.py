@@ -75,14 +75,22 @@ def success(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Envelope JSON-ready data. The schemas document the answers; the test suite holds each to its schema."""
+    return json_response(dumps(success_body(data, pagination)), status, headers)
+
+
+def success_body(data: Any, pagination: Pagination | Walk | None = None) -> dict[str, Any]:
     body = {"code": 0, "message": "success", "data": data}
     if pagination is not None:
         body["pagination"] = pagination.as_dict()
-    return Response(dumps(body), status, headers, mimetype="application/json")
+    return body
+
+
+def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, mimetype="application/json")
 
 
 def failure(error: ApiError) -> Response:
-    return Response(dumps(failure_body(error)), error.status, error.headers, mimetype="application/json")
+    return json_response(dumps(failure_body(error)), error.status, error.headers)
 
 
 def failure_body(error: ApiError) -> dict[str, Any]:

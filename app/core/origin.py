@@ -1,5 +1,6 @@
 """Who is acting, and from where: what every audit record says of its change."""
 
+import functools
 import ipaddress
 import re
 import uuid
@@ -49,7 +50,7 @@ def _note_origin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.origin = Origin(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
-        ip_address=_address(),
+        ip_address=_address(request.remote_addr),
         user_agent=_header("User-Agent", 255),
         reason=_header("X-Audit-Reason", 500),
     )
@@ -60,10 +61,11 @@ def _name_request(response: Response) -> Response:
     return response
 
 
-def _address() -> str | None:
+@functools.lru_cache(maxsize=4096)
+def _address(sender: str | None) -> str | None:
     """Where the request comes from; what a proxy forwards may be no address at all."""
     try:
-        return str(ipaddress.ip_address(request.remote_addr or ""))[:45].lower()
+        return str(ipaddress.ip_address(sender or ""))[:45].lower()
     except ValueError:
         return None
 

@@ -18,7 +18,7 @@ from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest
 from app.core.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.core.security import current_actor
-from app.core.statements import read_rows
+from app.core.statements import Prepared, read_rows
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.filters import (
@@ -152,7 +152,7 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
         return _select_walked(resource, query, query.cursor)
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
     bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
-    rows = read_rows(statement, {**query.values, **bounds}).all()
+    rows = statement.rows({**query.values, **bounds})
     total = count_matching(resource, query) if query.counted else None
     return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
 
@@ -168,7 +168,7 @@ def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
     )
     places = cursor.parameters if cursor else {}
     # One row more than asked for tells whether there is a further page.
-    rows = read_rows(statement, {**query.values, **places, "page_size": query.page_size + 1}).all()
+    rows = statement.rows({**query.values, **places, "page_size": query.page_size + 1})
     further, rows = len(rows) > query.page_size, rows[: query.page_size]
     rows = rows[::-1] if backwards else rows
 
@@ -233,14 +233,14 @@ def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
 @functools.lru_cache(maxsize=512)
 def _page_statement(
     resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
-) -> tuple[sa.Select[Any], Projection]:
+) -> tuple[Prepared, Projection]:
     statement, projection = _matching_statement(resource, matching, sort, fields)
     order = [key.ordered() for key in sort_keys(resource, sort)]
     limit, offset = (
         sa.bindparam("page_size", type_=sa.Integer),
         sa.bindparam("offset", type_=sa.BigInteger),
     )
-    return statement.order_by(*order).limit(limit).offset(offset), projection
+    return Prepared(statement.order_by(*order).limit(limit).offset(offset)), projection
 
 
 @functools.lru_cache(maxsize=512)
@@ -252,7 +252,7 @@ def _walk_statement(
     nulls: tuple[bool, ...] | None,
     *,
     backwards: bool,
-) -> tuple[sa.Select[Any], Projection]:
+) -> tuple[Prepared, Projection]:
     """The statement of a page after a cursor; its last columns are the sort values that the next cursor needs."""
     statement, projection = _matching_statement(resource, matching, sort, fields)
     keys = sort_keys(resource, sort)
@@ -260,7 +260,7 @@ def _walk_statement(
         statement = statement.where(after(keys, nulls, backwards=backwards))
     statement = statement.add_columns(*(key.column.label(f"s{at}") for at, key in enumerate(keys)))
     order = [key.ordered(backwards=backwards) for key in keys]
-    return statement.order_by(*order).limit(sa.bindparam("page_size", type_=sa.Integer)), projection
+    return Prepared(statement.order_by(*order).limit(sa.bindparam("page_size", type_=sa.Integer))), projection
 
 
 def _matching_statement(

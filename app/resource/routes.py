@@ -6,8 +6,9 @@ from typing import Any
 from flask import Response, request
 
 from app.core.api import Blueprint
-from app.core.envelope import success
-from app.core.security import requires
+from app.core.cache import cached, pages
+from app.core.envelope import dumps, json_response, success, success_body
+from app.core.security import current_actor, requires
 from app.resource import service
 from app.resource.bulk_routes import add_bulk_routes
 from app.resource.cascade import removal_of, remove
@@ -17,7 +18,10 @@ from app.resource.dry_run import conclude
 from app.resource.past import AsOfSchema, read_as_of
 from app.resource.query import parse_query, select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
+from app.resource.visibility import sees_own_only
 
+PAGE_SECONDS = 5
+"""For which a page is kept: what a process changed that could tell nobody (no Redis, or killed) is seen after that."""
 ETAG = {"ETag": "The object's version, for If-Match."}
 IF_MATCH = {
     "in": "header",
@@ -92,13 +96,20 @@ def readable_blueprint(resource: Resource) -> Blueprint:
     name = resource.path.removeprefix("/api/")
     blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
     schema = resource.schema
+    shown = {resource.model, *(field.target for field in resource.references.values() if field.target)}
+
+    @cached(*shown, seconds=PAGE_SECONDS, shelf=pages)
+    def page_at(_path: str, _query: bytes, _viewer: int | None) -> bytes:
+        page = select_page(resource, parse_query(resource, request.args))
+        return dumps(success_body(page.items, page.pagination))
 
     @blueprint.get("")
     @requires(resource.read)
     @blueprint.doc(parameters=list_parameters(resource), summary=f"List {resource.titles[0]}.")
     @blueprint.response(200, schema, many=True, selected=True)
-    def list_page() -> Any:
-        return select_page(resource, parse_query(resource, request.args))
+    def list_page() -> Response:
+        viewer = current_actor().id if sees_own_only(resource.model) else None
+        return json_response(page_at(resource.path, request.query_string, viewer))
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)

@@ -6,8 +6,8 @@ import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,7 +16,8 @@ from app.core.database import begin_writing, commit_now, db
 from app.core.envelope import Page, Pagination
 from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.origin import current_origin
-from app.core.security import Actor, token_reader
+from app.core.security import Actor, Role, token_reader
+from app.core.statements import Prepared
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
@@ -47,8 +48,24 @@ _SHOWN = (
     "last_used_ip",
 )
 
+
+class Bearer(NamedTuple):
+    """A token and its user, as every request finds them."""
+
+    id: int
+    username: str
+    role: Role
+    is_active: bool
+    token: int
+    scopes: list[str]
+    networks: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
 # What every request of a script asks of the database before it does anything else.
-_WHO = (
+_WHO = Prepared(
     sa.select(
         users.c.id,
         users.c.username,
@@ -79,9 +96,10 @@ def who_is(token: str) -> Actor:
     """The user that a personal token stands for; raises Unauthorized."""
     if not _is_one_of_ours(token):
         raise Unauthorized("The token is not valid.", reason="token_invalid")
-    row = db.session.execute(_WHO, {"token_hash": _hash(token)}).one_or_none()
-    if row is None:
+    found = _WHO.rows({"token_hash": _hash(token)})
+    if not found:
         raise Unauthorized("The token is not valid.", reason="token_invalid")
+    row = Bearer(*found[0])
     now = utcnow()
     actor = Actor(
         id=row.id,

@@ -87,6 +87,32 @@ def test_the_total_is_never_out_of_date(resource: Resource, make: Make, admin: C
     assert total("/api/audit-logs", resource_type=resource.name) == records + 1
 
 
+@each_resource
+def test_a_page_is_read_once_and_never_out_of_date(
+    resource: Resource, make: Make, admin: Client, statements: Statements
+) -> None:
+    created = admin.call("POST", resource.path, json=make.body(resource), expect=201)["data"]
+
+    def listed() -> Body:
+        return next(row for row in admin.call("GET", resource.path)["data"] if row["id"] == created["id"])
+
+    with statements() as once:
+        first = listed()
+    with statements() as again:
+        assert listed() == first
+    assert len(again) == 1 < len(once), "Who asks is asked each time."
+    label = resource.fields[resource.model.label]
+    admin.call("PATCH", f"{resource.path}/{created['id']}", json={label.name: make.value(label, 1)})
+    assert listed()[label.name] == make.value(label, 1)
+    for name, field in resource.references.items():
+        target = next((each for each in RESOURCES if each.model is field.target), None)
+        if target is None or first[name] is None or target.fields[target.model.label].read_only:
+            continue
+        renamed = make.value(target.fields[target.model.label], 2)
+        admin.call("PATCH", f"{target.path}/{first[name]['id']}", json={target.model.label: renamed})
+        assert listed()[name] == {"id": first[name]["id"], "name": renamed}
+
+
 @each_readable
 def test_the_number_of_statements_is_constant(
     resource: Resource, make: Make, admin: Client, statements: Statements

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core import cache
-from app.core.cache import cached
+from app.core.cache import OwnShelf, Shelf, cached, shared
 from app.core.database import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
@@ -29,11 +29,11 @@ from tests.threads import PATIENCE, at_once
 class Names:
     """The names of the datacenters, cached, with a count of how often the database was asked."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, shelf: Shelf = shared) -> None:
         self.app = app
         self.computed = 0
         self.while_computing: Callable[[], Any] = lambda: None
-        self._cached = cached(Datacenter)(self._select)
+        self._cached = cached(Datacenter, shelf=shelf)(self._select)
 
     def __call__(self, prefix: str = "") -> list[str]:
         with self.app.app_context():
@@ -50,9 +50,9 @@ class Names:
         return [name for name in names if name.startswith(prefix)]
 
 
-@pytest.fixture
-def names(app: Flask) -> Names:
-    return Names(app)
+@pytest.fixture(params=[shared, OwnShelf(1000)], ids=["shared", "own"])
+def names(app: Flask, request: pytest.FixtureRequest) -> Names:
+    return Names(app, request.param)
 
 
 def test_an_answer_is_remembered(names: Names, make: Make) -> None:
@@ -159,9 +159,21 @@ def test_an_answer_that_fails_is_not_remembered(names: Names, make: Make) -> Non
     assert names() == []
 
 
+def test_the_least_used_answers_make_room(app: Flask, make: Make) -> None:
+    for name in ("a", "b", "c"):
+        make(Datacenter, name=name)
+    names = Names(app, OwnShelf(2))
+    for prefix, computed in (("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4), ("c", 5)):
+        assert names(prefix) == [prefix]
+        assert names.computed == computed
+    assert names() == names() == ["a", "b", "c"], "What is larger than all the room is not kept."
+    assert names.computed == 7
+
+
 @on_postgresql
-def test_what_is_kept_in_redis_is_json(app: Flask, names: Names, make: Make) -> None:
+def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     """With pickle, whoever can write there could run code here."""
+    names = Names(app)
     make(Datacenter, name="a")
     assert names() == ["a"]
     prefix = app.extensions["cache"][cache.cache].key_prefix
@@ -172,13 +184,14 @@ def test_what_is_kept_in_redis_is_json(app: Flask, names: Names, make: Make) -> 
 
 
 @on_postgresql
-def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client) -> None:
+@pytest.mark.parametrize("nonsense", [b"\x80\x04nonsense", b"[1]", b"17"])
+def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client, nonsense: bytes) -> None:
     make(Datacenter, name="a")
     assert names() == ["a"]
     prefix = app.extensions["cache"][cache.cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         for key in client.keys(f"{prefix}*"):
-            client.set(key, b"\x80\x04nonsense")
+            client.set(key, nonsense)
     assert names() == ["a"]
     assert admin.call("GET", "/api/datacenters")["pagination"]["total"] == 1
 
