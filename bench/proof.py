@@ -33,6 +33,9 @@ CLIENTS = 8
 MOST_SECONDS, MOST_MEGABYTES, LEAST_PART = 60, 300, 0.75
 """What the platform aims at."""
 
+BEFORE = 40_000
+"""Records that there are before the first write is measured."""
+
 _AT_ONCE = 10_000
 _CHANGES = 3
 """How often each server is changed after it was made."""
@@ -103,11 +106,15 @@ def fill(app: Flask, records: int) -> None:
 
 
 def measure_writes(database: Scratch, settings: dict[str, str], rounds: int, seconds: float) -> None:
+    # Statements are planned for a log that has grown, and not for an empty one.
+    fill(database.app, BEFORE)
     with database.app.app_context():
         ids = bulk.allocate_ids(resource, 2 * CLIENTS)
         bulk.insert(resource, ids, [{"name": f"node-{identity}"} for identity in ids], None)
         db.session.commit()
     database.release()
+    with database.connect() as connection:
+        connection.execute("VACUUM ANALYZE")
     found: dict[str, list[Burst]] = {}
     with ExitStack() as stack:
         ours = stack.enter_context(platform("ours", settings))

@@ -17,16 +17,18 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
+from sqlalchemy.orm.attributes import History
 
 from app.core import chain
 from app.core.columns import Id, JsonText
-from app.core.database import Base, db, is_reading
+from app.core.database import Base, Entity, db, is_reading, touch
 from app.core.origin import Origin, current_origin
 from app.core.statements import write_rows
 from app.core.values import as_json, json_text, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Object = TypeVar("Object", bound=Entity)
 
 Changes = dict[str, dict[str, Any]]
 """What changed: {"status": {"old": "active", "new": "offline"}}."""
@@ -108,6 +110,8 @@ class AuditLog(Base):
 
 COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key not in ("id", "mac"))
 
+_WRITTEN = (*COLUMNS, "mac")
+
 STORED = sa.Table(
     AuditLog.__tablename__,
     sa.MetaData(),
@@ -163,7 +167,7 @@ def record_many(entries: Iterable[Entry]) -> None:
     rest = iter(entries)
     while some := list(islice(rest, RECORDS_AT_ONCE)):
         linked = _linked(db.session.connection(), some)
-        write_rows(STORED, (*COLUMNS, "mac"), (tuple(record.values()) for record in linked))
+        write_rows(STORED, _WRITTEN, (tuple(record.values()) for record in linked))
 
 
 def entry(
@@ -199,6 +203,37 @@ def entry(
     )
 
 
+def get_to_change(model: type[Object], object_id: int) -> Object | None:
+    """The object by its id, locked until the transaction ends.
+
+    The MAC that the record of its change is linked to comes along, which saves each change a question.
+    """
+    given, options = {"identity": object_id}, {"populate_existing": True}
+    row = db.session.execute(_selection_to_change(model), given, execution_options=options).one_or_none()
+    if row is None:
+        return None
+    found: Object = row[0]
+    mac = row[1]
+    # None is also what somebody else's change looks like that was waited for: its record came after the question.
+    if mac is not None:
+        db.session.info.setdefault("links", {})[model.__table__.name, found.id, found.version] = mac
+    return found
+
+
+@functools.cache
+def _selection_to_change(model: type[Object]) -> sa.Select[Any]:
+    table, log = model.__table__, STORED.c
+    this_version = log.resource_type == table.name, log.resource_id == table.c.id, log.version == table.c.version
+    mac = sa.select(log.mac).where(*this_version).scalar_subquery()
+    return sa.select(model, mac).where(table.c.id == sa.bindparam("identity", type_=Id)).with_for_update()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_links(session: Session, _previous: Any) -> None:
+    """What has been undone may have been among what was read."""
+    session.info.pop("links", None)
+
+
 @event.listens_for(Session, "before_flush")
 def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
     """Date each changed object with the time that its record will carry."""
@@ -209,7 +244,7 @@ def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
         if isinstance(target, Audited):
             target.created_at = target.updated_at = now  # type: ignore[attr-defined]
     for target in session.dirty:
-        if isinstance(target, Audited) and session.is_modified(target):
+        if isinstance(target, Audited) and any(True for _ in _changed(target)):
             target.updated_at = now  # type: ignore[attr-defined]
 
 
@@ -220,18 +255,29 @@ def _record_changes(session: Session, _context: Any) -> None:
         _write(session.connection(), rows)
 
 
-_INSERT = sa.insert(STORED).inline()
-
-
 def _write(connection: sa.Connection, rows: list[Entry]) -> None:
     linked = _linked(connection, rows)
-    # One record is most of what there is, and a list of one would go the longer way of many.
-    connection.execute(_INSERT, linked[0] if len(linked) == 1 else linked)
+    if len(linked) > 1:
+        connection.execute(sa.insert(STORED).inline(), linked)
+        return
+    # What there is most of takes the shortest way.
+    text, binds = _insertion(connection.dialect)
+    values = tuple(bind(value) if bind else value for bind, value in zip(binds, linked[0].values(), strict=True))
+    connection.exec_driver_sql(text, values)
+    touch(STORED.name)
+
+
+@functools.cache
+def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
+    """The INSERT of one record as the driver takes it, and what makes the driver's values of ours."""
+    marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(_WRITTEN))
+    text = f"INSERT INTO {STORED.name} ({', '.join(_WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
+    return text, [STORED.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in _WRITTEN]
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The records as they are stored, each with its MAC; their columns in the order of COLUMNS, then `mac`."""
-    return chain.link(connection, (_stored(row) for row in rows))
+    """The records as they are stored, each with its MAC; their columns in the order of _WRITTEN."""
+    return chain.link(connection, (_stored(row) for row in rows), db.session.info.pop("links", {}))
 
 
 def _stored(row: Entry) -> dict[str, Any]:
@@ -325,11 +371,11 @@ def created(values: Mapping[str, Any], model: Any) -> Changes:
 def _changes_of(target: Any) -> Changes:
     """Each audited column that the flush changed, with its old and new value."""
     model: Any = type(target)
-    state = sa.inspect(target)
+    changed = dict(_changed(target))
     changes: Changes = {}
     for name, column in audited_columns(model).items():
-        history = state.attrs[name].history
-        if not history.has_changes():
+        history = changed.get(name)
+        if history is None:
             continue
         old = as_json(history.deleted[0]) if history.deleted else None
         new = as_json(history.added[0]) if history.added else None
@@ -338,6 +384,15 @@ def _changes_of(target: Any) -> Changes:
         if old != new:
             changes[name] = {"old": old, "new": new}
     return changes
+
+
+def _changed(target: Any) -> Iterator[tuple[str, History]]:
+    """Each attribute that was set to something else since it was read; to ask all of them takes far longer."""
+    state = sa.inspect(target)
+    for name in list(state.committed_state):
+        history = state.attrs[name].history
+        if history.has_changes():
+            yield name, history
 
 
 def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:

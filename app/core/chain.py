@@ -74,10 +74,16 @@ def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
     return f"{key.id}:{hmac.digest(key.mac, message, 'sha256').hex()}"
 
 
-def link(connection: sa.Connection, contents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Complete records of the current transaction with their `mac`; all MACs before them come in one query."""
+def link(
+    connection: sa.Connection, contents: Iterable[dict[str, Any]], known: Mapping[Place, str]
+) -> list[dict[str, Any]]:
+    """Complete records of the current transaction with their `mac`.
+
+    All MACs before them that are not `known` come in one query.
+    """
     records = list(contents)
-    before = _macs_at(connection, [place for content in records if (place := place_before(content))])
+    places = [place for content in records if (place := place_before(content)) and place not in known]
+    before = {**known, **_macs_at(connection, places)}
     key = keyring()[0]
     for content in records:
         place = place_before(content)

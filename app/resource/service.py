@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from app.core.audit import get_to_change
 from app.core.database import db
 from app.core.errors import (
     ApiError,
@@ -35,7 +36,7 @@ def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
     """
     found = None
     if object_id <= MAX_ID:
-        found = db.session.get(resource.model, object_id, with_for_update=to_change or None)
+        found = get_to_change(resource.model, object_id) if to_change else db.session.get(resource.model, object_id)
     if found is None or not is_visible(resource.model, found.created_by_id):
         raise NotFound(f"There is no {singular(resource)} {object_id}.")
     if to_change and not may_change(resource, current_actor(), found.created_by_id):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
 from app.core import chain
-from app.core.audit import COLUMNS, STORED
+from app.core.audit import COLUMNS, STORED, get_to_change
 from app.core.database import db
 from app.resource import bulk
 from app.servers.models import Server
@@ -88,13 +88,32 @@ def test_the_set_based_writer_links_too(app: Flask, make: Make, statements: Stat
         assert [record["mac"] for record in of_server] == expected_macs(app, of_server)
 
 
-def test_a_request_looks_once_for_what_it_links_to(
+def test_a_request_reads_what_it_links_to_with_the_object(
     app: Flask, make: Make, admin: Client, statements: Statements
 ) -> None:
     server = make(Server)
     with statements() as sent:
         admin.call("PATCH", f"/api/servers/{server.id}", json={"owner": "somebody"})
-    assert sum("mac FROM audit_logs" in statement for statement in sent) == 1
+    (looking,) = (statement for statement in sent if "SELECT" in statement and "audit_logs" in statement)
+    assert "FROM servers" in looking
+
+
+def test_what_was_read_of_an_undone_change_is_linked_to_nothing(app: Flask, make: Make) -> None:
+    identity = make(Server).id
+    with app.app_context():
+        savepoint = db.session.begin_nested()
+        db.session.get_one(Server, identity).owner = "undone"
+        db.session.flush()
+        assert get_to_change(Server, identity) is not None
+        savepoint.rollback()
+        server = db.session.get_one(Server, identity)
+        for owner in ("first", "second"):
+            server.owner = owner
+            db.session.flush()
+        db.session.commit()
+    of_server = records(app, resource_type="servers")
+    assert [record["version"] for record in of_server] == [1, 2, 3]
+    assert [record["mac"] for record in of_server] == expected_macs(app, of_server)
 
 
 def test_writers_at_once_do_not_fork_the_chain(app: Flask, make: Make, admin: Client) -> None:
