@@ -7,7 +7,7 @@ refusal) holds no such lock, and is linked to nothing. The order of everything i
 
 import functools
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -93,6 +93,18 @@ def link(
             # The next version of the same object may be among these.
             before[content["resource_type"], content["resource_id"], content["version"]] = content["mac"]
     return records
+
+
+def first_macs(common: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """The MACs of the first records of many objects: no record is before them, so the database is not asked.
+
+    `common` are the columns in which the records agree, `own` the values of all others, column by column.
+    """
+    key = keyring()[0]
+    content = {**common, "created_at": canonical_time(common["created_at"])}
+    for values in zip(*own.values(), strict=True):
+        content.update(zip(own, values, strict=True))
+        yield mac_of(key, content, None)
 
 
 def place_before(content: Mapping[str, Any]) -> Place | None:

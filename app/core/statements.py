@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any, TypeVarTuple
+from typing import Any, NamedTuple, TypeVarTuple
 
 import orjson
 import sqlalchemy as sa
@@ -20,6 +20,14 @@ ROWS_AN_INSERT = 50
 Columns = TypeVarTuple("Columns")
 
 Bind = Callable[[Any], Any]
+
+
+class BoundRows(NamedTuple):
+    """Rows of a table as the driver takes them, in the order of `columns`."""
+
+    table: sa.Table
+    columns: Sequence[str]
+    rows: Iterable[Sequence[Any]]
 
 
 def read_rows(statement: sa.Select[*Columns], values: Mapping[str, Any] | None = None) -> sa.CursorResult[*Columns]:
@@ -112,28 +120,39 @@ def _binding(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Bind | None
 
 
 def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Insert many rows in the current transaction, each a sequence of values in the order of `columns`.
+    """Insert many rows in the current transaction, each a sequence of values in the order of `columns`."""
+    write_bound(bind_rows(table, columns, rows))
+
+
+def bind_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> BoundRows:
+    """Convert rows for the driver, as they are asked for; the database is not, so any thread may do it."""
+    dialect = db.engine.dialect
+    binds = [_binding(table.c[name].type, dialect) for name in columns]
+    return BoundRows(table, columns, _bound(binds, rows))
+
+
+def write_bound(bound: BoundRows) -> None:
+    """Insert rows in the current transaction.
 
     COPY on PostgreSQL (measured at twice the rows a second of any INSERT), many rows an INSERT on SQLite.
     """
     connection = db.session.connection()
     dialect = connection.dialect
-    binds = [_binding(table.c[name].type, dialect) for name in columns]
-    names = ", ".join(map(dialect.identifier_preparer.quote, columns))
+    table = bound.table
+    names = ", ".join(map(dialect.identifier_preparer.quote, bound.columns))
     cursor: Any = connection.connection.cursor()
     try:
+        rows = iter(bound.rows)
         if dialect.name == "postgresql":
-            bound = _bound(binds, rows)
             # One statement for all of them could take longer than a statement may.
-            while part := list(islice(bound, ROWS_A_COPY)):
+            while part := list(islice(rows, ROWS_A_COPY)):
                 with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                     for row in part:
                         copy.write_row(row)
         else:
-            marks = f"({', '.join('?' * len(columns))})"
-            bound = _bound(binds, rows)
+            marks = f"({', '.join('?' * len(bound.columns))})"
             # SQLite prepares for the failure of each statement, which costs more than a row.
-            while part := list(islice(bound, ROWS_AN_INSERT)):
+            while part := list(islice(rows, ROWS_AN_INSERT)):
                 statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([marks] * len(part))}"  # noqa: S608
                 cursor.execute(statement, list(chain.from_iterable(part)))
     except dialect.loaded_dbapi.Error as error:

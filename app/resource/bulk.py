@@ -5,19 +5,19 @@ current transaction and raises what the database raises; whoever calls it has va
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from app.core import audit
-from app.core.columns import Quantity
+from app.core.creations import creation_records
 from app.core.database import Entity, db
 from app.core.origin import current_origin
-from app.core.statements import ROWS_AT_ONCE, any_of, write_rows
+from app.core.statements import ROWS_AT_ONCE, BoundRows, any_of, bind_rows, write_bound, write_rows
 from app.core.values import as_json, json_text, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import default_of
@@ -38,6 +38,13 @@ class Change:
     name: str
     old: Values
     new: Values
+
+
+class Creation(NamedTuple):
+    """New objects and their records, ready to be written."""
+
+    rows: BoundRows
+    records: BoundRows
 
 
 def allocate_ids(resource: Resource, count: int) -> list[int]:
@@ -66,24 +73,45 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values; what they do not say has its default."""
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = objects[start : start + ROWS_AT_ONCE]
+        said = set().union(*some)
+        columns = {
+            column.key: [values.get(column.key, default) for values in some]
+            for column, default in _defaults(resource)
+            if column.key in said
+        }
+        write(prepare(resource, ids[start : start + ROWS_AT_ONCE], columns, created_by_id))
+
+
+def prepare(
+    resource: Resource, ids: Sequence[int], columns: Mapping[str, Sequence[Any]], created_by_id: int | None
+) -> Creation:
+    """Make new objects ready to be written, one per id, from the values of each column that somebody filled.
+
+    The other columns have their defaults. The database is not asked, so that another thread can do it while the
+    objects before are written; it must know the application and the origin, as `contextvars.copy_context` has them.
+    """
     _refuse_watched(resource.model)
     table = resource.model.__table__
-    now = utcnow()
-    count = len(ids)
-    columns: dict[str, Sequence[Any]] = {}
-    for column in table.columns:
-        default = default_of(column)
-        columns[column.key] = [values.get(column.key, default) for values in objects]
+    now, count = utcnow(), len(ids)
     given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
-    columns |= {"id": ids, **{name: [value] * count for name, value in given.items()}}
-    write_rows(table, tuple(columns), zip(*columns.values(), strict=True))
-    origin = current_origin()
-    audit.record_many(
-        audit.entry("create", table.name, identity, str(name), version=1, changes=changes, at=now, origin=origin)
-        for identity, name, changes in zip(
-            ids, columns[resource.model.label], _creations(resource, columns, count), strict=True
-        )
-    )
+    of_all = {column.key: default for column, default in _defaults(resource) if column.key not in columns} | given
+    filled = {**columns, **{name: [value] * count for name, value in of_all.items()}, "id": ids}
+    names = tuple(column.key for column in table.columns)
+    rows = bind_rows(table, names, zip(*(filled[name] for name in names), strict=True))
+    records = creation_records(resource.model, filled)
+    return Creation(*(bound._replace(rows=list(bound.rows)) for bound in (rows, records)))
+
+
+def write(creation: Creation) -> None:
+    """Create the objects that were made ready."""
+    write_bound(creation.rows)
+    write_bound(creation.records)
+
+
+def _defaults(resource: Resource) -> Iterator[tuple[sa.Column[Any], Any]]:
+    return ((column, default_of(column)) for column in resource.model.__table__.columns)
 
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
@@ -202,14 +230,3 @@ def restore(model: type[Entity], rows: Sequence[Values]) -> None:
         )
         for row in rows
     )
-
-
-def _creations(resource: Resource, columns: Mapping[str, Sequence[Any]], count: int) -> list[audit.Changes]:
-    """What the record of each creation says: every value that there is, defaults too."""
-    changes: list[audit.Changes] = [{} for _ in range(count)]
-    for name, column in audit.audited_columns(resource.model).items():
-        values = map(as_json, columns[name]) if isinstance(column.type, Quantity) else columns[name]
-        for changed, value in zip(changes, values, strict=True):
-            if value is not None:
-                changed[name] = {"old": None, "new": value}
-    return changes

@@ -1,6 +1,8 @@
 """From the plan to the database: exactly what was shown, in one transaction, or nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import groupby
 from typing import Any
 
@@ -10,9 +12,9 @@ from app.catalog import CATALOG
 from app.core import audit
 from app.core.database import db
 from app.resource import Resource, bulk
-from app.resource.fields import Field, Kind, from_json
+from app.resource.fields import Field, Kind, default_of, from_json
 from app.transfer.models import Action, Import, ImportPart
-from app.transfer.parts import PlannedRow, note_created, read_parts
+from app.transfer.parts import Part, PlannedRow, note_created, read_parts
 
 parts = ImportPart.__table__
 
@@ -48,15 +50,30 @@ def _resources(import_id: int) -> list[str]:
 
 def _create(resource: Resource, job: Import, typed: Typers, ids: Ids, advance: Advance) -> int:
     created = 0
-    for part in read_parts(job.id, Action.CREATE, resource=resource.name):
+
+    def prepare(part: Part, identities: Sequence[int]) -> bulk.Creation:
         planned = list(part.doing(Action.CREATE))
-        objects = [_typed(row.new, typed) for _, row in planned]
-        identities = bulk.allocate_ids(resource, len(planned))
-        bulk.insert(resource, identities, objects, job.created_by_id)
-        note_created(part, identities)
         ids.update((position, identity) for (position, _), identity in zip(planned, identities, strict=True))
-        created += len(planned)
-        advance(len(planned))
+        columns = _columns(resource, [row.new for _, row in planned], typed)
+        return bulk.prepare(resource, identities, columns, job.created_by_id)
+
+    def write(part: Part, identities: Sequence[int], creation: Future[bulk.Creation]) -> None:
+        bulk.write(creation.result())
+        note_created(part, identities)
+        advance(len(identities))
+
+    # While the database writes a part, which is most of the time, a thread makes the next one ready.
+    with ThreadPoolExecutor(1, "prepare") as pool:
+        before: tuple[Part, Sequence[int], Future[bulk.Creation]] | None = None
+        for part in read_parts(job.id, Action.CREATE, resource=resource.name):
+            identities = bulk.allocate_ids(resource, part.count(Action.CREATE))
+            following = part, identities, pool.submit(copy_context().run, prepare, part, identities)
+            if before is not None:
+                write(*before)
+            before = following
+            created += len(identities)
+        if before is not None:
+            write(*before)
     return created
 
 
@@ -104,6 +121,20 @@ def _typers(resource: Resource, ids: Ids) -> Typers:
         elif field.kind in (Kind.DATE, Kind.TIME, Kind.MONEY):
             typed[name] = typer_of(field)
     return typed
+
+
+def _columns(resource: Resource, rows: Sequence[Mapping[str, Any]], typed: Typers) -> dict[str, Sequence[Any]]:
+    """The values of each column that one of the rows fills, as the database takes them."""
+    columns: dict[str, Sequence[Any]] = {}
+    for name in set[str]().union(*rows):
+        default, typer = default_of(resource.fields[name].column), typed.get(name)
+        if typer is None:
+            columns[name] = [row.get(name, default) for row in rows]
+        else:
+            columns[name] = [
+                default if name not in row else None if row[name] is None else typer(row[name]) for row in rows
+            ]
+    return columns
 
 
 def _typed(values: Mapping[str, Any], typed: Typers) -> dict[str, Any]:

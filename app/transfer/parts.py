@@ -1,7 +1,9 @@
 """The plan as it is stored: exactly what is shown, and exactly what is applied."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -39,15 +41,26 @@ class PlannedRow(NamedTuple):
     warnings: Sequence[dict[str, Any]]
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Successive rows of a sheet: the first one's position among all rows of the import, and what they do."""
 
     import_id: int
     first: int
     sheet: str
     resource: str
-    rows: list[PlannedRow]
     created_ids: list[int] | None
+    _counts: Mapping[Action, int]
+    _stored: str = field(repr=False)
+
+    @cached_property
+    def rows(self) -> list[PlannedRow]:
+        """What each row does; read when first asked for, by whatever thread does."""
+        return [PlannedRow(*row) for row in orjson.loads(self._stored)]
+
+    def count(self, action: Action) -> int:
+        """How many of its rows do this."""
+        return self._counts[action]
 
     def doing(self, action: Action) -> Iterator[tuple[int, PlannedRow]]:
         """Its rows of one action, each with its position."""
@@ -153,8 +166,8 @@ def _referred(value: Any, name: str | None) -> dict[str, Any]:
 
 def _read(import_id: int, first: int) -> Part:
     found = db.session.execute(sa.select(parts).where(parts.c.import_id == import_id, parts.c.first == first)).one()
-    rows = [PlannedRow(*row) for row in orjson.loads(found.rows)]
-    return Part(import_id, first, found.sheet, found.resource, rows, found.created_ids)
+    counts = {action: getattr(found, action.value) for action in Action}
+    return Part(import_id, first, found.sheet, found.resource, found.created_ids, counts, found.rows)
 
 
 def _shown(part: Part, action: Action | None) -> Iterator[dict[str, Any]]:

@@ -19,17 +19,17 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
     plan = upload(admin, **FLEET)
     path = f"/api/imports/{plan['id']}"
     seen: list[tuple[Body, int]] = []
-    insert = bulk.insert
+    write = bulk.write
 
     def look() -> tuple[Body, int]:
         return admin.call("GET", path)["data"], admin.call("GET", "/api/servers")["pagination"]["total"]
 
-    def insert_and_look(*arguments: Any) -> None:
-        insert(*arguments)
+    def write_and_look(creation: bulk.Creation) -> None:
+        write(creation)
         seen.extend(at_once([look]))
 
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    monkeypatch.setattr(bulk, "insert", insert_and_look)
+    monkeypatch.setattr(bulk, "write", write_and_look)
     done = apply(admin, plan)
     told = [(job["status"], job["progress"]["phase"], job["progress"]["done"]) for job, _ in seen]
     assert told == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]

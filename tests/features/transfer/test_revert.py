@@ -267,14 +267,14 @@ def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
     """The cancelling comes between two of its writes; SQLite, which has one writer, lets it come before or after."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
-    insert = bulk.insert
+    write = bulk.write
 
-    def insert_and_cancel(resource: Any, *arguments: Any) -> None:
-        insert(resource, *arguments)
-        if resource.name == "servers":
+    def write_and_cancel(creation: bulk.Creation) -> None:
+        write(creation)
+        if creation.rows.table.name == "servers":
             at_once([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
 
-    monkeypatch.setattr(bulk, "insert", insert_and_cancel)
+    monkeypatch.setattr(bulk, "write", write_and_cancel)
     assert apply(admin, plan)["status"] == "cancelled"
     assert live_rows(app) == before
     assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
