@@ -9,8 +9,15 @@ _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""
 
 
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
+"""An IPv4 address has this one form; the library takes ten times as long to say so."""
+
+
 def ip_address(text: str) -> str:
     """An IPv4 or IPv6 address, compressed; one that is mapped into IPv6 is the IPv4 address that it means."""
+    if _IPV4.fullmatch(text):
+        return text
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -42,27 +42,15 @@ _PLAIN = Reading()
 
 
 def reader_of(field: Field, reading: Reading = _PLAIN) -> Read:
-    """A function from a filled cell to the field's value; it raises CellError.
-
-    Texts that repeat down a column are read once.
-    """
+    """A function from a filled cell to the field's value; it raises CellError."""
     read = _READERS[field.kind](field, reading)
-    known: dict[Value, Any] = {}
 
-    def remembered(value: Value) -> Any:
-        # True and 1 are the same key, and numbers are cheap to read anyway.
-        if not isinstance(value, str):
-            return read(value)
-        if value in known:
-            return known[value]
-        if value in EXCEL_ERRORS:
+    def read_unless_error(value: Value) -> Any:
+        if isinstance(value, str) and value in EXCEL_ERRORS:
             raise CellError("excel_error", f"The cell's formula fails with {value}.")
-        found = read(value)
-        if len(known) < 10_000:
-            known[value] = found
-        return found
+        return read(value)
 
-    return remembered
+    return read_unless_error
 
 
 def _text_reader(field: Field, _reading: Reading) -> Read:
@@ -71,8 +59,9 @@ def _text_reader(field: Field, _reading: Reading) -> Read:
     def read(value: Value) -> str:
         text = as_text(value)
         if check is not None:
-            text = unicodedata.normalize("NFKC", text)
-            if check is ip_address:
+            if not text.isascii():
+                text = unicodedata.normalize("NFKC", text)
+            if check is ip_address and "/" in text:
                 # Inventories write addresses with the length of their prefix.
                 text = re.sub(r"/\d{1,3}$", "", text)
             try:

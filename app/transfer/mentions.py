@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -26,19 +26,19 @@ MOST_COMPARED = 5000
 MOST_ADVISED = 20
 MOST_SLIPS = 1
 
-Named = Mapping[str, Mapping[str, Sequence[Draft]]]
+Named = Callable[[str], Mapping[str, Sequence[Draft]]]
 
 
 def check_mentions(planned: Sequence[Planned], named: Named) -> None:
     """Note a mistake in each cell that names nothing, in columns of which the title and nearly all cells name objects.
 
-    `named` are the rows of the sheets before, by resource and folded name; the planned ones count too.
+    `named` has the rows of the sheets before, given a resource's name, by their own; the planned ones count too.
     """
     for table, drafts in planned:
         for column in table.columns:
             target = _meant(column.title) if column.use is Use.ATTRIBUTE else None
             if target is not None:
-                in_file = {*named.get(target.name, ()), *_names_of(planned, target)}
+                in_file = {*named(target.name), *_names_of(planned, target)}
                 _check(column, drafts, target, in_file)
 
 

@@ -17,7 +17,7 @@ from app.transfer.matching import find_existing
 from app.transfer.meeting import Planned, meet, number_by_name
 from app.transfer.mentions import check_mentions
 from app.transfer.models import Action, Mode
-from app.transfer.references import resolve
+from app.transfer.references import Named, resolve
 from app.transfer.since import refuse_overwriting
 from app.transfer.uniqueness import check_unique, defaults_of, has_rule
 
@@ -29,7 +29,8 @@ class Planner:
         self.actor = actor
         self.mode = mode
         self.match = match
-        self._named: dict[str, dict[str, list[Draft]]] = defaultdict(lambda: defaultdict(list))
+        self._planned: dict[str, Sequence[Draft]] = {}
+        self._named: dict[str, Named] = {}
 
     def plan(self, planned: Sequence[Planned]) -> None:
         """Decide what becomes of each draft of one resource's tables, noting every mistake in it."""
@@ -37,9 +38,9 @@ class Planner:
             for item in table.resource.references.values():
                 if table.column_of(item.name) is not None:
                     assert item.target is not None
-                    resolve(item, drafts, self._named.get(item.target.__tablename__, {}))
+                    resolve(item, drafts, self._names_of(item.target.__tablename__))
             number_by_name(table.resource, drafts)
-        check_mentions(planned, self._named)
+        check_mentions(planned, self._names_of)
         meet(planned)
         resource = planned[0][0].resource
         everything = list(chain.from_iterable(drafts for _, drafts in planned))
@@ -48,21 +49,24 @@ class Planner:
         self._compare(resource, drafts)
         refuse_overwriting(resource, drafts)
         check_unique(resource, drafts)
-        self._remember(resource, drafts)
+        for draft in drafts:
+            if draft.errors:
+                draft.action = Action.ERROR
+        self._planned[resource.name] = drafts
         for draft in everything:
             if draft.completes is not None:
                 _follow(draft, draft.completes)
 
-    def _remember(self, resource: Resource, drafts: Sequence[Draft]) -> None:
-        """Settle what is wrong, and know the names for the rows that refer to them."""
-        named = self._named[resource.name]
-        label = resource.model.label
-        for draft in drafts:
-            if draft.errors:
-                draft.action = Action.ERROR
-            name = draft.values.get(label)
-            if isinstance(name, str):
-                named[fold(name)].append(draft)
+    def _names_of(self, name: str) -> Named:
+        """The rows that describe objects of a resource, by folded name: found when other rows first refer to them."""
+        if name not in self._named and name in self._planned:
+            named: dict[str, list[Draft]] = defaultdict(list)
+            for draft in self._planned[name]:
+                label = draft.values.get(draft.table.resource.model.label)
+                if isinstance(label, str):
+                    named[fold(label)].append(draft)
+            self._named[name] = named
+        return self._named.get(name, {})
 
     def _compare(self, resource: Resource, drafts: Sequence[Draft]) -> None:
         """Find out what would change, and what speaks against it."""
@@ -90,7 +94,10 @@ class Planner:
             if values.get(name) is None and all(error["field"] != name for error in draft.errors):
                 draft.fail(name, "required", f"{title} is required.")
         if draft.attributes:
-            values["attributes"] = {name: value for name, value in draft.attributes.items() if value is not None}
+            cleared = [name for name, value in draft.attributes.items() if value is None]
+            for name in cleared:
+                del draft.attributes[name]
+            values["attributes"] = draft.attributes
 
     def _plan_change(self, resource: Resource, draft: Draft) -> None:
         existing = draft.existing

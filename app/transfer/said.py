@@ -48,7 +48,8 @@ class CellError(Exception):
 
 def is_placeholder(text: str) -> bool:
     """Whether a text only says that there is nothing."""
-    return unicodedata.normalize("NFKC", text).lower() in PLACEHOLDERS
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return plain.lower() in PLACEHOLDERS
 
 
 def as_number(text: str) -> Value:
@@ -64,7 +65,7 @@ def as_text(value: Value) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
         return repr(whole(value))
-    if isinstance(value, str) and _TEMPLATE.search(value):
+    if isinstance(value, str) and "{{" in value and _TEMPLATE.search(value):
         raise CellError("template", "This is a template that nobody has filled in.")
     try:
         return clean_text(str(value))
