@@ -220,6 +220,20 @@ def begin_reading() -> None:
     g.reading = True
 
 
+def looks_first(view: Callable[P, R]) -> Callable[P, R]:
+    """Let a view that writes begin without a lock, its caller's token included; it calls `begin_writing` by itself.
+
+    SQLite has one writer, who may be the very work that the view is about.
+    """
+
+    @functools.wraps(view)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        begin_reading()
+        return view(*args, **kwargs)
+
+    return wrapper
+
+
 def is_reading() -> bool:
     """Whether there is no transaction, in which something could be changed."""
     return bool(g.get("reading"))

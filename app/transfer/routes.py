@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Response, current_app, request
 
 from app.core.api import Blueprint, read_form
-from app.core.database import db
+from app.core.database import db, looks_first
 from app.core.envelope import Page, Pagination, envelope_of, success
 from app.core.errors import Invalid, TooLarge
 from app.core.paging import PageSchema
@@ -112,6 +112,7 @@ def apply(body: dict[str, Any], import_id: int) -> Response:
 
 
 @blueprint.post("/<int:import_id>/cancel")
+@looks_first
 @requires(Role.USER)
 @blueprint.response(200, ImportSchema)
 def cancel(import_id: int) -> Response:

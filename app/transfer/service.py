@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.database import db
+from app.core.database import begin_writing, db
 from app.core.errors import Conflict, NotFound
 from app.core.jobs import enqueue
 from app.core.origin import current_origin
@@ -82,6 +82,8 @@ def cancel(import_id: int) -> None:
     job = visible(import_id)
     if job.status in CANCELLABLE:
         ask_to_stop(import_id)
+    # On SQLite this waits until the work has heard it and rolled back, or has committed.
+    begin_writing()
     # One that is being applied is told at its next thousand rows, and cannot commit any more from here on.
     moved = move(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
     db.session.refresh(job)

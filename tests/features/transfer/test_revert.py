@@ -1,5 +1,6 @@
 """An import undone: everything is as it was, or what has been touched since is named and nothing happens."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.core import cache
 from app.core.database import db
 from app.core.jobs import Job, runner
 from app.core.security import Role
@@ -14,7 +16,7 @@ from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.resource import bulk
 from app.servers.models import Server
-from app.transfer import service
+from app.transfer import progress, service
 from app.transfer.layout import IMPORTABLE
 from tests.backends import on_postgresql
 from tests.client import Body, Client
@@ -22,7 +24,7 @@ from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.transfer.conftest import Upload, apply
 from tests.features.transfer.test_import import APPLY, FLEET, audit, find, totals
-from tests.threads import at_once
+from tests.threads import PATIENCE, at_once, eventually
 
 LIVE = tuple(resource.model.__table__ for resource in IMPORTABLE.values())
 NEW_AGAIN = frozenset({"version", "updated_at"})
@@ -278,6 +280,29 @@ def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
     assert apply(admin, plan)["status"] == "cancelled"
     assert live_rows(app) == before
     assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
+
+
+def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
+    app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite, the answer comes when the work has rolled back."""
+    before = live_rows(app)
+    plan = upload(admin, **FLEET)
+    insert = bulk.insert
+    with ThreadPoolExecutor(1) as threads:
+        asked = []
+
+        def insert_while_asked(resource: Any, *arguments: Any) -> None:
+            insert(resource, *arguments)
+            if resource.name == "servers":
+                asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
+                eventually(lambda: cache.recall(progress._stop(plan["id"])) is not None)
+
+        monkeypatch.setattr(bulk, "insert", insert_while_asked)
+        monkeypatch.setattr(progress, "EVERY", 0.0)
+        assert apply(admin, plan)["status"] == "cancelled"
+        assert asked[0].result(PATIENCE)["data"]["status"] == "cancelled"
+    assert live_rows(app) == before
 
 
 def test_what_is_applied_is_too_late_to_cancel(admin: Client, applied: Body) -> None:
