@@ -19,6 +19,7 @@ from app.core import (
     docs,
     envelope,
     idempotency,
+    job_retention,
     jobs,
     limits,
     logs,
@@ -80,6 +81,7 @@ def create_app(config: Any) -> Flask:
     security.jwt.init_app(app)
     announcements.init_app(app)
     jobs.runner.init_app(app)
+    job_retention.register_jobs(jobs.runner)
     register_jobs(jobs.runner)
     expiry.register_jobs(jobs.runner)
     mail.register_jobs(jobs.runner)

@@ -56,6 +56,7 @@ class Job(Base):
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     holder: Mapped[str | None] = mapped_column(sa.String(32))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 
@@ -269,6 +270,8 @@ class Runner:
             g.origin = Origin(**origin)
             if failure is not None:
                 outcome = {"state": "failed"}
+            if outcome["state"] != "queued":
+                outcome["ended_at"] = utcnow()
             jobs = Job.__table__
             # Another runner has it by now, if this one could not renew its lease.
             still_ours = sa.and_(jobs.c.id == job_id, jobs.c.holder == self._name)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, g
 
-from app.core import jobs
+from app.core import job_retention, jobs
 from app.core.database import db
 from app.core.jobs import ATTEMPTS, Job, Runner, enqueue
 from app.core.origin import Origin, current_origin
@@ -281,6 +281,32 @@ def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, ne
     for thread in runner._threads:
         thread.join(PATIENCE)
     assert (work.handled, states(app)) == ([1], ["done", "queued"])
+
+
+@pytest.mark.parametrize(("state", "days"), [("done", 7), ("failed", 90)])
+def test_what_has_ended_is_kept_for_a_while(
+    app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch, state: str, days: int
+) -> None:
+    monkeypatch.setattr(job_retention, "AT_ONCE", 2)
+
+    def fail(_subject: int) -> None:
+        if state == "failed":
+            raise ValueError
+
+    work.handle = fail
+    queue(app, 1, 2, 3)
+    assert new_runner().run_pending() == 3
+    # Queued long ago, and not done: nobody forgets it.
+    queue(app, 4)
+    set_job(app, created_at=utcnow() - timedelta(days=1000))
+    assert states(app) == [state] * 3 + ["queued"]
+    for age, deleted in ((days - 1, 0), (days + 1, 3)):
+        with app.app_context():
+            ended = utcnow() - timedelta(days=age)
+            db.session.execute(sa.update(Job).where(Job.ended_at.is_not(None)).values(ended_at=ended))
+            db.session.commit()
+            assert job_retention.forget_ended() == deleted
+    assert states(app) == ["queued"]
 
 
 def test_readiness_says_when_nobody_works(
