@@ -6,7 +6,7 @@ from app.assets import descriptions, images, provider
 from app.assets.models import Asset
 from app.assets.pictures import NotAPicture, Picture, clean_picture
 from app.assets.schemas import AssetSchema, DescriptionSchema, PictureSchema, PictureUploadSchema
-from app.core.api import read_form
+from app.core.bodies import read_form
 from app.core.database import let_go
 from app.core.envelope import success
 from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType

@@ -3,101 +3,40 @@
 A blueprint's route is run as one transaction, authorised, validated, answered in the envelope and documented.
 """
 
-import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask, Request, Response, current_app, request
+from flask import Flask, Response, current_app, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import Schema
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
-from app.core import audit, idempotency, limits
+from app.core import audit, idempotency
+from app.core.bodies import BadParameter, Parser, UnknownParameter
 from app.core.database import begin_writing, commit_now, db, transactional
 from app.core.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
-from app.core.errors import (
-    ApiError,
-    Forbidden,
-    Invalid,
-    Unavailable,
-    UnsupportedMediaType,
-    dotted,
-    from_database,
-    from_http,
+from app.core.errors import ApiError, Forbidden, Unavailable, from_http
+from app.core.openapi import (
+    View,
+    document_failures,
+    document_header,
+    documents_query,
+    header_docs,
+    name_operations,
+    schema_name,
 )
-from app.core.security import Access, access_of, public
-
-View = Callable[..., Any]
+from app.core.security import access_of, public
+from app.core.violations import from_database
 
 log = structlog.get_logger()
-
-_FAILURES: dict[int, str] = {
-    400: "Unreadable JSON, or an unknown or ill-typed query parameter.",
-    401: "No valid token.",
-    403: "Signed in, but not allowed.",
-    404: "No such object.",
-    409: "A conflict with stored data.",
-    412: "If-Match does not match; `data.current` is the object as it is now.",
-    413: "The body is too large.",
-    415: "Wrong content type.",
-    422: "Some fields are invalid; every bad one is named in `data.errors`.",
-    428: "A bulk write by filter without `expected_count`.",
-    429: "Too many requests: by address where somebody signs in, by token elsewhere.",
-    503: "A dependency is away; try again after Retry-After seconds.",
-}
-
-
-class Parser(FlaskParser):
-    """Refuses what nobody declared: a misspelt parameter must not be dropped in silence."""
-
-    DEFAULT_UNKNOWN_BY_LOCATION = {
-        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
-        "query": RAISE,
-        "form": RAISE,
-    }
-
-    def load_json(self, req: Request, schema: Schema) -> Any:
-        return read_json(req)
-
-
-def read_json(req: Request) -> Any:
-    """The request's JSON body; raises UnsupportedMediaType or BadRequest."""
-    if not req.is_json:
-        raise UnsupportedMediaType("Send the body as application/json.")
-    try:
-        return req.get_json()
-    except (BadRequest, ValueError):
-        raise ApiBadJson() from None
-
-
-def read_form(schema: Schema) -> dict[str, Any]:
-    """The text fields of a form, validated; raises Invalid."""
-    try:
-        return cast("dict[str, Any]", schema.load(request.form.to_dict()))
-    except ValidationError as error:
-        raise Invalid(errors=dotted(error.messages)) from None
-
-
-class BadParameter(ApiError):
-    status, reason, message = 400, "invalid_parameter", "A query parameter is not valid."
-
-
-class UnknownParameter(ApiError):
-    status, reason, message = 400, "unknown_parameter", "There is no such parameter here."
-
-
-class ApiBadJson(ApiError):
-    status, reason, message = 400, "bad_json", "The body is not valid JSON."
 
 
 class Blueprint(SmorestBlueprint):
@@ -114,9 +53,9 @@ class Blueprint(SmorestBlueprint):
         view = transactional(view_func)
         if "POST" in options.get("methods", ()):
             view = idempotency.once(transactional(idempotency.keeping(view_func)), access)
-            _document_header(view, idempotency.PARAMETER)
-        view.takes_query = _documents_query(view)  # type: ignore[attr-defined]
-        _document_failures(view, rule, access, options.get("methods", ["GET"]))
+            document_header(view, idempotency.PARAMETER)
+        view.takes_query = documents_query(view)  # type: ignore[attr-defined]
+        document_failures(view, rule, access, options.get("methods", ["GET"]))
         super().add_url_rule(rule, endpoint, view, **options)
 
     def response(
@@ -135,7 +74,7 @@ class Blueprint(SmorestBlueprint):
         `selected`: of some fields only, where the client says which.
         """
         envelope = envelope_of(schema, many=many, nullable=nullable, selected=selected)
-        document = super().response(status_code, envelope, headers=_header_docs(headers), **options)
+        document = super().response(status_code, envelope, headers=header_docs(headers), **options)
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:
@@ -157,7 +96,7 @@ class Blueprint(SmorestBlueprint):
         """Document a header beside the arguments; `doc(parameters=…)` would stand in their place."""
 
         def decorate(view: View) -> View:
-            _document_header(view, parameter)
+            document_header(view, parameter)
             return view
 
         return decorate
@@ -180,61 +119,12 @@ class Blueprint(SmorestBlueprint):
         )
 
 
-def _document_header(view: View, parameter: Mapping[str, Any]) -> None:
-    docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
-    manual = docs.get("manual_doc", {})
-    # Parameters that were documented by hand stand in the place of all others.
-    place = manual if "parameters" in manual else docs.setdefault("arguments", {})
-    place.setdefault("parameters", []).append(dict(parameter))
-
-
-def _header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:
-    if headers is None:
-        return None
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
-
-
-def _documents_query(view: View) -> bool:
-    """Whether a view says that it takes query parameters."""
-    docs: dict[str, Any] = view.__dict__.get("_apidoc", {})
-    declared = (
-        *docs.get("arguments", {}).get("parameters", ()),
-        *docs.get("manual_doc", {}).get("parameters", ()),
-    )
-    return any(item["in"] == "query" for item in declared)
-
-
 def _refuse_unknown_query() -> None:
     """Refuse a parameter of a route that takes none: it might be a misspelt wish to only try."""
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if request.args and not view.takes_query:
         name = next(iter(request.args))
         raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
-
-
-def _document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
-    """Add to a route's documentation the failures that its shape makes possible."""
-    statuses = {400, 429, 503}
-    if access != "public":
-        statuses |= {401, 403}
-    if "<" in rule:
-        statuses.add(404)
-    if not set(methods) <= {"GET", "HEAD"}:
-        statuses |= {409, 413, 415, 422}
-    if set(methods) & {"PUT", "PATCH", "DELETE"}:
-        statuses.add(412)
-    if rule.endswith("/bulk"):
-        statuses |= {404, 428}
-    docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
-    responses = docs.setdefault("response", {}).setdefault("responses", {})
-    for status in sorted(statuses):
-        failure = {"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}
-        if status == 429:
-            failure["headers"] = _header_docs({"Retry-After": "Seconds to wait.", **limits.HEADERS})
-        responses.setdefault(status, [failure])
-    manual = docs.setdefault("manual_doc", {})
-    if access == "public":
-        manual["security"] = []
 
 
 class Api(SmorestApi):
@@ -297,25 +187,9 @@ def _record_denied(error: Forbidden) -> ApiError:
     return error
 
 
-def _schema_name(schema: Any) -> str:
-    """Name a schema in the document after its class and how it is narrowed."""
-    instance: Any = schema() if inspect.isclass(schema) else schema
-    name = type(instance).__name__.removesuffix("Schema")
-    return name + ("Patch" if instance.partial else getattr(instance, "suffix", ""))
-
-
-def _operation_ids(spec: Mapping[str, Any]) -> None:
-    """Give each operation a stable, unique name for generated clients: GET /api/gpus/{id} is `get_gpus_id`."""
-    for path, operations in spec["paths"].items():
-        for method, operation in operations.items():
-            if isinstance(operation, dict) and method != "parameters":
-                words = re.findall(r"\w+", path.removeprefix("/api").replace("-", "_").replace(".", "_"))
-                operation["operationId"] = "_".join((method, *words))
-
-
 api = Api(
     spec_kwargs={
-        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
+        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),
         "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "security": [{"bearer": []}],
@@ -326,7 +200,7 @@ api = Api(
 def document() -> dict[str, Any]:
     """The OpenAPI document of the application."""
     spec: dict[str, Any] = api.spec.to_dict()
-    _operation_ids(spec)
+    name_operations(spec)
     return spec
 
 
@@ -358,4 +232,4 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)
 
 
-__all__ = ["Blueprint", "Upload", "api", "document", "init_app", "read_json"]
+__all__ = ["Blueprint", "Upload", "api", "document", "init_app"]

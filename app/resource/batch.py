@@ -13,10 +13,11 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from app.core.database import db, unique_fields
-from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, from_database, taken
+from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, taken
 from app.core.security import current_actor
 from app.core.statements import any_of
 from app.core.values import MAX_ID, as_json
+from app.core.violations import from_database
 from app.resource import bulk
 from app.resource.cascade import Removal, has_children, removal_of, remove, standing_in_the_way
 from app.resource.declaration import Resource

@@ -47,25 +47,18 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         target = service.create(resource, body)
         return conclude(answer(resource, target.id, 201), query)
 
-    @blueprint.put("/<int:object_id>")
+    @blueprint.route("/<int:object_id>", methods=["PUT", "PATCH"])
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema(partial=True))
     @blueprint.header(IF_MATCH)
     @blueprint.doc(summary=f"Change the fields of one {one} that are sent.")
     @blueprint.response(200, schema, headers=ETAG)
-    def replace(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
-        return change(query, body, object_id)
-
-    @blueprint.patch("/<int:object_id>")
-    @requires(resource.write)
-    @blueprint.arguments(WriteQuerySchema, location="query")
-    @blueprint.arguments(schema(partial=True))
-    @blueprint.header(IF_MATCH)
-    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.")
-    @blueprint.response(200, schema, headers=ETAG)
-    def amend(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
-        return change(query, body, object_id)
+    def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
+        target = service.get(resource, object_id, to_change=True)
+        service.check_version(resource, target, request.headers.get("If-Match"))
+        service.update(resource, target, body)
+        return conclude(answer(resource, object_id), query)
 
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
@@ -81,12 +74,6 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
 
     add_bulk_routes(blueprint, resource)
-
-    def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
-        target = service.get(resource, object_id, to_change=True)
-        service.check_version(resource, target, request.headers.get("If-Match"))
-        service.update(resource, target, body)
-        return conclude(answer(resource, object_id), query)
 
     return blueprint
 

@@ -9,18 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core.audit import get_to_change
 from app.core.database import db
-from app.core.errors import (
-    ApiError,
-    BadRequest,
-    Forbidden,
-    Invalid,
-    NotFound,
-    PreconditionFailed,
-    from_database,
-)
+from app.core.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed
 from app.core.security import Actor, Role, current_actor
 from app.core.statements import read_rows
 from app.core.values import MAX_ID, as_json
+from app.core.violations import from_database
 from app.resource.declaration import Resource
 from app.resource.projection import projection_of
 from app.resource.visibility import is_visible, visible

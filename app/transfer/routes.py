@@ -7,7 +7,8 @@ import orjson
 import sqlalchemy as sa
 from flask import Response, current_app, request
 
-from app.core.api import Blueprint, read_form
+from app.core.api import Blueprint
+from app.core.bodies import read_form
 from app.core.database import db, looks_first
 from app.core.envelope import Page, Pagination, envelope_of, success
 from app.core.errors import Invalid, TooLarge

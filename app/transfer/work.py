@@ -9,11 +9,12 @@ from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.core.database import begin_reading, begin_writing, commit_now, db, transactional
-from app.core.errors import ApiError, from_database
+from app.core.errors import ApiError
 from app.core.jobs import Runner
 from app.core.origin import current_origin
 from app.core.security import Actor, act_as
 from app.core.values import utcnow
+from app.core.violations import from_database
 from app.resource.bulk import StaleVersion
 from app.transfer.apply import apply_plan
 from app.transfer.conflicts import all_conflicts

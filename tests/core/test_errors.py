@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.database import Base, db
-from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, dotted, from_database
+from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, dotted
 from app.core.security import public
+from app.core.violations import from_database
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.services.models import ONE_PARENT, Service
