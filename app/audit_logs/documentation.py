@@ -21,9 +21,9 @@ def _text(name: str, description: str) -> Parameter:
 
 
 _CHANGED = [
-    _text("field", "A field that changed; a creation is no change."),
-    _text("from", "What a field (that of `field`, or any) was before; empty: nothing."),
-    _text("to", "What it became; empty: nothing."),
+    _text("field", "A field that changed, or `attributes.<key>`; a creation is no change."),
+    _text("from", "What a field (that of `field`, or any) was before; empty: nothing. Of a list, what it lost."),
+    _text("to", "What it became; empty: nothing. Of a list, what it got."),
 ]
 
 

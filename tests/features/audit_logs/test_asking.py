@@ -75,6 +75,43 @@ def test_values_are_found_whatever_field_they_were_in(admin: Client) -> None:
     assert changed(admin, **{"from": "offline", "to": "256"}) == []
 
 
+def test_members_of_lists_are_found_by_being_lost_and_got(make: Make, admin: Client) -> None:
+    made = make(Server, tags=["prod", "Blue"])
+    for tags in (["prod", "green", "red"], ["prod"], []):
+        admin.call("PATCH", f"/api/servers/{made.id}", json={"tags": tags})
+    assert changed(admin, field="tags") == [2, 3, 4]
+    assert changed(admin, field="tags", to="green") == [2]
+    assert changed(admin, field="tags", **{"from": "GREEN"}) == [3]
+    assert changed(admin, field="tags", **{"from": "prod"}) == [4]
+    assert changed(admin, field="tags", to="prod") == []
+    assert changed(admin, field="tags", **{"from": "blue", "to": "red"}) == [2]
+    assert changed(admin, **{"from": "blue", "to": "red"}) == [2]
+    assert changed(admin, field="tags", **{"from": "red", "to": "blue"}) == []
+    assert changed(admin, **{"from": "red"}) == [3]
+
+
+def test_attributes_are_found_as_fields_of_their_own(make: Make, admin: Client) -> None:
+    made = make(Server, attributes={"rack_unit": 7, "contact": "Ann"})
+    for attributes in (
+        {"rack_unit": 12, "contact": "Ann", "leased": True},
+        {"rack_unit": 12, "contact": "Bob " + "x" * 80},
+        {},
+    ):
+        admin.call("PATCH", f"/api/servers/{made.id}", json={"attributes": attributes})
+    assert changed(admin, field="attributes") == [2, 3, 4]
+    assert changed(admin, field="attributes.rack_unit") == [2, 4]
+    assert changed(admin, field="attributes.rack_unit", **{"from": 7, "to": 12}) == [2]
+    assert changed(admin, field="attributes.rack_unit", **{"from": 12, "to": ""}) == [4]
+    assert changed(admin, field="attributes.leased", **{"from": "", "to": "true"}) == [2]
+    assert changed(admin, field="attributes.contact", to="bob " + "X" * 80) == [3]
+    assert changed(admin, field="attributes", **{"from": "ann"}) == [3]
+    assert changed(admin, **{"from": "7", "to": "12"}) == [2]
+    # Both must be of one attribute.
+    assert changed(admin, field="attributes", **{"from": "7", "to": "true"}) == []
+    assert changed(admin, field="attributes.rack") == []
+    assert changed(admin, field="rack_unit") == []
+
+
 def test_a_reference_is_found_by_either_of_its_names(make: Make, admin: Client) -> None:
     gpu, server = make(Gpu), make(Server)
     admin.call("PATCH", f"/api/gpus/{gpu.id}", json={"server_id": server.id})
