@@ -13,7 +13,7 @@ from flask import Flask
 
 import config
 from app import create_app
-from app.core import api, cache, jobs
+from app.core import api, cache, jobs, redis_access
 from app.core.database import db
 from app.core.security import Role
 from app.users.models import User
@@ -104,7 +104,7 @@ def forget_cache(app: Flask) -> None:
         cache.cache.clear()
     cache._unannounced.clear()
     cache._computing.clear()
-    cache._asleep_until = 0.0
+    redis_access.look_again()
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-import structlog
 from limits import RateLimitItem
 from limits.storage import MemoryStorage, Storage
-from redis.exceptions import RedisError
+
+from app.core.redis_access import attempt
 
 PART = 100
 """A worker draws the hundredth part of a limit at once: that much it may keep from the others at most."""
 MOST_CALLERS = 20_000
-PAUSE = 5.0
-"""Seconds for which a storage that failed is left alone."""
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,6 @@ class Allowances:
         self._block = block or max(1, limit.amount // PART)
         self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
-        self._away_until = 0.0
 
     def take(self, caller: str) -> Allowance:
         """Count one request."""
@@ -77,13 +72,7 @@ class Allowances:
 
     def _draw(self, caller: str) -> _Held:
         key = self._limit.key_for(caller)
-        if time.monotonic() >= self._away_until:
-            try:
-                return self._draw_from(self._shared, key)
-            except (RedisError, OSError):
-                self._away_until = time.monotonic() + PAUSE
-                log.warning("limits_not_shared")
-        return self._draw_from(self._own, key)
+        return attempt(self._draw_from, self._shared, key) or self._draw_from(self._own, key)
 
     def _draw_from(self, storage: Storage, key: str) -> _Held:
         drawn = storage.incr(key, self._limit.get_expiry(), self._block)

@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.cache import PAUSE, REDIS_OPTIONS, _attempt
+from app.core.redis_access import OPTIONS, PAUSE, attempt
 
 log = structlog.get_logger()
 
@@ -23,14 +23,14 @@ Hear = Callable[[Collection[str] | None], None]
 
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
-    app.extensions["announcements"] = Redis.from_url(url, **REDIS_OPTIONS) if url else None
+    app.extensions["announcements"] = Redis.from_url(url, **OPTIONS) if url else None
 
 
 def announce(kinds: Collection[str]) -> None:
     """Say that jobs of these kinds are queued; called after the commit."""
     client = current_app.extensions["announcements"]
     if client is not None:
-        _attempt(client.publish, CHANNEL, " ".join(sorted(kinds)))
+        attempt(client.publish, CHANNEL, " ".join(sorted(kinds)))
 
 
 def listen(app: Flask, hear: Hear, listening: Event, stopping: Event) -> None:

@@ -22,21 +22,15 @@ from cachelib.serializers import BaseSerializer
 from flask import Flask, current_app
 from flask_caching import Cache
 from prometheus_client import Counter
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from app.core import redis_access
+from app.core.redis_access import attempt
 from app.core.values import as_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-REDIS_OPTIONS: Any = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25, "retry": Retry(NoBackoff(), 0)}
-"""A Redis that takes longer than this many seconds is away; the client would block for several."""
-PAUSE = 1.0
-"""Seconds for which a Redis that failed is left alone."""
 
 
 class _Json(BaseSerializer):
@@ -55,7 +49,6 @@ class _Json(BaseSerializer):
 _lookups = Counter("itam_cache_lookups", "Answers that were looked for in the cache.", ["result"])
 
 cache = Cache()
-_asleep_until = 0.0
 _unannounced: set[str] = set()
 _computing: dict[str, threading.Lock] = {}
 _lock = threading.Lock()
@@ -68,7 +61,7 @@ def init_app(app: Flask) -> None:
         settings = {
             "CACHE_TYPE": "RedisCache",
             "CACHE_REDIS_URL": url,
-            "CACHE_OPTIONS": REDIS_OPTIONS,
+            "CACHE_OPTIONS": redis_access.OPTIONS,
         }
     cache.init_app(app, {"CACHE_KEY_PREFIX": "itam:", "CACHE_SERIALIZER": _Json(), **settings})
 
@@ -97,10 +90,10 @@ class SharedShelf:
         return generations, self._answer(found, generations)
 
     def kept(self, key: str, generations: list[str]) -> Any:
-        return self._answer(_attempt(cache.get, key), generations)
+        return self._answer(attempt(cache.get, key), generations)
 
     def keep(self, key: str, generations: list[str], answer: Any, seconds: int) -> None:
-        _attempt(cache.set, key, [generations, answer], seconds)
+        attempt(cache.set, key, [generations, answer], seconds)
 
     def _answer(self, found: Any, generations: list[str] | None) -> Any:
         fresh = isinstance(found, list) and len(found) == 2 and found[0] == generations
@@ -190,17 +183,17 @@ def reachable() -> str:
     """The state of the cache: "ok", "down", or "in process" where there is no Redis to ask."""
     if not current_app.config["REDIS_URL"]:
         return "in process"
-    return "ok" if _attempt(cache.set, "ping", 1, 10) else "down"
+    return "ok" if attempt(cache.set, "ping", 1, 10) else "down"
 
 
 def remember(key: str, value: Any, seconds: int) -> None:
     """Tell every process something that is true for a while; where the cache is away, nobody hears it."""
-    _attempt(cache.set, key, value, seconds)
+    attempt(cache.set, key, value, seconds)
 
 
 def recall(key: str) -> Any:
     """What was last told under this key, or None."""
-    return _attempt(cache.get, key)
+    return attempt(cache.get, key)
 
 
 @event.listens_for(Session, "after_commit")
@@ -219,7 +212,7 @@ def _announce(tables: set[str]) -> None:
         _unannounced.update(tables)
         pending = sorted(_unannounced)
     # What Redis was too far away to hear is said again before anything is read from it.
-    if _attempt(cache.set_many, {_key(table): uuid.uuid4().hex for table in pending}, 0) is not None:
+    if attempt(cache.set_many, {_key(table): uuid.uuid4().hex for table in pending}, 0) is not None:
         with _lock:
             _unannounced.difference_update(pending)
 
@@ -231,29 +224,17 @@ def _read(tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any
         _announce(set())
         if _unannounced:
             return None, nothing
-    found = _attempt(cache.get_many, *map(_key, tables), *keys)
+    found = attempt(cache.get_many, *map(_key, tables), *keys)
     if found is None:
         return None, nothing
     generations, kept = found[: len(tables)], found[len(tables) :]
     for position, (table, generation) in enumerate(zip(tables, generations, strict=True)):
         if generation is None:
             # `add` keeps the first of two that start at once; both then read the same one.
-            _attempt(cache.add, _key(table), uuid.uuid4().hex, 0)
-            generations[position] = _attempt(cache.get, _key(table))
+            attempt(cache.add, _key(table), uuid.uuid4().hex, 0)
+            generations[position] = attempt(cache.get, _key(table))
     # Whatever else stands there, nobody here has written it.
     return (generations if all(isinstance(one, str) for one in generations) else None), kept
-
-
-def _attempt(call: Callable[..., Any], *args: Any) -> Any:
-    """Ask the cache, or answer None at once while it is left alone after a failure."""
-    global _asleep_until  # noqa: PLW0603 - one breaker per process, like the connection pool behind it
-    if time.monotonic() < _asleep_until:
-        return None
-    try:
-        return call(*args)
-    except (RedisError, OSError, ValueError, TypeError):
-        _asleep_until = time.monotonic() + PAUSE
-        return None
 
 
 def _key(table: str) -> str:

@@ -10,8 +10,8 @@ from flask import Flask, Response, g, request
 from limits import parse
 from limits.storage import Storage, storage_from_string
 
+from app.core import redis_access
 from app.core.allowances import Allowances
-from app.core.cache import REDIS_OPTIONS
 from app.core.errors import TooManyRequests
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ def limited_by_address(view: V) -> V:
 
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
-    storage = cast(Storage, storage_from_string(url or "memory://", **(REDIS_OPTIONS if url else {})))
+    storage = cast(Storage, storage_from_string(url or "memory://", **(redis_access.OPTIONS if url else {})))
     logins = Allowances(parse(app.config["LOGIN_LIMIT"]), storage, block=1)
     requests = Allowances(parse(app.config["API_LIMIT"]), storage)
 

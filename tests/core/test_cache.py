@@ -13,7 +13,7 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import cache
+from app.core import cache, redis_access
 from app.core.cache import OwnShelf, Shelf, cached, shared
 from app.core.database import db
 from app.datacenters.models import Datacenter
@@ -240,7 +240,7 @@ def test_redis_that_is_silent(
     build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request waits, and not for long; the others do not even ask while it is left alone."""
-    monkeypatch.setattr(cache, "PAUSE", 3600.0)
+    monkeypatch.setattr(redis_access, "PAUSE", 3600.0)
     with silent_server() as (port, taken):
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
         use(app, document, admin)
@@ -315,7 +315,7 @@ def test_what_changed_while_redis_was_away_is_not_read_from_it(
     build_app: BuildApp, document: Document, admin: Client, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(cache, "PAUSE", 0.0)
+    monkeypatch.setattr(redis_access, "PAUSE", 0.0)
     database = urlsplit(REDIS_URL).path
     app = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{database}")
     names, client = Names(app), Client(app, document, admin.token)
