@@ -16,6 +16,7 @@ from app.core.origin import Origin, current_origin
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.health import routes as health
+from tests.backends import on_sqlite
 from tests.client import Client
 from tests.threads import PATIENCE, at_once
 
@@ -307,6 +308,15 @@ def test_what_has_ended_is_kept_for_a_while(
             db.session.commit()
             assert job_retention.forget_ended() == deleted
     assert states(app) == ["queued"]
+
+
+@on_sqlite
+def test_without_redis_no_other_process_may_work(app: Flask) -> None:
+    """Its commits would not reach what the server remembers."""
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["worker"])
+    assert result.exit_code == 1
+    assert "REDIS_URL" in result.output
 
 
 def test_readiness_says_when_nobody_works(
