@@ -13,7 +13,7 @@ from app.core import audit
 from app.core.database import db
 from app.core.origin import current_origin
 from app.core.values import fold, utcnow
-from app.resource.schema import clean_text
+from app.resource.json_fields import clean_text
 from app.users.models import User
 
 MAX_FAILURES = 5

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from app.core import audit
 from app.core.api import Blueprint
-from app.core.envelope import FailureSchema, envelope_of, failure_body, success
+from app.core.envelope import envelope_of, failure_body, success
 from app.core.errors import (
     ApiError,
     Conflict,
@@ -26,69 +26,23 @@ from app.core.security import requires
 from app.core.statements import any_of
 from app.resource import batch
 from app.resource.batch import Item
+from app.resource.bulk_schemas import STATUSES, Body, answer_schema_of, body_schemas
 from app.resource.declaration import Resource
 from app.resource.dry_run import conclude
 from app.resource.filters import LIST_PARAMETERS, unknown
 from app.resource.query import parse_query, select_where
 from app.resource.schema import DeleteQuerySchema, WriteQuerySchema
 
-MAX_ITEMS = 1000
 MAX_MATCHED = 10_000
 """Objects that a filter may match: one transaction holds the locks of them all."""
-
-STATUSES = ("ok", "error", "not_found", "forbidden", "conflict")
-
-Body = dict[str, Any]
-
-
-class Objects(fields.List[Any]):
-    """Items that are validated one by one, so that each has a result; documented as what they must be."""
-
-    def __init__(self, inner: Any, **options: Any) -> None:
-        super().__init__(inner, validate=validate.Length(1, MAX_ITEMS), **options)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, list):
-            raise self.make_error("invalid")
-        return value
-
-
-class BulkSchema(Schema):
-    """Items, or a filter with the number of objects that it is expected to match."""
-
-    mode = fields.String(
-        load_default="atomic",
-        validate=validate.OneOf(("atomic", "partial")),
-        metadata={"description": "`atomic` (default) stores all or nothing, `partial` whatever is right."},
-    )
-
-
-class FilteredBulkSchema(BulkSchema):
-    filter = fields.Dict(
-        keys=fields.String(),
-        metadata={
-            "description": "As in a list: `{status: active, memory_gb__gte: 64}`; a list of values is any of them."
-        },
-    )
-    expected_count = fields.Integer(strict=True, validate=validate.Range(min=0))
-
-    @validates_schema
-    def check_either(self, values: Body, **_: Any) -> None:
-        if ("items" in values) == ("filter" in values):
-            raise ValidationError({"items": ["Give either items or a filter."]})
-        for name in {"set", "expected_count"} & set(values):
-            if "filter" not in values:
-                raise ValidationError({name: ["Goes with a filter only."]})
-        if "filter" in values and "set" in self.fields and not values.get("set"):
-            raise ValidationError({"set": ["Say what to change."]})
 
 
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Give a resource its bulk writes."""
     schema = resource.schema
     name = schema.__name__.removesuffix("Schema")
-    create_schema, change_schema, delete_schema = _bodies(resource, name)
-    answer_schema = _answer_schema(schema, name)
+    create_schema, change_schema, delete_schema = body_schemas(resource, name)
+    answer_schema = answer_schema_of(schema, name)
     whole, partial = schema(), schema(partial=True)
     titles = resource.titles[0]
     # As `response` makes it, so that it is the same schema in the document.
@@ -137,69 +91,6 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
             items = [Item(identity) for identity in _matching(resource, body)]
         batch.delete(resource, items, cascade=query["cascade"])
         return _conclude(resource, items, body["mode"], query, shown=False)
-
-
-def _bodies(resource: Resource, name: str) -> tuple[type[Schema], type[Schema], type[Schema]]:
-    """The schemas of the three bodies, which document what each item may hold."""
-    schema = resource.schema
-    identity = {"id": fields.Integer(strict=True, required=True), "suffix": ""}
-    change = type(f"{name}ItemSchema", (schema,), identity)
-    others = tuple(member for member in change().fields if member != "id")
-    one = fields.Raw(
-        metadata={
-            "anyOf": [
-                {"type": "integer"},
-                {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
-            ]
-        }
-    )
-    members: list[tuple[str, type[Schema], dict[str, Any]]] = [
-        ("Create", BulkSchema, {"items": Objects(fields.Nested(schema), required=True)}),
-        (
-            "Change",
-            FilteredBulkSchema,
-            {
-                "items": Objects(fields.Nested(change(partial=others))),
-                "set": fields.Dict(metadata={"description": "With a filter: the fields to change."}),
-            },
-        ),
-        ("Delete", FilteredBulkSchema, {"items": Objects(one)}),
-    ]
-    create, change_many, delete = (
-        type(f"{name}Bulk{what}Schema", (base,), declared) for what, base, declared in members
-    )
-    return create, change_many, delete
-
-
-def _answer_schema(schema: type[Any], name: str) -> type[Schema]:
-    result = type(
-        f"{name}ResultSchema",
-        (Schema,),
-        {
-            "status": fields.String(required=True, validate=validate.OneOf(STATUSES)),
-            "id": fields.Integer(required=True, allow_none=True),
-            "data": fields.Nested(
-                schema.answer(),
-                required=True,
-                allow_none=True,
-                metadata={"description": "The object as it is now; null where it was found by a filter, or is gone."},
-            ),
-            "error": fields.Nested(
-                FailureSchema,
-                required=True,
-                allow_none=True,
-                metadata={"description": "What a request of its own would have been answered."},
-            ),
-        },
-    )
-    return type(
-        f"{name}BulkAnswerSchema",
-        (Schema,),
-        {
-            "results": fields.List(fields.Nested(result), required=True, metadata={"description": "In order."}),
-            "counts": fields.Dict(keys=fields.String(), values=fields.Integer(), required=True),
-        },
-    )
 
 
 def _item(sent: Any, schema: Schema) -> Item:

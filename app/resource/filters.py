@@ -19,7 +19,7 @@ from app.core.errors import BadRequest
 from app.core.values import MAX_ID, fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.schema import ATTRIBUTE_KEY, MAX_TEXT, clean_text
+from app.resource.json_fields import ATTRIBUTE_KEY, MAX_TEXT, clean_text
 
 Clause = sa.ColumnElement[bool]
 

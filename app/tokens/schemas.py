@@ -5,7 +5,7 @@ import ipaddress
 from marshmallow import Schema, ValidationError, fields, validate
 
 from app.core.values import utcnow
-from app.resource.schema import Text
+from app.resource.json_fields import Text
 
 MAX_NETWORKS = 32
 

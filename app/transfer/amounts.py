@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from app.core.columns import CENT
 from app.core.values import whole
 from app.resource.fields import Field, Kind
-from app.resource.schema import marshmallow_field
+from app.resource.json_fields import marshmallow_field
 from app.transfer.said import CellError, as_text
 from app.transfer.titles import factor
 from app.transfer.workbook import Value

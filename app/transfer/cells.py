@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
-from app.resource.schema import MAX_TEXT, marshmallow_field
+from app.resource.json_fields import MAX_TEXT, marshmallow_field
 from app.transfer.amounts import money_reader, number_reader, with_point
 from app.transfer.dates import Guess, read_date
 from app.transfer.said import EXCEL_ERRORS, CellError, as_text

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from app.core.statements import ROWS_AT_ONCE
 from app.core.values import MAX_ID
 from app.resource.fields import Field, Kind
-from app.resource.schema import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
+from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
 from app.transfer.cells import Read, Reading, reader_of
 from app.transfer.dates import Guess
 from app.transfer.models import Action

@@ -15,7 +15,8 @@ from app.core.errors import Invalid, TooLarge
 from app.core.paging import PageSchema
 from app.core.security import Role, current_actor, requires
 from app.resource.dry_run import conclude
-from app.resource.schema import WriteQuerySchema, clean_text
+from app.resource.json_fields import clean_text
+from app.resource.schema import WriteQuerySchema
 from app.transfer import service
 from app.transfer.mappings import service as mappings
 from app.transfer.models import Import

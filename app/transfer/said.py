@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from app.core.values import whole
-from app.resource.schema import clean_text
+from app.resource.json_fields import clean_text
 from app.transfer.workbook import Value
 
 CLEAR = "<clear>"

@@ -7,7 +7,7 @@ import pytest
 
 from app.resource import Resource
 from app.resource.fields import Field, Kind
-from app.resource.schema import MAX_ITEMS, MAX_TEXT
+from app.resource.json_fields import MAX_ITEMS, MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
 from tests.factories import Make, flaws_of, optional_fields, sample, writable_fields

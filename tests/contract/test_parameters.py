@@ -7,7 +7,7 @@ import pytest
 
 from app.resource import Resource
 from app.resource.fields import Kind
-from app.resource.schema import MAX_TEXT
+from app.resource.json_fields import MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import each_readable, each_resource, kind_of, readable, varied_rows
 from tests.contract.test_filters import operators_of

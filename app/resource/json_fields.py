@@ -1,0 +1,226 @@
+"""What each kind of field takes in JSON: strict about types, trimmed, and in range."""
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import RAISE, ValidationError, fields, validate
+
+from app.resource.fields import Field, Kind
+
+MAX_TEXT = 10_000
+"""Characters of a text without a length of its own."""
+
+MAX_ITEMS = 100
+
+MAX_ATTRIBUTES = 64
+
+ATTRIBUTE_KEY = re.compile(r"[^\W_][\w .()%+#/-]{0,63}")
+
+Options = dict[str, Any]
+
+Build = Callable[[Field, Options], fields.Field[Any]]
+
+
+def clean_text(value: str) -> str:
+    """Trim a text that the databases can store; raises ValueError with a sentence otherwise."""
+    if "\x00" in value:
+        raise ValueError("May not contain the NUL character.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("May not contain half of a surrogate pair.") from None
+    return value.strip()
+
+
+class Text(fields.String):
+    """Trimmed text in its canonical form; empty is null where null is allowed."""
+
+    def __init__(self, *, length: int | None = None, check: Any = None, **options: Any) -> None:
+        super().__init__(validate=validate.Length(max=length or MAX_TEXT), **options)
+        self.check = check
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            text = clean_text(super()._deserialize(value, attr, data, **kwargs))
+            if text and self.check is not None:
+                text = self.check(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+        if text:
+            return text
+        if not self.allow_none:
+            raise ValidationError("May not be empty.")
+        return None
+
+    def _validate(self, value: Any) -> None:
+        if value is not None:
+            super()._validate(value)
+
+
+class Number(fields.Float):
+    """A JSON number: not text, not true, not infinite."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.make_error("invalid", input=value)
+        # As many decimals as are stored, so that the audit log has what the database has.
+        number: float = round(super()._deserialize(value, attr, data, **kwargs), 3)
+        return number
+
+
+class Money(fields.String):
+    """An amount to the cent, as text: a JSON number is a float to most who read it."""
+
+    def __init__(self, *, minimum: float | None, maximum: float | None, **options: Any) -> None:
+        options["metadata"] = {**options["metadata"], "format": "decimal", "example": "1299.00"}
+        super().__init__(**options)
+        self.in_range = validate.Range(minimum, maximum)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        amount = isinstance(value, str | int | float) and re.fullmatch(r"-?[0-9]{1,13}(\.[0-9]{1,2})?", str(value))
+        if not amount or isinstance(value, bool):
+            raise ValidationError("Must be an amount such as 1299.00.")
+        return self.in_range(Decimal(str(value)))
+
+
+class Flag(fields.Boolean):
+    """true or false, and not what equals them in Python: 1 and 0."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Day(fields.Date):
+    """A date as YYYY-MM-DD; ISO 8601 has more ways to write one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Moment(fields.AwareDateTime):
+    """A time with its zone, far enough from the ends of the calendar to be one in UTC too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        if not 1 < found.year < 9999:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        return found
+
+
+class Member(fields.Nested):
+    """An object inside of another: always a whole one, also where the outer one is changed in part."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, partial: Any = None, **kwargs: Any) -> Any:
+        return super()._deserialize(value, attr, data, partial=False, **kwargs)
+
+
+class Attributes(fields.Dict):
+    """An object of the organisation's own fields."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(keys=fields.String(), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        found: Any = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        return clean_attributes(found)
+
+
+def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and trim attributes; raises ValidationError naming each bad key."""
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise ValidationError(f"At most {MAX_ATTRIBUTES} attributes.")
+    clean: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for key, value in attributes.items():
+        try:
+            if not ATTRIBUTE_KEY.fullmatch(key):
+                raise ValueError("Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-.")
+            clean[key] = _clean_attribute(value)
+        except ValueError as error:
+            errors[key] = [str(error)]
+    if errors:
+        raise ValidationError(errors)
+    return clean
+
+
+def _clean_attribute(value: Any) -> Any:
+    if isinstance(value, str):
+        text = clean_text(value)
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"At most {MAX_TEXT} characters.")
+        return text
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise ValueError("Must be text, a number, true, false or null.")
+
+
+def marshmallow_field(field: Field) -> fields.Field[Any]:
+    """The field that parses, validates and documents a value of this kind in JSON."""
+    options: dict[str, Any] = {
+        "allow_none": field.nullable,
+        "dump_only": field.read_only,
+        # What is read is always there; what is written may be left out unless it is required.
+        "required": field.required or field.read_only,
+        "metadata": {"title": field.title},
+    }
+    return _BUILDERS[field.kind](field, options)
+
+
+def _text(field: Field, options: Options) -> Text:
+    return Text(length=field.length, check=field.check, **options)
+
+
+def _integer(field: Field, options: Options) -> fields.Integer:
+    return fields.Integer(strict=True, validate=validate.Range(field.minimum, field.maximum), **options)
+
+
+def _number(field: Field, options: Options) -> Number:
+    return Number(validate=validate.Range(field.minimum, field.maximum), **options)
+
+
+def _money(field: Field, options: Options) -> Money:
+    return Money(minimum=field.minimum, maximum=field.maximum, **options)
+
+
+def _choice(field: Field, options: Options) -> fields.Enum[Any]:
+    assert field.choices is not None
+    return fields.Enum(field.choices, by_value=True, **options)
+
+
+def _texts(_field: Field, options: Options) -> fields.List[Any]:
+    return fields.List(Text(length=255), validate=validate.Length(max=MAX_ITEMS), **options)
+
+
+def _objects(field: Field, options: Options) -> fields.List[Any]:
+    members = Member(field.column.info["members"], unknown=RAISE)
+    return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
+
+
+_BUILDERS: Mapping[Kind, Build] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.REFERENCE: _integer,
+    Kind.NUMBER: _number,
+    Kind.MONEY: _money,
+    Kind.BOOLEAN: lambda _, options: Flag(**options),
+    Kind.DATE: lambda _, options: Day(**options),
+    Kind.TIME: lambda _, options: Moment(**options),
+    Kind.CHOICE: _choice,
+    Kind.LIST: _texts,
+    Kind.OBJECTS: _objects,
+    Kind.ATTRIBUTES: lambda _, options: Attributes(**options),
+    Kind.DOCUMENT: lambda _, options: fields.Dict(**options),
+}
