@@ -9,7 +9,7 @@ import pytest
 from app.core.database import unique_fields
 from app.datacenters.routes import resource as datacenters
 from app.resource import Resource
-from app.resource.bulk_routes import MAX_ITEMS
+from app.resource.bulk_schemas import MAX_ITEMS
 from app.resource.fields import Kind
 from tests.client import Body, Client
 from tests.conftest import Statements
