@@ -11,10 +11,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import IntegrityError, OperationalError
+from werkzeug.datastructures import MultiDict
 
 from app.core.audit import AuditLog
-from app.core.database import ATTEMPTS, db, transactional
+from app.core.database import ATTEMPTS, db, reading_connection, transactional
 from app.datacenters.models import Datacenter
+from app.resource import Resource, routes
+from app.resource.query import ListQuery, parse_query
 from tests.backends import on_postgresql
 from tests.client import Client
 from tests.factories import Make
@@ -128,6 +131,14 @@ def test_many_writers_at_once_all_succeed(app: Flask, admin: Client) -> None:
     assert count(app) == 16
 
 
+def end_connection(connection: sa.Connection) -> None:
+    """Have the server end it."""
+    driver: Any = connection.connection.dbapi_connection
+    url = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
+
+
 @contextmanager
 def connections_that_die(app: Flask, table: str, times: int) -> Iterator[list[str]]:
     """The first `times` statements about a table find that the server has ended their connection."""
@@ -139,10 +150,7 @@ def connections_that_die(app: Flask, table: str, times: int) -> Iterator[list[st
         if table not in statement or len(killed) >= times:
             return
         killed.append(statement)
-        driver: Any = connection.connection.dbapi_connection
-        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
+        end_connection(connection)
 
     sa.event.listen(engine, "before_cursor_execute", kill)
     try:
@@ -157,6 +165,24 @@ def test_a_read_survives_a_connection_that_dies(app: Flask, make: Make, admin: C
     with connections_that_die(app, "datacenters", 1) as killed:
         assert admin.call("GET", f"/api/datacenters/{identity}")["data"]["id"] == identity
     assert len(killed) == 1
+
+
+@on_postgresql
+def test_so_does_a_page_whose_statement_was_given_to_the_driver(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[ListQuery] = []
+
+    def parse(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
+        if not parsed:
+            end_connection(reading_connection())
+        parsed.append(parse_query(resource, arguments))
+        return parsed[-1]
+
+    monkeypatch.setattr(routes, "parse_query", parse)
+    identity = make(Datacenter).id
+    assert [row["id"] for row in admin.call("GET", "/api/datacenters")["data"]] == [identity]
+    assert len(parsed) == 2
 
 
 @on_postgresql
