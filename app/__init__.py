@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
 from app.assets import descriptions, images
+from app.catalog import FOLDERS
 from app.core import (
     announcements,
     api,
@@ -35,19 +36,11 @@ from app.services import schedule
 from app.transfer.work import register_jobs
 
 FEATURES = (
+    *FOLDERS,
     "auth",
     "tokens",
-    "users",
     "accounts",
-    "datacenters",
-    "environments",
-    "servers",
-    "containers",
-    "services",
-    "gpus",
-    "assets",
     "assets.uploads",
-    "tasks",
     "topology",
     "dashboard",
     "search",

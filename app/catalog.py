@@ -1,23 +1,32 @@
-"""Every resource, each after those that it refers to."""
+"""Every resource, each after those that it refers to: a line here is all that the rest needs to know of a folder."""
 
-from app.assets.routes import resource as assets
-from app.containers.routes import resource as containers
+from importlib import import_module
+
 from app.core.errors import BadRequest
 from app.core.security import Actor
-from app.datacenters.routes import resource as datacenters
-from app.environments.routes import resource as environments
-from app.gpus.routes import resource as gpus
 from app.resource import Resource
 from app.resource.filters import unknown
-from app.servers.routes import resource as servers
-from app.services.routes import resource as services
-from app.tasks.routes import resource as tasks
-from app.users.routes import resource as users
 
-CATALOG: dict[str, Resource] = {
-    resource.name: resource
-    for resource in (users, datacenters, environments, servers, containers, services, gpus, assets, tasks)
-}
+FOLDERS = (
+    "users",
+    "datacenters",
+    "environments",
+    "servers",
+    "containers",
+    "services",
+    "gpus",
+    "assets",
+    "tasks",
+)
+"""Below `app`; each has `routes` with the `resource` and its `blueprint`."""
+
+
+def _declared() -> dict[str, Resource]:
+    resources: list[Resource] = [import_module(f"app.{folder}.routes").resource for folder in FOLDERS]
+    return {resource.name: resource for resource in resources}
+
+
+CATALOG = _declared()
 
 
 def readable_types(actor: Actor, names: str | None) -> list[Resource]:
