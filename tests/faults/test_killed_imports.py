@@ -22,11 +22,13 @@ from app.core.database import db
 from app.core.jobs import Job
 from app.core.values import utcnow
 from app.servers.models import Server
+from app.transfer import service
 from tests.backends import Backend
 from tests.client import Client
 from tests.features.transfer.conftest import workbook
 
 KILLS = 25
+KILLS_OF_REVERSALS = 10
 ROWS = 200
 
 
@@ -122,3 +124,35 @@ def test_a_killed_worker_leaves_all_of_an_import_or_nothing(app: Flask, admin: C
         assert (job["status"], job["problem"]) == ("applied", None)
         assert stored(app, name) == (ROWS, ROWS)
     assert undone, "Some were killed before their end."
+
+
+def test_a_killed_worker_leaves_an_import_whole_or_undone(
+    app: Flask, admin: Client, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "AT_ONCE", 0)
+
+    def begin_to_undo(name: str) -> str:
+        path = f"/api/imports/{queue(admin, name)}"
+        workers.run()
+        assert stored(app, name) == (ROWS, ROWS)
+        admin.call("POST", f"{path}/revert", expect=202)
+        return path
+
+    begin_to_undo("unharmed")
+    lasts = workers.run()
+    assert stored(app, "unharmed") == (0, 2 * ROWS)
+    moments = random.Random(20260801)
+    whole = 0
+    for number in range(KILLS_OF_REVERSALS):
+        name = f"undone{number}"
+        path = begin_to_undo(name)
+        workers.run(kill_after=moments.uniform(0, lasts))
+        servers, records = stored(app, name)
+        assert (servers, records) in ((ROWS, ROWS), (0, 2 * ROWS))
+        whole += bool(servers)
+        let_lease_expire(app)
+        workers.run()
+        job = admin.call("GET", path)["data"]
+        assert (job["status"], job["problem"]) == ("reverted", None)
+        assert stored(app, name) == (0, 2 * ROWS)
+    assert whole, "Some were killed before their end."
