@@ -18,6 +18,7 @@ def downgrade() -> None:
 
 def _index(which: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("SET LOCAL lock_timeout = '5s'")
+        # To make an index of a long log takes longer than a statement may.
+        op.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0")
         op.execute("DROP INDEX ix_audit_logs_terms")
         op.execute(f"CREATE INDEX ix_audit_logs_terms ON audit_logs USING gin (audit_terms(changes)){which}")

@@ -91,6 +91,7 @@ def downgrade() -> None:
 
 def _replace(body: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("SET LOCAL lock_timeout = '5s'")
+        # To make an index of a long log takes longer than a statement may.
+        op.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0")
         op.execute(_BEGIN + body + _END)
         op.execute("REINDEX INDEX ix_audit_logs_terms")
