@@ -4,11 +4,12 @@ The kernel's lists count exactly and sort by any column. Of ten million records 
 that of the log, or of time, and a count ends at MOST_COUNTED.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.util import ClauseAdapter
 from werkzeug.datastructures import MultiDict
 
 from app.audit_logs.changed import Changed
@@ -26,6 +27,12 @@ from app.resource.query import ListQuery, Matching, parse_query
 
 MOST_COUNTED = 1_000
 """Records that are counted; of more, the answer says that there are at least so many."""
+LOOKED_THROUGH = 20_000
+"""Records that are looked through from the beginning of an order, before an index is asked for all that match."""
+SCATTERED = 5_000
+"""The same where a filter leads to them, each on a page of its own."""
+COUNTED_THROUGH = 200_000
+"""The same for a count in a range of time, where they lie side by side; the planner expects ten times the work."""
 ROWS_AT_ONCE = 1000
 """Records that are held in memory while all of them are read."""
 
@@ -66,6 +73,22 @@ class Question:
         return found
 
     @property
+    def is_narrowed_in_time(self) -> bool:
+        """Whether there is a range of time, and something else that a record in it must be."""
+        return self.found is None and "created_at" in self.order[0] and 0 < len(self.bounds) < len(self.conditions)
+
+    @property
+    def bounds(self) -> list[Clause]:
+        """Conditions by which one index leads to the first records of the order."""
+        filters = {f"p{at}": item for at, item in enumerate(self.listed.matching.filters)}
+        if "created_at" in self.order[0]:
+            leading = [name for name, item in filters.items() if item.name == "created_at" and item.operator in _BOUNDS]
+        else:
+            equal = {item.name: name for name, item in filters.items() if not item.operator and not item.several}
+            leading = [equal[name] for name in _INDEXED if name in equal][:1]
+        return [clause_of(resource, filters[name], name) for name in leading]
+
+    @property
     def order(self) -> tuple[str, ...]:
         """The columns of the order; within a range of time it is time's, so that the range is where to begin."""
         column, descending = _sort_column(self.listed.sort)
@@ -75,6 +98,8 @@ class Question:
         return tuple(f"-{name}" for name in names) if descending else names
 
 
+# The rarest first.
+_INDEXED = ("request_id", "resource_id", "user_id", "username", "ip_address", "action", "resource_type")
 _BOUNDS = frozenset({"", "gt", "gte", "lt", "lte"})
 
 
@@ -118,18 +143,44 @@ def select_records(question: Question) -> Page:
 def _looked_up(question: Question) -> Question:
     """The question with the ids of its records, where they are few, or that they are many.
 
-    What texts and changes find comes from the index in no order. If it is little, finding it once is all there is to
-    do; if it is much, the page is full soon in the order of the log.
+    What texts and changes find comes from the index in no order, and all of it before the first. What is frequent is
+    many already among the first records; the rest is found by the index. If that is little, finding it once is all
+    there is to do.
     """
     if not question.changed and not question.listed.matching.searched:
         return question
+    if len(_among_the_first(question, MOST_COUNTED + 1)) > MOST_COUNTED:
+        return replace(question, are_many=True)
     some = sa.select(logs.c.id).where(*question.conditions).limit(MOST_COUNTED + 1)
     # How often a field had a value, the planner has no numbers of; to look it up is quick, to compare each row is not.
-    with planned_by_value(from_bitmaps=question.changed.has_value):
+    with planned_by_value(from_bitmaps=bool(question.changed)):
         found = db.session.scalars(some, question.listed.values).all()
     if len(found) > MOST_COUNTED:
         return replace(question, are_many=True)
     return replace(question, found=tuple(found))
+
+
+def _among_the_first(
+    question: Question,
+    most: int,
+    *,
+    beyond: Sequence[Clause] = (),
+    places: Mapping[str, Any] | None = None,
+    looked_through: int | None = None,
+) -> Sequence[int]:
+    """The ids of at most so many that match, in order, among the first records of the order `beyond` some place.
+
+    These are read from one index: that of the order's range, or of one filter.
+    """
+    ordered = [key.ordered() for key in sort_keys(resource, question.order)]
+    bounds = [*question.bounds, *beyond]
+    if looked_through is None:
+        looked_through = SCATTERED if question.bounds and "created_at" not in question.order[0] else LOOKED_THROUGH
+    first = sa.select(logs).where(*bounds).order_by(*ordered).limit(looked_through).subquery("first")
+    among = ClauseAdapter(first)
+    matching = [among.traverse(condition) for condition in question.conditions]
+    statement = sa.select(first.c.id).where(*matching).limit(most)
+    return db.session.scalars(statement, {**question.listed.values, **(places or {})}).all()
 
 
 def _turn_to(question: Question) -> Page:
@@ -140,7 +191,14 @@ def _turn_to(question: Question) -> Page:
         raise BadRequest(f"Beyond {MOST_COUNTED:,} records, walk by cursor.", reason="page_too_far")
     projection, statement = _statement(question)
     order = [key.ordered() for key in sort_keys(resource, question.order)]
-    rows = db.session.execute(statement.order_by(*order).limit(listed.page_size).offset(offset), listed.values).all()
+    page = statement.order_by(*order).limit(listed.page_size)
+    # Of many, a page is most often among the first; the planner might sort all of them to find out.
+    near = _among_the_first(question, offset + listed.page_size) if question.are_many else ()
+    if len(near) == offset + listed.page_size:
+        page = projection.statement.where(any_of(logs.c.id, near[offset:])).order_by(*order)
+    else:
+        page = page.offset(offset)
+    rows = db.session.execute(page, listed.values).all()
     if not listed.counted:
         total = None
     elif total is None:
@@ -158,11 +216,16 @@ def _walk(question: Question, text: str) -> Page:
     cursor = read_cursor(text, resource, order, keys) if text else None
     backwards = cursor is not None and cursor.backwards
     projection, statement = _statement(question)
-    if cursor is not None:
-        statement = statement.where(after(keys, cursor.nulls, backwards=backwards))
+    beyond = [] if cursor is None else [after(keys, cursor.nulls, backwards=backwards)]
+    places = cursor.parameters if cursor else {}
+    statement = statement.where(*beyond)
+    if question.are_many and not backwards:
+        near = _among_the_first(question, listed.page_size + 1, beyond=beyond, places=places)
+        if len(near) > listed.page_size:
+            statement = projection.statement.where(any_of(logs.c.id, near))
     # One row more than asked for tells whether there is a further page.
     statement = _with_places(statement, keys, backwards=backwards).limit(listed.page_size + 1)
-    rows = db.session.execute(statement, {**listed.values, **(cursor.parameters if cursor else {})}).all()
+    rows = db.session.execute(statement, {**listed.values, **places}).all()
     further, rows = len(rows) > listed.page_size, rows[: listed.page_size]
     rows = rows[::-1] if backwards else rows
     has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
@@ -187,6 +250,10 @@ def count(question: Question, most: int | None = None) -> tuple[int, bool]:
     """How many records match, and whether that is only where the count ended: at `most`, or at MOST_COUNTED."""
     if question.are_many and most is None:
         return MOST_COUNTED, True
+    if most is None and question.is_narrowed_in_time:
+        near = _among_the_first(question, MOST_COUNTED + 1, looked_through=COUNTED_THROUGH)
+        if len(near) > MOST_COUNTED:
+            return MOST_COUNTED, True
     most = most or MOST_COUNTED
     some = sa.select(sa.literal(1)).select_from(logs).where(*question.conditions).limit(most + 1)
     found = db.session.scalar(sa.select(sa.func.count()).select_from(some.subquery()), question.listed.values) or 0

@@ -205,7 +205,7 @@ def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
     if db.engine.dialect.name != "postgresql":
         yield
         return
-    settings = {"plan_cache_mode": "force_custom_plan", "work_mem": "64MB"}
+    settings = {"plan_cache_mode": "force_custom_plan", "work_mem": "64MB", "random_page_cost": "1.1"}
     if from_bitmaps:
         settings |= {"enable_seqscan": "off", "enable_indexscan": "off"}
     db.session.execute(sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items())))

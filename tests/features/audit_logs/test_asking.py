@@ -152,6 +152,36 @@ def test_the_total_stops_counting(make: Make, admin: Client, monkeypatch: pytest
     assert silent["pagination"] == {"page": 1, "page_size": 2, "total": None, "pages": None}
 
 
+@pytest.mark.parametrize("looked_through", [1, 3, 100], ids=lambda count: f"{count} looked through")
+def test_pages_are_the_same_however_few_records_are_looked_through(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch, looked_through: int
+) -> None:
+    made = make(Server, name="frequent")
+    for turn in range(12):
+        body = {"owner": f"team {turn}"} if turn % 3 else {"rack": f"R{turn}"}
+        admin.call("PATCH", f"/api/servers/{made.id}", json=body)
+    questions: list[dict[str, Any]] = [
+        {"field": "owner"},
+        {"q": "frequent", "sort": "-id"},
+        {"field": "owner", "user_id": admin.call("GET", "/api/auth/me")["data"]["id"], "sort": "-id"},
+        {"field": "owner", "action": "update", "created_at__gte": "2020-01-01", "sort": "-created_at"},
+    ]
+    expected = [[record["id"] for record in ask(admin, **asked)["data"]] for asked in questions]
+    monkeypatch.setattr(query, "MOST_COUNTED", 4)
+    for name in ("LOOKED_THROUGH", "SCATTERED", "COUNTED_THROUGH"):
+        monkeypatch.setattr(query, name, looked_through)
+    for asked, ids in zip(questions, expected, strict=True):
+        first, second = (ask(admin, page=page, page_size=3, **asked) for page in (1, 2))
+        assert [record["id"] for record in first["data"] + second["data"]] == ids[:6]
+        assert (first["pagination"]["total"], first["pagination"]["at_least"]) == (4, True)
+        cursor, walked = "", []
+        while cursor is not None:
+            page = ask(admin, cursor=cursor, page_size=3, **asked)
+            walked += [record["id"] for record in page["data"]]
+            cursor = page["pagination"]["next_cursor"]
+        assert walked == ids
+
+
 def test_a_page_too_far_to_count_to_is_refused(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(6):
         make(Server)
