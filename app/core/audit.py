@@ -397,8 +397,12 @@ def _changed(target: Any) -> Iterator[tuple[str, History]]:
 
 def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """All that is needed to bring an object of these values back, but its secrets."""
-    columns = model.__table__.columns
-    return {column.key: as_json(values[column.key]) for column in columns if not column.info.get("secret")}
+    return {name: as_json(values[name]) for name in _kept_columns(model)}
+
+
+@functools.cache
+def _kept_columns(model: Any) -> tuple[str, ...]:
+    return tuple(column.key for column in model.__table__.columns if not column.info.get("secret"))
 
 
 def _snapshot(target: Any) -> dict[str, Any]:

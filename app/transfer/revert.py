@@ -143,7 +143,9 @@ def _locked(resource: Resource, ids: Sequence[int]) -> dict[int, Row]:
     """The objects as they are now, by id, locked in the order of their ids."""
     table = resource.model.__table__
     statement = sa.select(table).where(any_of(table.c.id, ids)).order_by(table.c.id).with_for_update()
-    return {row["id"]: dict(row) for row in db.session.execute(statement).mappings()}
+    names = [column.key for column in table.columns]
+    at = names.index("id")
+    return {values[at]: dict(zip(names, values, strict=True)) for values in db.session.execute(statement)}
 
 
 def _require_right(resource: Resource, current: Row) -> None:
