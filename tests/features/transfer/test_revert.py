@@ -288,17 +288,17 @@ def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
     """On SQLite, the answer comes when the work has rolled back."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
-    insert = bulk.insert
+    write = bulk.write
     with ThreadPoolExecutor(1) as threads:
         asked = []
 
-        def insert_while_asked(resource: Any, *arguments: Any) -> None:
-            insert(resource, *arguments)
-            if resource.name == "servers":
+        def write_while_asked(creation: bulk.Creation) -> None:
+            write(creation)
+            if creation.rows.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
                 eventually(lambda: cache.recall(progress._stop(plan["id"])) is not None)
 
-        monkeypatch.setattr(bulk, "insert", insert_while_asked)
+        monkeypatch.setattr(bulk, "write", write_while_asked)
         monkeypatch.setattr(progress, "EVERY", 0.0)
         assert apply(admin, plan)["status"] == "cancelled"
         assert asked[0].result(PATIENCE)["data"]["status"] == "cancelled"
