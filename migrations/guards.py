@@ -203,6 +203,12 @@ def guard_truncation(table: str) -> None:
         )
 
 
+def create_text_index(name: str, table: str, expression: str) -> None:
+    """Create PostgreSQL's index of the runs of three letters in a text; SQLite has none, and reads its rows."""
+    if _on_postgresql():
+        op.execute(f"CREATE INDEX {name} ON {table} USING gin ({expression})")
+
+
 def create_record_function() -> None:
     """Create what `guard_records` calls; once."""
     if _on_postgresql():

@@ -19,6 +19,7 @@ from app.core.jobs import runner
 from app.core.security import Role
 from app.core.values import utcnow
 from app.gpus.models import Gpu
+from app.resource import Private, Resource
 from app.services.models import Service
 from app.tokens.models import PersonalToken
 from tests.client import PASSWORD, Client
@@ -130,14 +131,32 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/imports/{import_id}/cancel"): signed_in("200 404 200 404 403 200"),
         ("POST", "/api/imports/{import_id}/revert"): signed_in("200 404 200 404 403 200"),
     }
-    for name in ("servers", "containers", "services", "gpus", "assets"):
+    shared, governed = ("servers", "containers", "services", "gpus", "assets"), ("datacenters", "environments")
+    for name in shared:
         rows |= _resource(name, READ, CREATE, CHANGE)
-    for name in ("datacenters", "environments"):
+    for name in governed:
         rows |= _resource(name, READ, ADMINS_CREATE, ADMINS_CHANGE)
-    rows |= _resource("tasks", READ, CREATE, OWN_CHANGE) | dict.fromkeys(
-        [("GET", "/api/tasks/{object_id}"), ("GET", "/api/tasks/{object_id}/history")], OWN_READ
-    )
-    return rows | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
+    rows |= _private("tasks") | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
+    for name, resource in CATALOG.items():
+        if name not in (*shared, *governed, "tasks", "users"):
+            rows |= _as_declared(resource)
+    return rows
+
+
+def _as_declared(resource: Resource) -> dict[tuple[str, str], Expected]:
+    """What a resource that nobody has put into the table says of itself."""
+    name = resource.path.removeprefix("/api/")
+    if issubclass(resource.model, Private):
+        return _private(name)
+    read = ADMINS_READ if resource.read is Role.ADMIN else READ
+    create, change = (ADMINS_CREATE, ADMINS_CHANGE) if resource.write is Role.ADMIN else (CREATE, CHANGE)
+    return _resource(name, read, create, change)
+
+
+def _private(name: str) -> dict[tuple[str, str], Expected]:
+    """Others do not find what is there for its creator alone."""
+    one = [("GET", f"/api/{name}/{{object_id}}"), ("GET", f"/api/{name}/{{object_id}}/history")]
+    return _resource(name, READ, CREATE, OWN_CHANGE) | dict.fromkeys(one, OWN_READ)
 
 
 def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
