@@ -1,7 +1,7 @@
-"""The marked workbook of an import, beside what the library that writes it takes to load and save the same file.
+"""The marked workbook of an import, beside what the usual library takes to load and save the same file unmarked.
 
-The limit is measured in the same run: openpyxl, in a process of its own, loads the uploaded workbook and saves it
-again. What the report does besides (the plan read, the marks, keeping it) is the difference.
+Measured in the same run: openpyxl, in a process of its own, loads the uploaded workbook and saves it again. The report
+(the plan read, the parts of the workbook edited, the file kept) does not use it.
 """
 
 import subprocess
@@ -18,8 +18,8 @@ from bench.scratch import scratch
 
 ROWS = 10_000
 ROUNDS = 3
-AIM = 1.5
-"""A report may take this many times what the limit takes."""
+AIM = 0.5
+"""A report may take this part of what the library takes."""
 
 RESAVE = """
 import sys
@@ -52,5 +52,5 @@ def run(rows: int = ROWS, rounds: int = ROUNDS) -> None:
     ratio = median(pair[0] / pair[1] for pair in found)
     print(f"reports: {rows:,} servers with 15 columns, each tenth wrong, medians of {rounds} interleaved rounds")
     print(f"  the marked workbook    {made:7.3f} s  aim: 5 s for 10,000 rows")
-    print(f"  limit                  {limit:7.3f} s  openpyxl loads and saves the same file")
-    print(f"  made / limit           {ratio:7.2f}    aim: at most {AIM:g}")
+    print(f"  openpyxl               {limit:7.3f} s  loads and saves the same file")
+    print(f"  made / openpyxl        {ratio:7.2f}    aim: at most {AIM:g}")

@@ -12,7 +12,7 @@ from xlsxwriter.worksheet import Worksheet
 from app.transfer.addresses import STATUS
 from app.transfer.reports.marks import MarkedRow
 from app.transfer.said import as_number
-from app.transfer.sandbox.marks import COLOURS, COMMENT_WIDTH
+from app.transfer.sandbox.facts import COLOURS, COMMENT_WIDTH
 from app.transfer.workbook import Sheet, Value
 
 LONGEST_TITLE = 31

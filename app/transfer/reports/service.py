@@ -10,6 +10,7 @@ import structlog
 
 from app.core.database import begin_writing, db
 from app.core.errors import Conflict, NotFound
+from app.transfer.addresses import column_index
 from app.transfer.child import MARKS, run_program
 from app.transfer.models import Import, ImportFile
 from app.transfer.package import check_package
@@ -17,11 +18,14 @@ from app.transfer.refusals import Limits, UnreadableWorkbook
 from app.transfer.reports.marks import MarkedRow, marked_rows
 from app.transfer.reports.models import ImportReport
 from app.transfer.reports.plain import write_plain
+from app.transfer.tables import Use
 from app.transfer.work import RUNNING
 from app.transfer.workbook import FileKind, Sheet, read_workbook
 
-MOST_MARKED_BYTES = 24 << 20
-"""Of a larger workbook, unpacked, the values come back without their formats: to mark it takes a minute."""
+MOST_MARKED_BYTES = 96 << 20
+"""Of a larger workbook, unpacked, the values come back without their formats."""
+MOST_REWRITTEN_BYTES = 24 << 20
+"""And of one as large as this that has to be written anew to be marked, because that takes a minute."""
 
 log = structlog.get_logger()
 
@@ -69,7 +73,13 @@ def _mark(job: Import, original: bytes, directory: Path, target: Path) -> bool:
         return False
     with marks.open("wb") as lines:
         lines.writelines(orjson.dumps(fact, option=orjson.OPT_APPEND_NEWLINE) for fact in _facts(job))
-    options = {"path": str(path), "marks": str(marks), "target": str(target)}
+    options = {
+        "path": str(path),
+        "marks": str(marks),
+        "target": str(target),
+        "unpacked_bytes": unpacked_bytes,
+        "rewritten_bytes": MOST_REWRITTEN_BYTES,
+    }
     try:
         run_program(MARKS, options, unpacked_bytes, Limits(), directory / "output")
     except UnreadableWorkbook as error:
@@ -81,7 +91,9 @@ def _mark(job: Import, original: bytes, directory: Path, target: Path) -> bool:
 def _facts(job: Import) -> Iterator[dict[str, Any]]:
     """The lines that the program reads."""
     for sheet in _planned_sheets(job):
-        yield {"sheet": sheet["sheet"], "header_row": sheet["header_row"]}
+        status = next((column["column"] for column in sheet["columns"] if column["use"] == Use.STATUS.value), None)
+        place = column_index(status) if status else None
+        yield {"sheet": sheet["sheet"], "header_row": sheet["header_row"], "status_column": place}
         for row in marked_rows(job, sheet):
             marks = [(mark.column, mark.kind, mark.text) for mark in row.marks]
             yield {"row": row.row, "status": row.status, "marks": marks}
