@@ -29,10 +29,10 @@ MOST_COUNTED = 1_000
 """Records that are counted; of more, the answer says that there are at least so many."""
 LOOKED_THROUGH = 20_000
 """Records that are looked through from the beginning of an order, before an index is asked for all that match."""
+PASSED_OVER = 200_000
+"""The same where neither texts nor changes are to be compared: they lie side by side, and are read in no time."""
 SCATTERED = 5_000
 """The same where a filter leads to them, each on a page of its own."""
-COUNTED_THROUGH = 200_000
-"""The same for a count in a range of time, where they lie side by side; the planner expects ten times the work."""
 ROWS_AT_ONCE = 1000
 """Records that are held in memory while all of them are read."""
 
@@ -73,9 +73,9 @@ class Question:
         return found
 
     @property
-    def is_narrowed_in_time(self) -> bool:
-        """Whether there is a range of time, and something else that a record in it must be."""
-        return self.found is None and "created_at" in self.order[0] and 0 < len(self.bounds) < len(self.conditions)
+    def is_read_from_one_index(self) -> bool:
+        """Whether an index has just what matches, in the order that it is asked for."""
+        return self.found is not None or len(self.conditions) == len(self.bounds)
 
     @property
     def bounds(self) -> list[Clause]:
@@ -143,17 +143,16 @@ def select_records(question: Question) -> Page:
 def _looked_up(question: Question) -> Question:
     """The question with the ids of its records, where they are few, or that they are many.
 
-    What texts and changes find comes from the index in no order, and all of it before the first. What is frequent is
-    many already among the first records; the rest is found by the index. If that is little, finding it once is all
-    there is to do.
+    Where no index has just what matches in its order, the planner has to guess whether to read an order until the page
+    is full or to find all and to sort them, and a wrong guess takes seconds. What is frequent is many already among the
+    first records; the rest is found from the indexes, in no order. If that is little, there is nothing more to do.
     """
-    if not question.changed and not question.listed.matching.searched:
+    if question.is_read_from_one_index:
         return question
     if len(_among_the_first(question, MOST_COUNTED + 1)) > MOST_COUNTED:
         return replace(question, are_many=True)
     some = sa.select(logs.c.id).where(*question.conditions).limit(MOST_COUNTED + 1)
-    # How often a field had a value, the planner has no numbers of; to look it up is quick, to compare each row is not.
-    with planned_by_value(from_bitmaps=bool(question.changed)):
+    with planned_by_value(from_bitmaps=bool(question.changed or question.listed.matching.filters)):
         found = db.session.scalars(some, question.listed.values).all()
     if len(found) > MOST_COUNTED:
         return replace(question, are_many=True)
@@ -166,7 +165,6 @@ def _among_the_first(
     *,
     beyond: Sequence[Clause] = (),
     places: Mapping[str, Any] | None = None,
-    looked_through: int | None = None,
 ) -> Sequence[int]:
     """The ids of at most so many that match, in order, among the first records of the order `beyond` some place.
 
@@ -174,8 +172,10 @@ def _among_the_first(
     """
     ordered = [key.ordered() for key in sort_keys(resource, question.order)]
     bounds = [*question.bounds, *beyond]
-    if looked_through is None:
-        looked_through = SCATTERED if question.bounds and "created_at" not in question.order[0] else LOOKED_THROUGH
+    is_costly = bool(question.changed or question.listed.matching.searched)
+    looked_through = LOOKED_THROUGH if is_costly else PASSED_OVER
+    if question.bounds and "created_at" not in question.order[0]:
+        looked_through = SCATTERED
     first = sa.select(logs).where(*bounds).order_by(*ordered).limit(looked_through).subquery("first")
     among = ClauseAdapter(first)
     matching = [among.traverse(condition) for condition in question.conditions]
@@ -250,10 +250,6 @@ def count(question: Question, most: int | None = None) -> tuple[int, bool]:
     """How many records match, and whether that is only where the count ended: at `most`, or at MOST_COUNTED."""
     if question.are_many and most is None:
         return MOST_COUNTED, True
-    if most is None and question.is_narrowed_in_time:
-        near = _among_the_first(question, MOST_COUNTED + 1, looked_through=COUNTED_THROUGH)
-        if len(near) > MOST_COUNTED:
-            return MOST_COUNTED, True
     most = most or MOST_COUNTED
     some = sa.select(sa.literal(1)).select_from(logs).where(*question.conditions).limit(most + 1)
     found = db.session.scalar(sa.select(sa.func.count()).select_from(some.subquery()), question.listed.values) or 0

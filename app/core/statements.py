@@ -199,8 +199,9 @@ def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
     """Have PostgreSQL plan the session's statements meanwhile for the very values that they are asked with.
 
     The plan that it keeps for a statement fits all values alike: where some find ten rows and others ten million, it
-    is wrong for most. A large bitmap needs memory too, or each row of its pages is looked at again. `from_bitmaps`
-    says what the planner cannot know: that few rows match, so they are to be found first and sorted then.
+    is wrong for most. A large bitmap needs memory too, or each row of its pages is looked at again, and disks of today
+    read anywhere alike. `from_bitmaps` says what the planner cannot know: that few rows match, so they are to be found
+    first and sorted then.
     """
     if db.engine.dialect.name != "postgresql":
         yield

@@ -168,7 +168,7 @@ def test_pages_are_the_same_however_few_records_are_looked_through(
     ]
     expected = [[record["id"] for record in ask(admin, **asked)["data"]] for asked in questions]
     monkeypatch.setattr(query, "MOST_COUNTED", 4)
-    for name in ("LOOKED_THROUGH", "SCATTERED", "COUNTED_THROUGH"):
+    for name in ("LOOKED_THROUGH", "SCATTERED", "PASSED_OVER"):
         monkeypatch.setattr(query, name, looked_through)
     for asked, ids in zip(questions, expected, strict=True):
         first, second = (ask(admin, page=page, page_size=3, **asked) for page in (1, 2))
