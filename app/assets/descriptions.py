@@ -9,7 +9,8 @@ from app.assets import images, provider
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.assets.provider import NoDescription
 from app.core.database import db, let_go, transactional
-from app.core.jobs import Runner, enqueue
+from app.core.job_queue import enqueue
+from app.core.jobs import Runner
 from app.core.origin import current_origin
 
 DESCRIBE = "assets.describe"

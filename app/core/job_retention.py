@@ -5,7 +5,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from app.core.database import commit_now, db
-from app.core.jobs import Job, Runner
+from app.core.job_queue import Job
+from app.core.jobs import Runner
 from app.core.values import utcnow
 
 EVERY = 600.0

@@ -11,54 +11,33 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from flask import Flask, g
 from sqlalchemy import event
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from app.core import announcements
-from app.core.columns import Id, Json, UtcDateTime
-from app.core.database import Base, begin_reading, begin_writing, commit_now, db
-from app.core.origin import Origin, current_origin
+from app.core import announcements, job_queue
+from app.core.database import commit_now
+from app.core.job_queue import ATTEMPTS, Claim, Job
+from app.core.origin import Origin
 from app.core.statements import read_rows
 from app.core.values import utcnow
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=15)
-"""How long a job stays with a process that has died. The last of ATTEMPTS is given up within a minute of the first."""
 HEARTBEAT = 3.0
 """Seconds between renewals of a lease."""
 LOOK = 3.0
 """Seconds between looks for work that nobody announced."""
-ATTEMPTS = 3
 GRACE = 5.0
 """Seconds that a job has to come to its end when its process is told to stop."""
 PATIENCE = timedelta(seconds=30)
 """How long a due job may wait while nobody is at work in its lane."""
-
-
-class Job(Base):
-    __tablename__ = "jobs"
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(sa.String(64))
-    subject_id: Mapped[int] = mapped_column(Id)
-    origin: Mapped[dict[str, Any]] = mapped_column(Json)
-    state: Mapped[str] = mapped_column(sa.String(16), default="queued", index=True)
-    attempts: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
-    # Not before this time, where it was put off.
-    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    holder: Mapped[str | None] = mapped_column(sa.String(32))
-    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 Handler = Callable[[int], None]
@@ -71,16 +50,6 @@ class Later(Exception):
     def __init__(self, delay: timedelta) -> None:
         self.delay = delay
         super().__init__(f"Not within {delay}.")
-
-
-class Claim(NamedTuple):
-    """A job that this process has taken."""
-
-    id: int
-    kind: str
-    subject_id: int
-    origin: dict[str, Any]
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +153,14 @@ class Runner:
 
     def _run_next(self, lane: Lane) -> bool:
         """Carry out the next job of a lane, if there is one."""
-        claim = self._claim(lane)
-        if claim is not None:
-            self._carry_out(lane, claim)
-        return claim is not None
+        assert self._app is not None
+        with self._app.app_context():
+            job = job_queue.claim(lane.kinds, self._name)
+        if job is None:
+            return False
+        self._held.add(job.id)
+        self._carry_out(lane, job)
+        return True
 
     def _work(self, lane: Lane) -> None:
         while not self._stopping.is_set():
@@ -208,126 +181,54 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - whatever it was, the next time may go well
                 log.warning("repeated_work_failed", work=name, error=repr(error))
 
-    def _claim(self, lane: Lane) -> Claim | None:
-        """Take the oldest job that waits, or whose holder has stopped renewing its lease."""
-        jobs = Job.__table__
+    def _carry_out(self, lane: Lane, job: Claim) -> None:
+        handler, give_up = lane.kinds[job.kind]
         assert self._app is not None
-        with self._app.app_context():
-            now = utcnow()
-            open_to_all = sa.or_(
-                sa.and_(jobs.c.state == "queued", sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)),
-                sa.and_(jobs.c.state == "running", jobs.c.lease_expires_at < now),
-            )
-            ours = jobs.c.kind.in_(lane.kinds)
-            oldest = sa.select(jobs.c.id).where(ours, open_to_all).order_by(jobs.c.id).limit(1)
-            claim = (
-                sa.update(jobs)
-                .where(jobs.c.id == oldest.with_for_update(skip_locked=True).scalar_subquery())
-                .values(
-                    state="running",
-                    holder=self._name,
-                    attempts=jobs.c.attempts + 1,
-                    lease_expires_at=now + LEASE,
-                )
-                .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.origin, jobs.c.attempts)
-            )
-            begin_reading()
-            if read_rows(oldest).first() is None:
-                return None
-            begin_writing()
-            row = db.session.execute(claim).one_or_none()
-            commit_now()
-            if row is None:
-                return None
-            self._held.add(row.id)
-            return Claim(*row)
-
-    def _carry_out(self, lane: Lane, claim: Claim) -> None:
-        job_id, kind, subject_id, origin, attempts = claim
-        handler, give_up = lane.kinds[kind]
-        assert self._app is not None
-        alive = threading.Event()
-        renewal = threading.Thread(target=self._renew, args=(job_id, alive), daemon=True)
+        finished = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(job.id, finished), daemon=True)
         renewal.start()
         failure: str | None = None
-        outcome: dict[str, Any] = {"state": "done"}
+        delay: timedelta | None = None
         try:
-            if attempts > ATTEMPTS:
+            if job.attempts > ATTEMPTS:
                 failure = f"The work was begun {ATTEMPTS} times and its process died each time."
             else:
                 with self._app.app_context():
-                    g.origin = Origin(**origin)
-                    handler(subject_id)
+                    g.origin = Origin(**job.origin)
+                    handler(job.subject_id)
         except Later as later:
-            outcome = {"state": "queued", "attempts": 0, "due_at": utcnow() + later.delay}
+            delay = later.delay
         except Exception:
-            log.exception("job_failed", job=job_id, kind=kind, subject=subject_id)
+            log.exception("job_failed", job=job.id, kind=job.kind, subject=job.subject_id)
             failure = "The server made a mistake. It has been logged."
         finally:
-            alive.set()
+            finished.set()
             renewal.join()
         with self._app.app_context():
-            g.origin = Origin(**origin)
-            if failure is not None:
-                outcome = {"state": "failed"}
-            if outcome["state"] != "queued":
-                outcome["ended_at"] = utcnow()
-            jobs = Job.__table__
-            # Another runner has it by now, if this one could not renew its lease.
-            still_ours = sa.and_(jobs.c.id == job_id, jobs.c.holder == self._name)
-            ended = db.session.execute(sa.update(jobs).where(still_ours).values(outcome).returning(jobs.c.id))
-            if ended.one_or_none() is not None and failure is not None:
-                give_up(subject_id, failure)
+            g.origin = Origin(**job.origin)
+            if delay is not None:
+                job_queue.put_off(job.id, self._name, delay)
+            elif job_queue.end(job.id, self._name, "failed" if failure else "done") and failure:
+                give_up(job.subject_id, failure)
             commit_now()
-        self._held.discard(job_id)
+        self._held.discard(job.id)
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
-        jobs = Job.__table__
         assert self._app is not None
         while not finished.wait(HEARTBEAT):
             try:
                 with self._app.app_context():
-                    db.session.execute(
-                        sa.update(jobs)
-                        .where(jobs.c.id == job_id, jobs.c.holder == self._name)
-                        .values(lease_expires_at=utcnow() + LEASE)
-                    )
-                    commit_now()
-            except sa.exc.SQLAlchemyError:
+                    job_queue.renew(job_id, self._name)
+            except SQLAlchemyError:
                 log.warning("lease_not_renewed", job=job_id)
 
     def _let_go(self) -> None:
-        """Queue what this process holds again: it stops on purpose, which is no failed attempt."""
-        jobs = Job.__table__
         assert self._app is not None
         with self._app.app_context():
-            freed = (
-                sa.update(jobs)
-                .where(jobs.c.id.in_(list(self._held)), jobs.c.holder == self._name, jobs.c.state == "running")
-                .values(state="queued", holder=None, lease_expires_at=None, attempts=jobs.c.attempts - 1)
-                .returning(jobs.c.kind)
-            )
-            db.session.info["queued_kinds"] = set(db.session.scalars(freed))
-            commit_now()
+            job_queue.let_go(self._held, self._name)
 
 
 runner = Runner()
-
-
-def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> None:
-    """Queue work about a subject in the current transaction; it starts after the commit, and not before `due_at`."""
-    db.session.execute(
-        sa.insert(Job.__table__).values(
-            kind=kind,
-            subject_id=subject_id,
-            origin=current_origin().as_dict(),
-            created_at=utcnow(),
-            due_at=due_at,
-            state="queued",
-            attempts=0,
-        )
-    )
-    db.session.info.setdefault("queued_kinds", set()).add(kind)
 
 
 @event.listens_for(Session, "after_commit")

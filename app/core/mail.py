@@ -9,7 +9,7 @@ from flask import Flask, current_app, render_template
 from flask_mail import Message
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core import jobs, smtp
+from app.core import job_queue, jobs, smtp
 from app.core.columns import Id
 from app.core.database import Base, commit_now, db
 from app.core.values import Choice, utcnow
@@ -65,7 +65,7 @@ def post(recipient: str, subject: str, template: str, **facts: object) -> None:
     )
     db.session.add(letter)
     db.session.flush()
-    jobs.enqueue("mail", letter.id)
+    job_queue.enqueue("mail", letter.id)
 
 
 def register_jobs(runner: jobs.Runner) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy.pool import Pool
 
 from app.core.database import db, transactional
 from app.core.errors import Unauthorized
-from app.core.jobs import Job
+from app.core.job_queue import Job
 from app.core.security import public
 from app.core.values import utcnow
 

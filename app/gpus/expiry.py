@@ -7,7 +7,8 @@ from flask import g
 from sqlalchemy.exc import DBAPIError
 
 from app.core.database import commit_now, db
-from app.core.jobs import Later, Runner, enqueue
+from app.core.job_queue import enqueue
+from app.core.jobs import Later, Runner
 from app.core.origin import Origin, new_request_id
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment

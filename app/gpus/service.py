@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from app.core.database import db
 from app.core.envelope import Page, Pagination
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
-from app.core.jobs import enqueue
+from app.core.job_queue import enqueue
 from app.core.security import current_actor
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus

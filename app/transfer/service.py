@@ -5,7 +5,7 @@ from typing import Any
 
 from app.core.database import begin_writing, db
 from app.core.errors import Conflict, NotFound
-from app.core.jobs import enqueue
+from app.core.job_queue import enqueue
 from app.core.origin import current_origin
 from app.core.security import current_actor
 from app.core.values import utcnow

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.core import announcements, redis_access
 from app.core.database import db
-from app.core.jobs import enqueue
+from app.core.job_queue import enqueue
 from tests.backends import REDIS_URL, on_postgresql
 from tests.conftest import BuildApp
 from tests.core.test_cache import Line

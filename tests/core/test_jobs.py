@@ -11,7 +11,8 @@ from flask import Flask, g
 
 from app.core import job_retention, jobs
 from app.core.database import db
-from app.core.jobs import ATTEMPTS, Job, Runner, enqueue
+from app.core.job_queue import ATTEMPTS, Job, enqueue
+from app.core.jobs import Runner
 from app.core.origin import Origin, current_origin
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter

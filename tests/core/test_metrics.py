@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import config
 from app.core.database import db
-from app.core.jobs import enqueue
+from app.core.job_queue import enqueue
 from app.core.metrics import DIRECTORY
 from app.core.values import utcnow
 from tests.client import Client

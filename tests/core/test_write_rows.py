@@ -6,7 +6,7 @@ from flask import Flask
 
 from app.core import statements
 from app.core.database import db
-from app.core.jobs import Job
+from app.core.job_queue import Job
 from app.core.statements import write_rows
 from app.core.values import utcnow
 

@@ -16,7 +16,7 @@ from flask import Flask
 
 import config
 from app.core.database import db
-from app.core.jobs import Job
+from app.core.job_queue import Job
 from app.servers.models import Server
 from tests.backends import Backend, on_postgresql
 from tests.client import Client

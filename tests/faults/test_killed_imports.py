@@ -19,7 +19,7 @@ import config
 from app.core.audit import AuditLog
 from app.core.cache import cache
 from app.core.database import db
-from app.core.jobs import Job
+from app.core.job_queue import Job
 from app.core.values import utcnow
 from app.servers.models import Server
 from app.transfer import service

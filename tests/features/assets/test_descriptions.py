@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.assets import provider
 from app.assets.models import Asset, AssetImage
-from app.core import jobs
+from app.core import job_queue, jobs
 from app.core.database import db
 from tests.client import Body, Client
 from tests.conftest import BuildApp
@@ -266,7 +266,7 @@ def test_a_provider_that_hangs_delays_neither_uploads_nor_other_jobs(
             assert server.met.wait(PATIENCE)
             desk.upload()
             with desk.app.app_context():
-                jobs.enqueue("probe", 7)
+                job_queue.enqueue("probe", 7)
                 db.session.commit()
             eventually(lambda: done == [7])
             assert not server.released.is_set()

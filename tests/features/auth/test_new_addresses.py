@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from app.core import jobs, smtp
+from app.core import job_queue, jobs, smtp
 from app.core.audit import AuditLog
 from app.core.database import db
 from app.core.mail import PAUSES, MailState, Outbox
@@ -114,7 +114,7 @@ def test_a_mail_whose_process_died_while_the_server_had_it_is_not_sent_again(tra
         with traveller.app.app_context():
             db.session.execute(sa.update(Outbox.__table__).values(state=MailState.SENDING))
             gone = {"state": "running", "lease_expires_at": utcnow() - timedelta(seconds=1), "attempts": 1}
-            db.session.execute(sa.update(jobs.Job.__table__).values(gone))
+            db.session.execute(sa.update(job_queue.Job.__table__).values(gone))
             db.session.commit()
         jobs.runner.run_pending()
     assert inbox.received == []
@@ -152,7 +152,7 @@ def test_a_server_that_hangs_or_drips_delays_nothing(
             assert stubborn.met.wait(PATIENCE)
             traveller.log_in("192.0.2.9")
             with traveller.app.app_context():
-                jobs.enqueue("probe", 7)
+                job_queue.enqueue("probe", 7)
                 db.session.commit()
             wait_until(lambda: imported == [7])
             assert not stubborn.released.is_set()

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.database import db
-from app.core.jobs import ATTEMPTS, Job, Runner, runner
+from app.core.job_queue import ATTEMPTS, Job
+from app.core.jobs import Runner, runner
 from app.core.values import utcnow
 from app.gpus import expiry
 from app.gpus.models import Gpu, GpuAssignment

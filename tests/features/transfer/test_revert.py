@@ -10,7 +10,8 @@ from flask import Flask
 
 from app.core import cache
 from app.core.database import db
-from app.core.jobs import Job, runner
+from app.core.job_queue import Job
+from app.core.jobs import runner
 from app.core.security import Role
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
