@@ -101,7 +101,8 @@ def first_macs(common: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> I
     `common` are the columns in which the records agree, `own` the values of all others, column by column.
     """
     key = keyring()[0]
-    content = {**common, "created_at": canonical_time(common["created_at"])}
+    # In the order of the canonical form, which has nothing to sort then.
+    content = dict(sorted({**common, "created_at": canonical_time(common["created_at"])}.items()))
     for values in zip(*own.values(), strict=True):
         content.update(zip(own, values, strict=True))
         yield mac_of(key, content, None)

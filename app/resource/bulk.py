@@ -51,7 +51,9 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
     """Take `count` ids that nobody has had and nobody else gets."""
     table = resource.model.__tablename__
     if db.engine.dialect.name == "postgresql":
-        sequence = sa.func.pg_get_serial_sequence(table, "id")
+        # In a query of its own, which is asked once and not for each number.
+        named = sa.cast(sa.func.pg_get_serial_sequence(table, "id"), postgresql.REGCLASS)
+        sequence = sa.select(named).scalar_subquery()
         taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
         found: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
         return found

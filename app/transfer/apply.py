@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from app.core.database import db
 from app.resource import Resource, bulk
 from app.resource.fields import Field, Kind, default_of, from_json
 from app.transfer.models import Action, Import, ImportPart
-from app.transfer.parts import Part, PlannedRow, note_created, read_parts
+from app.transfer.parts import Part, PlannedRow, count_rows, note_created, read_parts
 
 parts = ImportPart.__table__
 
@@ -49,7 +49,6 @@ def _resources(import_id: int) -> list[str]:
 
 
 def _create(resource: Resource, job: Import, typed: Typers, ids: Ids, advance: Advance) -> int:
-    created = 0
 
     def prepare(part: Part, identities: Sequence[int]) -> bulk.Creation:
         planned = list(part.doing(Action.CREATE))
@@ -62,16 +61,17 @@ def _create(resource: Resource, job: Import, typed: Typers, ids: Ids, advance: A
         note_created(part, identities)
         advance(len(identities))
 
+    created = count_rows(job.id, resource.name, Action.CREATE)
+    free = iter(bulk.allocate_ids(resource, created))
     # While the database writes a part, which is most of the time, a thread makes the next one ready.
     with ThreadPoolExecutor(1, "prepare") as pool:
         before: tuple[Part, Sequence[int], Future[bulk.Creation]] | None = None
         for part in read_parts(job.id, Action.CREATE, resource=resource.name):
-            identities = bulk.allocate_ids(resource, part.count(Action.CREATE))
+            identities = list(islice(free, part.count(Action.CREATE)))
             following = part, identities, pool.submit(copy_context().run, prepare, part, identities)
             if before is not None:
                 write(*before)
             before = following
-            created += len(identities)
         if before is not None:
             write(*before)
     return created

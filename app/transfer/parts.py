@@ -97,6 +97,13 @@ def read_parts(
         yield _read(import_id, first)
 
 
+def count_rows(import_id: int, resource: str, action: Action) -> int:
+    """How many rows of a resource do this."""
+    counted = sa.select(sa.func.coalesce(sa.func.sum(parts.c[action.value]), 0))
+    of_it = parts.c.import_id == import_id, parts.c.resource == resource
+    return int(db.session.scalar(counted.where(*of_it)) or 0)
+
+
 def select_page(
     import_id: int, action: Action | None, sheet: str | None, page: int, page_size: int
 ) -> tuple[list[dict[str, Any]], int]:

@@ -21,14 +21,15 @@ def check_unique(resource: Resource, drafts: Sequence[Draft]) -> None:
 
 
 def _check(resource: Resource, drafts: Sequence[Draft], fields: Sequence[str], folded: Sequence[str]) -> None:
+    concerned = frozenset(fields)
     seen: dict[Key, Draft] = {}
     asked: dict[Key, Draft] = {}
     new = defaults_of(resource.model)
     for draft in drafts:
         values = draft.values
-        if not any(name in values for name in fields):
+        if concerned.isdisjoint(values):
             continue
-        if draft.errors and not {error["field"] for error in draft.errors}.isdisjoint(fields):
+        if draft.errors and not concerned.isdisjoint(error["field"] for error in draft.errors):
             continue
         base = new if draft.existing is None else draft.existing
         key = key_of([values[name] if name in values else base[name] for name in fields], fields, folded)
