@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +19,9 @@ from app.transfer.assignment import ATTRIBUTE_PREFIX
 from app.transfer.cells import separates
 
 Item = Mapping[str, Any]
+
+EXCELS_FIRST_DAY = date(1900, 3, 1)
+"""It knows no day before 1900, and takes 1900 for a leap year: earlier dates are written as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,13 @@ def _texts(values: list[str]) -> str | None:
     return ", ".join(values) or None
 
 
+def _date(value: date | None) -> date | str | None:
+    return value.isoformat() if value is not None and value < EXCELS_FIRST_DAY else value
+
+
 _READ: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.CHOICE: as_json,
+    Kind.DATE: _date,
     Kind.TIME: as_json,
     Kind.LIST: _texts,
     Kind.OBJECTS: lambda values: dumps(values).decode() if values else None,

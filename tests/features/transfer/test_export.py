@@ -45,6 +45,18 @@ def test_importing_everything_untouched_changes_nothing(admin: Client, make: Mak
     assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "0087-05-03", "1899-12-31", "1900-02-28", "1900-03-01", "9999-12-31"])
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_any_day_that_there_is_comes_back(day: str, kind: str, admin: Client, upload: Upload) -> None:
+    """Excel has none before 1900, and one too many in that year."""
+    bought = {"name": "abacus", "asset_type": "other", "purchase_date": day}
+    admin.call("POST", "/api/assets", json=bought, expect=201)
+    content = admin.send("GET", f"/api/assets/export?format={kind}").data
+    job = upload(admin, form=APPLY, content=content, filename=f"assets.{kind}")
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert [row["action"] for row in rows_of(admin, job)] == ["unchanged"]
+
+
 def test_a_changed_cell_of_an_export_is_the_only_change(admin: Client, make: Make, upload: Upload) -> None:
     for name in ("a", "b"):
         make(Server, name=name, attributes={"QoS level": "LS", "gpu_model": "T4"}, tags=["x, y", "z"])
