@@ -33,6 +33,8 @@ PASSED_OVER = 200_000
 """The same where neither texts nor changes are to be compared: they lie side by side, and are read in no time."""
 SCATTERED = 5_000
 """The same where a filter leads to them, each on a page of its own."""
+FURTHER = 4
+"""How many times as far is looked where the first records promise that it is enough."""
 ROWS_AT_ONCE = 1000
 """Records that are held in memory while all of them are read."""
 
@@ -149,7 +151,11 @@ def _looked_up(question: Question) -> Question:
     """
     if question.is_read_from_one_index:
         return question
-    if len(_among_the_first(question, MOST_COUNTED + 1)) > MOST_COUNTED:
+    near = len(_among_the_first(question, MOST_COUNTED + 1))
+    # Nearly many are most likely many a little further on.
+    if MOST_COUNTED >= near > MOST_COUNTED // FURTHER:
+        near = len(_among_the_first(question, MOST_COUNTED + 1, times=FURTHER))
+    if near > MOST_COUNTED:
         return replace(question, are_many=True)
     some = sa.select(logs.c.id).where(*question.conditions).limit(MOST_COUNTED + 1)
     with planned_by_value(from_bitmaps=bool(question.changed or question.listed.matching.filters)):
@@ -165,6 +171,7 @@ def _among_the_first(
     *,
     beyond: Sequence[Clause] = (),
     places: Mapping[str, Any] | None = None,
+    times: int = 1,
 ) -> Sequence[int]:
     """The ids of at most so many that match, in order, among the first records of the order `beyond` some place.
 
@@ -176,7 +183,7 @@ def _among_the_first(
     looked_through = LOOKED_THROUGH if is_costly else PASSED_OVER
     if question.bounds and "created_at" not in question.order[0]:
         looked_through = SCATTERED
-    first = sa.select(logs).where(*bounds).order_by(*ordered).limit(looked_through).subquery("first")
+    first = sa.select(logs).where(*bounds).order_by(*ordered).limit(times * looked_through).subquery("first")
     among = ClauseAdapter(first)
     matching = [among.traverse(condition) for condition in question.conditions]
     statement = sa.select(first.c.id).where(*matching).limit(most)
