@@ -11,7 +11,7 @@ from flask import Response
 from app.audit_logs.declaration import resource
 from app.audit_logs.query import Question, count, walk_all
 from app.core import audit
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import begin_writing, db
 from app.core.envelope import dumps
 from app.core.values import as_json

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
-from app.core.audit import SEARCHED, AuditLog
+from app.core.audit_log import SEARCHED, AuditLog
 from app.core.database import begin_reading, commit_now, db
 from app.core.envelope import Page, Pagination, Walk
 from app.core.errors import BadRequest

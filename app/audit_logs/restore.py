@@ -10,7 +10,7 @@ from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import Base, db, unique_fields
 from app.core.errors import Conflict, NotFound
 from app.core.statements import any_of

@@ -16,111 +16,27 @@ from flask import g
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
-from sqlalchemy.orm.attributes import History
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session
 
 from app.core import chain
-from app.core.columns import Id, JsonText
-from app.core.database import Base, Entity, db, is_reading, touch
+from app.core.audit_log import COLUMNS, STORED, WRITTEN
+from app.core.changes import Changes, audited_columns, changed_attributes, changes_of, created, snapshot
+from app.core.columns import Id
+from app.core.database import Entity, db, is_reading, touch
 from app.core.origin import Origin, current_origin
 from app.core.statements import write_rows
-from app.core.values import as_json, json_text, utcnow
+from app.core.values import json_text, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Object = TypeVar("Object", bound=Entity)
 
-Changes = dict[str, dict[str, Any]]
-"""What changed: {"status": {"old": "active", "new": "offline"}}."""
 
 Entry = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
 
 RECORDS_AT_ONCE = 10_000
 """Records that the set-based writer links and writes together."""
-
-_STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
-"""Columns that a record implies: it has its own id, version and time."""
-
-
-LOWER = {"lower": True}
-"""Marks text that is always in lower case, so that it is found without asking for that of each row."""
-
-
-SEARCHED = (
-    "lower(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
-    "coalesce(ip_address, '') || '|' || coalesce(reason, ''))"
-)
-"""The texts of a record in one expression: an index of its runs of three letters costs a quarter of four."""
-
-
-class AuditLog(Base):
-    """One fact that is never changed again. It copies names and refers to nothing, so it outlives everything."""
-
-    __tablename__ = "audit_logs"
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    created_at: Mapped[datetime]
-    user_id: Mapped[int | None] = mapped_column(Id)
-    username: Mapped[str | None]
-    action: Mapped[str] = mapped_column(sa.String(32), info=LOWER)
-    resource_type: Mapped[str] = mapped_column(sa.String(64), info=LOWER)
-    resource_id: Mapped[int | None] = mapped_column(Id)
-    resource_name: Mapped[str | None]
-    version: Mapped[int | None]
-    changes: Mapped[dict[str, Any]] = mapped_column(JsonText)
-    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
-    ip_address: Mapped[str | None] = mapped_column(sa.String(45), info=LOWER)
-    user_agent: Mapped[str | None]
-    token_id: Mapped[str | None] = mapped_column(sa.String(64))
-    request_id: Mapped[str] = mapped_column(sa.String(64))
-    reason: Mapped[str | None] = mapped_column(sa.String(500))
-    # See app/core/chain.py. Records from before there was a chain have none; the Merkle tree covers them.
-    mac: Mapped[str | None] = mapped_column(sa.String(73), info={"hidden": True})
-
-    __table_args__ = (
-        # The same version of an object cannot be recorded twice, whatever races.
-        sa.Index(
-            "uq_audit_logs_resource_type_resource_id_version",
-            "resource_type",
-            "resource_id",
-            "version",
-            unique=True,
-        ),
-        # Each ends with the id: the first page in the order of the log is read from the index, however many match.
-        sa.Index("ix_audit_logs_created_at_id", "created_at", "id"),
-        sa.Index("ix_audit_logs_user_id_id", "user_id", "id"),
-        sa.Index("ix_audit_logs_username_id", sa.text("lower(username)"), "id"),
-        sa.Index("ix_audit_logs_action_id", "action", "id"),
-        sa.Index("ix_audit_logs_resource_type_id", "resource_type", "id"),
-        sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
-        sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
-        sa.Index("ix_audit_logs_request_id_id", sa.text("lower(request_id)"), "id"),
-        # These two are PostgreSQL's alone: what changed, and the texts.
-        sa.Index(
-            "ix_audit_logs_terms",
-            sa.text("audit_terms(changes)"),
-            postgresql_using="gin",
-            postgresql_where=sa.text("action <> 'create'"),
-        ),
-        sa.Index("ix_audit_logs_texts", sa.text(f"({SEARCHED}) gin_trgm_ops"), postgresql_using="gin"),
-        {"sqlite_autoincrement": True},
-    )
-
-
-COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key not in ("id", "mac"))
-
-_WRITTEN = (*COLUMNS, "mac")
-
-STORED = sa.Table(
-    AuditLog.__tablename__,
-    sa.MetaData(),
-    *(
-        sa.Column(column.key, sa.Text() if isinstance(column.type, JsonText) else column.type)
-        for column in AuditLog.__table__.columns
-    ),
-)
-"""The log as it is stored: JSON as the very text that the MACs and the Merkle tree are made of."""
 
 
 class Audited:
@@ -167,7 +83,7 @@ def record_many(entries: Iterable[Entry]) -> None:
     rest = iter(entries)
     while some := list(islice(rest, RECORDS_AT_ONCE)):
         linked = _linked(db.session.connection(), some)
-        write_rows(STORED, _WRITTEN, (tuple(record.values()) for record in linked))
+        write_rows(STORED, WRITTEN, (tuple(record.values()) for record in linked))
 
 
 def entry(
@@ -244,7 +160,7 @@ def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
         if isinstance(target, Audited):
             target.created_at = target.updated_at = now  # type: ignore[attr-defined]
     for target in session.dirty:
-        if isinstance(target, Audited) and any(True for _ in _changed(target)):
+        if isinstance(target, Audited) and any(True for _ in changed_attributes(target)):
             target.updated_at = now  # type: ignore[attr-defined]
 
 
@@ -270,13 +186,13 @@ def _write(connection: sa.Connection, rows: list[Entry]) -> None:
 @functools.cache
 def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
     """The INSERT of one record as the driver takes it, and what makes the driver's values of ours."""
-    marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(_WRITTEN))
-    text = f"INSERT INTO {STORED.name} ({', '.join(_WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
-    return text, [STORED.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in _WRITTEN]
+    marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(WRITTEN))
+    text = f"INSERT INTO {STORED.name} ({', '.join(WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
+    return text, [STORED.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in WRITTEN]
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The records as they are stored, each with its MAC; their columns in the order of _WRITTEN."""
+    """The records as they are stored, each with its MAC; their columns in the order of WRITTEN."""
     return chain.link(connection, (_stored(row) for row in rows), db.session.info.pop("links", {}))
 
 
@@ -342,7 +258,7 @@ def _entries(session: Session) -> Iterator[Entry]:
                 str(target),
                 version=target.version + (action == "delete"),
                 changes=changes,
-                snapshot=_snapshot(target) if action == "delete" else None,
+                snapshot=snapshot(target) if action == "delete" else None,
                 at=at,
             )
 
@@ -353,67 +269,4 @@ def _facts(target: Any, action: str) -> Changes:
     if action == "create":
         model: Any = type(target)
         return created({name: getattr(target, name) for name in audited_columns(model)}, model)
-    return _changes_of(target)
-
-
-def created(values: Mapping[str, Any], model: Any) -> Changes:
-    """The changes of a creation: every value that there is, defaults too, so that a replay needs nothing else."""
-    return {
-        name: {
-            "old": None,
-            "new": "changed" if column.info.get("secret") else as_json(values[name]),
-        }
-        for name, column in audited_columns(model).items()
-        if values[name] is not None
-    }
-
-
-def _changes_of(target: Any) -> Changes:
-    """Each audited column that the flush changed, with its old and new value."""
-    model: Any = type(target)
-    changed = dict(_changed(target))
-    changes: Changes = {}
-    for name, column in audited_columns(model).items():
-        history = changed.get(name)
-        if history is None:
-            continue
-        old = as_json(history.deleted[0]) if history.deleted else None
-        new = as_json(history.added[0]) if history.added else None
-        if column.info.get("secret"):
-            old, new = None, "changed"
-        if old != new:
-            changes[name] = {"old": old, "new": new}
-    return changes
-
-
-def _changed(target: Any) -> Iterator[tuple[str, History]]:
-    """Each attribute that was set to something else since it was read; to ask all of them takes far longer."""
-    state = sa.inspect(target)
-    for name in list(state.committed_state):
-        history = state.attrs[name].history
-        if history.has_changes():
-            yield name, history
-
-
-def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is needed to bring an object of these values back, but its secrets."""
-    return {name: as_json(values[name]) for name in _kept_columns(model)}
-
-
-@functools.cache
-def _kept_columns(model: Any) -> tuple[str, ...]:
-    return tuple(column.key for column in model.__table__.columns if not column.info.get("secret"))
-
-
-def _snapshot(target: Any) -> dict[str, Any]:
-    return snapshot_of(type(target), {column.key: getattr(target, column.key) for column in target.__table__.columns})
-
-
-@functools.cache
-def audited_columns(model: Any) -> dict[str, sa.Column[Any]]:
-    """The columns of a model whose changes are recorded, by name."""
-    return {
-        column.key: column
-        for column in model.__table__.columns
-        if column.key not in _STAMPS and column.info.get("audit", True)
-    }
+    return changes_of(target)

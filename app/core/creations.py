@@ -10,7 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core import chain
-from app.core.audit import COLUMNS, STORED, audited_columns, entry
+from app.core.audit import entry
+from app.core.audit_log import COLUMNS, STORED
+from app.core.changes import audited_columns
 from app.core.statements import BoundRows, bind_rows
 from app.core.values import as_json, json_text
 

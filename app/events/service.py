@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.errors import BadRequest
 from app.core.statements import any_of

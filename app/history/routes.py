@@ -9,7 +9,7 @@ from flask import request
 from app.audit_logs.schemas import HistorySchema
 from app.catalog import CATALOG
 from app.core.api import Blueprint
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.envelope import Page
 from app.core.errors import NotFound

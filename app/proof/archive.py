@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.core.audit import STORED
+from app.core.audit_log import STORED
 from app.core.chain import canonical
 from app.core.database import begin_reading
 from app.core.values import as_json

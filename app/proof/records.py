@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.audit import COLUMNS, STORED
+from app.core.audit_log import COLUMNS, STORED
 from app.core.chain import canonical, canonical_time
 from app.proof.models import leaves
 

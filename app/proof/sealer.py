@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app
 
-from app.core.audit import STORED
+from app.core.audit_log import STORED
 from app.core.chain import keyring
 from app.core.database import begin_reading, begin_writing, commit_now, db
 from app.core.jobs import Runner

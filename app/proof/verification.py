@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.audit import STORED
+from app.core.audit_log import STORED
 from app.core.chain import keyring
 from app.core.database import begin_reading, db
 from app.core.values import utcnow

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from app.core import audit
+from app.core.changes import created, snapshot_of
 from app.core.creations import creation_records
 from app.core.database import Entity, db
 from app.core.origin import current_origin
@@ -207,7 +208,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
             str(row[model.label]),
             version=row["version"] + 1,
             changes={},
-            snapshot=audit.snapshot_of(model, row),
+            snapshot=snapshot_of(model, row),
             at=now,
             origin=origin,
         )
@@ -227,7 +228,7 @@ def restore(model: type[Entity], rows: Sequence[Values]) -> None:
             row["id"],
             str(row[model.label]),
             version=row["version"],
-            changes=audit.created(row, model),
+            changes=created(row, model),
             at=row["updated_at"],
         )
         for row in rows

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.errors import BadRequest, NotFound
 from app.core.statements import any_of

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core import audit
+from app.core.audit_log import AuditLog
+from app.core.changes import audited_columns
 from app.core.database import db
 from app.core.errors import Conflict, Forbidden
 from app.core.security import current_actor
@@ -25,7 +27,7 @@ from app.transfer.models import Action, Import
 from app.transfer.parts import Part, PlannedRow, read_parts
 from app.transfer.uniqueness import defaults_of
 
-logs = audit.AuditLog.__table__
+logs = AuditLog.__table__
 
 Row = dict[str, Any]
 
@@ -165,7 +167,7 @@ def _differs(resource: Resource, current: Row, row: PlannedRow, job: Import, ids
     given = {name: as_json(value) for name, value in defaults_of(resource.model).items()}
     given |= {name: _stored(value, resource, name, ids) for name, value in row.new.items()}
     given["created_by_id"] = job.created_by_id
-    return any(as_json(current[name]) != given[name] for name in audit.audited_columns(resource.model))
+    return any(as_json(current[name]) != given[name] for name in audited_columns(resource.model))
 
 
 def _used(resource: Resource, ids: Sequence[int]) -> set[int]:

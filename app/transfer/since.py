@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.statements import any_of
 from app.core.values import as_json

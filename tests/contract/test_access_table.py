@@ -13,7 +13,7 @@ from flask_jwt_extended import create_access_token, decode_token
 from app.assets.models import Asset
 from app.auth.models import AuthSession
 from app.catalog import CATALOG
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.jobs import runner
 from app.core.security import Role

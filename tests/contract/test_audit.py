@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import AuditLog, audited_columns
+from app.core.audit_log import AuditLog
+from app.core.changes import audited_columns
 from app.core.database import db
 from app.core.values import as_json
 from app.resource import Resource

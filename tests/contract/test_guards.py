@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from app.core.audit import Audited, AuditLog, audited_columns
+from app.core.audit import Audited
+from app.core.audit_log import AuditLog
+from app.core.changes import audited_columns
 from app.core.database import Base, begin_reading, db, unique_fields
 from app.datacenters.models import Datacenter
 from app.servers.models import Server

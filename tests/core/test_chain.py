@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
 from app.core import chain
-from app.core.audit import COLUMNS, STORED, get_to_change
+from app.core.audit import get_to_change
+from app.core.audit_log import COLUMNS, STORED
 from app.core.database import db
 from app.resource import bulk
 from app.servers.models import Server

@@ -10,14 +10,15 @@ from flask import Flask
 
 from app.assets.models import AssetType
 from app.assets.routes import resource as assets
-from app.core import audit
+from app.core.audit_log import STORED
+from app.core.changes import created
 from app.core.database import db
 from app.core.values import json_text
 from app.resource import Resource, bulk
 from app.servers.models import ServerStatus
 from app.servers.routes import resource as servers
 
-LOG = audit.STORED
+LOG = STORED
 
 
 def _record(resource: Resource, identity: int) -> dict[str, Any]:
@@ -72,8 +73,6 @@ def test_its_text_is_the_one_that_the_log_has_always_had(app: Flask) -> None:
         (identity,) = bulk.allocate_ids(servers, 1)
         bulk.insert(servers, [identity], [{"name": "n1", "cpu_cores": 4}], None)
         record = _record(servers, identity)
-        changes = audit.created(
-            dict(db.session.execute(servers.model.__table__.select()).mappings().one()), servers.model
-        )
+        changes = created(dict(db.session.execute(servers.model.__table__.select()).mappings().one()), servers.model)
         assert record["changes"] == json_text(changes)
         db.session.rollback()

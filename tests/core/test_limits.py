@@ -13,7 +13,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 
 from app.core.allowances import Allowance, Allowances
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.security import Role
 from tests.backends import on_postgresql

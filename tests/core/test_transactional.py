@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError, OperationalError
 from werkzeug.datastructures import MultiDict
 
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import ATTEMPTS, db, reading_connection, transactional
 from app.datacenters.models import Datacenter
 from app.resource import Resource, routes

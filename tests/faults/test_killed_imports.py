@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.cache import cache
 from app.core.database import db
 from app.core.job_queue import Job

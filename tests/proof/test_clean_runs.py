@@ -11,6 +11,7 @@ from flask import Flask
 
 from app.catalog import CATALOG
 from app.core import audit
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.datacenters.models import Datacenter
 from app.proof import sealer
@@ -81,4 +82,4 @@ def test_no_false_alarm_among_writers(app: Flask, make: Any, monkeypatch: pytest
 
 def report_is_long(app: Flask) -> bool:
     with app.app_context():
-        return (db.session.scalar(sa.select(sa.func.count()).select_from(audit.AuditLog)) or 0) > 1000
+        return (db.session.scalar(sa.select(sa.func.count()).select_from(AuditLog)) or 0) > 1000

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import STORED, AuditLog
+from app.core.audit_log import STORED, AuditLog
 from app.core.chain import keyring
 from app.core.database import db
 from app.core.values import utcnow

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core import audit
-from app.core.audit import STORED
+from app.core.audit_log import STORED
 from app.core.chain import derive
 from app.core.database import db
 from app.datacenters.models import Datacenter

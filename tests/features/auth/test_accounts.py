@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.accounts.models import PasswordReset
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.mail import Outbox
 from app.core.values import utcnow

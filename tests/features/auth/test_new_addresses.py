@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.core import job_queue, jobs, smtp
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.mail import PAUSES, MailState, Outbox
 from app.core.values import utcnow

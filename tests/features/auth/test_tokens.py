@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import AuditLog
+from app.core.audit_log import AuditLog
 from app.core.database import db
 from app.core.security import Role
 from app.core.values import utcnow

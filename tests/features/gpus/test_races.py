@@ -8,7 +8,8 @@ from typing import Any, Self
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import AuditLog, audited
+from app.core.audit import audited
+from app.core.audit_log import AuditLog
 from app.core.database import db, transactional
 from app.core.security import Actor, Role, act_as
 from app.gpus import service
