@@ -60,12 +60,18 @@ class Round:
         return self.applied / (self.parsed + self.copied)
 
 
-def run(fleet: Fleet, workbook: Path | None, rounds: int = ROUNDS) -> None:
-    """Print the medians of some rounds; `workbook` instead of a made-up one of this fleet."""
+def run(
+    servers: int = Fleet().servers,
+    gpus: int = Fleet().gpus,
+    containers: int = Fleet().containers,
+    workbook: Path | None = None,
+    rounds: int = ROUNDS,
+) -> None:
+    """Print the medians of some rounds; over `workbook`, or a made-up one of so many objects."""
     with TemporaryDirectory(prefix="bench-") as directory, scratch() as database:
         path = workbook or Path(directory, "fleet.xlsx")
         if workbook is None:
-            fleet.write(path)
+            Fleet(servers, gpus, containers).write(path)
         found: list[Round] = []
         rows = 0
         for number in range(rounds):
@@ -103,7 +109,7 @@ def show(name: str, rows: int, rounds: list[Round], peak: float) -> None:
 def log_in(database: Scratch) -> FlaskClient:
     client = database.app.test_client()
     account = {"username": USERNAME, "password": PASSWORD}
-    token = client.post("/api/auth/login", json=account).json["data"]["access_token"]
+    token = client.post("/api/auth/login", json=account).get_json()["data"]["access_token"]
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     return client
 
@@ -115,7 +121,7 @@ def upload(client: FlaskClient, path: Path) -> tuple[float, dict[str, Any]]:
         answer = client.post("/api/imports", data={"file": (file, path.name), "apply": "true"})
     runner.run_pending()
     seconds = time.perf_counter() - began
-    job = client.get(answer.headers["Location"]).json["data"]
+    job = client.get(answer.headers["Location"]).get_json()["data"]
     if job["status"] != "applied":
         sys.exit(f"{path.name} was not applied: {job['problem']}")
     return seconds, job

@@ -129,7 +129,7 @@ def show(found: Found, rounds: int) -> None:
 def ask(service: Service, clients: int, seconds: float, path: str = PATH, body: str = "") -> Burst:
     """Load a server from a process of its own; see `load.py` for what path and body may be."""
     where = ("127.0.0.1", str(service.port), path, service.token)
-    command = [sys.executable, "-I", LOAD, *where, str(clients), str(seconds), body]
+    command = [sys.executable, "-I", str(LOAD), *where, str(clients), str(seconds), body]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 30)
     told = json.loads(done.stdout)
     return Burst(told["requests"] / told["seconds"], told["p50"], told["p95"])

@@ -14,6 +14,7 @@ from math import sqrt
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import bcrypt
 import sqlalchemy as sa
@@ -64,7 +65,7 @@ def on_sqlite() -> Iterator[Flask]:
 def fill(app: Flask, tries: int, cost: int) -> None:
     """Make the accounts, all of one password."""
     hashed = bcrypt.hashpw(b"nobody knows it", bcrypt.gensalt(cost)).decode()
-    states = {
+    states: dict[str, dict[str, Any]] = {
         "wrong": {"is_active": True, "locked_until": None},
         "locked": {"is_active": True, "locked_until": utcnow() + timedelta(days=1)},
         "inactive": {"is_active": False, "locked_until": None},

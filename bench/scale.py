@@ -56,8 +56,9 @@ class Took:
     bare: Sequence[float]
 
 
-def run(estate: Estate, rounds: int = ROUNDS) -> None:
+def run(servers: int = Estate().servers, gpus: int = Estate().gpus, rounds: int = ROUNDS) -> None:
     """Print the percentiles of each question, and what a deep page costs."""
+    estate = Estate(servers, gpus)
     with ExitStack() as stack:
         # Refuses to work beside what is in it, and had better do so at once.
         url = stack.enter_context(empty_redis())
@@ -197,8 +198,8 @@ def show(took: Mapping[str, Took]) -> None:
     for name, one in took.items():
         bare = [1000 * part for part in (median(one.bare), quantiles(one.bare, n=20)[-1])]
         ours = [1000 * part for part in (median(one.ours), quantiles(one.ours, n=20)[-1])]
-        ratio = f"{ours[0] / bare[0]:9.2f}" if bare[0] > 0.1 else f"{'cached':>9}"
-        print(f"  {name:28} {ours[0]:8.1f} {ours[1]:8.1f} {bare[0]:8.1f} {bare[1]:8.1f} {ratio}")
+        times = f"{ours[0] / bare[0]:9.2f}" if bare[0] > 0.1 else f"{'cached':>9}"
+        print(f"  {name:28} {ours[0]:8.1f} {ours[1]:8.1f} {bare[0]:8.1f} {bare[1]:8.1f} {times}")
     for first, last in ((FIRST, LAST), (FIRST_BY_NAME, LAST_BY_NAME)):
         ratio = median(took[last].ours) / median(took[first].ours)
         print(f"  {last} / first: {ratio:.2f}, aim: at most {AIM_WALK:g}")

@@ -13,11 +13,10 @@ from flask import Flask
 from psycopg import sql
 
 from app import create_app
-from app.cli import prepare_database
+from app.cli import MIGRATIONS, prepare_database
 from app.core.database import db
 from app.core.memory import settle
 from config import TestingConfig
-from run import MIGRATIONS
 
 USERNAME = "admin"
 PASSWORD = "only-for-benchmarks"
