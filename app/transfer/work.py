@@ -18,7 +18,8 @@ from app.core.violations import from_database
 from app.resource.bulk import StaleVersion
 from app.transfer.apply import apply_plan
 from app.transfer.conflicts import all_conflicts
-from app.transfer.drafts import Draft, read_drafts
+from app.transfer.drafts import Draft
+from app.transfer.filling import read_drafts
 from app.transfer.layout import find_tables
 from app.transfer.mappings.service import learn, recall
 from app.transfer.meeting import Planned
