@@ -1,6 +1,5 @@
 """How a connection to either database is made, begins its transactions, and is known to be alive."""
 
-import select
 import sqlite3
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -81,16 +80,11 @@ def _begin(connection: sa.Connection) -> None:
 def _check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
     """Replace a connection that the server has closed meanwhile, without asking the server each time.
 
-    Nobody has asked it anything, so whatever there is to read is a farewell, or a notice that the ping reads away.
+    libpq reads what there is: first a farewell perhaps, or a notice, and then that nobody is there.
     """
-    if isinstance(connection, psycopg.Connection) and _has_something_to_read(connection):
+    if isinstance(connection, psycopg.Connection):
         try:
-            connection.execute("")
+            connection.pgconn.consume_input()
+            connection.pgconn.consume_input()
         except psycopg.Error as error:
             raise InvalidatePoolError from error
-
-
-def _has_something_to_read(connection: psycopg.Connection) -> bool:
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
