@@ -17,23 +17,33 @@ PAUSE = 1.0
 """Seconds for which a Redis that failed is left alone."""
 
 log = structlog.get_logger()
-_alone_until = 0.0
+
+
+class _Breaker:
+    """One for the process: whoever finds Redis away finds so for all."""
+
+    alone_until = 0.0
+    is_away = False
 
 
 def attempt(call: Callable[..., R], *args: Any) -> R | None:
     """Ask Redis; None where it fails, and at once while it is left alone."""
-    global _alone_until  # noqa: PLW0603 - one for the process: whoever finds it away finds so for all
-    if time.monotonic() < _alone_until:
+    if time.monotonic() < _Breaker.alone_until:
         return None
     try:
-        return call(*args)
+        answer = call(*args)
     except (RedisError, OSError, ValueError, TypeError) as error:
-        log.warning("redis_away", error=repr(error), seconds=PAUSE)
-        _alone_until = time.monotonic() + PAUSE
+        _Breaker.alone_until = time.monotonic() + PAUSE
+        if not _Breaker.is_away:
+            log.warning("redis_away", error=repr(error))
+        _Breaker.is_away = True
         return None
+    if _Breaker.is_away:
+        log.info("redis_back")
+        _Breaker.is_away = False
+    return answer
 
 
 def look_again() -> None:
     """Do not leave it alone any longer."""
-    global _alone_until  # noqa: PLW0603 - see above
-    _alone_until = 0.0
+    _Breaker.alone_until = 0.0
