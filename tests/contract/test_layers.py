@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph("app")
+    return grimp.build_graph("app", cache_dir=None)
 
 
 def test_resources_know_only_those_before_them(imports: grimp.ImportGraph) -> None:
