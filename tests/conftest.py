@@ -104,7 +104,7 @@ def forget_cache(app: Flask) -> None:
         cache.cache.clear()
     cache._unannounced.clear()
     cache._computing.clear()
-    redis_access.look_again()
+    redis_access.Breaker.alone_until = 0.0
 
 
 @pytest.fixture(scope="session")

@@ -51,11 +51,6 @@ class Changed:
         # Said in the words of the index. What an object began with is no change of it.
         return sa.and_(logs.c.action != sa.literal_column("'create'"), self._found())
 
-    @property
-    def has_value(self) -> bool:
-        """Whether a value is asked for, and not only a field."""
-        return self.old is not None or self.new is not None
-
     def _found(self) -> Clause:
         # Implied by the terms, and cheaper to ask where the index is not what leads to the rows.
         implied = [

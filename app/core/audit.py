@@ -24,7 +24,7 @@ from app.core.changes import Changes, audited_columns, changed_attributes, chang
 from app.core.columns import Id
 from app.core.database import Entity, db, is_reading, touch
 from app.core.origin import Origin, current_origin
-from app.core.statements import write_rows
+from app.core.statements import binding, write_rows
 from app.core.values import json_text, utcnow
 
 P = ParamSpec("P")
@@ -188,7 +188,7 @@ def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
     """The INSERT of one record as the driver takes it, and what makes the driver's values of ours."""
     marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(WRITTEN))
     text = f"INSERT INTO {STORED.name} ({', '.join(WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
-    return text, [STORED.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in WRITTEN]
+    return text, [binding(STORED.c[name].type, dialect) for name in WRITTEN]
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:

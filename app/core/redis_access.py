@@ -19,7 +19,7 @@ PAUSE = 1.0
 log = structlog.get_logger()
 
 
-class _Breaker:
+class Breaker:
     """One for the process: whoever finds Redis away finds so for all."""
 
     alone_until = 0.0
@@ -28,22 +28,17 @@ class _Breaker:
 
 def attempt(call: Callable[..., R], *args: Any) -> R | None:
     """Ask Redis; None where it fails, and at once while it is left alone."""
-    if time.monotonic() < _Breaker.alone_until:
+    if time.monotonic() < Breaker.alone_until:
         return None
     try:
         answer = call(*args)
     except (RedisError, OSError, ValueError, TypeError) as error:
-        _Breaker.alone_until = time.monotonic() + PAUSE
-        if not _Breaker.is_away:
+        Breaker.alone_until = time.monotonic() + PAUSE
+        if not Breaker.is_away:
             log.warning("redis_away", error=repr(error))
-        _Breaker.is_away = True
+        Breaker.is_away = True
         return None
-    if _Breaker.is_away:
+    if Breaker.is_away:
         log.info("redis_back")
-        _Breaker.is_away = False
+        Breaker.is_away = False
     return answer
-
-
-def look_again() -> None:
-    """Do not leave it alone any longer."""
-    _Breaker.alone_until = 0.0

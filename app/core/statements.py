@@ -78,7 +78,7 @@ class _Compiled:
         self._text = str(compiled)
         self._positions = compiled.positiontup
         self._constants = dict(compiled.params)
-        binds = {name: _binding(bind.type, compiled.dialect) for name, bind in compiled.binds.items()}
+        binds = {name: binding(bind.type, compiled.dialect) for name, bind in compiled.binds.items()}
         self._binds = [(name, bind) for name, bind in binds.items() if bind is not None]
         self._types = [column.type for column in statement.selected_columns]
         self._reads: Sequence[tuple[int, Bind]] | None = None
@@ -114,7 +114,7 @@ class _Compiled:
         return reads
 
 
-def _binding(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Bind | None:
+def binding(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Bind | None:
     """What a type does to the values that go to the driver."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
@@ -127,7 +127,7 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
 def bind_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> BoundRows:
     """Convert rows for the driver, as they are asked for; the database is not, so any thread may do it."""
     dialect = db.engine.dialect
-    binds = [_binding(table.c[name].type, dialect) for name in columns]
+    binds = [binding(table.c[name].type, dialect) for name in columns]
     return BoundRows(table, columns, _bound(binds, rows))
 
 
