@@ -23,10 +23,10 @@ from sqlalchemy import Engine
 
 from app import create_app
 from app.cli import MIGRATIONS, prepare_database, schema_problem
-from app.core import metrics
-from app.core.jobs import GRACE, runner
-from app.core.memory import settle
-from app.core.worker import work
+from app.core.gc_tuning import settle
+from app.core.http import metrics
+from app.core.jobs.runner import GRACE, runner
+from app.core.jobs.worker import work
 from config import Config, ConfigError, load
 
 log = structlog.get_logger()

@@ -11,29 +11,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import cli
 from app.assets import descriptions, images
 from app.catalog import FOLDERS
-from app.core import (
-    announcements,
-    api,
-    browsers,
-    cache,
-    database,
-    docs,
-    envelope,
-    idempotency,
-    job_retention,
-    jobs,
-    limits,
-    logs,
-    mail,
-    metrics,
-    origin,
-    places,
-    security,
-)
+from app.core import request_context
+from app.core.cache import generations
+from app.core.db import unit_of_work
+from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limits, security_headers
+from app.core.jobs import pubsub, retention, runner
+from app.core.mail import outbox
+from app.core.net import geoip
 from app.gpus import expiry
+from app.imports.jobs import register_jobs
 from app.proof import sealer
 from app.services import schedule
-from app.transfer.work import register_jobs
 
 FEATURES = (
     *FOLDERS,
@@ -44,11 +32,11 @@ FEATURES = (
     "topology",
     "dashboard",
     "search",
-    "transfer",
-    "transfer.exports",
-    "transfer.mappings",
-    "transfer.reports",
-    "transfer.templates",
+    "imports",
+    "exports",
+    "imports.mappings",
+    "imports.report",
+    "exports.templates",
     "audit_logs",
     "proof",
     "events",
@@ -69,21 +57,34 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Platform(__name__, static_folder=None)
     app.config.from_object(config)
-    for part in (logs, metrics, database, envelope, origin, browsers, limits, cache, mail, places, api, docs):
+    for part in (
+        logs,
+        metrics,
+        unit_of_work,
+        envelope,
+        request_context,
+        security_headers,
+        rate_limits,
+        generations,
+        outbox,
+        geoip,
+        api,
+        docs,
+    ):
         part.init_app(app)
-    security.jwt.init_app(app)
-    announcements.init_app(app)
-    jobs.runner.init_app(app)
-    job_retention.register_jobs(jobs.runner)
-    register_jobs(jobs.runner)
-    expiry.register_jobs(jobs.runner)
-    mail.register_jobs(jobs.runner)
-    idempotency.register(jobs.runner)
-    sealer.register(jobs.runner)
-    schedule.register_jobs(jobs.runner)
-    images.register_jobs(jobs.runner)
-    descriptions.register_jobs(jobs.runner)
-    Migrate(app, database.db, render_as_batch=False)
+    access.jwt.init_app(app)
+    pubsub.init_app(app)
+    runner.runner.init_app(app)
+    retention.register_jobs(runner.runner)
+    register_jobs(runner.runner)
+    expiry.register_jobs(runner.runner)
+    outbox.register_jobs(runner.runner)
+    idempotency.register(runner.runner)
+    sealer.register(runner.runner)
+    schedule.register_jobs(runner.runner)
+    images.register_jobs(runner.runner)
+    descriptions.register_jobs(runner.runner)
+    Migrate(app, unit_of_work.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)
     cli.init_app(app)

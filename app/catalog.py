@@ -3,9 +3,9 @@
 from importlib import import_module
 
 from app.core.errors import BadRequest
-from app.core.security import Actor
+from app.core.http.access import Actor
 from app.resource import Resource
-from app.resource.filters import unknown
+from app.resource.query.filters import unknown
 
 FOLDERS = (
     "users",

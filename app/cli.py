@@ -12,11 +12,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app, g
 
-from app.core.api import document
-from app.core.database import commit_now, db
-from app.core.origin import current_origin
-from app.core.security import Role
-from app.core.worker import work
+from app.core.db.unit_of_work import commit_now, db
+from app.core.http.access import Role
+from app.core.http.api import document
+from app.core.jobs.worker import work
+from app.core.request_context import current_origin
 from app.environments.models import Environment
 from app.proof.commands import audit
 from app.resource.formats import email as check_email

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.servers.models import Server
 from app.services import schedule

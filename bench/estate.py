@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from app.assets.models import Asset, AssetStatus, AssetType
 from app.containers.models import Container, ContainerStatus
-from app.core.database import db
-from app.core.statements import write_rows
+from app.core.db.statements import write_rows
+from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus

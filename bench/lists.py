@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.resource.projection import projection_of
 from app.servers.routes import resource
 from bench.bare import Question

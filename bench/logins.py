@@ -20,8 +20,8 @@ import bcrypt
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
-from app.core.security import Role
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.core.values import utcnow
 from app.users.models import User
 from bench.scratch import application, scratch

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.proof.sealer import seal
-from app.resource import bulk
+from app.resource.bulk import writer
 from app.servers.models import Server
 from app.servers.routes import resource
 from bench.lists import Burst, Service, ask, free_port, platform, served
@@ -97,13 +97,13 @@ def fill(app: Flask, records: int) -> None:
     with app.app_context():
         for start in range(0, servers, _AT_ONCE):
             count = min(_AT_ONCE, servers - start)
-            ids = bulk.allocate_ids(resource, count)
+            ids = writer.allocate_ids(resource, count)
             named = [{"name": f"node-{identity:07}", "owner": "team 0", "memory_gb": 256} for identity in ids]
-            bulk.insert(resource, ids, named, None)
+            writer.insert(resource, ids, named, None)
             for turn in range(_CHANGES):
                 old, new = {"owner": f"team {turn}"}, {"owner": f"team {turn + 1}"}
-                changes = [bulk.Change(identity, turn + 1, f"node-{identity:07}", old, new) for identity in ids]
-                bulk.update(Server, changes)
+                changes = [writer.Change(identity, turn + 1, f"node-{identity:07}", old, new) for identity in ids]
+                writer.update(Server, changes)
             db.session.commit()
 
 
@@ -111,8 +111,8 @@ def measure_writes(database: Scratch, settings: dict[str, str], rounds: int, sec
     # Statements are planned for a log that has grown, and not for an empty one.
     fill(database.app, BEFORE)
     with database.app.app_context():
-        ids = bulk.allocate_ids(resource, 2 * CLIENTS)
-        bulk.insert(resource, ids, [{"name": f"node-{identity}"} for identity in ids], None)
+        ids = writer.allocate_ids(resource, 2 * CLIENTS)
+        writer.insert(resource, ids, [{"name": f"node-{identity}"} for identity in ids], None)
         db.session.commit()
     database.release()
     with database.connect() as connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from app.core.jobs import runner
+from app.core.jobs.runner import runner
 from bench.fleet import Fleet
 from bench.imports import log_in
 from bench.scratch import scratch

@@ -14,8 +14,8 @@ from psycopg import sql
 
 from app import create_app
 from app.cli import MIGRATIONS, prepare_database
-from app.core.database import db
-from app.core.memory import settle
+from app.core.db.unit_of_work import db
+from app.core.gc_tuning import settle
 from config import TestingConfig
 
 USERNAME = "admin"

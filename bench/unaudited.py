@@ -10,14 +10,14 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app import create_app
-from app.core import audit
+from app.core.audit import recorder
 from run import THREADS, settings
 
 
 def __getattr__(name: str) -> Any:
     # Made in the worker, when it is first asked for.
     if name == "application":
-        event.remove(Session, "after_flush", audit._record_changes)
+        event.remove(Session, "after_flush", recorder._record_changes)
         globals()[name] = create_app(settings())
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

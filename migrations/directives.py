@@ -7,8 +7,8 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.rewriter import Rewriter
 from alembic.operations import ops
 
-from app.core.audit import Audited
-from app.core.database import Base
+from app.core.audit.recorder import Audited
+from app.core.db.models import Base
 
 directives = Rewriter()
 

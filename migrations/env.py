@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app
 
-from app.core.database import Base
+from app.core.db.models import Base
 from migrations import guards
 from migrations.directives import directives
 

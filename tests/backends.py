@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core import cache
-from app.core.database import db
+from app.core.cache import generations
+from app.core.db.unit_of_work import db
 
 DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
@@ -137,7 +137,7 @@ def testing(database_url: str, redis_url: str | None, uploads: Path) -> config.C
 
 def own_cache(app: Flask) -> None:
     """Keep what an application caches apart from what another run of the tests does in the same Redis."""
-    app.extensions["cache"][cache.cache].key_prefix = f"itam-{RUN}:"
+    app.extensions["cache"][generations.cache].key_prefix = f"itam-{RUN}:"
 
 
 def require_services() -> None:

@@ -13,9 +13,11 @@ from flask import Flask
 
 import config
 from app import create_app
-from app.core import api, cache, jobs, redis_access
-from app.core.database import db
-from app.core.security import Role
+from app.core.cache import generations, redis_client
+from app.core.db.unit_of_work import db
+from app.core.http import api
+from app.core.http.access import Role
+from app.core.jobs import runner
 from app.users.models import User
 from tests.backends import BACKENDS, Backend, Missing, own_cache
 from tests.client import PASSWORD, Client
@@ -88,7 +90,7 @@ def build_app(app: Flask, backend: Backend) -> Iterator[BuildApp]:
     for other in built:
         close(other)
     # Some parts remember the last application that was made.
-    jobs.runner.init_app(app)
+    runner.runner.init_app(app)
 
 
 def close(app: Flask) -> None:
@@ -96,15 +98,15 @@ def close(app: Flask) -> None:
     with app.app_context():
         db.engine.dispose()
         if app.config["REDIS_URL"]:
-            cache.cache.cache._write_client.close()
+            generations.cache.cache._write_client.close()
 
 
 def forget_cache(app: Flask) -> None:
     with app.app_context():
-        cache.cache.clear()
-    cache._unannounced.clear()
-    cache._computing.clear()
-    redis_access.Breaker.alone_until = 0.0
+        generations.cache.clear()
+    generations._unannounced.clear()
+    generations._computing.clear()
+    redis_client.Breaker.alone_until = 0.0
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from flask import Flask, g
 from marshmallow import validate
 
 from app.catalog import CATALOG
-from app.core.database import db, unique_fields
-from app.core.origin import Origin
+from app.core.db.models import unique_fields
+from app.core.db.unit_of_work import db
+from app.core.request_context import Origin
 from app.core.values import as_json
 from app.resource import Resource
 from app.resource.fields import Field, Kind

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
-from app.core.audit_log import AuditLog
-from app.core.changes import audited_columns
-from app.core.database import db
+from app.core.audit.changes import audited_columns
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
 from app.core.values import as_json
 
 Rows = dict[tuple[str, int], dict[str, Any]]

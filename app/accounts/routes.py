@@ -6,12 +6,12 @@ from app.accounts import service
 from app.accounts.schemas import ResetPasswordSchema
 from app.auth import sessions
 from app.auth.schemas import SessionSchema
-from app.core import audit
-from app.core.api import Blueprint
-from app.core.envelope import Page
-from app.core.limits import limited_by_address
-from app.core.paging import PageSchema
-from app.core.security import Role, public, requires
+from app.core.audit import recorder
+from app.core.http.access import Role, public, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page
+from app.core.http.paging import PageSchema
+from app.core.http.rate_limits import limited_by_address
 from app.resource.routes import answer
 from app.tokens import service as tokens
 from app.tokens.schemas import TokenSchema
@@ -26,7 +26,7 @@ blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="The 
 @public
 @blueprint.arguments(ResetPasswordSchema)
 @blueprint.response(200)
-@audit.audited("password_change")
+@recorder.audited("password_change")
 def reset_password(body: dict[str, str]) -> None:
     """Set a new password by the link of a mail; all sessions end."""
     service.reset_password(**body)
@@ -65,7 +65,7 @@ def end_sessions(user_id: int) -> None:
     """End all sessions of a user at once."""
     user = service.get_user(user_id)
     sessions.end_all(user.id)
-    audit.record("logout", "users", user.id, user.username)
+    recorder.record("logout", "users", user.id, user.username)
 
 
 @blueprint.delete("/users/<int:user_id>/sessions/<string:session_id>")

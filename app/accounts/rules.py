@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import PasswordReset
 from app.auth import sessions
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.tokens import service as tokens
 from app.users.models import User

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from app.accounts.models import PasswordReset
 from app.accounts.rules import void_links
 from app.auth import lockout, sessions
-from app.core import audit, mail
-from app.core.database import db
+from app.core.audit import recorder
+from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.security import Actor, act_as
+from app.core.http.access import Actor, act_as
+from app.core.mail import outbox
 from app.core.values import MAX_ID, utcnow
 from app.users.models import User
 from app.users.passwords import password_flaws
@@ -38,7 +39,7 @@ def unlock(user_id: int) -> None:
     """Let a user in again whom wrong passwords have locked out."""
     user = get_user(user_id)
     lockout.forgive(user.id)
-    audit.record("unlock", "users", user.id, user.username)
+    recorder.record("unlock", "users", user.id, user.username)
 
 
 def send_link(user_id: int) -> None:
@@ -57,8 +58,8 @@ def send_link(user_id: int) -> None:
         "expires_at": now + LINK_LIVES,
     }
     db.session.execute(sa.insert(resets).values(link))
-    audit.record("password_reset", "users", user.id, user.username)
-    mail.post(
+    recorder.record("password_reset", "users", user.id, user.username)
+    outbox.post(
         user.email,
         "Set a new password",
         "password_reset",

@@ -5,9 +5,9 @@ from flask import request
 from app.audit_logs.documentation import LIST_PARAMETERS
 from app.audit_logs.query import parse_question, select_records
 from app.audit_logs.schemas import AuditLogSchema
-from app.core.api import Blueprint
-from app.core.envelope import Page
-from app.core.security import Role, current_actor, requires
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page
 
 blueprint = Blueprint("activity", __name__, url_prefix="/api/auth/me/activity", description="My own audit trail")
 

@@ -8,10 +8,10 @@ from flask import current_app, g
 from app.assets import images, provider
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.assets.provider import NoDescription
-from app.core.database import db, let_go, transactional
-from app.core.job_queue import enqueue
-from app.core.jobs import Runner
-from app.core.origin import current_origin
+from app.core.db.unit_of_work import db, let_go, transactional
+from app.core.jobs.queue import enqueue
+from app.core.jobs.runner import Runner
+from app.core.request_context import current_origin
 
 DESCRIBE = "assets.describe"
 MAX_PROBLEM = 500

@@ -11,10 +11,10 @@ from flask import current_app
 
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.assets.pictures import Picture
-from app.core import files
-from app.core.database import commit_now, db
+from app.core.db import files
+from app.core.db.unit_of_work import commit_now, db
 from app.core.errors import NotFound
-from app.core.jobs import Runner
+from app.core.jobs.runner import Runner
 from app.core.values import utcnow
 
 URL = "/api/uploads/"

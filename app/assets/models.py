@@ -6,13 +6,13 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit import Audited
-from app.core.columns import Id
-from app.core.database import Base, Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.column_types import Id
+from app.core.db.models import Base, Entity, table_args, unique
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.resource.fields import Extensible, column, reference
-from app.resource.texts import text_index
+from app.resource.query.text_search import text_index
 
 
 class AssetType(Choice):

@@ -7,7 +7,7 @@ import orjson
 from flask import current_app
 
 from app.assets.pictures import NotAPicture, thumbnail
-from app.core.outgoing import NoAnswer, allowed, fetch, read_url
+from app.core.net.http_client import NoAnswer, allowed, fetch, read_url
 
 SECONDS = 20.0
 LIMIT = 1024 * 1024

@@ -6,13 +6,13 @@ from app.assets import descriptions, images, provider
 from app.assets.models import Asset
 from app.assets.pictures import NotAPicture, Picture, clean_picture
 from app.assets.schemas import AssetSchema, DescriptionSchema, PictureSchema, PictureUploadSchema
-from app.core.bodies import read_form
-from app.core.database import let_go
-from app.core.envelope import success
+from app.core.db.files import StorageUnavailable
+from app.core.db.unit_of_work import let_go
 from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType
-from app.core.files import StorageUnavailable
-from app.core.outgoing import waiting
-from app.core.security import Role, requires
+from app.core.http.access import Role, requires
+from app.core.http.envelope import success
+from app.core.http.request_parsing import read_form
+from app.core.net.http_client import waiting
 from app.resource import Resource, resource_blueprint
 from app.resource.routes import ETAG, IF_MATCH, answer
 from app.resource.service import check_version, get

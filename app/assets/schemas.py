@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields
 
 from app.assets.models import Asset
-from app.core.api import Upload
+from app.core.http.api import Upload
 from app.resource import ResourceSchema
 
 

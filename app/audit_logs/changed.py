@@ -20,9 +20,9 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.catalog import CATALOG
-from app.core.audit_log import AuditLog
-from app.core.changes import audited_columns
-from app.core.database import db
+from app.core.audit.changes import audited_columns
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
 from app.core.values import fold
 from app.resource.fields import Kind
 

@@ -1,8 +1,8 @@
 """The audit log as a resource: one that is read, and written by nobody."""
 
 from app.audit_logs.schemas import AuditLogSchema
-from app.core.audit_log import AuditLog
-from app.core.security import Role
+from app.core.audit.models import AuditLog
+from app.core.http.access import Role
 from app.resource import Resource
 
 resource = Resource(

@@ -5,7 +5,7 @@ from typing import Any
 from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES
 from app.audit_logs.query import MOST_COUNTED
-from app.resource.documentation import list_parameters
+from app.resource.query.documentation import list_parameters
 
 Parameter = dict[str, Any]
 

@@ -10,15 +10,15 @@ from flask import Response
 
 from app.audit_logs.declaration import resource
 from app.audit_logs.query import Question, count, walk_all
-from app.core import audit
-from app.core.audit_log import AuditLog
-from app.core.database import begin_writing, db
-from app.core.envelope import dumps
+from app.core.audit import recorder
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import begin_writing, db
+from app.core.http.envelope import dumps
+from app.core.http.file_responses import XLSX, file_answer, stream_answer
 from app.core.values import as_json
+from app.exports.columns import Column
+from app.exports.files import MOST_ROWS, Sheet, TooManyRows, csv_lines, write_workbook
 from app.resource.fields import Field, Kind
-from app.transfer.exports.answers import XLSX, file_answer, stream_answer
-from app.transfer.exports.columns import Column
-from app.transfer.exports.files import MOST_ROWS, Sheet, TooManyRows, csv_lines, write_workbook
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "ndjson": "application/x-ndjson"}
 PART = 64 * 1024
@@ -43,7 +43,7 @@ def export(question: Question, kind: str, asked: str) -> Response:
         texts = _as_csv(items) if kind == "csv" else (dumps(item) + b"\n" for item in items)
         response = stream_answer(_gathered(texts), name, CONTENT_TYPES[kind])
     begin_writing()
-    audit.record("export", resource.name, None, name, {"query": {"old": None, "new": asked}})
+    recorder.record("export", resource.name, None, name, {"query": {"old": None, "new": asked}})
     return response
 
 

@@ -14,16 +14,16 @@ from werkzeug.datastructures import MultiDict
 
 from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
-from app.core.audit_log import SEARCHED, AuditLog
-from app.core.database import begin_reading, commit_now, db
-from app.core.envelope import Page, Pagination, Walk
+from app.core.audit.models import SEARCHED, AuditLog
+from app.core.db.statements import any_of, planned_by_value
+from app.core.db.unit_of_work import begin_reading, commit_now, db
 from app.core.errors import BadRequest
-from app.core.statements import any_of, planned_by_value
+from app.core.http.envelope import Page, Pagination, Walk
 from app.resource.fields import Kind
-from app.resource.filters import Clause, clause_of, parse_filter, read_text, unknown
-from app.resource.keyset import SortKey, after, read_cursor, sort_keys, write_cursor
 from app.resource.projection import Projection, projection_of
-from app.resource.query import ListQuery, Matching, parse_query
+from app.resource.query.cursor import SortKey, after, read_cursor, sort_keys, write_cursor
+from app.resource.query.filters import Clause, clause_of, parse_filter, read_text, unknown
+from app.resource.query.list_query import ListQuery, Matching, parse_query
 
 MOST_COUNTED = 1_000
 """Records that are counted; of more, the answer says that there are at least so many."""

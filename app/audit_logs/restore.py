@@ -10,12 +10,14 @@ from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
-from app.core.audit_log import AuditLog
-from app.core.database import Base, db, unique_fields
+from app.core.audit.models import AuditLog
+from app.core.db.models import Base, unique_fields
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound
-from app.core.statements import any_of
 from app.core.values import as_json, fold, utcnow
-from app.resource import Resource, bulk, service
+from app.resource import Resource, service
+from app.resource.bulk import writer
 from app.resource.fields import Field, default_of, from_json, row_from_json
 from app.resource.uniqueness import key_of, taken_keys
 
@@ -87,7 +89,7 @@ def _bring_back(record: Any) -> Restoration:
         raise RestoreConflict(conflicts)
     try:
         for name, restored in rows.items():
-            bulk.restore(CATALOG[name].model, restored)
+            writer.restore(CATALOG[name].model, restored)
             restoration.objects += [_named(CATALOG[name], row) for row in restored]
     except IntegrityError as error:
         # What was looked up above has changed since.

@@ -9,10 +9,10 @@ from app.audit_logs.export import CONTENT_TYPES, export
 from app.audit_logs.query import parse_question, select_records
 from app.audit_logs.restore import restore
 from app.audit_logs.schemas import AuditLogSchema, RestorationSchema
-from app.core.api import Blueprint
-from app.core.envelope import Page, success
 from app.core.errors import BadRequest
-from app.core.security import requires
+from app.core.http.access import requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page, success
 from app.resource.dry_run import conclude
 from app.resource.routes import answer
 from app.resource.schema import WriteQuerySchema

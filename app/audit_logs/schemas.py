@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from app.core.audit_log import AuditLog
+from app.core.audit.models import AuditLog
 from app.resource import ResourceSchema
 
 

@@ -6,10 +6,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import KnownAddress
-from app.core import audit, mail
-from app.core.database import db
-from app.core.origin import current_origin
-from app.core.places import kind_of_network, place_of, unmapped
+from app.core.audit import recorder
+from app.core.db.unit_of_work import db
+from app.core.mail import outbox
+from app.core.net.geoip import kind_of_network, place_of, unmapped
+from app.core.request_context import current_origin
 from app.core.values import utcnow
 
 known = KnownAddress.__table__
@@ -36,8 +37,8 @@ def note_login(user_id: int, username: str, email: str) -> None:
     place = place_of(origin.ip_address)
     facts = {"address": origin.ip_address, "network": kind_of_network(origin.ip_address), "place": place}
     changes = {name: {"old": None, "new": value} for name, value in facts.items() if value is not None}
-    audit.record("login_new_address", "users", user_id, username, changes)
-    mail.post(
+    recorder.record("login_new_address", "users", user_id, username, changes)
+    outbox.post(
         email,
         "A login from a new address",
         "login_new_address",

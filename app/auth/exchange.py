@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.auth.sessions import SessionOver, sessions, tokens_of
-from app.core import audit
-from app.core.database import begin_writing, commit_now, db
+from app.core.audit import recorder
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import begin_writing, commit_now, db
 from app.core.errors import Unauthorized
-from app.core.origin import current_origin
-from app.core.security import current_actor, current_claims
-from app.core.statements import read_rows
+from app.core.http.access import current_actor, current_claims
+from app.core.request_context import current_origin
 from app.core.values import utcnow
 
 QUIET = 0.1
@@ -44,7 +44,7 @@ def exchange() -> dict[str, Any]:
         raise SessionOver()
     if current != generation:
         db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
-        audit.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
+        recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
         commit_now()
         raise SessionOver()
     unused = sa.and_(this, sessions.c.generation == generation)

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import Nobody
-from app.core import audit
-from app.core.database import db
-from app.core.origin import current_origin
+from app.core.audit import recorder
+from app.core.db.unit_of_work import db
+from app.core.request_context import current_origin
 from app.core.values import fold, utcnow
 from app.resource.json_fields import clean_text
 from app.users.models import User
@@ -78,13 +78,13 @@ def record_failure(identifier: str, *, has_locked: bool) -> None:
     found = db.session.execute(sa.select(users.c.id, users.c.username).where(_named(identifier))).one_or_none()
     name = identifier[:255].replace("\x00", "").encode(errors="replace").decode()
     if found is None:
-        audit.record("login_failed", "users", None, name)
+        recorder.record("login_failed", "users", None, name)
         return
     # Attributed to the account, so that its owner sees what was tried with their name.
     origin = replace(current_origin(), user_id=found.id, username=found.username)
-    audit.record("login_failed", "users", found.id, name, origin=origin)
+    recorder.record("login_failed", "users", found.id, name, origin=origin)
     if has_locked:
-        audit.record("lockout", "users", found.id, found.username, origin=origin)
+        recorder.record("lockout", "users", found.id, found.username, origin=origin)
 
 
 def let_in(attempt: sa.Row[Any]) -> bool:

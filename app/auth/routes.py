@@ -15,13 +15,13 @@ from app.auth.schemas import (
     SessionSchema,
     TokensSchema,
 )
-from app.core.api import Blueprint
-from app.core.audit import audited
-from app.core.database import db
-from app.core.envelope import FailureSchema, Page
-from app.core.limits import limited_by_address
-from app.core.paging import PageSchema
-from app.core.security import Role, current_actor, public, requires, requires_refresh_token
+from app.core.audit.recorder import audited
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role, current_actor, public, requires, requires_refresh_token
+from app.core.http.api import Blueprint
+from app.core.http.envelope import FailureSchema, Page
+from app.core.http.paging import PageSchema
+from app.core.http.rate_limits import limited_by_address
 from app.resource.routes import answer
 from app.resource.service import read, update
 from app.users.models import User

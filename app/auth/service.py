@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.auth import addresses, lockout, sessions
-from app.core import audit
-from app.core.database import commit_now, db
+from app.core.audit import recorder
+from app.core.db.unit_of_work import commit_now, db
 from app.core.errors import Forbidden, Invalid, Unauthorized
-from app.core.security import Actor, act_as, current_actor
+from app.core.http.access import Actor, act_as, current_actor
 from app.users.models import User
 from app.users.passwords import MAX_PASSWORD, password_flaws
 
@@ -50,7 +50,7 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
         raise WrongCredentials()
     session_id, tokens = sessions.begin(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
-    audit.record("login", "users", attempt.id, attempt.username)
+    recorder.record("login", "users", attempt.id, attempt.username)
     addresses.note_login(attempt.id, attempt.username, attempt.email)
     return tokens
 

@@ -11,13 +11,13 @@ from flask import current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
-from app.core import audit
-from app.core.database import begin_writing, commit_now, db
-from app.core.envelope import Page, Pagination
+from app.core.audit import recorder
+from app.core.db.statements import Prepared
+from app.core.db.unit_of_work import begin_writing, commit_now, db
 from app.core.errors import NotFound, Unauthorized
-from app.core.origin import current_origin
-from app.core.security import Actor, current_actor, session_reader
-from app.core.statements import Prepared
+from app.core.http.access import Actor, current_actor, session_reader
+from app.core.http.envelope import Page, Pagination
+from app.core.request_context import current_origin
 from app.core.values import utcnow
 from app.users.models import User
 
@@ -95,7 +95,7 @@ def log_out(*, everywhere: bool) -> None:
     """End the session of the request's token, or all sessions of its user."""
     actor = current_actor()
     end_all(actor.id, only=None if everywhere else actor.session_id)
-    audit.record("logout", "users", actor.id, actor.username)
+    recorder.record("logout", "users", actor.id, actor.username)
 
 
 def select_sessions(user_id: int, page: int, page_size: int) -> Page:
@@ -116,7 +116,7 @@ def end(user_id: int, session_id: str) -> None:
     """End one session of a user; raises NotFound."""
     if end_all(user_id, only=session_id) == 0:
         raise NotFound("There is no such session.")
-    audit.record("logout", "users", user_id, f"Session {session_id}")
+    recorder.record("logout", "users", user_id, f"Session {session_id}")
 
 
 def end_all(user_id: int, *, only: str | None = None, but: str | None = None) -> int:
@@ -137,5 +137,5 @@ def _record_late_use(session_id: str, token_id: str) -> None:
     if found is not None:
         begin_writing()
         origin = replace(current_origin(), user_id=found.id, username=found.username, token_id=token_id)
-        audit.record("denied", "users", found.id, "A token of a session that has ended was used.", origin=origin)
+        recorder.record("denied", "users", found.id, "A token of a session that has ended was used.", origin=origin)
         commit_now()

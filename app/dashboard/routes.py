@@ -4,9 +4,9 @@ from typing import cast
 
 from flask import Response, request
 
-from app.core.api import Blueprint
-from app.core.envelope import success
-from app.core.security import Role, current_actor, requires
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import success
 from app.core.values import utcnow
 from app.dashboard import service
 from app.dashboard.schemas import DashboardSchema

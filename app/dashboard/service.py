@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from app.assets.models import Asset, AssetStatus, AssetType
 from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
-from app.core.cache import cached
-from app.core.security import Actor
-from app.core.statements import read_rows
+from app.core.cache.generations import cached
+from app.core.db.statements import read_rows
+from app.core.http.access import Actor
 from app.core.values import Choice, as_json
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.gpus.models import Gpu, GpuStatus
-from app.resource.query import ListQuery, select_page
+from app.resource.query.list_query import ListQuery, select_page
 from app.servers.models import Server, ServerStatus, ServerType
 from app.services.models import Service, ServiceStatus, ServiceType
 from app.tasks.models import Task

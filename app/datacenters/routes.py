@@ -1,6 +1,6 @@
 """The datacenters resource."""
 
-from app.core.security import Role
+from app.core.http.access import Role
 from app.datacenters.models import Datacenter
 from app.datacenters.schemas import DatacenterSchema
 from app.resource import Resource, resource_blueprint

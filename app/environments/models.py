@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from app.core.audit import Audited
-from app.core.database import Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.models import Entity, table_args, unique
 from app.resource.fields import column
 from app.resource.formats import color
 

@@ -1,6 +1,6 @@
 """The environments resource."""
 
-from app.core.security import Role
+from app.core.http.access import Role
 from app.environments.models import Environment
 from app.environments.schemas import EnvironmentSchema
 from app.resource import Resource, resource_blueprint

@@ -3,9 +3,9 @@
 from flask import Response, request
 
 from app.catalog import readable_types
-from app.core.api import Blueprint
-from app.core.envelope import success
-from app.core.security import Role, current_actor, requires
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import success
 from app.events.schemas import FeedQuerySchema, FeedSchema
 from app.events.service import select_events, stretch_after
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
-from app.core.audit_log import AuditLog
-from app.core.database import db
+from app.core.audit.models import AuditLog
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest
-from app.core.statements import any_of
 from app.proof.models import leaves
 from app.resource import Resource
 from app.resource.visibility import is_visible, sees_own_only

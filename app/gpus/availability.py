@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.statements import any_of, read_rows
+from app.core.db.statements import any_of, read_rows
 from app.core.values import fold
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuStatus

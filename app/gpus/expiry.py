@@ -6,10 +6,10 @@ import structlog
 from flask import g
 from sqlalchemy.exc import DBAPIError
 
-from app.core.database import commit_now, db
-from app.core.job_queue import enqueue
-from app.core.jobs import Later, Runner
-from app.core.origin import Origin, new_request_id
+from app.core.db.unit_of_work import commit_now, db
+from app.core.jobs.queue import enqueue
+from app.core.jobs.runner import Later, Runner
+from app.core.request_context import Origin, new_request_id
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment
 from app.gpus.service import EXPIRE, hand_back

@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit import Audited
-from app.core.columns import Id
-from app.core.database import Base, Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.column_types import Id
+from app.core.db.models import Base, Entity, table_args, unique
 from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
-from app.resource.texts import text_index
+from app.resource.query.text_search import text_index
 from app.servers.models import Server
 from app.users.models import User
 

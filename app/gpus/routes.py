@@ -4,11 +4,11 @@ from typing import Any
 
 from flask import Response
 
-from app.core.api import Blueprint
-from app.core.audit import audited
-from app.core.envelope import Page
-from app.core.paging import PageSchema
-from app.core.security import Role, current_actor, requires
+from app.core.audit.recorder import audited
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page
+from app.core.http.paging import PageSchema
 from app.gpus import availability, service, utilization
 from app.gpus.models import Gpu
 from app.gpus.schemas import (

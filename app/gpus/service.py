@@ -5,11 +5,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db
-from app.core.envelope import Page, Pagination
+from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
-from app.core.job_queue import enqueue
-from app.core.security import current_actor
+from app.core.http.access import current_actor
+from app.core.http.envelope import Page, Pagination
+from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.users.models import User

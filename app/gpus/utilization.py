@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.cache import cached
-from app.core.database import db
+from app.core.cache.generations import cached
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest
-from app.core.statements import read_rows
 from app.core.values import Choice, as_json, utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus

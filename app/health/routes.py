@@ -4,12 +4,12 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core.api import Blueprint
-from app.core.cache import reachable
-from app.core.database import db
+from app.core.cache.generations import reachable
+from app.core.db.unit_of_work import db
 from app.core.errors import Unavailable
-from app.core.jobs import runner
-from app.core.security import public
+from app.core.http.access import public
+from app.core.http.api import Blueprint
+from app.core.jobs.runner import runner
 from app.proof.sealer import is_late
 
 blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")

@@ -8,17 +8,17 @@ from flask import request
 
 from app.audit_logs.schemas import HistorySchema
 from app.catalog import CATALOG
-from app.core.api import Blueprint
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.envelope import Page
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
 from app.core.errors import NotFound
-from app.core.security import current_actor, requires
+from app.core.http.access import current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page
 from app.core.values import MAX_ID
 from app.resource import Resource, service
-from app.resource.documentation import list_parameters
-from app.resource.filters import Filter
-from app.resource.query import ListQuery, Matching, parse_query, select_page
+from app.resource.query.documentation import list_parameters
+from app.resource.query.filters import Filter
+from app.resource.query.list_query import ListQuery, Matching, parse_query, select_page
 
 # A resource of its own, because whoever may filter, sort or search by an address can find it out.
 records = Resource(

@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.core.audit_log import STORED
-from app.core.chain import canonical
-from app.core.database import begin_reading
+from app.core.audit.mac import canonical
+from app.core.audit.models import STORED
+from app.core.db.unit_of_work import begin_reading
 from app.core.values import as_json
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from app.core.chain import Key
+from app.core.audit.mac import Key
 from app.proof.merkle import HASH
 
 _ED25519 = b"\x01"

@@ -8,7 +8,7 @@ import orjson
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.proof import archive
 from app.proof.checkpoints import Verifier
 from app.proof.findings import Report

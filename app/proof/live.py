@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.core.audit import Audited
-from app.core.audit_log import STORED
-from app.core.chain import canonical_time
-from app.core.changes import audited_columns
-from app.core.database import Base
+from app.core.audit.changes import audited_columns
+from app.core.audit.mac import canonical_time
+from app.core.audit.models import STORED
+from app.core.audit.recorder import Audited
+from app.core.db.models import Base
 from app.core.values import as_json
 from app.proof.findings import Kind, Report
 

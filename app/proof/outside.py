@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from app.core.chain import canonical
+from app.core.audit.mac import canonical
 
 _BLOCK = 1 << 16
 

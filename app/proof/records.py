@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.audit_log import COLUMNS, STORED
-from app.core.chain import canonical, canonical_time
+from app.core.audit.mac import canonical, canonical_time
+from app.core.audit.models import COLUMNS, STORED
 from app.proof.models import leaves
 
 NAMES = ("id", *COLUMNS, "mac")

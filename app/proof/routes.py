@@ -4,8 +4,8 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from app.core.api import Blueprint
-from app.core.security import Role, requires
+from app.core.http.access import Role, requires
+from app.core.http.api import Blueprint
 from app.proof.findings import Kind, Status
 from app.proof.verification import verify
 

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app
 
-from app.core.audit_log import STORED
-from app.core.chain import keyring
-from app.core.database import begin_reading, begin_writing, commit_now, db
-from app.core.jobs import Runner
-from app.core.statements import read_rows, write_rows
+from app.core.audit.mac import keyring
+from app.core.audit.models import STORED
+from app.core.db.statements import read_rows, write_rows
+from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
+from app.core.jobs.runner import Runner
 from app.core.values import as_json, utcnow
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier

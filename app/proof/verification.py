@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.audit_log import STORED
-from app.core.chain import keyring
-from app.core.database import begin_reading, db
+from app.core.audit.mac import keyring
+from app.core.audit.models import STORED
+from app.core.db.unit_of_work import begin_reading, db
 from app.core.values import utcnow
 from app.proof import live, outside, sealer
 from app.proof.checkpoints import Verifier

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from app.core.chain import Key, canonical, mac_of
+from app.core.audit.mac import Key, canonical, mac_of
 from app.proof.checkpoints import Checkpoint
 from app.proof.findings import Kind, Report
 from app.proof.merkle import Frontier, leaf_hash

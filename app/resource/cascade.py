@@ -11,11 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import Base, Entity, db
+from app.core.db.models import Base, Entity
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden
-from app.core.security import current_actor
-from app.core.statements import any_of
-from app.resource import bulk
+from app.core.http.access import current_actor
+from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
 from app.resource.visibility import invisible, sees_own_only, visible
 
@@ -30,7 +31,7 @@ class Removal:
     """What a deletion takes along: the rows of each model, those that refer before those that are referred to."""
 
     rows: list[tuple[type[Entity], list[Row]]]
-    detached: list[tuple[type[Entity], list[bulk.Change]]] = field(default_factory=list)
+    detached: list[tuple[type[Entity], list[writer.Change]]] = field(default_factory=list)
     """What stays and loses what it refers to, because the acting user does not see it. No answer mentions it."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,12 +76,12 @@ def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
 def remove(targets: Sequence[Entity], removal: Removal) -> None:
     """Delete objects and what goes with them, each with its record and all that is needed to bring it back."""
     for model, changes in removal.detached:
-        bulk.update(model, changes)
+        writer.update(model, changes)
     own = {target.id for target in targets}
     for model, rows in removal.rows:
         below = [row for row in rows if model is not type(targets[0]) or row["id"] not in own]
         if below:
-            bulk.delete(model, below)
+            writer.delete(model, below)
     # Through the session, whose listeners know what speaks against it (the last administrator).
     for target in targets:
         db.session.delete(target)
@@ -90,7 +91,7 @@ def remove(targets: Sequence[Entity], removal: Removal) -> None:
 def detach_unseen(model: type[Entity], ids: Iterable[int]) -> None:
     """Have what the acting user does not see refer no more to these objects, which are about to be deleted."""
     for child, changes in _unseen_referring({model: {identity: {} for identity in ids}}):
-        bulk.update(child, changes)
+        writer.update(child, changes)
 
 
 def _row_of(target: Entity) -> Row:
@@ -111,9 +112,9 @@ def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Fi
     ]
 
 
-def _unseen_referring(found: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[bulk.Change]]]:
+def _unseen_referring(found: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[writer.Change]]]:
     """Find and lock the rows that refer to any of these and that the acting user does not see."""
-    detached: list[tuple[type[Entity], list[bulk.Change]]] = []
+    detached: list[tuple[type[Entity], list[writer.Change]]] = []
     for model, item in _children_of(found):
         if sees_own_only(model):
             ids = found[_target_of(item.column)]
@@ -124,8 +125,8 @@ def _unseen_referring(found: dict[type[Entity], dict[int, Row]]) -> list[tuple[t
     return detached
 
 
-def _without(row: Row, name: str, label: str) -> bulk.Change:
-    return bulk.Change(row["id"], row["version"], label, old={name: row[name]}, new={name: None})
+def _without(row: Row, name: str, label: str) -> writer.Change:
+    return writer.Change(row["id"], row["version"], label, old={name: row[name]}, new={name: None})
 
 
 def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:

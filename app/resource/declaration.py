@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core.security import Role
+from app.core.http.access import Role
 from app.resource.fields import Field, Kind, fields_of
 from app.resource.schema import ResourceSchema
 

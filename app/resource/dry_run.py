@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from flask import Response
 
-from app.core import idempotency
-from app.core.database import db
+from app.core.db.unit_of_work import db
+from app.core.http import idempotency
 
 
 def conclude(response: Response, query: Mapping[str, bool]) -> Response:

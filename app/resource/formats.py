@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from app.core.outgoing import Refused, read_url
+from app.core.net.http_client import Refused, read_url
 
 _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""

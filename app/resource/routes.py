@@ -5,18 +5,18 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core.api import Blueprint
-from app.core.cache import cached, pages
-from app.core.envelope import dumps, json_response, success, success_body
-from app.core.security import current_actor, requires
+from app.core.cache.generations import cached, pages
+from app.core.http.access import current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import dumps, json_response, success, success_body
 from app.resource import service
-from app.resource.bulk_routes import add_bulk_routes
+from app.resource.bulk.routes import add_bulk_routes
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
-from app.resource.documentation import list_parameters
 from app.resource.dry_run import conclude
-from app.resource.past import AsOfSchema, read_as_of
-from app.resource.query import parse_query, select_page
+from app.resource.query.as_of import AsOfSchema, read_as_of
+from app.resource.query.documentation import list_parameters
+from app.resource.query.list_query import parse_query, select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 from app.resource.visibility import sees_own_only
 

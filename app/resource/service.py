@@ -7,13 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.core.audit import get_to_change
-from app.core.database import db
+from app.core.audit.recorder import get_to_change
+from app.core.db.errors import from_database
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed
-from app.core.security import Actor, Role, current_actor
-from app.core.statements import read_rows
+from app.core.http.access import Actor, Role, current_actor
 from app.core.values import MAX_ID, as_json
-from app.core.violations import from_database
 from app.resource.declaration import Resource
 from app.resource.projection import projection_of
 from app.resource.visibility import is_visible, visible

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.database import Base, Entity, db
-from app.core.statements import any_of
+from app.core.db.models import Base, Entity
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
 from app.resource.declaration import Resource
 
 Key = tuple[Any, ...]

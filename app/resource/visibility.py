@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.database import db
-from app.core.security import current_actor
-from app.core.statements import any_of
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
+from app.core.http.access import current_actor
 
 
 class Private:

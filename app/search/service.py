@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.statements import read_rows
+from app.core.db.statements import read_rows
 from app.core.values import fold
 from app.resource import Resource
-from app.resource.filters import escape_like
 from app.resource.projection import projection_of
-from app.resource.texts import matches, near, search_values
+from app.resource.query.filters import escape_like
+from app.resource.query.text_search import matches, near, search_values
 from app.resource.visibility import visible
 
 SIMILAR = 0.6

@@ -5,14 +5,14 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from app.core.audit import Audited
-from app.core.database import Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.models import Entity, table_args, unique
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import ip_address, mac_address
-from app.resource.texts import text_index
+from app.resource.query.text_search import text_index
 
 
 class ServerType(Choice):

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.containers.models import MAX_PORT, Container
-from app.core.audit import Audited
-from app.core.columns import Id
-from app.core.database import Base, Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.column_types import Id
+from app.core.db.models import Base, Entity, table_args, unique
 from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import url_or_path
-from app.resource.texts import text_index
+from app.resource.query.text_search import text_index
 from app.servers.models import Server
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.core.destinations import Destinations
-from app.core.outgoing import NoAnswer, Refused, fetch
+from app.core.net.address_policy import Destinations
+from app.core.net.http_client import NoAnswer, Refused, fetch
 from app.core.values import utcnow
 from app.services.models import Protocol, ServiceStatus
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core.envelope import Page, success
-from app.core.security import Role, requires
+from app.core.http.access import Role, requires
+from app.core.http.envelope import Page, success
 from app.resource import Resource, resource_blueprint
-from app.resource.documentation import list_parameters
-from app.resource.filters import Filter
-from app.resource.query import parse_query, select_page
+from app.resource.query.documentation import list_parameters
+from app.resource.query.filters import Filter
+from app.resource.query.list_query import parse_query, select_page
 from app.resource.service import get, read
 from app.services import service
 from app.services.models import Service, ServiceCheck

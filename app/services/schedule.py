@@ -9,11 +9,11 @@ import sqlalchemy as sa
 import structlog
 from flask import current_app, g
 
-from app.core.database import begin_reading, begin_writing, commit_now, db
-from app.core.jobs import Runner
-from app.core.origin import current_origin, new_request_id
-from app.core.outgoing import allowed
-from app.core.statements import any_of
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
+from app.core.jobs.runner import Runner
+from app.core.net.http_client import allowed
+from app.core.request_context import current_origin, new_request_id
 from app.core.values import utcnow
 from app.services.models import ServiceSchedule
 from app.services.probe import Finding, Target, probe

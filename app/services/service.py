@@ -6,11 +6,11 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from app.containers.models import Container
-from app.core.database import db, let_go, transactional
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db, let_go, transactional
 from app.core.errors import Conflict
-from app.core.outgoing import allowed, waiting
-from app.core.security import current_actor
-from app.core.statements import any_of
+from app.core.http.access import current_actor
+from app.core.net.http_client import allowed, waiting
 from app.servers.models import Server
 from app.services.models import Service, ServiceCheck, ServiceStatus
 from app.services.probe import Finding, Target, probe

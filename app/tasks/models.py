@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped
 
 from app.assets.models import Asset
 from app.containers.models import Container
-from app.core.audit import Audited
-from app.core.database import Entity, table_args
+from app.core.audit.recorder import Audited
+from app.core.db.models import Entity, table_args
 from app.gpus.models import Gpu
 from app.resource import Private, column, reference
 from app.servers.models import Server

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from app.core.api import Blueprint
-from app.core.envelope import Page
-from app.core.paging import PageSchema
-from app.core.security import Role, current_actor, requires
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page
+from app.core.http.paging import PageSchema
 from app.tokens import service
 from app.tokens.schemas import CreatedTokenSchema, NewTokenSchema, TokenSchema
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core import audit
-from app.core.database import begin_writing, commit_now, db
-from app.core.envelope import Page, Pagination
+from app.core.audit import recorder
+from app.core.db.statements import Prepared
+from app.core.db.unit_of_work import begin_writing, commit_now, db
 from app.core.errors import Conflict, NotFound, Unauthorized
-from app.core.origin import current_origin
-from app.core.security import Actor, Role, token_reader
-from app.core.statements import Prepared
+from app.core.http.access import Actor, Role, token_reader
+from app.core.http.envelope import Page, Pagination
+from app.core.request_context import current_origin
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
@@ -139,7 +139,7 @@ def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
     db.session.add(made)
     db.session.flush()
     facts = {name: {"old": None, "new": getattr(made, name)} for name in ("name", "scopes", "expires_at", "networks")}
-    audit.record("token_create", "personal_tokens", made.id, made.name, facts)
+    recorder.record("token_create", "personal_tokens", made.id, made.name, facts)
     return {**{name: getattr(made, name) for name in _SHOWN}, "token": token}
 
 
@@ -158,14 +158,14 @@ def revoke(user_id: int, token_id: int) -> None:
     name = db.session.scalar(ended) if token_id <= MAX_ID else None
     if name is None:
         raise NotFound("There is no such token.")
-    audit.record("token_revoke", "personal_tokens", token_id, name)
+    recorder.record("token_revoke", "personal_tokens", token_id, name)
 
 
 def revoke_all(user_id: int) -> None:
     """End all tokens of a user at once."""
     live = sa.update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
     for token_id, name in db.session.execute(live.values(revoked_at=utcnow()).returning(tokens.c.id, tokens.c.name)):
-        audit.record("token_revoke", "personal_tokens", token_id, name)
+        recorder.record("token_revoke", "personal_tokens", token_id, name)
 
 
 def _random_token() -> str:
@@ -213,6 +213,6 @@ def _refused(actor: Actor, error: Unauthorized) -> Unauthorized:
     """Record that a token was used that opens nothing any more, in a transaction of its own."""
     begin_writing()
     origin = replace(current_origin(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
-    audit.record("denied", "users", actor.id, f"A personal token was refused: {error.reason}.", origin=origin)
+    recorder.record("denied", "users", actor.id, f"A personal token was refused: {error.reason}.", origin=origin)
     commit_now()
     return error

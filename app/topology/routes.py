@@ -8,16 +8,16 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 
 from app.containers.routes import resource as containers
-from app.core.api import Blueprint
-from app.core.envelope import Page, Pagination
+from app.core.db.statements import any_of
 from app.core.errors import BadRequest
-from app.core.security import Role, requires
-from app.core.statements import any_of
+from app.core.http.access import Role, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page, Pagination
 from app.gpus.routes import resource as gpus
 from app.resource import Resource
-from app.resource.documentation import list_parameters
-from app.resource.past import children_at, ids_at, objects_at, read_time
-from app.resource.query import ListQuery, parse_query, select_page, select_where
+from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
+from app.resource.query.documentation import list_parameters
+from app.resource.query.list_query import ListQuery, parse_query, select_page, select_where
 from app.servers.routes import resource as servers
 from app.services.routes import resource as services
 from app.topology.schemas import ServerNodeSchema

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped
 
-from app.core.audit import Audited
-from app.core.database import Entity, table_args, unique
+from app.core.audit.recorder import Audited
+from app.core.db.models import Entity, table_args, unique
 from app.core.errors import Invalid
-from app.core.security import Role
+from app.core.http.access import Role
 from app.resource.fields import column
 from app.resource.formats import email, username
 from app.users.passwords import password_flaws

@@ -1,6 +1,6 @@
 """The users resource, for administrators."""
 
-from app.core.security import Role
+from app.core.http.access import Role
 from app.resource import Resource, resource_blueprint
 from app.users import rules
 from app.users.models import User

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, Forbidden
-from app.core.security import Role, actor_or_none
+from app.core.http.access import Role, actor_or_none
 from app.users.models import User
 
 

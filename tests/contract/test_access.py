@@ -8,7 +8,7 @@ from flask import Flask
 from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 
 from app.audit_logs.declaration import resource as audit_logs
-from app.core.security import Role, access_of
+from app.core.http.access import Role, access_of
 from app.resource import Private, Resource
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn

@@ -13,10 +13,10 @@ from flask_jwt_extended import create_access_token, decode_token
 from app.assets.models import Asset
 from app.auth.models import AuthSession
 from app.catalog import CATALOG
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.jobs import runner
-from app.core.security import Role
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
+from app.core.jobs.runner import runner
 from app.core.values import utcnow
 from app.gpus.models import Gpu
 from app.resource import Private, Resource
@@ -25,7 +25,7 @@ from app.tokens.models import PersonalToken
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 from tests.openapi import Document, template_of
 from tests.pictures import picture
 

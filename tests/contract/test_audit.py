@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit_log import AuditLog
-from app.core.changes import audited_columns
-from app.core.database import db
+from app.core.audit.changes import audited_columns
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
 from app.core.values import as_json
 from app.resource import Resource
 from app.resource.fields import Kind

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.core.database import unique_fields
+from app.core.db.models import unique_fields
 from app.datacenters.routes import resource as datacenters
 from app.resource import Resource
-from app.resource.bulk_schemas import MAX_ITEMS
+from app.resource.bulk.schemas import MAX_ITEMS
 from app.resource.fields import Kind
 from tests.client import Body, Client
 from tests.conftest import Statements

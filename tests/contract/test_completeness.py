@@ -5,9 +5,10 @@ from io import BytesIO
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import Audited
-from app.core.database import Base, Entity, db
-from app.core.jobs import runner
+from app.core.audit.recorder import Audited
+from app.core.db.models import Base, Entity
+from app.core.db.unit_of_work import db
+from app.core.jobs.runner import runner
 from app.gpus.models import Gpu
 from app.servers.models import Server
 from app.services.models import Service
@@ -15,7 +16,7 @@ from tests.client import Client
 from tests.conftest import SignIn
 from tests.contract.test_access_table import ENDING, TABLE, Scene
 from tests.factories import Make
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 from tests.openapi import Document, template_of
 from tests.replay import assert_all_is_told
 

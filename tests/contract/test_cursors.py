@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.resource import Resource
-from app.resource.query import sortable
+from app.resource.query.list_query import sortable
 from app.servers.routes import resource as servers
 from tests.client import Body, Client
 from tests.conftest import Statements

@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from app.core.audit import Audited
-from app.core.audit_log import AuditLog
-from app.core.changes import audited_columns
-from app.core.database import Base, begin_reading, db, unique_fields
+from app.core.audit.changes import audited_columns
+from app.core.audit.models import AuditLog
+from app.core.audit.recorder import Audited
+from app.core.db.models import Base, unique_fields
+from app.core.db.unit_of_work import begin_reading, db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from app.users.models import User

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.core.security import Role
+from app.core.http.access import Role
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import each_private, each_public, each_resource

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.core import idempotency
-from app.core.database import db
-from app.core.idempotency import KEPT_FOR, LEASE, REPLAYED, IdempotencyKey, keys
+from app.core.db.unit_of_work import db
+from app.core.http import idempotency
+from app.core.http.idempotency import KEPT_FOR, LEASE, REPLAYED, IdempotencyKey, keys
 from app.resource import Resource
 from app.resource import service as resource_service
 from app.servers.routes import resource as servers
@@ -26,7 +26,7 @@ from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.contract.resources import all_rows, each_resource
 from tests.factories import Make
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 from tests.openapi import Document
 from tests.threads import PATIENCE, at_once
 

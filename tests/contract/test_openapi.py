@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import config
 from app.audit_logs.query import OWN_PARAMETERS
 from app.audit_logs.routes import resource as audit_logs
-from app.core.security import access_of
+from app.core.http.access import access_of
 from app.resource import Resource
 from tests.backends import on_sqlite
 from tests.contract.resources import each_readable, readable

@@ -8,14 +8,14 @@ import openpyxl
 import orjson
 import pytest
 
-from app.core.jobs import runner
+from app.core.jobs.runner import runner
 from app.resource import Private, Resource
 from app.resource.fields import Kind
 from tests.client import Body, Client
 from tests.conftest import SignIn, Statements
 from tests.contract.resources import RESOURCES, each_private
 from tests.factories import Make
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 
 NAME = "a quite unlikely secret"
 

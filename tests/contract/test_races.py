@@ -5,7 +5,7 @@ from functools import partial
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.resource import Resource
 from app.resource.fields import Kind
 from tests.client import Client

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.containers.models import Container
-from app.core.security import Role
+from app.core.http.access import Role
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.resource import Resource

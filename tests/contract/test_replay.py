@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.catalog import CATALOG
-from app.core.security import Role
+from app.core.http.access import Role
 from app.resource import Resource
 from tests.client import Client
 from tests.conftest import SignIn

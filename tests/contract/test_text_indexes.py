@@ -4,10 +4,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.resource import Resource
 from app.resource.fields import Extensible
-from app.resource.texts import matches, search_values
+from app.resource.query.text_search import matches, search_values
 from tests.backends import on_postgresql
 from tests.contract.resources import RESOURCES
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from app.core.database import unique_fields
+from app.core.db.models import unique_fields
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource

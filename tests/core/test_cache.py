@@ -13,9 +13,9 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import cache, redis_access
-from app.core.cache import OwnShelf, Shelf, cached, shared
-from app.core.database import db
+from app.core.cache import generations, redis_client
+from app.core.cache.generations import OwnShelf, Shelf, cached, shared
+from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from tests.backends import REDIS_URL, on_postgresql
@@ -154,7 +154,7 @@ def test_an_answer_that_fails_is_not_remembered(names: Names, make: Make) -> Non
     names.while_computing = fail
     with pytest.raises(ValueError):  # noqa: PT011 - our own
         names()
-    assert cache._computing == {}
+    assert generations._computing == {}
     names.while_computing = lambda: None
     assert names() == []
 
@@ -176,7 +176,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     names = Names(app)
     make(Datacenter, name="a")
     assert names() == ["a"]
-    prefix = app.extensions["cache"][cache.cache].key_prefix
+    prefix = app.extensions["cache"][generations.cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         kept = [client.get(key) for key in client.keys(f"{prefix}*")]
     assert ["a"] in [value[-1] for value in map(orjson.loads, kept) if isinstance(value, list)]
@@ -188,7 +188,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
 def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client, nonsense: bytes) -> None:
     make(Datacenter, name="a")
     assert names() == ["a"]
-    prefix = app.extensions["cache"][cache.cache].key_prefix
+    prefix = app.extensions["cache"][generations.cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         for key in client.keys(f"{prefix}*"):
             client.set(key, nonsense)
@@ -240,7 +240,7 @@ def test_redis_that_is_silent(
     build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request waits, and not for long; the others do not even ask while it is left alone."""
-    monkeypatch.setattr(redis_access, "PAUSE", 3600.0)
+    monkeypatch.setattr(redis_client, "PAUSE", 3600.0)
     with silent_server() as (port, taken):
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
         use(app, document, admin)
@@ -315,7 +315,7 @@ def test_what_changed_while_redis_was_away_is_not_read_from_it(
     build_app: BuildApp, document: Document, admin: Client, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(redis_access, "PAUSE", 0.0)
+    monkeypatch.setattr(redis_client, "PAUSE", 0.0)
     database = urlsplit(REDIS_URL).path
     app = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{database}")
     names, client = Names(app), Client(app, document, admin.token)

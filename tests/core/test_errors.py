@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import Base, db
+from app.core.db.errors import from_database
+from app.core.db.models import Base
+from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, dotted
-from app.core.security import public
-from app.core.violations import from_database
+from app.core.http.access import public
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.services.models import ONE_PARENT, Service

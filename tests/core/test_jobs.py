@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, g
 
-from app.core import job_retention, jobs
-from app.core.database import db
-from app.core.job_queue import ATTEMPTS, Job, enqueue
-from app.core.jobs import Runner
-from app.core.origin import Origin, current_origin
+from app.core.db.unit_of_work import db
+from app.core.jobs import retention
+from app.core.jobs import runner as jobs
+from app.core.jobs.queue import ATTEMPTS, Job, enqueue
+from app.core.jobs.runner import Runner
+from app.core.request_context import Origin, current_origin
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.health import routes as health
@@ -289,7 +290,7 @@ def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, ne
 def test_what_has_ended_is_kept_for_a_while(
     app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch, state: str, days: int
 ) -> None:
-    monkeypatch.setattr(job_retention, "AT_ONCE", 2)
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
 
     def fail(_subject: int) -> None:
         if state == "failed":
@@ -307,7 +308,7 @@ def test_what_has_ended_is_kept_for_a_while(
             ended = utcnow() - timedelta(days=age)
             db.session.execute(sa.update(Job).where(Job.ended_at.is_not(None)).values(ended_at=ended))
             db.session.commit()
-            assert job_retention.forget_ended() == deleted
+            assert retention.forget_ended() == deleted
     assert states(app) == ["queued"]
 
 

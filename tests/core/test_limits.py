@@ -12,10 +12,10 @@ from flask import Flask
 from limits import parse
 from limits.storage import MemoryStorage
 
-from app.core.allowances import Allowance, Allowances
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.security import Role
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
+from app.core.http.rate_limiter import Allowance, Allowances
 from tests.backends import on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn

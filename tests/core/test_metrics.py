@@ -12,9 +12,9 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 import config
-from app.core.database import db
-from app.core.job_queue import enqueue
-from app.core.metrics import DIRECTORY
+from app.core.db.unit_of_work import db
+from app.core.http.metrics import DIRECTORY
+from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
 from tests.client import Client
 from tests.conftest import BuildApp
@@ -132,7 +132,7 @@ def test_the_numbers_of_all_processes_are_added_up(app: Flask, tmp_path: Path) -
     """And what a worker that is gone had taken is not."""
     program = """
 import sys
-from app.core import metrics
+from app.core.http import metrics
 metrics.requests_total.labels("GET", "/x", 200).inc(2)
 metrics.connections_in_use.inc(5)
 if "shown" in sys.argv:

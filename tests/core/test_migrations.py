@@ -6,9 +6,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import ops
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
+from app.imports.models import Import
 from app.servers.models import Server
-from app.transfer.models import Import
 from migrations.directives import directives
 
 

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 from flask_jwt_extended import create_access_token, decode_token
 
-from app.core.api import Blueprint
-from app.core.security import Role, public, requires
+from app.core.http.access import Role, public, requires
+from app.core.http.api import Blueprint
 from tests.client import Client
 from tests.conftest import SignIn
 from tests.openapi import Document

@@ -13,11 +13,11 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError, OperationalError
 from werkzeug.datastructures import MultiDict
 
-from app.core.audit_log import AuditLog
-from app.core.database import ATTEMPTS, db, reading_connection, transactional
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import ATTEMPTS, db, reading_connection, transactional
 from app.datacenters.models import Datacenter
 from app.resource import Resource, routes
-from app.resource.query import ListQuery, parse_query
+from app.resource.query.list_query import ListQuery, parse_query
 from tests.backends import on_postgresql
 from tests.client import Client
 from tests.factories import Make

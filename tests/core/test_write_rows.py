@@ -4,10 +4,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import statements
-from app.core.database import db
-from app.core.job_queue import Job
-from app.core.statements import write_rows
+from app.core.db import statements
+from app.core.db.statements import write_rows
+from app.core.db.unit_of_work import db
+from app.core.jobs.queue import Job
 from app.core.values import utcnow
 
 COLUMNS = ("kind", "subject_id", "origin", "state", "attempts", "created_at")

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core.database import db
-from app.core.job_queue import Job
+from app.core.db.unit_of_work import db
+from app.core.jobs.queue import Job
 from app.servers.models import Server
 from tests.backends import Backend, on_postgresql
 from tests.client import Client
 from tests.conftest import BuildApp
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 from tests.server import environment, served
 from tests.threads import PATIENCE, eventually
 

@@ -16,16 +16,16 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core.audit_log import AuditLog
-from app.core.cache import cache
-from app.core.database import db
-from app.core.job_queue import Job
+from app.core.audit.models import AuditLog
+from app.core.cache.generations import cache
+from app.core.db.unit_of_work import db
+from app.core.jobs.queue import Job
 from app.core.values import utcnow
+from app.imports import service
 from app.servers.models import Server
-from app.transfer import service
 from tests.backends import Backend
 from tests.client import Client
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 
 KILLS = 25
 KILLS_OF_REVERSALS = 10

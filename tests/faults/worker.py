@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from app import create_app
-from app.core.cache import cache
-from app.core.jobs import runner
+from app.core.cache.generations import cache
+from app.core.jobs.runner import runner
 from tests.backends import testing
 
 

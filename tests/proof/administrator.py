@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from app.core.chain import derive
+from app.core.audit.mac import derive
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier
 
 OLD, NEW = derive("an old secret of at least 32 bytes"), derive("a new secret of at least 32 bytes")

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
-from app.core import audit
-from app.core.audit_log import AuditLog
-from app.core.database import db
+from app.core.audit import recorder
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.proof import sealer
 from app.proof.findings import Status
 from app.proof.verification import verify
-from app.resource import bulk
+from app.resource.bulk import writer as bulk
 from app.servers.models import Server
 from tests.threads import PATIENCE
 
@@ -34,7 +34,7 @@ def one_by_one(turn: int) -> None:
     if turn % 2:
         db.session.flush()
         db.session.delete(server)
-    audit.record("login", "users", 1, "somebody")
+    recorder.record("login", "users", 1, "somebody")
     db.session.commit() if turn % 5 else db.session.rollback()
 
 

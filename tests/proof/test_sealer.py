@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit_log import STORED, AuditLog
-from app.core.chain import keyring
-from app.core.database import db
+from app.core.audit.mac import keyring
+from app.core.audit.models import STORED, AuditLog
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.proof import outside, sealer

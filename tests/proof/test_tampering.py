@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import audit
-from app.core.audit_log import STORED
-from app.core.chain import derive
-from app.core.database import db
+from app.core.audit import recorder
+from app.core.audit.mac import derive
+from app.core.audit.models import STORED
+from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.proof.checkpoints import Checkpoint, sign
 from app.proof.findings import Kind, Report, Status
@@ -43,7 +43,7 @@ def history(app: Flask) -> Flask:
         for turn in range(1, SEALED + 2):
             for server in servers[:5]:
                 server.owner = f"team {turn}"
-            audit.record("login", "users", 1, f"user {turn}")
+            recorder.record("login", "users", 1, f"user {turn}")
             db.session.commit()
             if turn == 2:
                 db.session.delete(servers[5])

@@ -7,8 +7,8 @@ from flask import Response, request, send_file
 
 from app.assets.images import open_shown
 from app.assets.pictures import KINDS
-from app.core.api import Blueprint
-from app.core.security import Role, requires
+from app.core.http.access import Role, requires
+from app.core.http.api import Blueprint
 
 CONTENT: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for _, kind in KINDS.values()}
 HEADERS = {

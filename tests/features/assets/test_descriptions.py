@@ -14,8 +14,8 @@ from flask import Flask
 
 from app.assets import provider
 from app.assets.models import Asset, AssetImage
-from app.core import job_queue, jobs
-from app.core.database import db
+from app.core.db.unit_of_work import db
+from app.core.jobs import queue, runner
 from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -67,7 +67,7 @@ def test_a_picture_is_described_after_the_upload(at_desk: Callable[..., Desk], a
         shown = desk.upload()
         assert (shown["description"], shown["description_status"]) == (None, "pending")
         assert not server.met.is_set()
-        assert jobs.runner.run_pending() == 1
+        assert runner.runner.run_pending() == 1
     now = desk.now()
     assert (now["description"], now["description_status"], now["description_problem"]) == (TEXT, "described", None)
     query = {"resource_type": "assets", "resource_id": desk.asset.id, "sort": "id"}
@@ -84,7 +84,7 @@ def test_what_the_provider_is_sent(at_desk: Callable[..., Desk]) -> None:
     with server.listening() as port:
         desk = at_desk(port)
         upload(desk.user, desk.asset, picture("PNG", (3000, 1500), exif=told()))
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     (request,) = server.received
     assert (request.method, request.target) == ("POST", "/v1/chat/completions")
     assert request.headers["Authorization"] == "Bearer key-1"
@@ -111,7 +111,7 @@ def test_a_base_url_may_have_a_path(at_desk: Callable[..., Desk], path: str, ask
     server = Server(says(completion(TEXT)))
     with server.listening() as port:
         at_desk(port, path, key=None).upload()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     assert server.received[0].target == asked
     assert server.received[0].headers["Authorization"] is None
 
@@ -152,20 +152,20 @@ def test_a_provider_that_fails_fails_no_upload(
     with Server(behave).listening() as port:
         desk = at_desk(port)
         url = desk.upload()["image_url"]
-        assert jobs.runner.run_pending() == 1
+        assert runner.runner.run_pending() == 1
     now = desk.now()
     assert (now["description"], now["description_status"]) == (None, "failed")
     assert problem in now["description_problem"]
     assert now["description_problem"].isprintable()
     desk.user.send("GET", url)
-    assert jobs.runner.run_pending() == 0
+    assert runner.runner.run_pending() == 0
 
 
 def test_control_characters_are_not_stored_and_too_much_is_cut(at_desk: Callable[..., Desk]) -> None:
     with Server(says(completion("A\x00 \x1b[31mred\x9b\u202e box.\nTwo\r\n" + "x" * 5000))).listening() as port:
         desk = at_desk(port)
         desk.upload()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     description = desk.now()["description"]
     assert description.startswith("A   [31mred   box.\nTwo \nxxx")
     assert len(description) == provider.MAX_DESCRIPTION
@@ -176,7 +176,7 @@ def test_what_a_person_has_written_stays_and_nobody_is_asked(at_desk: Callable[.
     with server.listening() as port:
         desk = at_desk(port, description="Mine.")
         assert desk.upload()["description_status"] == "kept"
-        assert jobs.runner.run_pending() == 0
+        assert runner.runner.run_pending() == 0
     assert desk.now()["description"] == "Mine."
     assert not server.met.is_set()
 
@@ -191,7 +191,7 @@ def test_what_a_person_writes_meanwhile_stays(at_desk: Callable[..., Desk]) -> N
     with Server(answer_late).listening() as port:
         desk = at_desk(port)
         desk.upload()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     now = desk.now()
     assert (now["description"], now["description_status"]) == ("Written meanwhile.", "kept")
 
@@ -202,11 +202,11 @@ def test_another_picture_has_another_description_unless_somebody_touched_it(at_d
         desk = at_desk(port)
         for expected in ("First.", "Second."):
             desk.upload()
-            jobs.runner.run_pending()
+            runner.runner.run_pending()
             assert desk.now()["description"] == expected
         desk.change(description="Second, corrected.")
         desk.upload()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     now = desk.now()
     assert (now["description"], now["description_status"]) == ("Second, corrected.", "kept")
 
@@ -221,7 +221,7 @@ def test_the_answer_about_a_picture_that_was_replaced_or_taken_away_is_dropped(a
         desk = at_desk(port)
         desk.upload()
         desk.upload()
-        assert jobs.runner.run_pending() == 2
+        assert runner.runner.run_pending() == 2
     assert len(server.received) == 1, "The first was no longer there to be described."
     now = desk.now()
     assert (now["description"], now["description_status"], now["image_url"]) == (None, None, None)
@@ -233,7 +233,7 @@ def test_a_picture_that_is_gone_is_said(at_desk: Callable[..., Desk], directory:
         desk.upload()
         for path in directory.iterdir():
             path.unlink()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     now = desk.now()
     assert (now["description_status"], now["description_problem"]) == ("failed", "The picture is gone.")
 
@@ -246,7 +246,7 @@ def test_a_job_that_is_given_up_is_said(at_desk: Callable[..., Desk], monkeypatc
     with Server(hangs).listening() as port:
         desk = at_desk(port)
         desk.upload()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     now = desk.now()
     assert now["description_status"] == "failed"
     assert "mistake" in now["description_problem"]
@@ -256,23 +256,23 @@ def test_a_provider_that_hangs_delays_neither_uploads_nor_other_jobs(
     at_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[int] = []
-    monkeypatch.setitem(jobs.runner._lanes["work"].kinds, "probe", (done.append, lambda *_: None))
+    monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (done.append, lambda *_: None))
     server = Server(hangs)
     with server.listening() as port:
         desk = at_desk(port)
-        jobs.runner.start()
+        runner.runner.start()
         try:
             desk.upload()
             assert server.met.wait(PATIENCE)
             desk.upload()
             with desk.app.app_context():
-                job_queue.enqueue("probe", 7)
+                queue.enqueue("probe", 7)
                 db.session.commit()
             eventually(lambda: done == [7])
             assert not server.released.is_set()
         finally:
             server.released.set()
-            jobs.runner.stop()
+            runner.runner.stop()
 
 
 def test_without_a_provider_nothing_is_described(app: Flask, user: Client, make: Make, directory: Path) -> None:
@@ -280,7 +280,7 @@ def test_without_a_provider_nothing_is_described(app: Flask, user: Client, make:
     assert upload(user, asset, picture())["description_status"] is None
     answer = user.call("POST", "/api/assets/describe", expect=409, **form(picture()))
     assert answer["data"]["reason"] == "descriptions_off"
-    assert jobs.runner.run_pending() == 0
+    assert runner.runner.run_pending() == 0
 
 
 def test_a_picture_that_is_not_kept_is_described_at_once(at_desk: Callable[..., Desk], directory: Path) -> None:

@@ -17,10 +17,10 @@ from PIL import Image
 
 from app.assets import images
 from app.assets.models import Asset, AssetImage
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.resource import bulk
+from app.resource.bulk import writer
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -342,7 +342,7 @@ def test_an_asset_that_comes_back_has_its_picture(app: Flask, user: Client, asse
         # As whoever restores it does, with a version that goes on.
         values = {column.key: getattr(asset, column.key) for column in Asset.__table__.columns}
         values |= {"image_url": shown["image_url"], "version": shown["version"] + 2}
-        bulk.restore(Asset, [values])
+        writer.restore(Asset, [values])
         db.session.commit()
         images.forget_unneeded()
         assert db.session.scalar(sa.select(AssetImage.delete_at)) is None

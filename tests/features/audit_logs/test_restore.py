@@ -9,8 +9,8 @@ from flask import Flask
 
 from app.auth.models import AuthSession
 from app.containers.models import Container
-from app.core.database import db
-from app.core.security import Role
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.servers.models import Server

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core import job_queue
-from app.core.database import db
-from app.core.mail import Outbox
+from app.core.db.unit_of_work import db
+from app.core.jobs import queue
+from app.core.mail.outbox import Outbox
 from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Client
@@ -42,7 +42,7 @@ class Traveller:
 
     def make_due(self) -> None:
         with self.app.app_context():
-            db.session.execute(sa.update(job_queue.Job.__table__).values(due_at=utcnow()))
+            db.session.execute(sa.update(queue.Job.__table__).values(due_at=utcnow()))
             db.session.commit()
 
 

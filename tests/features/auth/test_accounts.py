@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.accounts.models import PasswordReset
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.mail import Outbox
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.mail.outbox import Outbox
 from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Client

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.auth import service
-from app.core.database import db
-from app.core.mail import Outbox
+from app.core.db.unit_of_work import db
+from app.core.mail.outbox import Outbox
 from app.tokens import service as tokens
 from app.users.models import User
 from tests.backends import on_postgresql

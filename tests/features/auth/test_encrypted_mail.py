@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from app.core import jobs
-from app.core.mail import MailState
+from app.core.jobs import runner
+from app.core.mail.outbox import MailState
 from tests.features.auth.certificates import Authority
 from tests.features.auth.conftest import AWAY, HOME, Travel, Traveller
 from tests.features.auth.smtp_servers import Inbox, server
@@ -40,7 +40,7 @@ def send_one(traveller: Traveller) -> Any:
     """Have a mail sent; answers what became of it."""
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
-    jobs.runner.run_pending()
+    runner.runner.run_pending()
     (letter,) = traveller.letters()
     return letter
 

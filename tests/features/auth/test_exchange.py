@@ -12,8 +12,8 @@ from flask import Flask
 
 from app.auth import exchange
 from app.auth.models import AuthSession
-from app.core import security
-from app.core.database import db
+from app.core.db.unit_of_work import db
+from app.core.http import access
 from app.core.values import utcnow
 from app.users.models import User
 from tests.backends import Backend
@@ -78,14 +78,14 @@ def refresh_at_once(servers: list[Server], token: str) -> Body:
 def test_of_twenty_that_are_looked_at_together_one_succeeds(
     app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, verify = Barrier(20), security._session_reader
+    gate, verify = Barrier(20), access._session_reader
 
     def verify_together(claims: Any) -> Any:
         gate.wait(PATIENCE)
         return verify(claims)
 
     with monkeypatch.context() as gated:
-        gated.setattr(security, "_session_reader", verify_together)
+        gated.setattr(access, "_session_reader", verify_together)
         answers = at_once([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
     (winner,) = [answer["data"] for answer in answers if answer["code"] == 0]
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")

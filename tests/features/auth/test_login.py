@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 from app.auth import service
 from app.auth.lockout import LOCKED_FOR, MAX_FAILURES, NOBODIES
 from app.auth.models import Nobody
-from app.core.database import db
-from app.core.security import Role
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Body, Client

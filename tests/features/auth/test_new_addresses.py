@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from app.core import job_queue, jobs, smtp
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.mail import PAUSES, MailState, Outbox
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.jobs import queue, runner
+from app.core.mail import transport
+from app.core.mail.outbox import PAUSES, MailState, Outbox
 from app.core.values import utcnow
 from tests.features.auth.conftest import AWAY, HOME, Travel
 from tests.features.auth.smtp_servers import Forgetful, Inbox, Stubborn, free_port, server
@@ -24,8 +25,8 @@ def test_a_login_from_a_new_address_is_told_by_mail(travel: Travel) -> None:
         traveller = travel(port)
         for address in (HOME, AWAY, AWAY, HOME):
             traveller.log_in(address, device="Firefox <b>")
-        assert jobs.runner.run_pending() == 1
-        assert jobs.runner.run_pending() == 0
+        assert runner.runner.run_pending() == 1
+        assert runner.runner.run_pending() == 0
     (letter,) = inbox.received
     assert (letter["To"], letter["From"]) == ("t@example.com", "itam@localhost")
     text, html = (part.get_payload(decode=True).decode() for part in letter.walk() if not part.is_multipart())
@@ -49,7 +50,7 @@ def test_a_new_address_leaves_a_record(travel: Travel) -> None:
     networks = [(record.ip_address, record.changes["network"]["new"]) for record in records]
     documentation = "a private network"  # what Python says of the addresses that are kept for examples
     assert networks == [(AWAY, documentation), ("2001:db8::1", documentation), ("10.0.0.1", "a private network")]
-    jobs.runner.run_pending()
+    runner.runner.run_pending()
     assert {letter.state for letter in traveller.letters()} == {MailState.LOGGED}
 
 
@@ -59,7 +60,7 @@ def test_many_logins_at_once_from_a_new_address_send_one_mail(travel: Travel) ->
         traveller = travel(port)
         traveller.log_in(HOME)
         at_once([lambda: traveller.log_in(AWAY)] * 4)
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     assert len(inbox.received) == 1
 
 
@@ -68,15 +69,15 @@ def test_a_refused_mail_is_tried_again_and_sent_once(travel: Travel) -> None:
     traveller = travel(port)
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
-    jobs.runner.run_pending()  # nobody listens
+    runner.runner.run_pending()  # nobody listens
     inbox = Inbox("451 Come back later")
     with server(inbox) as port:
         traveller.app.extensions["mail"].port = port
-        jobs.runner.run_pending()  # not yet
+        runner.runner.run_pending()  # not yet
         assert [letter.attempts for letter in traveller.letters()] == [1]
         for _ in range(3):
             traveller.make_due()
-            jobs.runner.run_pending()
+            runner.runner.run_pending()
     assert len(inbox.received) == 1
     assert [letter.state for letter in traveller.letters()] == [MailState.SENT]
 
@@ -86,7 +87,7 @@ def test_a_mail_that_nobody_takes_is_given_up(travel: Travel) -> None:
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
     for _ in range(len(PAUSES) + 2):
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
         traveller.make_due()
     (letter,) = traveller.letters()
     assert (letter.state, letter.attempts) == (MailState.FAILED, len(PAUSES))
@@ -99,9 +100,9 @@ def test_a_mail_that_the_server_refuses_for_good_is_not_tried_again(travel: Trav
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
         assert [letter.state for letter in traveller.letters()] == [MailState.FAILED]
-        assert jobs.runner.run_pending() == 0
+        assert runner.runner.run_pending() == 0
     assert inbox.received == []
 
 
@@ -114,9 +115,9 @@ def test_a_mail_whose_process_died_while_the_server_had_it_is_not_sent_again(tra
         with traveller.app.app_context():
             db.session.execute(sa.update(Outbox.__table__).values(state=MailState.SENDING))
             gone = {"state": "running", "lease_expires_at": utcnow() - timedelta(seconds=1), "attempts": 1}
-            db.session.execute(sa.update(job_queue.Job.__table__).values(gone))
+            db.session.execute(sa.update(queue.Job.__table__).values(gone))
             db.session.commit()
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     assert inbox.received == []
     assert [letter.state for letter in traveller.letters()] == [MailState.FAILED]
 
@@ -127,9 +128,9 @@ def test_a_mail_whose_server_takes_it_and_says_nothing_is_not_sent_again(travel:
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
         traveller.make_due()
-        assert jobs.runner.run_pending() == 0
+        assert runner.runner.run_pending() == 0
     assert len(inbox.received) == 1
     assert [letter.state for letter in traveller.letters()] == [MailState.FAILED]
 
@@ -140,35 +141,35 @@ def test_a_server_that_hangs_or_drips_delays_nothing(
 ) -> None:
     """The login answers while the server has the courier in its grip, and other jobs are done meanwhile."""
     imported: list[int] = []
-    monkeypatch.setattr(smtp, "PATIENCE", float(PATIENCE))
-    monkeypatch.setitem(jobs.runner._lanes["work"].kinds, "probe", (imported.append, lambda *_: None))
+    monkeypatch.setattr(transport, "PATIENCE", float(PATIENCE))
+    monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (imported.append, lambda *_: None))
     stubborn = Stubborn(greeting)
     with stubborn.listening() as port:
         traveller = travel(port)
         traveller.log_in(HOME)
-        jobs.runner.start()
+        runner.runner.start()
         try:
             traveller.log_in(AWAY)
             assert stubborn.met.wait(PATIENCE)
             traveller.log_in("192.0.2.9")
             with traveller.app.app_context():
-                job_queue.enqueue("probe", 7)
+                queue.enqueue("probe", 7)
                 db.session.commit()
             wait_until(lambda: imported == [7])
             assert not stubborn.released.is_set()
         finally:
             stubborn.released.set()
-            jobs.runner.stop()
+            runner.runner.stop()
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 " + b"x" * 10_000], ids=["hangs", "drips"])
 def test_patience_with_a_server_ends(travel: Travel, monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
-    monkeypatch.setattr(smtp, "PATIENCE", 0.3)
+    monkeypatch.setattr(transport, "PATIENCE", 0.3)
     with Stubborn(greeting).listening() as port:
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     (letter,) = traveller.letters()
     assert (letter.state, letter.attempts) == (MailState.QUEUED, 1)
 
@@ -181,7 +182,7 @@ def test_the_place_is_told_where_the_operator_supplies_a_database(travel: Travel
         traveller = travel(port, GEOIP_DATABASE=path)
         for address in (HOME, AWAY, "2001:db8::1"):
             traveller.log_in(address)
-        jobs.runner.run_pending()
+        runner.runner.run_pending()
     known, unknown = (letter.as_string() for letter in inbox.received)
     assert "Lyon, France" in known
     assert "Place" not in unknown

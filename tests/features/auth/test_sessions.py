@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.auth.models import AuthSession
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.security import Role
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.users.models import User
 from app.users.passwords import is_well_known, password_flaws
 from tests.client import PASSWORD, Body, Client

@@ -9,8 +9,8 @@ from flask import Flask
 from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 
 from app.auth.models import AuthSession
-from app.core.database import db
-from app.core.security import Role
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.users.models import User
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn

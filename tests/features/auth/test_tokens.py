@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit_log import AuditLog
-from app.core.database import db
-from app.core.security import Role
+from app.core.audit.models import AuditLog
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.core.values import utcnow
 from app.tokens.models import PersonalToken
 from tests.client import Body, Client

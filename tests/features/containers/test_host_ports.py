@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.containers.models import Container, HostPort
-from app.core.database import db
-from app.core.jobs import runner
+from app.core.db.unit_of_work import db
+from app.core.jobs.runner import runner
 from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
-from tests.features.transfer.conftest import workbook
+from tests.features.conftest import workbook
 from tests.threads import at_once
 
 CONTAINERS = "/api/containers"

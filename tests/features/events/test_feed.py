@@ -10,7 +10,7 @@ from flask import Flask, g
 from sqlalchemy.orm import Session
 
 from app.containers.models import Container
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.events import service
 from app.proof.sealer import seal
 from app.servers.models import Server

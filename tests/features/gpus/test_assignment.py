@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.users.models import User

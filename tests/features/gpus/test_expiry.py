@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
-from app.core.job_queue import ATTEMPTS, Job
-from app.core.jobs import Runner, runner
+from app.core.db.unit_of_work import db
+from app.core.jobs.queue import ATTEMPTS, Job
+from app.core.jobs.runner import Runner, runner
 from app.core.values import utcnow
 from app.gpus import expiry
 from app.gpus.models import Gpu, GpuAssignment

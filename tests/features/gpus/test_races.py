@@ -8,10 +8,10 @@ from typing import Any, Self
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import audited
-from app.core.audit_log import AuditLog
-from app.core.database import db, transactional
-from app.core.security import Actor, Role, act_as
+from app.core.audit.models import AuditLog
+from app.core.audit.recorder import audited
+from app.core.db.unit_of_work import db, transactional
+from app.core.http.access import Actor, Role, act_as
 from app.gpus import service
 from app.gpus.models import Gpu, GpuAssignment
 from app.servers.models import Server

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.core import audit
-from app.core.database import db
+from app.core.audit import recorder
+from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment
@@ -32,7 +32,7 @@ def new_gpu(make: Make, monkeypatch: pytest.MonkeyPatch) -> NewGpu:
 
     def new_gpu(since: float = -1000, **fields: Any) -> Gpu:
         with monkeypatch.context() as then:
-            then.setattr(audit, "utcnow", lambda: START + since * HOUR)
+            then.setattr(recorder, "utcnow", lambda: START + since * HOUR)
             return make(Gpu, **{"status": "available", **fields})
 
     return new_gpu

@@ -13,8 +13,8 @@ import trustme
 from flask import Flask
 
 from app.containers.models import Container
-from app.core.database import db
-from app.core.jobs import runner
+from app.core.db.unit_of_work import db
+from app.core.jobs.runner import runner
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.servers.models import Server as Machine

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.database import db
-from app.core.security import Role
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
 from app.users.models import User
 from app.users.rules import LastAdmin
 from tests.client import PASSWORD, Body, Client

@@ -1,0 +1,1 @@
+"""The audit log: table, recorder, MACs, changes, bulk records."""

@@ -1,0 +1,88 @@
+"""The table of the audit log: one row for each changed object and version, and for what changes no row."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db.column_types import Id, JsonText
+from app.core.db.models import Base
+
+LOWER = {"lower": True}
+"""Marks text that is always in lower case, so that it is found without asking for that of each row."""
+
+SEARCHED = (
+    "lower(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
+    "coalesce(ip_address, '') || '|' || coalesce(reason, ''))"
+)
+"""The texts of a record in one expression: an index of its runs of three letters costs a quarter of four."""
+
+
+class AuditLog(Base):
+    """One fact that is never changed again. It copies names and refers to nothing, so it outlives everything."""
+
+    __tablename__ = "audit_logs"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    created_at: Mapped[datetime]
+    user_id: Mapped[int | None] = mapped_column(Id)
+    username: Mapped[str | None]
+    action: Mapped[str] = mapped_column(sa.String(32), info=LOWER)
+    resource_type: Mapped[str] = mapped_column(sa.String(64), info=LOWER)
+    resource_id: Mapped[int | None] = mapped_column(Id)
+    resource_name: Mapped[str | None]
+    version: Mapped[int | None]
+    changes: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
+    ip_address: Mapped[str | None] = mapped_column(sa.String(45), info=LOWER)
+    user_agent: Mapped[str | None]
+    token_id: Mapped[str | None] = mapped_column(sa.String(64))
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+    reason: Mapped[str | None] = mapped_column(sa.String(500))
+    # See app/core/audit/mac.py. Records from before there was a chain have none; the Merkle tree covers them.
+    mac: Mapped[str | None] = mapped_column(sa.String(73), info={"hidden": True})
+
+    __table_args__ = (
+        # The same version of an object cannot be recorded twice, whatever races.
+        sa.Index(
+            "uq_audit_logs_resource_type_resource_id_version",
+            "resource_type",
+            "resource_id",
+            "version",
+            unique=True,
+        ),
+        # Each ends with the id: the first page in the order of the log is read from the index, however many match.
+        sa.Index("ix_audit_logs_created_at_id", "created_at", "id"),
+        sa.Index("ix_audit_logs_user_id_id", "user_id", "id"),
+        sa.Index("ix_audit_logs_username_id", sa.text("lower(username)"), "id"),
+        sa.Index("ix_audit_logs_action_id", "action", "id"),
+        sa.Index("ix_audit_logs_resource_type_id", "resource_type", "id"),
+        sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
+        sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
+        sa.Index("ix_audit_logs_request_id_id", sa.text("lower(request_id)"), "id"),
+        # These two are PostgreSQL's alone: what changed, and the texts.
+        sa.Index(
+            "ix_audit_logs_terms",
+            sa.text("audit_terms(changes)"),
+            postgresql_using="gin",
+            postgresql_where=sa.text("action <> 'create'"),
+        ),
+        sa.Index("ix_audit_logs_texts", sa.text(f"({SEARCHED}) gin_trgm_ops"), postgresql_using="gin"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key not in ("id", "mac"))
+
+WRITTEN = (*COLUMNS, "mac")
+
+STORED = sa.Table(
+    AuditLog.__tablename__,
+    sa.MetaData(),
+    *(
+        sa.Column(column.key, sa.Text() if isinstance(column.type, JsonText) else column.type)
+        for column in AuditLog.__table__.columns
+    ),
+)
+"""The log as it is stored: JSON as the very text that the MACs and the Merkle tree are made of."""

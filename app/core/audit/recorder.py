@@ -1,0 +1,273 @@
+"""Who changed what: one record per changed object and version, in the transaction that changed it.
+
+The session's listener records the facts (which columns went from what to what), so that no code path can
+forget to. `audited` adds the intent (assign, release) and `record` what changes no row (login, import).
+"""
+
+import functools
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from flask import g
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session
+
+from app.core.audit import mac as chain
+from app.core.audit.changes import Changes, audited_columns, changed_attributes, changes_of, created, snapshot
+from app.core.audit.models import COLUMNS, STORED, WRITTEN
+from app.core.db.column_types import Id
+from app.core.db.models import Entity
+from app.core.db.statements import binding, write_rows
+from app.core.db.unit_of_work import db, is_reading, touch
+from app.core.request_context import Origin, current_origin
+from app.core.values import json_text, utcnow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Object = TypeVar("Object", bound=Entity)
+
+
+Entry = tuple[Any, ...]
+"""A record as a row, its values in the order of COLUMNS."""
+
+RECORDS_AT_ONCE = 10_000
+"""Records that the set-based writer links and writes together."""
+
+
+class Audited:
+    """Mark a model whose every change is recorded.
+
+    A column's `info` may say `audit=False` (bookkeeping that is no change of the object, and raises no version)
+    or `secret=True` (the record says only that it changed).
+    """
+
+    id: Mapped[int]
+    version: Mapped[int]
+
+
+def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Name what a view does to the objects that it updates, instead of "update"."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            g.audit_intent = action
+            return view(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def record(
+    action: str,
+    resource_type: str,
+    resource_id: int | None = None,
+    resource_name: str | None = None,
+    changes: Changes | None = None,
+    *,
+    origin: Origin | None = None,
+) -> None:
+    """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
+    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, origin=origin)
+    _write(db.session.connection(), [row])
+
+
+def record_many(entries: Iterable[Entry]) -> None:
+    """Write the records of a set-based change, each made by `entry`, in a few statements."""
+    rest = iter(entries)
+    while some := list(islice(rest, RECORDS_AT_ONCE)):
+        linked = _linked(db.session.connection(), some)
+        write_rows(STORED, WRITTEN, (tuple(record.values()) for record in linked))
+
+
+def entry(
+    action: str,
+    resource_type: str,
+    resource_id: int | None,
+    resource_name: str | None,
+    *,
+    version: int | None = None,
+    changes: Mapping[str, Any],
+    snapshot: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+    origin: Origin | None = None,
+) -> Entry:
+    """One record as a row in the order of COLUMNS, attributed to the current origin."""
+    origin = origin or current_origin()
+    return (
+        at or utcnow(),
+        origin.user_id,
+        origin.username,
+        action,
+        resource_type,
+        resource_id,
+        resource_name and resource_name[:255],
+        version,
+        changes,
+        snapshot,
+        origin.ip_address,
+        origin.user_agent,
+        origin.token_id,
+        origin.request_id,
+        origin.reason,
+    )
+
+
+def get_to_change(model: type[Object], object_id: int) -> Object | None:
+    """The object by its id, locked until the transaction ends.
+
+    The MAC that the record of its change is linked to comes along, which saves each change a question.
+    """
+    given, options = {"identity": object_id}, {"populate_existing": True}
+    row = db.session.execute(_selection_to_change(model), given, execution_options=options).one_or_none()
+    if row is None:
+        return None
+    found: Object = row[0]
+    mac = row[1]
+    # None is also what somebody else's change looks like that was waited for: its record came after the question.
+    if mac is not None:
+        db.session.info.setdefault("links", {})[model.__table__.name, found.id, found.version] = mac
+    return found
+
+
+@functools.cache
+def _selection_to_change(model: type[Object]) -> sa.Select[Any]:
+    table, log = model.__table__, STORED.c
+    this_version = log.resource_type == table.name, log.resource_id == table.c.id, log.version == table.c.version
+    mac = sa.select(log.mac).where(*this_version).scalar_subquery()
+    return sa.select(model, mac).where(table.c.id == sa.bindparam("identity", type_=Id)).with_for_update()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_links(session: Session, _previous: Any) -> None:
+    """What has been undone may have been among what was read."""
+    session.info.pop("links", None)
+
+
+@event.listens_for(Session, "before_flush")
+def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
+    """Date each changed object with the time that its record will carry."""
+    if is_reading() and (session.new or session.dirty or session.deleted):
+        raise RuntimeError("A safe request may not change anything.")
+    now = session.info["changed_at"] = utcnow()
+    for target in session.new:
+        if isinstance(target, Audited):
+            target.created_at = target.updated_at = now  # type: ignore[attr-defined]
+    for target in session.dirty:
+        if isinstance(target, Audited) and any(True for _ in changed_attributes(target)):
+            target.updated_at = now  # type: ignore[attr-defined]
+
+
+@event.listens_for(Session, "after_flush")
+def _record_changes(session: Session, _context: Any) -> None:
+    rows = list(_entries(session))
+    if rows:
+        _write(session.connection(), rows)
+
+
+def _write(connection: sa.Connection, rows: list[Entry]) -> None:
+    linked = _linked(connection, rows)
+    if len(linked) > 1:
+        connection.execute(sa.insert(STORED).inline(), linked)
+        return
+    # What there is most of takes the shortest way.
+    text, binds = _insertion(connection.dialect)
+    values = tuple(bind(value) if bind else value for bind, value in zip(binds, linked[0].values(), strict=True))
+    connection.exec_driver_sql(text, values)
+    touch(STORED.name)
+
+
+@functools.cache
+def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
+    """The INSERT of one record as the driver takes it, and what makes the driver's values of ours."""
+    marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(WRITTEN))
+    text = f"INSERT INTO {STORED.name} ({', '.join(WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
+    return text, [binding(STORED.c[name].type, dialect) for name in WRITTEN]
+
+
+def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The records as they are stored, each with its MAC; their columns in the order of WRITTEN."""
+    return chain.link(connection, (_stored(row) for row in rows), db.session.info.pop("links", {}))
+
+
+def _stored(row: Entry) -> dict[str, Any]:
+    content = dict(zip(COLUMNS, row, strict=True))
+    for name in ("changes", "snapshot"):
+        if content[name] is not None:
+            content[name] = json_text(content[name])
+    return content
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _refuse_bulk_writes(state: ORMExecuteState) -> None:
+    if not (state.is_insert or state.is_update or state.is_delete) or state.bind_mapper is None:
+        return
+    if issubclass(state.bind_mapper.class_, Audited):
+        name = state.bind_mapper.class_.__name__
+        raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
+
+
+@event.listens_for(sa.Engine, "handle_error")
+def _name_missing_record(context: ExceptionContext) -> DatabaseError | None:
+    """Say which record is missing where SQLite says at the commit that something is referred to and not there.
+
+    No other foreign key waits for the commit; and after one that fails, the transaction is still there to be asked.
+    """
+    error = context.original_exception
+    if context.statement is not None or not isinstance(error, sqlite3.IntegrityError) or context.connection is None:
+        return None
+    row = context.connection.connection.cursor().execute(_MISSING_ON_SQLITE).fetchone()
+    if row is None:
+        return None
+    kind, identity, version = row
+    named = sqlite3.DatabaseError(f"Version {version} of {kind} {identity} has no audit record.")
+    return DatabaseError(None, None, named)
+
+
+_MISSING_ON_SQLITE = (
+    "SELECT resource_type, resource_id, version FROM audit_expected AS expected WHERE NOT EXISTS ("
+    "SELECT 1 FROM audit_logs AS log WHERE log.resource_type = expected.resource_type "
+    "AND log.resource_id = expected.resource_id AND log.version = expected.version) LIMIT 1"
+)
+
+
+def _entries(session: Session) -> Iterator[Entry]:
+    at = session.info["changed_at"]
+    intent = g.get("audit_intent", "update")
+    for action, objects in (
+        ("create", session.new),
+        (intent, session.dirty),
+        ("delete", session.deleted),
+    ):
+        for target in objects:
+            if not isinstance(target, Audited):
+                continue
+            changes = _facts(target, action)
+            if not changes and action not in ("create", "delete"):
+                continue
+            yield entry(
+                action,
+                sa.inspect(target).mapper.local_table.name,
+                target.id,
+                str(target),
+                version=target.version + (action == "delete"),
+                changes=changes,
+                snapshot=snapshot(target) if action == "delete" else None,
+                at=at,
+            )
+
+
+def _facts(target: Any, action: str) -> Changes:
+    if action == "delete":
+        return {}
+    if action == "create":
+        model: Any = type(target)
+        return created({name: getattr(target, name) for name in audited_columns(model)}, model)
+    return changes_of(target)

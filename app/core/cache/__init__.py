@@ -1,0 +1,1 @@
+"""Caching under generations per table; the Redis connection and its circuit breaker."""

@@ -1,0 +1,1 @@
+"""The database: base classes, column types, unit of work, engines, bulk statements, errors."""

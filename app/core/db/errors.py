@@ -1,0 +1,100 @@
+"""What a database refuses, as the failure that a client can understand: constraints know their fields and messages."""
+
+import re
+from typing import Any
+
+from psycopg import errors as postgres
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from app.core.db.models import Base
+from app.core.errors import ApiError, Conflict, Invalid, Unavailable, taken
+
+
+def from_database(error: DBAPIError) -> ApiError:
+    """Translate a violated constraint, naming the fields that it covers, and a database that is away."""
+    if isinstance(error, IntegrityError):
+        return _from_integrity(error.orig)
+    if error.connection_invalidated or isinstance(error.orig, _AWAY) or _is_locked(error.orig):
+        return Unavailable()
+    return ApiError()
+
+
+_AWAY = (
+    postgres.OperationalError,
+    postgres.InterfaceError,
+    postgres.ReadOnlySqlTransaction,
+)
+
+
+def _is_locked(cause: Any) -> bool:
+    return bool(re.search(r"database is locked|disk is full|readonly database|unable to open", str(cause)))
+
+
+def _from_integrity(cause: Any) -> ApiError:
+    if _table(cause) == "audit_logs":
+        # Nobody sent a record: that it cannot be written is our mistake, and undoes the change.
+        return ApiError()
+    kind, fields, message = _violated(cause)
+    if kind == "unique":
+        field = fields[-1] if fields else "value"
+        return taken(field)
+    if kind == "foreign key":
+        return Conflict(
+            "An object that this one refers to does not exist, or is still referred to.",
+            reason="reference",
+        )
+    return Invalid(errors={name: [message] for name in fields})
+
+
+def _table(cause: Any) -> str | None:
+    """The table whose constraint is violated, where the driver says so."""
+    if isinstance(cause, postgres.Error):
+        return cause.diag.table_name
+    named = re.match(r"[A-Z ]+ constraint failed: (\w+)\.", str(cause))
+    return named and named[1]
+
+
+def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
+    """The kind of the violated constraint, the fields that it covers and its message, from either driver."""
+    if isinstance(cause, postgres.Error):
+        kind = "check"
+        if isinstance(cause, postgres.UniqueViolation):
+            kind = "unique"
+        elif isinstance(cause, postgres.ForeignKeyViolation):
+            kind = "foreign key"
+        if cause.diag.column_name:
+            return kind, (cause.diag.column_name,), "Not allowed."
+        return kind, *_constrained(cause.diag.constraint_name or "")
+    text = str(cause)
+    if text.startswith("FOREIGN KEY"):
+        return "foreign key", (), ""
+    kind = "unique" if text.startswith("UNIQUE") else "check"
+    subject = text.partition(": ")[2]
+    if named := re.match(r"index '(\w+)'", subject):
+        return kind, *_constrained(named[1])
+    if "." in subject:
+        names = [column.partition(".") for column in subject.split(", ")]
+        return kind, *_constrained_together(names[0][0], tuple(column for _, _, column in names))
+    return kind, *_constrained(subject)
+
+
+def _constrained_together(table: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The same of the constraint on these columns: SQLite does not tell its name."""
+    declared: list[Any] = []
+    if table in Base.metadata.tables:
+        declared = [*Base.metadata.tables[table].constraints, *Base.metadata.tables[table].indexes]
+    for item in declared:
+        if "fields" in item.info and tuple(column.name for column in getattr(item, "columns", ())) == columns:
+            return item.info["fields"], item.info.get("message", "Not allowed.")
+    return columns, "Not allowed."
+
+
+def _constrained(name: str) -> tuple[tuple[str, ...], str]:
+    """The fields and the message that a constraint of this name was declared with."""
+    for table in Base.metadata.tables.values():
+        declared: list[Any] = [*table.constraints, *table.indexes]
+        for item in declared:
+            if item.name == name:
+                columns = tuple(column.name for column in getattr(item, "columns", ()))
+                return item.info.get("fields", columns), item.info.get("message", "Not allowed.")
+    return (), "Not allowed."

@@ -1,0 +1,1 @@
+"""HTTP: blueprint, envelope, access, request parsing, rate limits, OpenAPI, security headers."""

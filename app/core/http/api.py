@@ -1,0 +1,236 @@
+"""The HTTP edge: the only module that knows flask-smorest.
+
+A blueprint's route is run as one transaction, authorised, validated, answered in the envelope and documented.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask, Response, current_app, request
+from flask_smorest import Api as SmorestApi
+from flask_smorest.blueprint import Blueprint as SmorestBlueprint
+from flask_smorest.fields import Upload
+from marshmallow import Schema
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import IntegerConverter
+
+from app.core.audit import recorder
+from app.core.db.errors import from_database
+from app.core.db.unit_of_work import begin_writing, commit_now, db, transactional
+from app.core.errors import ApiError, Forbidden, Unavailable, from_http
+from app.core.http import idempotency
+from app.core.http.access import access_of, public
+from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
+from app.core.http.openapi import (
+    View,
+    document_failures,
+    document_header,
+    documents_query,
+    header_docs,
+    name_operations,
+    schema_name,
+)
+from app.core.http.request_parsing import BadParameter, Parser, UnknownParameter
+
+log = structlog.get_logger()
+
+
+class Blueprint(SmorestBlueprint):
+    """Routes that declare their access and answer in the envelope, each run as one transaction."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: View | None = None, **options: Any
+    ) -> None:
+        access = view_func and access_of(view_func)
+        if view_func is None or access is None:
+            raise TypeError(f"{self.name}{rule} declares no access: use @requires(role) or @public.")
+        view = transactional(view_func)
+        if "POST" in options.get("methods", ()):
+            view = idempotency.once(transactional(idempotency.keeping(view_func)), access)
+            document_header(view, idempotency.PARAMETER)
+        view.takes_query = documents_query(view)  # type: ignore[attr-defined]
+        document_failures(view, rule, access, options.get("methods", ["GET"]))
+        super().add_url_rule(rule, endpoint, view, **options)
+
+    def response(
+        self,
+        status_code: int,
+        schema: type[Schema] | None = None,
+        *,
+        many: bool = False,
+        nullable: bool = False,
+        selected: bool = False,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Callable[[View], View]:
+        """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many.
+
+        `selected`: of some fields only, where the client says which.
+        """
+        envelope = envelope_of(schema, many=many, nullable=nullable, selected=selected)
+        document = super().response(status_code, envelope, headers=header_docs(headers), **options)
+
+        def decorate(view: View) -> View:
+            def enveloped(*args: Any, **kwargs: Any) -> Response:
+                _refuse_unknown_query()
+                answer = view(*args, **kwargs)
+                if isinstance(answer, Response):
+                    return answer
+                if isinstance(answer, Page):
+                    return success(answer.items, status_code, pagination=answer.pagination)
+                return success(answer, status_code)
+
+            enveloped.__dict__.update(view.__dict__)
+            enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
+            return cast(View, document(enveloped))
+
+        return decorate
+
+    def header(self, parameter: Mapping[str, Any]) -> Callable[[View], View]:
+        """Document a header beside the arguments; `doc(parameters=…)` would stand in their place."""
+
+        def decorate(view: View) -> View:
+            document_header(view, parameter)
+            return view
+
+        return decorate
+
+    def multipart(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Document a multipart body; the view reads its form with `read_form` and its files itself."""
+        content = {"multipart/form-data": {"schema": schema, "encoding": {}}}
+        return cast(Callable[[View], View], self.doc(requestBody={"required": True, "content": content}))
+
+    def not_modified(self, view: View) -> View:
+        """Document that a view answers 304, without a body, to a matching If-None-Match."""
+        return cast(View, self.alt_response(304, description="Nothing has changed.", success=True)(view))
+
+    def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
+        """Document a view that answers with a file instead of an envelope."""
+        schema = {"type": "string", "format": "binary"}
+        return cast(
+            Callable[[View], View],
+            super().response(200, schema, content_type=content_type, description=description),
+        )
+
+
+def _refuse_unknown_query() -> None:
+    """Refuse a parameter of a route that takes none: it might be a misspelt wish to only try."""
+    view: Any = current_app.view_functions[cast(str, request.endpoint)]
+    if request.args and not view.takes_query:
+        name = next(iter(request.args))
+        raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
+
+
+class Api(SmorestApi):
+    """The API and its OpenAPI document."""
+
+    ERROR_SCHEMA = FailureSchema
+    # Every failure that there is has its status.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_pagination_header(self) -> None:
+        """Nothing: our pages stand in the body."""
+
+    def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
+        super().register_blueprint(blueprint, **options)
+
+    def _register_error_handlers(self) -> None:
+        for kind, translate in (
+            (ApiError, lambda error: error),
+            (HTTPException, from_http),
+            (DBAPIError, _from_database),
+            (PoolTimeout, lambda _: Unavailable()),
+            (Exception, _from_mistake),
+        ):
+            self._app.register_error_handler(kind, _answer_with(translate))
+
+
+def _answer_with(translate: Callable[[Any], ApiError]) -> Callable[[Any], Response]:
+    def answer(error: Any) -> Response:
+        translated = translate(error)
+        if isinstance(translated, Forbidden):
+            translated = _record_denied(translated)
+        return failure(translated)
+
+    return answer
+
+
+def _from_database(error: DBAPIError) -> ApiError:
+    translated = from_database(error)
+    if translated.status >= 500:
+        log.error("database_error", error=str(error.orig), status=translated.status)
+    return translated
+
+
+def _from_mistake(error: Exception) -> ApiError:
+    log.error("internal_error", error=repr(error), exc_info=error)
+    return ApiError()
+
+
+def _record_denied(error: Forbidden) -> ApiError:
+    """A refusal is recorded in a transaction of its own, because the request's has been rolled back."""
+    try:
+        begin_writing()
+        kind = (request.blueprint or "").replace("-", "_")
+        found = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
+        recorder.record("denied", kind, found, f"{request.method} {request.path}")
+        commit_now()
+    except DBAPIError as failed:
+        db.session.rollback()
+        return from_database(failed)
+    return error
+
+
+api = Api(
+    spec_kwargs={
+        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),
+        "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"bearer": []}],
+    }
+)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the application."""
+    spec: dict[str, Any] = api.spec.to_dict()
+    name_operations(spec)
+    return spec
+
+
+@public
+def serve_document() -> Response:
+    """The OpenAPI document, as `openapi.json` holds it."""
+    return Response(dumps(document()), mimetype="application/json")
+
+
+def _refuse_bad_encoding() -> None:
+    """Refuse a query string that is no UTF-8: werkzeug would leave its escapes in the text."""
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise BadParameter("The query string is not valid UTF-8.") from None
+
+
+class Identity(IntegerConverter):
+    """An `int` in a path, as long as it surely has 64 bits: a longer one names nothing."""
+
+    regex = r"\d{1,18}"
+
+
+def init_app(app: Flask) -> None:
+    app.url_map.converters["int"] = Identity
+    app.before_request(_refuse_bad_encoding)
+    app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
+    api.init_app(app)
+    app.add_url_rule("/api/openapi.json", "openapi", serve_document)
+
+
+__all__ = ["Blueprint", "Upload", "api", "document", "init_app"]

@@ -1,0 +1,277 @@
+"""`Idempotency-Key`: a POST that is sent again is answered again, and done once.
+
+The key is claimed in a transaction of its own, and the answer is stored in the one that has the effect: both are there,
+or neither is. Whoever dies in between leaves the key to the next after its lease; whoever outlives the lease finds at
+the end that the key is another's, and is rolled back. Answers are encrypted under what only the sender of the key
+knows, because some hold secrets: a token that is shown once, a pair of tokens.
+"""
+
+import base64
+import functools
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, cast
+
+import orjson
+import sqlalchemy as sa
+import structlog
+from cryptography.fernet import Fernet
+from flask import Response, current_app, g, make_response, request
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db.column_types import Id
+from app.core.db.models import Base
+from app.core.db.unit_of_work import begin_reading, db, roll_back
+from app.core.errors import BadRequest, Conflict, Invalid
+from app.core.http.access import Access, authenticate
+from app.core.jobs.runner import Runner
+from app.core.values import utcnow
+
+P = ParamSpec("P")
+
+log = structlog.get_logger()
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+KEPT_FOR = timedelta(hours=24)
+LEASE = timedelta(seconds=60)
+"""How long a key is kept for a request that has not come back: more than any request takes."""
+PURGE_EVERY = 3600.0
+
+PARAMETER = {
+    "in": "header",
+    "name": HEADER,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "The first answer is kept for 24 hours, and sent again (with `Idempotency-Replayed: true`) to the "
+    "same request. Another request with the key is a 422, and a 409 while the first is still running.",
+}
+
+# What says nothing about the request itself: it may be sent again.
+_NOT_KEPT = frozenset({401, 408, 413, 429})
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class IdempotencyKey(Base):
+    """A key that somebody has sent; neither it nor the request nor the answer can be read from the table."""
+
+    __tablename__ = "idempotency_keys"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    request: Mapped[str] = mapped_column(sa.String(64))
+    holder: Mapped[str] = mapped_column(sa.String(32))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    lease_expires_at: Mapped[datetime]
+    answer: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+
+
+keys = IdempotencyKey.__table__
+
+
+class KeyReused(Invalid):
+    reason, message = "idempotency_key_reused", "This Idempotency-Key belongs to another request."
+
+
+class StillRunning(Conflict):
+    reason, message = "still_running", "The first request with this Idempotency-Key is still running."
+
+
+@dataclass(slots=True)
+class Claim:
+    """A key that this request holds."""
+
+    digest: str
+    secret: bytes
+    holder: str
+    is_kept: bool = False
+    nothing_stored: bool = False
+
+
+def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
+    """Answer a POST from what was stored, or claim its key for it. `view` is a transaction around `keeping`."""
+
+    @functools.wraps(view)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+        if request.method != "POST" or HEADER not in request.headers:
+            return view(*args, **kwargs)
+        found = _claim(_caller(access), request.headers[HEADER])
+        if isinstance(found, Response):
+            return found
+        g.idempotency_claim = found
+        try:
+            response = make_response(view(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - its answer is kept like any other
+            response = make_response(current_app.handle_user_exception(error))
+            found.is_kept = False
+        if not found.is_kept:
+            _conclude(found, response)
+        return response
+
+    return wrapper
+
+
+def keeping(view: Callable[P, Any]) -> Callable[P, Any]:
+    """Store the answer of a request that holds a key in the transaction that has its effect."""
+
+    @functools.wraps(view)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+        answer = view(*args, **kwargs)
+        claim: Claim | None = g.get("idempotency_claim")
+        if claim is None or claim.nothing_stored:
+            return answer
+        response = make_response(answer)
+        if _is_worth_keeping(response):
+            kept = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
+            if kept is None:
+                # Somebody took the key over: the effect is theirs.
+                raise StillRunning
+            claim.is_kept = True
+        return response
+
+    return wrapper
+
+
+def nothing_stored() -> None:
+    """Say that this request only tried: its key stays free for the one that is meant."""
+    claim: Claim | None = g.get("idempotency_claim")
+    if claim is not None:
+        claim.nothing_stored = True
+
+
+def register(runner: Runner) -> None:
+    runner.repeat("idempotency", purge, every=PURGE_EVERY)
+
+
+def purge() -> None:
+    """Forget the keys whose time is over."""
+    with db.engine.begin() as connection:
+        connection.execute(sa.delete(keys).where(keys.c.created_at < utcnow() - KEPT_FOR))
+
+
+def _caller(access: Access) -> str:
+    """Whose keys these are; raises Unauthorized. What somebody may do in person, their scripts may not repeat."""
+    if access == "public":
+        return "anonymous"
+    begin_reading()
+    try:
+        actor = authenticate(refresh=access == "refresh")
+    finally:
+        roll_back()
+    return f"{actor.id} {'in person' if actor.is_in_person else 'by token'}"
+
+
+def _claim(caller: str, key: str) -> Claim | Response:
+    """Take a key that is free, or answer what was answered; raises KeyReused, StillRunning and BadRequest."""
+    if not _KEY.fullmatch(key):
+        raise BadRequest(f"{HEADER} must have 1 to 255 visible ASCII characters.", reason="invalid_header")
+    secret = hmac.digest(current_app.config["SECRET_KEY"].encode(), f"idempotency {caller} {key}".encode(), "sha256")
+    digest = hmac.new(secret, b"digest", hashlib.sha256).hexdigest()
+    content = _request_digest(secret)
+    claim = Claim(digest, secret, uuid.uuid4().hex)
+    while True:
+        now = utcnow()
+        row = _look_up(digest)
+        if row is None:
+            if _insert(claim, content, now):
+                return claim
+        elif row.created_at < now - KEPT_FOR or (row.answer is None and row.lease_expires_at < now):
+            if _take_over(claim, row.holder, content, now):
+                return claim
+        elif row.request != content:
+            raise KeyReused
+        elif row.answer is None:
+            raise StillRunning(headers={"Retry-After": "1"})
+        else:
+            return _open(secret, row.answer)
+
+
+def _look_up(digest: str) -> Any:
+    with db.engine.connect() as connection:
+        reading = connection.execution_options(access="read")
+        return reading.execute(sa.select(keys).where(keys.c.digest == digest)).one_or_none()
+
+
+def _insert(claim: Claim, content: str, now: datetime) -> bool:
+    values = {**_held(claim, content, now), "digest": claim.digest}
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(sa.insert(keys).values(values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
+    """Take the key of a request that has died, or whose time is over, unless somebody was faster."""
+    same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder)
+    with db.engine.begin() as connection:
+        taken = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)
+        return connection.execute(taken).rowcount == 1
+
+
+def _held(claim: Claim, content: str, now: datetime) -> dict[str, Any]:
+    return {"request": content, "holder": claim.holder, "created_at": now, "lease_expires_at": now + LEASE}
+
+
+def _conclude(claim: Claim, response: Response) -> None:
+    """Keep the answer of a request that had no effect, or free its key."""
+    try:
+        with db.engine.begin() as connection:
+            if _is_worth_keeping(response) and not claim.nothing_stored:
+                connection.execute(_store(claim, response))
+            else:
+                ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
+                connection.execute(sa.delete(keys).where(ours))
+    except DBAPIError as error:
+        # The database is away; the key is free again when its lease is over.
+        log.warning("idempotency_key_not_freed", error=repr(error.orig))
+
+
+def _is_worth_keeping(response: Response) -> bool:
+    return response.status_code < 500 and response.status_code not in _NOT_KEPT
+
+
+def _store(claim: Claim, response: Response) -> sa.Update:
+    headers = {name: value for name, value in response.headers if name != "Content-Length"}
+    content = orjson.dumps([response.status_code, headers]) + b"\n" + response.get_data()
+    ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
+    return sa.update(keys).where(ours).values(answer=_cipher(claim.secret).encrypt(content))
+
+
+def _open(secret: bytes, answer: bytes) -> Response:
+    """The answer as it was given."""
+    head, _, body = _cipher(secret).decrypt(answer).partition(b"\n")
+    status, headers = orjson.loads(head)
+    return Response(body, status, {**headers, REPLAYED: "true"})
+
+
+def _cipher(secret: bytes) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(secret, b"answer", "sha256")))
+
+
+def _request_digest(secret: bytes) -> str:
+    """What tells this request from another one. A form is taken apart: each client draws a new boundary."""
+    digest = hmac.new(secret, request.full_path.encode(), hashlib.sha256)
+
+    def add(*parts: str | bytes | None) -> None:
+        for part in parts:
+            content = part.encode(errors="surrogatepass") if isinstance(part, str) else part or b""
+            digest.update(b"%d:%b" % (len(content), content))
+
+    add(request.mimetype)
+    if request.mimetype == "multipart/form-data":
+        for name, value in request.form.items(multi=True):
+            add("field", name, value)
+        for name, file in request.files.items(multi=True):
+            add("file", name, file.filename, file.mimetype)
+            add(hashlib.file_digest(cast(Any, file.stream), "sha256").digest())
+            file.stream.seek(0)
+    else:
+        add(request.get_data(cache=True))
+    return digest.hexdigest()

@@ -1,0 +1,34 @@
+"""One JSON object per line on standard error, each with the request that it belongs to."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, g, has_app_context
+
+from app.core.request_context import Origin
+
+
+def init_app(app: Flask) -> None:
+    level = logging.getLevelNamesMapping()[app.config["LOG_LEVEL"]]
+    structlog.configure(
+        processors=[
+            _add_request,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    origin: Origin | None = g.get("origin") if has_app_context() else None
+    if origin is not None:
+        event["request_id"] = origin.request_id
+    return event

@@ -1,0 +1,151 @@
+"""What a monitoring system asks for at /metrics: requests, jobs, connections and the cache, in Prometheus' format.
+
+The numbers of all worker processes are added up: each writes them to files of its own in PROMETHEUS_MULTIPROC_DIR,
+which `run.py` makes where there are several.
+"""
+
+import hmac
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import Pool
+
+from app.core.db.unit_of_work import db, transactional
+from app.core.errors import Unauthorized
+from app.core.http.access import public
+from app.core.jobs.queue import Job
+from app.core.values import utcnow
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which prometheus_client is told, when it is first imported, that there are other processes."""
+
+# A route is the rule that matched, not the path, and a method one of these: nobody can make up labels.
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_NO_ROUTE = "none"
+
+requests_total = Counter("itam_http_requests", "Requests answered.", ["method", "route", "status"])
+request_seconds = Histogram(
+    "itam_http_request_duration_seconds",
+    "Seconds from the request to its answer.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 10),
+)
+connections_in_use = Gauge(
+    "itam_database_connections_in_use",
+    "Connections that are taken from the pool.",
+    multiprocess_mode="livesum",
+)
+
+
+class JobCollector(Collector):
+    """The jobs that are not done, from their table: the same whichever process is asked."""
+
+    def collect(self) -> Iterator[Metric]:
+        jobs = Job.__table__
+        since = sa.func.min(sa.func.coalesce(jobs.c.due_at, jobs.c.created_at))
+        waiting = sa.select(jobs.c.kind, jobs.c.state, sa.func.count(), since)
+        try:
+            rows = db.session.execute(
+                waiting.where(jobs.c.state.in_(("queued", "running", "failed"))).group_by(jobs.c.kind, jobs.c.state)
+            ).all()
+        except SQLAlchemyError:
+            # The other numbers are needed most where the database is away.
+            db.session.rollback()
+            return
+        counts = GaugeMetricFamily("itam_jobs", "Jobs that are not done.", labels=["kind", "state"])
+        delays = GaugeMetricFamily("itam_jobs_delay_seconds", "How long the oldest due job waits.", labels=["kind"])
+        now = utcnow()
+        for kind, state, number, oldest in rows:
+            counts.add_metric([kind, state], number)
+            if state == "queued":
+                delays.add_metric([kind], max(0.0, (now - oldest).total_seconds()))
+        yield counts
+        yield delays
+
+
+@public
+def show() -> Response:
+    """The metrics, for whoever has METRICS_TOKEN; without one, for callers on this machine. Raises Unauthorized."""
+    _require_reader()
+    registry = CollectorRegistry()
+    registry.register(JobCollector())
+    sources: list[Any] = [registry]
+    if DIRECTORY in os.environ:
+        _forget_the_dead(Path(os.environ[DIRECTORY]))
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        sources.append(REGISTRY)
+    return Response(b"".join(map(generate_latest, sources)), content_type=CONTENT_TYPE_LATEST)
+
+
+def _require_reader() -> None:
+    token = current_app.config["METRICS_TOKEN"]
+    if token:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
+            return
+        raise Unauthorized("Send METRICS_TOKEN as the bearer token.", reason="metrics_token")
+    # A proxy on this machine that nobody told us of would make the whole world local.
+    proxied = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
+    if proxied or not _is_local(request.remote_addr):
+        raise Unauthorized("Without METRICS_TOKEN only this machine may read the metrics.", reason="metrics_token")
+
+
+def _is_local(address: str | None) -> bool:
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """A worker that was killed has no connections any more, but its file still says so."""
+    for path in directory.glob("gauge_live*_*.db"):
+        pid = int(re.findall(r"_(\d+)\.db", path.name)[0])
+        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+
+
+def _count(response: Response) -> Response:
+    method = request.method if request.method in _METHODS else "other"
+    route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
+    requests_total.labels(method, route, response.status_code).inc()
+    if "began" in g:
+        request_seconds.labels(method, route).observe(time.perf_counter() - g.began)
+    return response
+
+
+@event.listens_for(Pool, "checkout")
+def _taken(*_: Any) -> None:
+    connections_in_use.inc()
+
+
+@event.listens_for(Pool, "checkin")
+def _given_back(*_: Any) -> None:
+    connections_in_use.dec()
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_count)
+    app.add_url_rule("/metrics", "metrics", transactional(show))

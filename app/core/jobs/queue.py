@@ -1,0 +1,130 @@
+"""The jobs as rows: queued in the transaction that wants them, claimed by one UPDATE, held by a lease, ended."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db.column_types import Id, Json, UtcDateTime
+from app.core.db.models import Base
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
+from app.core.request_context import current_origin
+from app.core.values import utcnow
+
+LEASE = timedelta(seconds=15)
+"""How long a job stays with a process that has died. The last of ATTEMPTS is given up within a minute of the first."""
+ATTEMPTS = 3
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(64))
+    subject_id: Mapped[int] = mapped_column(Id)
+    origin: Mapped[dict[str, Any]] = mapped_column(Json)
+    state: Mapped[str] = mapped_column(sa.String(16), default="queued", index=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    # Not before this time, where it was put off.
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    holder: Mapped[str | None] = mapped_column(sa.String(32))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+jobs = Job.__table__
+
+
+class Claim(NamedTuple):
+    """A job that this process has taken."""
+
+    id: int
+    kind: str
+    subject_id: int
+    origin: dict[str, Any]
+    attempts: int
+
+
+def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> None:
+    """Queue work about a subject in the current transaction; it starts after the commit, and not before `due_at`."""
+    db.session.execute(
+        sa.insert(jobs).values(
+            kind=kind,
+            subject_id=subject_id,
+            origin=current_origin().as_dict(),
+            created_at=utcnow(),
+            due_at=due_at,
+            state="queued",
+            attempts=0,
+        )
+    )
+    _announce({kind})
+
+
+def claim(kinds: Collection[str], holder: str) -> Claim | None:
+    """Take the oldest job of these kinds that waits, or whose holder has stopped renewing its lease."""
+    now = utcnow()
+    open_to_all = sa.or_(
+        sa.and_(jobs.c.state == "queued", sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)),
+        sa.and_(jobs.c.state == "running", jobs.c.lease_expires_at < now),
+    )
+    oldest = sa.select(jobs.c.id).where(jobs.c.kind.in_(kinds), open_to_all).order_by(jobs.c.id).limit(1)
+    taken = (
+        sa.update(jobs)
+        .where(jobs.c.id == oldest.with_for_update(skip_locked=True).scalar_subquery())
+        .values(state="running", holder=holder, attempts=jobs.c.attempts + 1, lease_expires_at=now + LEASE)
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.origin, jobs.c.attempts)
+    )
+    begin_reading()
+    if read_rows(oldest).first() is None:
+        return None
+    begin_writing()
+    row = db.session.execute(taken).one_or_none()
+    commit_now()
+    return None if row is None else Claim(*row)
+
+
+def renew(job_id: int, holder: str) -> None:
+    """Hold a job for another LEASE."""
+    db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(lease_expires_at=utcnow() + LEASE))
+    commit_now()
+
+
+def put_off(job_id: int, holder: str, delay: timedelta) -> None:
+    """Queue a job again that could not be done now; that was no attempt."""
+    values = {"state": "queued", "attempts": 0, "due_at": utcnow() + delay}
+    db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(values))
+    commit_now()
+
+
+def end(job_id: int, holder: str, state: str) -> bool:
+    """End a job in the current transaction; False where another has it, because its lease could not be renewed."""
+    ended = sa.update(jobs).where(_held(job_id, holder)).values(state=state, ended_at=utcnow()).returning(jobs.c.id)
+    return db.session.execute(ended).one_or_none() is not None
+
+
+def let_go(job_ids: Collection[int], holder: str) -> None:
+    """Queue again what a process holds that stops on purpose, which is no failed attempt."""
+    freed = (
+        sa.update(jobs)
+        .where(jobs.c.id.in_(list(job_ids)), jobs.c.holder == holder, jobs.c.state == "running")
+        .values(state="queued", holder=None, lease_expires_at=None, attempts=jobs.c.attempts - 1)
+        .returning(jobs.c.kind)
+    )
+    _announce(set(db.session.scalars(freed)))
+    commit_now()
+
+
+def _held(job_id: int, holder: str) -> sa.ColumnElement[bool]:
+    return sa.and_(jobs.c.id == job_id, jobs.c.holder == holder)
+
+
+def _announce(kinds: set[str]) -> None:
+    """Note what whoever works is to be told of after the commit."""
+    db.session.info.setdefault("queued_kinds", set()).update(kinds)

@@ -1,0 +1,243 @@
+"""Work that outlives its request: the row in the database is the truth, a thread only carries it out.
+
+A job is claimed by one UPDATE, holds a lease that it renews while it lives, and is taken over when the lease has
+run out. Whoever dies, the row says what became of the work. The threads are those of worker processes where there is
+Redis to wake them, and else of the server's own process.
+"""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from flask import Flask, g
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import commit_now
+from app.core.jobs import pubsub, queue
+from app.core.jobs.queue import ATTEMPTS, Claim, Job
+from app.core.request_context import Origin
+from app.core.values import utcnow
+
+log = structlog.get_logger()
+
+HEARTBEAT = 3.0
+"""Seconds between renewals of a lease."""
+LOOK = 3.0
+"""Seconds between looks for work that nobody announced."""
+GRACE = 5.0
+"""Seconds that a job has to come to its end when its process is told to stop."""
+PATIENCE = timedelta(seconds=30)
+"""How long a due job may wait while nobody is at work in its lane."""
+
+
+Handler = Callable[[int], None]
+GiveUp = Callable[[int, str], None]
+
+
+class Later(Exception):
+    """Raised by a handler that cannot do its work now: the job is put off, and has not failed."""
+
+    def __init__(self, delay: timedelta) -> None:
+        self.delay = delay
+        super().__init__(f"Not within {delay}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The kinds of job that wait for each other, in one thread of each process."""
+
+    kinds: dict[str, tuple[Handler, GiveUp]] = field(default_factory=dict)
+    wake: threading.Event = field(default_factory=threading.Event)
+
+
+class Runner:
+    """Carries out queued jobs, each lane in a thread of this process.
+
+    A handler is called with the job's subject inside an application context, in the name of the origin that
+    queued it. It commits its own work. When it has failed or died `ATTEMPTS` times, its `give_up` is called
+    with one sentence that says so.
+    """
+
+    def __init__(self) -> None:
+        self._app: Flask | None = None
+        self._lanes: dict[str, Lane] = {}
+        self._repeated: dict[str, tuple[Callable[[], object], float]] = {}
+        self._stopping = threading.Event()
+        self._held: set[int] = set()
+        self._threads: list[threading.Thread] = []
+        # Begins with what an administrator finds the process by.
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
+
+    def init_app(self, app: Flask) -> None:
+        self._app = app
+
+    def register(self, kind: str, handler: Handler, give_up: GiveUp, *, lane: str = "work") -> None:
+        """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
+        self._lanes.setdefault(lane, Lane()).kinds[kind] = (handler, give_up)
+
+    def repeat(self, name: str, action: Callable[[], object], *, every: float) -> None:
+        """Say what each process does again and again, `every` so many seconds, in a thread of its own.
+
+        Of several processes the action itself sees to it that only one does it.
+        """
+        self._repeated[name] = (action, every)
+
+    def start(self) -> None:
+        """Begin to look for work; called by the server, never by importing the application."""
+        self._stopping.clear()
+        for name, lane in self._lanes.items():
+            self._begin(name, self._work, lane)
+        for name, (action, every) in self._repeated.items():
+            self._begin(name, self._repeat, name, action, every)
+
+    def _begin(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=f"jobs-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Take no more work, and let go of what is not done within GRACE seconds: somebody else begins it at once."""
+        self._stopping.set()
+        self.wake()
+        self._join(GRACE)
+        if self._held:
+            # It waits for a lock where the work has one; then the lease runs out instead.
+            self._begin("letting-go", self._let_go)
+            self._join(1)
+        self._threads.clear()
+
+    def _join(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def wake(self, kinds: Collection[str] | None = None) -> None:
+        """Have the lanes of these kinds of job look for work now, or all of them."""
+        for lane in self._lanes.values():
+            if kinds is None or not lane.kinds.keys().isdisjoint(kinds):
+                lane.wake.set()
+
+    def run_pending(self) -> int:
+        """Carry out what is queued, here and now; answers how many jobs were run."""
+        done = 0
+        for lane in self._lanes.values():
+            while self._run_next(lane):
+                done += 1
+        return done
+
+    def is_late(self) -> bool:
+        """Whether a job should long be at work and nobody is, in its lane: there is no worker, or none that can."""
+        jobs = Job.__table__
+        now = utcnow()
+        waits_since = sa.case(
+            (jobs.c.state == "running", jobs.c.lease_expires_at),
+            else_=sa.func.coalesce(jobs.c.due_at, jobs.c.created_at),
+        )
+        waiting = sa.select(jobs.c.kind, jobs.c.state, sa.func.min(waits_since), sa.func.max(waits_since))
+        rows = read_rows(
+            waiting.where(jobs.c.state.in_(("queued", "running"))).group_by(jobs.c.kind, jobs.c.state)
+        ).all()
+        lane_of = {kind: name for name, lane in self._lanes.items() for kind in lane.kinds}
+        busy = {lane_of.get(kind) for kind, state, _, latest in rows if state == "running" and latest > now}
+        return any(lane_of.get(kind) not in busy for kind, _, oldest, _ in rows if oldest < now - PATIENCE)
+
+    def _run_next(self, lane: Lane) -> bool:
+        """Carry out the next job of a lane, if there is one."""
+        assert self._app is not None
+        with self._app.app_context():
+            job = queue.claim(lane.kinds, self._name)
+        if job is None:
+            return False
+        self._held.add(job.id)
+        self._carry_out(lane, job)
+        return True
+
+    def _work(self, lane: Lane) -> None:
+        while not self._stopping.is_set():
+            lane.wake.clear()
+            try:
+                while not self._stopping.is_set() and self._run_next(lane):
+                    pass
+            except Exception as error:  # noqa: BLE001 - the database may be away; the next look may find it
+                log.warning("jobs_paused", error=repr(error))
+            lane.wake.wait(LOOK)
+
+    def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
+        assert self._app is not None
+        while not self._stopping.wait(every):
+            try:
+                with self._app.app_context():
+                    action()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next time may go well
+                log.warning("repeated_work_failed", work=name, error=repr(error))
+
+    def _carry_out(self, lane: Lane, job: Claim) -> None:
+        handler, give_up = lane.kinds[job.kind]
+        assert self._app is not None
+        finished = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(job.id, finished), daemon=True)
+        renewal.start()
+        failure: str | None = None
+        delay: timedelta | None = None
+        try:
+            if job.attempts > ATTEMPTS:
+                failure = f"The work was begun {ATTEMPTS} times and its process died each time."
+            else:
+                with self._app.app_context():
+                    g.origin = Origin(**job.origin)
+                    handler(job.subject_id)
+        except Later as later:
+            delay = later.delay
+        except Exception:
+            log.exception("job_failed", job=job.id, kind=job.kind, subject=job.subject_id)
+            failure = "The server made a mistake. It has been logged."
+        finally:
+            finished.set()
+            renewal.join()
+        with self._app.app_context():
+            g.origin = Origin(**job.origin)
+            if delay is not None:
+                queue.put_off(job.id, self._name, delay)
+            elif queue.end(job.id, self._name, "failed" if failure else "done") and failure:
+                give_up(job.subject_id, failure)
+            commit_now()
+        self._held.discard(job.id)
+
+    def _renew(self, job_id: int, finished: threading.Event) -> None:
+        assert self._app is not None
+        while not finished.wait(HEARTBEAT):
+            try:
+                with self._app.app_context():
+                    queue.renew(job_id, self._name)
+            except SQLAlchemyError:
+                log.warning("lease_not_renewed", job=job_id)
+
+    def _let_go(self) -> None:
+        assert self._app is not None
+        with self._app.app_context():
+            queue.let_go(self._held, self._name)
+
+
+runner = Runner()
+
+
+@event.listens_for(Session, "after_commit")
+def _start_after_commit(session: Session) -> None:
+    if kinds := session.info.pop("queued_kinds", None):
+        runner.wake(kinds)
+        pubsub.announce(kinds)
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget_after_rollback(session: Session) -> None:
+    session.info.pop("queued_kinds", None)

@@ -1,0 +1,1 @@
+"""E-mail: transactional outbox and SMTP transport."""

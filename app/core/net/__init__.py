@@ -1,0 +1,1 @@
+"""Outgoing HTTP: address policy, client, deadlines; and GeoIP."""

@@ -1,0 +1,59 @@
+"""An object that nobody has, to show what its cells may hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from app.imports.plan.uniqueness import defaults_of
+from app.resource.declaration import Resource
+from app.resource.fields import Check, Field, Kind
+from app.resource.formats import color, ip_address, mac_address, url_or_path
+
+# Addresses that are set aside for documentation.
+_FORMATTED: Mapping[Check, str] = {
+    ip_address: "192.0.2.10",
+    mac_address: "00:00:5e:00:53:01",
+    color: "#1f77b4",
+    url_or_path: "/health",
+}
+
+
+def example_of(resource: Resource, fields: Sequence[Field], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A value for each field that can have one; `names` are those that its references may name."""
+    values = {field.name: _value(field, names) for field in fields}
+    if resource.model.label in values:
+        values[resource.model.label] = f"example-{resource.titles[0].lower()}"
+    while flaws := resource.model.flaws({**defaults_of(resource.model), **values}):
+        # Of two that exclude each other, one.
+        spare = next(name for name in flaws if resource.fields[name].nullable and values.get(name) is not None)
+        values[spare] = None
+    return values
+
+
+def _value(field: Field, names: Mapping[str, Sequence[str]]) -> Any:
+    if field.kind is Kind.TEXT:
+        text = _FORMATTED.get(field.check) if field.check else f"Example {field.title.lower()}"
+        return text[: field.length] if text else None
+    if field.kind is Kind.REFERENCE:
+        return next(iter(names[field.name]), None)
+    return _BY_KIND.get(field.kind, _nothing)(field)
+
+
+def _choice(field: Field) -> Any:
+    assert field.choices is not None
+    default: Any = field.column.default
+    return default.arg if default is not None else next(iter(field.choices))
+
+
+def _nothing(_field: Field) -> None:
+    return None
+
+
+_BY_KIND: Mapping[Kind, Callable[[Field], Any]] = {
+    Kind.CHOICE: _choice,
+    Kind.INTEGER: lambda field: max(1, field.minimum or 1),
+    Kind.NUMBER: lambda field: max(1, field.minimum or 1),
+    Kind.MONEY: lambda _: 1299,
+    Kind.DATE: lambda _: date(2026, 1, 31),
+    Kind.LIST: lambda _: "one, two",
+}

@@ -1,0 +1,1 @@
+"""Stage 5: write a plan to the database in one transaction."""

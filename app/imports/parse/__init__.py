@@ -1,0 +1,1 @@
+"""Stage 3: parse the cells of a table into typed values."""

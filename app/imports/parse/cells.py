@@ -1,0 +1,194 @@
+"""From a cell to the value of its field: text as numbers, numbers as text, aliases, lists."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+from marshmallow import ValidationError
+
+from app.imports.map.titles import key_of
+from app.imports.parse.amounts import money_reader, number_reader, with_point
+from app.imports.parse.cell_text import EXCEL_ERRORS, CellError, as_text
+from app.resource.fields import Field, Kind
+from app.resource.formats import ip_address
+from app.resource.json_fields import MAX_TEXT, marshmallow_field
+from app.sheets.dates import Guess, read_date
+from app.sheets.workbook import Value
+
+_SEPARATORS = re.compile(r"[,;，；、\n]")
+_YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
+_NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
+
+Read = Callable[[Value], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a cell alone does not say: the factor of a bare number, the day from which its date is counted, and
+    whether text comes from where decimals have a comma.
+    """
+
+    scale: float = 1.0
+    epoch_1904: bool = False
+    decimal_comma: bool = False
+
+
+_PLAIN = Reading()
+
+
+def reader_of(field: Field, reading: Reading = _PLAIN) -> Read:
+    """A function from a filled cell to the field's value; it raises CellError."""
+    read = _READERS[field.kind](field, reading)
+
+    def read_unless_error(value: Value) -> Any:
+        if isinstance(value, str) and value in EXCEL_ERRORS:
+            raise CellError("excel_error", f"The cell's formula fails with {value}.")
+        return read(value)
+
+    return read_unless_error
+
+
+def _text_reader(field: Field, _reading: Reading) -> Read:
+    check, length = field.check, field.length or MAX_TEXT
+
+    def read(value: Value) -> str:
+        text = as_text(value)
+        if check is not None:
+            if not text.isascii():
+                text = unicodedata.normalize("NFKC", text)
+            if check is ip_address and "/" in text:
+                # Inventories write addresses with the length of their prefix.
+                text = re.sub(r"/\d{1,3}$", "", text)
+            try:
+                text = check(text)
+            except ValueError as error:
+                raise CellError("format", str(error)) from None
+        if len(text) > length:
+            raise CellError("length", f"May have at most {length} characters.")
+        return text
+
+    return read
+
+
+def _number_reader(field: Field, reading: Reading) -> Read:
+    return _with_point(number_reader(field, reading.scale), reading)
+
+
+def _money_reader(field: Field, reading: Reading) -> Read:
+    return _with_point(money_reader(field), reading)
+
+
+def _with_point(read: Read, reading: Reading) -> Read:
+    if not reading.decimal_comma:
+        return read
+    return lambda value: read(with_point(value) if isinstance(value, str) else value)
+
+
+def _boolean_reader(_field: Field, _reading: Reading) -> Read:
+    def read(value: Value) -> bool:
+        text = unicodedata.normalize("NFKC", as_text(value)).lower()
+        if text in _YES or text in _NO:
+            return text in _YES
+        raise CellError("boolean", "Must be yes or no.")
+
+    return read
+
+
+def _date_reader(_field: Field, reading: Reading) -> Read:
+    epoch_1904 = reading.epoch_1904
+
+    def read(value: Value) -> date | Guess:
+        try:
+            return read_date(value, epoch_1904=epoch_1904)
+        except ValueError:
+            raise CellError("date", "Must be a date such as 2027-10-24.") from None
+
+    return read
+
+
+def _time_reader(field: Field, _reading: Reading) -> Read:
+    parse = marshmallow_field(field)
+
+    def read(value: Value) -> datetime:
+        try:
+            found: datetime = parse.deserialize(as_text(value))
+        except ValidationError:
+            raise CellError("time", "Must be a time such as 2027-10-24T08:00:00Z.") from None
+        return found
+
+    return read
+
+
+def _choice_reader(field: Field, _reading: Reading) -> Read:
+    assert field.choices is not None
+    known = {
+        key_of(spelling): member
+        for member in reversed(field.choices)
+        for spelling in (*reversed(member.aliases), member.value)
+    }
+
+    def read(value: Value) -> Any:
+        found = known.get(key_of(as_text(value)))
+        if found is None:
+            values = [member.value for member in field.choices or ()]
+            near = difflib.get_close_matches(key_of(as_text(value)), known, n=1)
+            suggestion = known[near[0]].value if near else None
+            raise CellError("choice", f"Must be one of {', '.join(values)}.", suggestion)
+        return found
+
+    return read
+
+
+def separates(text: str) -> bool:
+    """Whether a text in a list of texts would be taken for several, or for JSON."""
+    return bool(_SEPARATORS.search(text)) or text.startswith("[")
+
+
+def _list_reader(field: Field, reading: Reading) -> Read:
+    parse = _json_reader(field, reading)
+
+    def read(value: Value) -> list[str]:
+        text = as_text(value)
+        if text.startswith("["):
+            found: list[str] = parse(text)
+            return found
+        return [part.strip() for part in _SEPARATORS.split(text) if part.strip()]
+
+    return read
+
+
+def _json_reader(field: Field, _reading: Reading) -> Read:
+    parse = marshmallow_field(field)
+
+    def read(value: Value) -> Any:
+        try:
+            return parse.deserialize(orjson.loads(as_text(value)))
+        except (orjson.JSONDecodeError, ValidationError):
+            raise CellError("json", "Must be JSON, as an export writes it.") from None
+
+    return read
+
+
+def _name_reader(_field: Field, _reading: Reading) -> Read:
+    return as_text
+
+
+_READERS: dict[Kind, Callable[[Field, Reading], Read]] = {
+    Kind.TEXT: _text_reader,
+    Kind.INTEGER: _number_reader,
+    Kind.NUMBER: _number_reader,
+    Kind.MONEY: _money_reader,
+    Kind.BOOLEAN: _boolean_reader,
+    Kind.DATE: _date_reader,
+    Kind.TIME: _time_reader,
+    Kind.CHOICE: _choice_reader,
+    Kind.REFERENCE: _name_reader,
+    Kind.LIST: _list_reader,
+    Kind.OBJECTS: _json_reader,
+    Kind.ATTRIBUTES: _json_reader,
+}

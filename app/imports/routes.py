@@ -1,0 +1,240 @@
+"""Uploading a workbook, watching its plan, applying it."""
+
+from io import BytesIO
+from typing import Any, cast
+
+import orjson
+import sqlalchemy as sa
+from flask import Response, current_app, request
+
+from app.core.db.unit_of_work import db, looks_first
+from app.core.errors import Invalid, TooLarge
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import Page, Pagination, envelope_of, success
+from app.core.http.paging import PageSchema
+from app.core.http.request_parsing import read_form
+from app.imports import service
+from app.imports.jobs import RUNNING
+from app.imports.map.tables import IMPORTABLE, MAX_TITLE
+from app.imports.mappings import service as mappings
+from app.imports.models import Import
+from app.imports.plan.store import select_page
+from app.imports.progress import told
+from app.imports.retention import forget_old_files
+from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
+from app.resource.dry_run import conclude
+from app.resource.json_fields import clean_text
+from app.resource.schema import WriteQuerySchema
+from app.sheets.workbook import UnreadableWorkbook, check_file
+from app.users.models import User
+
+MAX_MAPPED = 512
+
+_ENVELOPE = envelope_of(ImportSchema, many=False, nullable=False, selected=False)
+
+blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
+
+
+@blueprint.post("")
+@requires(Role.USER)
+@blueprint.multipart(UploadSchema)
+@blueprint.response(202, ImportSchema)
+def upload() -> Response:
+    """Upload a workbook; its plan is made in the background."""
+    options = read_form(OptionsSchema())
+    content, filename = _read_file()
+    options["apply_at_once"] = options.pop("apply")
+    options["mapping"] = _read_mapping(options.get("mapping"))
+    name = _read_name(options)
+    _check_names(options)
+    forget_old_files()
+    import_id = service.start(content, filename, options)
+    if name is not None:
+        mappings.remember(name, options["mapping"], import_id)
+    return _answer(import_id, 202)
+
+
+@blueprint.get("")
+@requires(Role.USER)
+@blueprint.arguments(PageSchema, location="query")
+@blueprint.response(200, ImportSchema, many=True)
+def list_imports(query: dict[str, int]) -> Page:
+    """My imports, the latest first; all for administrators."""
+    actor = current_actor()
+    mine = sa.true() if actor.is_admin else Import.created_by_id == actor.id
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(Import).where(mine)) or 0
+    page, size = query["page"], query["page_size"]
+    found = db.session.scalars(
+        sa.select(Import).where(mine).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
+    ).all()
+    names = _names({job.created_by_id for job in found if job.created_by_id})
+    return Page([_render(job, names) for job in found], Pagination(page, size, total))
+
+
+@blueprint.get("/<int:import_id>")
+@requires(Role.USER)
+@blueprint.not_modified
+@blueprint.response(200, ImportSchema)
+def read(import_id: int) -> Response:
+    """How far an import is, and what it would do to each sheet."""
+    response = _answer(import_id)
+    response.add_etag()
+    return cast(Response, response.make_conditional(request))
+
+
+@blueprint.get("/<int:import_id>/rows")
+@requires(Role.USER)
+@blueprint.arguments(RowQuerySchema, location="query")
+@blueprint.response(200, RowSchema, many=True)
+def rows(query: dict[str, Any], import_id: int) -> Page:
+    """What the plan does with each row, and what is wrong with it."""
+    service.visible(import_id)
+    page, size = query["page"], query["page_size"]
+    found, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
+    return Page(found, Pagination(page, size, total))
+
+
+@blueprint.post("/<int:import_id>/apply")
+@requires(Role.USER)
+@blueprint.arguments(ApplySchema)
+@blueprint.response(202, ImportSchema)
+def apply(body: dict[str, Any], import_id: int) -> Response:
+    """Apply exactly the plan that was shown."""
+    service.request_apply(import_id, body["on_error"])
+    db.session.flush()
+    return _answer(import_id, 202)
+
+
+@blueprint.post("/<int:import_id>/cancel")
+@looks_first
+@requires(Role.USER)
+@blueprint.response(200, ImportSchema)
+def cancel(import_id: int) -> Response:
+    """End an import that has not changed anything yet."""
+    service.cancel(import_id)
+    return _answer(import_id)
+
+
+@blueprint.post("/<int:import_id>/revert")
+@requires(Role.USER)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.response(200, ImportSchema)
+@blueprint.alt_response(202, schema=_ENVELOPE, description="A large one is undone in the background.", success=True)
+def revert(query: dict[str, bool], import_id: int) -> Response:
+    """Undo a whole import: what it created is removed, what it changed is as it was, or nothing happens."""
+    done = service.revert(import_id, dry_run=query["dry_run"])
+    db.session.flush()
+    return conclude(_answer(import_id, 200 if done else 202), query)
+
+
+def _read_file() -> tuple[bytes, str]:
+    """The uploaded file and its name; raises Invalid or TooLarge."""
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        raise Invalid(errors={"file": ["A file is required."]})
+    limit = current_app.config["MAX_IMPORT_MB"] * 1024 * 1024
+    content = file.stream.read(limit + 1)
+    if len(content) > limit:
+        raise TooLarge(f"The file is larger than {current_app.config['MAX_IMPORT_MB']} MB.")
+    filename = file.filename.replace("\x00", "")[-255:]
+    try:
+        check_file(BytesIO(content), filename)
+    except UnreadableWorkbook as error:
+        raise Unreadable(str(error), reason=error.reason, errors={"file": [str(error)]}) from None
+    return content, filename
+
+
+class Unreadable(Invalid):
+    """The file is no workbook that we can read; `reason` says why."""
+
+
+def _read_mapping(text: str | None) -> dict[str, str | None]:
+    if not text:
+        return {}
+    kept = mappings.find(text)
+    if kept is not None:
+        return kept.mapping
+    try:
+        mapping = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
+        message = 'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a mapping that you have.'
+        raise Invalid(errors={"mapping": [message]})
+    texts = [*mapping, *filter(None, mapping.values())]
+    if len(mapping) > MAX_MAPPED or any(len(one) > MAX_TITLE or "\0" in one for one in texts):
+        raise Invalid(errors={"mapping": [f"May have at most {MAX_MAPPED} titles, each of {MAX_TITLE} characters."]})
+    return mapping
+
+
+def _read_name(options: dict[str, Any]) -> str | None:
+    """The name under which the mapping is remembered, if it is."""
+    if "remember" not in options:
+        return None
+    try:
+        name = clean_text(options.pop("remember"))
+    except ValueError as error:
+        raise Invalid(errors={"remember": [str(error)]}) from None
+    if not name or not options["mapping"]:
+        raise Invalid(errors={"remember": ["There is no mapping to remember under this name."]})
+    return name
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    resource = options.get("resource")
+    if resource is not None and resource not in IMPORTABLE:
+        raise Invalid(errors={"resource": [f"Must be one of {', '.join(IMPORTABLE)}."]})
+    match = options.get("match")
+    held = [IMPORTABLE[resource]] if resource else list(IMPORTABLE.values())
+    if match is not None and not any(match in item.fields for item in held):
+        raise Invalid(errors={"match": ["There is no such field."]})
+
+
+def _answer(import_id: int, status: int = 200) -> Response:
+    job = service.visible(import_id)
+    headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
+    if job.status in RUNNING:
+        headers["Retry-After"] = "1"
+    names = _names({job.created_by_id} if job.created_by_id else set())
+    return success(_render(job, names), status, headers=headers)
+
+
+def _names(ids: set[int]) -> dict[int, str]:
+    if not ids:
+        return {}
+    found = db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids)))
+    return dict(found.all())
+
+
+def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
+    owner = job.created_by_id
+    return {
+        "id": job.id,
+        "status": job.status,
+        "filename": job.filename,
+        "mode": job.mode,
+        "extra": job.extra,
+        "progress": _progress(job),
+        "sheets": job.sheets,
+        "problem": job.problem,
+        "reversal": job.reversal,
+        "request_id": job.request_id,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "created_by": None if owner is None else {"id": owner, "name": names[owner]},
+    }
+
+
+def _progress(job: Import) -> dict[str, Any]:
+    """What the work tells of itself while it lasts, and else what is stored."""
+    stored = {
+        "phase": job.phase,
+        "done": job.done,
+        "total": job.total,
+        "rows_per_second": None,
+        "seconds_left": None,
+    }
+    said = told(job.id) if job.status in RUNNING else None
+    # What is still there may be of the work before, where the next has not begun.
+    return said if said is not None and said["phase"] == job.status.value else stored

@@ -1,0 +1,198 @@
+"""`POST`, `PATCH` and `DELETE /api/<resource>/bulk`: many objects of a resource in one request."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response, request
+from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
+
+from app.core.audit import recorder
+from app.core.db.statements import any_of
+from app.core.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotApplied,
+    NotFound,
+    PreconditionRequired,
+    dotted,
+    error_of,
+)
+from app.core.http.access import requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import envelope_of, failure_body, success
+from app.resource.bulk import items as batch
+from app.resource.bulk.items import Item
+from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
+from app.resource.declaration import Resource
+from app.resource.dry_run import conclude
+from app.resource.query.filters import LIST_PARAMETERS, unknown
+from app.resource.query.list_query import parse_query, select_where
+from app.resource.schema import DeleteQuerySchema, WriteQuerySchema
+
+MAX_MATCHED = 10_000
+"""Objects that a filter may match: one transaction holds the locks of them all."""
+
+
+def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
+    """Give a resource its bulk writes."""
+    schema = resource.schema
+    name = schema.__name__.removesuffix("Schema")
+    create_schema, change_schema, delete_schema = body_schemas(resource, name)
+    answer_schema = answer_schema_of(schema, name)
+    whole, partial = schema(), schema(partial=True)
+    titles = resource.titles[0]
+    # As `response` makes it, so that it is the same schema in the document.
+    envelope = envelope_of(answer_schema, many=False, nullable=False, selected=False)
+
+    @blueprint.post("/bulk")
+    @requires(resource.write)
+    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(create_schema)
+    @blueprint.doc(summary=f"Create many {titles}.")
+    @blueprint.alt_response(200, schema=envelope, description="Some items are wrong.", success=True)
+    @blueprint.response(201, answer_schema)
+    def create_many(query: dict[str, bool], body: Body) -> Response:
+        items = [_item(sent, whole) for sent in body["items"]]
+        batch.create(resource, items)
+        return _conclude(resource, items, body["mode"], query, creating=True)
+
+    @blueprint.patch("/bulk")
+    @requires(resource.write)
+    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(change_schema)
+    @blueprint.doc(summary=f"Change many {titles}, one by one or all that a filter matches.")
+    @blueprint.response(200, answer_schema)
+    def change_many(query: dict[str, bool], body: Body) -> Response:
+        if "items" in body:
+            items = [_identified(sent, partial) for sent in body["items"]]
+        else:
+            try:
+                values = partial.load(body["set"])
+            except ValidationError as error:
+                raise Invalid(errors=dotted({"set": error.messages})) from None
+            items = [Item(identity, values) for identity in _matching(resource, body)]
+        batch.update(resource, items)
+        return _conclude(resource, items, body["mode"], query, shown="items" in body)
+
+    @blueprint.delete("/bulk")
+    @requires(resource.write)
+    @blueprint.arguments(DeleteQuerySchema, location="query")
+    @blueprint.arguments(delete_schema)
+    @blueprint.doc(summary=f"Delete many {titles}, one by one or all that a filter matches.")
+    @blueprint.response(200, answer_schema)
+    def delete_many(query: dict[str, bool], body: Body) -> Response:
+        if "items" in body:
+            items = [_identified({"id": sent} if isinstance(sent, int) else sent) for sent in body["items"]]
+        else:
+            items = [Item(identity) for identity in _matching(resource, body)]
+        batch.delete(resource, items, cascade=query["cascade"])
+        return _conclude(resource, items, body["mode"], query, shown=False)
+
+
+def _item(sent: Any, schema: Schema) -> Item:
+    item = Item()
+    item.load(schema, sent)
+    return item
+
+
+def _identified(sent: Any, schema: Schema | None = None) -> Item:
+    """An item that names its object."""
+    identity = sent.get("id") if isinstance(sent, dict) else None
+    if not isinstance(identity, int) or isinstance(identity, bool):
+        return Item(error=Invalid(errors={"id": ["Must be the id of an object."]}))
+    item = Item(identity)
+    values = {name: value for name, value in sent.items() if name != "id"}
+    if schema is not None:
+        item.load(schema, values)
+    elif values:
+        item.error = Invalid(errors={name: ["Unknown field."] for name in values})
+    return item
+
+
+def _matching(resource: Resource, body: Body) -> list[int]:
+    """The ids of what the filter matches, if there are as many as expected."""
+    if "expected_count" not in body:
+        raise PreconditionRequired("Say with expected_count how many objects the filter is to match.")
+    texts: MultiDict[str, str] = MultiDict()
+    for name, value in body["filter"].items():
+        if name in LIST_PARAMETERS and name != "q":
+            raise unknown("parameter", name, resource.fields)
+        for each in value if isinstance(value, list) else [value]:
+            texts.add(name, _as_text(name, each))
+    ids = batch.lock_matching(resource, parse_query(resource, texts), MAX_MATCHED + 1)
+    if len(ids) > MAX_MATCHED:
+        raise Invalid(errors={"filter": [f"May match at most {MAX_MATCHED:,} objects: narrow it."]})
+    if len(ids) != body["expected_count"]:
+        raise Conflict(f"The filter matches {len(ids)} objects.", reason="count_mismatch", count=len(ids))
+    return ids
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise Invalid(errors={f"filter.{name}": ["Must be text, a number, true, false, or a list of these."]})
+
+
+def _conclude(
+    resource: Resource,
+    items: Sequence[Item],
+    mode: str,
+    query: Mapping[str, bool],
+    *,
+    creating: bool = False,
+    shown: bool = True,
+) -> Response:
+    """Answer with a result for each item; where all or nothing was asked for and some are wrong, fail as the first."""
+    wrong = next((item.error for item in items if item.error is not None), None)
+    if mode == "atomic" and wrong is not None:
+        count = sum(item.error is not None for item in items)
+        for item in items:
+            item.error = item.error or NotApplied()
+            item.object_id = None if creating else item.object_id
+        message = f"Nothing was stored: {count} of {len(items)} items are wrong."
+        results = [_result(item, None) for item in items]
+        raise error_of(wrong.status)(message, reason="bulk_failed", results=results)
+    stored = [item.object_id for item in items if item.error is None]
+    objects = {}
+    if shown:
+        identity = resource.model.__table__.c.id
+        objects = {each["id"]: each for each in select_where(resource, any_of(identity, stored))}
+    results = [_result(item, objects.get(item.object_id)) for item in items]
+    _record_denied(resource, items)
+    counts = Counter(result["status"] for result in results)
+    data = {"results": results, "counts": {name: counts[name] for name in STATUSES}}
+    return conclude(success(data, 201 if creating and counts["ok"] == len(items) else 200), query)
+
+
+def _result(item: Item, shown: dict[str, Any] | None) -> dict[str, Any]:
+    error = item.error
+    return {
+        "status": "ok" if error is None else _status_of(error),
+        "id": item.object_id,
+        "data": shown if error is None else None,
+        "error": None if error is None else failure_body(error),
+    }
+
+
+def _status_of(error: ApiError) -> str:
+    for kind, status in ((NotFound, "not_found"), (Forbidden, "forbidden"), (Conflict, "conflict")):
+        if isinstance(error, kind):
+            return status
+    return "error"
+
+
+def _record_denied(resource: Resource, items: Sequence[Item]) -> None:
+    """Refusals are recorded, also where the rest of the request goes on."""
+    path = f"{request.method} {request.path}"
+    table = resource.model.__tablename__
+    recorder.record_many(
+        recorder.entry("denied", table, item.object_id, path, changes={})
+        for item in items
+        if isinstance(item.error, Forbidden)
+    )

@@ -1,0 +1,119 @@
+"""What a bulk write is asked and what it answers, for a resource."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from app.core.http.envelope import FailureSchema
+from app.resource.declaration import Resource
+
+MAX_ITEMS = 1000
+
+STATUSES = ("ok", "error", "not_found", "forbidden", "conflict")
+
+Body = dict[str, Any]
+
+
+class Objects(fields.List[Any]):
+    """Items that are validated one by one, so that each has a result; documented as what they must be."""
+
+    def __init__(self, inner: Any, **options: Any) -> None:
+        super().__init__(inner, validate=validate.Length(1, MAX_ITEMS), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return value
+
+
+class BulkSchema(Schema):
+    """Items, or a filter with the number of objects that it is expected to match."""
+
+    mode = fields.String(
+        load_default="atomic",
+        validate=validate.OneOf(("atomic", "partial")),
+        metadata={"description": "`atomic` (default) stores all or nothing, `partial` whatever is right."},
+    )
+
+
+class FilteredBulkSchema(BulkSchema):
+    filter = fields.Dict(
+        keys=fields.String(),
+        metadata={
+            "description": "As in a list: `{status: active, memory_gb__gte: 64}`; a list of values is any of them."
+        },
+    )
+    expected_count = fields.Integer(strict=True, validate=validate.Range(min=0))
+
+    @validates_schema
+    def check_either(self, values: Body, **_: Any) -> None:
+        if ("items" in values) == ("filter" in values):
+            raise ValidationError({"items": ["Give either items or a filter."]})
+        for name in {"set", "expected_count"} & set(values):
+            if "filter" not in values:
+                raise ValidationError({name: ["Goes with a filter only."]})
+        if "filter" in values and "set" in self.fields and not values.get("set"):
+            raise ValidationError({"set": ["Say what to change."]})
+
+
+def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Schema], type[Schema]]:
+    """The schemas of the three bodies, which document what each item may hold."""
+    schema = resource.schema
+    identity = {"id": fields.Integer(strict=True, required=True), "suffix": ""}
+    change = type(f"{name}ItemSchema", (schema,), identity)
+    others = tuple(member for member in change().fields if member != "id")
+    one = fields.Raw(
+        metadata={
+            "anyOf": [
+                {"type": "integer"},
+                {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
+            ]
+        }
+    )
+    members: list[tuple[str, type[Schema], dict[str, Any]]] = [
+        ("Create", BulkSchema, {"items": Objects(fields.Nested(schema), required=True)}),
+        (
+            "Change",
+            FilteredBulkSchema,
+            {
+                "items": Objects(fields.Nested(change(partial=others))),
+                "set": fields.Dict(metadata={"description": "With a filter: the fields to change."}),
+            },
+        ),
+        ("Delete", FilteredBulkSchema, {"items": Objects(one)}),
+    ]
+    create, change_many, delete = (
+        type(f"{name}Bulk{what}Schema", (base,), declared) for what, base, declared in members
+    )
+    return create, change_many, delete
+
+
+def answer_schema_of(schema: type[Any], name: str) -> type[Schema]:
+    result = type(
+        f"{name}ResultSchema",
+        (Schema,),
+        {
+            "status": fields.String(required=True, validate=validate.OneOf(STATUSES)),
+            "id": fields.Integer(required=True, allow_none=True),
+            "data": fields.Nested(
+                schema.answer(),
+                required=True,
+                allow_none=True,
+                metadata={"description": "The object as it is now; null where it was found by a filter, or is gone."},
+            ),
+            "error": fields.Nested(
+                FailureSchema,
+                required=True,
+                allow_none=True,
+                metadata={"description": "What a request of its own would have been answered."},
+            ),
+        },
+    )
+    return type(
+        f"{name}BulkAnswerSchema",
+        (Schema,),
+        {
+            "results": fields.List(fields.Nested(result), required=True, metadata={"description": "In order."}),
+            "counts": fields.Dict(keys=fields.String(), values=fields.Integer(), required=True),
+        },
+    )

@@ -1,0 +1,236 @@
+"""The set-based writer: many objects of one resource in a few statements, each with its audit record.
+
+The counterpart of the session's listener for changes that are too many to build objects for. It runs in the
+current transaction and raises what the database raises; whoever calls it has validated the values.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from app.core.audit import recorder
+from app.core.audit.bulk import creation_records
+from app.core.audit.changes import created, snapshot_of
+from app.core.db.models import Entity
+from app.core.db.statements import ROWS_AT_ONCE, BoundRows, any_of, bind_rows, write_bound, write_rows
+from app.core.db.unit_of_work import db
+from app.core.request_context import current_origin
+from app.core.values import as_json, json_text, utcnow
+from app.resource.declaration import Resource
+from app.resource.fields import default_of
+
+Values = Mapping[str, Any]
+
+
+class StaleVersion(Exception):
+    """An object has changed since the version that the change was meant for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values of an object that is at `version`, beside the ones that they replace."""
+
+    object_id: int
+    version: int
+    name: str
+    old: Values
+    new: Values
+
+
+class Creation(NamedTuple):
+    """New objects and their records, ready to be written."""
+
+    rows: BoundRows
+    records: BoundRows
+
+
+def allocate_ids(resource: Resource, count: int) -> list[int]:
+    """Take `count` ids that nobody has had and nobody else gets."""
+    table = resource.model.__tablename__
+    if db.engine.dialect.name == "postgresql":
+        # In a query of its own, which is asked once and not for each number.
+        named = sa.cast(sa.func.pg_get_serial_sequence(table, "id"), postgresql.REGCLASS)
+        sequence = sa.select(named).scalar_subquery()
+        taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
+        found: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
+        return found
+    # The transaction holds SQLite's only write lock, so nobody else reads the same number.
+    last = db.session.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
+    return list(range((last or 0) + 1, (last or 0) + 1 + count))
+
+
+def lock(model: type[Entity], ids: Sequence[int]) -> None:
+    """Lock objects in the order of their ids, before the first of them changes.
+
+    Two writers of the same objects then wait for each other, and never in a circle.
+    """
+    if db.engine.dialect.name == "postgresql":
+        table = model.__table__
+        wanted = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
+        db.session.execute(wanted.with_for_update())
+
+
+def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
+    """Create one object per id from its values; what they do not say has its default."""
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = objects[start : start + ROWS_AT_ONCE]
+        said = set().union(*some)
+        columns = {
+            column.key: [values.get(column.key, default) for values in some]
+            for column, default in _defaults(resource)
+            if column.key in said
+        }
+        write(prepare(resource, ids[start : start + ROWS_AT_ONCE], columns, created_by_id))
+
+
+def prepare(
+    resource: Resource, ids: Sequence[int], columns: Mapping[str, Sequence[Any]], created_by_id: int | None
+) -> Creation:
+    """Make new objects ready to be written, one per id, from the values of each column that somebody filled.
+
+    The other columns have their defaults. The database is not asked, so that another thread can do it while the
+    objects before are written; it must know the application and the origin, as `contextvars.copy_context` has them.
+    """
+    _refuse_watched(resource.model)
+    table = resource.model.__table__
+    now, count = utcnow(), len(ids)
+    given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
+    of_all = {column.key: default for column, default in _defaults(resource) if column.key not in columns} | given
+    filled = {**columns, **{name: [value] * count for name, value in of_all.items()}, "id": ids}
+    names = tuple(column.key for column in table.columns)
+    rows = bind_rows(table, names, zip(*(filled[name] for name in names), strict=True))
+    records = creation_records(resource.model, filled)
+    return Creation(*(bound._replace(rows=list(bound.rows)) for bound in (rows, records)))
+
+
+def write(creation: Creation) -> None:
+    """Create the objects that were made ready."""
+    write_bound(creation.rows)
+    write_bound(creation.records)
+
+
+def _defaults(resource: Resource) -> Iterator[tuple[sa.Column[Any], Any]]:
+    return ((column, default_of(column)) for column in resource.model.__table__.columns)
+
+
+def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
+    """Apply the changes, recorded as this action; raises StaleVersion if any object is not at its version."""
+    _refuse_watched(model)
+    table = model.__table__
+    now = utcnow()
+    alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
+    for change in sorted(changes, key=lambda change: change.object_id):
+        alike[tuple(sorted(change.new))].append(change)
+    lock(model, [change.object_id for change in changes])
+    write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
+    for names, group in alike.items():
+        if write(table, names, group, now) != len(group):
+            raise StaleVersion
+    origin = current_origin()
+    recorder.record_many(
+        recorder.entry(
+            action,
+            table.name,
+            change.object_id,
+            change.name,
+            version=change.version + 1,
+            changes={
+                name: {"old": as_json(change.old[name]), "new": as_json(value)} for name, value in change.new.items()
+            },
+            at=now,
+            origin=origin,
+        )
+        for change in changes
+    )
+
+
+def _refuse_watched(model: type[Entity]) -> None:
+    if model.watched:
+        raise RuntimeError(f"The rules of {model.__name__} are known to the session only.")
+
+
+def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
+    """One statement for all of them, which PostgreSQL reads into rows of the table itself."""
+    rows_of_table = sa.cast(sa.bindparam("changes", type_=sa.Text()), postgresql.JSON)
+    new = sa.func.json_populate_recordset(sa.text(f"NULL::{table.name}"), rows_of_table)
+    given = new.table_valued(*(table.c[name] for name in ("id", "version", *names)), name="given")
+    statement = (
+        sa.update(table)
+        .where(table.c.id == given.c.id, table.c.version == given.c.version)
+        .values({**{name: given.c[name] for name in names}, "version": table.c.version + 1, "updated_at": now})
+    )
+    written = 0
+    for start in range(0, len(changes), ROWS_AT_ONCE):
+        some = changes[start : start + ROWS_AT_ONCE]
+        rows = [{**change.new, "id": change.object_id, "version": change.version} for change in some]
+        written += db.session.connection().execute(statement, {"changes": json_text(rows)}).rowcount
+    return written
+
+
+def _update_each(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
+    statement = (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("the_id"), table.c.version == sa.bindparam("the_version"))
+        .values(
+            {
+                **{name: sa.bindparam(f"new_{name}") for name in names},
+                "version": table.c.version + 1,
+                "updated_at": now,
+            }
+        )
+    )
+    rows = [
+        {
+            "the_id": change.object_id,
+            "the_version": change.version,
+            **{f"new_{name}": change.new[name] for name in names},
+        }
+        for change in changes
+    ]
+    return db.session.connection().execute(statement, rows).rowcount
+
+
+def delete(model: type[Entity], rows: Sequence[Values]) -> None:
+    """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
+    _refuse_watched(model)
+    table = model.__table__
+    now, origin = utcnow(), current_origin()
+    db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
+    recorder.record_many(
+        recorder.entry(
+            "delete",
+            table.name,
+            row["id"],
+            str(row[model.label]),
+            version=row["version"] + 1,
+            changes={},
+            snapshot=snapshot_of(model, row),
+            at=now,
+            origin=origin,
+        )
+        for row in rows
+    )
+
+
+def restore(model: type[Entity], rows: Sequence[Values]) -> None:
+    """Store deleted rows again, given with all their columns, the version that follows the deletion among them."""
+    table = model.__table__
+    columns = [column.key for column in table.columns]
+    write_rows(table, columns, [[row[name] for name in columns] for row in rows])
+    recorder.record_many(
+        recorder.entry(
+            "restore",
+            table.name,
+            row["id"],
+            str(row[model.label]),
+            version=row["version"],
+            changes=created(row, model),
+            at=row["updated_at"],
+        )
+        for row in rows
+    )

@@ -1,0 +1,1 @@
+"""Spreadsheets as files: read in a sandbox, written; knows no resource."""

@@ -1,0 +1,1 @@
+"""Mark cells and rows in a user's own workbook and leave everything else as it is."""

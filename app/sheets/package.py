@@ -1,0 +1,193 @@
+"""The zip package of a workbook, judged by what it really holds before anything parses it."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import SEEK_CUR, SEEK_END
+from typing import BinaryIO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from app.sheets.limits import Limits, UnreadableWorkbook, damaged, too_large, too_many_columns, too_many_rows
+
+_CHUNK_BYTES = 1 << 18
+# Longer than the tags looked for: one that is cut by the end of a chunk is found with the next.
+_OVERLAP_BYTES = 256
+_MOST_PARTS = 10_000
+# Apache POI's threshold for a zip bomb (deflate itself reaches 1,032), with leave for small parts.
+_MOST_COMPRESSED = 100
+_ALWAYS_ALLOWED_BYTES = 4 << 20
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_ZIP_DIRECTORY_MAGIC = b"PK\x01\x02"
+_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
+_LEADS_OUTSIDE = re.compile(r"/|[a-z]:|(.*/)?\.\.(/|$)|.*\0", re.DOTALL)
+_REQUIRED_PARTS = {"[content_types].xml", "xl/workbook.xml"}
+_XML_SUFFIXES = (".xml", ".rels", ".vml")
+
+# The reader library would take such a sheet for an empty one, and we would overlook its entities.
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_ERROR_CELL = b't="e"'
+# A cell that is only formatted is `<c …/>`: it costs the reader nothing, however far away it is.
+_THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
+_CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
+_EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
+
+
+@dataclass(frozen=True)
+class Package:
+    """What unpacking a workbook has shown: its real size, and whether a cell may hold an error."""
+
+    unpacked_bytes: int
+    has_errors: bool
+
+
+def check_package(file: BinaryIO, limits: Limits) -> Package:
+    """Unpack every part without keeping it, and raise `UnreadableWorkbook` at the first fault.
+
+    Takes constant memory. The sizes that the zip directory claims are not believed.
+    """
+    _check_kind(file)
+    unpacked_bytes = 0
+    has_errors = False
+    for entry in _read_directory(file):
+        is_xml = entry.filename.lower().endswith(_XML_SUFFIXES)
+        part_bytes = 0
+        window = b""
+        for chunk in _unpack(file, entry):
+            part_bytes += len(chunk)
+            _check_size(part_bytes, unpacked_bytes + part_bytes, entry, limits)
+            if is_xml:
+                window = window[-_OVERLAP_BYTES:] + chunk
+                _check_xml(window, limits)
+                has_errors = has_errors or _ERROR_CELL in window
+        if part_bytes != entry.file_size:
+            raise damaged()
+        unpacked_bytes += part_bytes
+    return Package(unpacked_bytes, has_errors)
+
+
+def _check_kind(file: BinaryIO) -> None:
+    file.seek(0)
+    magic = file.read(len(_OLE_MAGIC))
+    file.seek(0)
+    if magic == _OLE_MAGIC:
+        # The entries of an OLE directory are aligned, so no name is cut by the end of a chunk.
+        if any(_ENCRYPTED_STREAM in chunk for chunk in _chunks(file)):
+            raise _encrypted()
+        raise UnreadableWorkbook("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx.")
+    if not magic.startswith(_ZIP_MAGIC):
+        raise _not_a_workbook()
+    # Counted in the raw file, because a directory costs memory as soon as it is read.
+    if sum(chunk.count(_ZIP_DIRECTORY_MAGIC) for chunk in _chunks(file)) > _MOST_PARTS:
+        raise _unsafe(f"The workbook has more than {_MOST_PARTS:,} parts.")
+
+
+def _read_directory(file: BinaryIO) -> list[ZipInfo]:
+    try:
+        with ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+        raise damaged() from error
+    # Readers ignore case, and some writers use backslashes.
+    names = [entry.orig_filename.replace("\\", "/").lower() for entry in entries]
+    if any(map(_LEADS_OUTSIDE.match, names)):
+        raise _unsafe("The workbook has a part whose path leads outside of it.")
+    if len(set(names)) < len(names):
+        raise _unsafe("The workbook has two parts with the same name.")
+    if any(entry.flag_bits & 0x1 for entry in entries):
+        raise _encrypted()
+    if not _REQUIRED_PARTS.issubset(names):
+        raise _not_a_workbook()
+    if sum(entry.compress_size for entry in entries) > file.seek(0, SEEK_END):
+        raise _unsafe("The workbook has parts that overlap.")
+    return entries
+
+
+def _unpack(file: BinaryIO, entry: ZipInfo) -> Iterator[bytes]:
+    """Yield what a part really holds, where `ZipFile.open` would stop at the size it claims."""
+    try:
+        file.seek(entry.header_offset)
+        magic, name_bytes, extra_bytes = struct.unpack("<4s22xHH", file.read(30))
+        name = file.read(name_bytes)
+        file.seek(extra_bytes, SEEK_CUR)
+    except (OSError, ValueError, struct.error) as error:
+        raise damaged() from error
+    encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
+    if magic != _ZIP_MAGIC or name != entry.orig_filename.encode(encoding):
+        raise damaged()
+    packed = _chunks(file, entry.compress_size)
+    if entry.compress_type == ZIP_STORED:
+        return packed
+    if entry.compress_type == ZIP_DEFLATED:
+        return _inflate(packed)
+    raise damaged()
+
+
+def _inflate(packed: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        for chunk in packed:
+            rest = chunk
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, _CHUNK_BYTES)
+                rest = inflater.unconsumed_tail
+        yield inflater.flush()
+    except zlib.error as error:
+        raise damaged() from error
+    if not inflater.eof:
+        raise damaged()
+
+
+def _chunks(file: BinaryIO, most_bytes: int | None = None) -> Iterator[bytes]:
+    rest = most_bytes
+    while chunk := file.read(_CHUNK_BYTES if rest is None else min(rest, _CHUNK_BYTES)):
+        yield chunk
+        if rest is not None:
+            rest -= len(chunk)
+
+
+def _check_size(part_bytes: int, total_bytes: int, entry: ZipInfo, limits: Limits) -> None:
+    allowed_bytes = max(_ALWAYS_ALLOWED_BYTES, entry.compress_size * _MOST_COMPRESSED)
+    if part_bytes > allowed_bytes or total_bytes > limits.unpacked_bytes:
+        raise too_large()
+
+
+def _check_xml(window: bytes, limits: Limits) -> None:
+    """Refuse entities, and values so far away that the rectangle up to them would fill the memory.
+
+    Only finds what is written the usual way; the limits of the reader's process hold for the rest.
+    """
+    if window.startswith(_UTF_16_MARKS):
+        raise _unsafe("The workbook has a part in UTF-16, which is not understood.")
+    if b"<!DOCTYPE" in window:
+        raise _unsafe("The workbook declares a document type, which may hide entities.")
+    for cell in _THREE_LETTER_CELL.finditer(window):
+        if _column_number(cell[1]) > limits.columns:
+            raise too_many_columns(limits, f"Cell {(cell[1] + cell[2]).decode()}")
+    end = window.rfind(b"</c>")
+    if end != -1 and not window.endswith(_EMPTY_CELL_ENDS, 0, end):
+        last = _CELL.match(window, max(0, window.rfind(b"<c ", 0, end)))
+        if last and int(last[1]) > limits.rows:
+            raise too_many_rows(limits)
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("A") + 1
+    return number
+
+
+def _not_a_workbook() -> UnreadableWorkbook:
+    return UnreadableWorkbook("not_a_workbook", "The file is not an Excel workbook (.xlsx or .xlsm).")
+
+
+def _encrypted() -> UnreadableWorkbook:
+    return UnreadableWorkbook("encrypted", "The workbook is protected with a password: remove it and try again.")
+
+
+def _unsafe(message: str) -> UnreadableWorkbook:
+    return UnreadableWorkbook("unsafe", message)

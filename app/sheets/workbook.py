@@ -1,0 +1,158 @@
+"""The rows of an uploaded file, workbook or text, read by a process that may die of it."""
+
+import enum
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePath
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import orjson
+
+from app.sheets.child import SHEETS, TEXT, run_program
+from app.sheets.limits import Limits, UnreadableWorkbook, not_text
+from app.sheets.package import check_package
+
+__all__ = ["FileKind", "Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbook", "check_file", "read_workbook"]
+
+Value = str | int | float | bool | None
+
+_LIMITS = Limits()
+_TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
+_OTHER_FILES = (
+    (re.compile(rb"PK\x03\x04"), "is a workbook or another zip file: give it its right name"),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), "is an old Office file"),
+    (re.compile(rb"%PDF"), "is a PDF"),
+    (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), "is a web page or XML"),
+)
+_LONGEST_NAME = 255
+
+
+class FileKind(enum.Enum):
+    """What an upload is, as its name says; what it holds must be that."""
+
+    WORKBOOK = "workbook"
+    TEXT = "text"
+
+    @classmethod
+    def of(cls, filename: str) -> "FileKind":
+        return cls.TEXT if PurePath(filename).suffix.lower() in _TEXT_SUFFIXES else cls.WORKBOOK
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A worksheet: its title, and its rows down to the last one with a value.
+
+    `text` says how text was read ("encoding", "delimiter", "line_end"), where it was no workbook; `epoch_1904`
+    whether bare numbers count days from 1904.
+    """
+
+    name: str
+    row_count: int
+    _spool: Path = field(repr=False)
+    _offset: int = field(repr=False)
+    text: dict[str, str] | None = None
+    epoch_1904: bool = False
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether it is text from where decimals have a comma, so that semicolons stand between the cells."""
+        return self.text is not None and self.text["delimiter"] == ";"
+
+    def rows(self) -> Iterator[list[Value]]:
+        """Yield each row from row 1, as often as asked, while the workbook is open.
+
+        A row starts at column A and ends at its last value, so a blank one is `[]`; an empty cell
+        is `None`. Dates are ISO 8601 texts, with the time unless it is midnight; times and
+        durations are `HH:MM:SS`; an error is its text, such as `#N/A`. Of text, all is text.
+        """
+        with self._spool.open("rb") as lines:
+            lines.seek(self._offset)
+            for line in islice(lines, self.row_count):
+                yield orjson.loads(line)
+
+
+@dataclass(frozen=True)
+class Workbook:
+    """The worksheets in their order, hidden ones too."""
+
+    sheets: tuple[Sheet, ...]
+
+
+def check_file(file: BinaryIO, filename: str, limits: Limits = _LIMITS) -> None:
+    """Judge an upload without reading its rows; raises UnreadableWorkbook."""
+    if FileKind.of(filename) is FileKind.TEXT:
+        _check_text(file)
+    else:
+        check_package(file, limits)
+
+
+@contextmanager
+def read_workbook(
+    content: bytes | Path, limits: Limits = _LIMITS, *, filename: str = "workbook.xlsx"
+) -> Iterator[Workbook]:
+    """Open a file, given as its bytes or its path, for as long as the block lasts; its name tells its kind.
+
+    Raises `UnreadableWorkbook` with the reason `not_a_workbook`, `old_excel`, `encrypted`,
+    `damaged`, `unsafe`, `too_large_unpacked`, `too_many_sheets`, `too_many_rows`,
+    `too_many_columns` or `too_slow`; of text, also `not_csv` or `too_long_line`. Nothing is left
+    behind in any case.
+    """
+    with TemporaryDirectory(prefix="workbook-") as directory:
+        # A copy, so that nobody can replace what was checked before it is read.
+        path = Path(directory, "workbook")
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            copyfile(content, path)
+        spool = Path(directory, "rows")
+        if FileKind.of(filename) is FileKind.TEXT:
+            _spool_text(path, PurePath(filename).stem, spool, limits)
+        else:
+            _spool_sheets(path, spool, limits)
+        yield Workbook(_index_sheets(spool))
+
+
+def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
+    with path.open("rb") as file:
+        package = check_package(file, limits)
+    options = {"path": str(path), "sheets": limits.sheets, "has_errors": package.has_errors}
+    run_program(SHEETS, options, package.unpacked_bytes, limits, spool)
+
+
+def _spool_text(path: Path, title: str, spool: Path, limits: Limits) -> None:
+    with path.open("rb") as file:
+        _check_text(file)
+    options = {"path": str(path), "sheet": title[:_LONGEST_NAME]}
+    run_program(TEXT, options, path.stat().st_size, limits, spool)
+
+
+def _check_text(file: BinaryIO) -> None:
+    """Refuse at a glance what only has the name of text."""
+    file.seek(0)
+    head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for begin, what in _OTHER_FILES:
+        if begin.match(head):
+            raise not_text(what)
+
+
+def _index_sheets(spool: Path) -> tuple[Sheet, ...]:
+    found: list[tuple[dict[str, Any], int]] = []
+    row_counts: list[int] = []
+    offset = 0
+    with spool.open("rb") as lines:
+        for line in lines:
+            offset += len(line)
+            if line.startswith(b"["):
+                row_counts[-1] += 1
+            else:
+                found.append((orjson.loads(line), offset))
+                row_counts.append(0)
+    return tuple(
+        Sheet(fact["sheet"], row_count, spool, start, fact.get("text"), fact.get("epoch_1904", False))
+        for (fact, start), row_count in zip(found, row_counts, strict=True)
+    )

@@ -1,0 +1,367 @@
+"""The guarded client, against servers that misbehave and names that lead inside."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+import trustme
+
+from app.core.errors import TooManyRequests
+from app.core.net import http_client
+from app.core.net.address_policy import Destinations, addresses_of, destinations, is_public
+from app.core.net.http_client import Answer, NoAnswer, Refused, TimedOut, TooLong, fetch, read_url
+from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
+from tests.threads import PATIENCE
+
+LOCAL = destinations(("127.0.0.0/8", "::1"))
+
+
+def ask(url: str, *, admitted: Destinations = LOCAL, seconds: float = PATIENCE, limit: int = 10_000) -> Answer:
+    return fetch(url, admitted=admitted, seconds=seconds, limit=limit)
+
+
+def ask_one_that(behave: Behaviour, **options: Any) -> Answer:
+    with Server(behave).listening() as port:
+        return ask(f"http://127.0.0.1:{port}/", **options)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Names and the addresses that they lead to, one after the other: the last is repeated."""
+    names: dict[str, list[str]] = {}
+    look_up = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *args: Any, flags: int = 0, **kwargs: Any) -> Any:
+        if host not in names or flags & socket.AI_NUMERICHOST:
+            return look_up(host, port, *args, flags=flags, **kwargs)
+        address = names[host].pop(0) if len(names[host]) > 1 else names[host][0]
+        return look_up(address, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return names
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """An authority that this machine trusts."""
+    authority = trustme.CA()
+    context = http_client.ssl.create_default_context()
+    authority.configure_trust(context)
+    monkeypatch.setattr(http_client, "tls_context", lambda: context)
+    return authority
+
+
+@pytest.fixture
+def secured(authority: trustme.CA) -> Callable[[str], Server]:
+    """A server with a certificate for this name."""
+
+    def secured(name: str) -> Server:
+        context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert(name).configure_cert(context)
+        return Server(says(response(b"secret")), tls=context)
+
+    return secured
+
+
+PUBLIC = ("93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "::ffff:93.184.216.34")
+NOT_PUBLIC = (
+    "0.0.0.0", "0.1.2.3", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.8.9.10", "169.254.169.254", "172.16.0.1",
+    "192.168.1.1", "192.0.0.1", "192.0.2.1", "198.18.0.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+    "::", "::1", "::10.1.2.3", "::ffff:10.1.2.3", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a01:203",
+    "64:ff9b::7f00:1", "64:ff9b:1::5db8:d822", "100::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1",
+    "2002:a01:203::1", "2002:5db8:d822::1", "fc00::1", "fd00::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PUBLIC)
+def test_public_addresses_are_admitted(text: str) -> None:
+    (address,) = addresses_of([text])
+    assert Destinations().admits("example.com", address)
+
+
+@pytest.mark.parametrize("text", NOT_PUBLIC)
+def test_all_others_are_not(text: str) -> None:
+    (address,) = addresses_of([text])
+    assert not is_public(address)
+    assert not Destinations().admits("example.com", address)
+
+
+def test_the_operator_admits_networks_addresses_and_names() -> None:
+    admitted = destinations(("10.0.0.0/8", "fd00::/8", "192.168.1.1", "metrics.internal"))
+    for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "192.168.1.1"):
+        assert admitted.admits("any.example", addresses_of([address])[0])
+    for address in ("192.168.1.2", "64:ff9b::a01:203", "2002:a01:203::1"):
+        assert not admitted.admits("any.example", ip_address(address))
+    assert admitted.admits("Metrics.Internal", ip_address("127.0.0.1"))
+    assert not admitted.admits("metrics.internal.evil.example", ip_address("127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
+)
+def test_nothing_is_sent_where_nobody_admits_it(host: str) -> None:
+    server = Server(says(response()))
+    with server.listening() as port, pytest.raises(Refused, match="OUTGOING_ALLOWED"):
+        ask(f"http://{host}:{port}/", admitted=Destinations())
+    assert not server.met.is_set()
+
+
+def test_it_connects_to_the_address_that_was_judged(names: dict[str, list[str]]) -> None:
+    """The second answer of a name server that rebinds leads where the guard would not go."""
+    server = Server(says(response(b"outside")))
+    with server.listening("127.0.0.1") as port:
+        names["rebind.example"] = ["127.0.0.1", "127.0.0.2"]
+        answer = ask(f"http://rebind.example:{port}/path?q=1", admitted=destinations(("127.0.0.1",)))
+    assert answer.content == b"outside"
+    assert names["rebind.example"] == ["127.0.0.2"], "The name was resolved more than once."
+    (request,) = server.received
+    assert (request.target, request.headers["Host"]) == ("/path?q=1", f"rebind.example:{port}")
+
+
+def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(says(response(b"yes")))
+    with server.listening("127.0.0.2") as port:
+        entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in ("127.0.0.1", "127.0.0.2")]
+        monkeypatch.setattr(http_client, "_look_up", lambda *_: entries)
+        assert ask(f"http://both.example:{port}/", admitted=destinations(("127.0.0.2",))).content == b"yes"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "/path", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "http://", "http:///path",
+        "http://user@example.com/", "http://user:pass@example.com/", "http://:@example.com/", "http://exa mple.com/",
+        "http://example.com/\r\nHost: inside", "http://example.com/\x00", "http://example.com\\@inside/", "http://[::1",
+        "http://example.com:99999/", "http://example.com:0/", "http://[fe80::1%25eth0]/", "http://example.com/\x7f",
+        "http://example.com/\x85", "http://" + "a." * 127 + "example/",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_of_the_web_is_refused(url: str) -> None:
+    with pytest.raises(Refused):
+        ask(url)
+
+
+def test_a_url_is_read_as_it_is_sent() -> None:
+    assert read_url("HTTP://Example.COM/%7Ea/ü?q=ä#part").target == "/%7Ea/%C3%BC?q=%C3%A4"
+    assert read_url("http://bücher.example/").host == "xn--bcher-kva.example"
+    for url, authority in (
+        ("https://example.com:443", "example.com"),
+        ("http://example.com:443", "example.com:443"),
+        ("http://[2001:DB8::1]:8080/", "[2001:db8::1]:8080"),
+    ):
+        assert read_url(url).authority == authority
+
+
+def test_a_name_that_does_not_exist_is_no_answer() -> None:
+    with pytest.raises(NoAnswer, match=r"no\.such\.host\.invalid cannot be resolved"):
+        ask("http://no.such.host.invalid/")
+
+
+def test_a_proper_answer_is_given_as_it_is() -> None:
+    assert ask_one_that(says(response(b"body", "418 Odd"))) == Answer(418, b"body")
+
+
+def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
+    assert ask_one_that(says(b"HTTP/1.0 200 OK\r\n\r\nall of it")).content == b"all of it"
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n1\r\n!\r\n0\r\n\r\n"
+    assert ask_one_that(says(chunks)).content == b"all!"
+
+
+def test_a_body_is_sent() -> None:
+    server = Server(says(response()))
+    with server.listening() as port:
+        url, body = f"http://127.0.0.1:{port}/", b"x" * 300_000
+        headers = {"Content-Type": "text/plain"}
+        fetch(url, admitted=LOCAL, seconds=PATIENCE, limit=1, method="POST", headers=headers, body=body)
+    (request,) = server.received
+    assert (request.method, request.body, request.headers["Content-Type"]) == ("POST", body, "text/plain")
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_a_redirect_is_not_followed(status: str) -> None:
+    other = Server(says(response()))
+    with other.listening() as port:
+        answer = ask_one_that(says(response(status=status, Location=f"http://127.0.0.1:{port}/")))
+    assert answer.status == int(status[:3])
+    assert not other.met.is_set()
+
+
+def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Server(says(response(b"proxy")))
+    with proxy.listening() as port:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        assert ask_one_that(says(response(b"direct"))).content == b"direct"
+    assert not proxy.met.is_set()
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        hangs,
+        drips(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000),
+        drips(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        drips(response(b"x" * 10_000)),
+        drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5000),
+    ],
+    ids=["hangs", "drips headers", "drips continues", "drips a body", "drips chunks"],
+)
+def test_nobody_is_waited_for_longer_than_the_deadline(behave: Behaviour) -> None:
+    begun = time.monotonic()
+    with pytest.raises(TimedOut, match=r"within 0\.4 seconds"):
+        ask_one_that(behave, seconds=0.4)
+    assert time.monotonic() - begun < PATIENCE / 2
+
+
+def test_a_server_that_does_not_read_is_not_waited_for_either() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(TimedOut):
+            fetch(url, admitted=LOCAL, seconds=0.4, limit=1, method="POST", body=b"x" * 50_000_000)
+
+
+def test_a_handshake_that_drips_ends_with_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.4)
+    # The head of a record that never comes to its end, to whoever greets with TLS.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"\x16\x03\x03\x40\x00")
+                while not stop.wait(0.05):
+                    connection.sendall(b"\x00")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(NoAnswer):
+            ask(f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        stop.set()
+        thread.join()
+
+
+def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hang(_host: str, *_: Any, flags: int = 0, **__: Any) -> Any:
+        if flags:
+            raise socket.gaierror
+        released.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.2)
+    try:
+        with pytest.raises(TimedOut, match="not resolved"):
+            ask("http://slow.example/")
+    finally:
+        released.set()
+
+
+@pytest.mark.parametrize("behave", [floods, says(response(b"x" * 10_001))], ids=["without end", "one byte more"])
+def test_an_answer_has_a_largest_size(behave: Behaviour) -> None:
+    with pytest.raises(TooLong, match="10000 bytes"):
+        ask_one_that(behave)
+    assert ask_one_that(says(response(b"x" * 10_000))).content == b"x" * 10_000
+
+
+def test_the_size_is_that_of_what_was_decoded() -> None:
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+    with pytest.raises(TooLong):
+        ask_one_that(says(response(bomb, Content_Encoding="gzip, gzip")))
+    small = response(gzip.compress(b"plain"), Content_Encoding="gzip")
+    assert ask_one_that(says(small)).content == b"plain"
+
+
+def test_a_content_that_nobody_wants_is_not_read() -> None:
+    assert ask_one_that(floods, limit=0) == Answer(200, b"")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x01\x02\x03" * 100,
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"<html>no head</html>",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+        b"HTTP/1.1 200 " + b"x" * 70_000,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\nContent-Encoding: gzip\r\n\r\nno gzip",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+    ],
+)
+def test_garbage_is_no_answer(content: bytes) -> None:
+    with pytest.raises(NoAnswer) as caught:
+        ask_one_that(says(content))
+    assert str(caught.value).isprintable()
+    assert str(caught.value).endswith(".")
+
+
+def test_control_characters_of_an_answer_get_nowhere() -> None:
+    odd = b"HTTP/1.1 200 \x1b[31mred\x07\r\nX-Odd: a\x1b\x00b\r\nContent-Length: 2\r\n\r\nok"
+    assert ask_one_that(says(odd)) == Answer(200, b"ok")
+
+
+def test_a_closed_port_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(NoAnswer, match="cannot be reached"):
+        ask(f"http://127.0.0.1:{port}/")
+
+
+def test_tls_is_verified_for_the_name(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
+    names["good.example"] = ["127.0.0.1"]
+    server = secured("good.example")
+    with server.listening() as port:
+        assert ask(f"https://good.example:{port}/").content == b"secret"
+    assert server.asked_for == ["good.example"]
+    assert server.received[0].headers["Host"] == f"good.example:{port}"
+
+
+def test_tls_is_verified_for_an_address(secured: Callable[[str], Server]) -> None:
+    with secured("127.0.0.1").listening() as port:
+        assert ask(f"https://127.0.0.1:{port}/").content == b"secret"
+
+
+def test_the_certificate_of_another_is_not_taken(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
+    names["good.example"] = ["127.0.0.1"]
+    server = secured("evil.example")
+    with server.listening() as port, pytest.raises(NoAnswer, match=r"certificate of good\.example is not valid"):
+        ask(f"https://good.example:{port}/")
+    assert server.received == []
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_taken() -> None:
+    context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Server(says(response()), tls=context).listening() as port, pytest.raises(NoAnswer, match="certificate"):
+        ask(f"https://127.0.0.1:{port}/")
+
+
+def test_what_does_not_speak_tls_is_no_answer() -> None:
+    with Server(says(response())).listening() as port, pytest.raises(NoAnswer):
+        ask(f"https://127.0.0.1:{port}/", seconds=1)
+
+
+def test_only_so_many_wait_for_others_at_once() -> None:
+    def hold(count: int) -> Iterator[None]:
+        if count:
+            with http_client.waiting():
+                yield from hold(count - 1)
+        else:
+            yield
+
+    for _ in hold(4):
+        with pytest.raises(TooManyRequests), http_client.waiting():
+            pass
+    with http_client.waiting():
+        pass

@@ -1,0 +1,62 @@
+"""Announcements of jobs: heard by who listens, across whatever happens to Redis."""
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from threading import Event, Thread
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+
+from app.core.cache import redis_client
+from app.core.db.unit_of_work import db
+from app.core.jobs import pubsub
+from app.core.jobs.queue import enqueue
+from tests.backends import REDIS_URL, on_postgresql
+from tests.conftest import BuildApp
+from tests.core.test_cache import Line
+from tests.threads import PATIENCE, eventually
+
+pytestmark = on_postgresql
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    with closing(Line()) as line:
+        yield line
+
+
+def queue(app: Flask, *kinds: str) -> None:
+    with app.app_context():
+        for kind in kinds:
+            enqueue(kind, 1)
+        db.session.commit()
+
+
+def test_what_was_missed_is_looked_for_when_redis_is_back(
+    app: Flask, build_app: BuildApp, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise it would be left alone for a while after each failure.
+    monkeypatch.setattr(pubsub, "PAUSE", 0.01)
+    monkeypatch.setattr(redis_client, "PAUSE", 0.0)
+    distant = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{urlsplit(REDIS_URL).path}")
+    heard: list[Collection[str] | None] = []
+    listening, stopping = Event(), Event()
+    listener = Thread(target=pubsub.listen, args=(distant, heard.append, listening, stopping))
+    line.cut()
+    listener.start()
+    # Nobody hears it, and the commit does not mind.
+    queue(distant, "unheard")
+    line.mend()
+    assert listening.wait(PATIENCE)
+    assert heard[0] is None, "It may have missed something."
+    queue(app, "test.b", "test.a", "test.a")
+    eventually(lambda: ["test.a", "test.b"] in heard)
+    line.cut()
+    line.mend()
+    eventually(lambda: heard.count(None) > 1)
+    queue(app, "test.c")
+    eventually(lambda: ["test.c"] in heard)
+    stopping.set()
+    listener.join(PATIENCE)
+    assert not listener.is_alive()

@@ -1,0 +1,168 @@
+"""From the database to a file and back: nothing changes, nothing comes alive, nobody takes it unseen."""
+
+import csv
+from io import BytesIO, StringIO
+from typing import Any
+
+import pytest
+from openpyxl import load_workbook
+
+from app.catalog import CATALOG
+from app.containers.models import Container
+from app.core.http.access import Role
+from app.datacenters.models import Datacenter
+from app.imports.map.tables import IMPORTABLE
+from app.servers.models import Server
+from tests.client import Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.features.conftest import Upload, rows_of
+
+APPLY = {"apply": "true"}
+
+
+def sheet(content: bytes, title: str) -> list[dict[str, Any]]:
+    header, *rows = load_workbook(BytesIO(content))[title].iter_rows(values_only=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_importing_an_untouched_export_changes_nothing(name: str, admin: Client, make: Make, upload: Upload) -> None:
+    resource = IMPORTABLE[name]
+    for k in range(6):
+        make.varied(resource.model, k)
+    job = upload(admin, form=APPLY, content=admin.send("GET", f"{resource.path}/export").data)
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+
+
+def test_importing_everything_untouched_changes_nothing(admin: Client, make: Make, upload: Upload) -> None:
+    for resource in IMPORTABLE.values():
+        for k in range(3):
+            make.varied(resource.model, k)
+    job = upload(admin, form=APPLY, content=admin.send("GET", "/api/export.xlsx").data)
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0087-05-03", "1899-12-31", "1900-02-28", "1900-03-01", "9999-12-31"])
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_any_day_that_there_is_comes_back(day: str, kind: str, admin: Client, upload: Upload) -> None:
+    """Excel has none before 1900, and one too many in that year."""
+    bought = {"name": "abacus", "asset_type": "other", "purchase_date": day}
+    admin.call("POST", "/api/assets", json=bought, expect=201)
+    content = admin.send("GET", f"/api/assets/export?format={kind}").data
+    job = upload(admin, form=APPLY, content=content, filename=f"assets.{kind}")
+    assert job["status"] == "applied", rows_of(admin, job, "error")
+    assert [row["action"] for row in rows_of(admin, job)] == ["unchanged"]
+
+
+def test_a_changed_cell_of_an_export_is_the_only_change(admin: Client, make: Make, upload: Upload) -> None:
+    for name in ("a", "b"):
+        make(Server, name=name, attributes={"QoS level": "LS", "gpu_model": "T4"}, tags=["x, y", "z"])
+    content = edited(admin, {"Rack": "R7"})
+    job = upload(admin, form=APPLY, content=content)
+    changed = rows_of(admin, job, "update")
+    assert [row["changes"] for row in changed] == [{"rack": {"old": None, "new": "R7"}}]
+
+
+def test_references_whose_name_is_not_unique_are_qualified(admin: Client, make: Make, upload: Upload) -> None:
+    servers = [make(Server, name="n1", datacenter_id=make(Datacenter).id) for _ in range(2)]
+    make(Container, name="c", server_id=servers[1].id)
+    content = admin.send("GET", "/api/containers/export").data
+    assert [row["Server"] for row in sheet(content, "Containers")] == [f"n1 [#{servers[1].id}]"]
+    job = upload(admin, form=APPLY, content=content)
+    assert [row["action"] for row in rows_of(admin, job)] == ["unchanged"]
+
+
+def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make: Make) -> None:
+    for name, rack in (("a", "1"), ("b", "2"), ("c", "2")):
+        make(Server, name=name, rack=rack)
+    content = admin.send("GET", "/api/servers/export?rack=2&sort=-name").data
+    assert [row["Name"] for row in sheet(content, "Servers")] == ["c", "b"]
+    found = admin.call("GET", "/api/servers/export?format=json&q=a&sort=name")
+    assert [item["name"] for item in found["data"]] == ["a"]
+    admin.call("GET", "/api/servers/export?format=pdf", expect=400)
+    admin.call("GET", "/api/servers/export?page=2", expect=400)
+    admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
+
+
+def test_an_export_of_nothing_has_its_titles(admin: Client) -> None:
+    page = load_workbook(BytesIO(admin.send("GET", "/api/assets/export").data))["Assets"]
+    assert [cell.value for cell in page[1]][:3] == ["_id", "_version", "Name"]
+    assert page.freeze_panes == "A2"
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_no_two_columns_of_an_export_have_one_title(name: str, admin: Client) -> None:
+    page = load_workbook(BytesIO(admin.send("GET", f"{CATALOG[name].path}/export").data)).worksheets[0]
+    titles = [cell.value for cell in page[1]]
+    assert len(set(titles)) == len(titles)
+
+
+def test_text_that_looks_like_a_formula_stays_text(admin: Client, make: Make) -> None:
+    make(Server, name="=1+1", owner="@SUM(A1)")
+    page = load_workbook(BytesIO(admin.send("GET", "/api/servers/export").data))["Servers"]
+    cell = next(cell for cell in page[2] if cell.value == "=1+1")
+    assert cell.data_type == "s"
+    text = admin.send("GET", "/api/servers/export?format=csv").data.decode("utf-8-sig")
+    (row,) = csv.DictReader(StringIO(text))
+    assert (row["Name"], row["Owner"]) == ("'=1+1", "'@SUM(A1)")
+
+
+def test_each_export_leaves_its_record(admin: Client, user: Client, make: Make) -> None:
+    make(Server)
+    for path in ("/api/servers/export?format=csv", "/api/export.xlsx?resources=servers"):
+        user.send("GET", path)
+    records = admin.call("GET", "/api/audit-logs?action=export&sort=id")["data"]
+    assert [(record["resource_type"], record["changes"]) for record in records] == [
+        ("servers", {"Servers": {"old": None, "new": 1}}),
+        ("exports", {"Servers": {"old": None, "new": 1}}),
+    ]
+    assert {record["username"] for record in records} == {user.user.username}
+
+
+def test_who_may_not_read_may_not_export(sign_in: SignIn, anonymous: Client) -> None:
+    sign_in(role=Role.USER).call("GET", "/api/users/export", expect=403)
+    anonymous.call("GET", "/api/export.xlsx", expect=401)
+
+
+def test_what_somebody_changed_since_the_export_is_not_overwritten(admin: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="n1", rack="R1", owner="ann", attributes={"qos": "LS"})
+    content = edited(admin, {"Rack": "R7", "attributes.qos": "BE", "OS": "linux"})
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R2", "attributes": {"qos": "ES"}})
+    job = upload(admin, form=APPLY, content=content)
+    (row,) = rows_of(admin, job, "error")
+    assert [(error["field"], error["rule"], error["message"]) for error in row["errors"]] == [
+        (
+            "rack",
+            "changed_since",
+            "Somebody changed Rack since the export: it was R1, it is R2, and this row says R7.",
+        ),
+        (
+            "attributes",
+            "changed_since",
+            "Somebody changed qos since the export: it was LS, it is ES, and this row says BE.",
+        ),
+    ]
+
+
+def test_what_nobody_else_changed_since_the_export_goes_in(admin: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="n1", rack="R1")
+    content = edited(admin, {"Rack": "R7", "OS": "linux"})
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R7"})
+    assert upload(admin, form=APPLY, content=content)["status"] == "applied"
+    found = admin.call("GET", f"/api/servers/{server.id}")["data"]
+    assert (found["rack"], found["os"], found["version"]) == ("R7", "linux", 3)
+
+
+def edited(client: Client, changes: dict[str, str]) -> bytes:
+    """The export of the servers, with other values in its first row, below these titles."""
+    book = load_workbook(BytesIO(client.send("GET", "/api/servers/export").data))
+    page = book["Servers"]
+    titles = [cell.value for cell in page[1]]
+    for title, value in changes.items():
+        page.cell(2, titles.index(title) + 1).value = value
+    content = BytesIO()
+    book.save(content)
+    return content.getvalue()

@@ -1,0 +1,208 @@
+"""Workbooks as people and other systems lay them out, and what their cells probably mean."""
+
+from datetime import date
+from io import BytesIO
+from typing import Any
+
+import openpyxl
+import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+from openpyxl.worksheet.worksheet import Worksheet
+
+from app.sheets.dates import Guess, read_date
+from tests.client import Client
+from tests.features.conftest import Upload, mistakes, rows_of
+
+APPLY = {"apply": "true"}
+
+
+def find(client: Client, resource: str, **query: Any) -> Any:
+    (item,) = client.call("GET", f"/api/{resource}", query_string=query)["data"]
+    return item
+
+
+def test_rows_that_explain_the_titles_are_no_objects(admin: Client, upload: Upload) -> None:
+    job = upload(
+        admin,
+        主机=[
+            ("实例名(必填)", "CPU核数", "内存（GB）"),
+            ("字符串", "整数", "整数"),
+            ("inst_name", "cpu_core", "memory"),
+            ("n1", 8, 64),
+        ],
+    )
+    (row,) = rows_of(admin, job)
+    assert (row["row"], row["action"]) == (4, "create")
+    assert row["changes"]["memory_gb"]["new"] == 64
+
+
+def test_a_row_of_lower_case_words_is_an_object_unless_type_words_stand_above_it(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=[("Name", "Rack"), ("web_1", "row_a")])
+    assert [row["changes"]["name"]["new"] for row in rows_of(admin, job)] == ["web_1"]
+
+
+def test_titles_beside_a_group_of_columns_reach_down_to_the_header(admin: Client, upload: Upload) -> None:
+    job = upload(
+        admin,
+        form=APPLY,
+        Servers=[
+            ("Our machines",),
+            (),
+            ("Name", "Status", "Network", None),
+            (None, None, "IP", "MAC"),
+            ("n1", "在用", "10.0.0.1/24", "C4:CB:E1:E1:61:10"),
+        ],
+    )
+    assert job["status"] == "applied"
+    assert find(admin, "servers", name="n1")["internal_ip"] == "10.0.0.1"
+
+
+def test_a_sheet_is_known_by_its_columns_when_its_title_says_nothing(admin: Client, upload: Upload) -> None:
+    job = upload(
+        admin,
+        Sheet1=[("内网IP", "主机名称", "操作系统"), ("10.0.0.1", "n1", "linux")],
+        Clusters=[("Name", "Type", "Status"), ("c", "d", "active")],
+    )
+    assert [(sheet["sheet"], sheet["resource"], sheet["create"]) for sheet in job["sheets"]] == [
+        ("Sheet1", "servers", 1),
+        ("Clusters", None, 0),
+    ]
+
+
+def test_the_host_name_names_the_server_where_nothing_else_does(admin: Client, upload: Upload) -> None:
+    upload(admin, form=APPLY, Servers=[("Hostname", "OS"), ("n1.example.com", "linux")])
+    server = find(admin, "servers", name="n1.example.com")
+    assert server["hostname"] == "n1.example.com"
+    upload(admin, form=APPLY, Servers=[("Name", "Hostname"), ("n2", "n2.example.com")])
+    assert find(admin, "servers", name="n2")["hostname"] == "n2.example.com"
+
+
+TWO_SHEETS: dict[str, Any] = {
+    "数据中心": [("实例名",), ("Lyon",)],
+    "物理服务器": [("实例名", "所属机房", "CPU核数"), ("n1", "Lyon", 8), ("n2", "Lyon", 16)],
+    "主机": [("实例名", "内网IP", "CPU核数"), ("N1", "10.0.0.1", 8), ("n2", "10.0.0.2", None)],
+    "GPU": [("实例名", "所属设备", "GPU"), ("n1:0", "n1", "T4"), ("n1:1", "n1", "T4")],
+}
+
+
+def test_two_sheets_that_describe_the_same_objects_meet_in_one_each(admin: Client, upload: Upload) -> None:
+    job = upload(admin, form=APPLY, **TWO_SHEETS)
+    assert job["status"] == "applied"
+    assert admin.call("GET", "/api/servers")["pagination"]["total"] == 2
+    server = find(admin, "servers", name="n1")
+    assert (server["cpu_cores"], server["internal_ip"], server["datacenter"]["name"]) == (8, "10.0.0.1", "Lyon")
+    assert {row["slot"] for row in admin.call("GET", "/api/gpus")["data"]} == {0, 1}
+
+
+def test_two_sheets_again_change_nothing(admin: Client, upload: Upload) -> None:
+    upload(admin, form=APPLY, **TWO_SHEETS)
+    job = upload(admin, form=APPLY, **TWO_SHEETS)
+    assert job["status"] == "applied"
+    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+
+
+def test_two_sheets_that_contradict_each_other_are_a_mistake_of_the_later_one(admin: Client, upload: Upload) -> None:
+    hosts = [("实例名", "CPU核数"), ("n1", 9)]
+    job = upload(admin, **{**TWO_SHEETS, "主机": hosts})
+    assert mistakes(admin, job) == [("主机", 2, "B2", "contradiction")]
+
+
+def test_a_template_that_nobody_filled_in_is_a_mistake(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=[("Name", "Max size"), ("n1", "{{ size * 2 }}")])
+    assert mistakes(admin, job) == [("Servers", 2, "B2", "template")]
+
+
+def test_a_date_in_part_is_read_with_a_warning(admin: Client, upload: Upload) -> None:
+    rows = [("Name", "Warranty End"), ("n1", "2027-10"), ("n2", 2024), ("n3", "expired"), ("n4", "nil")]
+    job = upload(admin, form=APPLY, Servers=rows)
+    assert job["status"] == "applied"
+    assert job["sheets"][0]["warnings"] == 4
+    found = admin.call("GET", "/api/servers?sort=name")["data"]
+    assert [server["warranty_expires"] for server in found] == ["2027-10-01", "2024-01-01", None, None]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2027-10-24",
+        "2027/10/24",
+        "2027年10月24日",
+        "24.10.2027",
+        "10/24/2027",
+        "24.10.2027 08:00",
+        "24 October 2027",
+        "24th Oct 2027",
+        "24-Oct-27",
+        "Oct 24, 2027",
+        "Sunday, October 24, 2027",
+        "２０２７－１０－２４",
+        "20271024",
+        20271024,
+        46684,
+        46684.5,
+        "46684",
+    ],
+)
+def test_a_date_is_understood_in_every_common_form(written: Any) -> None:
+    assert read_date(written) == date(2027, 10, 24)
+
+
+def test_bare_numbers_count_from_the_epoch_of_their_workbook(admin: Client, upload: Upload) -> None:
+    book = openpyxl.Workbook()
+    book.epoch = CALENDAR_MAC_1904
+    page = book.active
+    assert isinstance(page, Worksheet)
+    page.title = "Servers"
+    page.append(["Name", "Purchase date", "Warranty end"])
+    page.append(["n1", 46684 - 1462, date(2027, 10, 24)])
+    content = BytesIO()
+    book.save(content)
+    assert upload(admin, form=APPLY, content=content.getvalue())["status"] == "applied"
+    server = find(admin, "servers", name="n1")
+    assert (server["purchase_date"], server["warranty_expires"]) == ("2027-10-24", "2027-10-24")
+
+
+@pytest.mark.parametrize("written", ["2027-10", "2027年10月", "Oct 2027", "October, 2027"])
+def test_a_month_is_read_as_its_first_day(written: str) -> None:
+    found = read_date(written)
+    assert isinstance(found, Guess)
+    assert found.value == date(2027, 10, 1)
+
+
+@pytest.mark.parametrize("written", ["03/04/2027", "2027-02-30", "soon", True, 12])
+def test_what_is_no_date_or_may_be_two_is_refused(written: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read_date(written)
+
+
+def test_a_month_that_does_not_exist_leaves_the_year() -> None:
+    found = read_date("2030-15")
+    assert isinstance(found, Guess)
+    assert found.value == date(2030, 1, 1)
+
+
+def hosts(*others: str) -> list[tuple[Any, ...]]:
+    machines = [(f"host-{n}", None) for n in range(4)]
+    return [
+        ("Name", "VM Host"),
+        *machines,
+        *((f"vm-{n}", f"HOST-{n % 4}") for n in range(20)),
+        *(("x", o) for o in others),
+    ]
+
+
+def test_a_column_that_names_objects_in_all_but_a_few_cells_has_mistakes_there(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=hosts("host-9"))
+    assert mistakes(admin, job) == [("Servers", 26, "B26", "reference")]
+    (row,) = rows_of(admin, job, "error")
+    assert row["errors"][0]["message"].startswith("There is no server called host-9, ")
+    assert row["errors"][0]["suggestion"] in {"host-0", "host-1", "host-2", "host-3"}
+    assert upload(admin, form={"extra": "ignore"}, Servers=hosts("host-9"))["status"] == "ready"
+
+
+def test_a_column_that_names_other_things_is_kept_as_it_is(admin: Client, upload: Upload) -> None:
+    rows = hosts(*(f"elsewhere-{n}" for n in range(5)))
+    named = [(f"{name}-{at}" if name == "x" else name, host) for at, (name, host) in enumerate(rows)]
+    assert mistakes(admin, upload(admin, Servers=named)) == []
+    few = [("Name", "Kernel"), *((f"vm-{n}", "vm-1") for n in range(20)), ("y", "6.1")]
+    assert mistakes(admin, upload(admin, Servers=few)) == []

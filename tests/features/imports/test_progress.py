@@ -1,0 +1,56 @@
+"""Watching an import: how far it is, cheaply asked, also while one transaction does all the work."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from app.imports import progress
+from app.resource.bulk import writer
+from tests.client import Body, Client
+from tests.features.conftest import Upload, apply, workbook
+from tests.features.imports.test_import import FLEET
+from tests.threads import at_once
+
+
+def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
+    admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = upload(admin, **FLEET)
+    path = f"/api/imports/{plan['id']}"
+    seen: list[tuple[Body, int]] = []
+    write = writer.write
+
+    def look() -> tuple[Body, int]:
+        return admin.call("GET", path)["data"], admin.call("GET", "/api/servers")["pagination"]["total"]
+
+    def write_and_look(creation: writer.Creation) -> None:
+        write(creation)
+        seen.extend(at_once([look]))
+
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(writer, "write", write_and_look)
+    done = apply(admin, plan)
+    told = [(job["status"], job["progress"]["phase"], job["progress"]["done"]) for job, _ in seen]
+    assert told == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]
+    assert {job["progress"]["total"] for job, _ in seen} == {9}
+    assert {total for _, total in seen} == {0}
+    last = seen[-1][0]["progress"]
+    assert last["rows_per_second"] > 0
+    assert last["seconds_left"] >= 0
+    assert done["progress"] == {
+        "phase": "done", "done": 9, "total": 9, "rows_per_second": None, "seconds_left": None,
+    }  # fmt: skip
+
+
+def test_asking_again_costs_nothing_and_the_answer_says_when_to(admin: Client) -> None:
+    started = admin.send("POST", "/api/imports", expect=202, data={"file": _file()})
+    path = started.headers["Location"]
+    first = admin.send("GET", path)
+    assert first.headers["Retry-After"] == "1"
+    again = admin.send("GET", path, expect=304, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.data, again.headers["Retry-After"]) == (b"", "1")
+
+
+def _file() -> Any:
+    return BytesIO(workbook(Servers=[("Name",), ("n1",)])), "fleet.xlsx"

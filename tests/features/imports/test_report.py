@@ -1,0 +1,171 @@
+"""The workbook back: as it was, with its mistakes where they are."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import openpyxl
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from openpyxl.comments import Comment
+from openpyxl.styles import Font, PatternFill
+from openpyxl.worksheet.worksheet import Worksheet
+
+from app.core.db.unit_of_work import db
+from app.core.values import utcnow
+from app.imports.models import Import
+from app.imports.report import service
+from tests.client import Body, Client
+from tests.features.conftest import Upload, apply, rows_of, workbook
+
+ROWS = [
+    ("Fleet", None, None, None),
+    ("Name", "Datacenter", "CPU cores", "Status"),
+    ("n1", None, 8, "Running"),
+    ("n2", "SH-l", "eight", "-"),
+    (None, None, None, None),
+    ("n1", None, 8, "active"),
+]
+
+
+def report(client: Client, job: Body) -> openpyxl.Workbook:
+    answer = client.send("GET", f"/api/imports/{job['id']}/report.xlsx")
+    assert answer.content_type.endswith("spreadsheetml.sheet")
+    return openpyxl.load_workbook(BytesIO(answer.data))
+
+
+def comments(page: Any) -> dict[str, str]:
+    return {cell.coordinate: cell.comment.text for row in page.iter_rows() for cell in row if cell.comment}
+
+
+def colour(cell: Any) -> str:
+    return str(cell.fill.fgColor.rgb)[-6:]
+
+
+def decorated(decorate: Callable[[Worksheet], None]) -> bytes:
+    book = openpyxl.load_workbook(BytesIO(workbook(Servers=ROWS, Other=[("left", "=1+1"), ("alone", 2)])))
+    page = book["Servers"]
+    assert isinstance(page, Worksheet)
+    decorate(page)
+    content = BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+MARKED = {
+    "B4": "There is no datacenter called SH-l.",
+    "C4": "Must be a number.",
+    "D4": "Read as empty: the value stays as it is.",
+    "A6": "Row 3 describes the same server.",
+}
+
+
+def test_bad_cells_are_marked_and_every_row_says_what_becomes_of_it(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=ROWS)
+    page = report(admin, job)["Servers"]
+    assert [page.cell(row, 5).value for row in range(1, 7)] == [None, "_import", "create", "error", None, "error"]
+    assert comments(page) == MARKED
+    assert [colour(page[at]) for at in ("B4", "D4", "A4")] == ["FFC7CE", "FFEB9C", "000000"]
+
+
+def test_a_suggestion_and_a_mistake_of_a_whole_row_or_column_are_told(user: Client, upload: Upload) -> None:
+    job = upload(user, Servers=[("Name", "Staus"), ("n1", "active")], Datacenters=[("Name",), ("SH-1",)])
+    book = report(user, job)
+    assert comments(book["Servers"]) == {"B1": "There is no column Staus. Did you mean Status?"}
+    assert comments(book["Datacenters"]) == {"B2": "You are not allowed to create a datacenter."}
+    job = upload(user, Servers=[("Name", "Status"), ("n1", "Runing")])
+    assert "Did you mean active?" in comments(report(user, job)["Servers"])["B2"]
+
+
+def test_the_rest_of_the_workbook_is_as_it_was(admin: Client, upload: Upload) -> None:
+    def decorate(page: Worksheet) -> None:
+        page["A3"].font = Font(bold=True, color="00FF00")
+        page["A3"].fill = PatternFill("solid", fgColor="0000FF")
+        page["C4"].font = Font(italic=True)
+        page["C4"].comment = Comment("Ask Ann.", "Ann")
+        page.column_dimensions["A"].width = 42
+        page.merge_cells("A1:D1")
+        page.freeze_panes = "A3"
+        page["F9"].font = Font(bold=True)
+
+    job = upload(admin, content=decorated(decorate))
+    book = report(admin, job)
+    page = book["Servers"]
+    assert (page["A3"].font.b, colour(page["A3"]), page["C4"].font.i) == (True, "0000FF", True)
+    assert (page.column_dimensions["A"].width, page.freeze_panes) == (42, "A3")
+    assert comments(page)["C4"] == "Ask Ann.\nMust be a number."
+    assert [cell.value for cell in book["Other"][1]] == ["left", "=1+1"]
+    assert page["E2"].value == "_import"
+
+
+def test_the_report_can_be_corrected_and_imported_again(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=[("Name", "CPU cores"), ("n1", "eight"), ("n2", 4)])
+    book = report(admin, job)
+    book["Servers"]["B2"].value = 8
+    content = BytesIO()
+    book.save(content)
+    again = upload(admin, content=content.getvalue())
+    assert again["status"] == "ready"
+    assert [row["changes"].get("attributes") for row in rows_of(admin, again)] == [None, None]
+    assert [cell.value for cell in report(admin, again)["Servers"][1]] == ["Name", "CPU cores", "_import"]
+
+
+def test_rows_that_their_status_leaves_out_are_not_imported(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=[("Name", "_import"), ("n1", "skip"), ("n2", "create"), ("n3", "示例")])
+    assert [row["row"] for row in rows_of(admin, job)] == [3]
+    assert job["sheets"][0]["notes"] == ["Left out, because _import says so: row 2, 4."]
+
+
+def test_text_comes_back_as_a_workbook(admin: Client, upload: Upload) -> None:
+    text = "Name;CPU cores;Notes\nn1;eight;=1+1\nn2;4;007\n"
+    job = upload(admin, content=text.encode(), filename="服务器.csv")
+    page = report(admin, job)["服务器"]
+    assert [[cell.value for cell in row] for row in page.iter_rows()] == [
+        ["Name", "CPU cores", "Notes", "_import"],
+        ["n1", "eight", "=1+1", "error"],
+        ["n2", 4, "007", "create"],
+    ]
+    assert page["C2"].data_type == "s"
+    assert comments(page) == {"B2": "Must be a number."}
+
+
+def test_a_workbook_that_cannot_be_marked_comes_back_as_its_values(
+    admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_MARKED_BYTES", 0)
+    page = report(admin, upload(admin, Servers=ROWS))["Servers"]
+    assert comments(page) == MARKED
+    assert [page.cell(row, 5).value for row in range(1, 7)] == [None, "_import", "create", "error", None, "error"]
+
+
+def test_the_report_is_kept_with_its_import(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=[("Name",), ("n1",)])
+    path = f"/api/imports/{job['id']}/report.xlsx"
+    first = admin.send("GET", path)
+    assert apply(admin, job)["status"] == "applied"
+    assert admin.send("GET", path).data == first.data
+    records = admin.call("GET", "/api/audit-logs?action=export&resource_type=imports")["data"]
+    assert [(record["resource_id"], record["resource_name"]) for record in records] == [
+        (job["id"], "fleet-report.xlsx")
+    ] * 2
+
+
+def test_files_are_kept_as_long_as_configured(app: Flask, admin: Client, upload: Upload) -> None:
+    jobs = [upload(admin, Servers=[("Name",), ("n1",)]) for _ in range(2)]
+    with app.app_context():
+        long_ago = utcnow() - timedelta(days=app.config["IMPORT_FILE_DAYS"] + 1)
+        db.session.execute(sa.update(Import).where(Import.id == jobs[0]["id"]).values(finished_at=long_ago))
+        db.session.commit()
+    upload(admin, Servers=[("Name",), ("n2",)])
+    admin.call("GET", f"/api/imports/{jobs[0]['id']}/report.xlsx", expect=404)
+    assert [row["action"] for row in rows_of(admin, jobs[0])] == ["create"]
+    admin.send("GET", f"/api/imports/{jobs[1]['id']}/report.xlsx")
+
+
+def test_without_a_plan_there_is_nothing_to_report(admin: Client, upload: Upload) -> None:
+    job = upload(admin, content=b'Name\n"never closed\n', filename="servers.csv")
+    assert job["problem"]["reason"] == "damaged"
+    answer = admin.call("GET", f"/api/imports/{job['id']}/report.xlsx", expect=409)
+    assert answer["data"]["reason"] == "not_reportable"

@@ -1,0 +1,312 @@
+"""An import undone: everything is as it was, or what has been touched since is named and nothing happens."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.cache import generations
+from app.core.db.unit_of_work import db
+from app.core.http.access import Role
+from app.core.jobs.queue import Job
+from app.core.jobs.runner import runner
+from app.core.values import utcnow
+from app.datacenters.models import Datacenter
+from app.imports import progress, service
+from app.imports.map.layout import IMPORTABLE
+from app.resource.bulk import writer
+from app.servers.models import Server
+from tests.backends import on_postgresql
+from tests.client import Body, Client
+from tests.conftest import SignIn
+from tests.factories import Make
+from tests.features.conftest import Upload, apply
+from tests.features.imports.test_import import APPLY, FLEET, audit, find, totals
+from tests.threads import PATIENCE, at_once, eventually
+
+LIVE = tuple(resource.model.__table__ for resource in IMPORTABLE.values())
+NEW_AGAIN = frozenset({"version", "updated_at"})
+"""What goes on: a version never means two things."""
+
+
+def live_rows(app: Flask, *, without: frozenset[str] = frozenset()) -> dict[str, list[Any]]:
+    with app.app_context():
+        return {
+            table.name: db.session.execute(
+                sa.select(*(column for column in table.columns if column.key not in without)).order_by(table.c.id)
+            ).all()
+            for table in LIVE
+        }
+
+
+def revert(client: Client, job: Body, *, expect: int = 200, query: str = "") -> Body:
+    """What undoing the import has done to how many objects, or why it was refused."""
+    answer: Body = client.call("POST", f"/api/imports/{job['id']}/revert{query}", expect=expect)["data"]
+    return answer["reversal"] if expect == 200 else answer  # type: ignore[no-any-return]
+
+
+def revert_in_background(client: Client, job: Body) -> Body:
+    """The import after a job has tried to undo it."""
+    path = f"/api/imports/{job['id']}"
+    started = client.send("POST", f"{path}/revert", expect=202)
+    assert (started.headers["Location"], started.headers["Retry-After"]) == (path, "1")
+    assert started.json["data"]["status"] == "reverting"
+    assert started.json["data"]["progress"]["phase"] == "reverting"
+    assert client.call("POST", f"{path}/revert", expect=409)["data"]["reason"] == "not_revertible"
+    assert client.call("POST", f"{path}/cancel", expect=409)["data"]["reason"] == "not_cancellable"
+    runner.run_pending()
+    return client.call("GET", path)["data"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "AT_ONCE", 0)
+
+
+@pytest.fixture
+def applied(admin: Client, upload: Upload) -> Body:
+    job = upload(admin, form=APPLY, **FLEET)
+    assert job["status"] == "applied"
+    return job
+
+
+def test_what_it_created_is_gone_and_nothing_else(app: Flask, admin: Client, upload: Upload, make: Make) -> None:
+    make(Server, name="n0", datacenter_id=make(Datacenter, name="SH-1").id)
+    before = live_rows(app)
+    job = upload(admin, form=APPLY, **FLEET)
+    assert revert(admin, job) == {
+        "removed": {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1},
+        "restored": {},
+    }
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "reverted"
+
+
+def test_what_it_changed_has_its_values_again(app: Flask, admin: Client, applied: Body, upload: Upload) -> None:
+    before = live_rows(app, without=NEW_AGAIN)
+    second = upload(
+        admin,
+        form={**APPLY, "match": "name"},
+        Datacenters=[("Name",), ("SH-9",)],
+        Servers=[("Name", "Datacenter", "Memory (GB)", "QoS"), ("N1", "SH-9", 1, "LS"), ("n2", None, "<clear>", None)],
+    )
+    assert find(admin, "servers", name="n1")["datacenter"]["name"] == "SH-9"
+    found = revert(admin, second)
+    assert (found["removed"], found["restored"]) == ({"datacenters": 1}, {"servers": 2})
+    assert live_rows(app, without=NEW_AGAIN) == before
+    server = find(admin, "servers", name="n1")
+    assert (server["version"], server["memory_gb"], server["datacenter"]["name"]) == (3, 256, "openb")
+    # What is as the first import made it goes with the first import.
+    assert revert(admin, applied)["removed"]["servers"] == 2
+
+
+def test_each_step_back_is_in_the_log(admin: Client, applied: Body, upload: Upload) -> None:
+    second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)"), ("n1", 1), ("n3", 2)])
+    ids = {record["id"] for record in audit(admin)}
+    revert(admin, second)
+    records = [record for record in audit(admin) if record["id"] not in ids]
+    assert [(record["action"], record["resource_name"]) for record in records] == [
+        ("revert", "n1"),
+        ("delete", "n3"),
+        ("revert", "fleet.xlsx"),
+    ]
+    restored, deleted, summary = records
+    assert restored["changes"]["memory_gb"] == {"old": 1, "new": 256}
+    assert deleted["snapshot"]["memory_gb"] == 2
+    assert summary["changes"] == {"removed": {"old": None, "new": 1}, "restored": {"old": None, "new": 1}}
+    assert len({record["request_id"] for record in records}) == 1
+
+
+def test_what_was_touched_since_is_named_and_nothing_happens(app: Flask, admin: Client, applied: Body) -> None:
+    server, other = find(admin, "servers", name="n1"), find(admin, "servers", name="n2")
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
+    admin.call("POST", "/api/containers", expect=201, json={"name": "mine", "server_id": other["id"]})
+    before = live_rows(app)
+    found = revert(admin, applied, expect=409)
+    assert found["reason"] == "out_of_date"
+    named = {(item["sheet"], item["row"]): item["message"] for item in found["conflicts"]}
+    assert named["Servers", 2] == "Somebody has changed the server since the import."
+    assert named["Servers", 3] == "Since the import 1 containers refer to it."
+    assert named["Datacenters", 2] == "Since the import 2 servers refer to it."
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
+
+
+def test_a_field_that_somebody_changed_since_is_not_overwritten(admin: Client, applied: Body, upload: Upload) -> None:
+    second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)", "Owner"), ("n1", 1, "ada"), ("n2", 2, "bob")])
+    for name, change in (("n1", {"memory_gb": 3}), ("n2", {"description": "mine"})):
+        admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name=name)['id']}", json=change)
+    (conflict,) = revert(admin, second, expect=409)["conflicts"]
+    assert (conflict["row"], conflict["message"]) == (2, "Somebody has changed Memory since the import.")
+    admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name='n1')['id']}", json={"memory_gb": 1})
+    revert(admin, second)
+    assert find(admin, "servers", name="n1")["memory_gb"] == 256
+    server = find(admin, "servers", name="n2")
+    assert (server["memory_gb"], server["description"]) == (512, "mine"), "What the import left alone stays."
+
+
+def test_whoever_used_a_gpu_keeps_it_with_its_history(admin: Client, applied: Body) -> None:
+    gpu = find(admin, "gpus", slot=0)
+    admin.call("POST", f"/api/gpus/{gpu['id']}/assign", json={"user_id": admin.user.id})
+    admin.call("POST", f"/api/gpus/{gpu['id']}/release")
+    conflicts = revert(admin, applied, expect=409)["conflicts"]
+    assert ("GPUs", 2) in {(item["sheet"], item["row"]) for item in conflicts}
+
+
+def test_what_is_gone_already_needs_no_removal(admin: Client, applied: Body) -> None:
+    admin.call("DELETE", f"/api/servers/{find(admin, 'servers', name='n2')['id']}")
+    assert revert(admin, applied)["removed"]["servers"] == 1
+    assert totals(admin) == {"datacenters": 0, "servers": 0, "gpus": 0, "containers": 0, "services": 0}
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(app: Flask, admin: Client, applied: Body) -> None:
+    before = live_rows(app)
+    assert revert(admin, applied, query="?dry_run=true")["removed"]["servers"] == 2
+    assert live_rows(app) == before
+    assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
+    revert(admin, applied)
+    assert revert(admin, applied, expect=409)["reason"] == "not_revertible"
+
+
+def test_nobody_undoes_what_they_may_not_change(admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """An administrator's import, and what is left to them when they are one no more."""
+    mine = sign_in(role=Role.ADMIN)
+    job = upload(mine, form=APPLY, Datacenters=[("Name",), ("SH-1",)])
+    admin.call("PATCH", f"/api/users/{mine.user.id}", json={"role": "user"})
+    assert revert(mine, job, expect=(403, 401)) is not None
+    assert totals(admin)["datacenters"] == 1
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_large_one_is_undone_by_a_job(app: Flask, admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """In the name of whoever asked for it, under the request that did."""
+    before = live_rows(app)
+    job = upload(admin, form=APPLY, **FLEET)
+    second = sign_in(role=Role.ADMIN)
+    ids = {record["id"] for record in audit(admin)}
+    done = revert_in_background(second, job)
+    assert (done["status"], done["problem"]) == ("reverted", None)
+    assert done["reversal"]["removed"] == {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1}
+    assert (done["progress"]["phase"], done["progress"]["done"]) == ("done", 9)
+    assert live_rows(app) == before
+    records = [record for record in audit(admin) if record["id"] not in ids]
+    assert {record["username"] for record in records} == {second.user.username}
+    assert len({record["request_id"] for record in records}) == 1
+    assert [record["action"] for record in records] == ["delete"] * 9 + ["revert"]
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_what_keeps_a_large_one_from_being_undone_is_found_at_the_import(
+    app: Flask, admin: Client, applied: Body
+) -> None:
+    server = find(admin, "servers", name="n1")
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
+    before = live_rows(app)
+    refused = revert_in_background(admin, applied)
+    assert (refused["status"], refused["reversal"]) == ("applied", None)
+    assert refused["problem"]["reason"] == "out_of_date"
+    named = {(item["sheet"], item["row"]): item["message"] for item in refused["problem"]["conflicts"]}
+    assert named["Servers", 2] == "Somebody has changed the server since the import."
+    assert live_rows(app) == before
+    admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 256})
+    done = revert_in_background(admin, applied)
+    assert (done["status"], done["problem"]) == ("reverted", None)
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_value_that_somebody_else_has_now_is_not_given_back(app: Flask, admin: Client, upload: Upload) -> None:
+    """A rule of the database says so, and the field is named as in any other answer."""
+    upload(admin, form=APPLY, Servers=[("Name", "Asset Tag"), ("n1", "A-1")])
+    second = upload(admin, form={**APPLY, "match": "name"}, Servers=[("Name", "Asset Tag"), ("n1", "A-2")])
+    admin.call("POST", "/api/servers", expect=201, json={"name": "n2", "asset_tag": "A-1"})
+    before = live_rows(app)
+    refused = revert_in_background(admin, second)
+    assert (refused["status"], list(refused["problem"]["errors"])) == ("applied", ["asset_tag"])
+    assert live_rows(app) == before
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_reversal_whose_workers_die_is_given_up_and_says_so(app: Flask, admin: Client, applied: Body) -> None:
+    admin.call("POST", f"/api/imports/{applied['id']}/revert", expect=202)
+    before = live_rows(app)
+    with app.app_context():
+        gone: Any = {"state": "running", "attempts": 3, "lease_expires_at": utcnow() - timedelta(seconds=1)}
+        db.session.execute(sa.update(Job).where(Job.kind == "import.revert").values(gone))
+        db.session.commit()
+    runner.run_pending()
+    kept = admin.call("GET", f"/api/imports/{applied['id']}")["data"]
+    assert (kept["status"], kept["problem"]["reason"]) == ("applied", "failed")
+    assert live_rows(app) == before
+    assert revert_in_background(admin, applied)["status"] == "reverted"
+
+
+def test_a_plan_can_be_cancelled_and_then_not_be_applied(admin: Client, upload: Upload) -> None:
+    job = upload(admin, **FLEET)
+    cancelled = admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]
+    assert cancelled["status"] == "cancelled"
+    assert admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]["status"] == "cancelled"
+    refused = admin.call("POST", f"/api/imports/{job['id']}/apply", expect=409, json={})["data"]
+    assert refused["reason"] == "not_applicable"
+
+
+def test_what_is_cancelled_while_it_waits_is_never_read(admin: Client, upload: Upload, monkeypatch: Any) -> None:
+    monkeypatch.setattr(runner, "run_pending", lambda: 0)
+    job = upload(admin, form=APPLY, **FLEET)
+    assert job["status"] == "queued"
+    admin.call("POST", f"/api/imports/{job['id']}/cancel")
+    monkeypatch.undo()
+    runner.run_pending()
+    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "cancelled"
+    assert totals(admin)["servers"] == 0
+
+
+@on_postgresql
+def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
+    app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancelling comes between two of its writes; SQLite, which has one writer, lets it come before or after."""
+    before = live_rows(app)
+    plan = upload(admin, **FLEET)
+    write = writer.write
+
+    def write_and_cancel(creation: writer.Creation) -> None:
+        write(creation)
+        if creation.rows.table.name == "servers":
+            at_once([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
+
+    monkeypatch.setattr(writer, "write", write_and_cancel)
+    assert apply(admin, plan)["status"] == "cancelled"
+    assert live_rows(app) == before
+    assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
+
+
+def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
+    app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite, the answer comes when the work has rolled back."""
+    before = live_rows(app)
+    plan = upload(admin, **FLEET)
+    write = writer.write
+    with ThreadPoolExecutor(1) as threads:
+        asked = []
+
+        def write_while_asked(creation: writer.Creation) -> None:
+            write(creation)
+            if creation.rows.table.name == "servers":
+                asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
+                eventually(lambda: generations.recall(progress._stop(plan["id"])) is not None)
+
+        monkeypatch.setattr(writer, "write", write_while_asked)
+        monkeypatch.setattr(progress, "EVERY", 0.0)
+        assert apply(admin, plan)["status"] == "cancelled"
+        assert asked[0].result(PATIENCE)["data"]["status"] == "cancelled"
+    assert live_rows(app) == before
+
+
+def test_what_is_applied_is_too_late_to_cancel(admin: Client, applied: Body) -> None:
+    refused = admin.call("POST", f"/api/imports/{applied['id']}/cancel", expect=409)["data"]
+    assert refused["reason"] == "not_cancellable"
+    assert totals(admin)["servers"] == 2

@@ -1,0 +1,94 @@
+"""A workbook to begin with: it says what is wanted, and goes in as it is filled."""
+
+from io import BytesIO
+from typing import Any
+
+import openpyxl
+import pytest
+
+from app.datacenters.models import Datacenter
+from app.environments.models import Environment
+from app.imports.map.tables import IMPORTABLE
+from tests.client import Client
+from tests.factories import Make
+from tests.features.conftest import Upload, mistakes, rows_of
+
+
+def template(client: Client, resource: str) -> openpyxl.Workbook:
+    return openpyxl.load_workbook(BytesIO(client.send("GET", f"/api/imports/template.xlsx?resource={resource}").data))
+
+
+def saved(book: openpyxl.Workbook) -> bytes:
+    content = BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def titles(page: Any) -> list[str]:
+    return [cell.value for cell in page[1]]
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_every_template_can_be_imported_and_its_example_is_left_out(
+    name: str, admin: Client, make: Make, upload: Upload
+) -> None:
+    resource = IMPORTABLE[name]
+    make(resource.model)
+    book = template(admin, name)
+    job = upload(admin, content=saved(book))
+    (sheet,) = job["sheets"]
+    assert (job["status"], sheet["resource"], rows_of(admin, job)) == ("ready", name, [])
+    assert sheet["notes"] == ["Left out, because _import says so: row 2."]
+    assert {column["use"] for column in sheet["columns"]} == {"status", "field"}
+    page = book[resource.titles[0]]
+    assert {title for title in titles(page) if title.endswith(" *")} == {
+        f"{field.title} *" for field in resource.fields.values() if field.required
+    }
+
+
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_every_example_would_go_in(name: str, admin: Client, make: Make, upload: Upload) -> None:
+    resource = IMPORTABLE[name]
+    make(resource.model)
+    book = template(admin, name)
+    book[resource.titles[0]]["A2"].value = None
+    job = upload(admin, form={"apply": "true"}, content=saved(book))
+    assert mistakes(admin, job) == []
+    assert [row["action"] for row in rows_of(admin, job)] == ["create"]
+
+
+def test_what_there_is_can_be_chosen(admin: Client, make: Make) -> None:
+    for name in ("SH-1", "=BJ", "北京"):
+        make(Datacenter, name=name)
+    for name in ("a", "b"):
+        make(Environment, name=name)
+    book = template(admin, "servers")
+    page, lists = book["Servers"], book["_lists"]
+    assert lists.sheet_state == "hidden"
+    offered = {}
+    for rule in page.data_validations.dataValidation:
+        (area,) = rule.sqref.ranges
+        offered[titles(page)[area.min_col - 1]] = [
+            cell.value for (cell,) in lists[rule.formula1.removeprefix("_lists!").replace("$", "")]
+        ]
+        assert rule.errorStyle == "warning"
+        assert area.max_row >= 10_000
+    assert offered["Datacenter"] == ["=BJ", "SH-1", "北京"]
+    assert {"a", "b"} <= set(offered["Environment"])
+    assert offered["Status"] == ["active", "maintenance", "offline", "retired"]
+
+
+def test_a_filled_template_goes_in(admin: Client, make: Make, upload: Upload) -> None:
+    make(Datacenter, name="SH-1")
+    book = template(admin, "servers")
+    page = book["Servers"]
+    for title, value in (("Name *", "n1"), ("Datacenter", "SH-1"), ("Memory (GB)", 64)):
+        page.cell(3, titles(page).index(title) + 1).value = value
+    assert upload(admin, form={"apply": "true"}, content=saved(book))["status"] == "applied"
+    (server,) = admin.call("GET", "/api/servers")["data"]
+    assert (server["name"], server["datacenter"]["name"], server["memory_gb"]) == ("n1", "SH-1", 64)
+
+
+def test_a_template_of_nothing_is_refused(admin: Client) -> None:
+    for query in ("", "?resource=users", "?resource=servers&resources=gpus"):
+        admin.call("GET", f"/api/imports/template.xlsx{query}", expect=400)

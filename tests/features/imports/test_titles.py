@@ -1,0 +1,124 @@
+"""What titles and cells mean."""
+
+from datetime import date
+
+import pytest
+
+from app.containers.routes import resource as containers
+from app.gpus.routes import resource as gpus
+from app.imports.map.columns import attribute_key
+from app.imports.map.titles import match, near_miss, slips, take_apart
+from app.imports.parse.cell_text import CellError
+from app.imports.parse.cells import reader_of
+from app.resource import Resource
+from app.servers.routes import resource as servers
+from app.sheets.column_letters import column_index, letters
+
+
+@pytest.mark.parametrize(
+    ("resource", "title", "name", "scale"),
+    [
+        (servers, "Memory (GB)", "memory_gb", 1),
+        (servers, "memory_gb", "memory_gb", 1),
+        (servers, "Memory (MB)", "memory_gb", 1 / 1024),
+        (servers, "MEMORY GB", "memory_gb", 1),
+        (servers, "内存（TB）", "memory_gb", 1024),
+        (servers, "Data-Center", "datacenter_id", 1),
+        (servers, "datacenter_id", "datacenter_id", 1),
+        (servers, "Serial Number *", "serial_number", 1),
+        (servers, "Name (required)", "name", 1),
+        (servers, "ＩＰ地址", "internal_ip", 1),
+        (gpus, "Memory (GB)", "memory_mb", 1024),
+        (containers, "Memory Limit (MiB)", "memory_limit_mb", 1),
+        (containers, "CPU Limit (milli)", "cpu_limit", 0.001),
+    ],
+)
+def test_a_title_names_a_field_and_its_unit(resource: Resource, title: str, name: str, scale: float) -> None:
+    found = match(take_apart(title), resource)
+    assert found is not None
+    assert (found[1].name, found[2]) == (name, scale)
+
+
+@pytest.mark.parametrize("title", ["GPU Count", "GPU Model", "QoS", "Created (s)", "Memory (s)", "ID", "Version"])
+def test_a_title_of_nobodys_is_neither_a_field_nor_a_misspelling(title: str) -> None:
+    assert match(take_apart(title), servers) is None
+    assert near_miss(take_apart(title), servers, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("title", "label"),
+    [("Datacentre", "Datacenter"), ("Hostnmae", "Hostname"), ("Serial Numbr", "Serial number"), ("Staus", "Status")],
+)
+def test_a_misspelling_is_recognised(title: str, label: str) -> None:
+    assert near_miss(take_apart(title), servers, ()) == label
+
+
+def test_a_field_that_another_column_fills_is_no_suggestion() -> None:
+    assert near_miss(take_apart("Hostnmae"), servers, [servers.fields["hostname"]]) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"), [("abc", "abc", 0), ("abc", "acb", 1), ("abc", "abcd", 1), ("abc", "xyz", 3)]
+)
+def test_slips_are_counted_up_to_a_limit(one: str, other: str, count: int) -> None:
+    assert slips(one, other, 2) == count
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "value"),
+    [
+        ("serial_number", "007", "007"),
+        ("serial_number", 7, "7"),
+        ("serial_number", 7.0, "7"),
+        ("cpu_cores", "1,024", 1024),
+        ("cpu_cores", 8.0, 8),
+        ("cpu_cores", "8核", 8),
+        ("memory_gb", "120g", 120),
+        ("memory_gb", "512 MiB", 0.5),
+        ("memory_gb", "1.5TB", 1536),
+        ("memory_gb", "２５６", 256),
+        ("purchase_date", "2027-10-24", date(2027, 10, 24)),
+        ("purchase_date", "2027-10-24T08:00:00", date(2027, 10, 24)),
+        ("purchase_date", "2027/1/4", date(2027, 1, 4)),
+        ("purchase_date", "2027年1月4日", date(2027, 1, 4)),
+        ("internal_ip", "10.0.0.1/24", "10.0.0.1"),
+        ("internal_ip", "::ffff:10.0.0.1", "10.0.0.1"),
+        ("mac_address", "00-1B-44-11-3A-B7", "00:1b:44:11:3a:b7"),
+        ("tags", "web, 生产；gpu", ["web", "生产", "gpu"]),
+    ],
+)
+def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: object) -> None:
+    assert reader_of(servers.fields[field])(cell) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "rule"),
+    [
+        ("cpu_cores", "eight", "number"),
+        ("cpu_cores", 2.5, "integer"),
+        ("cpu_cores", True, "number"),
+        ("cpu_cores", -1, "range"),
+        ("cpu_cores", 2**31, "range"),
+        ("cpu_cores", "8kg", "unit"),
+        ("memory_gb", "{{ mem_size }}", "number"),
+        ("internal_ip", "TODO", "format"),
+        ("purchase_date", "2027-13-01", "date"),
+        ("purchase_date", "soon", "date"),
+        ("status", "Runing", "choice"),
+        ("rack", "x" * 65, "length"),
+        ("rack", "a\x00b", "text"),
+        ("os", "#N/A", "excel_error"),
+    ],
+)
+def test_a_cell_that_does_not_fit_says_which_rule(field: str, cell: object, rule: str) -> None:
+    with pytest.raises(CellError) as raised:
+        reader_of(servers.fields[field])(cell)  # type: ignore[arg-type]
+    assert raised.value.rule == rule
+
+
+def test_columns_are_named_as_the_spreadsheet_does() -> None:
+    names = ["A", "Z", "AA", "ZZ", "AAA"]
+    assert [letters(index) for index in (0, 25, 26, 701, 702)] == names
+    assert [column_index(name) for name in names] == [0, 25, 26, 701, 702]
+    assert attribute_key("GPU Share (milli)") == "gpu_share_milli"
+    assert attribute_key("实例名(必填)") == "实例名"
