@@ -27,6 +27,9 @@ def _declared() -> dict[str, Resource]:
 
 
 CATALOG = _declared()
+IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
+"""Resources of imports, templates and the export of everything. Users are invited: a spreadsheet of passwords and
+roles must not create administrators."""
 
 
 def readable_types(actor: Actor, names: str | None) -> list[Resource]:

@@ -18,8 +18,8 @@ from typing import Any
 from flask.testing import FlaskClient
 from psycopg import sql
 
+from app.catalog import IMPORTABLE
 from app.core.jobs.runner import runner
-from app.imports.map.tables import IMPORTABLE
 from bench.fleet import Fleet
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
 

@@ -12,8 +12,7 @@ from app.auth.models import Nobody
 from app.core.audit import recorder
 from app.core.db.unit_of_work import db
 from app.core.request_context import current_origin
-from app.core.values import fold, utcnow
-from app.resource.json_fields import clean_text
+from app.core.values import clean_text, fold, utcnow
 from app.users.models import User
 
 MAX_FAILURES = 5

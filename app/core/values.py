@@ -28,6 +28,18 @@ class Choice(enum.Enum):
         return member
 
 
+def clean_text(value: str) -> str:
+    """Trim a text that the databases can store; raises ValueError with a sentence otherwise."""
+    if "\x00" in value:
+        raise ValueError("May not contain the NUL character.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("May not contain half of a surrogate pair.") from None
+    return value.strip()
+
+
 def fold(text: str) -> str:
     """The text in lower case, as PostgreSQL's lower() has it: each character by itself.
 

@@ -6,17 +6,16 @@ from datetime import date
 from operator import itemgetter
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
 from app.core.db.unit_of_work import db
 from app.core.http.envelope import dumps
 from app.core.values import as_json, fold
-from app.imports.map.columns import ATTRIBUTE_PREFIX
-from app.imports.parse.cells import separates
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.visibility import visible
+from app.sheets.cell_text import join_list
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, VERSION
 
 Item = Mapping[str, Any]
 
@@ -34,10 +33,10 @@ class Column:
 
 def columns_of(resource: Resource) -> list[Column]:
     """The columns of a resource: its identity first, then its fields, then the attributes that there are."""
-    columns = [Column("_id", lambda item: item["id"])]
+    columns = [Column(IDENTITY, lambda item: item["id"])]
     for field in resource.fields.values():
         if field.name == "version":
-            columns.insert(1, Column("_version", lambda item: item["version"]))
+            columns.insert(1, Column(VERSION, lambda item: item["version"]))
         elif field.kind is Kind.ATTRIBUTES:
             columns.extend(_attribute(name) for name in _attribute_names(resource, field))
         elif field.name != "id" and field.kind is not Kind.DOCUMENT:
@@ -91,12 +90,6 @@ def _repeated_names(field: Field) -> frozenset[str]:
     return frozenset(db.session.scalars(sa.select(name).group_by(name).having(sa.func.count() > 1)))
 
 
-def _texts(values: list[str]) -> str | None:
-    if any(separates(value) for value in values):
-        return orjson.dumps(values).decode()
-    return ", ".join(values) or None
-
-
 def _date(value: date | None) -> date | str | None:
     return value.isoformat() if value is not None and value < EXCELS_FIRST_DAY else value
 
@@ -105,6 +98,6 @@ _READ: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.CHOICE: as_json,
     Kind.DATE: _date,
     Kind.TIME: as_json,
-    Kind.LIST: _texts,
+    Kind.LIST: join_list,
     Kind.OBJECTS: lambda values: dumps(values).decode() if values else None,
 }

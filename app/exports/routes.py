@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
-from app.catalog import CATALOG
+from app.catalog import CATALOG, IMPORTABLE
 from app.core.audit import recorder
 from app.core.db.unit_of_work import begin_writing
 from app.core.errors import BadRequest
@@ -16,7 +16,6 @@ from app.core.http.api import Blueprint
 from app.core.http.file_responses import XLSX, file_answer
 from app.exports.columns import columns_of
 from app.exports.files import Sheet, write_csv, write_json, write_workbook
-from app.imports.map.tables import IMPORTABLE
 from app.resource import Resource
 from app.resource.query.documentation import list_parameters
 from app.resource.query.list_query import ListQuery, parse_query, select_all

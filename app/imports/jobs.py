@@ -8,6 +8,7 @@ import structlog
 from flask import g
 from sqlalchemy.exc import IntegrityError
 
+from app.catalog import IMPORTABLE
 from app.core.db.errors import from_database
 from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db, transactional
 from app.core.errors import ApiError
@@ -18,7 +19,7 @@ from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts
 from app.imports.map.layout import find_tables
-from app.imports.map.tables import IMPORTABLE, Table
+from app.imports.map.tables import Table
 from app.imports.mappings.service import learn, recall
 from app.imports.models import Action, Import, ImportFile, ImportStatus, move
 from app.imports.parse.row_parser import read_drafts

@@ -7,6 +7,7 @@ import orjson
 import sqlalchemy as sa
 from flask import Response, current_app, request
 
+from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import db, looks_first
 from app.core.errors import Invalid, TooLarge
 from app.core.http.access import Role, current_actor, requires
@@ -14,9 +15,10 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, Pagination, envelope_of, success
 from app.core.http.paging import PageSchema
 from app.core.http.request_parsing import read_form
+from app.core.values import clean_text
 from app.imports import service
 from app.imports.jobs import RUNNING
-from app.imports.map.tables import IMPORTABLE, MAX_TITLE
+from app.imports.map.tables import MAX_TITLE
 from app.imports.mappings import service as mappings
 from app.imports.models import Import
 from app.imports.plan.store import select_page
@@ -24,7 +26,6 @@ from app.imports.progress import told
 from app.imports.retention import forget_old_files
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
 from app.resource.dry_run import conclude
-from app.resource.json_fields import clean_text
 from app.resource.schema import WriteQuerySchema
 from app.sheets.workbook import UnreadableWorkbook, check_file
 from app.users.models import User

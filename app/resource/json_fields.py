@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import RAISE, ValidationError, fields, validate
 
+from app.core.values import clean_text
 from app.resource.fields import Field, Kind
 
 MAX_TEXT = 10_000
@@ -21,18 +22,6 @@ ATTRIBUTE_KEY = re.compile(r"[^\W_][\w .()%+#/-]{0,63}")
 Options = dict[str, Any]
 
 Build = Callable[[Field, Options], fields.Field[Any]]
-
-
-def clean_text(value: str) -> str:
-    """Trim a text that the databases can store; raises ValueError with a sentence otherwise."""
-    if "\x00" in value:
-        raise ValueError("May not contain the NUL character.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("May not contain half of a surrogate pair.") from None
-    return value.strip()
 
 
 class Text(fields.String):

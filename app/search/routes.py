@@ -6,7 +6,7 @@ from app.catalog import readable_types
 from app.core.errors import BadRequest
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
-from app.resource.json_fields import clean_text
+from app.core.values import clean_text
 from app.search import service
 from app.search.schemas import SearchQuerySchema, SearchResultSchema
 

@@ -1,14 +1,8 @@
-"""How spreadsheets name columns, and the columns that are ours."""
-
-STATUS = "_import"
-"""The title of the column in which a report says what becomes of a row, and an operator that it is left out."""
-EXAMPLE = "example"
-LEAVES_OUT = frozenset({EXAMPLE, "skip", "示例", "跳过"})
-"""What it says of a row that is left out."""
+"""Column names of spreadsheets: A, B, … Z, AA."""
 
 
 def letters(index: int) -> str:
-    """The spreadsheet's name of a column, counted from 0: A, B, … Z, AA."""
+    """The name of a column, counted from 0."""
     name = ""
     index += 1
     while index:
@@ -18,7 +12,7 @@ def letters(index: int) -> str:
 
 
 def column_index(name: str) -> int:
-    """The number of a column from 0, given its letters."""
+    """The index of a column from 0, given its name."""
     number = 0
     for letter in name:
         number = number * 26 + ord(letter) - ord("A") + 1

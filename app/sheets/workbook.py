@@ -13,13 +13,12 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from app.sheets.cell_text import Value
 from app.sheets.child import SHEETS, TEXT, run_program
 from app.sheets.limits import Limits, UnreadableWorkbook, not_text
 from app.sheets.package import check_package
 
 __all__ = ["FileKind", "Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbook", "check_file", "read_workbook"]
-
-Value = str | int | float | bool | None
 
 _LIMITS = Limits()
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})

@@ -6,11 +6,11 @@ from flask import Response
 from marshmallow import Schema, fields
 from marshmallow.validate import OneOf
 
+from app.catalog import IMPORTABLE
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.file_responses import XLSX, file_answer
 from app.exports.templates.workbook import write_template
-from app.imports.map.tables import IMPORTABLE
 
 blueprint = Blueprint("templates", __name__, url_prefix="/api/imports", description="Spreadsheets to fill in")
 

@@ -15,7 +15,7 @@ from app.exports.columns import called, title_of
 from app.exports.templates.example import example_of
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.sheets.column_letters import EXAMPLE, STATUS
+from app.sheets.reserved_titles import EXAMPLE, STATUS
 
 LISTS = "_lists"
 """The hidden sheet of what can be chosen; an import does not read sheets whose title begins so."""

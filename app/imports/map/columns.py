@@ -9,12 +9,11 @@ from app.imports.map.tables import Column, Table, Use, problem
 from app.imports.map.titles import Match, key_of, match, near_miss, take_apart, without_marks
 from app.imports.models import Extra
 from app.resource.fields import Field
-from app.sheets.column_letters import LEAVES_OUT, STATUS, letters
+from app.sheets.column_letters import letters
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, SKIPPED, STATUS, VERSION
 from app.sheets.workbook import Value
 
-ATTRIBUTE_PREFIX = "attributes."
-"""With it an export titles the columns of attributes, so that none is taken for a field."""
-SYSTEM = {"_id": (Use.IDENTITY, "id"), "_version": (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
+SYSTEM = {IDENTITY: (Use.IDENTITY, "id"), VERSION: (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
 """The columns by which an export says which object a row was made of, and when, and a report what becomes of it."""
 
 _MOST_NAMED = 20
@@ -58,7 +57,7 @@ def _leave_out(table: Table) -> None:
     if not places:
         return
     for number, cells in table.rows():
-        if any(at < len(cells) and key_of(str(cells[at] or "")) in LEAVES_OUT for at in places):
+        if any(at < len(cells) and key_of(str(cells[at] or "")) in SKIPPED for at in places):
             table.left_out.add(number)
     if table.left_out:
         rows = ", ".join(map(str, sorted(table.left_out)[:_MOST_NAMED]))

@@ -6,8 +6,9 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
+from app.catalog import IMPORTABLE
 from app.imports.map.columns import SYSTEM, assign
-from app.imports.map.tables import IMPORTABLE, MAX_TITLE, Remembered, Table, problem
+from app.imports.map.tables import MAX_TITLE, Remembered, Table, problem
 from app.imports.map.titles import key_of, match, take_apart
 from app.imports.models import Extra
 from app.resource.declaration import Resource

@@ -6,15 +6,12 @@ from enum import Enum
 from itertools import islice
 from typing import Any
 
-from app.catalog import CATALOG
 from app.resource.declaration import Resource
 from app.resource.fields import Field
 from app.sheets.column_letters import letters
 from app.sheets.workbook import Sheet, Value
 
 MAX_TITLE = 255
-IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
-"""People are invited, not imported: a spreadsheet of passwords and roles is no way to make administrators."""
 
 
 class Use(Enum):

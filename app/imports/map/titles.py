@@ -8,33 +8,16 @@ from dataclasses import dataclass
 
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
+from app.sheets.amounts import unit_factor
 
 _MARKS = re.compile(r"[(\[【]\s*(required|optional|必填|必须|选填|可选)\s*[)\]】]|\*", re.IGNORECASE)
 _PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
-
-# Bytes; in this field a gigabyte of memory or disk has 1024 megabytes, whichever way it is written.
-_SIZES = {
-    unit: 1024**power
-    for power, letter in enumerate("bkmgtp")
-    for unit in ({letter, f"{letter}b", f"{letter}ib", f"{letter}byte", f"{letter}bytes"} if power else {"b", "bytes"})
-}  # fmt: skip
-_CORES = {**dict.fromkeys(("cores", "core", "vcpu", "vcpus", "核", "个"), 1.0), "milli": 0.001, "millicores": 0.001}
 
 
 def key_of(title: str) -> str:
     """What is compared: letters and digits of any script, in lower case, full-width ones made narrow."""
     narrow = unicodedata.normalize("NFKC", title).casefold()
     return "".join(letter for letter in narrow if letter.isalnum())
-
-
-def factor(unit: str, into: str | None) -> float | None:
-    """What a number in `unit` is multiplied by to be in the unit of a field; None where they do not fit."""
-    unit = unicodedata.normalize("NFKC", unit).strip().lower()
-    if into in ("GB", "MB") and unit in _SIZES:
-        return float(_SIZES[unit] / _SIZES[into.lower()])
-    if into == "cores":
-        return _CORES.get(unit)
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +74,7 @@ def match(title: Title, resource: Resource) -> Match | None:
         rank, field = known[key]
         if unit is None:
             return rank, field, 1.0
-        scale = factor(unit, field.unit)
+        scale = unit_factor(unit, field.unit)
         if scale is not None:
             return rank, field, scale
     return None

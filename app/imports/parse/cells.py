@@ -6,21 +6,21 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
 from marshmallow import ValidationError
 
+from app.core.values import whole
 from app.imports.map.titles import key_of
-from app.imports.parse.amounts import money_reader, number_reader, with_point
-from app.imports.parse.cell_text import EXCEL_ERRORS, CellError, as_text
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.json_fields import MAX_TEXT, marshmallow_field
+from app.sheets.amounts import read_money, read_number, with_decimal_point
+from app.sheets.cell_text import FORMULA_ERRORS, CellError, Value, as_text, split_list
 from app.sheets.dates import Guess, read_date
-from app.sheets.workbook import Value
 
-_SEPARATORS = re.compile(r"[,;，；、\n]")
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
 
@@ -46,7 +46,7 @@ def reader_of(field: Field, reading: Reading = _PLAIN) -> Read:
     read = _READERS[field.kind](field, reading)
 
     def read_unless_error(value: Value) -> Any:
-        if isinstance(value, str) and value in EXCEL_ERRORS:
+        if isinstance(value, str) and value in FORMULA_ERRORS:
             raise CellError("excel_error", f"The cell's formula fails with {value}.")
         return read(value)
 
@@ -76,17 +76,43 @@ def _text_reader(field: Field, _reading: Reading) -> Read:
 
 
 def _number_reader(field: Field, reading: Reading) -> Read:
-    return _with_point(number_reader(field, reading.scale), reading)
+    integral, unit, scale = field.kind is Kind.INTEGER, field.unit, reading.scale
+    lowest, highest = field.minimum, field.maximum
+    assert lowest is not None
+    assert highest is not None
+
+    def read(value: Value) -> float:
+        number = read_number(value, unit, scale)
+        if integral:
+            # A size in another unit seldom comes out even; a count must.
+            if unit in ("GB", "MB"):
+                number = round(number)
+            elif number != int(number):
+                raise CellError("integer", "Must be a whole number.")
+        if not lowest <= number <= highest:
+            raise CellError("range", f"Must be between {whole(lowest)} and {whole(highest)}.")
+        return int(number) if integral else whole(round(number, 3))
+
+    return _with_point(read, reading)
 
 
 def _money_reader(field: Field, reading: Reading) -> Read:
-    return _with_point(money_reader(field), reading)
+    parse = marshmallow_field(field)
+
+    def read(value: Value) -> Decimal:
+        try:
+            amount: Decimal = parse.deserialize(read_money(value))
+        except ValidationError as error:
+            raise CellError("money", error.messages[0]) from None
+        return amount
+
+    return _with_point(read, reading)
 
 
 def _with_point(read: Read, reading: Reading) -> Read:
     if not reading.decimal_comma:
         return read
-    return lambda value: read(with_point(value) if isinstance(value, str) else value)
+    return lambda value: read(with_decimal_point(value) if isinstance(value, str) else value)
 
 
 def _boolean_reader(_field: Field, _reading: Reading) -> Read:
@@ -144,11 +170,6 @@ def _choice_reader(field: Field, _reading: Reading) -> Read:
     return read
 
 
-def separates(text: str) -> bool:
-    """Whether a text in a list of texts would be taken for several, or for JSON."""
-    return bool(_SEPARATORS.search(text)) or text.startswith("[")
-
-
 def _list_reader(field: Field, reading: Reading) -> Read:
     parse = _json_reader(field, reading)
 
@@ -157,7 +178,7 @@ def _list_reader(field: Field, reading: Reading) -> Read:
         if text.startswith("["):
             found: list[str] = parse(text)
             return found
-        return [part.strip() for part in _SEPARATORS.split(text) if part.strip()]
+        return split_list(text)
 
     return read
 

@@ -9,11 +9,11 @@ from marshmallow import ValidationError
 from app.core.db.statements import ROWS_AT_ONCE
 from app.core.values import MAX_ID
 from app.imports.map.tables import Column, Table, Use
-from app.imports.parse.cell_text import CLEAR, CellError, as_number, as_text, is_placeholder
 from app.imports.parse.cells import Read, Reading, reader_of
 from app.imports.parse.rows import Draft
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
+from app.sheets.cell_text import CLEAR, CellError, as_number, as_text, is_placeholder
 from app.sheets.dates import Guess
 from app.sheets.workbook import Sheet, Value
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.imports.map.tables import Column, Table
 from app.imports.models import Action
-from app.imports.parse.cell_text import CellError
+from app.sheets.cell_text import CellError
 from app.sheets.workbook import Value
 
 Flaw = dict[str, Any]

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from app.catalog import IMPORTABLE
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
-from app.imports.map.tables import IMPORTABLE, Column, Use
+from app.imports.map.tables import Column, Use
 from app.imports.map.titles import key_of, slips, without_marks
-from app.imports.parse.cell_text import CellError
 from app.imports.parse.rows import Draft
 from app.imports.plan.merge_rows import Planned
 from app.resource.declaration import Resource
 from app.resource.service import singular
 from app.resource.visibility import visible
+from app.sheets.cell_text import CellError
 
 FEWEST_CELLS = 10
 """Filled cells from which a column says that it names objects."""

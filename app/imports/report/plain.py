@@ -9,10 +9,10 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
-from app.imports.parse.cell_text import as_number
 from app.imports.report.marks import MarkedRow
-from app.sheets.column_letters import STATUS
+from app.sheets.cell_text import as_number
 from app.sheets.marking.facts import COLOURS, COMMENT_WIDTH
+from app.sheets.reserved_titles import STATUS
 from app.sheets.workbook import Sheet, Value
 
 LONGEST_TITLE = 31

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from marshmallow import ValidationError, fields
 
 from app.core.errors import BadRequest
-from app.core.values import MAX_ID, fold
+from app.core.values import MAX_ID, clean_text, fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.json_fields import ATTRIBUTE_KEY, MAX_TEXT, clean_text
+from app.resource.json_fields import ATTRIBUTE_KEY, MAX_TEXT
 
 Clause = sa.ColumnElement[bool]
 

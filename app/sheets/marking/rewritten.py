@@ -8,8 +8,8 @@ from openpyxl.comments import Comment
 from openpyxl.styles import Font, PatternFill
 from openpyxl.worksheet.worksheet import Worksheet
 
-from app.sheets.column_letters import STATUS
 from app.sheets.marking.facts import AUTHOR, COLOURS, COMMENT_WIDTH, RowMarks, SheetMarks, height_of
+from app.sheets.reserved_titles import STATUS
 
 _FILLS = {kind: PatternFill("solid", fgColor=colour) for kind, colour in COLOURS.items()}
 

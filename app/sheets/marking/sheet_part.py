@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from app.sheets.column_letters import STATUS, column_index, letters
+from app.sheets.column_letters import column_index, letters
 from app.sheets.marking.facts import SheetMarks
 from app.sheets.marking.scan import Cell, Scan
 from app.sheets.marking.splice import Edits, NotEditable, as_xml, closed, element, tag_end, with_attributes
+from app.sheets.reserved_titles import STATUS
 
 MOST_COLUMNS = 16_384
 

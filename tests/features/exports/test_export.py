@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from openpyxl import load_workbook
 
-from app.catalog import CATALOG
+from app.catalog import CATALOG, IMPORTABLE
 from app.containers.models import Container
 from app.core.http.access import Role
 from app.datacenters.models import Datacenter
-from app.imports.map.tables import IMPORTABLE
 from app.servers.models import Server
 from tests.client import Client
 from tests.conftest import SignIn

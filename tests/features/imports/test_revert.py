@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.catalog import IMPORTABLE
 from app.core.cache import generations
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
@@ -16,7 +17,6 @@ from app.core.jobs.runner import runner
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.imports import progress, service
-from app.imports.map.layout import IMPORTABLE
 from app.resource.bulk import writer
 from app.servers.models import Server
 from tests.backends import on_postgresql

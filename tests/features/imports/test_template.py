@@ -6,9 +6,9 @@ from typing import Any
 import openpyxl
 import pytest
 
+from app.catalog import IMPORTABLE
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
-from app.imports.map.tables import IMPORTABLE
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload, mistakes, rows_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.imports.map.tables import IMPORTABLE
+from app.catalog import IMPORTABLE
 from app.imports.parse.cells import Reading, reader_of
 from app.servers.models import Server
 from app.sheets.workbook import Limits, UnreadableWorkbook, read_workbook

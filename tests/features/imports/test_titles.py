@@ -8,10 +8,10 @@ from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
 from app.imports.map.columns import attribute_key
 from app.imports.map.titles import match, near_miss, slips, take_apart
-from app.imports.parse.cell_text import CellError
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
+from app.sheets.cell_text import CellError
 from app.sheets.column_letters import column_index, letters
 
 
