@@ -21,7 +21,7 @@ from app.core.net import geoip
 from app.gpus import expiry
 from app.imports.jobs import register_jobs
 from app.proof import sealer
-from app.services import schedule
+from app.services import check_scheduler
 
 FEATURES = (
     *FOLDERS,
@@ -81,7 +81,7 @@ def create_app(config: Any) -> Flask:
     outbox.register_jobs(runner.runner)
     idempotency.register(runner.runner)
     sealer.register(runner.runner)
-    schedule.register_jobs(runner.runner)
+    check_scheduler.register_jobs(runner.runner)
     images.register_jobs(runner.runner)
     descriptions.register_jobs(runner.runner)
     Migrate(app, unit_of_work.db, render_as_batch=False)

@@ -16,7 +16,7 @@ from flask import Flask
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.servers.models import Server
-from app.services import schedule
+from app.services import check_scheduler
 from app.services.models import Service, ServiceSchedule
 from bench.scratch import scratch
 
@@ -68,7 +68,7 @@ def check(app: Flask, services: int) -> None:
     with app.app_context():
         db.session.execute(sa.update(ServiceSchedule.__table__).values(due_at=utcnow()))
         db.session.commit()
-        assert schedule.check_due() == services
+        assert check_scheduler.run_due_checks() == services
 
 
 def ask(services: int, port: int) -> None:
@@ -79,7 +79,7 @@ def ask(services: int, port: int) -> None:
         connection.close()
         return status
 
-    with ThreadPoolExecutor(schedule.THREADS) as threads:
+    with ThreadPoolExecutor(check_scheduler.MAX_THREADS) as threads:
         assert set(threads.map(get, range(services))) == {200}
 
 

@@ -1,1 +1,1 @@
-"""What runs in a container or on a server."""
+"""Services that run in a container or on a server, and their health checks."""

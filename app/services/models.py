@@ -1,4 +1,4 @@
-"""What runs in a container or directly on a server, and what its health checks have found."""
+"""Services, which run in a container or directly on a server, and the results of their health checks."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -62,7 +62,7 @@ class Service(Audited, Extensible, Entity):
         "Health check", "健康检查", "健康检查地址", type_=sa.String(2048), check=url_or_path
     )
     status: Mapped[ServiceStatus] = column("Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True)
-    # No change of the service, or each would write a record into the audit log every minute.
+    # Not audited, or every service would write an audit record per check (once a minute).
     last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True, audit=False)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
@@ -85,7 +85,7 @@ class Service(Audited, Extensible, Entity):
 
 
 class ServiceCheck(Base):
-    """What one health check has found."""
+    """The result of one health check."""
 
     __tablename__ = "service_checks"
 
@@ -93,12 +93,12 @@ class ServiceCheck(Base):
     service_id: Mapped[int] = reference(Service, "Service", ondelete="CASCADE")
     checked_at: Mapped[datetime] = column("Checked at")
     status: Mapped[ServiceStatus] = column("Status")
-    # Whether the service had another status before: such checks are kept for longer.
+    # Whether it changed the service's status: such checks are kept for longer.
     is_change: Mapped[bool] = column("Is change")
     http_status: Mapped[int | None] = column("HTTP status")
     response_ms: Mapped[int | None] = column("Response time", unit="ms")
     problem: Mapped[str | None] = column("Problem", type_=sa.String(500))
-    # The name of who asked for it, copied: it outlives the user. None for the schedule.
+    # The username, copied because it outlives the user; None for a scheduled check.
     checked_by: Mapped[str | None] = column("Checked by")
 
     __table_args__ = (
@@ -108,7 +108,7 @@ class ServiceCheck(Base):
 
 
 class ServiceSchedule(Base):
-    """When a service is checked next. Whoever moves the time on has taken the check, and nobody else makes it."""
+    """When a service is checked next. A process claims the check by moving `due_at` on."""
 
     __tablename__ = "service_schedules"
 

@@ -1,4 +1,4 @@
-"""The service resource: health checks, now and as they were."""
+"""The services resource, its health check action and the history of its checks."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ checks = Resource(
 @requires(Role.USER)
 @blueprint.response(200, ServiceCheckSchema)
 def check(service_id: int) -> Response:
-    """Run the health check of a service now, and wait for what it finds."""
+    """Run a service's health check now."""
     return success(read(checks, service.check_now(get(resource, service_id, to_change=True))))
 
 
@@ -51,7 +51,7 @@ def check(service_id: int) -> Response:
 @blueprint.doc(parameters=list_parameters(checks))
 @blueprint.response(200, ServiceCheckSchema, many=True, selected=True)
 def list_checks(service_id: int) -> Page:
-    """What the health checks of a service have found, the latest first."""
+    """List a service's health checks, the latest first."""
     get(resource, service_id)
     query = parse_query(checks, request.args)
     values: dict[str, Any] = {**query.values, f"p{len(query.matching.filters)}": service_id}

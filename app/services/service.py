@@ -1,4 +1,4 @@
-"""Health checks: what is to be checked, and what becomes of a finding."""
+"""Running a health check on request, and storing the results of checks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,50 +12,50 @@ from app.core.errors import Conflict
 from app.core.http.access import current_actor
 from app.core.net.http_client import allowed, waiting
 from app.servers.models import Server
+from app.services.health_check import CheckResult, CheckTarget, check_health
 from app.services.models import Service, ServiceCheck, ServiceStatus
-from app.services.probe import Finding, Target, probe
 
 services, checks = Service.__table__, ServiceCheck.__table__
 
 IS_CHECKED = sa.and_(services.c.health_check.is_not(None), services.c.status != ServiceStatus.DISABLED)
 
 
-class NothingToCheck(Conflict):
-    reason, message = "no_health_check", "This service has no health check: give it a URL, or a path on its server."
+class NoHealthCheck(Conflict):
+    reason, message = "no_health_check", "This service has no health check. Set a URL, or a path on its server."
 
 
-class CheckDisabled(Conflict):
-    reason, message = "disabled", "This service is disabled; it is checked again once its status is another."
+class ServiceDisabled(Conflict):
+    reason, message = "disabled", "This service is disabled. Change its status to have it checked."
 
 
 def check_now(service: Service) -> int:
-    """Check a service while the caller waits; answers the id of the check.
+    """Check a service while the caller waits; returns the id of the check.
 
-    Raises NothingToCheck, CheckDisabled and TooManyRequests.
+    Raises NoHealthCheck, ServiceDisabled and TooManyRequests.
     """
     if service.health_check is None:
-        raise NothingToCheck()
+        raise NoHealthCheck()
     if service.status is ServiceStatus.DISABLED:
-        raise CheckDisabled()
-    (target,) = targets([service.id])
+        raise ServiceDisabled()
+    (target,) = load_targets([service.id])
     admitted = allowed()
     let_go()
     with waiting():
-        finding = probe(target, admitted)
-    recorded = record([finding], by=current_actor().username)
-    if not recorded:
-        raise Conflict("This service has been deleted meanwhile.", reason="deleted")
-    return recorded[0]
+        result = check_health(target, admitted)
+    check_ids = store_results([result], checked_by=current_actor().username)
+    if not check_ids:
+        raise Conflict("This service was deleted or disabled during the check.", reason="deleted")
+    return check_ids[0]
 
 
-def targets(service_ids: Sequence[int]) -> list[Target]:
-    """Those of these services that are checked, with where they run."""
+def load_targets(service_ids: Sequence[int]) -> list[CheckTarget]:
+    """The check targets of those of the services that have a health check and are not disabled."""
     container, server = Container.__table__, Server.__table__
-    where = sa.func.coalesce(services.c.server_id, container.c.server_id)
+    runs_on = sa.func.coalesce(services.c.server_id, container.c.server_id)
     source = services.outerjoin(container, services.c.container_id == container.c.id).outerjoin(
-        server, where == server.c.id
+        server, runs_on == server.c.id
     )
-    found = db.session.execute(
+    rows = db.session.execute(
         sa.select(
             services.c.id,
             services.c.health_check,
@@ -68,39 +68,44 @@ def targets(service_ids: Sequence[int]) -> list[Target]:
         .where(any_of(services.c.id, service_ids), IS_CHECKED)
         .order_by(services.c.id)
     )
-    return [Target(*row[:-1], port_mappings=tuple(row.port_mappings or ())) for row in found]
+    return [CheckTarget(*row[:-1], port_mappings=tuple(row.port_mappings or ())) for row in rows]
 
 
 @transactional
-def record(findings: Iterable[Finding], *, by: str | None = None) -> list[int]:
-    """Store what checks have found, in a transaction of its own; answers the ids of the checks.
+def store_results(results: Iterable[CheckResult], *, checked_by: str | None = None) -> list[int]:
+    """Store the results of checks, in a transaction of its own; returns the ids of the checks.
 
-    A status that is another than before is a change of the service, with its version and its audit record. A service
-    that has been deleted or disabled meanwhile is left as it is.
+    A new status is a change of the service, with a version and an audit record; `last_checked_at` alone is not. A
+    service that was deleted or disabled meanwhile is skipped.
     """
-    latest = {finding.service_id: finding for finding in findings}
-    before = _lock_checked(latest)
-    if not before:
+    latest = {result.service_id: result for result in results}
+    previous_status = _lock_checked(latest)
+    if not previous_status:
         return []
-    changed = {identity for identity, status in before.items() if status is not latest[identity].status}
-    as_they_are = sa.select(Service).where(any_of(services.c.id, changed)).execution_options(populate_existing=True)
-    for service in db.session.scalars(as_they_are):
+    changed_ids = {id_ for id_, status in previous_status.items() if status is not latest[id_].status}
+    changed = sa.select(Service).where(any_of(services.c.id, changed_ids)).execution_options(populate_existing=True)
+    for service in db.session.scalars(changed):
         service.status = latest[service.id].status
     db.session.flush()
-    rows = [{**asdict(latest[identity]), "is_change": identity in changed, "checked_by": by} for identity in before]
-    earlier = sa.or_(services.c.last_checked_at.is_(None), services.c.last_checked_at < sa.bindparam("at"))
-    seen = (
+    rows = [
+        {**asdict(latest[id_]), "is_change": id_ in changed_ids, "checked_by": checked_by} for id_ in previous_status
+    ]
+    # A slow scheduled check may end after a later one that a user made.
+    is_newer = sa.or_(services.c.last_checked_at.is_(None), services.c.last_checked_at < sa.bindparam("new"))
+    update = (
         sa.update(services)
-        .where(services.c.id == sa.bindparam("the_id"), earlier)
-        .values(last_checked_at=sa.bindparam("at"))
+        .where(services.c.id == sa.bindparam("id_"), is_newer)
+        .values(last_checked_at=sa.bindparam("new"))
     )
-    at = [{"the_id": row["service_id"], "at": row["checked_at"]} for row in rows]
-    db.session.connection().execute(seen, at)
+    db.session.connection().execute(update, [{"id_": row["service_id"], "new": row["checked_at"]} for row in rows])
     return list(db.session.scalars(sa.insert(checks).returning(checks.c.id), rows))
 
 
 def _lock_checked(service_ids: Iterable[int]) -> dict[int, ServiceStatus]:
-    """The status of those that are still checked, locked in the order of their ids: others lock them so too."""
-    wanted = sa.select(services.c.id, services.c.status).where(any_of(services.c.id, service_ids), IS_CHECKED)
-    found = db.session.execute(wanted.order_by(services.c.id).with_for_update(key_share=True))
-    return {row.id: row.status for row in found}
+    """The status of the services that still have a check, locked in id order, as every writer of several rows does.
+
+    FOR NO KEY UPDATE lets others insert rows that refer to the services, such as tasks.
+    """
+    checked = sa.select(services.c.id, services.c.status).where(any_of(services.c.id, service_ids), IS_CHECKED)
+    rows = db.session.execute(checked.order_by(services.c.id).with_for_update(key_share=True))
+    return {row.id: row.status for row in rows}

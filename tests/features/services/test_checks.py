@@ -1,4 +1,4 @@
-"""Health checks: what is asked, what an answer means, what is kept of it, and when they are made."""
+"""Health checks: the request, the status that follows from the response, the history, and the schedule."""
 
 import socket
 import ssl
@@ -18,7 +18,7 @@ from app.core.jobs.runner import runner
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.servers.models import Server as Machine
-from app.services import probe, schedule
+from app.services import check_scheduler, health_check
 from app.services.models import Service, ServiceCheck, ServiceSchedule
 from tests.client import Body, Client
 from tests.conftest import BuildApp, Statements
@@ -27,23 +27,23 @@ from tests.http_servers import Behaviour, Server, drips, floods, hangs, response
 from tests.threads import PATIENCE, at_once, eventually
 
 HEALTHY = says(response(b"fine"))
-HERE = ("127.0.0.0/8", "::1/128")
+LOCAL_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
 @pytest.fixture
-def admitting(build_app: BuildApp) -> Flask:
-    """The application of an operator who lets checks go to this machine."""
-    return build_app(OUTGOING_ALLOWED=HERE)
+def outgoing_app(build_app: BuildApp) -> Flask:
+    """An application whose OUTGOING_ALLOWED admits this machine."""
+    return build_app(OUTGOING_ALLOWED=LOCAL_NETWORKS)
 
 
 @pytest.fixture
-def user(user: Client, admitting: Flask) -> Client:
-    return Client(admitting, user.document, user.token, user.user)
+def user(user: Client, outgoing_app: Flask) -> Client:
+    return Client(outgoing_app, user.document, user.token, user.user)
 
 
 @pytest.fixture
 def service(make: Make, user: Client) -> Callable[..., Service]:
-    """A service of the user's that is checked there."""
+    """Make a service that the user owns."""
 
     def service(health_check: str | None, **fields: Any) -> Service:
         return make(Service, created_by_id=user.user.id, health_check=health_check, **fields)
@@ -53,7 +53,7 @@ def service(make: Make, user: Client) -> Callable[..., Service]:
 
 @pytest.fixture
 def healthy() -> Iterator[tuple[Server, str]]:
-    """A server that is well, and its URL."""
+    """A server that answers 200, and its URL."""
     server = Server(HEALTHY)
     with server.listening() as port:
         yield server, f"http://127.0.0.1:{port}/health"
@@ -71,7 +71,7 @@ def history(client: Client, service: Service, **query: Any) -> Any:
     return client.call("GET", f"/api/services/{service.id}/checks", query_string=query)["data"]
 
 
-def make_due(app: Flask) -> None:
+def make_all_due(app: Flask) -> None:
     with app.app_context():
         db.session.execute(sa.update(ServiceSchedule.__table__).values(due_at=utcnow() - timedelta(seconds=1)))
         db.session.commit()
@@ -79,7 +79,7 @@ def make_due(app: Flask) -> None:
 
 def check_due(app: Flask) -> int:
     with app.app_context():
-        return schedule.check_due()
+        return check_scheduler.run_due_checks()
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def check_due(app: Flask) -> int:
         (HEALTHY, "healthy", 200, None),
         (says(response(status="204 No Content")), "healthy", 204, None),
         (floods, "healthy", 200, None),
-        (says(response(status="500 Oops")), "unhealthy", 500, "The answer was 500."),
-        (says(response(status="404 Not Found")), "unhealthy", 404, "The answer was 404."),
+        (says(response(status="500 Oops")), "unhealthy", 500, "The service answered 500."),
+        (says(response(status="404 Not Found")), "unhealthy", 404, "The service answered 404."),
         (hangs, "unhealthy", None, "There was no complete answer within 0.4 seconds."),
         (drips(response(X_Long="x" * 1000)), "unhealthy", None, "There was no complete answer within 0.4 seconds."),
         (says(b"\x00\x1b[31mSSH-2.0\r\n"), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
         (says(b""), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
     ],
-    ids=["200", "204", "without end", "500", "404", "hangs", "drips", "garbage", "nothing"],
+    ids=["200", "204", "endless body", "500", "404", "hangs", "drips", "garbage", "empty"],
 )
-def test_what_an_answer_means(
+def test_status_follows_from_the_response(
     service: Callable[..., Service],
     user: Client,
     monkeypatch: pytest.MonkeyPatch,
@@ -106,52 +106,52 @@ def test_what_an_answer_means(
     http_status: int | None,
     problem: str | None,
 ) -> None:
-    monkeypatch.setattr(probe, "SECONDS", 0.4 if http_status is None else PATIENCE)
+    monkeypatch.setattr(health_check, "TIMEOUT_SECONDS", 0.4 if http_status is None else PATIENCE)
     with Server(behave).listening() as port:
         target = service(f"http://127.0.0.1:{port}/health")
-        found = check(user, target)
-    assert (found["status"], found["http_status"], found["problem"]) == (status, http_status, problem)
-    assert (found["response_ms"] is None) == (http_status is None)
-    assert (found["service_id"], found["checked_by"]) == (target.id, user.user.username)
+        result = check(user, target)
+    assert (result["status"], result["http_status"], result["problem"]) == (status, http_status, problem)
+    assert (result["response_ms"] is None) == (http_status is None)
+    assert (result["service_id"], result["checked_by"]) == (target.id, user.user.username)
     now = read(user, target)
-    assert (now["status"], now["last_checked_at"]) == (status, found["checked_at"])
+    assert (now["status"], now["last_checked_at"]) == (status, result["checked_at"])
 
 
-def test_a_redirect_is_told_and_not_followed(service: Callable[..., Service], user: Client) -> None:
+def test_redirect_is_reported_and_not_followed(service: Callable[..., Service], user: Client) -> None:
     inside = Server(HEALTHY)
     with inside.listening() as secret:
         moved = says(response(status="302 Found", Location=f"http://127.0.0.1:{secret}/"))
         with Server(moved).listening() as port:
-            found = check(user, service(f"http://127.0.0.1:{port}/"))
-    assert (found["status"], found["http_status"]) == ("unhealthy", 302)
-    assert "do not follow" in found["problem"]
+            result = check(user, service(f"http://127.0.0.1:{port}/"))
+    assert (result["status"], result["http_status"]) == ("unhealthy", 302)
+    assert "do not follow redirects" in result["problem"]
     assert not inside.met.is_set()
 
 
-def test_a_certificate_that_is_not_valid_is_told(service: Callable[..., Service], user: Client) -> None:
+def test_invalid_certificate_is_unhealthy(service: Callable[..., Service], user: Client) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("other.example").configure_cert(context)
     with Server(HEALTHY, tls=context).listening() as port:
-        found = check(user, service(f"https://127.0.0.1:{port}/"))
-    assert found["status"] == "unhealthy"
-    assert "certificate of 127.0.0.1 is not valid" in found["problem"]
+        result = check(user, service(f"https://127.0.0.1:{port}/"))
+    assert result["status"] == "unhealthy"
+    assert "certificate of 127.0.0.1 is not valid" in result["problem"]
 
 
-def test_a_port_that_is_closed_is_unhealthy(service: Callable[..., Service], user: Client) -> None:
+def test_closed_port_is_unhealthy(service: Callable[..., Service], user: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probed:
         port = probed.getsockname()[1]
     assert check(user, service(f"http://127.0.0.1:{port}/"))["status"] == "unhealthy"
 
 
-def test_what_nobody_admits_is_not_asked_and_says_who_could(
+def test_refused_address_is_unknown_and_names_the_setting(
     healthy: tuple[Server, str], make: Make, admin: Client
 ) -> None:
-    """It is not the service's fault, so it is not unhealthy either."""
+    """Our own refusal says nothing about the service, so it is not `unhealthy`."""
     server, url = healthy
     target = make(Service, health_check=url, status="healthy")
-    found = check(admin, target)
-    assert (found["status"], found["http_status"]) == ("unknown", None)
-    assert "OUTGOING_ALLOWED" in found["problem"]
+    result = check(admin, target)
+    assert (result["status"], result["http_status"]) == ("unknown", None)
+    assert "OUTGOING_ALLOWED" in result["problem"]
     assert read(admin, target)["status"] == "unknown"
     assert not server.met.is_set()
 
@@ -169,13 +169,15 @@ def test_what_nobody_admits_is_not_asked_and_says_who_could(
         ("health", "http or https"),
     ],
 )
-def test_a_health_check_is_a_url_or_a_path(user: Client, make: Make, health_check: str, problem: str) -> None:
+def test_health_check_must_be_a_url_or_a_path(user: Client, make: Make, health_check: str, problem: str) -> None:
     body = {"name": "web", "server_id": make(Machine).id, "health_check": health_check}
     answer = user.call("POST", "/api/services", json=body, expect=422)
     assert problem in answer["data"]["errors"]["health_check"][0]
 
 
-def test_a_path_is_asked_on_the_service_s_server(service: Callable[..., Service], user: Client, make: Make) -> None:
+def test_path_is_requested_on_the_server_of_the_service(
+    service: Callable[..., Service], user: Client, make: Make
+) -> None:
     server, machine = Server(HEALTHY), make(Machine, internal_ip="127.0.0.1")
     with server.listening() as port:
         target = service("/live?full=1", server_id=machine.id, port=port, protocol="http")
@@ -184,7 +186,7 @@ def test_a_path_is_asked_on_the_service_s_server(service: Callable[..., Service]
     assert server.received[0].headers["Host"] == f"127.0.0.1:{port}"
 
 
-def test_a_port_of_a_container_is_asked_where_its_server_lets_it_out(
+def test_container_port_is_requested_at_the_mapped_host_port(
     service: Callable[..., Service], user: Client, make: Make
 ) -> None:
     server, machine = Server(HEALTHY), make(Machine, internal_ip="::1")
@@ -196,16 +198,16 @@ def test_a_port_of_a_container_is_asked_where_its_server_lets_it_out(
     assert server.received[0].headers["Host"] == f"[::1]:{port}"
 
 
-def test_a_path_without_a_server_to_ask_is_unknown(service: Callable[..., Service], user: Client, make: Make) -> None:
+def test_path_without_a_server_address_is_unknown(service: Callable[..., Service], user: Client, make: Make) -> None:
     without_address = service("/", server_id=make(Machine).id, port=80)
     unplaced = service("/", container_id=make(Container).id, port=80)
     for target in (without_address, unplaced):
-        found = check(user, target)
-        assert found["status"] == "unknown"
-        assert "internal IP" in found["problem"]
+        result = check(user, target)
+        assert result["status"] == "unknown"
+        assert "internal IP" in result["problem"]
 
 
-def test_only_what_has_a_health_check_and_is_not_disabled_is_checked(
+def test_checking_without_health_check_or_while_disabled_is_a_conflict(
     service: Callable[..., Service], user: Client
 ) -> None:
     answer = check(user, service(None), expect=409)
@@ -215,21 +217,21 @@ def test_only_what_has_a_health_check_and_is_not_disabled_is_checked(
     user.call("GET", "/api/services/4711/checks", expect=404)
 
 
-def test_a_check_that_finds_nothing_new_is_no_change(
+def test_check_with_the_same_status_is_no_change_of_the_service(
     service: Callable[..., Service], user: Client, admin: Client, healthy: tuple[Server, str]
 ) -> None:
     target = service(healthy[1])
-    found = [check(user, target) for _ in range(3)]
-    assert [item["is_change"] for item in found] == [True, False, False]
+    results = [check(user, target) for _ in range(3)]
+    assert [item["is_change"] for item in results] == [True, False, False]
     now = read(user, target)
-    assert (now["version"], now["last_checked_at"]) == (2, found[-1]["checked_at"])
+    assert (now["version"], now["last_checked_at"]) == (2, results[-1]["checked_at"])
     about = {"resource_type": "services", "resource_id": target.id, "sort": "id"}
     _, change = admin.call("GET", "/api/audit-logs", query_string=about)["data"]
     assert change["changes"] == {"status": {"old": "unknown", "new": "healthy"}}
     assert (change["user_id"], change["action"]) == (user.user.id, "update")
 
 
-def test_a_history_has_the_latest_first_and_is_a_list_like_all(
+def test_history_is_latest_first_and_supports_the_list_conventions(
     service: Callable[..., Service], user: Client, healthy: tuple[Server, str], admin: Client
 ) -> None:
     target, other = service(healthy[1]), service(healthy[1])
@@ -249,8 +251,8 @@ def test_a_history_has_the_latest_first_and_is_a_list_like_all(
     assert nonsense["data"]["did_you_mean"][0] == "status"
 
 
-def test_nothing_is_locked_while_a_service_is_asked(service: Callable[..., Service], user: Client, make: Make) -> None:
-    """On SQLite, nobody else could write; on PostgreSQL, nobody could change the service."""
+def test_no_lock_is_held_while_a_response_is_awaited(service: Callable[..., Service], user: Client, make: Make) -> None:
+    """A held lock would block every writer on SQLite, and changes of this service on PostgreSQL."""
 
     def change_something(server: Server, connection: socket.socket) -> None:
         make(Datacenter)
@@ -264,7 +266,7 @@ def test_nothing_is_locked_while_a_service_is_asked(service: Callable[..., Servi
     assert (now["status"], now["description"], now["version"]) == ("healthy", "changed meanwhile", 3)
 
 
-def test_a_service_that_is_deleted_meanwhile_is_gone(service: Callable[..., Service], user: Client) -> None:
+def test_service_deleted_during_its_check_is_a_conflict(service: Callable[..., Service], user: Client) -> None:
     def delete(server: Server, connection: socket.socket) -> None:
         user.call("DELETE", f"/api/services/{target.id}")
         HEALTHY(server, connection)
@@ -274,8 +276,8 @@ def test_a_service_that_is_deleted_meanwhile_is_gone(service: Callable[..., Serv
         assert check(user, target, expect=409)["reason"] == "deleted"
 
 
-def test_a_service_that_is_disabled_meanwhile_stays_so(
-    admitting: Flask, service: Callable[..., Service], user: Client
+def test_service_disabled_during_its_check_stays_disabled(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client
 ) -> None:
     def disable(server: Server, connection: socket.socket) -> None:
         user.call("PATCH", f"/api/services/{target.id}", json={"status": "disabled"})
@@ -283,13 +285,13 @@ def test_a_service_that_is_disabled_meanwhile_stays_so(
 
     with Server(disable).listening() as port:
         target = service(f"http://127.0.0.1:{port}/")
-        assert check_due(admitting) == 1
+        assert check_due(outgoing_app) == 1
     assert read(user, target)["status"] == "disabled"
     assert history(user, target) == []
 
 
-def test_only_so_many_wait_for_services_at_once(service: Callable[..., Service], user: Client) -> None:
-    """Servers that hang must not have all threads that serve requests."""
+def test_concurrent_checks_are_limited(service: Callable[..., Service], user: Client) -> None:
+    """Services that hang must not occupy all threads that serve requests."""
     server = Server(hangs)
     with server.listening() as port, ThreadPoolExecutor(4) as threads:
         target = service(f"http://127.0.0.1:{port}/")
@@ -300,17 +302,17 @@ def test_only_so_many_wait_for_services_at_once(service: Callable[..., Service],
         assert {item.result(PATIENCE)["status"] for item in waiting} == {"unhealthy"}
 
 
-def test_the_schedule_checks_each_service_once_in_its_time(
-    admitting: Flask, service: Callable[..., Service], user: Client, admin: Client, healthy: tuple[Server, str]
+def test_scheduler_checks_each_service_once_per_interval(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client, admin: Client, healthy: tuple[Server, str]
 ) -> None:
     server, url = healthy
     checked = [service(f"{url}/{n}") for n in range(3)]
     service(url, status="disabled")
     service(None)
-    assert (check_due(admitting), check_due(admitting)) == (3, 0)
+    assert (check_due(outgoing_app), check_due(outgoing_app)) == (3, 0)
     assert sorted(request.target for request in server.received) == [f"/health/{n}" for n in range(3)]
-    make_due(admitting)
-    assert check_due(admitting) == 3
+    make_all_due(outgoing_app)
+    assert check_due(outgoing_app) == 3
     for target in checked:
         now = read(user, target)
         assert (now["status"], now["version"]) == ("healthy", 2)
@@ -321,28 +323,28 @@ def test_the_schedule_checks_each_service_once_in_its_time(
     assert [(record["username"], record["user_id"]) for record in records] == [("system", None)] * 3
 
 
-def test_of_many_processes_one_checks(
-    admitting: Flask, service: Callable[..., Service], healthy: tuple[Server, str]
+def test_concurrent_schedulers_check_each_service_once(
+    outgoing_app: Flask, service: Callable[..., Service], healthy: tuple[Server, str]
 ) -> None:
     server, url = healthy
     for n in range(12):
         service(f"{url}/{n}")
     for _ in range(3):
         server.received.clear()
-        assert sum(at_once([lambda: check_due(admitting)] * 4)) == 12
+        assert sum(at_once([lambda: check_due(outgoing_app)] * 4)) == 12
         assert len({request.target for request in server.received}) == len(server.received) == 12
-        make_due(admitting)
+        make_all_due(outgoing_app)
 
 
-def test_a_service_that_is_slow_keeps_nobody_waiting(
-    admitting: Flask, service: Callable[..., Service], user: Client, make: Make, healthy: tuple[Server, str]
+def test_slow_service_does_not_delay_other_checks(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client, make: Make, healthy: tuple[Server, str]
 ) -> None:
-    """Others are checked, stored and shown, and everybody writes, while it hangs."""
+    """Other services are checked, stored and shown, and writes succeed, while it hangs."""
     slow = Server(hangs)
     with slow.listening() as port, ThreadPoolExecutor(1) as threads:
         service(f"http://127.0.0.1:{port}/")
         quick = [service(healthy[1]) for _ in range(3)]
-        round_ = threads.submit(check_due, admitting)
+        round_ = threads.submit(check_due, outgoing_app)
         assert slow.met.wait(PATIENCE)
         eventually(lambda: {read(user, target)["status"] for target in quick} == {"healthy"})
         make(Datacenter)
@@ -351,8 +353,8 @@ def test_a_service_that_is_slow_keeps_nobody_waiting(
         assert round_.result(PATIENCE) == 4
 
 
-def test_the_schedule_runs_beside_the_jobs(
-    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str],
+def test_scheduler_runs_in_the_job_runner(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     target = service(healthy[1])
@@ -366,32 +368,32 @@ def test_the_schedule_runs_beside_the_jobs(
         runner.stop()
 
 
-def test_without_a_schedule_only_people_check(
+def test_interval_of_zero_turns_the_scheduler_off(
     build_app: BuildApp, service: Callable[..., Service], healthy: tuple[Server, str]
 ) -> None:
     service(healthy[1])
-    assert check_due(build_app(OUTGOING_ALLOWED=HERE, HEALTH_CHECK_SECONDS=0)) == 0
+    assert check_due(build_app(OUTGOING_ALLOWED=LOCAL_NETWORKS, HEALTH_CHECK_SECONDS=0)) == 0
     assert not healthy[0].met.is_set()
 
 
-def test_the_statements_of_a_round_do_not_depend_on_how_many_are_checked(
+def test_number_of_statements_does_not_depend_on_the_number_of_services(
     app: Flask, make: Make, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "WRITE_SECONDS", PATIENCE)
+    monkeypatch.setattr(check_scheduler, "WRITE_INTERVAL_SECONDS", PATIENCE)
     counts = []
     for total in (2, 20):
         while check_due(app) < total:
             make(Service, health_check="http://127.0.0.1/")
-            make_due(app)
-        make_due(app)
+            make_all_due(app)
+        make_all_due(app)
         with statements() as sent:
             assert check_due(app) == total
         counts.append(len(sent))
     assert counts[0] == counts[1]
 
 
-def test_old_checks_are_forgotten_and_changes_later(
-    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
+def test_old_checks_are_deleted_and_status_changes_are_kept_longer(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
 ) -> None:
     target = service(healthy[1])
     first, second, third = (check(user, target)["id"] for _ in range(3))
@@ -402,22 +404,22 @@ def test_old_checks_are_forgotten_and_changes_later(
         db.session.execute(sa.update(table).where(table.c.id == identity).values(values))
         db.session.commit()
 
-    with admitting.app_context():
+    with outgoing_app.app_context():
         age(first, days=2)
         age(second, days=2)
-        assert schedule.forget_old() == 1
+        assert check_scheduler.delete_old_checks() == 1
     assert [item["id"] for item in history(user, target)] == [third, first]
-    with admitting.app_context():
+    with outgoing_app.app_context():
         age(first, days=91)
-        assert (schedule.forget_old(), schedule.forget_old()) == (1, 0)
+        assert (check_scheduler.delete_old_checks(), check_scheduler.delete_old_checks()) == (1, 0)
 
 
-def test_checks_go_with_their_service(
-    admitting: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
+def test_checks_are_deleted_with_their_service(
+    outgoing_app: Flask, service: Callable[..., Service], user: Client, healthy: tuple[Server, str]
 ) -> None:
     target = service(healthy[1])
-    check_due(admitting)
+    check_due(outgoing_app)
     user.call("DELETE", f"/api/services/{target.id}")
-    with admitting.app_context():
+    with outgoing_app.app_context():
         for model in (ServiceCheck, ServiceSchedule):
             assert db.session.scalar(sa.select(sa.func.count()).select_from(model)) == 0
