@@ -1,4 +1,4 @@
-"""Further values for a column that has a list of them."""
+"""Reusable migration operation: change the values that an enumeration column accepts."""
 
 import re
 from collections.abc import Sequence
@@ -8,25 +8,26 @@ from alembic import op
 
 
 def allow_choices(table: str, column: str, constraint: str, values: Sequence[str]) -> None:
-    """Let a column have these values instead of the ones that its CHECK constraint has listed so far."""
+    """Replace the list of values in the CHECK constraint of a column."""
     listed = ", ".join(f"'{value}'" for value in values)
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
         op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} CHECK ({column} IN ({listed}))")
     else:
-        _rewrite(table, rf"(CONSTRAINT {constraint} CHECK \({column} IN )\([^)]*\)", rf"\1({listed})")
+        _edit_on_sqlite(table, column, constraint, listed)
 
 
-def _rewrite(table: str, pattern: str, replacement: str) -> None:
-    """Change the text of a constraint in place, by the procedure that sqlite.org/lang_altertable.html gives for it.
+def _edit_on_sqlite(table: str, column: str, constraint: str, listed: str) -> None:
+    """Edit the constraint in sqlite_master, by the procedure of https://sqlite.org/lang_altertable.html#otheralter.
 
-    Making the table anew would drop the old one, and with it the rows of every table that cascades from it.
+    Alembic's batch mode copies and drops the table, which would delete the rows of every table that cascades from it.
     """
     connection = op.get_bind()
     query = sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :table")
-    text, count = re.subn(pattern, replacement, connection.scalar(query, {"table": table}))
+    pattern = rf"(CONSTRAINT {constraint} CHECK \({column} IN )\([^)]*\)"
+    text, count = re.subn(pattern, rf"\1({listed})", connection.scalar(query, {"table": table}))
     if count != 1:
-        raise RuntimeError(f"The table {table} has no such constraint.")
+        raise RuntimeError(f"The table {table} has no constraint {constraint} that lists the values of {column}.")
     schema_version = connection.scalar(sa.text("PRAGMA schema_version"))
     op.execute("PRAGMA writable_schema = ON")
     change = sa.text("UPDATE sqlite_master SET sql = :text WHERE type = 'table' AND name = :table")

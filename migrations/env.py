@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the application's engine, one transaction per migration."""
+"""Alembic environment: runs on the application's engine, one transaction per migration."""
 
 import warnings
 from typing import Any
@@ -9,10 +9,10 @@ from flask import current_app
 
 from app.core.db.models import Base
 from migrations import guards
-from migrations.directives import directives
+from migrations.directives import rewrite
 
-# What Alembic says of each index that it cannot compare, every time: of expressions, and of those of texts.
-_UNREAD = (
+# Alembic warns on every run about each index that it cannot compare: expressions and GIN indexes.
+_INDEX_WARNINGS = (
     "autogenerate skipping metadata-specified expression-based index",
     "Skipped unsupported reflection of expression-based index",
     'Expression #1 "(?s:.*)" in index',
@@ -21,7 +21,7 @@ _UNREAD = (
 
 
 def render_type(kind: str, item: Any, autogenerate: Any) -> str | bool:
-    """Write our own types as what they are in the database: a migration must not change when they do."""
+    """Render our own types as the database types behind them: a migration must not change when they do."""
     if kind != "type":
         return False
     if isinstance(item, sa.types.TypeDecorator):
@@ -51,16 +51,16 @@ def run() -> None:
             target_metadata=Base.metadata,
             compare_type=True,
             render_item=render_type,
-            process_revision_directives=directives,
+            process_revision_directives=rewrite,
             transaction_per_migration=True,
-            # SQLite cannot say what an index's expression was; PostgreSQL compares them.
+            # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
             include_object=lambda item, name, kind, _reflected, _other: (
                 not (kind == "index" and connection.dialect.name == "sqlite") and name != guards.EXPECTED
             ),
         )
         with context.begin_transaction(), warnings.catch_warnings():
-            for unread in _UNREAD:
-                warnings.filterwarnings("ignore", unread)
+            for message in _INDEX_WARNINGS:
+                warnings.filterwarnings("ignore", message)
             context.run_migrations()
 
 

@@ -1,19 +1,32 @@
-"""What the databases themselves refuse, so that raw SQL cannot slip past the audit log either."""
+"""Reusable migration operations: triggers and functions by which the database itself protects the audit log.
 
+They hold for raw SQL too. PostgreSQL and SQLite differ in how a trigger is written; each operation does what its
+database needs.
+"""
+
+import os
 from collections.abc import Collection
 
 import sqlalchemy as sa
 from alembic import op
 
-_FUNCTIONS = """
+_FUNCTIONS = (
+    """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'The table % is append-only.', TG_TABLE_NAME; END $$;
+BEGIN RAISE EXCEPTION 'The table % is append-only.', TG_TABLE_NAME; END $$
+""",
+    """
 CREATE FUNCTION require_next_version() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'An update of % must raise the version by one.', TG_TABLE_NAME; END $$;
-"""
-
-_REQUIRE_RECORD = """
-CREATE FUNCTION require_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'An update of % must raise the version by one.', TG_TABLE_NAME; END $$
+""",
+    """
+CREATE FUNCTION refuse_truncation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'Rows of % are deleted with an audit record for each.', TG_TABLE_NAME; END $$
+""",
+    # A connection keeps its plan: planned while the log had one page, it would scan the whole log for each row of an
+    # import. Hence enable_seqscan = off.
+    """
+CREATE FUNCTION require_record() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     changed record := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
     reached integer := changed.version + CASE WHEN TG_OP = 'DELETE' THEN 1 ELSE 0 END;
@@ -25,17 +38,17 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$
-"""
-
-_REFUSE_TRUNCATION = """
-CREATE FUNCTION refuse_truncation() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'Rows of % are deleted with an audit record for each.', TG_TABLE_NAME; END $$
-"""
+""",
+)
 
 EXPECTED = "audit_expected"
-"""SQLite's table of records that the current transaction still has to write; empty whenever nobody writes."""
+"""SQLite's table of the audit records that the current transaction still has to write; empty between transactions.
 
-_EXPECTED = (
+A deferred foreign key is SQLite's only check that runs at commit. So each change inserts a row that refers to its
+audit record, and the record's trigger deletes the row. A row that is left refers to nothing, and the commit fails.
+"""
+
+_EXPECTED_RECORDS = (
     """
 CREATE TABLE audit_expected (
     resource_type TEXT NOT NULL,
@@ -65,31 +78,31 @@ BEGIN SELECT RAISE(ABORT, 'A change has no audit record.'); END
 """,
 )
 
+CONSENT = "DROP_AUDIT_LOG"
+"""The environment variable that allows a downgrade to drop the audit log; its value is the name of that log."""
+
 
 def create_functions() -> None:
-    """Create what the triggers call; once, before the first guard."""
-    if _on_postgresql():
-        op.execute(_FUNCTIONS)
-
-
-def create_truncation_function() -> None:
-    """Create what `guard_truncation` calls; once."""
-    if _on_postgresql():
-        op.execute(_REFUSE_TRUNCATION)
+    """Create what the guards call, after the audit log and before the first guarded table."""
+    for statement in _FUNCTIONS if on_postgresql() else _EXPECTED_RECORDS:
+        op.execute(statement)
 
 
 def drop_functions() -> None:
-    if _on_postgresql():
-        op.execute("DROP FUNCTION refuse_change(); DROP FUNCTION require_next_version();")
+    """Drop what `create_functions` creates, after all tables."""
+    if on_postgresql():
+        op.execute("DROP FUNCTION require_record(), require_next_version(), refuse_truncation(), refuse_change()")
+    else:
+        op.drop_table(EXPECTED)
 
 
 def guard_append_only(table: str) -> None:
     """Refuse UPDATE, DELETE and TRUNCATE."""
-    if _on_postgresql():
-        for event, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+    if on_postgresql():
+        for event, level in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
             op.execute(
                 f"CREATE TRIGGER {table}_no_{event.split()[0].lower()} BEFORE {event} ON {table} "
-                f"FOR EACH {each} EXECUTE FUNCTION refuse_change()"
+                f"FOR EACH {level} EXECUTE FUNCTION refuse_change()"
             )
         return
     for event in ("UPDATE", "DELETE"):
@@ -99,34 +112,28 @@ def guard_append_only(table: str) -> None:
         )
 
 
-def guard_links(table: str) -> None:
-    """Refuse a record without a MAC; those that are there already stay as they are."""
-    if _on_postgresql():
-        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_linked CHECK (mac IS NOT NULL) NOT VALID")
-        return
-    op.execute(
-        f"CREATE TRIGGER {table}_linked BEFORE INSERT ON {table} WHEN NEW.mac IS NULL "
-        f"BEGIN SELECT RAISE(ABORT, 'A record of {table} must have a MAC.'); END"
-    )
-
-
-def drop_links_guard(table: str) -> None:
-    if _on_postgresql():
-        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_linked")
-    else:
-        op.execute(f"DROP TRIGGER {table}_linked")
+def guard_changes(table: str, *, unversioned: Collection[str] = ()) -> None:
+    """Refuse a change of a row that does not raise its version or has no audit record; for every audited table."""
+    guard_versions(table, unversioned=unversioned)
+    _require_records(table)
+    if on_postgresql():
+        # Row triggers do not see TRUNCATE. SQLite has none.
+        op.execute(
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncation()"
+        )
 
 
 def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
-    """Refuse an UPDATE that does not raise the version by one, unless only `unversioned` columns are set.
+    """Refuse an UPDATE that does not raise the version by one, unless it sets `unversioned` columns only.
 
-    With `unversioned` columns the others are listed in the trigger: guard the table again after adding one.
+    With `unversioned` columns the trigger lists all others: call this again after adding a column to such a table.
     """
     columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
     listed = f" OF {', '.join(name for name in columns if name not in unversioned)}" if unversioned else ""
     name = f"{table}_version"
-    op.execute(f"DROP TRIGGER IF EXISTS {name}" + (f" ON {table}" if _on_postgresql() else ""))
-    if _on_postgresql():
+    op.execute(f"DROP TRIGGER IF EXISTS {name}" + (f" ON {table}" if on_postgresql() else ""))
+    if on_postgresql():
         op.execute(
             f"CREATE TRIGGER {name} BEFORE UPDATE{listed} ON {table} FOR EACH ROW "
             "WHEN (NEW.version IS DISTINCT FROM OLD.version + 1) EXECUTE FUNCTION require_next_version()"
@@ -139,81 +146,51 @@ def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
         )
 
 
-def guard_changes(table: str) -> None:
-    """Refuse every change of a table's rows that raises no version or leaves no record; for a new audited table."""
-    guard_versions(table)
-    guard_records(table)
-    guard_truncation(table)
+def create_text_index(name: str, table: str, expression: str, *, where: str | None = None) -> None:
+    """Create a GIN index on PostgreSQL; SQLite has no counterpart and scans the rows."""
+    if on_postgresql():
+        condition = f" WHERE {where}" if where else ""
+        op.execute(f"CREATE INDEX {name} ON {table} USING gin ({expression}){condition}")
 
 
-def guard_records(table: str) -> None:
-    """Refuse, when it commits, what has changed a row and written no record of that version."""
-    if _on_postgresql():
-        _require_records_on_postgresql(table)
-    else:
-        _require_records_on_sqlite(table)
-
-
-def _require_records_on_postgresql(table: str) -> None:
-    for name, event in (
-        (f"{table}_recorded", f"INSERT OR DELETE ON {table}"),
-        (f"{table}_change_recorded", f"UPDATE ON {table}"),
-    ):
-        # What raises no version is bookkeeping, or has been refused already.
-        when = "WHEN (NEW.version IS DISTINCT FROM OLD.version) " if event.startswith("UPDATE") else ""
-        op.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-        op.execute(
-            f"CREATE CONSTRAINT TRIGGER {name} AFTER {event} DEFERRABLE INITIALLY DEFERRED "
-            f"FOR EACH ROW {when}EXECUTE FUNCTION require_record()"
+def require_consent_to_drop_log() -> None:
+    """Raise RuntimeError where a downgrade would drop audit records and the environment does not name their log."""
+    connection = op.get_bind()
+    count = connection.scalar(sa.text("SELECT count(*) FROM audit_logs"))
+    name = connection.scalar(sa.text("SELECT name FROM audit_origin"))
+    if count and os.environ.get(CONSENT) != name:
+        raise RuntimeError(
+            f"This downgrade would drop the audit log with its {count} records, and they cannot be restored without a "
+            f"backup. To drop them, set {CONSENT}={name} and run it again."
         )
 
 
-def _require_records_on_sqlite(table: str) -> None:
+def on_postgresql() -> bool:
+    return op.get_bind().dialect.name == "postgresql"
+
+
+def _require_records(table: str) -> None:
+    """Refuse to commit a changed row without the audit record of its version."""
+    if on_postgresql():
+        for name, event, condition in (
+            ("recorded", "INSERT OR DELETE", ""),
+            # An UPDATE that does not raise the version sets unversioned columns, or has been refused already.
+            ("change_recorded", "UPDATE", "WHEN (NEW.version IS DISTINCT FROM OLD.version) "),
+        ):
+            op.execute(
+                f"CREATE CONSTRAINT TRIGGER {table}_{name} AFTER {event} ON {table} DEFERRABLE INITIALLY DEFERRED "
+                f"FOR EACH ROW {condition}EXECUTE FUNCTION require_record()"
+            )
+        return
     for name, event, identity, version in (
         ("new", "INSERT", "NEW.id", "NEW.version"),
         ("changed", "UPDATE", "NEW.id", "NEW.version"),
         ("gone", "DELETE", "OLD.id", "OLD.version + 1"),
     ):
-        when = "WHEN NEW.version IS NOT OLD.version " if event == "UPDATE" else ""
-        place = f"resource_type = '{table}' AND resource_id = {identity} AND version = {version}"
-        op.execute(f"DROP TRIGGER IF EXISTS {table}_{name}_recorded")
+        condition = "WHEN NEW.version IS NOT OLD.version " if event == "UPDATE" else ""
+        written = f"resource_type = '{table}' AND resource_id = {identity} AND version = {version}"
         op.execute(
-            f"CREATE TRIGGER {table}_{name}_recorded AFTER {event} ON {table} {when}BEGIN "  # noqa: S608 - names of ours
+            f"CREATE TRIGGER {table}_{name}_recorded AFTER {event} ON {table} {condition}BEGIN "  # noqa: S608 - names of ours
             f"INSERT INTO {EXPECTED} SELECT '{table}', {identity}, {version} "
-            f"WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE {place}); END"
+            f"WHERE NOT EXISTS (SELECT 1 FROM audit_logs WHERE {written}); END"
         )
-
-
-def expect_records() -> None:
-    """Create where SQLite notes the records that a transaction still has to write; once.
-
-    SQLite's only check that waits for the commit is a deferred foreign key. So a change notes its record, which takes
-    the note away again; what is left refers to nothing then, and cannot be committed.
-    """
-    for statement in _EXPECTED:
-        op.execute(statement)
-
-
-def guard_truncation(table: str) -> None:
-    """Refuse TRUNCATE, of which no trigger sees the rows; SQLite has none."""
-    if _on_postgresql():
-        op.execute(
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_truncation()"
-        )
-
-
-def create_text_index(name: str, table: str, expression: str) -> None:
-    """Create PostgreSQL's index of the runs of three letters in a text; SQLite has none, and reads its rows."""
-    if _on_postgresql():
-        op.execute(f"CREATE INDEX {name} ON {table} USING gin ({expression})")
-
-
-def create_record_function() -> None:
-    """Create what `guard_records` calls; once."""
-    if _on_postgresql():
-        op.execute(_REQUIRE_RECORD)
-
-
-def _on_postgresql() -> bool:
-    return op.get_bind().dialect.name == "postgresql"

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # A migration that waits for a lock makes everybody behind it wait: it gives up instead.
+    # While a migration waits for a lock, every later query on the table waits behind it: give up instead.
     if op.get_bind().dialect.name == "postgresql":
         op.execute("SET LOCAL lock_timeout = '5s'")
     ${upgrades if upgrades else "pass"}

@@ -1,4 +1,6 @@
-"""The first schema: users, infrastructure, audit log, jobs, imports."""
+"""The first schema."""
+
+import uuid
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,29 +13,202 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-VERSIONED = ("datacenters", "environments", "servers", "containers", "services", "gpus")
-USER_BOOKKEEPING = (
-    "last_login_at",
-    "last_login_ip",
-    "password_version",
-    "failed_login_attempts",
-    "locked_until",
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+TIME = sa.DateTime(timezone=True)
+
+TABLES = (
+    "audit_logs",
+    "audit_leaves",
+    "audit_checkpoints",
+    "audit_origin",
+    "users",
+    "nobodies",
+    "auth_sessions",
+    "personal_tokens",
+    "password_resets",
+    "known_addresses",
+    "datacenters",
+    "environments",
+    "servers",
+    "containers",
+    "container_ports",
+    "gpus",
+    "gpu_assignments",
+    "services",
+    "service_checks",
+    "service_schedules",
+    "assets",
+    "asset_images",
+    "tasks",
+    "jobs",
+    "outbox",
+    "idempotency_keys",
+    "imports",
+    "import_files",
+    "import_parts",
+    "import_reports",
+    "import_mappings",
 )
+"""Every table, each after those it refers to."""
 
 
 def upgrade() -> None:
-    # A migration that waits for a lock makes everybody behind it wait: it gives up instead.
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("SET LOCAL lock_timeout = '5s'")
+    if guards.on_postgresql():
+        # pg_trgm is a trusted extension: the owner of the database may create it.
+        op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    _create_audit_log()
+    _create_users()
+    _create_infrastructure()
+    _create_assets_and_tasks()
+    _create_background_work()
+    _create_imports()
+
+
+def downgrade() -> None:
+    guards.require_consent_to_drop_log()
+    for table in reversed(TABLES):
+        op.drop_table(table)
+    if guards.on_postgresql():
+        op.execute("DROP FUNCTION audit_terms(text), keep_host_ports()")
+    guards.drop_functions()
+
+
+def _one_of(name: str, *values: str) -> sa.Enum:
+    """A text column with a CHECK constraint that lists its values."""
+    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=32)
+
+
+def _index_search_text(table: str, *columns: str) -> None:
+    """Index the trigrams of what `q` and the search look into, one text per row."""
+    texts = [*(f"coalesce({column}, '')" for column in columns), "CAST(attributes AS TEXT)"]
+    joined = " || chr(10) || ".join(texts)
+    guards.create_text_index(f"ix_{table}_search_text", table, f"lower({joined}) gin_trgm_ops")
+
+
+def _text_of(value: str) -> str:
+    # Built-in functions only: pg_restore and autovacuum run without our search path.
+    return (
+        f"CASE WHEN jsonb_typeof({value}) IN ('array', 'object') THEN NULL "
+        f"WHEN length({value} #>> '{{}}') > 64 THEN md5(lower({value} #>> '{{}}')) "
+        f"ELSE coalesce(lower({value} #>> '{{}}'), '') END"
+    )
+
+
+def _or_empty(value: str, kind: str) -> str:
+    empty = {"array": "[]", "object": "{}"}[kind]
+    return f"CASE WHEN jsonb_typeof({value}) = '{kind}' THEN {value} ELSE '{empty}' END"
+
+
+# The terms of a changed field: `name`, `name<old`, `name>new` and `name<old>new`. An absent value is empty, a value of
+# more than 64 characters is its MD5.
+_SCALAR_TERMS = f"""
+    SELECT coalesce(array_agg(term), '{{}}')
+    FROM jsonb_each(changes::jsonb) AS change (field, facts)
+    CROSS JOIN LATERAL (
+        SELECT '<' || {_text_of("(facts -> 'old')")} AS old, '>' || {_text_of("(facts -> 'new')")} AS new
+    ) AS side
+    CROSS JOIN LATERAL (VALUES (field), (field || old), (field || new), (field || old || new)) AS made (term)
+    WHERE term IS NOT NULL
+"""  # noqa: S608 - no value comes from outside
+# Of a list, `name<member` for each member removed and `name>member` for each one added. An attribute is a field of its
+# own, `attributes.key`; its values are also terms of `attributes`, for a query that names no key.
+_MEMBER_TERMS = f"""
+    SELECT coalesce(array_agg(term), '{{}}')
+    FROM jsonb_each(changes::jsonb) AS change (field, facts)
+    CROSS JOIN LATERAL (
+        SELECT {_or_empty("(facts -> 'old')", "array")} AS old, {_or_empty("(facts -> 'new')", "array")} AS new,
+            {_or_empty("(facts -> 'old')", "object")} AS was, {_or_empty("(facts -> 'new')", "object")} AS became
+    ) AS side
+    CROSS JOIN LATERAL (
+        SELECT field || '<' || {_text_of("member")} FROM jsonb_array_elements(old) AS lost (member)
+        WHERE NOT new @> jsonb_build_array(member)
+        UNION ALL
+        SELECT field || '>' || {_text_of("member")} FROM jsonb_array_elements(new) AS got (member)
+        WHERE NOT old @> jsonb_build_array(member)
+        UNION ALL
+        SELECT one FROM (SELECT jsonb_object_keys(was || became)) AS named (key)
+        CROSS JOIN LATERAL (
+            SELECT '<' || {_text_of("(was -> key)")} AS before, '>' || {_text_of("(became -> key)")} AS after
+        ) AS value
+        CROSS JOIN LATERAL (VALUES
+            (field || '.' || key), (field || '.' || key || before), (field || '.' || key || after),
+            (field || '.' || key || before || after), (field || before), (field || after), (field || before || after)
+        ) AS of_key (one)
+        WHERE was -> key IS DISTINCT FROM became -> key
+    ) AS made (term)
+    WHERE term IS NOT NULL
+"""  # noqa: S608 - no value comes from outside
+# PARALLEL UNSAFE: an exception handler needs a subtransaction, which parallel workers cannot start. The handler keeps
+# every record writable, whatever `changes` holds. Member terms are made only where a list or an object changed: most
+# changes have none, and looking for them doubles the time.
+AUDIT_TERMS = f"""
+CREATE FUNCTION audit_terms(changes text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL UNSAFE COST 1000 AS $$
+DECLARE terms text[];
+BEGIN
+    terms := ({_SCALAR_TERMS});
+    IF changes ~ '"(old|new)":[[{{]' THEN
+        terms := terms || ({_MEMBER_TERMS});
+    END IF;
+    RETURN terms;
+EXCEPTION WHEN others THEN
+    RETURN '{{}}';
+END $$
+"""
+
+# `container_ports` has one row per published port; its primary key keeps a host port from being used twice.
+HOST_PORTS_ON_POSTGRESQL = (
+    """
+CREATE FUNCTION keep_host_ports() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        DELETE FROM container_ports WHERE container_id = OLD.id;
+    END IF;
+    IF NEW.server_id IS NOT NULL THEN
+        INSERT INTO container_ports (server_id, protocol, host_port, container_id)
+        SELECT NEW.server_id, mapping ->> 'protocol', (mapping ->> 'host_port')::integer, NEW.id
+        FROM jsonb_array_elements(NEW.port_mappings) AS mapping;
+    END IF;
+    RETURN NULL;
+END $$
+""",
+    """
+CREATE TRIGGER containers_host_ports_new AFTER INSERT ON containers FOR EACH ROW
+WHEN (NEW.port_mappings <> '[]') EXECUTE FUNCTION keep_host_ports()
+""",
+    """
+CREATE TRIGGER containers_host_ports_changed AFTER UPDATE OF server_id, port_mappings ON containers FOR EACH ROW
+WHEN (OLD.server_id IS DISTINCT FROM NEW.server_id OR OLD.port_mappings <> NEW.port_mappings)
+EXECUTE FUNCTION keep_host_ports()
+""",
+)
+_TAKE_PORTS = (
+    "INSERT INTO container_ports (server_id, protocol, host_port, container_id) "
+    "SELECT NEW.server_id, json_extract(value, '$.protocol'), json_extract(value, '$.host_port'), NEW.id "
+    "FROM json_each(NEW.port_mappings) WHERE NEW.server_id IS NOT NULL;"
+)
+_RELEASE_PORTS = "DELETE FROM container_ports WHERE container_id = OLD.id;"
+HOST_PORTS_ON_SQLITE = (
+    f"CREATE TRIGGER containers_host_ports_new AFTER INSERT ON containers BEGIN {_TAKE_PORTS} END",
+    (
+        "CREATE TRIGGER containers_host_ports_changed AFTER UPDATE OF server_id, port_mappings ON containers "
+        f"BEGIN {_RELEASE_PORTS} {_TAKE_PORTS} END"
+    ),
+)
+
+
+def _create_audit_log() -> None:
+    """The log, the leaves of its Merkle tree, signed checkpoints, and the log's name."""
     op.create_table(
         "audit_logs",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("user_id", ID, nullable=True),
         sa.Column("username", sa.String(length=255), nullable=True),
         sa.Column("action", sa.String(length=32), nullable=False),
         sa.Column("resource_type", sa.String(length=64), nullable=False),
-        sa.Column("resource_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("resource_id", ID, nullable=True),
         sa.Column("resource_name", sa.String(length=255), nullable=True),
         sa.Column("version", sa.Integer(), nullable=True),
         sa.Column("changes", sa.Text(), nullable=False),
@@ -43,13 +218,30 @@ def upgrade() -> None:
         sa.Column("token_id", sa.String(length=64), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.String(length=500), nullable=True),
+        sa.Column("mac", sa.String(length=73), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_audit_logs_action"), "audit_logs", ["action"], unique=False)
-    op.create_index(op.f("ix_audit_logs_created_at"), "audit_logs", ["created_at"], unique=False)
-    op.create_index(op.f("ix_audit_logs_request_id"), "audit_logs", ["request_id"], unique=False)
-    op.create_index(op.f("ix_audit_logs_user_id"), "audit_logs", ["user_id"], unique=False)
+    op.create_index("ix_audit_logs_action_id", "audit_logs", ["action", "id"])
+    op.create_index("ix_audit_logs_created_at_id", "audit_logs", ["created_at", "id"])
+    op.create_index("ix_audit_logs_ip_address_id", "audit_logs", ["ip_address", "id"])
+    op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("lower(request_id)"), "id"])
+    op.create_index("ix_audit_logs_resource_id_id", "audit_logs", ["resource_id", "id"])
+    op.create_index("ix_audit_logs_resource_type_id", "audit_logs", ["resource_type", "id"])
+    if guards.on_postgresql():
+        op.execute(AUDIT_TERMS)
+        # Without creations: their terms cost an import more than the rest of its audit records together.
+        op.execute(
+            "CREATE INDEX ix_audit_logs_terms ON audit_logs USING gin (audit_terms(changes)) WHERE action <> 'create'"
+        )
+    guards.create_text_index(
+        "ix_audit_logs_texts",
+        "audit_logs",
+        "lower(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
+        "coalesce(ip_address, '') || '|' || coalesce(reason, '')) gin_trgm_ops",
+    )
+    op.create_index("ix_audit_logs_user_id_id", "audit_logs", ["user_id", "id"])
+    op.create_index("ix_audit_logs_username_id", "audit_logs", [sa.text("lower(username)"), "id"])
     op.create_index(
         "uq_audit_logs_resource_type_resource_id_version",
         "audit_logs",
@@ -57,23 +249,45 @@ def upgrade() -> None:
         unique=True,
     )
     op.create_table(
-        "jobs",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("kind", sa.String(length=64), nullable=False),
-        sa.Column("subject_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("origin", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("holder", sa.String(length=32), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sqlite_autoincrement=True,
+        "audit_leaves",
+        sa.Column("position", ID, autoincrement=False, nullable=False),
+        sa.Column("record_id", ID, nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_leaves")),
+        sa.UniqueConstraint("record_id", name=op.f("uq_audit_leaves_record_id")),
     )
-    op.create_index(op.f("ix_jobs_state"), "jobs", ["state"], unique=False)
+    op.create_table(
+        "audit_checkpoints",
+        sa.Column("size", ID, autoincrement=False, nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("frontier", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_audit_checkpoints")),
+    )
+    origin = op.create_table(
+        "audit_origin",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_audit_origin")),
+    )
+    # Every checkpoint is signed with this name, so that those of two installations cannot be exchanged.
+    op.bulk_insert(origin, [{"name": f"itam-audit-log/{uuid.uuid4().hex}"}])
+    guards.create_functions()
+    for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "audit_origin"):
+        guards.guard_append_only(table)
+    if guards.on_postgresql():
+        op.execute("ALTER TABLE audit_logs ADD CONSTRAINT ck_audit_logs_linked CHECK (mac IS NOT NULL) NOT VALID")
+    else:
+        op.execute(
+            "CREATE TRIGGER audit_logs_linked BEFORE INSERT ON audit_logs WHEN NEW.mac IS NULL "
+            "BEGIN SELECT RAISE(ABORT, 'A record of audit_logs must have a MAC.'); END"
+        )
+
+
+def _create_users() -> None:
+    """Users, and what they sign in with."""
     op.create_table(
         "users",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
         sa.Column("email", sa.String(length=255), nullable=False),
@@ -81,253 +295,156 @@ def upgrade() -> None:
         sa.Column("phone", sa.String(length=64), nullable=True),
         sa.Column(
             "role",
-            sa.Enum("admin", "user", name="role", native_enum=False, create_constraint=True, length=32),
+            _one_of("role", "admin", "user"),
             nullable=False,
         ),
         sa.Column("is_active", sa.Boolean(), nullable=False),
-        sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_login_at", TIME, nullable=True),
         sa.Column("last_login_ip", sa.String(length=45), nullable=True),
         sa.Column("password_hash", sa.String(length=60), nullable=True),
         sa.Column("password_version", sa.Integer(), nullable=False),
         sa.Column("failed_login_attempts", sa.Integer(), nullable=False),
-        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("locked_until", TIME, nullable=True),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_users_created_by_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_users_created_by_id"), "users", ["created_by_id"], unique=False)
-    op.create_index("uq_users_email", "users", [sa.literal_column("lower(email)")], unique=True)
-    op.create_index("uq_users_username", "users", [sa.literal_column("lower(username)")], unique=True)
+    guards.guard_changes(
+        "users",
+        unversioned=("last_login_at", "last_login_ip", "password_version", "failed_login_attempts", "locked_until"),
+    )
+    op.create_index(op.f("ix_users_created_by_id"), "users", ["created_by_id"])
+    op.create_index("uq_users_email", "users", [sa.text("lower(email)")], unique=True)
+    op.create_index("uq_users_username", "users", [sa.text("lower(username)")], unique=True)
+    op.create_table(
+        "nobodies",
+        sa.Column("id", ID, autoincrement=False, nullable=False),
+        sa.Column("failed_login_attempts", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_nobodies")),
+    )
     op.create_table(
         "auth_sessions",
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
         sa.Column("password_version", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_at", TIME, nullable=True),
+        sa.Column("contenders", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("last_used_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=True),
         sa.Column("ip_address", sa.String(length=45), nullable=True),
         sa.Column("user_agent", sa.String(length=255), nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_auth_sessions_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_sessions")),
     )
-    op.create_index(op.f("ix_auth_sessions_user_id"), "auth_sessions", ["user_id"], unique=False)
+    op.create_index(op.f("ix_auth_sessions_user_id"), "auth_sessions", ["user_id"])
+    op.create_table(
+        "personal_tokens",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("hint", sa.String(length=8), nullable=False),
+        sa.Column("scopes", JSON, nullable=False),
+        sa.Column("networks", JSON, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=True),
+        sa.Column("revoked_at", TIME, nullable=True),
+        sa.Column("last_used_at", TIME, nullable=True),
+        sa.Column("last_used_ip", sa.String(length=45), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_personal_tokens_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_personal_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_personal_tokens_token_hash")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_personal_tokens_user_id"), "personal_tokens", ["user_id"])
+    op.create_table(
+        "password_resets",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("password_version", sa.Integer(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("used_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_password_resets_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_password_resets")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_password_resets_token_hash")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_password_resets_user_id"), "password_resets", ["user_id"])
+    op.create_table(
+        "known_addresses",
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("network", sa.String(length=45), nullable=False),
+        sa.Column("first_seen_at", TIME, nullable=False),
+        sa.Column("last_seen_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_known_addresses_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "network", name=op.f("pk_known_addresses")),
+    )
+
+
+def _create_infrastructure() -> None:
+    """Sites, servers and what runs on them."""
     op.create_table(
         "datacenters",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=True),
         sa.Column("location", sa.String(length=255), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_datacenters_created_by_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_datacenters")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_datacenters_created_by_id"), "datacenters", ["created_by_id"], unique=False)
+    guards.guard_changes("datacenters")
+    op.create_index(op.f("ix_datacenters_created_by_id"), "datacenters", ["created_by_id"])
     op.create_index("uq_datacenters_code", "datacenters", ["code"], unique=True)
-    op.create_index("uq_datacenters_name", "datacenters", [sa.literal_column("lower(name)")], unique=True)
+    op.create_index("uq_datacenters_name", "datacenters", [sa.text("lower(name)")], unique=True)
     op.create_table(
         "environments",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("color", sa.String(length=7), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_environments_created_by_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_environments")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_environments_created_by_id"), "environments", ["created_by_id"], unique=False)
-    op.create_index("uq_environments_name", "environments", [sa.literal_column("lower(name)")], unique=True)
-    op.create_table(
-        "imports",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column(
-            "status",
-            sa.Enum(
-                "queued",
-                "validating",
-                "ready",
-                "invalid",
-                "applying",
-                "applied",
-                "failed",
-                name="importstatus",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
-            nullable=False,
-        ),
-        sa.Column("filename", sa.String(length=255), nullable=False),
-        sa.Column("resource", sa.String(length=64), nullable=True),
-        sa.Column(
-            "mode",
-            sa.Enum(
-                "upsert",
-                "create",
-                "update",
-                name="mode",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
-            nullable=False,
-        ),
-        sa.Column("match", sa.String(length=64), nullable=True),
-        sa.Column("mapping", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column(
-            "extra",
-            sa.Enum(
-                "keep",
-                "ignore",
-                "refuse",
-                name="extra",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
-            nullable=False,
-        ),
-        sa.Column("apply_at_once", sa.Boolean(), nullable=False),
-        sa.Column(
-            "on_error",
-            sa.Enum(
-                "abort",
-                "skip",
-                name="onerror",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
-            nullable=False,
-        ),
-        sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.Column("phase", sa.String(length=16), nullable=False),
-        sa.Column("done", sa.Integer(), nullable=False),
-        sa.Column("total", sa.Integer(), nullable=False),
-        sa.Column("sheets", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("problem", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["created_by_id"],
-            ["users.id"],
-            name=op.f("fk_imports_created_by_id"),
-            ondelete="SET NULL",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
-        sqlite_autoincrement=True,
-    )
-    op.create_index(op.f("ix_imports_created_by_id"), "imports", ["created_by_id"], unique=False)
-    op.create_table(
-        "import_files",
-        sa.Column(
-            "import_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["import_id"],
-            ["imports.id"],
-            name=op.f("fk_import_files_import_id"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("import_id", name=op.f("pk_import_files")),
-    )
-    op.create_table(
-        "import_rows",
-        sa.Column(
-            "import_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("sheet", sa.String(length=255), nullable=False),
-        sa.Column("row", sa.Integer(), nullable=False),
-        sa.Column("resource", sa.String(length=64), nullable=False),
-        sa.Column(
-            "action",
-            sa.Enum(
-                "create",
-                "update",
-                "unchanged",
-                "error",
-                name="action",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
-            nullable=False,
-        ),
-        sa.Column("object_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=True),
-        sa.Column("name", sa.String(length=255), nullable=True),
-        sa.Column("new", sa.Text(), nullable=False),
-        sa.Column("old", sa.Text(), nullable=True),
-        sa.Column("errors", sa.Text(), nullable=True),
-        sa.Column("warnings", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["import_id"], ["imports.id"], name=op.f("fk_import_rows_import_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("import_id", "position", name=op.f("pk_import_rows")),
-    )
-    op.create_index(
-        "ix_import_rows_import_id_action_position",
-        "import_rows",
-        ["import_id", "action", "position"],
-        unique=False,
-    )
+    guards.guard_changes("environments")
+    op.create_index(op.f("ix_environments_created_by_id"), "environments", ["created_by_id"])
+    op.create_index("uq_environments_name", "environments", [sa.text("lower(name)")], unique=True)
     op.create_table(
         "servers",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("hostname", sa.String(length=255), nullable=True),
         sa.Column(
             "server_type",
-            sa.Enum(
-                "physical",
-                "virtual",
-                name="servertype",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("servertype", "physical", "virtual"),
             nullable=False,
         ),
         sa.Column(
             "status",
-            sa.Enum(
-                "active",
-                "maintenance",
-                "offline",
-                "retired",
-                name="serverstatus",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("serverstatus", "active", "maintenance", "offline", "retired"),
             nullable=False,
         ),
-        sa.Column("datacenter_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("environment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("datacenter_id", ID, nullable=True),
+        sa.Column("environment_id", ID, nullable=True),
         sa.Column("rack", sa.String(length=64), nullable=True),
         sa.Column("rack_unit", sa.Integer(), nullable=True),
         sa.Column("internal_ip", sa.String(length=45), nullable=True),
@@ -346,46 +463,48 @@ def upgrade() -> None:
         sa.Column("purchase_date", sa.Date(), nullable=True),
         sa.Column("warranty_expires", sa.Date(), nullable=True),
         sa.Column("owner", sa.String(length=255), nullable=True),
-        sa.Column("tags", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("tags", JSON, nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("attributes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attributes", JSON, nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_servers_created_by_id")),
         sa.ForeignKeyConstraint(["datacenter_id"], ["datacenters.id"], name=op.f("fk_servers_datacenter_id")),
         sa.ForeignKeyConstraint(["environment_id"], ["environments.id"], name=op.f("fk_servers_environment_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_servers_created_by_id"), "servers", ["created_by_id"], unique=False)
-    op.create_index(op.f("ix_servers_datacenter_id"), "servers", ["datacenter_id"], unique=False)
-    op.create_index(op.f("ix_servers_environment_id"), "servers", ["environment_id"], unique=False)
-    op.create_index("ix_servers_lower_name", "servers", [sa.literal_column("lower(name)")], unique=False)
-    op.create_index(op.f("ix_servers_status"), "servers", ["status"], unique=False)
+    guards.guard_changes("servers")
+    op.create_index(op.f("ix_servers_created_by_id"), "servers", ["created_by_id"])
+    op.create_index(op.f("ix_servers_datacenter_id"), "servers", ["datacenter_id"])
+    op.create_index(op.f("ix_servers_environment_id"), "servers", ["environment_id"])
+    op.create_index("ix_servers_lower_hostname", "servers", [sa.text("lower(hostname)")])
+    op.create_index("ix_servers_lower_internal_ip", "servers", [sa.text("lower(internal_ip)")])
+    op.create_index("ix_servers_lower_name", "servers", [sa.text("lower(name)")])
+    op.create_index("ix_servers_lower_serial_number", "servers", [sa.text("lower(serial_number)")])
+    op.create_index("ix_servers_name_id", "servers", ["name", "id"])
+    _index_search_text("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner")
+    op.create_index(op.f("ix_servers_status"), "servers", ["status"])
     op.create_index("uq_servers_asset_tag", "servers", ["asset_tag"], unique=True)
-    op.create_index(
-        "uq_servers_datacenter_id_internal_ip",
-        "servers",
-        ["datacenter_id", "internal_ip"],
-        unique=True,
-    )
+    op.create_index("uq_servers_datacenter_id_internal_ip", "servers", ["datacenter_id", "internal_ip"], unique=True)
     op.create_index(
         "uq_servers_datacenter_id_name",
         "servers",
-        [sa.literal_column("coalesce(datacenter_id, 0)"), sa.literal_column("lower(name)")],
+        [sa.text("coalesce(datacenter_id, 0)"), sa.text("lower(name)")],
         unique=True,
     )
     op.create_table(
         "containers",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
-        sa.Column("server_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("server_id", ID, nullable=True),
         sa.Column("image", sa.String(length=512), nullable=True),
         sa.Column(
             "status",
-            sa.Enum(
+            _one_of(
+                "containerstatus",
                 "pending",
                 "running",
                 "paused",
@@ -394,71 +513,70 @@ def upgrade() -> None:
                 "succeeded",
                 "failed",
                 "unknown",
-                name="containerstatus",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
             ),
             nullable=False,
         ),
         sa.Column("cpu_limit", sa.Numeric(precision=15, scale=3, asdecimal=False), nullable=True),
         sa.Column("memory_limit_mb", sa.Integer(), nullable=True),
-        sa.Column(
-            "port_mappings",
-            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
-            nullable=False,
-        ),
+        sa.Column("port_mappings", JSON, nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("attributes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attributes", JSON, nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_containers_created_by_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_containers_server_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_containers")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"], unique=False)
-    op.create_index("ix_containers_lower_name", "containers", [sa.literal_column("lower(name)")], unique=False)
-    op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"], unique=False)
-    op.create_index(op.f("ix_containers_status"), "containers", ["status"], unique=False)
+    guards.guard_changes("containers")
+    op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"])
+    op.create_index("ix_containers_lower_name", "containers", [sa.text("lower(name)")])
+    _index_search_text("containers", "name", "image")
+    op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"])
+    op.create_index(op.f("ix_containers_status"), "containers", ["status"])
     op.create_index(
         "uq_containers_server_id_name",
         "containers",
-        [sa.literal_column("coalesce(server_id, 0)"), sa.literal_column("lower(name)")],
+        [sa.text("coalesce(server_id, 0)"), sa.text("lower(name)")],
         unique=True,
     )
     op.create_table(
+        "container_ports",
+        sa.Column("server_id", ID, autoincrement=False, nullable=False),
+        sa.Column("protocol", sa.String(length=8), nullable=False),
+        sa.Column("host_port", sa.Integer(), nullable=False),
+        sa.Column("container_id", ID, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["container_id"], ["containers.id"], name=op.f("fk_container_ports_container_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("server_id", "protocol", "host_port", name=op.f("pk_container_ports")),
+    )
+    op.create_index(op.f("ix_container_ports_container_id"), "container_ports", ["container_id"])
+    for statement in HOST_PORTS_ON_POSTGRESQL if guards.on_postgresql() else HOST_PORTS_ON_SQLITE:
+        op.execute(statement)
+    op.create_table(
         "gpus",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("model", sa.String(length=255), nullable=False),
-        sa.Column("server_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("server_id", ID, nullable=False),
         sa.Column("slot", sa.Integer(), nullable=True),
         sa.Column("memory_mb", sa.Integer(), nullable=True),
         sa.Column("uuid", sa.String(length=64), nullable=True),
         sa.Column("serial_number", sa.String(length=255), nullable=True),
         sa.Column(
             "status",
-            sa.Enum(
-                "available",
-                "assigned",
-                "maintenance",
-                "retired",
-                name="gpustatus",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("gpustatus", "available", "assigned", "maintenance", "retired"),
             nullable=False,
         ),
-        sa.Column("assigned_to_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("assigned_to_id", ID, nullable=True),
+        sa.Column("assigned_at", TIME, nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("attributes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attributes", JSON, nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint("(status = 'assigned') = (assigned_to_id IS NOT NULL)", name=op.f("ck_gpus_holder")),
         sa.ForeignKeyConstraint(["assigned_to_id"], ["users.id"], name=op.f("fk_gpus_assigned_to_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_gpus_created_by_id")),
@@ -466,24 +584,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gpus")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_gpus_assigned_to_id"), "gpus", ["assigned_to_id"], unique=False)
-    op.create_index(op.f("ix_gpus_created_by_id"), "gpus", ["created_by_id"], unique=False)
-    op.create_index(op.f("ix_gpus_model"), "gpus", ["model"], unique=False)
-    op.create_index(op.f("ix_gpus_server_id"), "gpus", ["server_id"], unique=False)
-    op.create_index(op.f("ix_gpus_status"), "gpus", ["status"], unique=False)
+    guards.guard_changes("gpus")
+    op.create_index(op.f("ix_gpus_assigned_to_id"), "gpus", ["assigned_to_id"])
+    op.create_index(op.f("ix_gpus_created_by_id"), "gpus", ["created_by_id"])
+    op.create_index("ix_gpus_lower_model", "gpus", [sa.text("lower(model)")])
+    op.create_index("ix_gpus_lower_serial_number", "gpus", [sa.text("lower(serial_number)")])
+    op.create_index("ix_gpus_lower_uuid", "gpus", [sa.text("lower(uuid)")])
+    _index_search_text("gpus", "model", "uuid", "serial_number")
+    op.create_index(op.f("ix_gpus_server_id"), "gpus", ["server_id"])
+    op.create_index("ix_gpus_status_model_server_id", "gpus", ["status", "model", "server_id"])
     op.create_index("uq_gpus_server_id_slot", "gpus", ["server_id", "slot"], unique=True)
     op.create_index("uq_gpus_uuid", "gpus", ["uuid"], unique=True)
     op.create_table(
         "gpu_assignments",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("gpu_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("gpu_id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=True),
         sa.Column("username", sa.String(length=255), nullable=False),
         sa.Column("assigned_by", sa.String(length=255), nullable=False),
         sa.Column("purpose", sa.String(length=255), nullable=True),
-        sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("assigned_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=True),
+        sa.Column("released_at", TIME, nullable=True),
         sa.Column("released_by", sa.String(length=255), nullable=True),
         sa.ForeignKeyConstraint(["gpu_id"], ["gpus.id"], name=op.f("fk_gpu_assignments_gpu_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
@@ -492,8 +614,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gpu_assignments")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_gpu_assignments_gpu_id"), "gpu_assignments", ["gpu_id"], unique=False)
-    op.create_index(op.f("ix_gpu_assignments_user_id"), "gpu_assignments", ["user_id"], unique=False)
+    op.create_index(op.f("ix_gpu_assignments_gpu_id"), "gpu_assignments", ["gpu_id"])
+    op.create_index(op.f("ix_gpu_assignments_released_at"), "gpu_assignments", ["released_at"])
+    op.create_index(op.f("ix_gpu_assignments_user_id"), "gpu_assignments", ["user_id"])
     op.create_index(
         "uq_gpu_assignments_active",
         "gpu_assignments",
@@ -504,66 +627,34 @@ def upgrade() -> None:
     )
     op.create_table(
         "services",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column(
             "service_type",
-            sa.Enum(
-                "web",
-                "api",
-                "database",
-                "cache",
-                "queue",
-                "storage",
-                "monitoring",
-                "other",
-                name="servicetype",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("servicetype", "web", "api", "database", "cache", "queue", "storage", "monitoring", "other"),
             nullable=False,
         ),
-        sa.Column("container_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("server_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("container_id", ID, nullable=True),
+        sa.Column("server_id", ID, nullable=True),
         sa.Column("port", sa.Integer(), nullable=True),
         sa.Column(
             "protocol",
-            sa.Enum(
-                "tcp",
-                "udp",
-                "http",
-                "https",
-                "grpc",
-                name="protocol",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("protocol", "tcp", "udp", "http", "https", "grpc"),
             nullable=False,
         ),
         sa.Column("health_check", sa.String(length=2048), nullable=True),
         sa.Column(
             "status",
-            sa.Enum(
-                "healthy",
-                "unhealthy",
-                "unknown",
-                "disabled",
-                name="servicestatus",
-                native_enum=False,
-                create_constraint=True,
-                length=32,
-            ),
+            _one_of("servicestatus", "healthy", "unhealthy", "unknown", "disabled"),
             nullable=False,
         ),
-        sa.Column("last_checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_checked_at", TIME, nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("attributes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attributes", JSON, nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint("(container_id IS NULL) <> (server_id IS NULL)", name=op.f("ck_services_one_parent")),
         sa.ForeignKeyConstraint(["container_id"], ["containers.id"], name=op.f("fk_services_container_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_services_created_by_id")),
@@ -571,92 +662,353 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_services")),
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_services_container_id"), "services", ["container_id"], unique=False)
-    op.create_index(op.f("ix_services_created_by_id"), "services", ["created_by_id"], unique=False)
-    op.create_index(op.f("ix_services_server_id"), "services", ["server_id"], unique=False)
-    op.create_index(op.f("ix_services_service_type"), "services", ["service_type"], unique=False)
-    op.create_index(op.f("ix_services_status"), "services", ["status"], unique=False)
+    guards.guard_changes("services", unversioned=("last_checked_at",))
+    op.create_index(op.f("ix_services_container_id"), "services", ["container_id"])
+    op.create_index(op.f("ix_services_created_by_id"), "services", ["created_by_id"])
+    op.create_index("ix_services_lower_name", "services", [sa.text("lower(name)")])
+    _index_search_text("services", "name", "health_check")
+    op.create_index(op.f("ix_services_server_id"), "services", ["server_id"])
+    op.create_index(op.f("ix_services_service_type"), "services", ["service_type"])
+    op.create_index(op.f("ix_services_status"), "services", ["status"])
     op.create_index(
         "uq_services_container_id_server_id_name",
         "services",
         [
-            sa.literal_column("coalesce(container_id, 0)"),
-            sa.literal_column("coalesce(server_id, 0)"),
-            sa.literal_column("lower(name)"),
+            sa.text("coalesce(container_id, 0)"),
+            sa.text("coalesce(server_id, 0)"),
+            sa.text("lower(name)"),
         ],
         unique=True,
     )
-    guards.create_functions()
-    guards.guard_append_only("audit_logs")
-    guards.guard_versions("users", unversioned=USER_BOOKKEEPING)
-    for table in VERSIONED:
-        guards.guard_versions(table)
-
-
-def downgrade() -> None:
-    op.drop_index("uq_services_container_id_server_id_name", table_name="services")
-    op.drop_index(op.f("ix_services_status"), table_name="services")
-    op.drop_index(op.f("ix_services_service_type"), table_name="services")
-    op.drop_index(op.f("ix_services_server_id"), table_name="services")
-    op.drop_index(op.f("ix_services_created_by_id"), table_name="services")
-    op.drop_index(op.f("ix_services_container_id"), table_name="services")
-    op.drop_table("services")
-    op.drop_index(
-        "uq_gpu_assignments_active",
-        table_name="gpu_assignments",
-        postgresql_where=sa.text("released_at IS NULL"),
-        sqlite_where=sa.text("released_at IS NULL"),
+    op.create_table(
+        "service_checks",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("service_id", ID, nullable=False),
+        sa.Column("checked_at", TIME, nullable=False),
+        sa.Column(
+            "status",
+            _one_of("servicestatus", "healthy", "unhealthy", "unknown", "disabled"),
+            nullable=False,
+        ),
+        sa.Column("is_change", sa.Boolean(), nullable=False),
+        sa.Column("http_status", sa.Integer(), nullable=True),
+        sa.Column("response_ms", sa.Integer(), nullable=True),
+        sa.Column("problem", sa.String(length=500), nullable=True),
+        sa.Column("checked_by", sa.String(length=255), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["service_id"], ["services.id"], name=op.f("fk_service_checks_service_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_service_checks")),
+        sqlite_autoincrement=True,
     )
-    op.drop_index(op.f("ix_gpu_assignments_user_id"), table_name="gpu_assignments")
-    op.drop_index(op.f("ix_gpu_assignments_gpu_id"), table_name="gpu_assignments")
-    op.drop_table("gpu_assignments")
-    op.drop_index("uq_gpus_uuid", table_name="gpus")
-    op.drop_index("uq_gpus_server_id_slot", table_name="gpus")
-    op.drop_index(op.f("ix_gpus_status"), table_name="gpus")
-    op.drop_index(op.f("ix_gpus_server_id"), table_name="gpus")
-    op.drop_index(op.f("ix_gpus_model"), table_name="gpus")
-    op.drop_index(op.f("ix_gpus_created_by_id"), table_name="gpus")
-    op.drop_index(op.f("ix_gpus_assigned_to_id"), table_name="gpus")
-    op.drop_table("gpus")
-    op.drop_index("uq_containers_server_id_name", table_name="containers")
-    op.drop_index(op.f("ix_containers_status"), table_name="containers")
-    op.drop_index(op.f("ix_containers_server_id"), table_name="containers")
-    op.drop_index("ix_containers_lower_name", table_name="containers")
-    op.drop_index(op.f("ix_containers_created_by_id"), table_name="containers")
-    op.drop_table("containers")
-    op.drop_index("uq_servers_datacenter_id_name", table_name="servers")
-    op.drop_index("uq_servers_datacenter_id_internal_ip", table_name="servers")
-    op.drop_index("uq_servers_asset_tag", table_name="servers")
-    op.drop_index(op.f("ix_servers_status"), table_name="servers")
-    op.drop_index("ix_servers_lower_name", table_name="servers")
-    op.drop_index(op.f("ix_servers_environment_id"), table_name="servers")
-    op.drop_index(op.f("ix_servers_datacenter_id"), table_name="servers")
-    op.drop_index(op.f("ix_servers_created_by_id"), table_name="servers")
-    op.drop_table("servers")
-    op.drop_index("ix_import_rows_import_id_action_position", table_name="import_rows")
-    op.drop_table("import_rows")
-    op.drop_table("import_files")
-    op.drop_index(op.f("ix_imports_created_by_id"), table_name="imports")
-    op.drop_table("imports")
-    op.drop_index("uq_environments_name", table_name="environments")
-    op.drop_index(op.f("ix_environments_created_by_id"), table_name="environments")
-    op.drop_table("environments")
-    op.drop_index("uq_datacenters_name", table_name="datacenters")
-    op.drop_index("uq_datacenters_code", table_name="datacenters")
-    op.drop_index(op.f("ix_datacenters_created_by_id"), table_name="datacenters")
-    op.drop_table("datacenters")
-    op.drop_index(op.f("ix_auth_sessions_user_id"), table_name="auth_sessions")
-    op.drop_table("auth_sessions")
-    op.drop_index("uq_users_username", table_name="users")
-    op.drop_index("uq_users_email", table_name="users")
-    op.drop_index(op.f("ix_users_created_by_id"), table_name="users")
-    op.drop_table("users")
-    op.drop_index(op.f("ix_jobs_state"), table_name="jobs")
-    op.drop_table("jobs")
-    op.drop_index("uq_audit_logs_resource_type_resource_id_version", table_name="audit_logs")
-    op.drop_index(op.f("ix_audit_logs_user_id"), table_name="audit_logs")
-    op.drop_index(op.f("ix_audit_logs_request_id"), table_name="audit_logs")
-    op.drop_index(op.f("ix_audit_logs_created_at"), table_name="audit_logs")
-    op.drop_index(op.f("ix_audit_logs_action"), table_name="audit_logs")
-    op.drop_table("audit_logs")
-    guards.drop_functions()
+    op.create_index("ix_service_checks_is_change_checked_at", "service_checks", ["is_change", "checked_at"])
+    op.create_index(op.f("ix_service_checks_service_id"), "service_checks", ["service_id"])
+    op.create_table(
+        "service_schedules",
+        sa.Column("service_id", ID, nullable=False),
+        sa.Column("due_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["service_id"], ["services.id"], name=op.f("fk_service_schedules_service_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("service_id", name=op.f("pk_service_schedules")),
+    )
+    op.create_index(op.f("ix_service_schedules_due_at"), "service_schedules", ["due_at"])
+
+
+def _create_assets_and_tasks() -> None:
+    """Assets with their pictures, and tasks."""
+    op.create_table(
+        "assets",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column(
+            "asset_type",
+            _one_of(
+                "assettype",
+                "laptop",
+                "desktop",
+                "monitor",
+                "phone",
+                "tablet",
+                "printer",
+                "network",
+                "storage",
+                "rack",
+                "peripheral",
+                "other",
+            ),
+            nullable=False,
+        ),
+        sa.Column("serial_number", sa.String(length=255), nullable=True),
+        sa.Column("asset_tag", sa.String(length=255), nullable=True),
+        sa.Column("manufacturer", sa.String(length=255), nullable=True),
+        sa.Column("model", sa.String(length=255), nullable=True),
+        sa.Column(
+            "status",
+            _one_of("assetstatus", "in_stock", "in_use", "in_repair", "retired", "lost"),
+            nullable=False,
+        ),
+        sa.Column("datacenter_id", ID, nullable=True),
+        sa.Column("assigned_to", sa.String(length=255), nullable=True),
+        sa.Column("purchase_date", sa.Date(), nullable=True),
+        sa.Column("purchase_price", sa.Numeric(precision=15, scale=2), nullable=True),
+        sa.Column("warranty_expires", sa.Date(), nullable=True),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("image_url", sa.String(length=255), nullable=True),
+        sa.Column(
+            "description_status",
+            _one_of("descriptionstatus", "pending", "described", "kept", "failed"),
+            nullable=True,
+        ),
+        sa.Column("description_problem", sa.String(length=500), nullable=True),
+        sa.Column("attributes", JSON, nullable=False),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_assets_created_by_id")),
+        sa.ForeignKeyConstraint(["datacenter_id"], ["datacenters.id"], name=op.f("fk_assets_datacenter_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assets")),
+        sqlite_autoincrement=True,
+    )
+    guards.guard_changes("assets")
+    op.create_index(op.f("ix_assets_asset_type"), "assets", ["asset_type"])
+    op.create_index(op.f("ix_assets_created_by_id"), "assets", ["created_by_id"])
+    op.create_index(op.f("ix_assets_datacenter_id"), "assets", ["datacenter_id"])
+    op.create_index("ix_assets_lower_name", "assets", [sa.text("lower(name)")])
+    op.create_index("ix_assets_lower_serial_number", "assets", [sa.text("lower(serial_number)")])
+    _index_search_text("assets", "name", "serial_number", "asset_tag", "model", "assigned_to")
+    op.create_index(op.f("ix_assets_status"), "assets", ["status"])
+    op.create_index("uq_assets_asset_tag", "assets", ["asset_tag"], unique=True)
+    op.create_index(
+        "uq_assets_datacenter_id_name",
+        "assets",
+        [sa.text("coalesce(datacenter_id, 0)"), sa.text("lower(name)")],
+        unique=True,
+    )
+    op.create_index("uq_assets_serial_number", "assets", ["serial_number"], unique=True)
+    op.create_table(
+        "asset_images",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("asset_id", ID, nullable=False),
+        sa.Column("content_type", sa.String(length=32), nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("delete_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_asset_images")),
+        sa.UniqueConstraint("name", name=op.f("uq_asset_images_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_asset_images_asset_id"), "asset_images", ["asset_id"])
+    op.create_index(op.f("ix_asset_images_delete_at"), "asset_images", ["delete_at"])
+    op.create_table(
+        "tasks",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("title", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("is_completed", sa.Boolean(), nullable=False),
+        sa.Column("due_date", sa.Date(), nullable=True),
+        sa.Column("server_id", ID, nullable=True),
+        sa.Column("container_id", ID, nullable=True),
+        sa.Column("service_id", ID, nullable=True),
+        sa.Column("gpu_id", ID, nullable=True),
+        sa.Column("asset_id", ID, nullable=True),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint(
+            "CASE WHEN server_id IS NULL THEN 0 ELSE 1 END + "
+            "CASE WHEN container_id IS NULL THEN 0 ELSE 1 END + "
+            "CASE WHEN service_id IS NULL THEN 0 ELSE 1 END + "
+            "CASE WHEN gpu_id IS NULL THEN 0 ELSE 1 END + "
+            "CASE WHEN asset_id IS NULL THEN 0 ELSE 1 END <= 1",
+            name=op.f("ck_tasks_one_subject"),
+        ),
+        sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_tasks_asset_id")),
+        sa.ForeignKeyConstraint(["container_id"], ["containers.id"], name=op.f("fk_tasks_container_id")),
+        sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_tasks_created_by_id")),
+        sa.ForeignKeyConstraint(["gpu_id"], ["gpus.id"], name=op.f("fk_tasks_gpu_id")),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_tasks_server_id")),
+        sa.ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_tasks_service_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
+        sqlite_autoincrement=True,
+    )
+    guards.guard_changes("tasks")
+    op.create_index(op.f("ix_tasks_asset_id"), "tasks", ["asset_id"])
+    op.create_index(op.f("ix_tasks_container_id"), "tasks", ["container_id"])
+    op.create_index(op.f("ix_tasks_created_by_id"), "tasks", ["created_by_id"])
+    op.create_index(op.f("ix_tasks_due_date"), "tasks", ["due_date"])
+    op.create_index(op.f("ix_tasks_gpu_id"), "tasks", ["gpu_id"])
+    op.create_index(op.f("ix_tasks_server_id"), "tasks", ["server_id"])
+    op.create_index(op.f("ix_tasks_service_id"), "tasks", ["service_id"])
+
+
+def _create_background_work() -> None:
+    """Jobs, outgoing mail, idempotency keys."""
+    op.create_table(
+        "jobs",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("subject_id", ID, nullable=False),
+        sa.Column("origin", JSON, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("lease_expires_at", TIME, nullable=True),
+        sa.Column("holder", sa.String(length=32), nullable=True),
+        sa.Column("ended_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_jobs_state"), "jobs", ["state"])
+    op.create_table(
+        "outbox",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("recipient", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("html", sa.Text(), nullable=True),
+        sa.Column(
+            "state",
+            _one_of("mailstate", "queued", "sending", "sent", "logged", "failed"),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("error", sa.String(length=255), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("concluded_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("request", sa.String(length=64), nullable=False),
+        sa.Column("holder", sa.String(length=32), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("lease_expires_at", TIME, nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_idempotency_keys")),
+        sa.UniqueConstraint("digest", name=op.f("uq_idempotency_keys_digest")),
+    )
+    op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"])
+
+
+def _create_imports() -> None:
+    """Imports: files, plans, reports, remembered column mappings."""
+    op.create_table(
+        "imports",
+        sa.Column("id", ID, nullable=False),
+        sa.Column(
+            "status",
+            _one_of(
+                "importstatus",
+                "queued",
+                "validating",
+                "ready",
+                "invalid",
+                "applying",
+                "applied",
+                "failed",
+                "cancelled",
+                "reverting",
+                "reverted",
+            ),
+            nullable=False,
+        ),
+        sa.Column("filename", sa.String(length=255), nullable=False),
+        sa.Column("resource", sa.String(length=64), nullable=True),
+        sa.Column(
+            "mode",
+            _one_of("mode", "upsert", "create", "update"),
+            nullable=False,
+        ),
+        sa.Column("match", sa.String(length=64), nullable=True),
+        sa.Column("mapping", JSON, nullable=False),
+        sa.Column(
+            "extra",
+            _one_of("extra", "keep", "ignore", "refuse"),
+            nullable=False,
+        ),
+        sa.Column("apply_at_once", sa.Boolean(), nullable=False),
+        sa.Column(
+            "on_error",
+            _one_of("onerror", "abort", "skip"),
+            nullable=False,
+        ),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("sheets", JSON, nullable=False),
+        sa.Column("problem", JSON, nullable=True),
+        sa.Column("reversal", JSON, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("created_by_id", ID, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["users.id"], name=op.f("fk_imports_created_by_id"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_imports_created_by_id"), "imports", ["created_by_id"])
+    op.create_table(
+        "import_files",
+        sa.Column("import_id", ID, autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"], ["imports.id"], name=op.f("fk_import_files_import_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("import_id", name=op.f("pk_import_files")),
+    )
+    op.create_table(
+        "import_parts",
+        sa.Column("import_id", ID, autoincrement=False, nullable=False),
+        sa.Column("first", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("sheet", sa.String(length=255), nullable=False),
+        sa.Column("resource", sa.String(length=64), nullable=False),
+        sa.Column("rows", sa.Text(), nullable=False),
+        sa.Column("create", sa.Integer(), nullable=False),
+        sa.Column("update", sa.Integer(), nullable=False),
+        sa.Column("unchanged", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Integer(), nullable=False),
+        sa.Column("created_ids", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["import_id"], ["imports.id"], name=op.f("fk_import_parts_import_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("import_id", "first", name=op.f("pk_import_parts")),
+    )
+    op.create_table(
+        "import_reports",
+        sa.Column("import_id", ID, autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"], ["imports.id"], name=op.f("fk_import_reports_import_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("import_id", name=op.f("pk_import_reports")),
+    )
+    op.create_table(
+        "import_mappings",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("mapping", JSON, nullable=False),
+        sa.Column("sheets", JSON, nullable=False),
+        sa.Column("import_id", ID, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("used_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["import_id"], ["imports.id"], name=op.f("fk_import_mappings_import_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_import_mappings_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_mappings")),
+        sa.UniqueConstraint("user_id", "name", name=op.f("uq_import_mappings_user_id_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_import_mappings_import_id"), "import_mappings", ["import_id"])

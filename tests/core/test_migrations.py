@@ -1,22 +1,45 @@
-"""What `flask db migrate` writes for a new table is right as it stands."""
+"""Migrations: what `flask db migrate` generates, the reusable operations, and the way back from the first schema."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import flask_migrate
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import render_python_code
 from alembic.migration import MigrationContext
-from alembic.operations import ops
+from alembic.operations import Operations, ops
+from alembic.script import ScriptDirectory
 from flask import Flask
 
+import config
 from app.core.db.unit_of_work import db
 from app.imports.models import Import
 from app.servers.models import Server
-from migrations.directives import directives
+from app.users.models import User
+from migrations import guards
+from migrations.choices import allow_choices
+from migrations.directives import directives, next_number
+
+MIGRATIONS = str(config.ROOT / "migrations")
 
 
-def written(app: Flask, table: sa.Table) -> tuple[list[str], list[str]]:
-    """The lines of a migration that adds a table, and of the way back."""
-    made = [ops.CreateIndexOp.from_index(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    forth = ops.UpgradeOps([ops.CreateTableOp.from_table(table), ops.ModifyTableOps(table.name, made)])
-    script = ops.MigrationScript("x", forth, forth.reverse())
+@pytest.fixture
+def connection(app: Flask) -> Iterator[sa.Connection]:
+    """A connection on which Alembic's operations run; all that they do is rolled back."""
+    with app.app_context(), db.engine.connect() as connection, connection.begin() as transaction:
+        with Operations.context(MigrationContext.configure(connection)):
+            yield connection
+        transaction.rollback()
+
+
+def generated(app: Flask, table: sa.Table) -> tuple[list[str], list[str]]:
+    """The lines of a migration that adds a table, and of its downgrade."""
+    indexes = [
+        ops.CreateIndexOp.from_index(index) for index in sorted(table.indexes, key=lambda index: str(index.name))
+    ]
+    upgrade = ops.UpgradeOps([ops.CreateTableOp.from_table(table), ops.ModifyTableOps(table.name, indexes)])
+    script = ops.MigrationScript("x", upgrade, upgrade.reverse())
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         directives(context, ("head",), [script])
@@ -27,15 +50,84 @@ def written(app: Flask, table: sa.Table) -> tuple[list[str], list[str]]:
     return up, down
 
 
-def test_a_table_of_audited_rows_is_guarded(app: Flask) -> None:
-    up, _ = written(app, Server.__table__)
+def test_an_audited_table_is_guarded(app: Flask) -> None:
+    up, _ = generated(app, Server.__table__)
     assert 'guards.guard_changes("servers")' in up
-    other, _ = written(app, Import.__table__)
+    other, _ = generated(app, Import.__table__)
     assert not any("guard" in line for line in other)
 
 
-def test_an_index_of_texts_is_made_where_there_can_be_one(app: Flask) -> None:
-    up, down = written(app, Server.__table__)
+def test_columns_outside_the_audit_log_raise_no_version(app: Flask) -> None:
+    up, _ = generated(app, User.__table__)
+    (line,) = [line for line in up if "guard_changes" in line]
+    assert "unversioned=('last_login_at', 'last_login_ip', " in line
+
+
+def test_a_text_index_is_created_on_postgresql_only(app: Flask) -> None:
+    up, down = generated(app, Server.__table__)
     (line,) = [line for line in up if "gin_trgm_ops" in line]
-    assert line.startswith('guards.create_text_index("ix_servers_search_text", "servers", ')
+    assert line.startswith("guards.create_text_index('ix_servers_search_text', 'servers', ")
     assert 'op.execute("DROP INDEX IF EXISTS ix_servers_search_text")' in down
+
+
+def test_revision_numbers_sort_in_the_order_of_migrations() -> None:
+    assert next_number([]) == "0001"
+    assert next_number(["0009"]) == "0010"
+    assert next_number(["0002", "0003"]) == "0004"
+
+
+def test_the_models_and_the_migrations_describe_one_schema(app: Flask) -> None:
+    with app.app_context():
+        flask_migrate.check(directory=MIGRATIONS)
+
+
+def test_an_enumeration_accepts_further_values(connection: sa.Connection) -> None:
+    colour = sa.Enum("red", name="colour", native_enum=False, create_constraint=True, length=8)
+    sa.Table("paints", sa.MetaData(), sa.Column("colour", colour)).create(connection)
+    connection.execute(sa.text("INSERT INTO paints VALUES ('red')"))
+    allow_choices("paints", "colour", "colour", ("red", "blue"))
+    connection.execute(sa.text("INSERT INTO paints VALUES ('blue')"))
+    with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+        connection.execute(sa.text("INSERT INTO paints VALUES ('green')"))
+    assert connection.scalars(sa.text("SELECT colour FROM paints")).all() == ["red", "blue"]
+
+
+def first_schema() -> Any:
+    return ScriptDirectory(MIGRATIONS).get_revision("0001").module
+
+
+def tables(connection: sa.Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names())
+
+
+def write_record(connection: sa.Connection) -> None:
+    connection.execute(
+        sa.text(
+            "INSERT INTO audit_logs (created_at, action, resource_type, changes, request_id, mac) "
+            "VALUES ('2026-01-31 08:00:00+00:00', 'login', 'users', '{}', 'x', 'y')"
+        )
+    )
+
+
+def test_a_downgrade_refuses_to_drop_audit_records(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(connection)
+    name = connection.scalar(sa.text("SELECT name FROM audit_origin"))
+    for value in (None, "1", "itam-audit-log/another"):
+        if value:
+            monkeypatch.setenv(guards.CONSENT, value)
+        with pytest.raises(RuntimeError, match=f"set DROP_AUDIT_LOG={name} and run it again"):
+            first_schema().downgrade()
+    assert tables(connection) >= {"audit_logs", "servers"}
+
+
+def test_the_first_schema_goes_and_comes_back(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(connection)
+    monkeypatch.setenv(guards.CONSENT, str(connection.scalar(sa.text("SELECT name FROM audit_origin"))))
+    before = tables(connection)
+    first_schema().downgrade()
+    assert tables(connection) == {"alembic_version"}
+    first_schema().upgrade()
+    assert tables(connection) == before
+    # Without records there is nothing to consent to.
+    monkeypatch.delenv(guards.CONSENT)
+    first_schema().downgrade()
