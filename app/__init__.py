@@ -9,7 +9,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.assets import descriptions, images
+from app.assets import description_job, image_store
 from app.catalog import FOLDERS
 from app.core import request_context
 from app.core.cache import generations
@@ -82,8 +82,8 @@ def create_app(config: Any) -> Flask:
     idempotency.register(runner.runner)
     sealer.register(runner.runner)
     check_scheduler.register_jobs(runner.runner)
-    images.register_jobs(runner.runner)
-    descriptions.register_jobs(runner.runner)
+    image_store.register_jobs(runner.runner)
+    description_job.register_jobs(runner.runner)
     Migrate(app, unit_of_work.db, render_as_batch=False)
     for feature in FEATURES:
         api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)

@@ -1,1 +1,1 @@
-"""Office and network equipment: whatever is owned and is no server."""
+"""Office and network equipment: everything owned that is not a server."""

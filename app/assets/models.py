@@ -1,4 +1,4 @@
-"""Office and network equipment, and its pictures."""
+"""Office and network equipment, and its images."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -41,11 +41,11 @@ class AssetStatus(Choice):
 
 
 class DescriptionStatus(Choice):
-    """What became of describing an asset's picture."""
+    """The state of the generated description of an asset's image."""
 
     PENDING = "pending"
     DESCRIBED = "described"
-    # Somebody had written a description, or did so meanwhile: theirs stays.
+    # A user had written a description, or did so meanwhile; it was not replaced.
     KEPT = "kept"
     FAILED = "failed"
 
@@ -89,9 +89,9 @@ class Asset(Audited, Extensible, Entity):
 
 
 class AssetImage(Base):
-    """A file of a picture. Its row is there before it, so that no file is ever without one.
+    """An image file. The row is committed before the file is written, so that no file is without a row.
 
-    It refers to nothing: when its asset is deleted, the picture stays for as long as the asset might be restored.
+    `asset_id` is no foreign key: the image outlives a deleted asset, which might be restored.
     """
 
     __tablename__ = "asset_images"
@@ -100,10 +100,10 @@ class AssetImage(Base):
     name: Mapped[str] = mapped_column(sa.String(64), unique=True)
     asset_id: Mapped[int] = mapped_column(Id, index=True)
     content_type: Mapped[str] = mapped_column(sa.String(32))
-    # What the AI provider has said of it, or of the one before: a description that is still this is nobody's own.
+    # The generated description. While the asset's description equals it, no user has edited that one.
     description: Mapped[str | None] = mapped_column(sa.Text)
     created_at: Mapped[datetime]
-    # From when on nobody needs it; None while it is the picture of its asset.
+    # When the cleanup may delete the file; None while it is the asset's current image.
     delete_at: Mapped[datetime | None] = mapped_column(index=True)
 
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -1,11 +1,11 @@
-"""The asset resource: its pictures, and what an AI provider says of them."""
+"""The assets resource, the upload of images and their description by an AI provider."""
 
 from flask import Response, current_app, request
 
-from app.assets import descriptions, images, provider
+from app.assets import ai_provider, description_job, image_store
+from app.assets.image_processing import EncodedImage, InvalidImage, sanitize
 from app.assets.models import Asset
-from app.assets.pictures import NotAPicture, Picture, clean_picture
-from app.assets.schemas import AssetSchema, DescriptionSchema, PictureSchema, PictureUploadSchema
+from app.assets.schemas import AssetSchema, DescriptionSchema, ImageFormSchema, ImageUploadSchema
 from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import let_go
 from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType
@@ -30,23 +30,26 @@ resource = Resource(
 blueprint = resource_blueprint(resource)
 
 
-class DescriptionsOff(Conflict):
-    reason, message = "descriptions_off", "Pictures are not described here: no AI provider is configured."
+class DescriptionsDisabled(Conflict):
+    reason, message = (
+        "descriptions_off",
+        "Images cannot be described: no AI provider is configured (AI_BASE_URL).",
+    )
 
 
 @blueprint.post("/<int:asset_id>/image")
 @requires(Role.USER)
-@blueprint.multipart(PictureUploadSchema)
+@blueprint.multipart(ImageUploadSchema)
 @blueprint.response(200, AssetSchema, headers=ETAG)
 def upload_image(asset_id: int) -> Response:
-    """Give an asset a picture, instead of the one that it has; it is described in the background."""
+    """Upload an asset's image, replacing the current one; a description is generated in the background."""
     get(resource, asset_id, to_change=True)
-    # Neither a slow upload nor a large picture keeps others from writing.
+    # Release the locks: a slow upload, or a large image to decode, must not block other writers.
     let_go()
-    image = images.keep(asset_id, _read_picture())
+    image = image_store.store(asset_id, _read_image())
     asset = get(resource, asset_id, to_change=True)
-    images.attach(asset, image, described=provider.is_configured())
-    descriptions.request(asset, image)
+    image_store.attach(asset, image, describe=ai_provider.is_configured())
+    description_job.request(asset, image)
     return answer(resource, asset_id)
 
 
@@ -55,53 +58,53 @@ def upload_image(asset_id: int) -> Response:
 @blueprint.header(IF_MATCH)
 @blueprint.response(200)
 def delete_image(asset_id: int) -> None:
-    """Take an asset's picture away."""
+    """Remove an asset's image."""
     asset = get(resource, asset_id, to_change=True)
     check_version(resource, asset, request.headers.get("If-Match"))
-    images.detach(asset)
+    image_store.detach(asset)
 
 
 @blueprint.post("/describe")
 @requires(Role.USER)
-@blueprint.multipart(PictureUploadSchema)
+@blueprint.multipart(ImageUploadSchema)
 @blueprint.response(200, DescriptionSchema)
 def describe() -> Response:
-    """Have a picture described that is not kept, and wait for it: 20 seconds at most."""
-    if not provider.is_configured():
-        raise DescriptionsOff()
+    """Describe an image without storing it; takes up to 20 seconds."""
+    if not ai_provider.is_configured():
+        raise DescriptionsDisabled()
     let_go()
-    picture = _read_picture()
+    image = _read_image()
     with waiting():
         try:
-            description = provider.describe(picture.content)
-        except provider.NoDescription as failure:
+            description = ai_provider.describe_image(image.content)
+        except ai_provider.DescriptionFailed as failure:
             raise Unavailable(str(failure), reason="no_description") from None
     return success({"description": description, "model": current_app.config["AI_MODEL"]})
 
 
-def _read_picture() -> Picture:
-    """The picture in the request's form; raises UnsupportedMediaType, TooLarge, Invalid and StorageUnavailable."""
+def _read_image() -> EncodedImage:
+    """The image in the request's form; raises UnsupportedMediaType, TooLarge, Invalid and StorageUnavailable."""
     if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("Send the picture as multipart/form-data.")
+        raise UnsupportedMediaType("Send the image as multipart/form-data, in the field `file`.")
     try:
         content = _read_file(current_app.config["MAX_UPLOAD_MB"])
     except OSError:
-        # A large form is kept in a file while it comes in.
+        # Werkzeug spools a large form to a temporary file, and that disk may be full.
         raise StorageUnavailable() from None
     try:
-        return clean_picture(content)
-    except NotAPicture as problem:
-        raise Invalid(str(problem), reason="not_a_picture", errors={"file": [str(problem)]}) from None
+        return sanitize(content)
+    except InvalidImage as error:
+        raise Invalid(str(error), reason="not_a_picture", errors={"file": [str(error)]}) from None
 
 
 def _read_file(limit_mb: int) -> bytes:
-    # Beside the file there is only the form around it.
+    # 1 MiB for the form around the file.
     request.max_content_length = (limit_mb + 1) * MEBIBYTE
-    read_form(PictureSchema())
+    read_form(ImageFormSchema())
     file = request.files.get("file")
     if file is None:
         raise Invalid(errors={"file": ["A file is required."]})
     content = file.stream.read(limit_mb * MEBIBYTE + 1)
     if len(content) > limit_mb * MEBIBYTE:
-        raise TooLarge(f"The picture is larger than {limit_mb} MB.")
+        raise TooLarge(f"The image is larger than {limit_mb} MB.")
     return content

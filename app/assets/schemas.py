@@ -1,4 +1,4 @@
-"""Assets and their pictures as JSON."""
+"""Schemas of assets and of image uploads."""
 
 from marshmallow import Schema, fields
 
@@ -12,14 +12,14 @@ class AssetSchema(ResourceSchema):
         model = Asset
 
 
-class PictureSchema(Schema):
-    """A form with one file."""
+class ImageFormSchema(Schema):
+    """The form of an upload without its file, which is read from the request as a stream."""
 
 
-class PictureUploadSchema(PictureSchema):
-    file = Upload(required=True, metadata={"description": "A JPEG, PNG or WebP picture."})
+class ImageUploadSchema(ImageFormSchema):
+    file = Upload(required=True, metadata={"description": "A JPEG, PNG or WebP image."})
 
 
 class DescriptionSchema(Schema):
     description = fields.String(required=True)
-    model = fields.String(required=True, metadata={"description": "The model that has written it."})
+    model = fields.String(required=True, metadata={"description": "The AI model that wrote it."})

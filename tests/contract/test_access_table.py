@@ -26,8 +26,8 @@ from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.conftest import workbook
+from tests.images import encoded_image
 from tests.openapi import Document, template_of
-from tests.pictures import picture
 
 Expected = Mapping[str, int]
 
@@ -321,7 +321,7 @@ def _asset(scene: Scene, _: Client) -> Any:
 
 
 def _picture() -> dict[str, Any]:
-    return {"data": {"file": (BytesIO(picture()), "picture.jpg")}}
+    return {"data": {"file": (BytesIO(encoded_image()), "picture.jpg")}}
 
 
 def _upload() -> dict[str, Any]:

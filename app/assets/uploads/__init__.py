@@ -1,1 +1,1 @@
-"""The pictures of assets, as files."""
+"""The download of asset images."""

@@ -1,33 +1,33 @@
-"""Sending a picture as a file that a browser shows, and never runs."""
+"""The download of an asset's image, with headers that keep a browser from executing it."""
 
 import os
 from typing import Any, cast
 
 from flask import Response, request, send_file
 
-from app.assets.images import open_shown
-from app.assets.pictures import KINDS
+from app.assets.image_processing import FORMATS
+from app.assets.image_store import open_image
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 
-CONTENT: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for _, kind in KINDS.values()}
+CONTENT: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for _, kind in FORMATS.values()}
 HEADERS = {
-    # A name stands for one content forever; it is nobody else's to keep.
+    # The content of a name never changes; `private`, because only signed-in users may see it.
     "Cache-Control": "private, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
 }
 
-blueprint = Blueprint("uploads", __name__, url_prefix="/api/uploads", description="Pictures")
+blueprint = Blueprint("uploads", __name__, url_prefix="/api/uploads", description="Asset images")
 
 
 @blueprint.get("/<name>")
 @requires(Role.USER)
 @blueprint.not_modified
-@blueprint.doc(responses={200: {"description": "The picture.", "content": CONTENT}})
+@blueprint.doc(responses={200: {"description": "The image.", "content": CONTENT}})
 def read(name: str) -> Response:
-    """Download the picture of an asset."""
-    stream, content_type = open_shown(name)
-    # Not conditional here: a part of a picture is nothing that anybody asks for.
+    """Download an asset's image."""
+    stream, content_type = open_image(name)
+    # conditional=False: Range requests are not supported. The ETag is handled below.
     response = send_file(stream, content_type, conditional=False, etag=False)
     response.content_length = os.fstat(stream.fileno()).st_size
     response.headers.update(HEADERS)

@@ -1,4 +1,4 @@
-"""Where pictures are kept, and how they get there."""
+"""The upload directory, and uploads of images."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,7 +16,7 @@ from tests.client import Body, Client
 
 @pytest.fixture
 def directory(app: Flask) -> Iterator[Path]:
-    """Where pictures are kept; empty after each test."""
+    """The upload directory; empty after each test."""
     directory: Path = app.config["UPLOAD_DIR"]
     yield directory
     for path in directory.iterdir():
@@ -24,7 +24,7 @@ def directory(app: Flask) -> Iterator[Path]:
 
 
 def form(content: bytes, **fields: str) -> dict[str, Any]:
-    boundary, body = encode_multipart({"file": FileStorage(BytesIO(content), "picture.jpg"), **fields})
+    boundary, body = encode_multipart({"file": FileStorage(BytesIO(content), "image.jpg"), **fields})
     return {"data": body, "content_type": f"multipart/form-data; boundary={boundary}"}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of assets: what is taken, what is kept of it, who sees it, and when it is gone."""
+"""Asset images: accepted formats, what is stored, downloads, replacement and cleanup."""
 
 import gc
 import os
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from flask import Flask
 from PIL import Image
 
-from app.assets import images
+from app.assets import image_store
 from app.assets.models import Asset, AssetImage
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
@@ -25,7 +25,7 @@ from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.assets.conftest import form, upload
-from tests.pictures import SECRET, bomb, opened, picture, told
+from tests.images import SECRET, decode, decompression_bomb, encoded_image, exif_data
 from tests.threads import at_once
 
 
@@ -38,7 +38,7 @@ def download(client: Client, url: str) -> bytes:
     return client.send("GET", url).data
 
 
-def names(directory: Path) -> list[str]:
+def stored_files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
@@ -46,17 +46,17 @@ def names(directory: Path) -> list[str]:
     ("kind", "extension", "content_type"),
     [("JPEG", "jpg", "image/jpeg"), ("PNG", "png", "image/png"), ("WEBP", "webp", "image/webp")],
 )
-def test_a_picture_is_kept_and_served(
+def test_image_is_stored_and_served(
     user: Client, other: Client, asset: Asset, directory: Path, kind: str, extension: str, content_type: str
 ) -> None:
-    shown = upload(user, asset, picture(kind))
+    shown = upload(user, asset, encoded_image(kind))
     assert shown["version"] == 2
     name = shown["image_url"].removeprefix("/api/uploads/")
-    assert images.NAME.fullmatch(name)
+    assert image_store.NAME.fullmatch(name)
     assert name.endswith(extension)
-    assert names(directory) == [name]
+    assert stored_files(directory) == [name]
     answer = other.send("GET", shown["image_url"])
-    assert (answer.mimetype, opened(answer.data).format, opened(answer.data).size) == (content_type, kind, (80, 40))
+    assert (answer.mimetype, decode(answer.data).format, decode(answer.data).size) == (content_type, kind, (80, 40))
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Content-Disposition"] == f'inline; filename="{name}"'
@@ -68,27 +68,27 @@ def test_a_picture_is_kept_and_served(
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_metadata_is_left_behind_and_the_picture_turned_upright(
+def test_metadata_is_dropped_and_the_image_turned_upright(
     user: Client, asset: Asset, directory: Path, kind: str
 ) -> None:
     comment = {"comment": SECRET} if kind == "JPEG" else {}
-    sent = picture(kind, exif=told(), **comment)
+    sent = encoded_image(kind, exif=exif_data(), **comment)
     assert SECRET.encode() in sent
     kept = download(user, upload(user, asset, sent)["image_url"])
     assert SECRET.encode() not in kept
-    image = opened(kept).convert("RGB")
+    image = decode(kept).convert("RGB")
     assert image.size == (40, 80)
     upper_left, upper_right = image.getpixel((5, 5)), image.getpixel((35, 5))
     assert isinstance(upper_left, tuple)
     assert isinstance(upper_right, tuple)
     assert upper_left[1] > 200
     assert upper_right[0] > 200
-    assert not opened(kept).getexif()
+    assert not decode(kept).getexif()
 
 
-def test_what_hides_behind_a_picture_is_left_behind(user: Client, asset: Asset, directory: Path) -> None:
+def test_data_appended_to_an_image_is_dropped(user: Client, asset: Asset, directory: Path) -> None:
     hidden = b"<script>alert(1)</script>"
-    kept = download(user, upload(user, asset, picture("PNG") + hidden)["image_url"])
+    kept = download(user, upload(user, asset, encoded_image("PNG") + hidden)["image_url"])
     assert hidden not in kept
 
 
@@ -99,30 +99,30 @@ def test_what_hides_behind_a_picture_is_left_behind(user: Client, asset: Asset, 
         ("JPEG", "CMYK"), ("WEBP", "RGBA"),
     ],
 )  # fmt: skip
-def test_pictures_of_every_sort_are_taken(user: Client, asset: Asset, directory: Path, kind: str, mode: str) -> None:
-    source = picture(kind, mode="L") if mode == "I;16" else picture(kind, mode=mode)
+def test_color_modes_are_accepted(user: Client, asset: Asset, directory: Path, kind: str, mode: str) -> None:
+    source = encoded_image(kind, mode="L") if mode == "I;16" else encoded_image(kind, mode=mode)
     if mode == "I;16":
         encoded = BytesIO()
         Image.new("I;16", (80, 40), 60_000).save(encoded, "PNG")
         source = encoded.getvalue()
-    kept = opened(download(user, upload(user, asset, source)["image_url"]))
+    kept = decode(download(user, upload(user, asset, source)["image_url"]))
     assert (kept.format, kept.size) == (kind, (80, 40))
-    assert kept.has_transparency_data == opened(source).has_transparency_data
+    assert kept.has_transparency_data == decode(source).has_transparency_data
 
 
-def test_of_an_animation_the_first_frame_is_kept(user: Client, asset: Asset, directory: Path) -> None:
+def test_first_frame_of_an_animation_is_stored(user: Client, asset: Asset, directory: Path) -> None:
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     encoded = BytesIO()
     frames[0].save(encoded, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    kept = opened(download(user, upload(user, asset, encoded.getvalue())["image_url"]))
+    kept = decode(download(user, upload(user, asset, encoded.getvalue())["image_url"]))
     assert getattr(kept, "n_frames", 1) == 1
     first = kept.convert("RGB").getpixel((10, 10))
     assert isinstance(first, tuple)
     assert first[0] > 200
 
 
-def damaged(kind: str) -> bytes:
-    return picture(kind, (400, 400))[:-200]
+def truncated(kind: str) -> bytes:
+    return encoded_image(kind, (400, 400))[:-200]
 
 
 @pytest.mark.parametrize(
@@ -135,71 +135,71 @@ def damaged(kind: str) -> bytes:
         b"\x89PNG\r\n\x1a\n" + bytes(100),
         b"\xff\xd8\xff\xe0" + bytes(100),
         b"RIFF\x00\x00\x01\x00WEBPVP8 " + bytes(100),
-        picture("GIF"),
-        picture("BMP"),
-        picture("TIFF"),
-        picture("ICO"),
-        damaged("JPEG"),
-        damaged("PNG"),
-        damaged("WEBP"),
+        encoded_image("GIF"),
+        encoded_image("BMP"),
+        encoded_image("TIFF"),
+        encoded_image("ICO"),
+        truncated("JPEG"),
+        truncated("PNG"),
+        truncated("WEBP"),
     ],
     ids=[
-        "empty", "text", "svg", "eps", "png head", "jpeg head", "webp head", "gif", "bmp", "tiff", "ico", "cut jpeg",
-        "cut png", "cut webp",
+        "empty", "text", "svg", "eps", "png header only", "jpeg header only", "webp header only", "gif", "bmp", "tiff", "ico", "truncated jpeg",
+        "truncated png", "truncated webp",
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(user: Client, asset: Asset, directory: Path, content: bytes) -> None:
+def test_other_files_are_refused(user: Client, asset: Asset, directory: Path, content: bytes) -> None:
     answer = upload(user, asset, content, expect=422)
     assert answer["reason"] == "not_a_picture"
     assert "JPEG, PNG or WebP" in answer["errors"]["file"][0]
-    assert names(directory) == []
+    assert stored_files(directory) == []
     assert user.call("GET", f"/api/assets/{asset.id}")["data"]["version"] == 1
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(user: Client, asset: Asset, directory: Path) -> None:
+def test_decompression_bomb_is_refused_before_it_is_decoded(user: Client, asset: Asset, directory: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    content = bomb()
+    content = decompression_bomb()
     assert len(content) < 100_000
     answer = upload(user, asset, content, expect=422)
     assert "50 million pixels" in answer["errors"]["file"][0]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
 
 
-def test_a_file_that_is_too_large_is_refused(build_app: BuildApp, user: Client, asset: Asset, directory: Path) -> None:
+def test_file_above_the_size_limit_is_refused(build_app: BuildApp, user: Client, asset: Asset, directory: Path) -> None:
     small = Client(build_app(MAX_UPLOAD_MB=1), user.document, user.token, user.user)
     noise = os.urandom(1024 * 1024 + 1)
     assert "1 MB" in small.call("POST", f"/api/assets/{asset.id}/image", expect=413, **form(noise))["message"]
-    # More than the form may have in all is not even read.
+    # A body above the limit of the whole form is refused by its Content-Length.
     small.call("POST", f"/api/assets/{asset.id}/image", expect=413, **form(noise * 3))
 
 
-def test_the_form_holds_one_picture(user: Client, asset: Asset, directory: Path) -> None:
+def test_form_must_hold_one_image_and_nothing_else(user: Client, asset: Asset, directory: Path) -> None:
     path = f"/api/assets/{asset.id}/image"
     assert "file" in user.call("POST", path, expect=422, data={}, content_type="multipart/form-data")["data"]["errors"]
-    named = form(picture(), image_url="/elsewhere")
+    named = form(encoded_image(), image_url="/elsewhere")
     assert "image_url" in user.call("POST", path, expect=422, **named)["data"]["errors"]
     user.call("POST", path, expect=415, json={"file": "p.jpg"})
-    user.call("POST", path, expect=415, data=picture(), content_type="image/jpeg")
-    user.call("POST", "/api/assets/4711/image", expect=404, **form(picture()))
+    user.call("POST", path, expect=415, data=encoded_image(), content_type="image/jpeg")
+    user.call("POST", "/api/assets/4711/image", expect=404, **form(encoded_image()))
     refused = user.call("PATCH", f"/api/assets/{asset.id}", json={"image_url": "/elsewhere"}, expect=422)
     assert "image_url" in refused["data"]["errors"]
 
 
-def test_a_new_picture_takes_the_place_of_the_old_one(user: Client, asset: Asset, directory: Path) -> None:
-    first = upload(user, asset, picture())["image_url"]
-    second = upload(user, asset, picture("PNG"))["image_url"]
-    assert names(directory) == [second.removeprefix("/api/uploads/")]
+def test_new_image_replaces_the_old_one(user: Client, asset: Asset, directory: Path) -> None:
+    first = upload(user, asset, encoded_image())["image_url"]
+    second = upload(user, asset, encoded_image("PNG"))["image_url"]
+    assert stored_files(directory) == [second.removeprefix("/api/uploads/")]
     user.send("GET", first, expect=404)
     download(user, second)
 
 
-def test_a_picture_can_be_taken_away(user: Client, asset: Asset, directory: Path) -> None:
-    url = upload(user, asset, picture())["image_url"]
+def test_image_can_be_removed(user: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, encoded_image())["image_url"]
     path = f"/api/assets/{asset.id}/image"
     user.call("DELETE", path, headers={"If-Match": '"1"'}, expect=412)
-    assert names(directory) != []
+    assert stored_files(directory) != []
     assert user.call("DELETE", path, headers={"If-Match": '"2"'})["data"] is None
-    assert names(directory) == []
+    assert stored_files(directory) == []
     now = user.call("GET", f"/api/assets/{asset.id}")["data"]
     assert (now["image_url"], now["version"]) == (None, 3)
     user.send("GET", url, expect=404)
@@ -207,13 +207,13 @@ def test_a_picture_can_be_taken_away(user: Client, asset: Asset, directory: Path
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "..%2f..%2fetc%2fpasswd", "%00", "a" * 3000, "0" * 32 + ".svg"])
-def test_only_pictures_are_served(user: Client, directory: Path, name: str) -> None:
+def test_only_images_of_assets_are_served(user: Client, directory: Path, name: str) -> None:
     (directory / "none.jpg").write_bytes(b"somebody else's")
     user.call("GET", f"/api/uploads/{name}", expect=404)
 
 
-def test_each_change_of_a_picture_is_recorded(user: Client, admin: Client, asset: Asset, directory: Path) -> None:
-    url = upload(user, asset, picture())["image_url"]
+def test_each_change_of_an_image_is_audited(user: Client, admin: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, encoded_image())["image_url"]
     user.call("DELETE", f"/api/assets/{asset.id}/image")
     query = {"resource_type": "assets", "resource_id": asset.id, "sort": "id"}
     _, given, taken = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
@@ -222,18 +222,18 @@ def test_each_change_of_a_picture_is_recorded(user: Client, admin: Client, asset
     assert given["user_id"] == taken["user_id"] == user.user.id
 
 
-def test_of_many_pictures_at_once_one_stays(user: Client, asset: Asset, directory: Path) -> None:
-    urls = [shown["image_url"] for shown in at_once([lambda: upload(user, asset, picture())] * 4)]
+def test_concurrent_uploads_leave_one_image(user: Client, asset: Asset, directory: Path) -> None:
+    urls = [shown["image_url"] for shown in at_once([lambda: upload(user, asset, encoded_image())] * 4)]
     now = user.call("GET", f"/api/assets/{asset.id}")["data"]
     assert now["version"] == 5
     assert now["image_url"] in urls
-    assert names(directory) == [now["image_url"].removeprefix("/api/uploads/")]
+    assert stored_files(directory) == [now["image_url"].removeprefix("/api/uploads/")]
 
 
-def test_nothing_is_locked_while_a_picture_comes_in(
+def test_no_lock_is_held_while_an_image_is_decoded(
     user: Client, asset: Asset, directory: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On SQLite, nobody else could write meanwhile."""
+    """A held lock would block every other writer on SQLite."""
     read = Image.open
 
     def open_slowly(*args: Any, **kwargs: Any) -> Any:
@@ -241,29 +241,29 @@ def test_nothing_is_locked_while_a_picture_comes_in(
         return read(*args, **kwargs)
 
     monkeypatch.setattr(Image, "open", open_slowly)
-    upload(user, asset, picture())
+    upload(user, asset, encoded_image())
 
 
-def test_a_picture_goes_with_a_transaction_that_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
-    """The record cannot be written, so the change is undone, and the file with it."""
+def test_file_is_removed_when_the_transaction_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    """The audit record cannot be written, so the change is rolled back, and the file deleted."""
     with refusing(app, "INSERT INTO audit_logs"):
-        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(picture()))
-    assert names(directory) == []
+        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(encoded_image()))
+    assert stored_files(directory) == []
     assert user.call("GET", f"/api/assets/{asset.id}")["data"]["image_url"] is None
 
 
-def test_a_picture_stays_where_its_replacement_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
-    url = upload(user, asset, picture())["image_url"]
+def test_file_stays_when_its_replacement_fails(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    url = upload(user, asset, encoded_image())["image_url"]
     with refusing(app, "INSERT INTO audit_logs"):
-        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(picture()))
+        user.call("POST", f"/api/assets/{asset.id}/image", expect=(500, 503), **form(encoded_image()))
         user.call("DELETE", f"/api/assets/{asset.id}/image", expect=(500, 503))
     download(user, url)
-    assert names(directory) == [url.removeprefix("/api/uploads/")]
+    assert stored_files(directory) == [url.removeprefix("/api/uploads/")]
 
 
 @contextmanager
 def refusing(app: Flask, beginning: str) -> Iterator[None]:
-    """Let the database fail at statements that begin so."""
+    """Let the database fail at statements with this beginning."""
 
     def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(beginning):
@@ -278,13 +278,13 @@ def refusing(app: Flask, beginning: str) -> Iterator[None]:
         sa.event.remove(engine, "before_cursor_execute", refuse)
 
 
-# Werkzeug leaves the file that it could not write to the garbage collector.
+# Werkzeug leaves the temporary file that it could not write to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("room", [-100_000, 100_000], ids=["while it comes in", "while it is stored"])
-def test_a_disk_that_is_full_is_said_and_leaves_no_half_file(
+@pytest.mark.parametrize("room", [-100_000, 100_000], ids=["while receiving", "while storing"])
+def test_full_disk_is_reported_and_leaves_no_partial_file(
     user: Client, asset: Asset, directory: Path, room: int
 ) -> None:
-    """No file may grow beyond this: what the database writes is smaller, and the picture that is kept is larger."""
+    """RLIMIT_FSIZE limits every file: the database writes smaller ones, the stored image would be larger."""
     noise = Image.frombytes("RGB", (2400, 2400), os.urandom(2400 * 2400 * 3))
     encoded = BytesIO()
     noise.save(encoded, "JPEG", quality=50)
@@ -298,21 +298,21 @@ def test_a_disk_that_is_full_is_said_and_leaves_no_half_file(
         gc.collect()
     assert b"storage_unavailable" in answer.data
     assert answer.headers["Retry-After"]
-    assert names(directory) == []
+    assert stored_files(directory) == []
     assert user.call("GET", f"/api/assets/{asset.id}")["data"]["version"] == 1
 
 
-def test_what_nobody_needs_is_deleted_in_time(
+def test_unneeded_files_are_deleted_after_their_retention(
     app: Flask, user: Client, admin: Client, make: Make, directory: Path
 ) -> None:
-    """An upload that died before its commit, an asset that was deleted; but nothing that is shown, or not ours."""
+    """Those of an uncommitted upload and of a deleted asset; not those of current images, nor foreign files."""
     shown, deleted = (make(Asset, created_by_id=user.user.id) for _ in range(2))
-    urls = [upload(user, asset, picture())["image_url"] for asset in (shown, deleted)]
+    urls = [upload(user, asset, encoded_image())["image_url"] for asset in (shown, deleted)]
     kept, gone = (url.removeprefix("/api/uploads/") for url in urls)
     user.call("DELETE", f"/api/assets/{deleted.id}")
     user.send("GET", urls[1], expect=404)
-    died = "0" * 32 + ".png"
-    (directory / f"{died}.part").write_bytes(b"half")
+    uncommitted = "0" * 32 + ".png"
+    (directory / f"{uncommitted}.part").write_bytes(b"half")
     (directory / "not-ours.txt").write_bytes(b"")
     now = utcnow()
 
@@ -322,28 +322,28 @@ def test_what_nobody_needs_is_deleted_in_time(
         db.session.commit()
 
     with app.app_context():
-        lost = AssetImage(name=died, asset_id=shown.id, content_type="image/png", created_at=now, delete_at=now)
+        lost = AssetImage(name=uncommitted, asset_id=shown.id, content_type="image/png", created_at=now, delete_at=now)
         db.session.add(lost)
         db.session.commit()
-        assert images.forget_unneeded() == 1
-        assert names(directory) == sorted([kept, gone, "not-ours.txt"])
+        assert image_store.delete_unneeded() == 1
+        assert stored_files(directory) == sorted([kept, gone, "not-ours.txt"])
         set_delete_at(gone, now - timedelta(seconds=1))
         set_delete_at(kept, now - timedelta(seconds=1))
-        assert (images.forget_unneeded(), images.forget_unneeded()) == (1, 0)
-    assert names(directory) == sorted([kept, "not-ours.txt"])
+        assert (image_store.delete_unneeded(), image_store.delete_unneeded()) == (1, 0)
+    assert stored_files(directory) == sorted([kept, "not-ours.txt"])
     download(user, urls[0])
 
 
-def test_an_asset_that_comes_back_has_its_picture(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
-    shown = upload(user, asset, picture())
+def test_restored_asset_has_its_image(app: Flask, user: Client, asset: Asset, directory: Path) -> None:
+    shown = upload(user, asset, encoded_image())
     user.call("DELETE", f"/api/assets/{asset.id}")
     with app.app_context():
-        images.forget_unneeded()
-        # As whoever restores it does, with a version that goes on.
+        image_store.delete_unneeded()
+        # As the restore action does: the version continues.
         values = {column.key: getattr(asset, column.key) for column in Asset.__table__.columns}
         values |= {"image_url": shown["image_url"], "version": shown["version"] + 2}
         writer.restore(Asset, [values])
         db.session.commit()
-        images.forget_unneeded()
+        image_store.delete_unneeded()
         assert db.session.scalar(sa.select(AssetImage.delete_at)) is None
     download(user, shown["image_url"])

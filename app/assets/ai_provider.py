@@ -1,0 +1,85 @@
+"""Client of an AI provider that describes an image (OpenAI's chat completions, which Ollama and others speak too)."""
+
+from base64 import b64encode
+from urllib.parse import urlsplit
+
+import orjson
+from flask import current_app
+
+from app.assets.image_processing import InvalidImage, thumbnail
+from app.core.net.http_client import NoAnswer, allowed, fetch, read_url
+
+TIMEOUT_SECONDS = 20.0
+MAX_RESPONSE_BYTES = 1024 * 1024
+IMAGE_PIXELS = 1024
+"""Width and height at most of the image that is sent: larger ones take longer and are not described better."""
+MAX_DESCRIPTION_CHARS = 2000
+PROMPT = (
+    "Describe the piece of equipment in this picture for an inventory, in at most three plain sentences: what it is, "
+    "its manufacturer and model, labels and serial numbers where they can be read, and its condition. "
+    "Answer with the description only."
+)
+
+
+class DescriptionFailed(Exception):
+    """There is no description; the message is one sentence that may be shown to the user."""
+
+
+def is_configured() -> bool:
+    return current_app.config["AI_BASE_URL"] is not None
+
+
+def describe_image(content: bytes) -> str:
+    """A description of an image in a few sentences; takes TIMEOUT_SECONDS at most. Raises DescriptionFailed."""
+    config = current_app.config
+    url = _completions_url(config["AI_BASE_URL"])
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if config["AI_API_KEY"]:
+        headers["Authorization"] = f"Bearer {config['AI_API_KEY']}"
+    try:
+        body = _request_body(config["AI_MODEL"], thumbnail(content, IMAGE_PIXELS))
+        # The operator has configured this host, so it is admitted even where it is private, such as a local model.
+        admitted = allowed().with_host(read_url(url).host)
+        answer = fetch(
+            url,
+            admitted=admitted,
+            seconds=TIMEOUT_SECONDS,
+            limit=MAX_RESPONSE_BYTES,
+            method="POST",
+            headers=headers,
+            body=body,
+        )
+    except InvalidImage as error:
+        raise DescriptionFailed(str(error)) from None
+    except NoAnswer as failure:
+        raise DescriptionFailed(f"The AI provider did not answer: {failure}") from None
+    if answer.status != 200:
+        raise DescriptionFailed(f"The AI provider answered {answer.status}.")
+    return _parse(answer.content)
+
+
+def _completions_url(base_url: str) -> str:
+    """The endpoint below a base URL; one without a path gets `/v1`, as most servers have it."""
+    version = "" if urlsplit(base_url).path else "/v1"
+    return f"{base_url}{version}/chat/completions"
+
+
+def _request_body(model: str, jpeg: bytes) -> bytes:
+    image = {"url": f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"}
+    content = [{"type": "text", "text": PROMPT}, {"type": "image_url", "image_url": image}]
+    return orjson.dumps({"model": model, "messages": [{"role": "user", "content": content}], "stream": False})
+
+
+def _parse(content: bytes) -> str:
+    """The description in a response, without control characters; raises DescriptionFailed."""
+    try:
+        text = orjson.loads(content)["choices"][0]["message"]["content"]
+        if not isinstance(text, str):
+            raise TypeError
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        raise DescriptionFailed("The AI provider's response contains no description.") from None
+    printable = "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+    description = printable.strip()[:MAX_DESCRIPTION_CHARS].rstrip()
+    if not description:
+        raise DescriptionFailed("The AI provider's response contains an empty description.")
+    return description
