@@ -10,7 +10,7 @@ SECRET = "48.8584 N, 2.2945 E"
 
 
 def encoded_image(format_: str = "JPEG", size: tuple[int, int] = (80, 40), mode: str = "RGB", **options: Any) -> bytes:
-    """An image whose upper left quarter is red and the rest green; with an alpha mode, the lower right is transparent."""
+    """An image with a red upper left quarter, the rest green; if `mode` has alpha, the lower right is transparent."""
     image = Image.new("RGBA", size, "lime")
     image.paste("red", (0, 0, size[0] // 2, size[1] // 2))
     if mode.endswith("A"):

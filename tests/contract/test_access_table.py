@@ -316,12 +316,12 @@ def _service(scene: Scene, _: Client) -> Any:
 def _asset(scene: Scene, _: Client) -> Any:
     owner = scene.callers["owner"]
     asset = scene.make(Asset, created_by_id=owner.user.id).id
-    shown = owner.call("POST", f"/api/assets/{asset}/image", **_picture())["data"]
+    shown = owner.call("POST", f"/api/assets/{asset}/image", **_image_form())["data"]
     return {"asset_id": asset, "name": shown["image_url"].removeprefix("/api/uploads/")}, {}
 
 
-def _picture() -> dict[str, Any]:
-    return {"data": {"file": (BytesIO(encoded_image()), "picture.jpg")}}
+def _image_form() -> dict[str, Any]:
+    return {"data": {"file": (BytesIO(encoded_image()), "image.jpg")}}
 
 
 def _upload() -> dict[str, Any]:
@@ -374,9 +374,9 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/metrics"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
-    ("POST", "/api/assets/{asset_id}/image"): lambda scene, caller: (_asset(scene, caller)[0], _picture()),
+    ("POST", "/api/assets/{asset_id}/image"): lambda scene, caller: (_asset(scene, caller)[0], _image_form()),
     ("DELETE", "/api/assets/{asset_id}/image"): _asset,
-    ("POST", "/api/assets/describe"): lambda *_: ({}, _picture()),
+    ("POST", "/api/assets/describe"): lambda *_: ({}, _image_form()),
     ("GET", "/api/uploads/{name}"): _asset,
     ("POST", "/api/services/{service_id}/check"): _service,
     ("GET", "/api/services/{service_id}/checks"): _service,

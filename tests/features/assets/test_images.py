@@ -129,7 +129,7 @@ def truncated(kind: str) -> bytes:
     "content",
     [
         b"",
-        b"no picture",
+        b"not an image",
         b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
         b"%!PS-Adobe-3.0 EPSF-3.0\n(/etc/passwd) run",
         b"\x89PNG\r\n\x1a\n" + bytes(100),
@@ -144,8 +144,8 @@ def truncated(kind: str) -> bytes:
         truncated("WEBP"),
     ],
     ids=[
-        "empty", "text", "svg", "eps", "png header only", "jpeg header only", "webp header only", "gif", "bmp", "tiff", "ico", "truncated jpeg",
-        "truncated png", "truncated webp",
+        "empty", "text", "svg", "eps", "png header only", "jpeg header only", "webp header only", "gif", "bmp", "tiff",
+        "ico", "truncated jpeg", "truncated png", "truncated webp",
     ],
 )  # fmt: skip
 def test_other_files_are_refused(user: Client, asset: Asset, directory: Path, content: bytes) -> None:
