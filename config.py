@@ -303,6 +303,13 @@ def destinations(value: str, _: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def key_prefix(value: str, _: Path) -> str:
+    """Return the part of a Redis key that tells one installation from another."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", value):
+        raise ValueError("must be 1 to 40 letters, digits, and . _ - only")
+    return value
+
+
 def host(value: str, _: Path) -> str:
     """Return an IP address: the server takes no names."""
     with suppress(ValueError):
@@ -423,6 +430,8 @@ class Config:
     # These two usually carry a password.
     SQLALCHEMY_DATABASE_URI: str = variable(database, "sqlite:///instance/itam.db", name="DATABASE_URL", secret=True)
     REDIS_URL: str | None = variable(url("redis", "rediss", "unix"), secret=True)
+    # Keys and channels begin with it. Two installations that share a Redis would read each other's cached answers.
+    REDIS_PREFIX: str = variable(key_prefix, "itam")
 
     # Where people reach the platform: mails link to it.
     PUBLIC_URL: str = variable(url("http", "https"), "http://127.0.0.1:5000")

@@ -1,10 +1,12 @@
-"""The two pairs of database and cache that the platform runs on, each for this run of the tests alone.
+"""The databases and caches that the tests run on, with names of their own for each run and each xdist worker.
 
-Tests commit for real, because triggers, races and what happens after a commit are part of what is tried. So a
-backend can be emptied, in a few milliseconds, instead of rolled back.
+Tests commit for real, because triggers, races and after-commit actions are part of what is tested. So a backend is
+emptied after each test, in a few milliseconds, instead of rolled back.
 """
 
 import os
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +19,13 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core.cache import generations
 from app.core.db.unit_of_work import db
 
 DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
-# Of several runs at once, each has a database and a part of Redis of its own.
-RUN = f"{os.environ.get('PYTEST_XDIST_WORKER', 'run')}_{os.getpid()}"
+RUN = (os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(4))[:8]
+"""Eight random hexadecimal digits, the same in all xdist workers of a run: two checkouts never share a database."""
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 class Missing(Exception):
@@ -31,14 +33,14 @@ class Missing(Exception):
 
 
 class Backend(Protocol):
-    """Where the application keeps its data during the tests."""
+    """A database and a cache for the application under test."""
 
     name: str
 
     def settings(self) -> config.Config: ...
 
     def keep_as_empty(self, app: Flask) -> None:
-        """Note the state after the migrations, which is what `empty` comes back to."""
+        """Remember the state after the migrations: `empty` restores it."""
 
     def empty(self, app: Flask) -> None: ...
 
@@ -46,7 +48,7 @@ class Backend(Protocol):
 
 
 class Sqlite:
-    """A file, with the cache in the process. Emptied by putting the migrated file in its place again."""
+    """A file, and a cache in the process. Emptied by writing the migrated file again."""
 
     name = "sqlite"
 
@@ -56,7 +58,7 @@ class Sqlite:
         self._migrated = b""
 
     def settings(self) -> config.Config:
-        return testing(f"sqlite:///{self.path}", None, self.uploads)
+        return testing(f"sqlite:///{self.path}", None, self.uploads, f"itam-{RUN}-{WORKER}")
 
     def keep_as_empty(self, app: Flask) -> None:
         self._close(app)
@@ -74,39 +76,42 @@ class Sqlite:
     @staticmethod
     def _close(app: Flask) -> None:
         with app.app_context():
-            # The last connection that closes brings what is in the write-ahead log into the file.
+            # Closing the last connection checkpoints the write-ahead log into the file.
             db.engine.dispose()
 
 
 class Postgresql:
-    """A database of its own on the server of TEST_DATABASE_URL, and a prefix of its own in TEST_REDIS_URL."""
+    """A database on the server of TEST_DATABASE_URL, and a key prefix in TEST_REDIS_URL."""
 
     name = "postgresql"
 
     def __init__(self, directory: Path) -> None:
         self.uploads = directory / "uploads"
+        self.prefix = f"itam-{RUN}-{WORKER}"
         self.url = sa.make_url(DATABASE_URL)
-        self.url = self.url.set(database=f"{self.url.database}_{RUN}")
+        name = f"{self.url.database}_{RUN}_{WORKER}"
+        self.url = self.url.set(database=name)
         require_services()
         with _connect(sa.make_url(DATABASE_URL)) as server:
-            name = self.url.database
-            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
-            # From template0, in a locale that orders text by its code points, as SQLite does.
+            # The lock keeps other runs from seeing this database between its creation and the connection below.
+            server.execute("SELECT pg_advisory_lock(hashtext('test databases'))")
+            drop_leftovers(server)
+            # template0 and C.UTF-8: text is ordered by code points, as on SQLite.
             server.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'".encode())
-            # Deadlocks are made on purpose, and nobody wants to wait a second for each.
+            # Tests provoke deadlocks; with the default each would take a second.
             server.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '50ms'".encode())
-        self._cleaner = _connect(self.url)
-        # No trigger and no foreign key is asked while the tables are emptied.
+            self._cleaner = _connect(self.url)
+        # Triggers and foreign keys do not fire while the tables are emptied.
         self._cleaner.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")
         self._emptying = b""
 
     def settings(self) -> config.Config:
-        return testing(self.url.render_as_string(hide_password=False), REDIS_URL, self.uploads)
+        return testing(self.url.render_as_string(hide_password=False), REDIS_URL, self.uploads, self.prefix)
 
     def keep_as_empty(self, app: Flask) -> None:
         tables = self._cleaner.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' "
-            # What the migrations wrote, once.
+            # The migrations fill these two.
             "AND tablename NOT IN ('alembic_version', 'audit_origin')"
         )
         self._emptying = "; ".join(f'DELETE FROM "{table}"' for (table,) in tables).encode()
@@ -118,26 +123,52 @@ class Postgresql:
         self._cleaner.close()
         with _connect(sa.make_url(DATABASE_URL)) as server:
             server.execute(f'DROP DATABASE "{self.url.database}" WITH (FORCE)'.encode())
+        delete_keys(self.prefix)
+
+
+def drop_leftovers(server: psycopg.Connection) -> None:
+    """Drop the databases of killed runs, and delete what they left in Redis.
+
+    A run that lives has a connection named "tests" to its database. Its process number would say less: it may
+    belong to another container, or to a later process.
+    """
+    base = sa.make_url(DATABASE_URL).database
+    names = server.execute(
+        "SELECT datname FROM pg_database AS d WHERE NOT EXISTS "
+        "(SELECT FROM pg_stat_activity WHERE datid = d.oid AND application_name = 'tests')"
+    )
+    for (name,) in names.fetchall():
+        if match := re.fullmatch(rf"{re.escape(str(base))}_([0-9a-f]{{8}})_(main|gw\d+)", name):
+            # FORCE: servers that the run started may have outlived it.
+            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            delete_keys(f"itam-{match[1]}-{match[2]}")
+
+
+def delete_keys(prefix: str) -> None:
+    with redis.Redis.from_url(REDIS_URL) as client:
+        for key in client.scan_iter(f"{prefix}:*", count=1000):
+            client.delete(key)
 
 
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-"""For what only PostgreSQL with Redis has: connections that die, deadlocks, a cache that is away."""
+"""For what only PostgreSQL and Redis have: lost connections, deadlocks, an unreachable cache."""
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in (Sqlite, Postgresql)}
 
 
-def testing(database_url: str, redis_url: str | None, uploads: Path) -> config.Config:
+def testing(database_url: str, redis_url: str | None, uploads: Path, redis_prefix: str) -> config.Config:
     """The settings of the tests on this database and cache; nothing comes from the environment."""
     kept = {"UPLOAD_DIR": str(uploads), "AUDIT_CHECKPOINTS": str(uploads.parent / "checkpoints")}
     settings = config.TestingConfig.from_environment(kept)
-    return replace(settings, SQLALCHEMY_DATABASE_URI=database_url, REDIS_URL=redis_url, LOG_LEVEL="ERROR")
-
-
-def own_cache(app: Flask) -> None:
-    """Keep what an application caches apart from what another run of the tests does in the same Redis."""
-    app.extensions["cache"][generations.cache].key_prefix = f"itam-{RUN}:"
+    return replace(
+        settings,
+        SQLALCHEMY_DATABASE_URI=database_url,
+        REDIS_URL=redis_url,
+        REDIS_PREFIX=redis_prefix,
+        LOG_LEVEL="ERROR",
+    )
 
 
 def require_services() -> None:
@@ -161,5 +192,5 @@ def require_services() -> None:
 
 def _connect(url: sa.URL) -> psycopg.Connection:
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    # The name keeps the tests of dead connections from killing this one.
+    # Tests of lost connections terminate all but those of this name.
     return psycopg.connect(plain, autocommit=True, connect_timeout=3, application_name="tests")

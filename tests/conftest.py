@@ -19,7 +19,7 @@ from app.core.http import api
 from app.core.http.access import Role
 from app.core.jobs import runner
 from app.users.models import User
-from tests.backends import BACKENDS, Backend, Missing, own_cache
+from tests.backends import BACKENDS, Backend, Missing
 from tests.client import PASSWORD, Client
 from tests.factories import Make
 from tests.openapi import Document
@@ -56,7 +56,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def migrated_app(backend: Backend) -> Iterator[Flask]:
     """One application for all tests, on the schema that the migrations build."""
     app = create_app(backend.settings())
-    own_cache(app)
     with app.app_context():
         flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
     backend.keep_as_empty(app)
@@ -83,7 +82,6 @@ def build_app(app: Flask, backend: Backend) -> Iterator[BuildApp]:
 
     def build(**settings: Any) -> Flask:
         built.append(create_app(replace(backend.settings(), **settings)))
-        own_cache(built[-1])
         return built[-1]
 
     yield build

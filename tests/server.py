@@ -100,6 +100,7 @@ def environment(settings: config.Config) -> dict[str, str]:
         **inherited,
         "FLASK_ENV": "testing",
         "DATABASE_URL": settings.SQLALCHEMY_DATABASE_URI,
+        "REDIS_PREFIX": settings.REDIS_PREFIX,
         "UPLOAD_DIR": str(settings.UPLOAD_DIR),
         "AUDIT_CHECKPOINTS": str(settings.AUDIT_CHECKPOINTS),
         "LOG_LEVEL": "ERROR",

@@ -17,7 +17,6 @@ from flask import Flask
 
 import config
 from app.core.audit.models import AuditLog
-from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
 from app.core.jobs.queue import Job
 from app.core.values import utcnow
@@ -35,13 +34,17 @@ ROWS = 200
 class Workers:
     """Worker processes on the tests' database, one after the other."""
 
-    def __init__(self, app: Flask, backend: Backend) -> None:
+    def __init__(self, backend: Backend) -> None:
         settings = backend.settings()
-        prefix = app.extensions["cache"][cache].key_prefix
         program = [sys.executable, "-m", "tests.faults.worker"]
-        given = [settings.SQLALCHEMY_DATABASE_URI, settings.REDIS_URL or "", str(settings.UPLOAD_DIR), prefix]
+        arguments = [
+            settings.SQLALCHEMY_DATABASE_URI,
+            settings.REDIS_URL or "",
+            str(settings.UPLOAD_DIR),
+            settings.REDIS_PREFIX,
+        ]
         self._process = subprocess.Popen(
-            [*program, *given], cwd=config.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*program, *arguments], cwd=config.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._line() == "ready"
 
@@ -75,7 +78,7 @@ class Workers:
 
 @pytest.fixture
 def workers(app: Flask, backend: Backend) -> Iterator[Workers]:
-    workers = Workers(app, backend)
+    workers = Workers(backend)
     yield workers
     workers.close()
 

@@ -9,14 +9,12 @@ import sys
 from pathlib import Path
 
 from app import create_app
-from app.core.cache.generations import cache
 from app.core.jobs.runner import runner
 from tests.backends import testing
 
 
 def main(database_url: str, redis_url: str, uploads: str, prefix: str) -> None:
-    app = create_app(testing(database_url, redis_url or None, Path(uploads)))
-    app.extensions["cache"][cache].key_prefix = prefix
+    create_app(testing(database_url, redis_url or None, Path(uploads), prefix))
     say("ready")
     while sys.stdin.readline():
         pid = os.fork()

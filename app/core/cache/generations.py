@@ -63,7 +63,7 @@ def init_app(app: Flask) -> None:
             "CACHE_REDIS_URL": url,
             "CACHE_OPTIONS": redis_client.OPTIONS,
         }
-    cache.init_app(app, {"CACHE_KEY_PREFIX": "itam:", "CACHE_SERIALIZER": _Json(), **settings})
+    cache.init_app(app, {"CACHE_KEY_PREFIX": f"{app.config['REDIS_PREFIX']}:", "CACHE_SERIALIZER": _Json(), **settings})
 
 
 class Shelf(Protocol):

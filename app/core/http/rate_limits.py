@@ -31,7 +31,8 @@ def limited_by_address(view: V) -> V:
 
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
-    storage = cast(Storage, storage_from_string(url or "memory://", **(redis_client.OPTIONS if url else {})))
+    options = {**redis_client.OPTIONS, "key_prefix": f"{app.config['REDIS_PREFIX']}:limits"} if url else {}
+    storage = cast(Storage, storage_from_string(url or "memory://", **options))
     logins = Allowances(parse(app.config["LOGIN_LIMIT"]), storage, block=1)
     requests = Allowances(parse(app.config["API_LIMIT"]), storage)
 

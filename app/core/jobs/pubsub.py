@@ -15,9 +15,6 @@ from app.core.cache.redis_client import OPTIONS, PAUSE, attempt
 
 log = structlog.get_logger()
 
-CHANNEL = "itam:jobs"
-"""Of all databases of a Redis, because messages know none: whoever hears what is not for them looks in vain, once."""
-
 Hear = Callable[[Collection[str] | None], None]
 
 
@@ -26,11 +23,16 @@ def init_app(app: Flask) -> None:
     app.extensions["announcements"] = Redis.from_url(url, **OPTIONS) if url else None
 
 
+def channel(app: Flask) -> str:
+    """The channel of this installation: a channel is seen in all databases of a Redis, so REDIS_PREFIX names it."""
+    return f"{app.config['REDIS_PREFIX']}:jobs"
+
+
 def announce(kinds: Collection[str]) -> None:
     """Say that jobs of these kinds are queued; called after the commit."""
     client = current_app.extensions["announcements"]
     if client is not None:
-        attempt(client.publish, CHANNEL, " ".join(sorted(kinds)))
+        attempt(client.publish, channel(current_app), " ".join(sorted(kinds)))
 
 
 def listen(app: Flask, hear: Hear, listening: Event, stopping: Event) -> None:
@@ -43,7 +45,7 @@ def listen(app: Flask, hear: Hear, listening: Event, stopping: Event) -> None:
     while not stopping.is_set():
         try:
             with client.pubsub() as messages:
-                messages.subscribe(CHANNEL)
+                messages.subscribe(channel(app))
                 while not stopping.is_set():
                     message = messages.get_message(timeout=1.0)
                     if message is None:
