@@ -1,1 +1,1 @@
-"""GPUs and who holds them."""
+"""GPUs: assignment to users, availability and utilization."""

@@ -1,4 +1,4 @@
-"""Assignments that end by themselves: each has a job that is due when its time is over."""
+"""Expiry of assignments: a job per assignment, due at its `expires_at`, releases the GPU."""
 
 from datetime import timedelta
 
@@ -12,26 +12,26 @@ from app.core.jobs.runner import Later, Runner
 from app.core.request_context import Origin, new_request_id
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment
-from app.gpus.service import EXPIRE, hand_back
+from app.gpus.service import EXPIRY_JOB, end_assignment
 
 log = structlog.get_logger()
 
-PATIENCE = timedelta(minutes=1)
-"""How long a release that could not be written is put off."""
+RETRY_DELAY = timedelta(minutes=1)
+"""The pause before a release that could not be written is tried again."""
 SYSTEM = "system"
 REASON = "The assignment has expired."
 
 
 def register_jobs(runner: Runner) -> None:
-    # An import of minutes must not keep a GPU from whoever waits for it.
-    runner.register(EXPIRE, expire, try_again, lane="gpus")
+    # A lane of its own: an import that takes minutes must not delay the release.
+    runner.register(EXPIRY_JOB, expire, requeue, lane="gpus")
 
 
 def expire(assignment_id: int) -> None:
-    """Release the GPU of an assignment whose time is over, unless somebody has; raises Later.
+    """Release the GPU of an expired assignment, unless it was released before; raises Later.
 
-    The row of the GPU is locked before its assignment is looked at, as whoever assigns and releases does: of a
-    user and the system, and of two workers, the second finds nothing left to do.
+    Lock order: first the GPU, then its assignment is read, as assign and release do. Of two concurrent releases, the
+    second one finds the assignment ended and does nothing.
     """
     try:
         _expire(assignment_id)
@@ -39,7 +39,7 @@ def expire(assignment_id: int) -> None:
     except DBAPIError as error:
         db.session.rollback()
         log.warning("gpu_not_released", assignment=assignment_id, error=repr(error.orig))
-        raise Later(PATIENCE) from error
+        raise Later(RETRY_DELAY) from error
 
 
 def _expire(assignment_id: int) -> None:
@@ -54,14 +54,14 @@ def _expire(assignment_id: int) -> None:
         return
     remaining = assignment.expires_at - utcnow()
     if remaining > timedelta(0):
-        # The clock of whoever queued it is ahead of ours.
+        # The clock of the process that queued the job is ahead of ours.
         raise Later(remaining)
     g.origin = Origin(request_id=new_request_id(), username=SYSTEM, reason=REASON)
     g.audit_intent = "release"
-    hand_back(gpu, SYSTEM)
+    end_assignment(gpu, SYSTEM)
 
 
-def try_again(assignment_id: int, reason: str) -> None:
-    """Queue the work anew: whatever kept it from being done, the GPU is still to be released."""
+def requeue(assignment_id: int, reason: str) -> None:
+    """Queue a job again that the runner has given up: the GPU must be released eventually."""
     log.error("gpu_not_released", assignment=assignment_id, error=reason)
-    enqueue(EXPIRE, assignment_id, due_at=utcnow() + PATIENCE)
+    enqueue(EXPIRY_JOB, assignment_id, due_at=utcnow() + RETRY_DELAY)

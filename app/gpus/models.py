@@ -1,4 +1,4 @@
-"""GPUs and who holds them."""
+"""GPUs and the history of their assignments."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,7 +24,7 @@ class GpuStatus(Choice):
     RETIRED = "retired", "报废", "已下线"
 
 
-HOLDER = "Only assign and release change who holds a GPU."
+HOLDER = "A GPU is `assigned` exactly while a user holds it: use assign and release."
 
 
 class Gpu(Audited, Extensible, Entity):
@@ -49,7 +49,7 @@ class Gpu(Audited, Extensible, Entity):
         sa.Index("ix_gpus_lower_model", sa.text("lower(model)")),
         sa.Index("ix_gpus_lower_uuid", sa.text("lower(uuid)")),
         sa.Index("ix_gpus_lower_serial_number", sa.text("lower(serial_number)")),
-        # All that the question for available ones asks: it is answered from here alone.
+        # Covers the queries of availability.py (index-only scan).
         sa.Index("ix_gpus_status_model_server_id", "status", "model", "server_id"),
         text_index("gpus", "model", "uuid", "serial_number"),
         sa.CheckConstraint(
@@ -66,7 +66,7 @@ class Gpu(Audited, Extensible, Entity):
 
 
 class GpuAssignment(Base):
-    """One stretch of time for which somebody held a GPU. The holder's name is copied: it outlives the user."""
+    """One assignment, current or past. The holder's name is copied, because it outlives the user."""
 
     __tablename__ = "gpu_assignments"
 
@@ -82,7 +82,7 @@ class GpuAssignment(Base):
     released_by: Mapped[str | None]
 
     __table_args__ = (
-        # However requests race, nobody can give away what somebody holds.
+        # At most one active assignment of a GPU, whatever the code above does.
         sa.Index(
             "uq_gpu_assignments_active",
             "gpu_id",

@@ -1,4 +1,4 @@
-"""The GPU resource: assignment, release and who held it when."""
+"""The gpus resource: assignment, release, history of assignments, availability and utilization."""
 
 from typing import Any
 
@@ -40,8 +40,8 @@ blueprint: Blueprint = resource_blueprint(resource)
 @blueprint.response(200, GpuSchema)
 @audited("assign")
 def assign(body: dict[str, Any], gpu_id: int) -> Response:
-    """Give an available GPU to somebody."""
-    service.assign(service.locked(gpu_id), **body)
+    """Assign a GPU to a user."""
+    service.assign(service.get_locked(gpu_id), **body)
     return answer(resource, gpu_id)
 
 
@@ -50,8 +50,8 @@ def assign(body: dict[str, Any], gpu_id: int) -> Response:
 @blueprint.response(200, GpuSchema)
 @audited("release")
 def release(gpu_id: int) -> Response:
-    """Take a GPU back."""
-    service.release(service.locked(gpu_id))
+    """Release a GPU."""
+    service.release(service.get_locked(gpu_id))
     return answer(resource, gpu_id)
 
 
@@ -59,26 +59,26 @@ def release(gpu_id: int) -> Response:
 @requires(Role.USER)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, AssignmentRecordSchema, many=True)
-def assignments(query: dict[str, int], gpu_id: int) -> Page:
-    """Who has held the GPU, the latest first."""
-    return service.assignments(gpu_id, **query)
+def list_assignments(query: dict[str, int], gpu_id: int) -> Page:
+    """List a GPU's assignments, the latest first."""
+    return service.select_assignments(gpu_id, **query)
 
 
 @blueprint.get("/available")
 @requires(Role.USER)
 @blueprint.arguments(AvailabilityQuerySchema, location="query")
 @blueprint.response(200, AvailabilitySchema)
-def available(query: dict[str, Any]) -> dict[str, Any]:
-    """Whether so many GPUs can be had now, and which to take."""
-    return availability.find(query.get("model"), query["count"], same_server=query["same_server"])
+def find_available(query: dict[str, Any]) -> dict[str, Any]:
+    """Find available GPUs by model and count, also on one server."""
+    return availability.find_available(query.get("model"), query["count"], same_server=query["same_server"])
 
 
 @blueprint.get("/utilization")
 @requires(Role.USER)
 @blueprint.arguments(UtilizationQuerySchema, location="query")
 @blueprint.response(200, UtilizationSchema)
-def show_utilization(query: dict[str, Any]) -> dict[str, Any]:
-    """How much of the GPUs' time is used, by model, datacenter or user."""
-    span = utilization.span_of(query.get("since"), query.get("until"), query["bucket"])
+def measure_utilization(query: dict[str, Any]) -> dict[str, Any]:
+    """Show the utilization of GPUs over time, by model, datacenter or user."""
+    period = utilization.period_of(query.get("since"), query.get("until"), query["bucket"])
     actor = current_actor()
-    return utilization.measure(span, query["by"], query["limit"], None if actor.is_admin else actor.id)
+    return utilization.measure(period, query["by"], query["limit"], None if actor.is_admin else actor.id)

@@ -1,4 +1,4 @@
-"""GPUs and their assignments as JSON."""
+"""Schemas of GPUs, assignments, availability and utilization."""
 
 from marshmallow import Schema, fields, validate
 
@@ -16,7 +16,7 @@ class GpuSchema(ResourceSchema):
 
 
 class AssignmentSchema(Schema):
-    """To whom, for what and until when."""
+    """The user, the purpose and the end of a new assignment."""
 
     user_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
     purpose = Text(length=255, allow_none=True, load_default=None)
@@ -37,15 +37,15 @@ class AssignmentRecordSchema(Schema):
 
 
 class AvailabilityQuerySchema(Schema):
-    """How many of what, and whether on one server."""
+    """How many GPUs of which model, and whether on one server."""
 
     model = Text(
         length=255,
-        metadata={"description": "Exactly this model, ignoring case, or one that has all of these words."},
+        metadata={"description": "The name of a model, ignoring case, or words that its name contains."},
     )
     count = fields.Integer(load_default=1, validate=validate.Range(1, 1000))
     same_server = fields.Boolean(
-        load_default=False, metadata={"description": "All of them, of one model, on one server."}
+        load_default=False, metadata={"description": "Only servers that have all of them, of one model."}
     )
 
 
@@ -56,27 +56,27 @@ class AvailableGpuSchema(Schema):
     memory_mb = fields.Integer(required=True, allow_none=True)
 
 
-class PlaceSchema(Schema):
+class ServerAvailabilitySchema(Schema):
     """Available GPUs of one model on one server."""
 
     server = fields.Nested(ReferenceSchema, required=True)
     datacenter = fields.Nested(ReferenceSchema, required=True, allow_none=True)
     model = fields.String(required=True)
-    available = fields.Integer(required=True, metadata={"description": "How many are available there."})
+    available = fields.Integer(required=True, metadata={"description": "How many are available on this server."})
     gpus = fields.List(
-        fields.Nested(AvailableGpuSchema), required=True, metadata={"description": "Those to take, by slot."}
+        fields.Nested(AvailableGpuSchema), required=True, metadata={"description": "The suggested GPUs, by slot."}
     )
 
 
 class AvailabilitySchema(Schema):
-    """With `same_server` each place has as many as asked for, the one with the fewest to spare first; else all
-    places together have them.
+    """With `same_server`, each server has enough GPUs, and the one with the fewest left over comes first; else the
+    servers have them together.
     """
 
     possible = fields.Boolean(required=True)
     available = fields.Integer(required=True, metadata={"description": "On all active servers."})
     most_on_one_server = fields.Integer(required=True, metadata={"description": "Of one model."})
-    servers = fields.List(fields.Nested(PlaceSchema), required=True)
+    servers = fields.List(fields.Nested(ServerAvailabilitySchema), required=True)
 
 
 class UtilizationQuerySchema(Schema):
@@ -85,17 +85,19 @@ class UtilizationQuerySchema(Schema):
     bucket = fields.Enum(Bucket, by_value=True, load_default=Bucket.DAY)
     by = fields.Enum(Grouping, by_value=True, load_default=Grouping.MODEL)
     limit = fields.Integer(
-        load_default=20, validate=validate.Range(1, 100), metadata={"description": "Groups; `total` has all."}
+        load_default=20,
+        validate=validate.Range(1, 100),
+        metadata={"description": "Number of groups; `total` covers all."},
     )
 
 
-class AmountSchema(Schema):
-    """`utilization` is what was held of what existed, from 0 to 1; null where nothing existed."""
+class GpuHoursSchema(Schema):
+    """`utilization` is `held_hours` divided by `existing_hours`, from 0 to 1; null where no GPU existed."""
 
     held_hours = fields.Float(required=True, metadata={"description": "GPU-hours from assignment to release."})
     existing_hours = fields.Float(
         required=True,
-        metadata={"description": "GPU-hours since creation; of a retired GPU those in which it was held."},
+        metadata={"description": "GPU-hours since creation; of a retired GPU, only those in which it was held."},
     )
     utilization = fields.Float(required=True, allow_none=True)
 
@@ -104,18 +106,21 @@ BucketSchema = Schema.from_dict(
     {
         "from": fields.AwareDateTime(required=True),
         "to": fields.AwareDateTime(required=True),
-        **AmountSchema._declared_fields,
+        **GpuHoursSchema._declared_fields,
     },
     name="UtilizationBucketSchema",
 )
 
 
-class AmountsSchema(AmountSchema):
+class GpuHoursSeriesSchema(GpuHoursSchema):
     buckets = fields.List(fields.Nested(BucketSchema), required=True)
 
 
-class GroupSchema(AmountsSchema):
-    """A model (no id), a datacenter (none: null and null) or a user (gone: no id), and its hours."""
+class UtilizationGroupSchema(GpuHoursSeriesSchema):
+    """A model, a datacenter or a user.
+
+    A model and a deleted user have no id. GPUs without a datacenter are a group with neither id nor name.
+    """
 
     id = fields.Integer(required=True, allow_none=True)
     name = fields.String(required=True, allow_none=True)
@@ -125,13 +130,11 @@ UtilizationSchema = Schema.from_dict(
     {
         "from": fields.AwareDateTime(required=True),
         "to": fields.AwareDateTime(required=True),
-        "total": fields.Nested(AmountsSchema, required=True),
+        "total": fields.Nested(GpuHoursSeriesSchema, required=True),
         "groups": fields.List(
-            fields.Nested(GroupSchema),
+            fields.Nested(UtilizationGroupSchema),
             required=True,
-            metadata={
-                "description": "Those that held most first. By user, all users for administrators, else yourself."
-            },
+            metadata={"description": "The most used first. By user, administrators see all users, others themselves."},
         ),
     },
     name="UtilizationSchema",

@@ -1,4 +1,4 @@
-"""Handing GPUs out and taking them back."""
+"""Assigning GPUs to users, releasing them, and the history of assignments."""
 
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,8 @@ from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.users.models import User
 
-EXPIRE = "gpu_expiry"
-"""The job that ends an assignment when its time is over."""
+EXPIRY_JOB = "gpu_expiry"
+"""The job that releases a GPU when its assignment expires."""
 
 
 class GpuNotAvailable(Conflict):
@@ -26,8 +26,8 @@ class GpuNotAssigned(Conflict):
     reason, message = "gpu_not_assigned", "Nobody holds this GPU."
 
 
-def locked(gpu_id: int) -> Gpu:
-    """The GPU, held by this transaction, so that of two who ask the second sees what the first did."""
+def get_locked(gpu_id: int) -> Gpu:
+    """The GPU with its row locked, so that concurrent assigns and releases see each other's result; raises NotFound."""
     gpu = db.session.get(Gpu, gpu_id, with_for_update=True)
     if gpu is None:
         raise NotFound(f"There is no gpu {gpu_id}.")
@@ -35,13 +35,13 @@ def locked(gpu_id: int) -> Gpu:
 
 
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
-    """Give an available GPU to an active user.
+    """Assign an available GPU to an active user.
 
-    Raises GpuNotAvailable, naming the holder; Forbidden where a user gives it to somebody else; Invalid.
+    Raises GpuNotAvailable, which names the holder; Forbidden if a user assigns it to somebody else; Invalid.
     """
     actor = current_actor()
     if user_id != actor.id and not actor.is_admin:
-        raise Forbidden("Only administrators assign GPUs to others.", reason="not_yourself")
+        raise Forbidden("Only administrators may assign a GPU to another user.", reason="not_yourself")
     if gpu.status is not GpuStatus.AVAILABLE:
         raise _not_available(gpu)
     now = utcnow()
@@ -63,44 +63,44 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     db.session.add(assignment)
     db.session.flush()
     if expires_at is not None:
-        enqueue(EXPIRE, assignment.id, due_at=expires_at)
+        enqueue(EXPIRY_JOB, assignment.id, due_at=expires_at)
 
 
 def release(gpu: Gpu) -> None:
-    """Take a GPU back; raises GpuNotAssigned, and Forbidden for another's."""
+    """Release a GPU; raises GpuNotAssigned, and Forbidden if another user holds it."""
     actor = current_actor()
     if gpu.status is not GpuStatus.ASSIGNED:
         raise GpuNotAssigned()
     if gpu.assigned_to_id != actor.id and not actor.is_admin:
-        raise Forbidden("Only its holder and administrators release a GPU.", reason="not_holder")
-    hand_back(gpu, actor.username)
+        raise Forbidden("Only its holder and administrators may release a GPU.", reason="not_holder")
+    end_assignment(gpu, actor.username)
 
 
-def hand_back(gpu: Gpu, released_by: str) -> None:
-    """Make a locked GPU available again and end its assignment."""
+def end_assignment(gpu: Gpu, released_by: str) -> None:
+    """End the active assignment of a locked GPU and make it available."""
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.AVAILABLE, None, None
     active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
-    # A GPU that was deleted and brought back has lost its assignments, and is released all the same.
+    # None for a GPU that was deleted and restored: a restore does not bring its assignments back.
     for assignment in db.session.scalars(active):
         assignment.released_at, assignment.released_by = utcnow(), released_by
     db.session.flush()
 
 
-def assignments(gpu_id: int, page: int, page_size: int) -> Page:
-    """Who has held the GPU, the latest first; raises NotFound."""
+def select_assignments(gpu_id: int, page: int, page_size: int) -> Page:
+    """A page of a GPU's assignments, the latest first; raises NotFound."""
     if db.session.scalar(sa.select(Gpu.id).where(Gpu.id == gpu_id)) is None:
         raise NotFound(f"There is no gpu {gpu_id}.")
     table = GpuAssignment.__table__
-    held = sa.select(table).where(table.c.gpu_id == gpu_id)
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(held.subquery()))
-    latest = held.order_by(table.c.id.desc()).limit(page_size).offset((page - 1) * page_size)
+    of_gpu = sa.select(table).where(table.c.gpu_id == gpu_id)
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(of_gpu.subquery()))
+    latest = of_gpu.order_by(table.c.id.desc()).limit(page_size).offset((page - 1) * page_size)
     rows = db.session.execute(latest).mappings()
     return Page([_render(dict(row)) for row in rows], Pagination(page, page_size, total))
 
 
 def _render(row: dict[str, Any]) -> dict[str, Any]:
-    identity = row.pop("user_id")
-    row["user"] = None if identity is None else {"id": identity, "name": row["username"]}
+    user_id = row.pop("user_id")
+    row["user"] = None if user_id is None else {"id": user_id, "name": row["username"]}
     return row
 
 

@@ -1,10 +1,10 @@
-"""How much of the GPUs' time is used: the hours for which they were held, beside those for which they existed.
+"""GPU utilization: the GPU-hours for which GPUs were held, of the GPU-hours for which they existed.
 
-A GPU exists from its creation here until now, whatever its status; one that is retired exists only while it is
-held, so that what is kept for the record does not look idle. It is held from its assignment until its release.
+A GPU exists from its creation in this database until now, whatever its status. A retired GPU counts as existing only
+while it is held, so that records kept for history do not look idle. A GPU is held from its assignment to its release.
 
-The database adds up each kind of moment in one pass: a period that begins in a bucket is worth the rest of that
-bucket and all of the later ones, and one that ends takes as much away again.
+The database counts and sums the starts and the ends of periods per bucket, one pass each. A period that starts in a
+bucket contributes the rest of that bucket and all later ones; its end subtracts the same in its own bucket.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ from app.servers.models import Server
 from app.users.models import User
 
 MAX_BUCKETS = 1000
-DEFAULT_DAYS = timedelta(days=30)
+DEFAULT_PERIOD = timedelta(days=30)
 
 _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__table__
 _assignments, _users = GpuAssignment.__table__, User.__table__
@@ -51,176 +51,178 @@ class Bucket(Choice):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The time that is looked at, cut into buckets of one width; the last one may be shorter."""
+class Period:
+    """The period of a report, divided into buckets of equal width; the last bucket may be shorter."""
 
     start: datetime
     end: datetime
     width: timedelta
 
     @property
-    def count(self) -> int:
+    def bucket_count(self) -> int:
         return -(-(self.end - self.start) // self.width)
 
-    def bounds(self, place: int) -> tuple[datetime, datetime]:
-        begin = self.start + place * self.width
+    def bounds(self, index: int) -> tuple[datetime, datetime]:
+        begin = self.start + index * self.width
         return begin, min(begin + self.width, self.end)
 
 
-class Key(NamedTuple):
-    """What the hours are told apart by: a model, a datacenter, a user; without an id where there is none."""
+class GroupKey(NamedTuple):
+    """A model, a datacenter or a user that hours are grouped by; models and deleted users have no id."""
 
     id: int | None
     name: str | None
 
 
-class Hours:
-    """The seconds of each bucket that periods cover, from the moments at which they begin and end."""
+class BucketedHours:
+    """The GPU-hours per bucket, added up from the starts and ends of periods."""
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self._partial = [0.0] * span.count
-        self._began = [0] * (span.count + 1)
+    def __init__(self, period: Period) -> None:
+        self._period = period
+        # Seconds that starts and ends contribute to their own bucket.
+        self._partial = [0.0] * period.bucket_count
+        # GPUs that start minus those that end: before the first bucket, then in each bucket.
+        self._delta = [0] * (period.bucket_count + 1)
 
-    def add(self, place: int, number: int, seconds: float) -> None:
-        """Add `number` periods that begin in a bucket, `seconds` after the start in all; negative ones end.
+    def add(self, index: int, count: int, seconds: float) -> None:
+        """Add `count` starts in a bucket, `seconds` after the start of the period in total; negative ones are ends.
 
-        Those of the place -1 have begun before the start.
+        The index -1 stands for the time before the period.
         """
-        self._began[place + 1] += number
-        if place >= 0:
-            end = (self._span.bounds(place)[1] - self._span.start).total_seconds()
-            self._partial[place] += number * end - seconds
+        self._delta[index + 1] += count
+        if index >= 0:
+            end = (self._period.bounds(index)[1] - self._period.start).total_seconds()
+            self._partial[index] += count * end - seconds
 
-    def merge(self, other: "Hours") -> None:
+    def merge(self, other: "BucketedHours") -> None:
         self._partial = [a + b for a, b in zip(self._partial, other._partial, strict=True)]
-        self._began = [a + b for a, b in zip(self._began, other._began, strict=True)]
+        self._delta = [a + b for a, b in zip(self._delta, other._delta, strict=True)]
 
     def per_bucket(self) -> list[float]:
-        whole = accumulate(self._began[:-1])
+        running_at_start = accumulate(self._delta[:-1])
+        bounds = map(self._period.bounds, range(self._period.bucket_count))
         return [
-            (running * (end - begin).total_seconds() + rest) / 3600
-            for running, rest, (begin, end) in zip(
-                whole, self._partial, map(self._span.bounds, range(self._span.count)), strict=True
-            )
+            (running * (end - begin).total_seconds() + partial) / 3600
+            for running, partial, (begin, end) in zip(running_at_start, self._partial, bounds, strict=True)
         ]
 
 
-def span_of(since: datetime | None, until: datetime | None, bucket: Bucket) -> Span:
-    """The time that is asked for; raises BadRequest."""
+def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) -> Period:
+    """The period that a query asks for; raises BadRequest."""
     now = utcnow()
-    # To the minute, so that who looks at the same page a little later finds it computed.
+    # Rounded to the minute, so that the cache serves those who look at the same page soon after.
     end = now.replace(second=0, microsecond=0) if until is None else min(until, now)
-    start = since or (end - DEFAULT_DAYS).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = since or (end - DEFAULT_PERIOD).replace(hour=0, minute=0, second=0, microsecond=0)
     if start >= end:
-        raise BadRequest("from must be before to, and in the past.", reason="invalid_parameter")
-    span = Span(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
-    if span.count > MAX_BUCKETS:
-        raise BadRequest(f"At most {MAX_BUCKETS} buckets: choose wider ones.", reason="invalid_parameter")
-    return span
+        raise BadRequest("`from` must be before `to` and in the past.", reason="invalid_parameter")
+    period = Period(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
+    if period.bucket_count > MAX_BUCKETS:
+        raise BadRequest(f"At most {MAX_BUCKETS} buckets are possible: choose a wider one.", reason="invalid_parameter")
+    return period
 
 
 @cached(Gpu, GpuAssignment, Server, Datacenter, User)
-def measure(span: Span, by: Grouping, limit: int, only_user: int | None) -> dict[str, Any]:
-    """The hours of the whole and of the groups that held most, JSON-ready; of users at most `only_user`.
+def measure(period: Period, by: Grouping, limit: int, only_user: int | None) -> dict[str, Any]:
+    """The hours in total and of the `limit` most used groups, JSON-ready; by user, of `only_user` unless it is None.
 
-    By user, what exists is the whole for each: the share that somebody takes of it.
+    By user, `existing_hours` is the total, so that the utilization is the user's share of all GPUs.
     """
-    held, of_retired = _held(span, by)
-    existing = _existing(span, by)
-    for key, hours in of_retired.items():
-        existing.setdefault(key, Hours(span)).merge(hours)
-    held_by_all, all_that_exists = _sum(span, held.values()), _sum(span, existing.values())
+    held, held_retired = _held(period, by)
+    existing = _existing(period, by)
+    for key, hours in held_retired.items():
+        existing.setdefault(key, BucketedHours(period)).merge(hours)
+    total_held, total_existing = _sum(period, held.values()), _sum(period, existing.values())
     if by is Grouping.USER:
         visible = [key for key in held if only_user in (None, key.id)]
-        existing = dict.fromkeys(visible, all_that_exists)
+        existing = dict.fromkeys(visible, total_existing)
     else:
         visible = [*existing.keys() | held.keys()]
-    nothing = Hours(span)
-    groups = [{**key._asdict(), **_render(span, held.get(key, nothing), existing.get(key, nothing))} for key in visible]
+    none = BucketedHours(period)
+    groups = [{**key._asdict(), **_render(period, held.get(key, none), existing.get(key, none))} for key in visible]
     groups.sort(key=lambda group: (-group["held_hours"], -group["existing_hours"], group["name"] or ""))
     return {
-        "from": as_json(span.start),
-        "to": as_json(span.end),
-        "total": _render(span, held_by_all, all_that_exists),
+        "from": as_json(period.start),
+        "to": as_json(period.end),
+        "total": _render(period, total_held, total_existing),
         "groups": groups[:limit],
     }
 
 
-def _held(span: Span, by: Grouping) -> tuple[dict[Key, Hours], dict[Key, Hours]]:
-    """For how long GPUs were held, and how much of that those that are retired now."""
+def _held(period: Period, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
+    """The hours for which GPUs were held, and those of them that belong to retired GPUs."""
     source = _assignments.join(_gpus, _gpus.c.id == _assignments.c.gpu_id)
     if by is Grouping.USER:
         source = source.outerjoin(_users, _users.c.id == _assignments.c.user_id)
         key = (_assignments.c.user_id, sa.func.coalesce(_users.c.username, _assignments.c.username))
     else:
-        source, key = _located(source, by)
+        source, key = _grouped(source, by)
     released = _assignments.c.released_at
-    overlaps = sa.and_(_assignments.c.assigned_at < span.end, sa.or_(released.is_(None), released > span.start))
-    held: dict[Key, Hours] = defaultdict(lambda: Hours(span))
-    of_retired: dict[Key, Hours] = defaultdict(lambda: Hours(span))
-    for moment, sign, within in ((_assignments.c.assigned_at, 1, sa.true()), (released, -1, released < span.end)):
-        counted = _moments(span, source, (*key, _RETIRED), moment, sa.and_(overlaps, within))
-        for identity, name, retired, place, number, seconds in counted:
-            held[Key(identity, name)].add(place, sign * number, sign * seconds)
-            if retired:
-                of_retired[Key(identity, name)].add(place, sign * number, sign * seconds)
-    return held, of_retired
+    overlaps = sa.and_(_assignments.c.assigned_at < period.end, sa.or_(released.is_(None), released > period.start))
+    held: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+    held_retired: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+    for moment, sign, within in ((_assignments.c.assigned_at, 1, sa.true()), (released, -1, released < period.end)):
+        rows = _count_moments(period, source, (*key, _RETIRED), moment, sa.and_(overlaps, within))
+        for id_, name, is_retired, index, count, seconds in rows:
+            held[GroupKey(id_, name)].add(index, sign * count, sign * seconds)
+            if is_retired:
+                held_retired[GroupKey(id_, name)].add(index, sign * count, sign * seconds)
+    return held, held_retired
 
 
-def _existing(span: Span, by: Grouping) -> dict[Key, Hours]:
-    """For how long the GPUs that are not retired have existed."""
-    source, key = _located(_gpus, by)
-    existing: dict[Key, Hours] = defaultdict(lambda: Hours(span))
-    counted = _moments(span, source, key, _gpus.c.created_at, sa.and_(~_RETIRED, _gpus.c.created_at < span.end))
-    for identity, name, place, number, seconds in counted:
-        existing[Key(identity, name)].add(place, number, seconds)
+def _existing(period: Period, by: Grouping) -> dict[GroupKey, BucketedHours]:
+    """The hours for which the GPUs that are not retired existed."""
+    source, key = _grouped(_gpus, by)
+    existing: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+    rows = _count_moments(period, source, key, _gpus.c.created_at, sa.and_(~_RETIRED, _gpus.c.created_at < period.end))
+    for id_, name, index, count, seconds in rows:
+        existing[GroupKey(id_, name)].add(index, count, seconds)
     return existing
 
 
-def _located(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
-    """GPUs joined with what they are grouped by, and the id and the name of that."""
+def _grouped(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
+    """The source joined with what it is grouped by, and the columns of the group's id and name."""
     if by is Grouping.MODEL:
         return source, (sa.null(), _gpus.c.model)
     if by is Grouping.USER:
         return source, (sa.null(), sa.null())
-    placed = source.join(_servers, _servers.c.id == _gpus.c.server_id)
-    named = placed.outerjoin(_datacenters, _datacenters.c.id == _servers.c.datacenter_id)
-    return named, (_datacenters.c.id, _datacenters.c.name)
+    with_server = source.join(_servers, _servers.c.id == _gpus.c.server_id)
+    with_datacenter = with_server.outerjoin(_datacenters, _datacenters.c.id == _servers.c.datacenter_id)
+    return with_datacenter, (_datacenters.c.id, _datacenters.c.name)
 
 
-def _moments(span: Span, source: Any, key: tuple[Any, ...], moment: Any, condition: Any) -> Iterable[Any]:
-    """How many moments there are of each key in each bucket, and their seconds after the start, added up."""
-    width = span.width.total_seconds()
+def _count_moments(period: Period, source: Any, key: tuple[Any, ...], moment: Any, condition: Any) -> Iterable[Any]:
+    """Per key and bucket: the number of moments, and the sum of their seconds after the start of the period."""
+    width = period.width.total_seconds()
     if db.engine.dialect.name == "sqlite":
-        start = sa.func.julianday(sa.literal(span.start, moment.type))
+        start = sa.func.julianday(sa.literal(period.start, moment.type))
         seconds: Any = (sa.func.julianday(moment) - start) * 86_400.0
-        place: Any = sa.cast(seconds / width, sa.Integer)
+        index: Any = sa.cast(seconds / width, sa.Integer)
     else:
-        seconds = sa.cast(sa.extract("epoch", moment - sa.literal(span.start, moment.type)), sa.Double)
-        place = sa.cast(sa.func.floor(seconds / width), sa.Integer)
-    # Rounding must not put the last moment behind the end.
-    place = sa.case((moment < span.start, -1), (place < span.count, place), else_=span.count - 1)
+        seconds = sa.cast(sa.extract("epoch", moment - sa.literal(period.start, moment.type)), sa.Double)
+        index = sa.cast(sa.func.floor(seconds / width), sa.Integer)
+    # Floating-point rounding must not put the last moment after the last bucket.
+    last = period.bucket_count - 1
+    index = sa.case((moment < period.start, -1), (index <= last, index), else_=last)
     rows = sa.select(
-        *(column.label(f"k{at}") for at, column in enumerate(key)), place.label("place"), seconds.label("s")
+        *(column.label(f"key{n}") for n, column in enumerate(key)), index.label("bucket"), seconds.label("seconds")
     )
-    found = rows.select_from(source).where(condition).subquery()
-    grouped = [column for column in found.c if column.key != "s"]
-    return read_rows(sa.select(*grouped, sa.func.count(), sa.func.sum(found.c.s)).group_by(*grouped))
+    moments = rows.select_from(source).where(condition).subquery()
+    grouped = [column for column in moments.c if column.key != "seconds"]
+    return read_rows(sa.select(*grouped, sa.func.count(), sa.func.sum(moments.c.seconds)).group_by(*grouped))
 
 
-def _sum(span: Span, parts: Iterable[Hours]) -> Hours:
-    whole = Hours(span)
+def _sum(period: Period, parts: Iterable[BucketedHours]) -> BucketedHours:
+    total = BucketedHours(period)
     for part in parts:
-        whole.merge(part)
-    return whole
+        total.merge(part)
+    return total
 
 
-def _render(span: Span, held: Hours, existing: Hours) -> dict[str, Any]:
+def _render(period: Period, held: BucketedHours, existing: BucketedHours) -> dict[str, Any]:
     buckets = [
-        {"from": as_json(begin), "to": as_json(end), **_amounts(used, there)}
-        for (begin, end), used, there in zip(
-            map(span.bounds, range(span.count)), held.per_bucket(), existing.per_bucket(), strict=True
+        {"from": as_json(begin), "to": as_json(end), **_amounts(held_hours, existing_hours)}
+        for (begin, end), held_hours, existing_hours in zip(
+            map(period.bounds, range(period.bucket_count)), held.per_bucket(), existing.per_bucket(), strict=True
         )
     ]
     return {**_amounts(sum(held.per_bucket()), sum(existing.per_bucket())), "buckets": buckets}

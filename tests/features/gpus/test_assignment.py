@@ -1,4 +1,4 @@
-"""Who holds a GPU: handed out to one person at a time, taken back, and all of it remembered."""
+"""Assigning and releasing GPUs: permissions, conflicts, races, and the history of assignments."""
 
 from datetime import timedelta
 from functools import partial
@@ -39,11 +39,11 @@ def history(client: Client, gpu: Gpu, **query: int) -> Body:
 
 def records(admin: Client, gpu: Gpu) -> list[Body]:
     query = {"resource_type": "gpus", "resource_id": gpu.id, "sort": "id"}
-    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
-    return found
+    records: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return records
 
 
-def test_a_gpu_is_assigned(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_gpu_is_assigned(gpu: Gpu, admin: Client, user: Client) -> None:
     before = utcnow()
     data = assign(admin, gpu, user.user, purpose="training", expires_at=TOMORROW)["data"]
     assert (data["status"], data["version"]) == ("assigned", 2)
@@ -65,7 +65,7 @@ def test_a_gpu_is_assigned(gpu: Gpu, admin: Client, user: Client) -> None:
     }
 
 
-def test_a_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     data = release(user, gpu)["data"]
     assert (data["status"], data["assigned_to"], data["assigned_at"]) == ("available", None, None)
@@ -75,21 +75,25 @@ def test_a_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
     assert release(admin, gpu, expect=409)["data"]["reason"] == "gpu_not_assigned"
 
 
-def test_assigning_and_releasing_are_recorded_as_such(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_assign_and_release_are_audited_with_their_own_action(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     release(user, gpu)
-    found = records(admin, gpu)
-    assert [(record["action"], record["version"]) for record in found] == [("create", 1), ("assign", 2), ("release", 3)]
-    assert [record["username"] for record in found[1:]] == [admin.user.username, user.user.username]
-    changes = found[1]["changes"]
+    entries = records(admin, gpu)
+    assert [(record["action"], record["version"]) for record in entries] == [
+        ("create", 1),
+        ("assign", 2),
+        ("release", 3),
+    ]
+    assert [record["username"] for record in entries[1:]] == [admin.user.username, user.user.username]
+    changes = entries[1]["changes"]
     assert changes["status"] == {"old": "available", "new": "assigned"}
     assert changes["assigned_to_id"] == {"old": None, "new": user.user.id}
     assert {name: (change["new"], change["old"]) for name, change in changes.items()} == {
-        name: (change["old"], change["new"]) for name, change in found[2]["changes"].items()
+        name: (change["old"], change["new"]) for name, change in entries[2]["changes"].items()
     }
 
 
-def test_the_holder_is_named_to_whoever_comes_second(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
+def test_conflict_names_the_holder(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
     assign(admin, gpu, user.user)
     for client, target in ((admin, other.user), (other, other.user), (user, user.user), (admin, user.user)):
         answer = assign(client, gpu, target, expect=409)
@@ -99,25 +103,25 @@ def test_the_holder_is_named_to_whoever_comes_second(gpu: Gpu, admin: Client, us
     assert history(admin, gpu)["pagination"]["total"] == 1
 
 
-def test_users_take_one_for_themselves_only(gpu: Gpu, user: Client, other: Client) -> None:
+def test_users_assign_only_to_themselves(gpu: Gpu, user: Client, other: Client) -> None:
     assert assign(user, gpu, other.user, expect=403)["data"]["reason"] == "not_yourself"
     assert assign(user, gpu, user.user)["data"]["assigned_to"]["id"] == user.user.id
 
 
-def test_users_release_their_own_only(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
+def test_users_release_only_what_they_hold(gpu: Gpu, admin: Client, user: Client, other: Client) -> None:
     assign(user, gpu, user.user)
     assert release(other, gpu, expect=403)["data"]["reason"] == "not_holder"
     assert release(admin, gpu)["data"]["status"] == "available"
 
 
-def test_who_owns_the_object_does_not_hold_the_gpu(make: Make, user: Client, other: Client) -> None:
+def test_owner_of_the_object_is_not_its_holder(make: Make, user: Client, other: Client) -> None:
     gpu = make(Gpu, created_by_id=user.user.id)
     assign(other, gpu, other.user)
     release(user, gpu, expect=403)
 
 
 @pytest.mark.parametrize("status", [GpuStatus.MAINTENANCE, GpuStatus.RETIRED])
-def test_only_an_available_gpu_is_assigned(make: Make, admin: Client, status: GpuStatus) -> None:
+def test_only_available_gpus_are_assigned(make: Make, admin: Client, status: GpuStatus) -> None:
     gpu = make(Gpu, status=status)
     answer = assign(admin, gpu, admin.user, expect=409)
     assert answer["data"] == {"reason": "gpu_not_available"}
@@ -125,10 +129,10 @@ def test_only_an_available_gpu_is_assigned(make: Make, admin: Client, status: Gp
     release(admin, gpu, expect=409)
 
 
-def test_only_to_an_active_user(gpu: Gpu, make: Make, admin: Client) -> None:
+def test_gpus_are_assigned_only_to_active_users(gpu: Gpu, make: Make, admin: Client) -> None:
     inactive = make(User, is_active=False)
-    nobody = User(id=987_654_321)
-    for target in (inactive, nobody):
+    missing = User(id=987_654_321)
+    for target in (inactive, missing):
         assert list(assign(admin, gpu, target, expect=422)["data"]["errors"]) == ["user_id"]
     assert records(admin, gpu)[-1]["action"] == "create"
 
@@ -157,14 +161,14 @@ def test_only_to_an_active_user(gpu: Gpu, make: Make, admin: Client) -> None:
         ("nonsense", 1),
     ],
 )
-def test_what_an_assignment_may_not_say(gpu: Gpu, admin: Client, field: str, value: object) -> None:
+def test_invalid_assignments_are_refused(gpu: Gpu, admin: Client, field: str, value: object) -> None:
     body = {"user_id": admin.user.id, field: value}
     answer = admin.call("POST", f"/api/gpus/{gpu.id}/assign", json=body, expect=422)
     assert list(answer["data"]["errors"]) == [field]
     assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["version"] == 1
 
 
-def test_who_holds_it_is_not_changed_by_other_means(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_holder_cannot_be_changed_by_patch(gpu: Gpu, admin: Client, user: Client) -> None:
     path = f"/api/gpus/{gpu.id}"
     assert list(admin.call("PATCH", path, json={"status": "assigned"}, expect=422)["data"]["errors"]) == ["status"]
     assign(admin, gpu, user.user)
@@ -173,7 +177,7 @@ def test_who_holds_it_is_not_changed_by_other_means(gpu: Gpu, admin: Client, use
     assert admin.call("PATCH", path, json={"description": "busy"})["data"]["status"] == "assigned"
 
 
-def test_the_history_has_pages_the_latest_first(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_history_is_paged_latest_first(gpu: Gpu, admin: Client, user: Client) -> None:
     for number in range(3):
         assign(admin, gpu, user.user, purpose=f"run {number}")
         release(admin, gpu)
@@ -185,7 +189,7 @@ def test_the_history_has_pages_the_latest_first(gpu: Gpu, admin: Client, user: C
         user.call("GET", f"/api/gpus/{gpu.id}/assignments?{query}", expect=400)
 
 
-def test_the_history_outlives_the_user(gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
+def test_history_outlives_the_user(gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
     leaver = sign_in()
     assign(leaver, gpu, leaver.user)
     refused = admin.call("DELETE", f"/api/users/{leaver.user.id}", expect=409)["data"]
@@ -196,15 +200,15 @@ def test_the_history_outlives_the_user(gpu: Gpu, admin: Client, sign_in: SignIn)
     assert (entry["user"], entry["username"]) == (None, leaver.user.username)
 
 
-@pytest.mark.parametrize("identity", ["987654321", "9" * 30])
-def test_a_gpu_that_does_not_exist(admin: Client, identity: str) -> None:
-    path = f"/api/gpus/{identity}"
+@pytest.mark.parametrize("gpu_id", ["987654321", "9" * 30])
+def test_missing_gpu_is_not_found(admin: Client, gpu_id: str) -> None:
+    path = f"/api/gpus/{gpu_id}"
     admin.call("POST", f"{path}/assign", json={"user_id": admin.user.id}, expect=404)
     admin.call("POST", f"{path}/release", expect=404)
     admin.call("GET", f"{path}/assignments", expect=404)
 
 
-def test_of_fifty_at_once_one_gets_it(app: Flask, gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
+def test_one_of_fifty_concurrent_assigns_wins(app: Flask, gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
     clients = [sign_in() for _ in range(50)]
     answers = at_once([partial(assign, client, gpu, client.user, expect=(200, 409)) for client in clients])
     won = [answer["data"] for answer in answers if answer["code"] == 0]
@@ -219,15 +223,14 @@ def test_of_fifty_at_once_one_gets_it(app: Flask, gpu: Gpu, admin: Client, sign_
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign"]
 
 
-def test_of_many_releases_at_once_one_counts(gpu: Gpu, admin: Client, user: Client) -> None:
+def test_one_of_many_concurrent_releases_counts(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     answers = at_once([partial(release, client, gpu, expect=(200, 409)) for client in (admin, user) * 5])
     assert sorted(answer["code"] for answer in answers) == [0] + [409] * 9
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
 
 
-def test_the_database_keeps_it_to_one_holder(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
-    """Whatever the code above it does."""
+def test_database_refuses_a_second_holder(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     entry = {"gpu_id": gpu.id, "user_id": admin.user.id, "username": "x", "assigned_by": "x", "assigned_at": utcnow()}
     for statement in (

@@ -1,4 +1,4 @@
-"""Which GPUs can be had: "four H100 on one server"."""
+"""The search for available GPUs, such as "four H100 on one server"."""
 
 from typing import Any
 
@@ -26,42 +26,48 @@ def server_with(make: Make, number: int, model: str = H100, **fields: Any) -> Se
     return server
 
 
-def shown(answer: Body) -> list[tuple[str, str, list[int]]]:
-    places = answer["servers"]
-    return [(place["server"]["name"], place["model"], [gpu["slot"] for gpu in place["gpus"]]) for place in places]
+def suggested(answer: Body) -> list[tuple[str, str, list[int]]]:
+    """(server, model, slots) of each suggestion."""
+    servers = answer["servers"]
+    return [(entry["server"]["name"], entry["model"], [gpu["slot"] for gpu in entry["gpus"]]) for entry in servers]
 
 
-def test_four_on_one_server(make: Make, user: Client) -> None:
-    place = make(Datacenter, name="SH-1")
+def test_servers_with_enough_gpus_best_fit_first(make: Make, user: Client) -> None:
+    datacenter = make(Datacenter, name="SH-1")
     for name, number in (("small", 3), ("large", 8), ("fitting", 4)):
-        server_with(make, number, name=name, datacenter_id=place.id)
-    server_with(make, 6, name="of others", model="NVIDIA A100")
-    found = available(user, model="h100", count=4, same_server="true")
-    # The one that has exactly four is taken before the one that is whole.
-    assert shown(found) == [("fitting", H100, [0, 1, 2, 3]), ("large", H100, [0, 1, 2, 3])]
-    assert (found["possible"], found["available"], found["most_on_one_server"]) == (True, 15, 8)
-    assert [entry["available"] for entry in found["servers"]] == [4, 8]
-    assert found["servers"][0]["datacenter"] == {"id": place.id, "name": "SH-1"}
+        server_with(make, number, name=name, datacenter_id=datacenter.id)
+    server_with(make, 6, name="other model", model="NVIDIA A100")
+    answer = available(user, model="h100", count=4, same_server="true")
+    # Best fit: the server with exactly four comes before the one with eight.
+    assert suggested(answer) == [("fitting", H100, [0, 1, 2, 3]), ("large", H100, [0, 1, 2, 3])]
+    assert (answer["possible"], answer["available"], answer["most_on_one_server"]) == (True, 15, 8)
+    assert [entry["available"] for entry in answer["servers"]] == [4, 8]
+    assert answer["servers"][0]["datacenter"] == {"id": datacenter.id, "name": "SH-1"}
 
 
-def test_so_many_are_on_no_server(make: Make, user: Client) -> None:
+def test_no_server_has_enough(make: Make, user: Client) -> None:
     for _ in range(3):
         server_with(make, 3)
-    found = available(user, model="H100", count=4, same_server="true")
-    assert (found["possible"], found["available"], found["most_on_one_server"], found["servers"]) == (False, 9, 3, [])
+    answer = available(user, model="H100", count=4, same_server="true")
+    assert (answer["possible"], answer["available"], answer["most_on_one_server"], answer["servers"]) == (
+        False,
+        9,
+        3,
+        [],
+    )
 
 
-def test_anywhere_they_stand_on_as_few_servers_as_possible(make: Make, user: Client) -> None:
+def test_without_same_server_as_few_servers_as_possible(make: Make, user: Client) -> None:
     for name, number in (("one", 1), ("five", 5), ("three", 3)):
         server_with(make, number, name=name)
-    found = available(user, model="H100", count=7)
-    assert shown(found) == [("five", H100, [0, 1, 2, 3, 4]), ("three", H100, [0, 1])]
-    assert found["possible"]
+    answer = available(user, model="H100", count=7)
+    assert suggested(answer) == [("five", H100, [0, 1, 2, 3, 4]), ("three", H100, [0, 1])]
+    assert answer["possible"]
     assert available(user, model="H100", count=10)["servers"] == []
     assert not available(user, model="H100", count=10)["possible"]
 
 
-def test_those_that_are_taken_or_out_of_order_do_not_count(make: Make, user: Client) -> None:
+def test_gpus_that_are_not_available_do_not_count(make: Make, user: Client) -> None:
     server = server_with(make, 2)
     for slot, status in enumerate((GpuStatus.MAINTENANCE, GpuStatus.RETIRED), start=5):
         make(Gpu, model=H100, server_id=server.id, slot=slot, status=status)
@@ -75,7 +81,7 @@ def test_those_that_are_taken_or_out_of_order_do_not_count(make: Make, user: Cli
     assert available(user)["available"] == 2
 
 
-def test_what_is_offered_can_be_assigned(make: Make, user: Client) -> None:
+def test_suggested_gpus_can_be_assigned(make: Make, user: Client) -> None:
     server_with(make, 4)
     for gpu in available(user, model="H100", count=4, same_server="true")["servers"][0]["gpus"]:
         assert set(gpu) == {"id", "slot", "uuid", "memory_mb"}
@@ -84,10 +90,10 @@ def test_what_is_offered_can_be_assigned(make: Make, user: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "models"),
+    ("text", "models"),
     [
         ("A10", {"NVIDIA A10"}),  # and not the A100
-        ("a100", {"A100", "a100"}),  # the model of that name, whatever has it in its own
+        ("a100", {"A100", "a100"}),  # an exact name excludes names that only contain it
         ("A100 SXM4", {"A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
         ("nvidia", {"NVIDIA A10", "NVIDIA A100 SXM4 80GB"}),
         ("A100%", {"A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
@@ -95,18 +101,16 @@ def test_what_is_offered_can_be_assigned(make: Make, user: Client) -> None:
         (None, {"NVIDIA A10", "A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"}),
     ],
 )
-def test_a_model_is_meant_by_its_name_or_its_words(
-    make: Make, user: Client, asked: str | None, models: set[str]
-) -> None:
+def test_model_matches_by_name_or_by_words(make: Make, user: Client, text: str | None, models: set[str]) -> None:
     for model in ("NVIDIA A10", "A100", "a100", "A100-SXM4-40GB", "NVIDIA A100 SXM4 80GB"):
         server_with(make, 1, model=model)
-    query = {"model": asked} if asked else {}
-    found = available(user, **query, count=max(len(models), 1))
-    assert {place["model"] for place in found["servers"]} == models
-    assert found["possible"] == bool(models)
+    query = {"model": text} if text else {}
+    answer = available(user, **query, count=max(len(models), 1))
+    assert {entry["model"] for entry in answer["servers"]} == models
+    assert answer["possible"] == bool(models)
 
 
-def test_two_models_on_a_server_are_not_one(make: Make, user: Client) -> None:
+def test_same_server_requires_one_model(make: Make, user: Client) -> None:
     server = server_with(make, 2)
     for slot in (5, 6):
         make(Gpu, model="NVIDIA H100 PCIe", server_id=server.id, slot=slot)
@@ -114,7 +118,7 @@ def test_two_models_on_a_server_are_not_one(make: Make, user: Client) -> None:
     assert available(user, model="H100", count=4)["possible"]
 
 
-def test_nothing_is_there(user: Client) -> None:
+def test_without_gpus_nothing_is_available(user: Client) -> None:
     assert available(user) == {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
 
 
@@ -131,14 +135,12 @@ def test_nothing_is_there(user: Client) -> None:
         "count=" + "9" * 30,
     ],
 )
-def test_what_cannot_be_asked(user: Client, query: str) -> None:
+def test_invalid_queries_are_refused(user: Client, query: str) -> None:
     user.call("GET", f"/api/gpus/available?{query}", expect=400)
 
 
 @pytest.mark.parametrize("same_server", ["true", "false"])
-def test_the_number_of_statements_is_constant(
-    make: Make, user: Client, statements: Statements, same_server: str
-) -> None:
+def test_number_of_statements_is_constant(make: Make, user: Client, statements: Statements, same_server: str) -> None:
     def count() -> int:
         with statements() as sent:
             available(user, count=1, same_server=same_server)

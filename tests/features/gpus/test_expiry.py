@@ -1,4 +1,4 @@
-"""An assignment with a time to end ends by itself: once, by the system, whoever dies or interferes meanwhile."""
+"""Expiry of assignments: released once, by the system, whatever worker dies or user interferes meanwhile."""
 
 from datetime import timedelta
 from functools import partial
@@ -33,13 +33,13 @@ def assign(client: Client, gpu: Gpu, minutes: float | None = 5) -> Body:
 
 
 def pass_time(app: Flask, minutes: float) -> None:
-    """Let everything that is to come be due so much sooner."""
+    """Move all due times, expiries and leases into the past by so many minutes."""
     with app.app_context():
         for column in (GpuAssignment.expires_at, Job.due_at, Job.lease_expires_at):
             table = column.class_.__table__
-            for identity, moment in db.session.execute(sa.select(table.c.id, column).where(column.is_not(None))).all():
-                sooner = {column.key: moment - timedelta(minutes=minutes)}
-                db.session.execute(sa.update(table).where(table.c.id == identity).values(sooner))
+            for row_id, moment in db.session.execute(sa.select(table.c.id, column).where(column.is_not(None))).all():
+                earlier = {column.key: moment - timedelta(minutes=minutes)}
+                db.session.execute(sa.update(table).where(table.c.id == row_id).values(earlier))
         db.session.commit()
 
 
@@ -60,8 +60,8 @@ def history(client: Client, gpu: Gpu) -> list[Body]:
 
 def records(admin: Client, gpu: Gpu) -> list[Body]:
     query = {"resource_type": "gpus", "resource_id": gpu.id, "sort": "id"}
-    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
-    return found
+    records: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return records
 
 
 def set_job(app: Flask, **values: Any) -> None:
@@ -70,7 +70,7 @@ def set_job(app: Flask, **values: Any) -> None:
         db.session.commit()
 
 
-def test_it_is_released_when_its_time_is_over(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+def test_gpu_is_released_when_its_assignment_expires(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
     assign(user, gpu)
     assert runner.run_pending() == 0
     assert status(user, gpu) == "assigned"
@@ -83,7 +83,7 @@ def test_it_is_released_when_its_time_is_over(app: Flask, gpu: Gpu, admin: Clien
     assert entry["released_at"] >= entry["expires_at"]
 
 
-def test_the_record_says_that_the_system_did_it(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+def test_release_is_audited_as_made_by_the_system(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
     assign(user, gpu)
     pass_time(app, 5)
     runner.run_pending()
@@ -94,14 +94,14 @@ def test_the_record_says_that_the_system_did_it(app: Flask, gpu: Gpu, admin: Cli
     assert released["request_id"] != assigned["request_id"]
 
 
-def test_without_an_end_it_stays(app: Flask, gpu: Gpu, user: Client) -> None:
+def test_assignment_without_expiry_stays(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu, None)
     assert runner.run_pending() == 0
     with app.app_context():
         assert db.session.scalars(sa.select(Job)).all() == []
 
 
-def test_it_does_not_end_what_came_after_it(app: Flask, gpu: Gpu, user: Client, other: Client) -> None:
+def test_expiry_does_not_end_a_later_assignment(app: Flask, gpu: Gpu, user: Client, other: Client) -> None:
     assign(user, gpu)
     user.call("POST", f"/api/gpus/{gpu.id}/release")
     assign(other, gpu, 60)
@@ -111,14 +111,14 @@ def test_it_does_not_end_what_came_after_it(app: Flask, gpu: Gpu, user: Client, 
     assert status(user, gpu) == "assigned"
 
 
-def test_a_gpu_that_is_gone_is_nothing_to_release(app: Flask, gpu: Gpu, admin: Client) -> None:
+def test_deleted_gpu_is_ignored(app: Flask, gpu: Gpu, admin: Client) -> None:
     assign(admin, gpu)
     admin.call("DELETE", f"/api/gpus/{gpu.id}")
     pass_time(app, 5)
     assert runner.run_pending() == 1
 
 
-def test_whose_clock_is_ahead_comes_again(app: Flask, gpu: Gpu, user: Client) -> None:
+def test_job_that_runs_too_early_is_postponed(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu)
     set_job(app, due_at=utcnow() - timedelta(seconds=1))
     assert runner.run_pending() == 1
@@ -133,18 +133,19 @@ def test_whose_clock_is_ahead_comes_again(app: Flask, gpu: Gpu, user: Client) ->
     assert status(user, gpu) == "available"
 
 
-def test_a_worker_that_died_has_a_successor(app: Flask, gpu: Gpu, user: Client) -> None:
+def test_job_of_a_dead_worker_is_taken_over(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu)
     pass_time(app, 5)
-    gone = {"state": "running", "holder": "gone", "attempts": 1}
-    set_job(app, **gone, lease_expires_at=utcnow() + timedelta(seconds=30))
+    set_job(app, state="running", holder="gone", attempts=1, lease_expires_at=utcnow() + timedelta(seconds=30))
     assert runner.run_pending() == 0
     pass_time(app, 1)
     assert runner.run_pending() == 1
     assert status(user, gpu) == "available"
 
 
-def test_a_worker_that_died_behind_the_commit_did_it(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+def test_job_of_a_worker_that_died_after_its_commit_is_harmless(
+    app: Flask, gpu: Gpu, admin: Client, user: Client
+) -> None:
     assign(user, gpu)
     pass_time(app, 5)
     runner.run_pending()
@@ -156,8 +157,8 @@ def test_a_worker_that_died_behind_the_commit_did_it(app: Flask, gpu: Gpu, admin
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release", "assign"]
 
 
-def test_it_is_never_given_up(app: Flask, gpu: Gpu, user: Client) -> None:
-    """Whatever killed its workers, the GPU does not stay with whoever had it."""
+def test_job_is_never_given_up(app: Flask, gpu: Gpu, user: Client) -> None:
+    """A job that has used up its attempts is queued again: a crash must not leave the GPU assigned forever."""
     assign(user, gpu)
     pass_time(app, 5)
     past = utcnow() - timedelta(seconds=1)
@@ -169,7 +170,7 @@ def test_it_is_never_given_up(app: Flask, gpu: Gpu, user: Client) -> None:
     assert status(user, gpu) == "available"
 
 
-def test_what_cannot_be_written_now_is_put_off(app: Flask, gpu: Gpu, user: Client) -> None:
+def test_release_that_cannot_be_written_is_retried(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu)
     pass_time(app, 5)
     rename(app, "gpu_assignments", "away")
@@ -183,16 +184,16 @@ def test_what_cannot_be_written_now_is_put_off(app: Flask, gpu: Gpu, user: Clien
     assert status(user, gpu) == "available"
 
 
-def test_of_several_workers_and_the_holder_one_releases(
+def test_concurrent_releases_by_workers_and_holder_count_once(
     app: Flask, gpu: Gpu, admin: Client, user: Client, build_app: BuildApp
 ) -> None:
-    """Many GPUs that end in one moment, several processes that look, and a user who is just giving one back."""
+    """Four runners and two requests of the holder release the same GPU at once."""
 
     def worker() -> Runner:
-        made = Runner()
-        made.init_app(app)
-        expiry.register_jobs(made)
-        return made
+        runner = Runner()
+        runner.init_app(app)
+        expiry.register_jobs(runner)
+        return runner
 
     assign(user, gpu)
     pass_time(app, 5)

@@ -1,4 +1,4 @@
-"""Fifty people who want the same GPU in the same moment, a hundred times over."""
+"""Fifty users assign the same GPU to themselves at the same moment, for a hundred GPUs."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,22 +19,22 @@ from app.users.models import User
 from tests.factories import Make
 from tests.threads import PATIENCE
 
-PEOPLE, TIMES = 50, 100
-AT_THE_GATE = 10
-"""Requests that the gate lets through together: fewer than there are connections, so that they all get there."""
+USERS, GPUS = 50, 100
+GATE_SIZE = 10
+"""Threads that the gate releases together; fewer than connections, or they would never all arrive."""
 
 
 class Gate:
-    """Holds everybody at the statement that locks the row, until some of them are there.
+    """Holds threads at the statement that locks the row, until GATE_SIZE of them have arrived.
 
-    SQLite has no such statement: there one transaction begins when the other is over.
+    SQLite has no row locks: its write transactions follow one another.
     """
 
     def __init__(self, app: Flask) -> None:
         with app.app_context():
             self._engine = db.engine
-        self._barrier = Barrier(AT_THE_GATE)
-        self._here = local()
+        self._barrier = Barrier(GATE_SIZE)
+        self._thread = local()
 
     def __enter__(self) -> Self:
         sa.event.listen(self._engine, "before_cursor_execute", self._wait)
@@ -45,49 +45,49 @@ class Gate:
 
     def expect(self) -> None:
         """This thread is about to send a request."""
-        self._here.expected = True
+        self._thread.expected = True
 
     def _wait(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "FOR UPDATE" in statement and getattr(self._here, "expected", False):
-            self._here.expected = False
+        if "FOR UPDATE" in statement and getattr(self._thread, "expected", False):
+            self._thread.expected = False
             self._barrier.wait(PATIENCE)
 
 
-def test_each_gpu_has_one_holder(app: Flask, make: Make) -> None:
-    """Below HTTP, where requests cost the least: that answers are what they should be, others see."""
+def test_each_gpu_gets_exactly_one_holder(app: Flask, make: Make) -> None:
+    """Calls the service directly, which is faster than HTTP; other tests cover the responses."""
     server = make(Server)
-    gpus = [make(Gpu, server_id=server.id, slot=slot).id for slot in range(TIMES)]
-    people = [make(User) for _ in range(PEOPLE)]
-    together = Barrier(PEOPLE)
+    gpus = [make(Gpu, server_id=server.id, slot=slot).id for slot in range(GPUS)]
+    users = [make(User) for _ in range(USERS)]
+    start = Barrier(USERS)
 
-    def take_each(person: User) -> list[Any]:
-        """Who holds each GPU, as this person is told who asked for it together with all others."""
-        told = []
+    def assign_each(user: User) -> list[tuple[bool, int]]:
+        """For each GPU, whether this user won, and the holder that the service names."""
+        results = []
         for gpu_id in gpus:
-            together.wait(PATIENCE)
+            start.wait(PATIENCE)
             gate.expect()
             with app.app_context():
-                act_as(Actor(id=person.id, username=person.username, role=Role.USER))
-                told.append(take(gpu_id, person.id))
-        return told
+                act_as(Actor(id=user.id, username=user.username, role=Role.USER))
+                results.append(assign(gpu_id, user.id))
+        return results
 
     @transactional
     @audited("assign")
-    def take(gpu_id: int, user_id: int) -> tuple[bool, int]:
+    def assign(gpu_id: int, user_id: int) -> tuple[bool, int]:
         try:
-            gpu = service.locked(gpu_id)
+            gpu = service.get_locked(gpu_id)
             service.assign(gpu, user_id, None, None)
         except service.GpuNotAvailable as error:
             db.session.rollback()
             return False, error.facts["holder"]["id"]
         return True, user_id
 
-    with Gate(app) as gate, ThreadPoolExecutor(PEOPLE) as threads:
-        told_to_all = list(threads.map(take_each, people))
+    with Gate(app) as gate, ThreadPoolExecutor(USERS) as threads:
+        results_of_users = list(threads.map(assign_each, users))
     holders: dict[int, int] = {}
-    for gpu_id, told in zip(gpus, zip(*told_to_all, strict=True), strict=True):
-        (holders[gpu_id],) = {holder for _, holder in told}
-        assert Counter(won for won, _ in told) == {True: 1, False: PEOPLE - 1}
+    for gpu_id, results in zip(gpus, zip(*results_of_users, strict=True), strict=True):
+        (holders[gpu_id],) = {holder for _, holder in results}
+        assert Counter(won for won, _ in results) == {True: 1, False: USERS - 1}
     with app.app_context():
         held = sa.select(Gpu.id, Gpu.assigned_to_id, Gpu.version)
         assert {tuple(row) for row in db.session.execute(held)} == {(gpu, user, 2) for gpu, user in holders.items()}
