@@ -1,1 +1,1 @@
-"""Personal access tokens: how scripts sign in."""
+"""Personal access tokens, with which scripts authenticate."""

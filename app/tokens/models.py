@@ -1,4 +1,4 @@
-"""What a script signs in with, as far as we keep it: a hash, and what it opens."""
+"""Personal access tokens: their hash, scopes, networks and last use."""
 
 from datetime import datetime
 
@@ -22,9 +22,9 @@ class PersonalToken(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     name: Mapped[str]
-    # Random enough that a fast hash protects it: nobody guesses 160 bits.
+    # SHA-256 and no slow password hash: 202 random bits cannot be guessed.
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
-    # The last characters, by which its owner recognises it.
+    # The last characters, by which its owner recognises the token.
     hint: Mapped[str] = mapped_column(sa.String(8))
     scopes: Mapped[list[str]]
     networks: Mapped[list[str]]

@@ -1,4 +1,4 @@
-"""My personal access tokens."""
+"""Routes for one's own personal access tokens."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ blueprint = Blueprint("tokens", __name__, url_prefix="/api/auth/tokens", descrip
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, TokenSchema, many=True)
 def list_tokens(query: dict[str, int]) -> Page:
-    """My tokens, the latest first."""
+    """List my personal access tokens, the latest first."""
     return service.select_tokens(current_actor().id, **query)
 
 
@@ -26,7 +26,7 @@ def list_tokens(query: dict[str, int]) -> Page:
 @blueprint.arguments(NewTokenSchema)
 @blueprint.response(201, CreatedTokenSchema)
 def create(body: dict[str, Any]) -> dict[str, Any]:
-    """Make a token for a script; it is shown in this answer and never again."""
+    """Create a personal access token; only this response shows it."""
     return service.create(current_actor().id, body)
 
 
@@ -34,5 +34,5 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
 @requires(Role.USER, in_person=True)
 @blueprint.response(200)
 def revoke(token_id: int) -> None:
-    """End one of my tokens at once."""
+    """Revoke one of my personal access tokens."""
     service.revoke(current_actor().id, token_id)

@@ -1,4 +1,4 @@
-"""Personal access tokens as JSON; the token itself is shown once."""
+"""Schemas of personal access tokens; the token itself is part of one response only."""
 
 import ipaddress
 
@@ -36,30 +36,30 @@ class NewTokenSchema(Schema):
         allow_none=True,
         load_default=None,
         validate=_in_the_future,
-        metadata={"description": "null: until it is revoked."},
+        metadata={"description": "null: the token never expires."},
     )
     networks = fields.List(
         Text(length=64, check=_network),
         load_default=[],
         validate=validate.Length(max=MAX_NETWORKS),
-        metadata={"description": "Where it may be used from: CIDR; none for anywhere.", "example": ["10.0.0.0/8"]},
+        metadata={"description": "CIDR networks that it may be used from; empty: any.", "example": ["10.0.0.0/8"]},
     )
 
 
 class TokenSchema(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True)
-    hint = fields.String(required=True, metadata={"description": "Its last characters."})
+    hint = fields.String(required=True, metadata={"description": "The last characters of the token."})
     scopes = fields.List(fields.String(), required=True)
     networks = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
     expires_at = fields.AwareDateTime(required=True, allow_none=True)
     revoked_at = fields.AwareDateTime(required=True, allow_none=True)
     last_used_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "To the minute or so."}
+        required=True, allow_none=True, metadata={"description": "Accurate to about a minute."}
     )
     last_used_ip = fields.String(required=True, allow_none=True)
 
 
 class CreatedTokenSchema(TokenSchema):
-    token = fields.String(required=True, metadata={"description": "Shown now and never again."})
+    token = fields.String(required=True, metadata={"description": "The token; it cannot be shown again."})
