@@ -1,1 +1,1 @@
-"""Containers, on a server or still unplaced."""
+"""Containers, placed on a server or not yet placed."""

@@ -1,4 +1,4 @@
-"""Containers: running on a server, or not placed yet."""
+"""Containers, placed on a server or not yet placed, and the host ports that they use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ class ContainerStatus(Choice):
 
 
 class PortMappingSchema(Schema):
-    """A port of the server that leads to a port of the container."""
+    """A port of the server that is forwarded to a port of the container."""
 
     host_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
     container_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
@@ -72,7 +72,10 @@ class Container(Audited, Extensible, Entity):
 
 
 class HostPort(Base):
-    """A port of a server that a container has. Triggers keep it in step with the containers, whatever writes them."""
+    """A host port that a container uses, unique per server and protocol.
+
+    Triggers derive the rows from `containers`, so that also bulk statements and raw SQL are checked.
+    """
 
     __tablename__ = "container_ports"
 

@@ -1,4 +1,4 @@
-"""Container as JSON."""
+"""Schema of containers."""
 
 from app.containers.models import Container
 from app.resource import ResourceSchema

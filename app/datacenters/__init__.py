@@ -1,1 +1,1 @@
-"""Places where servers stand."""
+"""Datacenters: the sites of servers and assets."""

@@ -1,4 +1,4 @@
-"""Places where servers stand."""
+"""Datacenters: the sites of servers and assets."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped

@@ -1,4 +1,4 @@
-"""Datacenter as JSON."""
+"""Schema of datacenters."""
 
 from app.datacenters.models import Datacenter
 from app.resource import ResourceSchema

@@ -1,1 +1,1 @@
-"""What servers are for: production, staging, development."""
+"""Environments of servers: production, staging, development."""

@@ -1,4 +1,4 @@
-"""What servers are for."""
+"""Environments of servers, such as production."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped

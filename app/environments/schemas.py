@@ -1,4 +1,4 @@
-"""Environment as JSON."""
+"""Schema of environments."""
 
 from app.environments.models import Environment
 from app.resource import ResourceSchema

@@ -1,1 +1,1 @@
-"""Physical and virtual machines."""
+"""Servers, physical or virtual."""

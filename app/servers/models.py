@@ -1,4 +1,4 @@
-"""Physical and virtual machines."""
+"""Servers, physical or virtual."""
 
 from datetime import date
 
@@ -30,7 +30,7 @@ class ServerStatus(Choice):
 class Server(Audited, Extensible, Entity):
     __tablename__ = "servers"
 
-    # The last are better known as the hostname's, which names the server where nothing else does.
+    # The last four are also titles of `hostname`: without a column for the name, the hostname names the server.
     name: Mapped[str] = column(
         "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host",
         "Hostname", "主机名", "主机名称", "FQDN",

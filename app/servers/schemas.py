@@ -1,4 +1,4 @@
-"""Server as JSON."""
+"""Schema of servers."""
 
 from app.resource import ResourceSchema
 from app.servers.models import Server

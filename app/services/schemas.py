@@ -1,4 +1,4 @@
-"""Services and their checks as JSON."""
+"""Schemas of services and health checks."""
 
 from app.resource import ResourceSchema
 from app.services.models import Service, ServiceCheck

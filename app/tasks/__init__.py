@@ -1,1 +1,1 @@
-"""What people note to do about the infrastructure, each for themselves."""
+"""Tasks: private to-do items of users about the infrastructure."""

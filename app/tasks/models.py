@@ -1,4 +1,4 @@
-"""Tasks: what somebody has to do, about one object at most. Nobody else sees them."""
+"""Tasks: private to-do items, each about one object at most."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -16,7 +16,7 @@ from app.resource import Private, column, reference
 from app.servers.models import Server
 from app.services.models import Service
 
-ONE_SUBJECT = "A task is about one object at most."
+ONE_SUBJECT = "A task may refer to one object at most: a server, container, service, GPU or asset."
 SUBJECTS = ("server_id", "container_id", "service_id", "gpu_id", "asset_id")
 
 

@@ -1,4 +1,4 @@
-"""Task as JSON."""
+"""Schema of tasks."""
 
 from app.resource import ResourceSchema
 from app.tasks.models import Task

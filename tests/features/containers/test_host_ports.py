@@ -1,4 +1,4 @@
-"""A host port is used once per server and protocol, whatever writes the container."""
+"""Host ports are unique per server and protocol, whatever way a container is written."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ from tests.threads import at_once
 
 CONTAINERS = "/api/containers"
 _numbers = itertools.count()
-TAKEN = {"port_mappings": ["Already taken."]}
+PORT_TAKEN = {"port_mappings": ["Already taken."]}
 
 
 def ports(*host_ports: int, protocol: str = "tcp") -> list[Body]:
@@ -34,26 +34,26 @@ def create(client: Client, server: int | None, *mappings: Body, expect: int = 20
     return answer
 
 
-def test_a_port_that_is_taken_is_refused_and_named(make: Make, admin: Client) -> None:
+def test_port_in_use_is_a_conflict_that_names_the_field(make: Make, admin: Client) -> None:
     one, other = make(Server).id, make(Server).id
     create(admin, one, *ports(80, 81))
     refused = create(admin, one, *ports(82, 81), expect=409)
-    assert (refused["reason"], refused["errors"]) == ("taken", TAKEN)
+    assert (refused["reason"], refused["errors"]) == ("taken", PORT_TAKEN)
     create(admin, one, *ports(80, protocol="udp"))
     create(admin, other, *ports(80, 81))
 
 
-def test_containers_that_are_not_placed_take_no_ports(make: Make, admin: Client) -> None:
+def test_unplaced_containers_use_no_ports(make: Make, admin: Client) -> None:
     server = make(Server).id
     create(admin, None, *ports(80))
-    loose = create(admin, None, *ports(80))
+    unplaced = create(admin, None, *ports(80))
     create(admin, server, *ports(80))
-    path = f"{CONTAINERS}/{loose['id']}"
-    assert admin.call("PATCH", path, json={"server_id": server}, expect=409)["data"]["errors"] == TAKEN
+    path = f"{CONTAINERS}/{unplaced['id']}"
+    assert admin.call("PATCH", path, json={"server_id": server}, expect=409)["data"]["errors"] == PORT_TAKEN
     admin.call("PATCH", path, json={"server_id": server, "port_mappings": ports(81)})
 
 
-def test_what_is_given_up_is_free(make: Make, admin: Client) -> None:
+def test_released_ports_are_free(make: Make, admin: Client) -> None:
     server, other = make(Server).id, make(Server).id
     moved, changed, deleted = (create(admin, server, *ports(port)) for port in (80, 81, 82))
     admin.call("PATCH", f"{CONTAINERS}/{moved['id']}", json={"server_id": other})
@@ -61,10 +61,10 @@ def test_what_is_given_up_is_free(make: Make, admin: Client) -> None:
     admin.call("DELETE", f"{CONTAINERS}/{deleted['id']}")
     create(admin, server, *ports(80, 81, 82))
     back = admin.call("PATCH", f"{CONTAINERS}/{moved['id']}", json={"server_id": server}, expect=409)["data"]
-    assert back["errors"] == TAKEN
+    assert back["errors"] == PORT_TAKEN
 
 
-def test_a_container_is_not_in_its_own_way(make: Make, admin: Client) -> None:
+def test_container_does_not_conflict_with_itself(make: Make, admin: Client) -> None:
     stored = create(admin, make(Server).id, *ports(80, 81))
     path = f"{CONTAINERS}/{stored['id']}"
     admin.call("PATCH", path, json={"port_mappings": ports(81, 80, 82), "status": "running"})
@@ -72,13 +72,13 @@ def test_a_container_is_not_in_its_own_way(make: Make, admin: Client) -> None:
     admin.call("PATCH", path, json={"port_mappings": []})
 
 
-def test_the_same_port_twice_in_one_container(admin: Client) -> None:
+def test_duplicate_port_within_a_container_is_invalid(admin: Client) -> None:
     refused = create(admin, None, *ports(80, 81, 80), expect=422)
     assert list(refused["errors"]) == ["port_mappings.2.host_port"]
     create(admin, None, *ports(80), *ports(80, protocol="udp"))
 
 
-def test_of_ten_at_once_one_has_it(make: Make, admin: Client) -> None:
+def test_one_of_ten_concurrent_creations_gets_the_port(make: Make, admin: Client) -> None:
     server = make(Server).id
     bodies = [{"name": f"n{k}", "server_id": server, "port_mappings": ports(80)} for k in range(10)]
     send = partial(admin.call, "POST", CONTAINERS, expect=(201, 409))
@@ -86,7 +86,7 @@ def test_of_ten_at_once_one_has_it(make: Make, admin: Client) -> None:
     assert Counter(answer["code"] for answer in answers) == {0: 1, 409: 9}
 
 
-def test_bulk_writes_are_told_which(make: Make, admin: Client) -> None:
+def test_bulk_names_the_conflicting_item(make: Make, admin: Client) -> None:
     server = make(Server).id
     items = [
         {"name": f"n{k}", "server_id": server, "port_mappings": ports(port)} for k, port in enumerate((80, 81, 80))
@@ -94,7 +94,7 @@ def test_bulk_writes_are_told_which(make: Make, admin: Client) -> None:
     body = {"mode": "partial", "items": items}
     results = admin.call("POST", f"{CONTAINERS}/bulk", json=body)["data"]["results"]
     assert [result["status"] for result in results] == ["ok", "ok", "conflict"]
-    assert results[2]["error"]["data"]["errors"] == TAKEN
+    assert results[2]["error"]["data"]["errors"] == PORT_TAKEN
     changes = {"items": [{"id": results[1]["id"], "port_mappings": ports(80)}]}
     admin.call("PATCH", f"{CONTAINERS}/bulk", json=changes, expect=409)
 
@@ -105,14 +105,14 @@ TITLES = ("Name", "Server", "Port mappings")
 def import_containers(client: Client, *rows: tuple[Any, ...], apply: str = "true", **sheets: Any) -> Body:
     content = workbook(**sheets, Containers=[TITLES, *rows])
     data: dict[str, Any] = {"file": (BytesIO(content), "x.xlsx"), "apply": apply}
-    made = client.call("POST", "/api/imports", data=data, expect=202)["data"]
+    import_ = client.call("POST", "/api/imports", data=data, expect=202)["data"]
     runner.run_pending()
-    return client.call("GET", f"/api/imports/{made['id']}")["data"]  # type: ignore[no-any-return]
+    return client.call("GET", f"/api/imports/{import_['id']}")["data"]  # type: ignore[no-any-return]
 
 
-def wrong_rows(client: Client, job: Body) -> list[tuple[int, str, str, Any, str]]:
+def row_errors(client: Client, import_: Body) -> list[tuple[int, str, str, Any, str]]:
     """(row, cell, column, value, message) of each."""
-    rows = client.call("GET", f"/api/imports/{job['id']}/rows?status=error")["data"]
+    rows = client.call("GET", f"/api/imports/{import_['id']}/rows?status=error")["data"]
     return [
         (row["row"], error["cell"], error["column"], error["value"], error["message"])
         for row in rows
@@ -120,12 +120,12 @@ def wrong_rows(client: Client, job: Body) -> list[tuple[int, str, str, Any, str]
     ]
 
 
-def test_an_import_says_which_row_wants_a_port_that_is_taken(make: Make, admin: Client) -> None:
+def test_import_names_the_rows_whose_port_is_in_use(make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
     make(Server, name="n2")
-    taken = create(admin, server, *ports(80))
-    loose = create(admin, None, *ports(80))
-    job = import_containers(
+    owner = create(admin, server, *ports(80))
+    unplaced = create(admin, None, *ports(80))
+    import_ = import_containers(
         admin,
         ("web", "n1", json.dumps([*ports(81), *ports(80)])),
         ("free", "n1", json.dumps(ports(80, protocol="udp"))),
@@ -135,22 +135,22 @@ def test_an_import_says_which_row_wants_a_port_that_is_taken(make: Make, admin: 
         ("beside it", "n3", json.dumps(ports(80))),
         Servers=[("Name",), ("n3",)],
     )
-    assert job["status"] == "invalid"
-    held = f"Another container ({taken['id']}) has 80/tcp on this server already."
-    assert wrong_rows(admin, job) == [
-        (2, "C2", "Port mappings", "80/tcp", held),
+    assert import_["status"] == "invalid"
+    in_use = f"Another container ({owner['id']}) has 80/tcp on this server already."
+    assert row_errors(admin, import_) == [
+        (2, "C2", "Port mappings", "80/tcp", in_use),
         (5, "C5", "Port mappings", "81/tcp", "Row 2 has 81/tcp on this server already."),
         (7, "C7", "Port mappings", "80/tcp", "Row 6 has 80/tcp on this server already."),
     ]
-    rows = [("_id", "Server"), (loose["id"], "n1")]
+    rows = [("_id", "Server"), (unplaced["id"], "n1")]
     data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx")}
-    made = admin.call("POST", "/api/imports", data=data, expect=202)["data"]
+    import_ = admin.call("POST", "/api/imports", data=data, expect=202)["data"]
     runner.run_pending()
-    assert wrong_rows(admin, made) == [(2, "B2", "Server", "80/tcp", held)]
+    assert row_errors(admin, import_) == [(2, "B2", "Server", "80/tcp", in_use)]
     assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
 
 
-def test_what_an_import_leaves_as_it_is_or_gives_up_is_in_nobodys_way(make: Make, admin: Client) -> None:
+def test_import_may_keep_and_reassign_ports(make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
     kept, changed = create(admin, server, *ports(80)), create(admin, server, *ports(81))
     rows = (
@@ -158,30 +158,30 @@ def test_what_an_import_leaves_as_it_is_or_gives_up_is_in_nobodys_way(make: Make
         (changed["name"], "n1", json.dumps(ports(82, 83))),
         ("new", "n1", json.dumps(ports(81))),
     )
-    job = import_containers(admin, *rows)
-    assert (job["status"], wrong_rows(admin, job)) == ("applied", [])
+    import_ = import_containers(admin, *rows)
+    assert (import_["status"], row_errors(admin, import_)) == ("applied", [])
     assert import_containers(admin, *rows)["sheets"][0]["unchanged"] == 3
 
 
-def test_a_port_that_is_taken_after_the_plan_fails_the_import_and_names_the_row(make: Make, admin: Client) -> None:
+def test_port_used_since_the_plan_fails_the_import_and_names_the_row(make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
     changed = create(admin, server)
     rows = (("web", "n1", json.dumps(ports(80))), (changed["name"], "n1", json.dumps(ports(81))))
-    job = import_containers(admin, *rows, apply="false")
-    assert job["status"] == "ready"
+    import_ = import_containers(admin, *rows, apply="false")
+    assert import_["status"] == "ready"
     create(admin, server, *ports(80, 81))
-    admin.call("POST", f"/api/imports/{job['id']}/apply", json={}, expect=202)
+    admin.call("POST", f"/api/imports/{import_['id']}/apply", json={}, expect=202)
     runner.run_pending()
-    job = admin.call("GET", f"/api/imports/{job['id']}")["data"]
-    assert job["status"] == "failed"
-    assert [(conflict["row"], conflict["message"]) for conflict in job["problem"]["conflicts"]] == [
+    import_ = admin.call("GET", f"/api/imports/{import_['id']}")["data"]
+    assert import_["status"] == "failed"
+    assert [(conflict["row"], conflict["message"]) for conflict in import_["problem"]["conflicts"]] == [
         (2, "Another object has taken 80/tcp of its Port mappings since the plan was made."),
         (3, "Another object has taken 81/tcp of its Port mappings since the plan was made."),
     ]
     assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
 
 
-def test_the_ports_are_those_of_the_containers(make: Make, admin: Client, app: Flask) -> None:
+def test_triggers_derive_host_ports_also_from_raw_sql(make: Make, admin: Client, app: Flask) -> None:
     """Also where raw SQL writes them."""
     server = make(Server).id
     stored = create(admin, server, *ports(80, 81))
