@@ -1,4 +1,4 @@
-"""My own audit trail: what I did, and what was tried with my name."""
+"""`GET /api/auth/me/activity`: the audit records of the signed-in user."""
 
 from flask import request
 
@@ -17,5 +17,5 @@ blueprint = Blueprint("activity", __name__, url_prefix="/api/auth/me/activity", 
 @blueprint.doc(parameters=LIST_PARAMETERS)
 @blueprint.response(200, AuditLogSchema, many=True, selected=True)
 def list_activity() -> Page:
-    """What I did, and what was tried with my name; sort by -id for the latest first."""
+    """What I did, and what others tried with my username; sort by -id for the latest first."""
     return select_records(parse_question(request.args).about(current_actor().id))

@@ -1,1 +1,1 @@
-"""The first page: how much there is of everything, and what needs somebody's attention."""
+"""The first page of a front end: totals, breakdowns, and what needs attention."""

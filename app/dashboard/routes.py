@@ -1,4 +1,4 @@
-"""The first page."""
+"""`GET /api/dashboard`: the totals and breakdowns of the first page."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ blueprint = Blueprint("dashboard", __name__, url_prefix="/api/dashboard", descri
 @blueprint.not_modified
 @blueprint.response(200, DashboardSchema, headers={"ETag": "For If-None-Match: 304 while nothing has changed."})
 def dashboard() -> Response:
-    """The totals and breakdowns of everything that you may see."""
+    """The totals and breakdowns of everything that you may read."""
     response = success(service.overview(current_actor(), utcnow().date()))
     response.add_etag()
     return cast(Response, response.make_conditional(request))

@@ -1,4 +1,4 @@
-"""The first page as JSON."""
+"""The dashboard as JSON."""
 
 import functools
 from typing import Any
@@ -13,19 +13,19 @@ from app.servers.models import ServerStatus, ServerType
 from app.services.models import ServiceStatus, ServiceType
 
 
-def _number_of_each(choices: type[Choice]) -> fields.Nested:
-    """How many there are of each value."""
-    return fields.Nested(_numbers(choices), required=True)
+def _count_by(choices: type[Choice]) -> fields.Nested:
+    """The number of objects with each value of an enumeration."""
+    return fields.Nested(_counts_schema(choices), required=True)
 
 
 @functools.cache
-def _numbers(choices: type[Choice]) -> type[Schema]:
+def _counts_schema(choices: type[Choice]) -> type[Schema]:
     members: dict[str, fields.Field[Any]] = {choice.value: fields.Integer(required=True) for choice in choices}
     return Schema.from_dict(members, name=f"NumberOfEach{choices.__name__}Schema")
 
 
 class PlaceCountSchema(Schema):
-    """What has no such place is counted under null."""
+    """Servers per datacenter or environment; those without one are counted under null."""
 
     id = fields.Integer(required=True, allow_none=True)
     name = fields.String(required=True, allow_none=True)
@@ -35,33 +35,33 @@ class PlaceCountSchema(Schema):
 class ModelCountSchema(Schema):
     model = fields.String(required=True)
     count = fields.Integer(required=True)
-    by_status = _number_of_each(GpuStatus)
+    by_status = _count_by(GpuStatus)
 
 
 class ServersSchema(Schema):
-    by_status = _number_of_each(ServerStatus)
-    by_type = _number_of_each(ServerType)
+    by_status = _count_by(ServerStatus)
+    by_type = _count_by(ServerType)
     by_datacenter = fields.List(fields.Nested(PlaceCountSchema), required=True)
     by_environment = fields.List(fields.Nested(PlaceCountSchema), required=True)
 
 
 class ContainersSchema(Schema):
-    by_status = _number_of_each(ContainerStatus)
+    by_status = _count_by(ContainerStatus)
 
 
 class ServicesSchema(Schema):
-    by_status = _number_of_each(ServiceStatus)
-    by_type = _number_of_each(ServiceType)
+    by_status = _count_by(ServiceStatus)
+    by_type = _count_by(ServiceType)
 
 
 class GpusSchema(Schema):
-    by_status = _number_of_each(GpuStatus)
+    by_status = _count_by(GpuStatus)
     by_model = fields.List(fields.Nested(ModelCountSchema), required=True)
 
 
 class AssetsSchema(Schema):
-    by_status = _number_of_each(AssetStatus)
-    by_type = _number_of_each(AssetType)
+    by_status = _count_by(AssetStatus)
+    by_type = _count_by(AssetType)
 
 
 class WarrantySchema(Schema):
@@ -86,7 +86,7 @@ class OpenTaskSchema(Schema):
 
 
 class MineSchema(Schema):
-    """What is yours, also where you may see everybody's."""
+    """Of the signed-in user only, also for administrators."""
 
     gpus = fields.Integer(required=True, metadata={"description": "GPUs that you hold."})
     open_tasks = fields.Integer(required=True)

@@ -1,4 +1,4 @@
-"""The numbers of the first page: each table is read in one pass, and again only after it has changed."""
+"""The numbers of the dashboard: one pass over each table, cached until the table changes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,9 +24,10 @@ from app.tasks.models import Task
 from app.users.models import User
 from app.users.routes import resource as users
 
-LISTED = 50
-"""Places and models that are told apart, those with most first."""
-RECENT = 10
+MAX_GROUPS = 50
+"""Datacenters, environments and GPU models that are listed, the largest first."""
+MAX_LISTED = 10
+"""Warranties, tasks and changes that are listed."""
 SOON = timedelta(days=30)
 LATER = timedelta(days=90)
 
@@ -34,7 +35,7 @@ Facts = dict[str, Any]
 
 
 def overview(actor: Actor, today: date) -> Facts:
-    """The first page of somebody, JSON-ready; the number of statements is constant."""
+    """The dashboard of one user, JSON-ready; the number of statements is constant."""
     facts: Facts = {
         "servers": servers(),
         "containers": containers(),
@@ -42,13 +43,13 @@ def overview(actor: Actor, today: date) -> Facts:
         "gpus": gpus(),
         "assets": assets(),
         "warranties": warranties(today),
-        "mine": {"gpus": gpus_of(actor.id), **tasks_of(actor.id, today)},
+        "mine": {"gpus": count_gpus_of(actor.id), **tasks_of(actor.id, today)},
         "recent_changes": None,
     }
     totals = {name: facts[name].pop("total") for name in ("servers", "containers", "services", "gpus", "assets")}
-    facts["totals"] = {**totals, **places(), "users": None}
+    facts["totals"] = {**totals, **count_places(), "users": None}
     if actor.role.covers(users.read):
-        facts["totals"]["users"] = people()
+        facts["totals"]["users"] = count_users()
     if actor.role.covers(audit_logs.read):
         facts["recent_changes"] = recent_changes()
     return facts
@@ -57,7 +58,7 @@ def overview(actor: Actor, today: date) -> Facts:
 @cached(Server, Datacenter, Environment)
 def servers() -> Facts:
     table = Server.__table__
-    rows = _counted(table.c.status, table.c.server_type, table.c.datacenter_id, table.c.environment_id)
+    rows = _count_groups(table.c.status, table.c.server_type, table.c.datacenter_id, table.c.environment_id)
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, ServerStatus),
@@ -69,14 +70,14 @@ def servers() -> Facts:
 
 @cached(Container)
 def containers() -> Facts:
-    rows = _counted(Container.__table__.c.status)
+    rows = _count_groups(Container.__table__.c.status)
     return {"total": _total(rows), "by_status": _by_choice(rows, 0, ContainerStatus)}
 
 
 @cached(Service)
 def services() -> Facts:
     table = Service.__table__
-    rows = _counted(table.c.status, table.c.service_type)
+    rows = _count_groups(table.c.status, table.c.service_type)
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, ServiceStatus),
@@ -87,10 +88,10 @@ def services() -> Facts:
 @cached(Gpu)
 def gpus() -> Facts:
     table = Gpu.__table__
-    rows = _counted(table.c.status, table.c.model)
-    models = Counter({model: 0 for _, model, _ in rows})
-    for _, model, number in rows:
-        models[model] += number
+    rows = _count_groups(table.c.status, table.c.model)
+    models: Counter[str] = Counter()
+    for _, model, count in rows:
+        models[model] += count
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, GpuStatus),
@@ -100,7 +101,7 @@ def gpus() -> Facts:
                 "count": count,
                 "by_status": _by_choice([row for row in rows if row[1] == model], 0, GpuStatus),
             }
-            for model, count in models.most_common(LISTED)
+            for model, count in models.most_common(MAX_GROUPS)
         ],
     }
 
@@ -108,7 +109,7 @@ def gpus() -> Facts:
 @cached(Asset)
 def assets() -> Facts:
     table = Asset.__table__
-    rows = _counted(table.c.status, table.c.asset_type)
+    rows = _count_groups(table.c.status, table.c.asset_type)
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, AssetStatus),
@@ -118,13 +119,13 @@ def assets() -> Facts:
 
 @cached(Server, Asset)
 def warranties(today: date) -> Facts:
-    """What is still in use and runs out of warranty, the next ones first."""
+    """Servers and assets in use whose warranty expires soon, the next ones first."""
     covered = sa.union_all(
         *(
             sa.select(
                 sa.literal(model.__tablename__).label("type"), table.c.id, table.c.name, table.c.warranty_expires
-            ).where(table.c.warranty_expires.between(today, today + LATER), table.c.status.not_in(gone))
-            for model, table, gone in (
+            ).where(table.c.warranty_expires.between(today, today + LATER), table.c.status.not_in(excluded))
+            for model, table, excluded in (
                 (Server, Server.__table__, [ServerStatus.RETIRED]),
                 (Asset, Asset.__table__, [AssetStatus.RETIRED, AssetStatus.LOST]),
             )
@@ -133,7 +134,7 @@ def warranties(today: date) -> Facts:
     expires = covered.c.warranty_expires
     soon = sa.func.sum(sa.case((expires <= today + SOON, 1), else_=0)).over()
     statement = sa.select(covered, soon, sa.func.count().over()).order_by(expires, covered.c.type, covered.c.id)
-    rows = read_rows(statement.limit(RECENT)).all()
+    rows = read_rows(statement.limit(MAX_LISTED)).all()
     return {
         "within_30_days": int(rows[0][4]) if rows else 0,
         "within_90_days": int(rows[0][5]) if rows else 0,
@@ -145,32 +146,35 @@ def warranties(today: date) -> Facts:
 
 
 @cached(Datacenter, Environment)
-def places() -> Facts:
-    return _totals(Datacenter, Environment)
+def count_places() -> Facts:
+    models = (Datacenter, Environment)
+    counts = [sa.select(sa.func.count()).select_from(model.__table__).scalar_subquery() for model in models]
+    row = read_rows(sa.select(*counts)).one()
+    return {model.__tablename__: count for model, count in zip(models, row, strict=True)}
 
 
 @cached(User)
-def people() -> int:
+def count_users() -> int:
     return read_rows(sa.select(sa.func.count()).select_from(User.__table__)).scalar_one()
 
 
 @cached(Gpu)
-def gpus_of(user_id: int) -> int:
-    """How many GPUs somebody holds."""
+def count_gpus_of(user_id: int) -> int:
+    """The number of GPUs that are assigned to a user."""
     held = sa.select(sa.func.count()).select_from(Gpu.__table__).where(Gpu.assigned_to_id == user_id)
     return read_rows(held).scalar_one()
 
 
 @cached(Task)
 def tasks_of(user_id: int, today: date) -> Facts:
-    """What somebody still has to do, the most urgent first."""
+    """The open tasks of a user, the most urgent first."""
     table = Task.__table__
-    late = sa.func.sum(sa.case((table.c.due_date < today, 1), else_=0)).over()
+    overdue = sa.func.sum(sa.case((table.c.due_date < today, 1), else_=0)).over()
     statement = (
-        sa.select(table.c.id, table.c.title, table.c.due_date, sa.func.count().over(), late)
+        sa.select(table.c.id, table.c.title, table.c.due_date, sa.func.count().over(), overdue)
         .where(table.c.created_by_id == user_id, table.c.is_completed.is_(False))
         .order_by(table.c.due_date.nulls_last(), table.c.id)
-        .limit(RECENT)
+        .limit(MAX_LISTED)
     )
     rows = read_rows(statement).all()
     return {
@@ -181,39 +185,33 @@ def tasks_of(user_id: int, today: date) -> Facts:
 
 
 def recent_changes() -> list[Facts]:
-    shown = ("action", "created_at", "id", "resource_id", "resource_name", "resource_type", "username")
-    query = ListQuery(sort=("-id",), page_size=RECENT, counted=False, fields=shown)
+    names = ("action", "created_at", "id", "resource_id", "resource_name", "resource_type", "username")
+    query = ListQuery(sort=("-id",), page_size=MAX_LISTED, counted=False, fields=names)
     return select_page(audit_logs, query).items
 
 
-def _counted(*columns: sa.Column[Any]) -> list[Any]:
-    """How many rows there are of each combination of values, which stand before the number."""
+def _count_groups(*columns: sa.Column[Any]) -> list[Any]:
+    """Rows of each combination of values, followed by its count."""
     return list(read_rows(sa.select(*columns, sa.func.count()).group_by(*columns)))
-
-
-def _totals(*models: Any) -> Facts:
-    counts = [sa.select(sa.func.count()).select_from(model.__table__).scalar_subquery() for model in models]
-    numbers = read_rows(sa.select(*counts)).one()
-    return {model.__tablename__: number for model, number in zip(models, numbers, strict=True)}
 
 
 def _total(rows: Iterable[Any]) -> int:
     return sum(row[-1] for row in rows)
 
 
-def _by_choice(rows: Iterable[Any], place: int, choices: type[Choice]) -> dict[str, int]:
-    """The number of each value, also of those that no row has."""
+def _by_choice(rows: Iterable[Any], index: int, choices: type[Choice]) -> dict[str, int]:
+    """The count of each value of the column at `index`; 0 for those that no row has."""
     counts = dict.fromkeys((choice.value for choice in choices), 0)
     for row in rows:
-        counts[row[place].value] += row[-1]
+        counts[row[index].value] += row[-1]
     return counts
 
 
-def _by_reference(rows: Sequence[Any], place: int, target: Any) -> list[Facts]:
-    """The number under each object that is referred to, most first; without one, id and name are null."""
+def _by_reference(rows: Sequence[Any], index: int, target: Any) -> list[Facts]:
+    """The count per referenced object, largest first; rows without a reference are counted under null."""
     counts: Counter[int | None] = Counter()
     for row in rows:
-        counts[row[place]] += row[-1]
+        counts[row[index]] += row[-1]
     names: dict[int | None, str] = {item.id: item.name for item in read_rows(sa.select(target.id, target.name))}
-    found = [{"id": key, "name": names.get(key), "count": count} for key, count in counts.most_common(LISTED)]
-    return sorted(found, key=lambda item: (-item["count"], item["name"] or ""))
+    groups = [{"id": key, "name": names.get(key), "count": count} for key, count in counts.most_common(MAX_GROUPS)]
+    return sorted(groups, key=lambda item: (-item["count"], item["name"] or ""))

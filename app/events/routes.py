@@ -1,4 +1,4 @@
-"""The change feed: what changed since, for front ends that show it."""
+"""`GET /api/events`: the change feed that front ends poll."""
 
 from flask import Response, request
 
@@ -7,11 +7,11 @@ from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import success
 from app.events.schemas import FeedQuerySchema, FeedSchema
-from app.events.service import select_events, stretch_after
+from app.events.service import select_events, window_after
 
-blueprint = Blueprint("events", __name__, url_prefix="/api/events", description="What changed since")
+blueprint = Blueprint("events", __name__, url_prefix="/api/events", description="The change feed")
 
-ETAG = {"ETag": "For If-None-Match: 304 as long as nothing has happened."}
+ETAG = {"ETag": "For If-None-Match: 304 while there are no new events."}
 
 
 @blueprint.get("")
@@ -20,13 +20,13 @@ ETAG = {"ETag": "For If-None-Match: 304 as long as nothing has happened."}
 @blueprint.response(200, FeedSchema, headers=ETAG)
 @blueprint.not_modified
 def feed(query: dict[str, str]) -> Response:
-    """What changed since the last answer, complete and for each object in order."""
+    """The changes after a cursor, without gaps and in order for each object."""
     actor = current_actor()
     types = readable_types(actor, query.get("types"))
-    stretch = stretch_after(query.get("after"))
-    tag = f"{stretch.begin}-{stretch.end}-{actor.role.value}"
+    window = window_after(query.get("after"))
+    tag = f"{window.begin}-{window.end}-{actor.role.value}"
     headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
     if request.if_none_match.contains(tag):
         return Response(status=304, headers=headers)
-    found = {"events": select_events(stretch, types), "cursor": stretch.cursor, "more": stretch.has_more}
-    return success(found, headers=headers)
+    events = select_events(window, types)
+    return success({"events": events, "cursor": window.cursor, "more": window.has_more}, headers=headers)

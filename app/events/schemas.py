@@ -1,4 +1,4 @@
-"""What changed, as a front end is told it."""
+"""The change feed as JSON."""
 
 from marshmallow import Schema, fields
 
@@ -6,8 +6,8 @@ from marshmallow import Schema, fields
 class FeedQuerySchema(Schema):
     after = fields.String(
         metadata={
-            "description": "The cursor of the answer before. Left out: from now on, which answers with a first cursor. "
-            "Empty: from the beginning of the log."
+            "description": "The cursor of the previous answer. Left out: no events, and a cursor from which to read "
+            "new ones. Empty: from the beginning of the log."
         }
     )
     types = fields.String(
@@ -20,7 +20,7 @@ class EventSchema(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True, allow_none=True)
     action = fields.String(required=True, metadata={"description": "create, update, delete, restore, assign, …"})
-    version = fields.Integer(required=True, metadata={"description": "Of one object they come in their order."})
+    version = fields.Integer(required=True, metadata={"description": "Rises by one from event to event of an object."})
     changed = fields.List(
         fields.String(), required=True, data_key="fields", metadata={"description": "The fields that changed."}
     )
@@ -30,4 +30,6 @@ class EventSchema(Schema):
 class FeedSchema(Schema):
     events = fields.List(fields.Nested(EventSchema), required=True)
     cursor = fields.String(required=True, metadata={"description": "For `after` of the next request."})
-    more = fields.Boolean(required=True, metadata={"description": "There is more already: ask again at once."})
+    more = fields.Boolean(
+        required=True, metadata={"description": "Whether more events are waiting: ask again at once."}
+    )

@@ -1,8 +1,8 @@
-"""What changed since, in the order in which the records were sealed.
+"""The change feed: audit records in the order in which they were sealed.
 
-Ids are not committed in their order, so whoever reads on from the last id misses records. The sealer gives each
-record, once it is committed, the next position without a gap, and those of one object in their order: to read on
-from a position misses nothing.
+Ids are not committed in their order, so reading on from the last id would miss records. The sealer gives each committed
+record the next position without a gap, and the records of one object in their order: reading on from a position misses
+none.
 """
 
 from collections import defaultdict
@@ -22,8 +22,8 @@ from app.proof.models import leaves
 from app.resource import Resource
 from app.resource.visibility import is_visible, sees_own_only
 
-AT_ONCE = 500
-"""Records that one answer looks through."""
+WINDOW_RECORDS = 500
+"""Records that one answer covers."""
 
 logs = AuditLog.__table__
 
@@ -31,8 +31,8 @@ Event = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Positions of the log that an answer looks through: from `begin`, without `end`; `size` is where the log ends."""
+class FeedWindow:
+    """The positions that one answer covers: from `begin`, without `end`; `size` is the end of the sealed log."""
 
     begin: int
     end: int
@@ -47,18 +47,18 @@ class Stretch:
         return self.end < self.size
 
 
-def stretch_after(cursor: str | None) -> Stretch:
-    """What there is to look through after a cursor, which is the beginning where it is empty; raises BadRequest."""
+def window_after(cursor: str | None) -> FeedWindow:
+    """The window after a cursor: "" is the beginning of the log, None its end; raises BadRequest."""
     size = db.session.scalar(sa.select(sa.func.coalesce(sa.func.max(leaves.c.position) + 1, 0))) or 0
-    wanted = 0
+    position = 0
     if cursor != "":
-        wanted = size if cursor is None else _position(cursor)
-    # An older state of the database may be in its place: what is read then begins where that ends.
-    begin = min(wanted, size)
-    return Stretch(begin, min(begin + AT_ONCE, size), size)
+        position = size if cursor is None else _read_cursor(cursor)
+    # A backup may have been restored since the cursor was issued: then the window begins at the end of that log.
+    begin = min(position, size)
+    return FeedWindow(begin, min(begin + WINDOW_RECORDS, size), size)
 
 
-def _position(cursor: str) -> int:
+def _read_cursor(cursor: str) -> int:
     try:
         position: int = _serializer().loads(cursor)
     except BadData:
@@ -70,9 +70,9 @@ def _serializer() -> URLSafeSerializer:
     return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor of events")
 
 
-def select_events(stretch: Stretch, types: Sequence[Resource]) -> list[Event]:
-    """The changes of these resources that the acting user may see, in order."""
-    if stretch.begin == stretch.end:
+def select_events(window: FeedWindow, types: Sequence[Resource]) -> list[Event]:
+    """The changes of these resources that the acting user may read, in order."""
+    if window.begin == window.end:
         return []
     statement = (
         sa.select(
@@ -81,15 +81,15 @@ def select_events(stretch: Stretch, types: Sequence[Resource]) -> list[Event]:
         )
         .select_from(leaves.join(logs, logs.c.id == leaves.c.record_id))
         .where(
-            leaves.c.position >= stretch.begin,
-            leaves.c.position < stretch.end,
+            leaves.c.position >= window.begin,
+            leaves.c.position < window.end,
             logs.c.version.is_not(None),
             logs.c.resource_type.in_([resource.name for resource in types]),
         )
         .order_by(leaves.c.position)
     )  # fmt: skip
     records = db.session.execute(statement).all()
-    hidden = _hidden(records, types)
+    hidden = _select_hidden(records, types)
     return [_event(record) for record in records if (record.resource_type, record.resource_id) not in hidden]
 
 
@@ -105,31 +105,31 @@ def _event(record: Any) -> Event:
     }
 
 
-def _hidden(records: Sequence[Any], types: Sequence[Resource]) -> set[tuple[str, int]]:
-    """The objects among these that are private to somebody else, whether they are still there or not."""
-    met: dict[str, set[int]] = defaultdict(set)
+def _select_hidden(records: Sequence[Any], types: Sequence[Resource]) -> set[tuple[str, int]]:
+    """The objects of these records, existing or deleted, that are private to another user."""
+    ids: dict[str, set[int]] = defaultdict(set)
     for record in records:
-        met[record.resource_type].add(record.resource_id)
+        ids[record.resource_type].add(record.resource_id)
     hidden: set[tuple[str, int]] = set()
     for resource in types:
-        if met[resource.name] and sees_own_only(resource.model):
-            owners = _owners(resource, met[resource.name])
+        if ids[resource.name] and sees_own_only(resource.model):
+            owners = _select_owners(resource, ids[resource.name])
             hidden |= {
                 (resource.name, identity)
-                for identity in met[resource.name]
+                for identity in ids[resource.name]
                 if identity not in owners or not is_visible(resource.model, owners[identity])
             }
     return hidden
 
 
-def _owners(resource: Resource, ids: set[int]) -> dict[int, int | None]:
-    """Who created each of these objects; of those that are gone, their last record tells."""
+def _select_owners(resource: Resource, ids: set[int]) -> dict[int, int | None]:
+    """The creator of each object; for a deleted one, from the snapshot in its last record."""
     table = resource.model.__table__
-    there = sa.select(table.c.id, table.c.created_by_id).where(any_of(table.c.id, ids))
-    owners: dict[int, int | None] = dict(db.session.execute(there).all())
-    if gone := ids - set(owners):
+    existing = sa.select(table.c.id, table.c.created_by_id).where(any_of(table.c.id, ids))
+    owners: dict[int, int | None] = dict(db.session.execute(existing).all())
+    if deleted := ids - set(owners):
         deletions = sa.select(logs.c.resource_id, logs.c.snapshot).where(
-            logs.c.resource_type == resource.name, any_of(logs.c.resource_id, gone), logs.c.action == "delete"
+            logs.c.resource_type == resource.name, any_of(logs.c.resource_id, deleted), logs.c.action == "delete"
         )
         owners |= {identity: snapshot["created_by_id"] for identity, snapshot in db.session.execute(deletions)}
     return owners

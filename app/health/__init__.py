@@ -1,1 +1,1 @@
-"""Whether the platform and what it depends on are well."""
+"""Liveness and readiness."""

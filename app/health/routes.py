@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether what it depends on is ready."""
+"""`GET /api/health` and `/api/health/ready`: liveness, and readiness of database, cache, job queue and sealing."""
 
 import sqlalchemy as sa
 from marshmallow import Schema, fields
@@ -25,7 +25,7 @@ class ReadySchema(Schema):
     cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"]})
     queue = fields.String(
         required=True,
-        metadata={"enum": ["ok", "late"], "description": "Whether somebody carries out the jobs that are due."},
+        metadata={"enum": ["ok", "late"], "description": "Whether a worker executes the jobs that are due."},
     )
     audit = fields.String(
         required=True, metadata={"enum": ["ok", "late"], "description": "Whether records are sealed."}
@@ -44,7 +44,7 @@ def alive() -> dict[str, str]:
 @public
 @blueprint.response(200, ReadySchema)
 def ready() -> dict[str, str]:
-    """Whether database and cache answer, jobs are carried out and the audit log is sealed; 503 without a database."""
+    """Whether database and cache answer, due jobs are executed and the audit log is sealed; 503 without a database."""
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":
         raise Unavailable(**states)

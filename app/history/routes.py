@@ -1,4 +1,4 @@
-"""`GET /api/<resource>/<id>/history`: what became of one object, for everybody who sees it."""
+"""`GET /api/<resource>/<id>/history`: the audit records of one object, for everybody who may read it."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from app.resource.query.documentation import list_parameters
 from app.resource.query.filters import Filter
 from app.resource.query.list_query import ListQuery, Matching, parse_query, select_page
 
-# A resource of its own, because whoever may filter, sort or search by an address can find it out.
+# A resource of its own, without ip_address and user_agent: a filter or a sort by a hidden field would reveal it.
 records = Resource(
     name="history",
     model=AuditLog,
@@ -30,7 +30,7 @@ records = Resource(
 )
 logs = AuditLog.__table__
 
-blueprint = Blueprint("history", __name__, url_prefix="/api", description="What became of an object")
+blueprint = Blueprint("history", __name__, url_prefix="/api", description="The audit records of an object")
 
 
 def _add_history(resource: Resource) -> None:
@@ -48,7 +48,7 @@ def _add_history(resource: Resource) -> None:
 
 
 def _require_visible(resource: Resource, object_id: int) -> None:
-    """Raise NotFound, unless the object is there for the acting user or an administrator asks about a deleted one."""
+    """Raise NotFound, unless the acting user may read the object or an administrator asks about a deleted one."""
     try:
         service.get(resource, object_id)
     except NotFound:
@@ -57,21 +57,21 @@ def _require_visible(resource: Resource, object_id: int) -> None:
 
 
 def _is_recorded(resource: Resource, object_id: int) -> bool:
-    this = sa.and_(logs.c.resource_type == resource.model.__tablename__, logs.c.resource_id == object_id)
-    ever = sa.select(logs.c.id).where(this, logs.c.version.is_not(None))
-    return db.session.scalar(ever.limit(1)) is not None
+    is_about = sa.and_(logs.c.resource_type == resource.model.__tablename__, logs.c.resource_id == object_id)
+    statement = sa.select(logs.c.id).where(is_about, logs.c.version.is_not(None))
+    return db.session.scalar(statement.limit(1)) is not None
 
 
 def _about(resource: Resource, object_id: int, query: ListQuery) -> ListQuery:
-    """The query narrowed to one object. What others tried and were refused is for administrators to see."""
-    narrow: list[tuple[Filter, Any]] = [
+    """The query narrowed to one object. Denied requests are for administrators only."""
+    conditions: list[tuple[Filter, Any]] = [
         (Filter("resource_type", "", several=False), resource.model.__tablename__),
         (Filter("resource_id", "", several=False), object_id),
     ]
     if not current_actor().is_admin:
-        narrow.append((Filter("action", "ne", several=False), "denied"))
+        conditions.append((Filter("action", "ne", several=False), "denied"))
     filters, values = list(query.matching.filters), dict(query.values)
-    for item, value in narrow:
+    for item, value in conditions:
         values[f"p{len(filters)}"] = value
         filters.append(item)
     return replace(query, matching=Matching(tuple(filters), searched=query.matching.searched), values=values)

@@ -1,1 +1,1 @@
-"""One search over every resource."""
+"""Search over every resource."""

@@ -1,4 +1,4 @@
-"""One search over every resource."""
+"""`GET /api/search`: one search over every resource."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ blueprint = Blueprint("search", __name__, url_prefix="/api/search", description=
 @blueprint.arguments(SearchQuerySchema, location="query")
 @blueprint.response(200, SearchResultSchema)
 def search(query: dict[str, Any]) -> dict[str, Any]:
-    """Search all resources at once, forgiving typos."""
+    """Search all resources at once; typos are forgiven where nothing contains the text."""
     try:
         text = clean_text(query["q"])
     except ValueError as error:
         raise BadRequest(f"q: {error}", reason="invalid_parameter") from None
     if not text:
-        raise BadRequest("q must say what to look for.", reason="invalid_parameter")
+        raise BadRequest("q must not be empty.", reason="invalid_parameter")
     types = readable_types(current_actor(), query.get("types"))
     return service.search(text, types, query["limit"])

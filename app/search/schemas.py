@@ -1,4 +1,4 @@
-"""What a search finds."""
+"""The query and the result of a search as JSON."""
 
 from marshmallow import Schema, fields, validate
 
@@ -20,7 +20,7 @@ class HitSchema(Schema):
     title = fields.String(required=True)
     subtitle = fields.String(required=True)
     match = fields.Nested(MatchSchema, required=True)
-    score = fields.Float(required=True, metadata={"description": "1 is the text itself."})
+    score = fields.Float(required=True, metadata={"description": "From 0 to 1; 1 is an object of exactly this name."})
 
 
 class SearchResultSchema(Schema):
@@ -29,5 +29,5 @@ class SearchResultSchema(Schema):
         keys=fields.String(),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "How many objects of each resource contain the text; 1000 are counted at most."},
+        metadata={"description": "How many objects of each resource contain the text, at most 1000."},
     )

@@ -1,1 +1,1 @@
-"""Servers with what stands and runs on them."""
+"""Servers with their containers, GPUs and services as a tree."""

@@ -1,4 +1,4 @@
-"""Servers with their containers, GPUs and services."""
+"""The tree of servers as JSON."""
 
 from marshmallow import fields
 

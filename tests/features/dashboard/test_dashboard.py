@@ -1,4 +1,4 @@
-"""The first page: every number right, nothing that is not yours, and cheap to look at again."""
+"""The dashboard: its numbers, who sees which of them, and caching."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,35 +44,35 @@ def fill(make: Make) -> Any:
     return place
 
 
-def test_everything_is_counted(make: Make, user: Client) -> None:
+def test_totals_and_breakdowns(make: Make, user: Client) -> None:
     place = fill(make)
-    found = overview(user)
+    page = overview(user)
     totals = {"datacenters": 1, "servers": 3, "containers": 1, "services": 1, "gpus": 3, "assets": 2}
-    assert totals.items() <= found["totals"].items()
-    assert found["servers"]["by_status"] == {"active": 2, "maintenance": 0, "offline": 1, "retired": 0}
-    assert found["servers"]["by_type"] == {"physical": 2, "virtual": 1}
-    assert found["servers"]["by_datacenter"] == [
+    assert totals.items() <= page["totals"].items()
+    assert page["servers"]["by_status"] == {"active": 2, "maintenance": 0, "offline": 1, "retired": 0}
+    assert page["servers"]["by_type"] == {"physical": 2, "virtual": 1}
+    assert page["servers"]["by_datacenter"] == [
         {"id": place.id, "name": "SH-1", "count": 2},
         {"id": None, "name": None, "count": 1},
     ]
-    assert found["servers"]["by_environment"] == [{"id": None, "name": None, "count": 3}]
-    assert present(found["containers"]["by_status"]) == {"running": 1}
-    assert present(found["services"]["by_status"]) == {"healthy": 1}
-    assert present(found["services"]["by_type"]) == {"web": 1}
-    assert present(found["gpus"]["by_status"]) == {"available": 2, "maintenance": 1}
-    models = [(entry["model"], entry["count"], present(entry["by_status"])) for entry in found["gpus"]["by_model"]]
+    assert page["servers"]["by_environment"] == [{"id": None, "name": None, "count": 3}]
+    assert present(page["containers"]["by_status"]) == {"running": 1}
+    assert present(page["services"]["by_status"]) == {"healthy": 1}
+    assert present(page["services"]["by_type"]) == {"web": 1}
+    assert present(page["gpus"]["by_status"]) == {"available": 2, "maintenance": 1}
+    models = [(entry["model"], entry["count"], present(entry["by_status"])) for entry in page["gpus"]["by_model"]]
     assert models == [("H100", 2, {"available": 1, "maintenance": 1}), ("A100", 1, {"available": 1})]
-    assert present(found["assets"]["by_type"]) == {"laptop": 2}
-    assert present(found["assets"]["by_status"]) == {"in_use": 1, "lost": 1}
+    assert present(page["assets"]["by_type"]) == {"laptop": 2}
+    assert present(page["assets"]["by_status"]) == {"in_use": 1, "lost": 1}
 
 
-def test_an_empty_platform_has_a_first_page(user: Client) -> None:
-    found = overview(user)
-    assert present(found["totals"]) == {}
-    assert found["warranties"] == {"within_30_days": 0, "within_90_days": 0, "next": []}
+def test_an_empty_platform_has_a_dashboard(user: Client) -> None:
+    page = overview(user)
+    assert present(page["totals"]) == {}
+    assert page["warranties"] == {"within_30_days": 0, "within_90_days": 0, "next": []}
 
 
-def test_warranties_that_run_out(make: Make, user: Client) -> None:
+def test_expiring_warranties(make: Make, user: Client) -> None:
     def expires(model: Any, days: int, **fields: Any) -> Any:
         return make(model, warranty_expires=TODAY + timedelta(days=days), **fields)
 
@@ -81,23 +81,23 @@ def test_warranties_that_run_out(make: Make, user: Client) -> None:
     expires(Server, 91)
     expires(Server, 5, status=ServerStatus.RETIRED)
     expires(Asset, 5, status=AssetStatus.LOST)
-    found = overview(user)["warranties"]
-    assert (found["within_30_days"], found["within_90_days"]) == (2, 3)
-    assert [(item["type"], item["id"], item["name"]) for item in found["next"]] == [
+    page = overview(user)["warranties"]
+    assert (page["within_30_days"], page["within_90_days"]) == (2, 3)
+    assert [(item["type"], item["id"], item["name"]) for item in page["next"]] == [
         ("assets", asset.id, asset.name),
         ("servers", server.id, server.name),
         ("servers", later.id, later.name),
     ]
-    assert found["next"][0]["warranty_expires"] == (TODAY + timedelta(days=10)).isoformat()
+    assert page["next"][0]["warranty_expires"] == (TODAY + timedelta(days=10)).isoformat()
 
 
-def test_the_gpus_that_i_hold(make: Make, user: Client, other: Client) -> None:
+def test_my_gpus(make: Make, user: Client, other: Client) -> None:
     gpu = make(Gpu, status="available")
     user.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": user.user.id})
     assert (overview(user)["mine"]["gpus"], overview(other)["mine"]["gpus"]) == (1, 0)
 
 
-def test_the_tasks_that_are_mine(make: Make, user: Client, admin: Client) -> None:
+def test_my_tasks(make: Make, user: Client, admin: Client) -> None:
     def task(title: str, due: int | None = None, client: Client = user, **fields: Any) -> None:
         day = None if due is None else TODAY + timedelta(days=due)
         make(Task, title=title, due_date=day, created_by_id=client.user.id, **{"is_completed": False, **fields})
@@ -114,17 +114,17 @@ def test_the_tasks_that_are_mine(make: Make, user: Client, admin: Client) -> Non
     assert [item["title"] for item in overview(admin)["mine"]["next_tasks"]] == ["of somebody else"]
 
 
-def test_only_administrators_see_people_and_changes(make: Make, admin: Client, user: Client) -> None:
+def test_only_administrators_see_users_and_changes(make: Make, admin: Client, user: Client) -> None:
     server = make(Server, name="changed")
     admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R1"})
-    found = overview(user)
-    assert (found["recent_changes"], found["totals"]["users"]) == (None, None)
-    found = overview(admin)
-    assert found["totals"]["users"] == 2
-    first = found["recent_changes"][0]
+    page = overview(user)
+    assert (page["recent_changes"], page["totals"]["users"]) == (None, None)
+    page = overview(admin)
+    assert page["totals"]["users"] == 2
+    first = page["recent_changes"][0]
     assert (first["action"], first["resource_type"], first["resource_name"]) == ("update", "servers", "changed")
     assert first["username"] == admin.user.username
-    assert len(found["recent_changes"]) <= 10
+    assert len(page["recent_changes"]) <= 10
 
 
 def test_a_change_is_seen_at_once(make: Make, user: Client) -> None:
@@ -133,7 +133,7 @@ def test_a_change_is_seen_at_once(make: Make, user: Client) -> None:
     assert overview(user)["totals"]["servers"] == 1
 
 
-def test_who_looks_again_is_told_that_nothing_has_changed(make: Make, user: Client) -> None:
+def test_an_unchanged_dashboard_is_304(make: Make, user: Client) -> None:
     etag = user.send("GET", "/api/dashboard").headers["ETag"]
     again = user.send("GET", "/api/dashboard", headers={"If-None-Match": etag}, expect=304)
     assert again.data == b""

@@ -1,4 +1,4 @@
-"""One search over everything: best first, typos forgiven, nothing that is not the caller's."""
+"""`GET /api/search`: ranking, typos, counts, and objects that the caller may not read."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ def search(client: Client, text: str, **query: Any) -> Body:
     return data
 
 
-def found(client: Client, text: str, **query: Any) -> list[tuple[str, str]]:
+def hits_of(client: Client, text: str, **query: Any) -> list[tuple[str, str]]:
     return [(hit["type"], hit["title"]) for hit in search(client, text, **query)["hits"]]
 
 
-def test_the_name_itself_comes_first(make: Make, user: Client) -> None:
+def test_an_exact_name_ranks_first(make: Make, user: Client) -> None:
     for name in ("a-train-01", "train-011", "train-01"):
         make(Server, name=name)
     make(Server, name="other", hostname="train-01.example.net")
-    assert found(user, "Train-01") == [
+    assert hits_of(user, "Train-01") == [
         ("servers", "train-01"),
         ("servers", "train-011"),
         ("servers", "other"),
@@ -77,10 +77,10 @@ def test_typos_are_forgiven(make: Make, user: Client, name: str, text: str) -> N
     assert set(answer["counts"].values()) == {0}
 
 
-def test_what_is_nothing_like_it_is_not_found(make: Make, user: Client) -> None:
+def test_dissimilar_names_are_not_found(make: Make, user: Client) -> None:
     make(Server, name="train-03")
-    assert found(user, "zebra") == []
-    assert found(user, "xq") == []
+    assert hits_of(user, "zebra") == []
+    assert hits_of(user, "xq") == []
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_what_is_nothing_like_it_is_not_found(make: Make, user: Client) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["name", "attribute"])
-def test_any_character_is_itself(make: Make, user: Client, text: str, where: str) -> None:
-    """Also those that patterns, SQL and JSON write otherwise; in lists as well."""
+def test_every_character_is_matched_literally(make: Make, user: Client, text: str, where: str) -> None:
+    """Also characters with a meaning in patterns, SQL or JSON, and in lists with `q` as well."""
     marked = f"x {text} y"
     fields = {"name": marked} if where == "name" else {"attributes": {"note": marked}}
     server = make(Server, **fields)
@@ -106,27 +106,27 @@ def test_any_character_is_itself(make: Make, user: Client, text: str, where: str
 
 def test_the_name_of_an_attribute_is_not_its_value(make: Make, user: Client) -> None:
     make(Server, attributes={"warranty": "none"})
-    assert found(user, "warranty") == []
+    assert hits_of(user, "warranty") == []
 
 
-def test_private_things_are_not_found_by_others(make: Make, admin: Client, user: Client, other: Client) -> None:
+def test_private_objects_are_not_found_by_others(make: Make, admin: Client, user: Client, other: Client) -> None:
     make(Task, title="replace the fan", created_by_id=user.user.id)
     for text in ("replace the fan", "replaec the fan"):
-        assert found(user, text) == found(admin, text) == [("tasks", "replace the fan")]
-        assert found(other, text) == []
+        assert hits_of(user, text) == hits_of(admin, text) == [("tasks", "replace the fan")]
+        assert hits_of(other, text) == []
     assert search(other, "fan")["counts"]["tasks"] == 0
 
 
-def test_people_are_found_by_administrators(admin: Client, user: Client) -> None:
-    assert ("users", user.user.username) in found(admin, user.user.username)
+def test_users_are_found_by_administrators_only(admin: Client, user: Client) -> None:
+    assert ("users", user.user.username) in hits_of(admin, user.user.username)
     assert "users" not in search(user, user.user.username)["counts"]
     user.call("GET", "/api/search?q=x&types=users", expect=400)
 
 
-def test_of_many_some_are_counted_and_the_name_itself_is_among_them(
+def test_counting_ends_at_a_maximum_and_an_exact_name_is_a_hit_all_the_same(
     make: Make, user: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "COUNTED", 3)
+    monkeypatch.setattr(service, "MAX_COUNT", 3)
     for number in range(5):
         make(Server, name=f"not pod-{number}")
     make(Server, name="pod")
@@ -153,5 +153,5 @@ def test_the_number_of_statements_is_constant(make: Make, user: Client, statemen
 @pytest.mark.parametrize(
     "query", ["q=", "q=%20", "", "q=a&types=nonsense", "q=a&types=,", "q=a&limit=0", "q=a%00b", "q=" + "a" * 201]
 )
-def test_what_cannot_be_asked(user: Client, query: str) -> None:
+def test_invalid_queries_are_refused(user: Client, query: str) -> None:
     user.call("GET", f"/api/search?{query}", expect=400)

@@ -1,4 +1,4 @@
-"""Servers with what stands and runs on them."""
+"""`GET /api/servers/tree`: levels, filters and paging of the list, and the tree as of a time."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def tree(client: Client, **query: Any) -> list[Body]:
     return data
 
 
-def planted(make: Make, **fields: Any) -> Server:
+def make_tree(make: Make, **fields: Any) -> Server:
     """A server with two containers, a GPU, a service in each container and one of its own."""
     server = make(Server, **fields)
     for name in ("one", "two"):
@@ -32,8 +32,8 @@ def planted(make: Make, **fields: Any) -> Server:
     return server
 
 
-def test_a_server_has_all_that_is_on_it_and_nothing_else(make: Make, user: Client) -> None:
-    server, bare = planted(make), make(Server)
+def test_a_server_has_exactly_its_own_children(make: Make, user: Client) -> None:
+    server, bare = make_tree(make), make(Server)
     make(Container, server_id=None)
     first, second = tree(user, level=3, sort="id")
     assert (first["id"], second["id"]) == (server.id, bare.id)
@@ -48,7 +48,7 @@ def test_a_server_has_all_that_is_on_it_and_nothing_else(make: Make, user: Clien
 
 
 def test_each_level_adds_one(make: Make, user: Client) -> None:
-    planted(make)
+    make_tree(make)
     (listed,) = user.call("GET", "/api/servers")["data"]
     (one,), (two,), (three,) = (tree(user, level=level) for level in (1, 2, 3))
     assert one == listed == tree(user)[0]
@@ -58,7 +58,7 @@ def test_each_level_adds_one(make: Make, user: Client) -> None:
 
 
 def test_an_object_in_the_tree_is_the_object(make: Make, user: Client) -> None:
-    planted(make)
+    make_tree(make)
     (node,) = tree(user, level=3)
     for kind, found in (
         ("containers", node["containers"][0]),
@@ -73,7 +73,7 @@ def test_an_object_in_the_tree_is_the_object(make: Make, user: Client) -> None:
 def test_filters_sorting_and_paging_are_those_of_the_list(make: Make, user: Client) -> None:
     place = make(Datacenter, name="SH-1")
     for number in range(4):
-        planted(make, name=f"node-{number}", datacenter_id=place.id if number else None)
+        make_tree(make, name=f"node-{number}", datacenter_id=place.id if number else None)
     for query in (
         {"datacenter": "SH-1", "sort": "-name"},
         {"q": "node-2"},
@@ -90,7 +90,7 @@ def test_filters_sorting_and_paging_are_those_of_the_list(make: Make, user: Clie
 
 
 def test_a_walk_by_cursor_goes_through_the_tree(make: Make, user: Client) -> None:
-    ids = [planted(make).id for _ in range(5)]
+    ids = [make_tree(make).id for _ in range(5)]
     found: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -107,10 +107,10 @@ def test_the_number_of_statements_is_constant(make: Make, user: Client, statemen
             tree(user, level=level, total="none")
         return len(sent)
 
-    planted(make)
+    make_tree(make)
     few = count()
     for _ in range(5):
-        planted(make)
+        make_tree(make)
     assert count() == few
     # The session, the servers, and one statement for what is under each kind of parent.
     assert few == {1: 2, 2: 4, 3: 6}[level]
@@ -119,5 +119,5 @@ def test_the_number_of_statements_is_constant(make: Make, user: Client, statemen
 @pytest.mark.parametrize(
     "query", ["level=0", "level=4", "level=x", "level=", "level=1&level=2", "fields=id", "nmae=x", "page=0"]
 )
-def test_what_cannot_be_asked(user: Client, query: str) -> None:
+def test_invalid_queries_are_refused(user: Client, query: str) -> None:
     user.call("GET", f"{PATH}?{query}", expect=400)
