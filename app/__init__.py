@@ -11,7 +11,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import cli
 from app.assets import description_job, image_store
 from app.catalog import FOLDERS
-from app.core import request_context
 from app.core.cache import generations
 from app.core.db import unit_of_work
 from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limits, security_headers
@@ -57,12 +56,11 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Platform(__name__, static_folder=None)
     app.config.from_object(config)
+    unit_of_work.init_app(app, tables_changed=generations.announce)
     for part in (
         logs,
         metrics,
-        unit_of_work,
         envelope,
-        request_context,
         security_headers,
         rate_limits,
         generations,

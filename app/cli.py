@@ -10,13 +10,12 @@ import orjson
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask, current_app, g
+from flask import Flask, current_app
 
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import act_in, current_context, db, writing
 from app.core.http.access import Role
 from app.core.http.api import document
 from app.core.jobs.worker import work
-from app.core.request_context import current_origin
 from app.environments.models import Environment
 from app.proof.commands import audit
 from app.resource.formats import email as check_email
@@ -37,7 +36,7 @@ def init_app(app: Flask) -> None:
 
 def prepare_database(app: Flask) -> None:
     """Make the first environments and the first administrator, where there are none."""
-    with app.app_context():
+    with app.app_context(), writing():
         _act_as_command_line()
         if db.session.scalar(sa.select(sa.func.count()).select_from(Environment)) == 0:
             db.session.add_all(Environment(name=name, color=color) for name, color in ENVIRONMENTS.items())
@@ -51,7 +50,6 @@ def prepare_database(app: Flask) -> None:
                     f"The first administrator is {config['ADMIN_USERNAME']} with the password {shown}\n"
                     "It is not shown again; change it after the first login."
                 )
-        commit_now()
 
 
 def schema_problem(engine: sa.Engine) -> str | None:
@@ -83,11 +81,10 @@ def init_db() -> None:
 def create_admin(username: str, email: str, password: str) -> None:
     """Create an administrator."""
     _act_as_command_line()
-    _add_admin(username, email, password)
     try:
-        commit_now()
+        with writing():
+            _add_admin(username, email, password)
     except sa.exc.IntegrityError:
-        db.session.rollback()
         raise click.ClickException("There is a user of this name or e-mail already.") from None
     click.echo(f"Created the administrator {username}.")
 
@@ -135,4 +132,4 @@ def _add_admin(username: str, email: str, password: str) -> None:
 
 
 def _act_as_command_line() -> None:
-    g.origin = replace(current_origin(), username="command line")
+    act_in(replace(current_context(), username="command line"))

@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import marshmallow
-from flask import Flask, g
+from flask import Flask
 from marshmallow import validate
 
 from app.catalog import CATALOG
 from app.core.db.models import unique_fields
-from app.core.db.unit_of_work import db
-from app.core.request_context import Origin
+from app.core.db.unit_of_work import act_in, db
+from app.core.request_context import RequestContext
 from app.core.values import as_json
 from app.resource import Resource
 from app.resource.fields import Field, Kind
@@ -22,7 +22,7 @@ from tests.client import PASSWORD
 M = TypeVar("M")
 Json = Any
 
-ORIGIN = Origin(request_id="made-by-the-tests", username="the tests")
+ORIGIN = RequestContext(request_id="made-by-the-tests", username="the tests")
 
 RESOURCE_OF: Mapping[type[Any], Resource] = {resource.model: resource for resource in CATALOG.values()}
 
@@ -43,7 +43,7 @@ class Make:
         untold = {name: value for name, value in values.items() if name not in writable}
         loaded = schema_of(resource).load(self._fill(resource, told, untold, full=full))
         with self.app.app_context():
-            g.origin = ORIGIN
+            act_in(ORIGIN)
             target = model(**{**loaded, **values})
             db.session.add(target)
             db.session.commit()

@@ -3,15 +3,14 @@
 from dataclasses import replace
 
 import sqlalchemy as sa
-from flask import current_app, g
+from flask import current_app
 
 from app.assets import ai_provider, image_store
 from app.assets.ai_provider import DescriptionFailed
 from app.assets.models import Asset, AssetImage, DescriptionStatus
-from app.core.db.unit_of_work import db, let_go, transactional
+from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Runner
-from app.core.request_context import current_origin
 
 JOB = "assets.describe"
 MAX_PROBLEM_CHARS = 500
@@ -30,19 +29,19 @@ def request(asset: Asset, image: AssetImage) -> None:
 
 def describe(image_id: int) -> None:
     """Have an image described and store the description, or the reason why there is none, with its asset."""
-    image = db.session.get(AssetImage, image_id)
-    if image is None:
+    with reading():
+        name = db.session.scalar(sa.select(AssetImage.name).where(AssetImage.id == image_id))
+    if name is None:
         return
-    path = image_store.path_of(image.name)
-    let_go()
+    path = image_store.path_of(name)
     try:
         description = ai_provider.describe_image(path.read_bytes())
     except FileNotFoundError:
-        _store_result(image_id, problem="The image file is missing. Please upload it again.")
+        transactional(_store_result)(image_id, problem="The image file is missing. Please upload it again.")
     except DescriptionFailed as failure:
-        _store_result(image_id, problem=str(failure))
+        transactional(_store_result)(image_id, problem=str(failure))
     else:
-        _store_result(image_id, description=description)
+        transactional(_store_result)(image_id, description=description)
 
 
 def fail(image_id: int, problem: str) -> None:
@@ -50,7 +49,6 @@ def fail(image_id: int, problem: str) -> None:
     _store_result(image_id, problem=problem)
 
 
-@transactional
 def _store_result(image_id: int, *, description: str | None = None, problem: str | None = None) -> None:
     """Store the description or the problem, unless the asset has another image by now, or none.
 
@@ -63,7 +61,7 @@ def _store_result(image_id: int, *, description: str | None = None, problem: str
         asset = db.session.scalar(owner.with_for_update().execution_options(populate_existing=True))
     if image is None or asset is None or asset.description_status is not DescriptionStatus.PENDING:
         return
-    g.origin = replace(current_origin(), reason=f"Described by the model {current_app.config['AI_MODEL']}."[:500])
+    act_in(replace(current_context(), reason=f"Described by the model {current_app.config['AI_MODEL']}."[:500]))
     asset.description_problem = problem and problem[:MAX_PROBLEM_CHARS]
     if description is None:
         asset.description_status = DescriptionStatus.FAILED

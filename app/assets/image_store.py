@@ -16,7 +16,7 @@ from flask import current_app
 from app.assets.image_processing import EncodedImage
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.core.db import files
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import db, transactional, writing
 from app.core.errors import NotFound
 from app.core.jobs.runner import Runner
 from app.core.values import utcnow
@@ -51,8 +51,8 @@ def store(asset_id: int, encoded: EncodedImage) -> AssetImage:
         created_at=utcnow(),
         delete_at=utcnow() + UPLOAD_TIMEOUT,
     )
-    db.session.add(image)
-    commit_now()
+    with writing():
+        db.session.add(image)
     files.store(path_of(image.name), encoded.content)
     return image
 
@@ -115,19 +115,24 @@ def delete_unneeded() -> int:
     keep_until = now + DELETED_ASSET_RETENTION
     mark_orphans = sa.update(images).where(images.c.delete_at.is_(None), ~_IS_SHOWN).values(delete_at=keep_until)
     unmark_restored = sa.update(images).where(images.c.delete_at.is_not(None), _IS_SHOWN).values(delete_at=None)
-    for statement in (mark_orphans, unmark_restored):
-        db.session.execute(statement)
-    commit_now()
+    with writing():
+        for statement in (mark_orphans, unmark_restored):
+            db.session.execute(statement)
     unneeded = sa.select(images.c.id, images.c.name).where(images.c.delete_at < now, ~_IS_SHOWN).order_by(images.c.id)
     deleted = 0
-    while rows := db.session.execute(unneeded.limit(CLEANUP_ROWS).with_for_update(skip_locked=True)).all():
-        for row in rows:
-            path_of(row.name).unlink(missing_ok=True)
-            path_of(f"{row.name}.part").unlink(missing_ok=True)
-        db.session.execute(sa.delete(images).where(images.c.id.in_([row.id for row in rows])))
-        commit_now()
-        deleted += len(rows)
+    while count := _delete_files(unneeded.limit(CLEANUP_ROWS)):
+        deleted += count
     return deleted
+
+
+@transactional
+def _delete_files(unneeded: sa.Select[tuple[int, str]]) -> int:
+    rows = db.session.execute(unneeded.with_for_update(skip_locked=True)).all()
+    for row in rows:
+        path_of(row.name).unlink(missing_ok=True)
+        path_of(f"{row.name}.part").unlink(missing_ok=True)
+    db.session.execute(sa.delete(images).where(images.c.id.in_([row.id for row in rows])))
+    return len(rows)
 
 
 def _image_of(asset: Asset) -> AssetImage | None:

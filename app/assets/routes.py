@@ -7,7 +7,7 @@ from app.assets.image_processing import EncodedImage, InvalidImage, sanitize
 from app.assets.models import Asset
 from app.assets.schemas import AssetSchema, DescriptionSchema, ImageFormSchema, ImageUploadSchema
 from app.core.db.files import StorageUnavailable
-from app.core.db.unit_of_work import let_go
+from app.core.db.unit_of_work import reading
 from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType
 from app.core.http.access import Role, requires
 from app.core.http.envelope import success
@@ -43,9 +43,9 @@ class DescriptionsDisabled(Conflict):
 @blueprint.response(200, AssetSchema, headers=ETAG)
 def upload_image(asset_id: int) -> Response:
     """Upload an asset's image, replacing the current one; a description is generated in the background."""
-    get(resource, asset_id, to_change=True)
-    # Release the locks: a slow upload, or a large image to decode, must not block other writers.
-    let_go()
+    # Not in the transaction: a slow upload, or a large image to decode, must not block other writers.
+    with reading():
+        get(resource, asset_id, to_change=True)
     image = image_store.store(asset_id, _read_image())
     asset = get(resource, asset_id, to_change=True)
     image_store.attach(asset, image, describe=ai_provider.is_configured())
@@ -72,7 +72,6 @@ def describe() -> Response:
     """Describe an image without storing it; takes up to 20 seconds."""
     if not ai_provider.is_configured():
         raise DescriptionsDisabled()
-    let_go()
     image = _read_image()
     with waiting():
         try:

@@ -12,7 +12,7 @@ from app.audit_logs.declaration import resource
 from app.audit_logs.query import Question, count, walk_all
 from app.core.audit import recorder
 from app.core.audit.models import AuditLog
-from app.core.db.unit_of_work import begin_writing, db
+from app.core.db.unit_of_work import db, writing
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer, stream_answer
 from app.core.values import as_json
@@ -42,8 +42,8 @@ def export(question: Question, kind: str, asked: str) -> Response:
     else:
         texts = _as_csv(items) if kind == "csv" else (dumps(item) + b"\n" for item in items)
         response = stream_answer(_gathered(texts), name, CONTENT_TYPES[kind])
-    begin_writing()
-    recorder.record("export", resource.name, None, name, {"query": {"old": None, "new": asked}})
+    with writing():
+        recorder.record("export", resource.name, None, name, {"query": {"old": None, "new": asked}})
     return response
 
 

@@ -16,7 +16,7 @@ from app.audit_logs.changed import Changed
 from app.audit_logs.declaration import resource
 from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of, planned_by_value
-from app.core.db.unit_of_work import begin_reading, commit_now, db
+from app.core.db.unit_of_work import db, reading
 from app.core.errors import BadRequest
 from app.core.http.envelope import Page, Pagination, Walk
 from app.resource.fields import Kind
@@ -269,8 +269,7 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     Each thousand is a query of its own, which begins where the one before it ended: nothing is held while the client
     takes its time, neither a connection nor a snapshot.
     """
-    begin_reading()
-    with planned_by_value():
+    with reading(), planned_by_value():
         question = _looked_up(question)
     keys = sort_keys(resource, question.order)
     projection, matching = _statement(question)
@@ -280,9 +279,8 @@ def walk_all(question: Question, until: int) -> Iterator[dict[str, Any]]:
     statement = first
     places: dict[str, Any] = {}
     while True:
-        with planned_by_value():
+        with reading(), planned_by_value():
             rows = db.session.execute(statement, {**question.listed.values, **places}).all()
-        commit_now()
         for row in rows:
             yield projection.render(row)
         if len(rows) < ROWS_AT_ONCE:

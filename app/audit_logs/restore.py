@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.models import Base, unique_fields
 from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
 from app.core.values import as_json, fold, utcnow
 from app.resource import Resource, service
@@ -239,7 +238,7 @@ def _put_back(resource: Resource, record: Any) -> Restoration:
     conflicts += _taken(resource, {target.id: row})
     if conflicts:
         raise RestoreConflict(conflicts)
-    g.audit_intent = "restore"
+    unit_of_work().transaction.action = "restore"
     service.update(resource, target, old)
     return Restoration([_named(resource, {**row, "version": target.version})])
 

@@ -7,10 +7,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import KnownAddress
 from app.core.audit import recorder
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
 from app.core.net.geoip import kind_of_network, place_of, unmapped
-from app.core.request_context import current_origin
 from app.core.values import utcnow
 
 known = KnownAddress.__table__
@@ -18,10 +17,10 @@ known = KnownAddress.__table__
 
 def note_login(user_id: int, username: str, email: str) -> None:
     """Remember where a login came from; tell the user of a new address, unless it is their very first one."""
-    origin = current_origin()
-    if origin.ip_address is None:
+    context = current_context()
+    if context.ip_address is None:
         return
-    network = _network_of(origin.ip_address)
+    network = _network_of(context.ip_address)
     now = utcnow()
     of_user = known.c.user_id == user_id
     seen = sa.update(known).where(of_user, known.c.network == network).values(last_seen_at=now)
@@ -34,8 +33,8 @@ def note_login(user_id: int, username: str, email: str) -> None:
     is_new = db.session.execute(new.on_conflict_do_nothing()).rowcount  # type: ignore[attr-defined]
     if not (is_new and has_others):
         return
-    place = place_of(origin.ip_address)
-    facts = {"address": origin.ip_address, "network": kind_of_network(origin.ip_address), "place": place}
+    place = place_of(context.ip_address)
+    facts = {"address": context.ip_address, "network": kind_of_network(context.ip_address), "place": place}
     changes = {name: {"old": None, "new": value} for name, value in facts.items() if value is not None}
     recorder.record("login_new_address", "users", user_id, username, changes)
     outbox.post(
@@ -44,7 +43,7 @@ def note_login(user_id: int, username: str, email: str) -> None:
         "login_new_address",
         username=username,
         time=now,
-        device=origin.user_agent,
+        device=context.user_agent,
         **facts,
     )
 

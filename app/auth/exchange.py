@@ -10,10 +10,9 @@ from flask import current_app
 from app.auth.sessions import SessionOver, sessions, tokens_of
 from app.core.audit import recorder
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import begin_writing, commit_now, db
+from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import Unauthorized
 from app.core.http.access import current_actor, current_claims
-from app.core.request_context import current_origin
 from app.core.values import utcnow
 
 QUIET = 0.1
@@ -37,15 +36,15 @@ def exchange() -> dict[str, Any]:
     actor, generation = current_actor(), int(current_claims()["gen"])
     assert actor.session_id is not None
     this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
-    # How it is when the request arrives, and not when it gets a lock: who waits for one is no thief.
-    current = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
-    begin_writing()
+    # Read before locking: waiting for the lock is not token reuse.
+    with reading():
+        current = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
     if current is None:
         raise SessionOver()
     if current != generation:
-        db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
-        recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
-        commit_now()
+        with writing():
+            db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
+            recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
         raise SessionOver()
     unused = sa.and_(this, sessions.c.generation == generation)
     if not _claim(unused):
@@ -59,11 +58,11 @@ def _claim(unused: sa.ColumnElement[bool]) -> bool:
     now = utcnow()
     free = sa.or_(sessions.c.claimed_at.is_(None), sessions.c.claimed_at < now - CLAIM)
     claim = sa.update(sessions).where(unused, free).values(claimed_at=now, contenders=0)
-    is_ours: bool = db.session.execute(claim).rowcount == 1  # type: ignore[attr-defined]
-    if not is_ours:
-        one_more = {"contenders": sessions.c.contenders + 1}
-        db.session.execute(sa.update(sessions).where(unused).values(one_more))
-    commit_now()
+    with writing():
+        is_ours: bool = db.session.execute(claim).rowcount == 1  # type: ignore[attr-defined]
+        if not is_ours:
+            one_more = {"contenders": sessions.c.contenders + 1}
+            db.session.execute(sa.update(sessions).where(unused).values(one_more))
     return is_ours
 
 
@@ -71,21 +70,21 @@ def _hand_over(unused: sa.ColumnElement[bool]) -> None:
     """Make the token a used one as soon as nobody else asks with it; raises SessionOver if the session ends first."""
     deadline = time.monotonic() + PATIENCE
     seen: int | None = 0
-    while True:
+    while time.monotonic() < deadline:
         time.sleep(QUIET)
-        is_quiet = sa.true() if time.monotonic() > deadline else sessions.c.contenders == seen
-        now = utcnow()
-        used = {
-            "generation": sessions.c.generation + 1,
-            "claimed_at": None,
-            "last_used_at": now,
-            "expires_at": now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
-            "ip_address": current_origin().ip_address,
-        }
-        handed_over = db.session.execute(sa.update(sessions).where(unused, is_quiet).values(used))
-        if handed_over.rowcount == 1:  # type: ignore[attr-defined]
-            return
-        seen = db.session.scalar(sa.select(sessions.c.contenders).where(unused))
-        commit_now()
-        if seen is None:
-            raise SessionOver()
+        with reading():
+            contenders = read_rows(sa.select(sessions.c.contenders).where(unused)).scalar()
+        if contenders == seen:
+            break
+        seen = contenders
+    now = utcnow()
+    used = {
+        "generation": sessions.c.generation + 1,
+        "claimed_at": None,
+        "last_used_at": now,
+        "expires_at": now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
+        "ip_address": current_context().ip_address,
+    }
+    handed_over = db.session.execute(sa.update(sessions).where(unused).values(used))
+    if handed_over.rowcount != 1:  # type: ignore[attr-defined]
+        raise SessionOver()

@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import Nobody
 from app.core.audit import recorder
-from app.core.db.unit_of_work import db
-from app.core.request_context import current_origin
+from app.core.db.unit_of_work import current_context, db
 from app.core.values import clean_text, fold, utcnow
 from app.users.models import User
 
@@ -80,10 +79,10 @@ def record_failure(identifier: str, *, has_locked: bool) -> None:
         recorder.record("login_failed", "users", None, name)
         return
     # Attributed to the account, so that its owner sees what was tried with their name.
-    origin = replace(current_origin(), user_id=found.id, username=found.username)
-    recorder.record("login_failed", "users", found.id, name, origin=origin)
+    context = replace(current_context(), user_id=found.id, username=found.username)
+    recorder.record("login_failed", "users", found.id, name, context=context)
     if has_locked:
-        recorder.record("lockout", "users", found.id, found.username, origin=origin)
+        recorder.record("lockout", "users", found.id, found.username, context=context)
 
 
 def let_in(attempt: sa.Row[Any]) -> bool:
@@ -91,7 +90,7 @@ def let_in(attempt: sa.Row[Any]) -> bool:
 
     The lock on its row is what an administrator waits for who deactivates it now, and so ends the session.
     """
-    seen = {"last_login_at": utcnow(), "last_login_ip": current_origin().ip_address}
+    seen = {"last_login_at": utcnow(), "last_login_ip": current_context().ip_address}
     unchanged = (
         users.c.id == attempt.id,
         users.c.is_active,

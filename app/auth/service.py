@@ -10,7 +10,7 @@ from flask import current_app
 
 from app.auth import addresses, lockout, sessions
 from app.core.audit import recorder
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import db, writing
 from app.core.errors import Forbidden, Invalid, Unauthorized
 from app.core.http.access import Actor, act_as, current_actor
 from app.users.models import User
@@ -38,15 +38,19 @@ def register(values: Mapping[str, Any]) -> User:
 
 
 def log_in(identifier: str, password: str) -> dict[str, Any]:
-    """Begin a session; raises WrongCredentials. The attempt counts before the password is looked at."""
-    attempt = lockout.count_attempt(identifier)
-    commit_now()
+    """Begin a session; raises WrongCredentials.
+
+    The attempt is counted before the password is looked at, and the hash is computed outside of transactions.
+    """
+    with writing():
+        attempt = lockout.count_attempt(identifier)
     # Somebody who does not exist takes as long as somebody who does.
     hashed = attempt.password_hash if attempt is not None else None
     right = _matches(password, hashed or _decoy())
     if attempt is None or not right or not attempt.is_active or not lockout.let_in(attempt):
-        lockout.record_failure(identifier, has_locked=attempt is not None and attempt.locked_until is not None)
-        commit_now()
+        db.session.rollback()
+        with writing():
+            lockout.record_failure(identifier, has_locked=attempt is not None and attempt.locked_until is not None)
         raise WrongCredentials()
     session_id, tokens = sessions.begin(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))

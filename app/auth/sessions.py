@@ -13,11 +13,10 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 from app.auth.models import AuthSession
 from app.core.audit import recorder
 from app.core.db.statements import Prepared
-from app.core.db.unit_of_work import begin_writing, commit_now, db
+from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, Unauthorized
 from app.core.http.access import Actor, current_actor, session_reader
 from app.core.http.envelope import Page, Pagination
-from app.core.request_context import current_origin
 from app.core.values import utcnow
 from app.users.models import User
 
@@ -62,7 +61,7 @@ def who_is(claims: Mapping[str, Any]) -> Actor:
 def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
     """Begin a session: its id and its tokens."""
     now = utcnow()
-    origin = current_origin()
+    context = current_context()
     session = AuthSession(
         id=secrets.token_hex(16),
         user_id=user_id,
@@ -71,8 +70,8 @@ def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
         created_at=now,
         last_used_at=now,
         expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
-        ip_address=origin.ip_address,
-        user_agent=origin.user_agent,
+        ip_address=context.ip_address,
+        user_agent=context.user_agent,
     )
     db.session.add(session)
     db.session.flush()
@@ -135,7 +134,7 @@ def _record_late_use(session_id: str, token_id: str) -> None:
     whose = sa.select(users.c.id, users.c.username).join(sessions, sessions.c.user_id == users.c.id)
     found = db.session.execute(whose.where(sessions.c.id == session_id)).one_or_none()
     if found is not None:
-        begin_writing()
-        origin = replace(current_origin(), user_id=found.id, username=found.username, token_id=token_id)
-        recorder.record("denied", "users", found.id, "A token of a session that has ended was used.", origin=origin)
-        commit_now()
+        context = replace(current_context(), user_id=found.id, username=found.username, token_id=token_id)
+        message = "A token of a session that has ended was used."
+        with writing():
+            recorder.record("denied", "users", found.id, message, context=context)

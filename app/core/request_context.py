@@ -1,4 +1,4 @@
-"""Who is acting, and from where: what every audit record says of its change."""
+"""Who acts, and where the request comes from: what every audit record says of its change."""
 
 import functools
 import ipaddress
@@ -7,15 +7,46 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import request
+
+from app.core.values import Choice
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+class Role(Choice):
+    ADMIN = "admin", "administrator", "管理员"
+    USER = "user", "用户", "普通用户"
+
+    def covers(self, other: "Role") -> bool:
+        return self is Role.ADMIN or self is other
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """The origin of a change: a person's request, the command line or a job of the system."""
+class Actor:
+    """The signed-in user of a request, or the user in whose name a job works."""
+
+    id: int
+    username: str
+    role: Role
+    session_id: str | None = None
+    token_id: str | None = None
+    may_write: bool = True
+
+    @property
+    def is_in_person(self) -> bool:
+        """Whether the user has signed in with a password; a script acts with a personal token instead."""
+        return self.session_id is not None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """The context of a change: a person's request, the command line or a job of the system."""
 
     request_id: str
     user_id: int | None = None
@@ -29,27 +60,10 @@ class Origin:
         return asdict(self)
 
 
-def current_origin() -> Origin:
-    """The origin of what is happening now; outside a request and a job it is the system itself."""
-    if "origin" not in g:
-        g.origin = Origin(request_id=new_request_id(), username="system")
-    origin: Origin = g.origin
-    return origin
-
-
-def new_request_id() -> str:
-    """Unique, which is all that it has to be: asking the system for chance would let other threads go first."""
-    return f"{random.getrandbits(128):032x}"
-
-
-def init_app(app: Flask) -> None:
-    app.before_request(_note_origin)
-    app.after_request(_name_request)
-
-
-def _note_origin() -> None:
+def context_of_request() -> RequestContext:
+    """The context of the HTTP request that is being answered; nobody is signed in yet."""
     sent = request.headers.get("X-Request-ID", "")
-    g.origin = Origin(
+    return RequestContext(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
         ip_address=_address(request.remote_addr),
         user_agent=_header("User-Agent", 255),
@@ -57,14 +71,19 @@ def _note_origin() -> None:
     )
 
 
-def _name_request(response: Response) -> Response:
-    response.headers["X-Request-ID"] = current_origin().request_id
-    return response
+def context_of_system() -> RequestContext:
+    """The context outside of requests: the system itself acts."""
+    return RequestContext(request_id=new_request_id(), username="system")
+
+
+def new_request_id() -> str:
+    """A unique id. os.urandom() would release the GIL; unpredictability is not needed here."""
+    return f"{random.getrandbits(128):032x}"
 
 
 @functools.lru_cache(maxsize=4096)
 def _address(sender: str | None) -> str | None:
-    """Where the request comes from; what a proxy forwards may be no address at all."""
+    """The client's address in one spelling; None where a proxy forwards something that is no address."""
     try:
         return str(ipaddress.ip_address(sender or ""))[:45].lower()
     except ValueError:
@@ -72,6 +91,6 @@ def _address(sender: str | None) -> str | None:
 
 
 def _header(name: str, length: int) -> str | None:
-    """A header's text: people write UTF-8 into them, which WSGI hands over as Latin-1."""
+    """The text of a header: clients send UTF-8, which WSGI hands over as Latin-1."""
     text = request.headers.get(name, "").encode("latin-1", "replace").decode("utf-8", "replace")
     return _CONTROL.sub(" ", text).strip()[:length] or None

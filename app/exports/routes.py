@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.audit import recorder
-from app.core.db.unit_of_work import begin_writing
+from app.core.db.unit_of_work import writing
 from app.core.errors import BadRequest
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
@@ -117,9 +117,9 @@ def _sheet(resource: Resource, query: ListQuery) -> Sheet:
 def _download(write: Callable[[Path], dict[str, int]], name: str, content_type: str, about: str) -> Response:
     """Write a file, record that it was taken, and send it."""
     response, counts = file_answer(write, name, content_type)
-    begin_writing()
     changes: dict[str, dict[str, Any]] = {title: {"old": None, "new": count} for title, count in counts.items()}
-    recorder.record("export", about, None, name, changes)
+    with writing():
+        recorder.record("export", about, None, name, changes)
     return response
 
 

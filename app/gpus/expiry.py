@@ -3,13 +3,12 @@
 from datetime import timedelta
 
 import structlog
-from flask import g
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import act_in, db, writing
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Later, Runner
-from app.core.request_context import Origin, new_request_id
+from app.core.request_context import RequestContext, new_request_id
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment
 from app.gpus.service import EXPIRY_JOB, end_assignment
@@ -34,10 +33,9 @@ def expire(assignment_id: int) -> None:
     second one finds the assignment ended and does nothing.
     """
     try:
-        _expire(assignment_id)
-        commit_now()
+        with writing(action="release"):
+            _expire(assignment_id)
     except DBAPIError as error:
-        db.session.rollback()
         log.warning("gpu_not_released", assignment=assignment_id, error=repr(error.orig))
         raise Later(RETRY_DELAY) from error
 
@@ -56,8 +54,7 @@ def _expire(assignment_id: int) -> None:
     if remaining > timedelta(0):
         # The clock of the process that queued the job is ahead of ours.
         raise Later(remaining)
-    g.origin = Origin(request_id=new_request_id(), username=SYSTEM, reason=REASON)
-    g.audit_intent = "release"
+    act_in(RequestContext(request_id=new_request_id(), username=SYSTEM, reason=REASON))
     end_assignment(gpu, SYSTEM)
 
 

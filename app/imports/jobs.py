@@ -5,16 +5,14 @@ from itertools import groupby
 from typing import Any
 
 import structlog
-from flask import g
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog import IMPORTABLE
 from app.core.db.errors import from_database
-from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db, transactional
+from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional, writing
 from app.core.errors import ApiError
 from app.core.http.access import Actor, act_as
 from app.core.jobs.runner import Runner
-from app.core.request_context import current_origin
 from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts
@@ -51,38 +49,42 @@ def make_plan(import_id: int) -> None:
 
     It goes on wherever a worker that died has left it.
     """
-    if move(import_id, (ImportStatus.QUEUED, ImportStatus.VALIDATING), ImportStatus.VALIDATING, phase="reading"):
+    with writing():
+        unplanned = (ImportStatus.QUEUED, ImportStatus.VALIDATING)
+        begun = move(import_id, unplanned, ImportStatus.VALIDATING, phase="reading")
+    if begun:
         _read_and_plan(import_id)
-    job = db.session.get_one(Import, import_id, populate_existing=True)
+    with writing():
+        job = db.session.get_one(Import, import_id, populate_existing=True)
+        if job.apply_at_once:
+            move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
     if job.apply_at_once:
-        move(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
-        commit_now()
         carry_out(import_id)
 
 
 def _read_and_plan(import_id: int) -> None:
-    job = db.session.get_one(Import, import_id)
-    actor = _act_for(job)
-    content = db.session.get_one(ImportFile, import_id).content
-    commit_now()
+    with reading():
+        job = db.session.get_one(Import, import_id)
+        actor = _act_for(job)
+        content = db.session.get_one(ImportFile, import_id).content
     try:
         with read_workbook(content, filename=job.filename) as book:
             _plan_workbook(job, book, actor)
     except UnreadableWorkbook as error:
-        begin_writing()
         problem = {"reason": error.reason, "message": str(error)}
-        _finish(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
+        with writing():
+            _finish(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
     except Stopped:
         _cancel(import_id, ImportStatus.VALIDATING)
 
 
 def carry_out(import_id: int) -> None:
     """Apply a plan in one transaction; the job behind an application."""
-    job = db.session.get_one(Import, import_id, populate_existing=True)
-    if job.status is not ImportStatus.APPLYING:
-        return
-    _act_for(job)
-    commit_now()
+    with reading():
+        job = db.session.get_one(Import, import_id, populate_existing=True)
+        if job.status is not ImportStatus.APPLYING:
+            return
+        _act_for(job)
     try:
         _apply(import_id)
     except Stopped:
@@ -100,17 +102,18 @@ def give_up(import_id: int, message: str) -> None:
 
 def take_back(import_id: int) -> None:
     """Undo an import in one transaction, in the name of whoever asked for it; the job behind a large reversal."""
-    job = db.session.get_one(Import, import_id, populate_existing=True)
-    if job.status is not ImportStatus.REVERTING:
-        return
-    _act_for_user(current_origin().user_id)
-    commit_now()
+    with reading():
+        job = db.session.get_one(Import, import_id, populate_existing=True)
+        if job.status is not ImportStatus.REVERTING:
+            return
+        _act_for_user(current_context().user_id)
     try:
         _revert(import_id)
     except (ApiError, IntegrityError) as error:
         refusal = error if isinstance(error, ApiError) else from_database(error)
         said = refusal.facts if refusal.errors is None else {**refusal.facts, "errors": refusal.errors}
-        _stay_applied(import_id, {"reason": refusal.reason, "message": refusal.message, **said})
+        with writing():
+            _stay_applied(import_id, {"reason": refusal.reason, "message": refusal.message, **said})
 
 
 def keep(import_id: int, message: str) -> None:
@@ -138,7 +141,6 @@ def _revert(import_id: int) -> None:
 
 
 def _stay_applied(import_id: int, problem: dict[str, Any]) -> None:
-    begin_writing()
     _finish(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
 
 
@@ -153,32 +155,46 @@ def _apply(import_id: int) -> None:
 
 
 def _fail_out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> None:
-    db.session.rollback()
-    conflicts = all_conflicts(import_id)
+    with reading():
+        conflicts = all_conflicts(import_id)
     message = "Some objects have changed since the plan was made; nothing was applied."
     if not conflicts and isinstance(error, IntegrityError):
         # A rule that no plan can look up, such as one about what is inside of a field.
         refusal = from_database(error)
         message = f"{refusal.message} ({', '.join(refusal.errors or ()) or 'a reference'}) Nothing was applied."
     problem = {"reason": "out_of_date", "message": message, "conflicts": conflicts}
-    _finish(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
+    with writing():
+        _finish(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
 
 
 def _cancel(import_id: int, status: ImportStatus) -> None:
-    db.session.rollback()
-    begin_writing()
-    _finish(import_id, status, ImportStatus.CANCELLED)
+    with writing():
+        _finish(import_id, status, ImportStatus.CANCELLED)
 
 
 def _finish(import_id: int, status: ImportStatus, ended: ImportStatus, **values: Any) -> None:
     """End a phase of an import, unless somebody else has moved it on meanwhile."""
     move(import_id, (status,), ended, phase="done", finished_at=utcnow(), **values)
-    commit_now()
 
 
 def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
     """Store the plan and whether it can be applied as it is; raises Stopped where somebody has ended the import."""
-    begin_reading()
+    with reading():
+        tables, unknown, planned = _plan_tables(job, book, actor)
+    sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
+    total = sum(len(drafts) for _, drafts in planned)
+    problem = _problem(sheets, found=bool(planned))
+    status = ImportStatus.INVALID if problem else ImportStatus.READY
+    result = {"sheets": sheets, "total": total, "done": total, "problem": problem}
+    with writing():
+        store(job.id, planned)
+        learn(job, tables)
+        if not move(job.id, (ImportStatus.VALIDATING,), status, phase="done", finished_at=utcnow(), **result):
+            raise Stopped
+
+
+def _plan_tables(job: Import, book: Workbook, actor: Actor) -> tuple[list[Table], list[str], list[Planned]]:
+    """The tables of the workbook with the plan of each, and the names of the sheets that are none."""
     resource = IMPORTABLE.get(job.resource or "")
     tables, unknown = find_tables(book, resource, job.mapping, job.extra, recall(job))
     progress = Progress(job.id, "validating", sum(table.sheet.row_count for table in tables))
@@ -188,17 +204,7 @@ def _plan_workbook(job: Import, book: Workbook, actor: Actor) -> None:
         alike = [(table, [] if table.problems else read_drafts(table, progress.advance)) for table in group]
         planner.plan(alike)
         planned.extend(alike)
-    begin_writing()
-    store(job.id, planned)
-    learn(job, tables)
-    sheets = [_summary(table, drafts) for table, drafts in planned] + [_unknown(name) for name in unknown]
-    total = sum(len(drafts) for _, drafts in planned)
-    problem = _problem(sheets, found=bool(planned))
-    status = ImportStatus.INVALID if problem else ImportStatus.READY
-    found = {"sheets": sheets, "total": total, "done": total, "problem": problem}
-    if not move(job.id, (ImportStatus.VALIDATING,), status, phase="done", finished_at=utcnow(), **found):
-        raise Stopped
-    commit_now()
+    return tables, unknown, planned
 
 
 def _problem(sheets: list[dict[str, Any]], *, found: bool) -> dict[str, Any] | None:
@@ -237,7 +243,7 @@ def _unknown(name: str) -> dict[str, Any]:
 def _act_for(job: Import) -> Actor:
     """Work in the name of the import's owner, as they are now, and under the import's own request id."""
     actor = _act_for_user(job.created_by_id)
-    g.origin = replace(current_origin(), request_id=job.request_id)
+    act_in(replace(current_context(), request_id=job.request_id))
     return actor
 
 
@@ -245,6 +251,6 @@ def _act_for_user(user_id: int | None) -> Actor:
     user = db.session.get(User, user_id) if user_id else None
     if user is None or not user.is_active:
         raise PermissionError("Whoever wanted this is gone or inactive.")
-    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=current_origin().token_id)
+    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=current_context().token_id)
     act_as(actor)
     return actor

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Response, current_app, request
 
 from app.catalog import IMPORTABLE
-from app.core.db.unit_of_work import db, looks_first
+from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, TooLarge
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
@@ -108,7 +108,6 @@ def apply(body: dict[str, Any], import_id: int) -> Response:
 
 
 @blueprint.post("/<int:import_id>/cancel")
-@looks_first
 @requires(Role.USER)
 @blueprint.response(200, ImportSchema)
 def cancel(import_id: int) -> Response:

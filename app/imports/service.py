@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.db.unit_of_work import begin_writing, db
+from app.core.db.unit_of_work import current_context, db, reading
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
 from app.core.jobs.queue import enqueue
-from app.core.request_context import current_origin
 from app.core.values import utcnow
 from app.imports.apply.conflicts import changed_since
 from app.imports.jobs import APPLY, PLAN, REVERT, changed_rows, undo
@@ -41,7 +40,7 @@ def start(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
     job = Import(
         filename=filename,
         **options,
-        request_id=current_origin().request_id,
+        request_id=current_context().request_id,
         created_by_id=current_actor().id,
     )
     db.session.add(job)
@@ -79,11 +78,11 @@ def request_apply(import_id: int, on_error: OnError) -> None:
 
 def cancel(import_id: int) -> None:
     """End an import before it has changed anything; raises NotCancellable where it is too late."""
-    job = visible(import_id)
-    if job.status in CANCELLABLE:
-        ask_to_stop(import_id)
+    with reading():
+        job = visible(import_id)
+        if job.status in CANCELLABLE:
+            ask_to_stop(import_id)
     # On SQLite this waits until the work has heard it and rolled back, or has committed.
-    begin_writing()
     # One that is being applied is told at its next thousand rows, and cannot commit any more from here on.
     moved = move(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
     db.session.refresh(job)

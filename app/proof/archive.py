@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from app.core.audit.mac import canonical
 from app.core.audit.models import STORED
-from app.core.db.unit_of_work import begin_reading
+from app.core.db.unit_of_work import reading
 from app.core.values import as_json
 from app.proof import outside
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note
@@ -48,8 +48,8 @@ def write(folder: Path, size: int | None = None) -> int:
 
     Raises CannotArchive, and FileExistsError where the folder holds an archive.
     """
-    begin_reading()
-    keys = verifiers()
+    with reading():
+        keys = verifiers()
     folder.mkdir(parents=True, exist_ok=True)
     with snapshot() as connection:
         signed = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
@@ -109,7 +109,6 @@ def verify(folder: Path, keys: Sequence[Verifier]) -> Report:
 
 def prove(record_id: int) -> dict[str, Any] | None:
     """One record with the proof that the newest checkpoint includes it; None where it is not sealed."""
-    begin_reading()
     with snapshot() as connection:
         position = connection.scalar(sa.select(leaves.c.position).where(leaves.c.record_id == record_id))
         row = connection.execute(sa.select(*RAW).where(STORED.c.id == record_id)).one_or_none()

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -17,7 +18,7 @@ from flask import current_app
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
 from app.core.db.statements import read_rows, write_rows
-from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
+from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs.runner import Runner
 from app.core.values import as_json, utcnow
 from app.proof import outside
@@ -156,34 +157,27 @@ def _last_id() -> int:
 
     Else it could be sealed before a lower id of the same object that was committed after the run had gone past it.
     """
-    begin_reading()
-    last = db.session.scalar(sa.select(sa.func.max(STORED.c.id))) or 0
-    begin_writing()
-    return last
+    with reading():
+        return db.session.scalar(sa.select(sa.func.max(STORED.c.id))) or 0
 
 
 def _is_waiting(after: int) -> bool:
     """Whether to seal, asked of the whole log once: behind what was sealed just now, sealing itself finds out."""
     if after:
         return True
-    begin_reading()
-    waiting = _horizon().move()
-    begin_writing()
-    return waiting is not None
+    with reading():
+        return _horizon().move() is not None
 
 
 def _seal_some(after: int, until: int) -> list[int]:
     """Seal some of the records with an id above `after`, up to `until`; answers their ids."""
-    try:
+    with writing():
         if not _alone():
             return []
         frontier = _continue_tree()
         sealed = _append(frontier, max(_horizon().first_id, after + 1), until)
         if sealed:
             _sign(frontier)
-        commit_now()
-    finally:
-        db.session.rollback()
     return sealed
 
 
@@ -236,15 +230,19 @@ def _sign(frontier: Frontier) -> None:
 
 def _write_outside() -> None:
     """Append what the file does not have yet: after the commit, so that it never knows of what is not so."""
-    begin_reading()
+    with reading():
+        rows, path = _unwritten(), file_outside()
+    if rows:
+        outside.append(path, rows)
+
+
+def _unwritten() -> list[tuple[int, str, Any]]:
+    """The checkpoints that the file does not have yet."""
     kept = _kept_outside()
     newer = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
     if kept is not None:
         newer = newer.where(checkpoints.c.size > kept.size)
-    rows = [(size, note, as_json(at)) for size, note, at in read_rows(newer)]
-    begin_writing()
-    if rows:
-        outside.append(file_outside(), rows)
+    return [(size, note, as_json(at)) for size, note, at in read_rows(newer)]
 
 
 def _kept_outside() -> outside.Line | None:

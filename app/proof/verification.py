@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
-from app.core.db.unit_of_work import begin_reading, db
+from app.core.db.unit_of_work import db, reading
 from app.core.values import utcnow
 from app.proof import live, outside, sealer
 from app.proof.checkpoints import Verifier
@@ -31,10 +31,9 @@ def verify(*, newest: int | None = None) -> Report:
     meanwhile neither disturbs nor is disturbed.
     """
     report = Report()
-    # Else it would keep SQLite's one writer waiting.
-    begin_reading()
     try:
-        path, known = file_outside(), verifiers()
+        with reading():
+            path, known = file_outside(), verifiers()
     except CannotSeal as error:
         report.find(Kind.LOG_REWRITTEN, str(error))
         return report

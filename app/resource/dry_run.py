@@ -4,14 +4,12 @@ from collections.abc import Mapping
 
 from flask import Response
 
-from app.core.db.unit_of_work import db
-from app.core.http import idempotency
+from app.core.db.unit_of_work import undo_at_end
 
 
 def conclude(response: Response, query: Mapping[str, bool]) -> Response:
     """Answer as if it had been done; a dry run undoes it, down to the audit log."""
     if query["dry_run"]:
-        db.session.rollback()
+        undo_at_end()
         response.headers.pop("Location", None)
-        idempotency.nothing_stored()
     return response

@@ -9,13 +9,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import sqlalchemy as sa
-from flask import current_app, g
+from flask import current_app
 
 from app.core.db.statements import any_of
-from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
+from app.core.db.unit_of_work import act_in, current_context, db, reading, writing
 from app.core.jobs.runner import Runner
 from app.core.net.http_client import allowed
-from app.core.request_context import current_origin, new_request_id
+from app.core.request_context import new_request_id
 from app.core.values import utcnow
 from app.services.health_check import CheckResult, CheckTarget, check_health
 from app.services.models import ServiceSchedule
@@ -86,13 +86,13 @@ def claim_due() -> list[CheckTarget]:
         .values(due_at=next_due_at)
         .returning(schedules.c.service_id)
     )
-    claimed_ids = list(db.session.scalars(claim))
-    targets = load_targets(claimed_ids)
-    # Services that have lost their health check, or were disabled, since they were scheduled.
-    unchecked_ids = set(claimed_ids) - {target.service_id for target in targets}
-    if unchecked_ids:
-        db.session.execute(sa.delete(schedules).where(any_of(schedules.c.service_id, unchecked_ids)))
-    commit_now()
+    with writing():
+        claimed_ids = list(db.session.scalars(claim))
+        targets = load_targets(claimed_ids)
+        # Services that have lost their health check, or were disabled, since they were scheduled.
+        unchecked_ids = set(claimed_ids) - {target.service_id for target in targets}
+        if unchecked_ids:
+            db.session.execute(sa.delete(schedules).where(any_of(schedules.c.service_id, unchecked_ids)))
     return targets
 
 
@@ -104,8 +104,8 @@ def delete_old_checks() -> int:
         old = sa.select(checks.c.id).where(checks.c.is_change.is_(is_change), checks.c.checked_at < utcnow() - age)
         while _exists(old):
             deleting = sa.delete(checks).where(checks.c.id.in_(old.limit(DELETE_ROWS))).returning(checks.c.id)
-            deleted += len(db.session.scalars(deleting).all())
-            commit_now()
+            with writing():
+                deleted += len(db.session.scalars(deleting).all())
     return deleted
 
 
@@ -118,22 +118,20 @@ def _schedule_new() -> None:
     if not _exists(missing):
         return
     try:
-        db.session.execute(sa.insert(schedules).from_select(["service_id", "due_at"], missing))
-        commit_now()
+        with writing():
+            db.session.execute(sa.insert(schedules).from_select(["service_id", "due_at"], missing))
     except sa.exc.IntegrityError:
         # Another process has scheduled one of them, or it was deleted: the next poll schedules the rest.
-        db.session.rollback()
+        return
 
 
 def _store(results: Sequence[CheckResult]) -> None:
     for start in range(0, len(results), BATCH_ROWS):
-        g.origin = replace(current_origin(), request_id=new_request_id(), reason="A scheduled health check.")
+        act_in(replace(current_context(), request_id=new_request_id(), reason="A scheduled health check."))
         store_results(results[start : start + BATCH_ROWS])
 
 
 def _exists(rows: sa.Select[tuple[int, ...]]) -> bool:
     """Whether the query has a row. Read in a read transaction: on SQLite a write transaction locks the database."""
-    begin_reading()
-    found = db.session.execute(rows.limit(1)).first() is not None
-    begin_writing()
-    return found
+    with reading():
+        return db.session.execute(rows.limit(1)).first() is not None

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Response, request
 
+from app.core.db.unit_of_work import reading
 from app.core.http.access import Role, requires
 from app.core.http.envelope import Page, success
 from app.resource import Resource, resource_blueprint
@@ -43,7 +44,9 @@ checks = Resource(
 @blueprint.response(200, ServiceCheckSchema)
 def check(service_id: int) -> Response:
     """Run a service's health check now."""
-    return success(read(checks, service.check_now(get(resource, service_id, to_change=True))))
+    with reading():
+        target = service.target_of(get(resource, service_id, to_change=True))
+    return success(read(checks, service.check_now(target)))
 
 
 @blueprint.get("/<int:service_id>/checks")

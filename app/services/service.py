@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from app.containers.models import Container
 from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db, let_go, transactional
+from app.core.db.unit_of_work import db, transactional
 from app.core.errors import Conflict
 from app.core.http.access import current_actor
 from app.core.net.http_client import allowed, waiting
@@ -28,18 +28,22 @@ class ServiceDisabled(Conflict):
     reason, message = "disabled", "This service is disabled. Change its status to have it checked."
 
 
-def check_now(service: Service) -> int:
-    """Check a service while the caller waits; returns the id of the check.
-
-    Raises NoHealthCheck, ServiceDisabled and TooManyRequests.
-    """
+def target_of(service: Service) -> CheckTarget:
+    """What the health check of a service is sent to; raises NoHealthCheck and ServiceDisabled."""
     if service.health_check is None:
         raise NoHealthCheck()
     if service.status is ServiceStatus.DISABLED:
         raise ServiceDisabled()
     (target,) = load_targets([service.id])
+    return target
+
+
+def check_now(target: CheckTarget) -> int:
+    """Check a service while the caller waits, outside of transactions; returns the id of the check.
+
+    Raises TooManyRequests.
+    """
     admitted = allowed()
-    let_go()
     with waiting():
         result = check_health(target, admitted)
     check_ids = store_results([result], checked_by=current_actor().username)

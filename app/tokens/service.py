@@ -13,11 +13,10 @@ import sqlalchemy as sa
 
 from app.core.audit import recorder
 from app.core.db.statements import Prepared
-from app.core.db.unit_of_work import begin_writing, commit_now, db
+from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.http.access import Actor, Role, token_reader
 from app.core.http.envelope import Page, Pagination
-from app.core.request_context import current_origin
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
@@ -112,7 +111,7 @@ def authenticate(token: str) -> Actor:
         raise _refused(actor, TokenRevoked())
     if row.expires_at is not None and row.expires_at <= now:
         raise _refused(actor, Unauthorized("The token has expired.", reason="token_expired"))
-    if not _is_allowed(row.networks, current_origin().ip_address):
+    if not _is_allowed(row.networks, current_context().ip_address):
         raise _refused(actor, Unauthorized("The token may not be used from this address.", reason="token_network"))
     if row.last_used_at is None or row.last_used_at < now - LAST_USED_INTERVAL:
         _update_last_used(row.token)
@@ -213,14 +212,13 @@ def _is_allowed(networks: list[str], address: str | None) -> bool:
 def _update_last_used(token_id: int) -> None:
     """Update the last use, unless another request holds the row: SKIP LOCKED, so that none waits for it."""
     unlocked = sa.select(tokens.c.id).where(tokens.c.id == token_id).with_for_update(skip_locked=True)
-    values = {"last_used_at": utcnow(), "last_used_ip": current_origin().ip_address}
+    values = {"last_used_at": utcnow(), "last_used_ip": current_context().ip_address}
     db.session.execute(sa.update(tokens).where(tokens.c.id == unlocked.scalar_subquery()).values(values))
 
 
 def _refused(actor: Actor, error: Unauthorized) -> Unauthorized:
     """Audit the use of a token that is no longer valid, in a transaction of its own: the request itself rolls back."""
-    begin_writing()
-    origin = replace(current_origin(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
-    recorder.record("denied", "users", actor.id, f"A personal token was refused: {error.reason}.", origin=origin)
-    commit_now()
+    context = replace(current_context(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
+    with writing():
+        recorder.record("denied", "users", actor.id, f"A personal token was refused: {error.reason}.", context=context)
     return error

@@ -11,7 +11,7 @@ from app.core.audit.changes import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base, unique_fields
-from app.core.db.unit_of_work import begin_reading, db
+from app.core.db.unit_of_work import db, reading
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from app.users.models import User
@@ -189,10 +189,10 @@ def test_bulk_writes_are_refused(app: Flask, model: type[Any], make: Make) -> No
 
 def test_a_safe_request_may_not_change_anything(app: Flask, make: Make) -> None:
     identity = make(Server).id
-    with app.app_context():
-        begin_reading()
-        server = db.session.get_one(Server, identity)
-        server.name = "changed"
-        with pytest.raises(RuntimeError, match="safe request"):
-            db.session.flush()
-        db.session.rollback()
+
+    def change() -> None:
+        with reading():
+            db.session.get_one(Server, identity).name = "changed"
+
+    with app.app_context(), pytest.raises(RuntimeError, match="safe request"):
+        change()

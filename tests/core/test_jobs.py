@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask, g
+from flask import Flask
 
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import act_in, current_context, db
 from app.core.jobs import retention
 from app.core.jobs import runner as jobs
 from app.core.jobs.queue import ATTEMPTS, Job, enqueue
 from app.core.jobs.runner import Runner
-from app.core.request_context import Origin, current_origin
+from app.core.request_context import RequestContext
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.health import routes as health
@@ -24,7 +24,7 @@ from tests.threads import PATIENCE, at_once
 
 NewRunner = Callable[[], Runner]
 
-ORIGIN = Origin(request_id="request-1", user_id=7, username="ada", ip_address="192.0.2.7", reason="Ticket 1")
+ORIGIN = RequestContext(request_id="request-1", user_id=7, username="ada", ip_address="192.0.2.7", reason="Ticket 1")
 
 
 class Work:
@@ -33,17 +33,17 @@ class Work:
     def __init__(self) -> None:
         self.handled: list[int] = []
         self.given_up: list[tuple[int, str]] = []
-        self.origins: list[Origin] = []
+        self.origins: list[RequestContext] = []
         self.handle: Callable[[int], None] = lambda _: None
 
     def handler(self, subject: int) -> None:
         self.handled.append(subject)
-        self.origins.append(current_origin())
+        self.origins.append(current_context())
         self.handle(subject)
 
     def give_up(self, subject: int, reason: str) -> None:
         self.given_up.append((subject, reason))
-        self.origins.append(current_origin())
+        self.origins.append(current_context())
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def new_runner(app: Flask, work: Work) -> NewRunner:
 
 def queue(app: Flask, *subjects: int) -> None:
     with app.app_context():
-        g.origin = ORIGIN
+        act_in(ORIGIN)
         for subject in subjects:
             enqueue("test", subject)
         db.session.commit()
@@ -124,7 +124,7 @@ def test_a_job_that_is_rolled_back_is_none(app: Flask, work: Work, new_runner: N
 
 
 def test_the_runner_is_woken_by_the_commit_and_not_before(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "runner", runner := Runner())
+    monkeypatch.setitem(app.extensions, "jobs", runner := Runner())
     runner.register("test", lambda _: None, lambda *_: None)
     (lane,) = runner._lanes.values()
     with app.app_context():

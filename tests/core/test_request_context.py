@@ -5,9 +5,8 @@ import re
 import pytest
 from flask import Flask
 
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import current_context, db, unit_of_work
 from app.core.http.access import Role
-from app.core.request_context import current_origin
 from app.datacenters.models import Datacenter
 from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp, SignIn
@@ -76,9 +75,9 @@ def test_only_the_configured_proxies_are_believed(
 
 def test_outside_of_a_request_it_is_the_system(app: Flask) -> None:
     with app.app_context():
-        origin = current_origin()
+        origin = current_context()
         assert (origin.username, origin.user_id, origin.ip_address) == ("system", None, None)
-        assert current_origin() is origin
+        assert current_context() is origin
 
 
 def test_two_requests_are_two_origins(app: Flask, make: Make, sign_in: SignIn) -> None:
@@ -93,5 +92,5 @@ def test_two_requests_are_two_origins(app: Flask, make: Make, sign_in: SignIn) -
     assert (later["username"], later["reason"]) == (user.user.username, None)
     assert later["request_id"] != earlier["request_id"]
     with app.app_context():
-        assert "reading" not in db.session.info
+        assert not unit_of_work().is_reading
         assert db.session.get(Datacenter, 0) is None

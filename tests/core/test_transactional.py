@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from werkzeug.datastructures import MultiDict
 
 from app.core.audit.models import AuditLog
-from app.core.db.unit_of_work import ATTEMPTS, db, reading_connection, transactional
+from app.core.db.unit_of_work import ATTEMPTS, db, reading, transactional, unit_of_work, writing
 from app.datacenters.models import Datacenter
 from app.resource import Resource, routes
 from app.resource.query.list_query import ListQuery, parse_query
@@ -27,7 +27,7 @@ from tests.threads import PATIENCE, at_once
 def run(app: Flask, view: Callable[[], Any], method: str = "POST") -> Any:
     """Run a view as one transaction, as a route would."""
     with app.test_request_context("/", method=method):
-        return transactional(view)()
+        return transactional(view, reading if method == "GET" else writing)()
 
 
 def count(app: Flask, model: type[Any] = Datacenter) -> int:
@@ -175,7 +175,7 @@ def test_so_does_a_page_whose_statement_was_given_to_the_driver(
 
     def parse(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
         if not parsed:
-            end_connection(reading_connection())
+            end_connection(unit_of_work().reading_connection())
         parsed.append(parse_query(resource, arguments))
         return parsed[-1]
 

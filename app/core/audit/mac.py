@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import current_app
 
-Place = tuple[str, int, int]
-"""What there is one record of: resource type, resource id, version."""
+from app.core.db.unit_of_work import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from flask import g
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
@@ -24,8 +23,8 @@ from app.core.audit.models import COLUMNS, STORED, WRITTEN
 from app.core.db.column_types import Id
 from app.core.db.models import Entity
 from app.core.db.statements import binding, write_rows
-from app.core.db.unit_of_work import db, is_reading, touch
-from app.core.request_context import Origin, current_origin
+from app.core.db.unit_of_work import current_context, db, touch, unit_of_work
+from app.core.request_context import RequestContext
 from app.core.values import json_text, utcnow
 
 P = ParamSpec("P")
@@ -57,7 +56,7 @@ def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            g.audit_intent = action
+            unit_of_work().transaction.action = action
             return view(*args, **kwargs)
 
         return wrapper
@@ -72,10 +71,10 @@ def record(
     resource_name: str | None = None,
     changes: Changes | None = None,
     *,
-    origin: Origin | None = None,
+    context: RequestContext | None = None,
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
-    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, origin=origin)
+    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, context=context)
     _write(db.session.connection(), [row])
 
 
@@ -97,14 +96,14 @@ def entry(
     changes: Mapping[str, Any],
     snapshot: Mapping[str, Any] | None = None,
     at: datetime | None = None,
-    origin: Origin | None = None,
+    context: RequestContext | None = None,
 ) -> Entry:
-    """One record as a row in the order of COLUMNS, attributed to the current origin."""
-    origin = origin or current_origin()
+    """One record as a row in the order of COLUMNS, attributed to the current context."""
+    context = context or current_context()
     return (
         at or utcnow(),
-        origin.user_id,
-        origin.username,
+        context.user_id,
+        context.username,
         action,
         resource_type,
         resource_id,
@@ -112,11 +111,11 @@ def entry(
         version,
         changes,
         snapshot,
-        origin.ip_address,
-        origin.user_agent,
-        origin.token_id,
-        origin.request_id,
-        origin.reason,
+        context.ip_address,
+        context.user_agent,
+        context.token_id,
+        context.request_id,
+        context.reason,
     )
 
 
@@ -133,7 +132,7 @@ def get_to_change(model: type[Object], object_id: int) -> Object | None:
     mac = row[1]
     # None is also what somebody else's change looks like that was waited for: its record came after the question.
     if mac is not None:
-        db.session.info.setdefault("links", {})[model.__table__.name, found.id, found.version] = mac
+        unit_of_work().transaction.known_macs[model.__table__.name, found.id, found.version] = mac
     return found
 
 
@@ -146,17 +145,18 @@ def _selection_to_change(model: type[Object]) -> sa.Select[Any]:
 
 
 @event.listens_for(Session, "after_soft_rollback")
-def _forget_links(session: Session, _previous: Any) -> None:
+def _forget_macs(_session: Session, _previous: Any) -> None:
     """What has been undone may have been among what was read."""
-    session.info.pop("links", None)
+    unit_of_work().transaction.known_macs.clear()
 
 
 @event.listens_for(Session, "before_flush")
 def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
     """Date each changed object with the time that its record will carry."""
-    if is_reading() and (session.new or session.dirty or session.deleted):
+    work = unit_of_work()
+    if work.is_reading and (session.new or session.dirty or session.deleted):
         raise RuntimeError("A safe request may not change anything.")
-    now = session.info["changed_at"] = utcnow()
+    now = work.transaction.changed_at = utcnow()
     for target in session.new:
         if isinstance(target, Audited):
             target.created_at = target.updated_at = now  # type: ignore[attr-defined]
@@ -194,7 +194,7 @@ def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
     """The records as they are stored, each with its MAC; their columns in the order of WRITTEN."""
-    return chain.link(connection, (_stored(row) for row in rows), db.session.info.pop("links", {}))
+    return chain.link(connection, (_stored(row) for row in rows), unit_of_work().transaction.known_macs)
 
 
 def _stored(row: Entry) -> dict[str, Any]:
@@ -239,11 +239,11 @@ _MISSING_ON_SQLITE = (
 
 
 def _entries(session: Session) -> Iterator[Entry]:
-    at = session.info["changed_at"]
-    intent = g.get("audit_intent", "update")
+    transaction = unit_of_work().transaction
+    at = transaction.changed_at
     for action, objects in (
         ("create", session.new),
-        (intent, session.dirty),
+        (transaction.action, session.dirty),
         ("delete", session.deleted),
     ):
         for target in objects:

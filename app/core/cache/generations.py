@@ -22,8 +22,6 @@ from cachelib.serializers import BaseSerializer
 from flask import Flask, current_app
 from flask_caching import Cache
 from prometheus_client import Counter
-from sqlalchemy import event
-from sqlalchemy.orm import Session
 
 from app.core.cache import redis_client
 from app.core.cache.redis_client import attempt
@@ -196,18 +194,8 @@ def recall(key: str) -> Any:
     return attempt(cache.get, key)
 
 
-@event.listens_for(Session, "after_commit")
-def _move_generations(session: Session) -> None:
-    if tables := session.info.pop("changed_tables", None):
-        _announce(tables)
-
-
-@event.listens_for(Session, "after_rollback")
-def _keep_generations(session: Session) -> None:
-    session.info.pop("changed_tables", None)
-
-
-def _announce(tables: set[str]) -> None:
+def announce(tables: set[str]) -> None:
+    """Move the generations of these tables on; called after each commit that has changed them."""
     with _lock:
         _unannounced.update(tables)
         pending = sorted(_unannounced)
@@ -221,7 +209,7 @@ def _read(tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any
     """The generation of each table, or None where they cannot be trusted or reached, and what the keys hold."""
     nothing = [None] * len(keys)
     if _unannounced:
-        _announce(set())
+        announce(set())
         if _unannounced:
             return None, nothing
     found = attempt(cache.get_many, *map(_key, tables), *keys)

@@ -5,10 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
-from sqlalchemy import event
-from sqlalchemy.orm import Session
 
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import after_commit, after_rollback
 from app.core.errors import Unavailable
 
 log = structlog.get_logger()
@@ -36,12 +34,12 @@ def store(path: Path, content: bytes) -> None:
             _delete(left)
         log.error("file_not_stored", file=path.name, error=repr(error))
         raise StorageUnavailable() from None
-    db.session.info.setdefault("stored_files", []).append(path)
+    after_rollback(_delete, path)
 
 
 def drop(path: Path) -> None:
     """Delete a file once the transaction that is going on has committed."""
-    db.session.info.setdefault("dropped_files", []).append(path)
+    after_commit(_delete, path)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -57,17 +55,3 @@ def _delete(path: Path) -> None:
     # What cannot be deleted now is found by whoever looks for what nobody needs.
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-@event.listens_for(Session, "after_commit")
-def _keep_stored(session: Session) -> None:
-    session.info.pop("stored_files", None)
-    for path in session.info.pop("dropped_files", ()):
-        _delete(path)
-
-
-@event.listens_for(Session, "after_rollback")
-def _delete_stored(session: Session) -> None:
-    session.info.pop("dropped_files", None)
-    for path in session.info.pop("stored_files", ()):
-        _delete(path)

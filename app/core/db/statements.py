@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from app.core.db.unit_of_work import db, is_reading, reading_connection, touch
+from app.core.db.unit_of_work import db, touch, unit_of_work
 
 ROWS_AT_ONCE = 1000
 """Rows that a set-based write converts together."""
@@ -35,7 +35,8 @@ def read_rows(statement: sa.Select[*Columns], values: Mapping[str, Any] | None =
 
     A safe request needs no unit of work for that, which would cost more than they do.
     """
-    connection = reading_connection() if is_reading() else db.session.connection()
+    work = unit_of_work()
+    connection = work.reading_connection() if work.is_reading else db.session.connection()
     return connection.execute(statement, values)
 
 
@@ -51,8 +52,9 @@ class Prepared:
 
     def rows(self, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """All rows, each a sequence of values in the order of the columns. Raises DBAPIError."""
-        if is_reading():
-            connection = reading_connection()
+        work = unit_of_work()
+        if work.is_reading:
+            connection = work.reading_connection()
             compiled = self._compiled(connection.dialect)
             # Whoever listens to the statements is to hear of this one too.
             if compiled is not None and not connection.dispatch.before_cursor_execute:

@@ -1,44 +1,180 @@
-"""The database handle, the base every model shares, and the one transaction per request."""
+"""The unit of work of a request, a job or a command: who acts, and the transaction that is open.
+
+`with reading():` and `with writing():` are the only ways to a transaction. A block begins its transaction with its
+first statement and commits it at its end, or rolls it back where an exception leaves the block; then it calls what
+was registered with `after_commit` or `after_rollback`. Inside a block that has not begun yet, another block is a
+transaction of its own: a login counts the attempt in one, hashes the password in none, and goes on in the view's.
+"""
 
 import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
-from flask import Flask, g, has_app_context, has_request_context, request
+from flask import Flask, current_app, g, has_app_context, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from psycopg import errors as postgres
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db.engines import engine_options
+from app.core.db.engines import Access, engine_options
 from app.core.db.models import Base
+from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
 P = ParamSpec("P")
-
 R = TypeVar("R")
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+Place = tuple[str, int, int]
+"""The resource type, resource id and version of an audit record."""
+Calls = dict[tuple[Callable[..., object], tuple[Hashable, ...]], None]
+"""Functions with their arguments, in the order in which they were registered, each pair once."""
 
 ATTEMPTS = 4
-"""How often a write is tried when the database sacrifices it to resolve a deadlock."""
+"""How often a block is run when the database sacrifices it to resolve a deadlock."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What one block is for, and what it has done so far."""
+
+    access: Access = "write"
+    action: str = "update"
+    """What audit records call a change of an object; `audited` names it."""
+    outer: "Transaction | None" = None
+    """The state that the block began in; none outside of all blocks, where the session works as SQLAlchemy's does."""
+    is_dry_run: bool = False
+    changed_at: datetime | None = None
+    changed_tables: set[str] = field(default_factory=set)
+    known_macs: dict[Place, str] = field(default_factory=dict)
+    """MACs of audit records that were read together with their objects."""
+    after_commit: Calls = field(default_factory=dict)
+    after_rollback: Calls = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class UnitOfWork:
+    """The state of what is being done in this application context: a request, a job or a command."""
+
+    context: RequestContext
+    actor: Actor | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    """The content of the request's signed token."""
+    transaction: Transaction = field(default_factory=Transaction)
+    connection: sa.Connection | None = None
+    """The connection that a reading block reads on, with a session or without."""
+
+    @property
+    def is_reading(self) -> bool:
+        return self.transaction.access == "read"
+
+    def reading_connection(self) -> sa.Connection:
+        if self.connection is None:
+            self.connection = db.engine.connect().execution_options(access="read")
+        return self.connection
+
+    def commit(self) -> None:
+        """Commit the transaction and release its connection."""
+        # Most requests that only read need no session, and to make one would cost a tenth of them.
+        if db.session.registry.has():
+            db.session.commit()
+        elif self.transaction.after_commit:
+            self.conclude(is_committed=True)
+        self.release()
+
+    def roll_back(self) -> None:
+        """Roll the transaction back and release its connection."""
+        if db.session.registry.has():
+            db.session.rollback()
+        self.conclude(is_committed=False)
+        self.release()
+
+    def conclude(self, *, is_committed: bool) -> None:
+        """Call what was registered for the end of the transaction."""
+        ended = self.transaction
+        self.transaction = Transaction(ended.access, ended.action, ended.outer, ended.is_dry_run)
+        if is_committed and ended.changed_tables:
+            current_app.extensions["tables_changed"](ended.changed_tables)
+        for function, arguments in ended.after_commit if is_committed else ended.after_rollback:
+            function(*arguments)
+
+    def release(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def begin(self, access: Access, action: str) -> None:
+        """Begin a block; raises RuntimeError inside of one that has begun to write."""
+        if db.session.registry.has():
+            if self.transaction.outer is not None and not self.is_reading and db.session().in_transaction():
+                raise RuntimeError("A block cannot begin inside of another one whose transaction is open.")
+            self.commit()
+            # Others may have written since these objects were read.
+            db.session.expire_all()
+        self.release()
+        self.transaction = Transaction(access, action, self.transaction)
+
+
+def unit_of_work() -> UnitOfWork:
+    """The unit of work of this application context, which is made when it is first asked for."""
+    work: UnitOfWork | None = g.get("unit_of_work")
+    if work is None:
+        work = g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
+    return work
+
+
+def current_context() -> RequestContext:
+    """The context of what is being done now; outside of requests and jobs the system itself acts."""
+    return unit_of_work().context
+
+
+def current_actor() -> Actor:
+    """The signed-in user. Only views behind `requires` and jobs have one."""
+    return cast(Actor, unit_of_work().actor)
+
+
+def actor_or_none() -> Actor | None:
+    return unit_of_work().actor
+
+
+def act_as(actor: Actor) -> None:
+    """Attribute everything from here on to `actor`."""
+    work = unit_of_work()
+    work.actor = actor
+    work.context = replace(work.context, user_id=actor.id, username=actor.username, token_id=actor.token_id)
+
+
+def act_in(context: RequestContext) -> None:
+    """Attribute everything from here on to this context."""
+    unit_of_work().context = context
 
 
 class Session(FlaskSession):
-    """A session whose safe requests read without opening a transaction.
+    """A session that reads without a transaction inside of `reading`, and reports how its transactions end.
 
     Under READ COMMITTED each statement has its own snapshot anyway; autocommit saves two round trips and,
     on SQLite, keeps readers from ever waiting for the one writer.
     """
 
     def get_bind(self, *_: Any, **__: Any) -> sa.Engine | sa.Connection:
-        return reading_connection() if is_reading() else db.engine
+        work = unit_of_work()
+        return work.reading_connection() if work.is_reading else db.engine
+
+    def commit(self) -> None:
+        super().commit()
+        unit_of_work().conclude(is_committed=True)
+
+    def rollback(self) -> None:
+        super().rollback()
+        unit_of_work().conclude(is_committed=False)
 
     def _refuse_bulk(self, *_: Any, **__: Any) -> None:
         raise RuntimeError("A bulk write would bypass the audit log; use the set-based writer.")
 
-    # These tell no listener.
+    # These emit no events.
     bulk_save_objects = bulk_insert_mappings = bulk_update_mappings = _refuse_bulk
 
 
@@ -50,116 +186,82 @@ db = SQLAlchemy(
 )
 
 
-def transactional(view: Callable[P, R]) -> Callable[P, R]:
-    """Commit when the view returns, roll back when it raises.
+@contextmanager
+def _block(access: Access, action: str) -> Iterator[None]:
+    work = unit_of_work()
+    outer = work.transaction
+    work.begin(access, action)
+    try:
+        yield
+        if work.transaction.is_dry_run:
+            work.roll_back()
+        else:
+            work.commit()
+    except BaseException:
+        work.roll_back()
+        raise
+    finally:
+        work.transaction = outer
 
-    Runs inside Flask's exception handling, so a constraint that only fails at commit still becomes an
-    envelope; an `after_request` hook could not do that. A read that meets a dead connection is repeated once
-    on a new one, a write that loses a deadlock from its start.
+
+def reading() -> AbstractContextManager[None]:
+    """A block that reads: each statement by itself, without locks, and without waiting for any. It changes nothing."""
+    return nullcontext() if unit_of_work().is_reading else _block("read", "update")
+
+
+def writing(action: str = "update") -> AbstractContextManager[None]:
+    """A block that is one transaction; `action` is what the audit log calls its changes of objects."""
+    return _block("write", action)
+
+
+def transactional(
+    function: Callable[P, R], block: Callable[[], AbstractContextManager[None]] = writing
+) -> Callable[P, R]:
+    """Run a function as one block, again from its start where only the database is to blame.
+
+    A read that meets a dead connection is repeated once on a new one, a write that loses a deadlock up to ATTEMPTS
+    times. For a view this runs inside of Flask's exception handling, so that a constraint which only fails at the
+    commit still becomes an envelope; an `after_request` hook could not do that.
     """
 
-    @functools.wraps(view)
+    @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        reading = has_request_context() and request.method in SAFE_METHODS
         for attempt in range(1, ATTEMPTS + 1):
-            g.reading = reading
             try:
-                response = view(*args, **kwargs)
-                commit_now()
+                with block():
+                    return function(*args, **kwargs)
             except DBAPIError as error:
-                roll_back()
-                if attempt == ATTEMPTS or not _may_repeat(error, reading=reading, attempt=attempt):
+                if attempt == ATTEMPTS or not _may_repeat(error, is_first_read=block is reading and attempt == 1):
                     raise
-            except BaseException:
-                roll_back()
-                raise
-            else:
-                return response
         raise AssertionError("The last attempt returns or raises.")
 
     return wrapper
 
 
-def _may_repeat(error: DBAPIError, *, reading: bool, attempt: int) -> bool:
+def _may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
     if isinstance(error.orig, (postgres.DeadlockDetected, postgres.SerializationFailure)):
         return True
-    return reading and attempt == 1 and error.connection_invalidated
+    return is_first_read and error.connection_invalidated
 
 
-def commit_now() -> None:
-    """End the transaction, and let go of its connection: what was written is there, whatever comes after.
-
-    Views end in it by themselves. Jobs take their steps by it, and so does a request for what must survive its own
-    failure (a counted wrong password).
-    """
-    # A request that only read has no unit of work, and it costs a tenth of it to begin one.
-    if db.session.registry.has():
-        db.session.commit()
-    _release()
+def after_commit(function: Callable[..., object], *arguments: Hashable) -> None:
+    """Call a function once the current transaction has committed; the same call twice is made once."""
+    unit_of_work().transaction.after_commit[function, arguments] = None
 
 
-def roll_back() -> None:
-    """Undo what the request has done since it last committed."""
-    if db.session.registry.has():
-        db.session.rollback()
-    _release()
+def after_rollback(function: Callable[..., object], *arguments: Hashable) -> None:
+    """Call a function if the current transaction is rolled back."""
+    unit_of_work().transaction.after_rollback[function, arguments] = None
 
 
-def begin_reading() -> None:
-    """Let a request look first and then write: until `begin_writing` it has no lock and waits for none."""
-    commit_now()
-    g.reading = True
-
-
-def looks_first(view: Callable[P, R]) -> Callable[P, R]:
-    """Let a view that writes begin without a lock, its caller's token included; it calls `begin_writing` by itself.
-
-    SQLite has one writer, who may be the very work that the view is about.
-    """
-
-    @functools.wraps(view)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        begin_reading()
-        return view(*args, **kwargs)
-
-    return wrapper
-
-
-def is_reading() -> bool:
-    """Whether there is no transaction, in which something could be changed."""
-    return bool(g.get("reading"))
-
-
-def let_go() -> None:
-    """End the transaction before something slow: nobody waits for a connection or a lock that waits for others."""
-    commit_now()
-    # What comes after is another transaction, which others may have been before.
-    db.session.expire_all()
-
-
-def begin_writing() -> None:
-    """Let a safe request write: what it has to record (an export, a download) needs a transaction."""
-    commit_now()
-    g.reading = False
-
-
-def reading_connection() -> sa.Connection:
-    """The one connection on which a safe request reads, with a unit of work or without."""
-    if "connection" not in g:
-        g.connection = db.engine.connect().execution_options(access="read")
-    connection: sa.Connection = g.connection
-    return connection
-
-
-def _release() -> None:
-    connection: sa.Connection | None = g.pop("connection", None)
-    if connection is not None:
-        connection.close()
+def undo_at_end() -> None:
+    """Have the current block roll back at its end instead of committing: a dry run."""
+    unit_of_work().transaction.is_dry_run = True
 
 
 def touch(*tables: str) -> None:
-    """Note that the current transaction changes these tables, for whoever must know after the commit."""
-    db.session.info.setdefault("changed_tables", set()).update(tables)
+    """Note that the current transaction changes these tables: what is cached of them is out of date after it."""
+    unit_of_work().transaction.changed_tables.update(tables)
 
 
 @event.listens_for(sa.Engine, "after_execute")
@@ -169,8 +271,16 @@ def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
         touch(statement.table.name)
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, *, tables_changed: Callable[[set[str]], None]) -> None:
+    """Give an application its database; `tables_changed` is called after each commit that has changed something."""
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SQLALCHEMY_DATABASE_URI"])
+    app.extensions["tables_changed"] = tables_changed
     # Torn down in the reverse order: the session lets go of the connection before it goes back.
-    app.teardown_appcontext(lambda _: _release())
+    app.teardown_appcontext(_release_connection)
     db.init_app(app)
+
+
+def _release_connection(_error: BaseException | None) -> None:
+    work: UnitOfWork | None = g.get("unit_of_work")
+    if work is not None:
+        work.release()

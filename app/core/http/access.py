@@ -3,63 +3,33 @@
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import current_app, g, request
+from flask import current_app, request
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
-from app.core.db.unit_of_work import SAFE_METHODS, begin_reading
+from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import Forbidden, Unauthorized
-from app.core.request_context import current_origin
-from app.core.values import Choice
+from app.core.request_context import Actor, Role
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 jwt = JWTManager()
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-class Role(Choice):
-    ADMIN = "admin", "administrator", "管理员"
-    USER = "user", "用户", "普通用户"
-
-    def covers(self, other: "Role") -> bool:
-        return self is Role.ADMIN or self is other
-
-
-TokenReader = Callable[[str], "Actor"]
-SessionReader = Callable[[Mapping[str, Any]], "Actor"]
+TokenReader = Callable[[str], Actor]
+SessionReader = Callable[[Mapping[str, Any]], Actor]
 
 _readers: dict[str, TokenReader] = {}
 """Who reads the tokens that are not signed but looked up, by the prefix that tells them."""
 _session_reader: SessionReader
 
 Access = Role | Literal["public", "refresh"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """The signed-in user of a request, or the user in whose name a job works."""
-
-    id: int
-    username: str
-    role: Role
-    session_id: str | None = None
-    token_id: str | None = None
-    may_write: bool = True
-
-    @property
-    def is_in_person(self) -> bool:
-        """Whether somebody has signed in with a password, and no script acts with a personal token."""
-        return self.session_id is not None
-
-    @property
-    def is_admin(self) -> bool:
-        return self.role is Role.ADMIN
 
 
 def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -94,7 +64,6 @@ def requires_refresh_token(view: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        begin_reading()
         authenticate(refresh=True)
         return view(*args, **kwargs)
 
@@ -124,12 +93,16 @@ def session_reader(reader: SessionReader) -> SessionReader:
 
 
 def authenticate(*, refresh: bool = False) -> Actor:
-    """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read."""
+    """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read.
+
+    It reads before the view's transaction begins: on SQLite an anonymous caller never holds the one write lock.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     reader = None
     if scheme == "Bearer" and not refresh:
         reader = next((read for prefix, read in _readers.items() if token.startswith(prefix)), None)
-    actor = reader(token) if reader is not None else _read_signed_token(refresh=refresh)
+    with reading():
+        actor = reader(token) if reader is not None else _read_signed_token(refresh=refresh)
     act_as(actor)
     if not actor.may_write and request.method not in SAFE_METHODS:
         raise Forbidden("This token may only read.", reason="scope")
@@ -148,7 +121,7 @@ def _read_signed_token(*, refresh: bool) -> Actor:
         raise Unauthorized("The token has expired.", reason="token_expired")
     if claims["type"] != ("refresh" if refresh else "access"):
         raise Unauthorized("The token is not valid.", reason="token_invalid")
-    g.claims = claims
+    unit_of_work().claims = claims
     return _session_reader(claims)
 
 
@@ -158,25 +131,30 @@ def _verified(token: str, _key: str) -> Mapping[str, Any]:
     return MappingProxyType(decode_token(token, allow_expired=True))
 
 
-def act_as(actor: Actor) -> None:
-    """Attribute everything from here on to `actor`."""
-    g.actor = actor
-    g.origin = replace(current_origin(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
-
-
 def current_claims() -> Mapping[str, Any]:
     """What the signed token of this request says."""
-    return cast("Mapping[str, Any]", g.claims)
-
-
-def current_actor() -> Actor:
-    """The signed-in user. Only views behind `requires` and jobs have one."""
-    return cast(Actor, g.actor)
-
-
-def actor_or_none() -> Actor | None:
-    return cast("Actor | None", g.get("actor"))
+    return unit_of_work().claims
 
 
 def access_of(view: Callable[..., Any]) -> Access | None:
     return cast("Access | None", getattr(view, "access", None))
+
+
+__all__ = [
+    "SAFE_METHODS",
+    "Access",
+    "Actor",
+    "Role",
+    "access_of",
+    "act_as",
+    "actor_or_none",
+    "authenticate",
+    "current_actor",
+    "current_claims",
+    "jwt",
+    "public",
+    "requires",
+    "requires_refresh_token",
+    "session_reader",
+    "token_reader",
+]

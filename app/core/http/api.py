@@ -21,10 +21,10 @@ from werkzeug.routing import IntegerConverter
 
 from app.core.audit import recorder
 from app.core.db.errors import from_database
-from app.core.db.unit_of_work import begin_writing, commit_now, db, transactional
+from app.core.db.unit_of_work import reading, transactional, writing
 from app.core.errors import ApiError, Forbidden, Unavailable, from_http
 from app.core.http import idempotency
-from app.core.http.access import access_of, public
+from app.core.http.access import SAFE_METHODS, access_of, public
 from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
 from app.core.http.openapi import (
     View,
@@ -51,12 +51,13 @@ class Blueprint(SmorestBlueprint):
         access = view_func and access_of(view_func)
         if view_func is None or access is None:
             raise TypeError(f"{self.name}{rule} declares no access: use @requires(role) or @public.")
-        view = transactional(view_func)
-        if "POST" in options.get("methods", ()):
-            view = idempotency.once(transactional(idempotency.keeping(view_func)), access)
+        methods = options.get("methods", ["GET"])
+        view = transactional(view_func, reading if SAFE_METHODS.issuperset(methods) else writing)
+        if "POST" in methods:
+            view = idempotency.once(view_func, access)
             document_header(view, idempotency.PARAMETER)
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
-        document_failures(view, rule, access, options.get("methods", ["GET"]))
+        document_failures(view, rule, access, methods)
         super().add_url_rule(rule, endpoint, view, **options)
 
     def response(
@@ -176,14 +177,12 @@ def _from_mistake(error: Exception) -> ApiError:
 
 def _record_denied(error: Forbidden) -> ApiError:
     """A refusal is recorded in a transaction of its own, because the request's has been rolled back."""
+    kind = (request.blueprint or "").replace("-", "_")
+    object_id = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
     try:
-        begin_writing()
-        kind = (request.blueprint or "").replace("-", "_")
-        found = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
-        recorder.record("denied", kind, found, f"{request.method} {request.path}")
-        commit_now()
+        with writing():
+            recorder.record("denied", kind, object_id, f"{request.method} {request.path}")
     except DBAPIError as failed:
-        db.session.rollback()
         return from_database(failed)
     return error
 

@@ -21,13 +21,13 @@ import orjson
 import sqlalchemy as sa
 import structlog
 from cryptography.fernet import Fernet
-from flask import Response, current_app, g, make_response, request
+from flask import Response, current_app, make_response, request
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.column_types import Id
 from app.core.db.models import Base
-from app.core.db.unit_of_work import begin_reading, db, roll_back
+from app.core.db.unit_of_work import db, transactional, unit_of_work
 from app.core.errors import BadRequest, Conflict, Invalid
 from app.core.http.access import Access, authenticate
 from app.core.jobs.runner import Runner
@@ -90,22 +90,22 @@ class Claim:
     secret: bytes
     holder: str
     is_kept: bool = False
-    nothing_stored: bool = False
+    is_dry_run: bool = False
 
 
 def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
-    """Answer a POST from what was stored, or claim its key for it. `view` is a transaction around `keeping`."""
+    """Run a POST as one transaction; one with a key is answered from what was stored, or claims its key before."""
+    run = transactional(view)
 
     @functools.wraps(view)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
         if request.method != "POST" or HEADER not in request.headers:
-            return view(*args, **kwargs)
+            return run(*args, **kwargs)
         found = _claim(_caller(access), request.headers[HEADER])
         if isinstance(found, Response):
             return found
-        g.idempotency_claim = found
         try:
-            response = make_response(view(*args, **kwargs))
+            response = transactional(_keeping(view, found))(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - its answer is kept like any other
             response = make_response(current_app.handle_user_exception(error))
             found.is_kept = False
@@ -116,17 +116,14 @@ def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
     return wrapper
 
 
-def keeping(view: Callable[P, Any]) -> Callable[P, Any]:
+def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
     """Store the answer of a request that holds a key in the transaction that has its effect."""
 
     @functools.wraps(view)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-        answer = view(*args, **kwargs)
-        claim: Claim | None = g.get("idempotency_claim")
-        if claim is None or claim.nothing_stored:
-            return answer
-        response = make_response(answer)
-        if _is_worth_keeping(response):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Response:
+        response = make_response(view(*args, **kwargs))
+        claim.is_dry_run = unit_of_work().transaction.is_dry_run
+        if not claim.is_dry_run and _is_worth_keeping(response):
             kept = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
             if kept is None:
                 # Somebody took the key over: the effect is theirs.
@@ -135,13 +132,6 @@ def keeping(view: Callable[P, Any]) -> Callable[P, Any]:
         return response
 
     return wrapper
-
-
-def nothing_stored() -> None:
-    """Say that this request only tried: its key stays free for the one that is meant."""
-    claim: Claim | None = g.get("idempotency_claim")
-    if claim is not None:
-        claim.nothing_stored = True
 
 
 def register(runner: Runner) -> None:
@@ -158,11 +148,7 @@ def _caller(access: Access) -> str:
     """Whose keys these are; raises Unauthorized. What somebody may do in person, their scripts may not repeat."""
     if access == "public":
         return "anonymous"
-    begin_reading()
-    try:
-        actor = authenticate(refresh=access == "refresh")
-    finally:
-        roll_back()
+    actor = authenticate(refresh=access == "refresh")
     return f"{actor.id} {'in person' if actor.is_in_person else 'by token'}"
 
 
@@ -223,7 +209,7 @@ def _conclude(claim: Claim, response: Response) -> None:
     """Keep the answer of a request that had no effect, or free its key."""
     try:
         with db.engine.begin() as connection:
-            if _is_worth_keeping(response) and not claim.nothing_stored:
+            if _is_worth_keeping(response) and not claim.is_dry_run:
                 connection.execute(_store(claim, response))
             else:
                 ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Flask, g, has_app_context
+from flask import Flask, has_app_context
 
-from app.core.request_context import Origin
+from app.core.db.unit_of_work import current_context
 
 
 def init_app(app: Flask) -> None:
@@ -28,7 +28,6 @@ def init_app(app: Flask) -> None:
 
 
 def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    origin: Origin | None = g.get("origin") if has_app_context() else None
-    if origin is not None:
-        event["request_id"] = origin.request_id
+    if has_app_context():
+        event["request_id"] = current_context().request_id
     return event

@@ -24,7 +24,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool
 
-from app.core.db.unit_of_work import db, transactional
+from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import public
 from app.core.jobs.queue import Job
@@ -148,4 +148,4 @@ def _given_back(*_: Any) -> None:
 def init_app(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_count)
-    app.add_url_rule("/metrics", "metrics", transactional(show))
+    app.add_url_rule("/metrics", "metrics", transactional(show, reading))

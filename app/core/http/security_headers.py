@@ -4,6 +4,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
 
+from app.core.db.unit_of_work import current_context
 from app.core.http.rate_limits import HEADERS
 
 _ALWAYS = {
@@ -37,7 +38,7 @@ def init_app(app: Flask) -> None:
         always["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     def protect(response: Response) -> Response:
-        told = dict(always)
+        told = {**always, "X-Request-ID": current_context().request_id}
         if request.path.startswith("/api/auth/"):
             # Tokens and mail addresses are nobody else's to keep.
             told["Cache-Control"] = "no-store"

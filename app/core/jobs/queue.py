@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from flask import current_app
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.column_types import Id, Json, UtcDateTime
 from app.core.db.models import Base
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import begin_reading, begin_writing, commit_now, db
-from app.core.request_context import current_origin
+from app.core.db.unit_of_work import after_commit, current_context, db, reading, writing
+from app.core.jobs import pubsub
 from app.core.values import utcnow
 
 LEASE = timedelta(seconds=15)
@@ -57,14 +58,14 @@ def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> No
         sa.insert(jobs).values(
             kind=kind,
             subject_id=subject_id,
-            origin=current_origin().as_dict(),
+            origin=current_context().as_dict(),
             created_at=utcnow(),
             due_at=due_at,
             state="queued",
             attempts=0,
         )
     )
-    _announce({kind})
+    after_commit(_announce, kind)
 
 
 def claim(kinds: Collection[str], holder: str) -> Claim | None:
@@ -81,26 +82,24 @@ def claim(kinds: Collection[str], holder: str) -> Claim | None:
         .values(state="running", holder=holder, attempts=jobs.c.attempts + 1, lease_expires_at=now + LEASE)
         .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.origin, jobs.c.attempts)
     )
-    begin_reading()
-    if read_rows(oldest).first() is None:
-        return None
-    begin_writing()
-    row = db.session.execute(taken).one_or_none()
-    commit_now()
+    with reading():
+        if read_rows(oldest).first() is None:
+            return None
+    with writing():
+        row = db.session.execute(taken).one_or_none()
     return None if row is None else Claim(*row)
 
 
 def renew(job_id: int, holder: str) -> None:
     """Hold a job for another LEASE."""
-    db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(lease_expires_at=utcnow() + LEASE))
-    commit_now()
+    with writing():
+        db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(lease_expires_at=utcnow() + LEASE))
 
 
 def put_off(job_id: int, holder: str, delay: timedelta) -> None:
-    """Queue a job again that could not be done now; that was no attempt."""
+    """Queue a job again that could not be done now, in the current transaction; that was no attempt."""
     values = {"state": "queued", "attempts": 0, "due_at": utcnow() + delay}
     db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(values))
-    commit_now()
 
 
 def end(job_id: int, holder: str, state: str) -> bool:
@@ -109,7 +108,7 @@ def end(job_id: int, holder: str, state: str) -> bool:
     return db.session.execute(ended).one_or_none() is not None
 
 
-def let_go(job_ids: Collection[int], holder: str) -> None:
+def release_jobs(job_ids: Collection[int], holder: str) -> None:
     """Queue again what a process holds that stops on purpose, which is no failed attempt."""
     freed = (
         sa.update(jobs)
@@ -117,14 +116,16 @@ def let_go(job_ids: Collection[int], holder: str) -> None:
         .values(state="queued", holder=None, lease_expires_at=None, attempts=jobs.c.attempts - 1)
         .returning(jobs.c.kind)
     )
-    _announce(set(db.session.scalars(freed)))
-    commit_now()
+    with writing():
+        for kind in db.session.scalars(freed):
+            after_commit(_announce, kind)
 
 
 def _held(job_id: int, holder: str) -> sa.ColumnElement[bool]:
     return sa.and_(jobs.c.id == job_id, jobs.c.holder == holder)
 
 
-def _announce(kinds: set[str]) -> None:
-    """Note what whoever works is to be told of after the commit."""
-    db.session.info.setdefault("queued_kinds", set()).update(kinds)
+def _announce(kind: str) -> None:
+    """Wake the threads of this process, and worker processes, for a kind of job."""
+    current_app.extensions["jobs"].wake({kind})
+    pubsub.announce({kind})

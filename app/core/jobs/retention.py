@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import db, writing
 from app.core.jobs.queue import Job
 from app.core.jobs.runner import Runner
 from app.core.values import utcnow
@@ -27,8 +27,11 @@ def forget_ended() -> int:
     deleted = 0
     for state, age in KEPT.items():
         old = sa.select(jobs.c.id).where(jobs.c.state == state, jobs.c.ended_at < utcnow() - age).limit(AT_ONCE)
-        while found := db.session.scalars(sa.delete(jobs).where(jobs.c.id.in_(old)).returning(jobs.c.id)).all():
-            deleted += len(found)
-            commit_now()
-        commit_now()
+        while (count := _delete(old)) > 0:
+            deleted += count
     return deleted
+
+
+def _delete(old: sa.Select[tuple[int]]) -> int:
+    with writing():
+        return len(db.session.scalars(sa.delete(jobs).where(jobs.c.id.in_(old)).returning(jobs.c.id)).all())

@@ -16,16 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from flask import Flask, g
-from sqlalchemy import event
+from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import commit_now
-from app.core.jobs import pubsub, queue
+from app.core.db.unit_of_work import act_in, writing
+from app.core.jobs import queue
 from app.core.jobs.queue import ATTEMPTS, Claim, Job
-from app.core.request_context import Origin
+from app.core.request_context import RequestContext
 from app.core.values import utcnow
 
 log = structlog.get_logger()
@@ -64,8 +62,8 @@ class Runner:
     """Carries out queued jobs, each lane in a thread of this process.
 
     A handler is called with the job's subject inside an application context, in the name of the origin that
-    queued it. It commits its own work. When it has failed or died `ATTEMPTS` times, its `give_up` is called
-    with one sentence that says so.
+    queued it. It reads and writes in blocks of its own. When it has failed or died `ATTEMPTS` times, its `give_up` is
+    called with one sentence that says so, in the transaction that ends the job.
     """
 
     def __init__(self) -> None:
@@ -80,6 +78,7 @@ class Runner:
 
     def init_app(self, app: Flask) -> None:
         self._app = app
+        app.extensions["jobs"] = self
 
     def register(self, kind: str, handler: Handler, give_up: GiveUp, *, lane: str = "work") -> None:
         """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
@@ -112,7 +111,7 @@ class Runner:
         self._join(GRACE)
         if self._held:
             # It waits for a lock where the work has one; then the lease runs out instead.
-            self._begin("letting-go", self._let_go)
+            self._begin("release", self._release_jobs)
             self._join(1)
         self._threads.clear()
 
@@ -194,7 +193,7 @@ class Runner:
                 failure = f"The work was begun {ATTEMPTS} times and its process died each time."
             else:
                 with self._app.app_context():
-                    g.origin = Origin(**job.origin)
+                    act_in(RequestContext(**job.origin))
                     handler(job.subject_id)
         except Later as later:
             delay = later.delay
@@ -204,13 +203,12 @@ class Runner:
         finally:
             finished.set()
             renewal.join()
-        with self._app.app_context():
-            g.origin = Origin(**job.origin)
+        with self._app.app_context(), writing():
+            act_in(RequestContext(**job.origin))
             if delay is not None:
                 queue.put_off(job.id, self._name, delay)
             elif queue.end(job.id, self._name, "failed" if failure else "done") and failure:
                 give_up(job.subject_id, failure)
-            commit_now()
         self._held.discard(job.id)
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
@@ -222,22 +220,10 @@ class Runner:
             except SQLAlchemyError:
                 log.warning("lease_not_renewed", job=job_id)
 
-    def _let_go(self) -> None:
+    def _release_jobs(self) -> None:
         assert self._app is not None
         with self._app.app_context():
-            queue.let_go(self._held, self._name)
+            queue.release_jobs(self._held, self._name)
 
 
 runner = Runner()
-
-
-@event.listens_for(Session, "after_commit")
-def _start_after_commit(session: Session) -> None:
-    if kinds := session.info.pop("queued_kinds", None):
-        runner.wake(kinds)
-        pubsub.announce(kinds)
-
-
-@event.listens_for(Session, "after_rollback")
-def _forget_after_rollback(session: Session) -> None:
-    session.info.pop("queued_kinds", None)

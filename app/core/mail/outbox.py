@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.column_types import Id
 from app.core.db.models import Base
-from app.core.db.unit_of_work import commit_now, db
+from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs import queue
 from app.core.jobs import runner as jobs
 from app.core.mail import transport
@@ -78,8 +78,8 @@ def register_jobs(runner: jobs.Runner) -> None:
 
 def deliver(letter_id: int) -> None:
     """Hand a mail to the server, unless that has been done; raises Later where another attempt is worth it."""
-    letter = db.session.execute(sa.select(outbox).where(outbox.c.id == letter_id)).one()
-    db.session.rollback()
+    with reading():
+        letter = db.session.execute(sa.select(outbox).where(outbox.c.id == letter_id)).one()
     if letter.state is MailState.SENDING:
         _conclude(letter_id, MailState.FAILED, "The process died while the server had the mail.")
     if letter.state is not MailState.QUEUED:
@@ -100,8 +100,8 @@ def deliver(letter_id: int) -> None:
 def _count_failure(letter_id: int, earlier: int, error: Exception) -> None:
     """Put the mail off, or give it up where it might be doubled or has been tried often enough."""
     log.warning("mail_failed", mail=letter_id, attempt=earlier + 1, error=repr(error))
-    state = db.session.scalar(sa.select(outbox.c.state).where(outbox.c.id == letter_id))
-    db.session.rollback()
+    with reading():
+        state = db.session.scalar(sa.select(outbox.c.state).where(outbox.c.id == letter_id))
     # The server has all of it and did not say what became of it: whoever sends again may double it.
     in_doubt = state is MailState.SENDING and not isinstance(error, SMTPResponseException)
     if in_doubt or _is_final(error) or earlier >= len(PAUSES):
@@ -119,16 +119,25 @@ def _is_final(error: Exception) -> bool:
 
 
 def _give_up(letter_id: int, reason: str) -> None:
-    _conclude(letter_id, MailState.FAILED, reason)
+    _update(letter_id, **_concluded(MailState.FAILED, reason))
 
 
 def _conclude(letter_id: int, state: MailState, error: str | None = None) -> None:
-    _set(letter_id, state=state, error=error and error[:255], concluded_at=utcnow(), text=None, html=None)
+    with writing():
+        _update(letter_id, **_concluded(state, error))
+
+
+def _concluded(state: MailState, error: str | None) -> dict[str, object]:
+    return {"state": state, "error": error and error[:255], "concluded_at": utcnow(), "text": None, "html": None}
 
 
 def _set(letter_id: int, **values: object) -> None:
+    with writing():
+        _update(letter_id, **values)
+
+
+def _update(letter_id: int, **values: object) -> None:
     db.session.execute(sa.update(outbox).where(outbox.c.id == letter_id).values(values))
-    commit_now()
 
 
 def init_app(app: Flask) -> None:

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from flask import Response
 
 from app.core.audit import recorder
-from app.core.db.unit_of_work import begin_writing
+from app.core.db.unit_of_work import writing
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema
@@ -25,6 +25,6 @@ def report(import_id: int) -> Response:
     job = service.visible(import_id)
     content = report_of(job)
     name = f"{PurePath(job.filename).stem}-report.xlsx"
-    begin_writing()
-    recorder.record("export", "imports", job.id, name)
+    with writing():
+        recorder.record("export", "imports", job.id, name)
     return file_answer(lambda path: path.write_bytes(content), name, XLSX)[0]

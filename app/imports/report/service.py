@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import structlog
 
-from app.core.db.unit_of_work import begin_writing, db
+from app.core.db.unit_of_work import db, writing
 from app.core.errors import Conflict, NotFound
 from app.imports.jobs import RUNNING
 from app.imports.map.tables import Use
@@ -47,8 +47,8 @@ def report_of(job: Import) -> bytes:
     if file is None:
         raise NotFound("The file of this import is no longer kept.")
     content = _make(job, file.content)
-    begin_writing()
-    db.session.merge(ImportReport(import_id=job.id, content=content))
+    with writing():
+        db.session.merge(ImportReport(import_id=job.id, content=content))
     return content
 
 

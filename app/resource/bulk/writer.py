@@ -18,8 +18,7 @@ from app.core.audit.bulk import creation_records
 from app.core.audit.changes import created, snapshot_of
 from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, BoundRows, any_of, bind_rows, write_bound, write_rows
-from app.core.db.unit_of_work import db
-from app.core.request_context import current_origin
+from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, json_text, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import default_of
@@ -94,7 +93,7 @@ def prepare(
     """Make new objects ready to be written, one per id, from the values of each column that somebody filled.
 
     The other columns have their defaults. The database is not asked, so that another thread can do it while the
-    objects before are written; it must know the application and the origin, as `contextvars.copy_context` has them.
+    objects before are written; it must know the application and the context, as `contextvars.copy_context` has them.
     """
     _refuse_watched(resource.model)
     table = resource.model.__table__
@@ -131,7 +130,7 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
     for names, group in alike.items():
         if write(table, names, group, now) != len(group):
             raise StaleVersion
-    origin = current_origin()
+    context = current_context()
     recorder.record_many(
         recorder.entry(
             action,
@@ -143,7 +142,7 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
                 name: {"old": as_json(change.old[name]), "new": as_json(value)} for name, value in change.new.items()
             },
             at=now,
-            origin=origin,
+            context=context,
         )
         for change in changes
     )
@@ -199,7 +198,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
     _refuse_watched(model)
     table = model.__table__
-    now, origin = utcnow(), current_origin()
+    now, context = utcnow(), current_context()
     db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
     recorder.record_many(
         recorder.entry(
@@ -211,7 +210,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
             changes={},
             snapshot=snapshot_of(model, row),
             at=now,
-            origin=origin,
+            context=context,
         )
         for row in rows
     )

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from flask import Flask, g
+from flask import Flask
 from sqlalchemy.orm import Session
 
 from app.containers.models import Container
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import act_in, db
 from app.events import service
 from app.proof.sealer import seal
 from app.servers.models import Server
@@ -176,7 +176,7 @@ def test_no_record_is_missed_however_the_writers_commit(app: Flask, make: Make, 
 def changed_server(app: Flask, identity: int, rack: str) -> Session:
     """An open transaction that has changed a server and taken the id of its record."""
     with app.app_context():
-        g.origin = ORIGIN
+        act_in(ORIGIN)
         session = Session(db.engine)
         session.get_one(Server, identity, with_for_update=True).rack = rack
         session.flush()
