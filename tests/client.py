@@ -1,4 +1,4 @@
-"""A client that believes nothing: each answer is held to the envelope, the document and the secrets."""
+"""A test client that checks every response: envelope, OpenAPI document, and no leaked secrets."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tests.openapi import JSON, Document, operation_at
 Body = dict[str, Any]
 
 PASSWORD = "canary of a password"
-"""The password of every user of the tests."""
+"""The password of all test users; like all canaries, no response may contain it."""
 
 CANARIES = (
     PASSWORD,
@@ -32,11 +32,11 @@ CANARIES = (
     "site-packages",
     str(config.ROOT),
 )
-"""What no answer may hold: secrets, SQL, stack traces, paths."""
+"""Texts that no response may contain: secrets, SQL, stack traces, paths."""
 
 
 class Client:
-    """Somebody who sends requests: signed in as `user`, or with any token, or with none."""
+    """Sends requests with the token of a user, with any other token, or with none."""
 
     def __init__(self, app: Flask, document: Document, token: str | None = None, user: User | None = None) -> None:
         self.app = app
@@ -46,11 +46,11 @@ class Client:
 
     @property
     def user(self) -> User:
-        assert self._user is not None, "Nobody is signed in."
+        assert self._user is not None, "This client is not signed in."
         return self._user
 
     def call(self, method: str, path: str, *, expect: int | tuple[int, ...] = 200, **options: Any) -> Body:
-        """Send a request, check its answer and return the body. For the options see `send`."""
+        """Send a request, check the response and return its body. For the options see `send`."""
         body: Body = orjson.loads(self.send(method, path, expect=expect, **options).data)
         return body
 
@@ -63,15 +63,15 @@ class Client:
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> TestResponse:
-        """Send a request and check its answer, which must have the status `expect`, or one of these.
+        """Send a request and check the response, which must have the status `expect`, or one of several.
 
         `options` are those of werkzeug's test client: json, query_string, data, content_type.
         """
-        # A request inside of it would share its session and its actor.
+        # A request inside an application context would share its session and its actor.
         assert not has_app_context(), "Leave the application context before sending a request."
         sent = dict(options)
         if "json" in sent:
-            # The application's own encoder would refuse what must be tried: numbers of more than 64 bits.
+            # Not the application's encoder: it refuses numbers of more than 64 bits, which tests must send.
             sent.update(data=json.dumps(sent.pop("json")), content_type=JSON)
         own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         response = self.app.test_client().open(

@@ -1,4 +1,4 @@
-"""Valid values, bodies and objects of every resource, derived from its declaration; a test says what differs."""
+"""Factories of valid values, bodies and objects of every resource, derived from its declaration."""
 
 import functools
 import itertools
@@ -30,18 +30,18 @@ _numbers = itertools.count(1)
 
 
 class Make:
-    """Stores objects, committed and audited: `make(Server, name="a")`. What is not said is filled in."""
+    """Stores objects, committed and audited: `make(Server, name="a")`. Other required fields are filled in."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
 
     def __call__(self, model: type[M], /, *, full: bool = False, **values: Any) -> M:
-        """A new object with these attributes; with `full`, with a value wherever one may be."""
+        """A new object with these attributes; with `full`, every writable field has a value."""
         resource = RESOURCE_OF[model]
         writable = writable_fields(resource)
-        told = {name: as_json(value) for name, value in values.items() if name in writable}
-        untold = {name: value for name, value in values.items() if name not in writable}
-        loaded = schema_of(resource).load(self._fill(resource, told, untold, full=full))
+        given = {name: as_json(value) for name, value in values.items() if name in writable}
+        unwritable = {name: value for name, value in values.items() if name not in writable}
+        loaded = schema_of(resource).load(self._fill(resource, given, unwritable, full=full))
         with self.app.app_context():
             act_in(ORIGIN)
             target = model(**{**loaded, **values})
@@ -50,21 +50,23 @@ class Make:
         return target
 
     def body(self, resource: Resource, *, full: bool = False, **values: Json) -> dict[str, Json]:
-        """A creation that the API accepts: the required fields, or with `full` all of them."""
+        """The body of a valid creation, with the required fields, or with `full` all of them."""
         return self._fill(resource, values, {}, full=full)
 
     def varied(self, model: type[M], k: int) -> M:
-        """The k-th of several objects that differ: each third value is absent, others come in pairs that are
-        equal but for their case, and each third object has what only the application sets.
+        """The k-th of several objects that differ.
+
+        Every third value is absent, others come in pairs that are equal but for their case, and every third object
+        has values in the fields that only the application sets.
         """
         resource = RESOURCE_OF[model]
         unwritable = self._unwritable(resource, k) if k % 3 == 2 else {}
         body = self._fill(resource, {}, unwritable, full=True, turn=k)
-        once = {name for names, _ in unique_fields(model.__table__) for name in names}  # type: ignore[attr-defined]
+        unique = {name for names, _ in unique_fields(model.__table__) for name in names}  # type: ignore[attr-defined]
         for position, (name, field) in enumerate(writable_fields(resource).items()):
             if field.nullable and (k + position) % 3 == 0:
                 value = None
-            elif name in once or field.target is not None:
+            elif name in unique or field.target is not None:
                 continue
             else:
                 value = sample(field, k // 2)
@@ -75,7 +77,7 @@ class Make:
         return self(model, **schema_of(resource).load(body), **unwritable)
 
     def value(self, field: Field, n: int) -> Json:
-        """The n-th valid value of a field, as JSON; another n is another value, as far as there are more."""
+        """The n-th valid value of a field, as JSON; values of different n differ where the field has several."""
         if field.target is not None:
             return self(field.target).id
         return sample(field, n)
@@ -83,25 +85,25 @@ class Make:
     def _fill(
         self,
         resource: Resource,
-        told: Mapping[str, Json],
+        given: Mapping[str, Json],
         unwritable: Mapping[str, Any],
         *,
         full: bool,
         turn: int = 0,
     ) -> dict[str, Json]:
-        """Complete a body; then drop or add what the object's own `flaws` name, until it has none.
+        """Complete a body, then drop or add the fields that the model's own `flaws` name, until it is valid.
 
-        Of several fields that it names, `turn` chooses.
+        `turn` chooses among several fields.
         """
         n = next(_numbers)
-        body = dict(told)
+        body = dict(given)
         for name, field in writable_fields(resource).items():
-            if name not in told and (full or field.required):
+            if name not in given and (full or field.required):
                 body[name] = self.value(field, n)
         for name in _secrets(resource):
             body[name] = PASSWORD
         for attempt in range(20):
-            flawed = [name for name in flaws_of(resource, body, unwritable) if name not in told]
+            flawed = [name for name in flaws_of(resource, body, unwritable) if name not in given]
             if not flawed:
                 return body
             name = flawed[turn % len(flawed)]
@@ -109,10 +111,10 @@ class Make:
                 del body[name]
             else:
                 body[name] = self.value(resource.fields[name], n + attempt // 2)
-        raise AssertionError(f"{resource.name} cannot be made valid: {body}")
+        raise AssertionError(f"No valid body of {resource.name} in 20 attempts: {body}")
 
     def _unwritable(self, resource: Resource, k: int) -> dict[str, Any]:
-        """Values for the fields that only the application sets, as far as they may be absent."""
+        """Values for the nullable fields that only the application sets."""
         values: dict[str, Any] = {}
         for name, field in resource.fields.items():
             if field.read_only and field.nullable:
@@ -136,7 +138,7 @@ def optional_fields(resource: Resource) -> dict[str, Field]:
 
 
 def sample(field: Field, n: int) -> Json:
-    """The n-th valid value of a field that refers to nothing."""
+    """The n-th valid value of a field that is not a reference."""
     return _SAMPLES[field.kind](field, n)
 
 
@@ -162,7 +164,7 @@ def _attributes(_field: Field, n: int) -> Json:
 
 
 def _text(field: Field, n: int) -> str:
-    """A text in the field's canonical form: the first of these that its check leaves as it is."""
+    """A text in the field's canonical form: the first of these that its check accepts unchanged."""
     for text in (
         f"{field.name.replace('_', '-')}-{n:05d}",
         f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}",
@@ -178,7 +180,7 @@ def _text(field: Field, n: int) -> str:
                 return text
         except ValueError:
             continue
-    raise AssertionError(f"No text that {field.name} takes is known here: add one.")
+    raise AssertionError(f"None of these texts is valid for {field.name}: add one.")
 
 
 def _member(schema: marshmallow.Schema, n: int) -> dict[str, Json]:
@@ -210,7 +212,7 @@ _SAMPLES: Mapping[Kind, Callable[[Field, int], Json]] = {
 
 
 def _secrets(resource: Resource) -> list[str]:
-    """What a creation needs that is no field of the object: a user's password."""
+    """The required fields of a creation that are write-only: a user's password."""
     return [
         name
         for name, field in schema_of(resource).fields.items()
@@ -221,7 +223,7 @@ def _secrets(resource: Resource) -> list[str]:
 def flaws_of(
     resource: Resource, body: Mapping[str, Json], unwritable: Mapping[str, Any] | None = None
 ) -> dict[str, list[str]]:
-    """What is wrong with an object of this body as a whole."""
+    """The errors of an object of this body as a whole, by field."""
     columns = resource.model.__table__.columns
     defaults = {column.key: _default(column) for column in columns}
     flaws: dict[str, list[str]] = resource.model.flaws(

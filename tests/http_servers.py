@@ -1,4 +1,4 @@
-"""A real HTTP server, in a thread, that answers as a test wants it: properly, slowly, hugely or not in HTTP at all."""
+"""An HTTP server in a thread that behaves as a test wants: correctly, slowly, endlessly, or not as HTTP at all."""
 
 import socket
 import ssl
@@ -11,11 +11,11 @@ from email.parser import BytesParser
 from itertools import takewhile
 from typing import NamedTuple
 
-from tests.threads import PATIENCE
+from tests.threads import TIMEOUT_SECONDS
 
 
 class Received(NamedTuple):
-    """A request as it came in."""
+    """A request that the server has read."""
 
     method: str
     target: str
@@ -29,19 +29,19 @@ Behaviour = Callable[["Server", socket.socket], None]
 
 @dataclass
 class Server:
-    """Serves every connection in a thread of its own, until the test is over."""
+    """Serves every connection in a thread of its own, until the block of `listening` ends."""
 
     behave: Behaviour
     tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
-    asked_for: list[str | None] = field(default_factory=list)
-    met: threading.Event = field(default_factory=threading.Event)
+    sni_names: list[str | None] = field(default_factory=list)
+    contacted: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     @contextmanager
     def listening(self, address: str = "127.0.0.1") -> Iterator[int]:
-        """Answers the port."""
+        """Listen on a free port, which the context manager yields."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.create_server((address, 0), family=family) as listener:
             thread = threading.Thread(target=self._accept, args=(listener,))
@@ -59,18 +59,18 @@ class Server:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                connection.settimeout(PATIENCE)
+                connection.settimeout(TIMEOUT_SECONDS)
                 thread = threading.Thread(target=self._serve, args=(connection,))
                 self._threads.append(thread)
                 thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # Whoever asks may be gone at any time.
+        # The client may disconnect at any time.
         with connection, suppress(OSError, ValueError):
             if self.tls is None:
                 self._answer(connection)
                 return
-            self.tls.sni_callback = lambda _socket, name, _context: self.asked_for.append(name)
+            self.tls.sni_callback = lambda _socket, name, _context: self.sni_names.append(name)
             with self.tls.wrap_socket(connection, server_side=True) as secured:
                 self._answer(secured)
 
@@ -78,45 +78,47 @@ class Server:
         with connection.makefile("rb") as stream:
             method, target, _ = stream.readline().decode("latin-1").split(" ", 2)
             lines = iter(stream.readline, b"\r\n")
-            # An empty line is the end of what comes: whoever asks has gone in the middle of a head.
+            # b"" is the end of the stream: the client has disconnected within the headers.
             head = b"".join(takewhile(bool, lines))
             headers = BytesParser().parsebytes(head)
             body = stream.read(int(headers.get("Content-Length", "0")))
         self.received.append(Received(method, target, headers, body))
-        self.met.set()
+        self.contacted.set()
         self.behave(self, connection)
 
     def drip(self, connection: socket.socket, content: bytes, pause: float = 0.02) -> None:
-        """Send one byte at a time, then nothing, until the test is over."""
+        """Send one byte at a time, then nothing, until the server is released."""
         for byte in content:
             if self.released.wait(pause):
                 return
             connection.sendall(bytes([byte]))
-        self.released.wait(PATIENCE)
+        self.released.wait(TIMEOUT_SECONDS)
 
 
 def response(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
-    """A complete answer in HTTP."""
+    """A complete HTTP response."""
     fields = {"Content-Length": str(len(body)), **{name.replace("_", "-"): text for name, text in headers.items()}}
     head = "".join(f"{name}: {text}\r\n" for name, text in fields.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
 
 
-def says(content: bytes) -> Behaviour:
-    """Send this, and close."""
+def sends(content: bytes) -> Behaviour:
+    """Send these bytes and close the connection."""
     return lambda _, connection: connection.sendall(content)
 
 
 def drips(content: bytes) -> Behaviour:
+    """Send these bytes one at a time, and keep the connection open."""
     return lambda server, connection: server.drip(connection, content)
 
 
 def hangs(server: Server, _connection: socket.socket) -> None:
-    server.released.wait(PATIENCE)
+    """Send nothing, and keep the connection open."""
+    server.released.wait(TIMEOUT_SECONDS)
 
 
 def floods(server: Server, connection: socket.socket) -> None:
-    """Send more, as long as anybody reads."""
+    """Send a body without end, as long as the client reads."""
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     while not server.released.is_set():
         connection.sendall(b" " * 65536)

@@ -1,4 +1,4 @@
-"""Holds what the application accepts and answers to its own OpenAPI document."""
+"""Checks requests and responses against the application's own OpenAPI document."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ JSON = "application/json"
 
 
 class Operation(NamedTuple):
-    """A method of a path as the document has it: `/api/gpus/{object_id}`, `get`."""
+    """A method of a path, as in the document: `/api/gpus/{object_id}`, `get`."""
 
     path: str
     method: str
 
 
 def operation_at(app: Flask, path: str, method: str) -> Operation | None:
-    """The operation that a request is routed to, or None where there is none."""
+    """The operation that a request is routed to, or None."""
     try:
         rule, _ = app.url_map.bind("").match(path, method, return_rule=True)
     except HTTPException:
@@ -56,9 +56,9 @@ class Document:
         }
 
     def check_answer(self, operation: Operation | None, status: int, mimetype: str, body: Any) -> None:
-        """Assert that the operation may answer so."""
+        """Assert that the document allows this response."""
         if operation is None:
-            # Nobody's answer: there is no such path, or no such method.
+            # No such path or method: an error of the framework.
             assert status in (404, 405), status
             self._validate(self._answers, {"$ref": FAILURE}, body, (FAILURE,))
             return
@@ -74,13 +74,13 @@ class Document:
         self._validate(self._answers, schema, body, (operation, status))
 
     def check_request(self, operation: Operation, parameters: list[str], body: Any) -> None:
-        """Assert that the document allows what the application has just accepted."""
-        described = self.operations[operation]
-        known = {item["name"] for item in self._parameters(operation) if item["in"] == "query"}
+        """Assert that the document allows a request that the application has accepted."""
+        documented = self.operations[operation]
+        names = {item["name"] for item in self._parameters(operation) if item["in"] == "query"}
         for name in parameters:
-            assert name in known or name.startswith("attributes."), f"{operation} does not document {name}."
+            assert name in names or name.startswith("attributes."), f"{operation} does not document {name}."
         if body is not None:
-            schema = described["requestBody"]["content"][JSON]["schema"]
+            schema = documented["requestBody"]["content"][JSON]["schema"]
             self._validate(self._requests, schema, _trimmed(body), (operation, "request"))
 
     def _parameters(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
@@ -88,21 +88,21 @@ class Document:
             yield self.resolve(item)
 
     def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
-        found = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
-        return None if found is None else self._resolve(self._answers, found)
+        response = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
+        return None if response is None else self._resolve(self._answers, response)
 
     def resolve(self, item: Mapping[str, Any]) -> Any:
-        """The item itself, or what it refers to in the document."""
+        """The item itself, or the target of its `$ref`."""
         return self._resolve(self.spec, item)
 
     @staticmethod
     def _resolve(spec: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
         if "$ref" not in item:
             return item
-        found: Any = spec
+        target: Any = spec
         for part in item["$ref"].removeprefix("#/").split("/"):
-            found = found[part.replace("~1", "/").replace("~0", "~")]
-        return found
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        return target
 
     def _validate(self, spec: Mapping[str, Any], schema: Mapping[str, Any], body: Any, key: tuple[Any, ...]) -> None:
         if key not in self._validators:
@@ -120,14 +120,14 @@ def _validator(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> Draft20201
 
 
 def _absolute(schema: Any, name: str) -> Any:
-    """The schema with references into the document instead of into itself."""
+    """The schema with its `$ref`s made absolute, so that they point into the document."""
     if isinstance(schema, dict):
         return {key: name + value if key == "$ref" else _absolute(value, name) for key, value in schema.items()}
     return [_absolute(item, name) for item in schema] if isinstance(schema, list) else schema
 
 
 def _trimmed(body: Any) -> Any:
-    """The body as it is understood: the space around its texts does not count."""
+    """The body with its texts trimmed, as the application reads it."""
     if isinstance(body, dict):
         return {name: _trimmed(value) for name, value in body.items()}
     if isinstance(body, list):
@@ -136,9 +136,9 @@ def _trimmed(body: Any) -> Any:
 
 
 def _without(spec: Any, mark: str) -> Any:
-    """The document without the properties that are marked `readOnly` or `writeOnly`.
+    """The document without the properties that carry the mark `readOnly` or `writeOnly`.
 
-    A request has no field that is only read, and an answer none that is only written (a password).
+    Requests have no read-only fields; responses no write-only ones, such as a password.
     """
     if isinstance(spec, list):
         return [_without(item, mark) for item in spec]

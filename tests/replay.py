@@ -1,4 +1,4 @@
-"""The tables as the audit log alone tells them, beside what they hold."""
+"""Replays the audit log from its beginning, and compares the result with the tables."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ Rows = dict[tuple[str, int], dict[str, Any]]
 logs = AuditLog.__table__
 
 
-def told(app: Flask) -> Rows:
-    """Every object that the log says is there. Asserts that it has each version once, and each value follows."""
+def replay_log(app: Flask) -> Rows:
+    """The objects that the log describes. Asserts one record per version, whose old values are the current ones."""
     rows: Rows = {}
     versions: dict[tuple[str, int], int] = {}
     order = (logs.c.resource_type, logs.c.resource_id, logs.c.version)
@@ -41,8 +41,8 @@ def told(app: Flask) -> Rows:
     return rows
 
 
-def held(app: Flask) -> Rows:
-    """Every object that there is."""
+def read_tables(app: Flask) -> Rows:
+    """The objects in the tables."""
     with app.app_context():
         return {
             (name, row["id"]): {column: as_json(row[column]) for column in (*_names(name), "version")}
@@ -51,9 +51,9 @@ def held(app: Flask) -> Rows:
         }
 
 
-def assert_all_is_told(app: Flask) -> None:
-    """Assert that the log has one record of each version of each object, and that it tells all that there is."""
-    assert told(app) == held(app)
+def assert_log_matches_tables(app: Flask) -> None:
+    """Assert that the log has one record per version of each object, and that a replay gives the tables."""
+    assert replay_log(app) == read_tables(app)
 
 
 def without(values: dict[str, Any], name: str) -> dict[str, Any]:

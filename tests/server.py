@@ -1,4 +1,4 @@
-"""The platform as it is really served: processes of its own, asked over HTTP."""
+"""The platform served by processes of its own, as in production, and requests to it over HTTP."""
 
 import json
 import os
@@ -12,56 +12,56 @@ from http.client import HTTPResponse
 from typing import Any, NamedTuple
 
 import config
-from tests.threads import PATIENCE
+from tests.threads import TIMEOUT_SECONDS
 
 Json = Any
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     body: Json
 
 
 class Server:
-    """A server at a port of this machine."""
+    """A server on a local port."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def wait(self) -> None:
-        """Return once it answers."""
-        deadline = time.monotonic() + PATIENCE
+        """Return once the server answers."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             with suppress(ConnectionRefusedError):
-                self.ask("GET", "/api/health")
+                self.call("GET", "/api/health")
                 return
             time.sleep(0.05)
-        raise TimeoutError("The server did not start.")
+        raise TimeoutError(f"The server did not answer on port {self.port} within {TIMEOUT_SECONDS} seconds.")
 
-    def ask(self, method: str, path: str, token: str | None = None, body: Json = None) -> Answer:
-        (answer,) = ask_together([(self, request(method, path, token, body))])
-        return answer
+    def call(self, method: str, path: str, token: str | None = None, body: Json = None) -> Response:
+        (response,) = send_simultaneously([(self, encode_request(method, path, token, body))])
+        return response
 
 
-def ask_together(questions: Sequence[tuple[Server, bytes]]) -> list[Answer]:
-    """Answers to requests that are there within a millisecond, each over a connection of its own.
+def send_simultaneously(requests: Sequence[tuple[Server, bytes]]) -> list[Response]:
+    """The responses to requests that arrive within a millisecond, each over a connection of its own.
 
-    All of them have arrived but for their last byte before the first one is complete.
+    All of them are sent but for their last byte before the first one is completed.
     """
     with ExitStack() as stack:
         connections = []
-        for server, content in questions:
-            connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        for server, content in requests:
+            connection = socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connections.append(stack.enter_context(connection))
             connection.sendall(content[:-1])
-        for connection, (_, content) in zip(connections, questions, strict=True):
+        for connection, (_, content) in zip(connections, requests, strict=True):
             connection.sendall(content[-1:])
-        return [read_answer(connection) for connection in connections]
+        return [read_response(connection) for connection in connections]
 
 
-def request(method: str, path: str, token: str | None = None, body: Json = None) -> bytes:
-    """A request as it travels."""
+def encode_request(method: str, path: str, token: str | None = None, body: Json = None) -> bytes:
+    """The bytes of a request."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", f"Content-Length: {len(content)}"]
     if body is not None:
@@ -71,15 +71,15 @@ def request(method: str, path: str, token: str | None = None, body: Json = None)
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
-def read_answer(connection: socket.socket) -> Answer:
+def read_response(connection: socket.socket) -> Response:
     with HTTPResponse(connection) as response:
         response.begin()
-        return Answer(response.status, json.load(response))
+        return Response(response.status, json.load(response))
 
 
 @contextmanager
 def served(settings: config.Config, **environ: str) -> Iterator[Server]:
-    """Serve the platform on the database of these settings for as long as the block lasts."""
+    """Serve the platform on the database of these settings until the block ends."""
     port = free_port()
     command = [sys.executable, config.ROOT / "run.py"]
     env = {**environment(settings), "PORT": str(port), **environ}
@@ -90,11 +90,11 @@ def served(settings: config.Config, **environ: str) -> Iterator[Server]:
             yield server
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
 
 
 def environment(settings: config.Config) -> dict[str, str]:
-    """The variables of a process of ours that works on the database and the files of these settings, without Redis."""
+    """The environment of a process that uses the database and files of these settings, but no Redis."""
     inherited: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return {
         **inherited,

@@ -1,4 +1,4 @@
-"""Doing several things at the same moment."""
+"""Concurrency in tests: calls that start together, and waiting for a condition."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,24 +8,27 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 30
-"""Seconds after which a test that waits for another thread fails."""
+TIMEOUT_SECONDS = 30
+"""How long a test waits for another thread before it fails."""
 
 
-def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What these calls return, each made in a thread of its own, and none before all threads are there."""
+def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of the calls, each made in a thread of its own, once all threads have started."""
     gate = Barrier(len(calls))
 
     def begin(call: Callable[[], T]) -> T:
-        gate.wait(PATIENCE)
+        gate.wait(TIMEOUT_SECONDS)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as threads:
-        return [begun.result(PATIENCE) for begun in [threads.submit(begin, call) for call in calls]]
+        futures = [threads.submit(begin, call) for call in calls]
+        return [future.result(TIMEOUT_SECONDS) for future in futures]
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something has happened in another thread."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until the condition holds, which another thread brings about."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "It did not happen."
+        assert time.monotonic() < deadline, "The condition did not become true."
+        # Leaves the processor to the thread that is waited for.
+        time.sleep(0.005)

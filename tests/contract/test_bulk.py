@@ -17,7 +17,7 @@ from tests.contract.resources import all_rows, each_private, each_public, each_r
 from tests.contract.test_removal import estate
 from tests.contract.test_versions import referring
 from tests.factories import Make, flaws_of, writable_fields
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 DRY = {"dry_run": "true"}
 
@@ -304,7 +304,7 @@ def test_a_constraint_that_only_the_database_knows_is_told_of_the_right_item(
         if flaws_of(resource, first) or len(same) < len(names):
             continue
         sets = [[make.body(resource), make.body(resource, full=True, **same), make.body(resource)] for _ in range(2)]
-        answers = at_once([
+        answers = run_concurrently([
             partial(bulk, admin, "POST", resource, {"mode": "partial", "items": items}, expect=(200, 201))
             for items in sets
         ])  # fmt: skip

@@ -18,7 +18,7 @@ from tests.contract.test_access_table import ENDING, TABLE, Scene
 from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.openapi import Document, template_of
-from tests.replay import assert_all_is_told
+from tests.replay import assert_log_matches_tables
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -40,7 +40,7 @@ def test_every_route_that_changes_something_leaves_its_records(
             answer = caller.send(method, path, expect=tuple(range(200, 600)), **options)
             assert answer.status_code == TABLE[method, route][kind], (method, path)
             runner.run_pending()
-            assert_all_is_told(app)
+            assert_log_matches_tables(app)
             if (method, route) in ENDING:
                 scene = Scene(app, document, make, sign_in)
 
@@ -50,7 +50,7 @@ def test_the_command_line_leaves_its_records(app: Flask) -> None:
     for arguments in (["init-db"], made):
         with app.app_context():
             assert app.test_cli_runner().invoke(args=arguments).exit_code == 0
-    assert_all_is_told(app)
+    assert_log_matches_tables(app)
     with app.app_context():
         users = db.session.scalar(sa.select(sa.func.count()).select_from(Base.metadata.tables["users"]))
     assert users == 2
@@ -67,7 +67,7 @@ def test_an_import_and_what_it_changes_leave_their_records(app: Flask, make: Mak
         answer = admin.send("POST", "/api/imports", data=file, expect=202)
         runner.run_pending()
         assert admin.call("GET", answer.headers["Location"])["data"]["status"] == expected
-        assert_all_is_told(app)
+        assert_log_matches_tables(app)
 
 
 def test_cascades_and_restores_leave_their_records(app: Flask, make: Make, admin: Client) -> None:
@@ -76,11 +76,11 @@ def test_cascades_and_restores_leave_their_records(app: Flask, make: Make, admin
         make(Gpu, server_id=server.id)
         make(Service, server_id=server.id, container_id=None)
     admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
-    assert_all_is_told(app)
+    assert_log_matches_tables(app)
     deletions = {"resource_type": "servers", "action": "delete"}
     record = admin.call("GET", "/api/audit-logs", query_string=deletions)["data"][0]
     admin.call("POST", f"/api/audit-logs/{record['id']}/restore")
-    assert_all_is_told(app)
+    assert_log_matches_tables(app)
 
 
 def test_there_is_no_other_way_to_change_an_object() -> None:

@@ -28,7 +28,7 @@ from tests.contract.resources import all_rows, each_resource
 from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.openapi import Document
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 SERVERS = "/api/servers"
 
@@ -75,7 +75,7 @@ def test_twenty_at_once_are_one(resource: Resource, make: Make, admin: Client, k
     body = make.body(resource, full=True)
     before = len(all_rows(resource, admin))
     send = partial(admin.send, "POST", resource.path, json=body, headers=key, expect=(201, 409))
-    answers = at_once([send] * 20)
+    answers = run_concurrently([send] * 20)
     assert len(all_rows(resource, admin)) == before + 1
     created = [answer for answer in answers if answer.status_code == 201]
     assert len({answer.data for answer in created}) == 1
@@ -209,7 +209,7 @@ def halted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Halted]:
     def wait(*args: Any) -> Any:
         if not gate.reached.is_set():
             gate.reached.set()
-            assert gate.go_on.wait(PATIENCE)
+            assert gate.go_on.wait(TIMEOUT_SECONDS)
         return create(*args)
 
     monkeypatch.setattr(resource_service, "create", wait)
@@ -221,13 +221,13 @@ def after_the_first(halted: Halted, first: Any, meanwhile: Any) -> tuple[Any, An
     """What both answer, the second called while the first is held in its middle."""
 
     def second() -> Any:
-        assert halted.reached.wait(PATIENCE)
+        assert halted.reached.wait(TIMEOUT_SECONDS)
         try:
             return meanwhile()
         finally:
             halted.go_on.set()
 
-    one, other = at_once([first, second])
+    one, other = run_concurrently([first, second])
     return one, other
 
 

@@ -13,7 +13,7 @@ from tests.contract.resources import each_resource
 from tests.contract.test_bulk import free_text
 from tests.contract.test_versions import another, stored
 from tests.factories import RESOURCE_OF, Make, flaws_of, writable_fields
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 TIMES = 5
 
@@ -33,7 +33,7 @@ def test_a_child_that_is_created_while_its_parent_is_deleted(
             if flaws_of(resource, body):
                 continue
             path = f"{RESOURCE_OF[field.target].path}/{parent.id}"
-            deleted, created = at_once([
+            deleted, created = run_concurrently([
                 partial(admin.send, "DELETE", path, expect=(200, 409)),
                 partial(admin.send, "POST", resource.path, json=body, expect=(201, 409, 422)),
             ])  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_change_while_the_object_is_deleted(resource: Resource, make: Make, ad
     for _ in range(TIMES):
         path, body = stored(resource, make, admin)
         name, value = next(iter(another(resource, make, body).items()))
-        deleted, changed = at_once([
+        deleted, changed = run_concurrently([
             partial(admin.send, "DELETE", path),
             partial(admin.send, "PATCH", path, json={name: value}, expect=(200, 404)),
         ])  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_change_while_the_object_is_deleted(resource: Resource, make: Make, ad
 def test_of_two_deletions_one_finds_something(resource: Resource, make: Make, admin: Client) -> None:
     for _ in range(TIMES):
         path, _ = stored(resource, make, admin)
-        answers = at_once([partial(admin.send, "DELETE", path, expect=(200, 404))] * 2)
+        answers = run_concurrently([partial(admin.send, "DELETE", path, expect=(200, 404))] * 2)
         assert sorted(answer.status_code for answer in answers) == [200, 404]
 
 
@@ -80,7 +80,7 @@ def test_two_bulk_writes_of_the_same_objects_in_opposite_order(resource: Resourc
     for turn in range(TIMES):
         forth = {"items": [{"id": each, name: f"forth {turn}"} for each in ids]}
         back = {"items": [{"id": each, name: f"back {turn}"} for each in reversed(ids)]}
-        at_once([partial(change, json=forth), partial(change, json=back)])
+        run_concurrently([partial(change, json=forth), partial(change, json=back)])
     rows = admin.call("GET", resource.path, query_string={"id__in": ",".join(map(str, ids))})["data"]
     assert len({row[name] for row in rows}) == 1
     assert {row["version"] for row in rows} == {1 + 2 * TIMES}

@@ -14,7 +14,7 @@ from app.resource import Resource
 from tests.client import Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.replay import assert_all_is_told, held
+from tests.replay import assert_log_matches_tables, read_tables
 
 EDITS = 200
 
@@ -48,7 +48,7 @@ class Editor:
 
     def _one(self, resource: Resource, number: int) -> int | None:
         """The id of one of the objects that there are, but never that of who edits."""
-        ids = sorted(identity for kind, identity in held(self.app) if kind == resource.name)
+        ids = sorted(identity for kind, identity in read_tables(self.app) if kind == resource.name)
         ids = [identity for identity in ids if (resource.name, identity) != ("users", self.admin.user.id)]
         return ids[number % len(ids)] if ids else None
 
@@ -115,4 +115,4 @@ def test_the_log_alone_tells_what_there_is(
     editor = Editor(app, make, sign_in(role=Role.ADMIN))
     for edit in edits:
         editor.edit(*edit)
-    assert_all_is_told(app)
+    assert_log_matches_tables(app)

@@ -8,7 +8,7 @@ from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
 from tests.factories import Make, flaws_of
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 Rule = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -100,7 +100,7 @@ def test_of_ten_at_once_one_is_stored(resource: Resource, make: Make, admin: Cli
         bodies = [make.body(resource, full=True, **same) for _ in range(10)]
         before = len(all_rows(resource, admin))
         create = partial(admin.call, "POST", resource.path, expect=(201, 409))
-        answers = at_once([partial(create, json=body) for body in bodies])
+        answers = run_concurrently([partial(create, json=body) for body in bodies])
         assert sorted(answer["code"] for answer in answers) == [0] + [409] * 9
         refused = [answer["data"]["errors"] for answer in answers if answer["code"]]
         assert refused == [{names[-1]: ["Already taken."]}] * 9

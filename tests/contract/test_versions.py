@@ -7,7 +7,7 @@ from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import all_rows, each_resource
 from tests.factories import RESOURCE_OF, Make, writable_fields
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def stored(resource: Resource, make: Make, admin: Client) -> tuple[str, Body]:
@@ -98,7 +98,7 @@ def test_of_two_changes_of_one_version_one_is_stopped(resource: Resource, make: 
     path, body = stored(resource, make, admin)
     (first, one), (second, two), *_ = another(resource, make, body).items()
     change = partial(admin.call, "PATCH", path, headers={"If-Match": '"1"'}, expect=(200, 412))
-    answers = at_once([partial(change, json={first: one}), partial(change, json={second: two})])
+    answers = run_concurrently([partial(change, json={first: one}), partial(change, json={second: two})])
     assert sorted(answer["code"] for answer in answers) == [0, 412]
     assert admin.call("GET", path)["data"]["version"] == 2
 
@@ -107,7 +107,7 @@ def test_of_two_changes_of_one_version_one_is_stopped(resource: Resource, make: 
 def test_without_a_condition_both_changes_are_kept(resource: Resource, make: Make, admin: Client) -> None:
     path, body = stored(resource, make, admin)
     changes = another(resource, make, body)
-    at_once([partial(admin.call, "PATCH", path, json={name: value}) for name, value in changes.items()])
+    run_concurrently([partial(admin.call, "PATCH", path, json={name: value}) for name, value in changes.items()])
     after = admin.call("GET", path)["data"]
     assert {name: after[name] for name in changes} == changes
     assert after["version"] == 1 + len(changes)

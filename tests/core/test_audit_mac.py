@@ -21,7 +21,7 @@ from app.servers.models import Server
 from tests.client import Client
 from tests.conftest import Statements
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def records(app: Flask, **where: Any) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def test_what_was_read_of_an_undone_change_is_linked_to_nothing(app: Flask, make
 def test_writers_at_once_do_not_fork_the_chain(app: Flask, make: Make, admin: Client) -> None:
     server = make(Server)
     path = f"/api/servers/{server.id}"
-    at_once([lambda n=n: admin.call("PATCH", path, json={"owner": f"team {n}"}) for n in range(8)])
+    run_concurrently([lambda n=n: admin.call("PATCH", path, json={"owner": f"team {n}"}) for n in range(8)])
     of_server = records(app, resource_type="servers")
     assert [record["version"] for record in of_server] == list(range(1, 10))
     assert [record["mac"] for record in of_server] == expected_macs(app, of_server)

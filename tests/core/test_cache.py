@@ -23,7 +23,7 @@ from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.openapi import Document
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 
 class Names:
@@ -100,7 +100,7 @@ def test_a_change_is_not_seen_before_its_commit(app: Flask, names: Names) -> Non
 
 
 def _elsewhere(names: Names) -> list[str]:
-    (found,) = at_once([names])
+    (found,) = run_concurrently([names])
     return found
 
 
@@ -111,10 +111,10 @@ def test_a_reader_that_is_overtaken_by_a_commit_leaves_nothing_old(names: Names,
 
     def wait() -> None:
         has_read.set()
-        assert may_store.wait(PATIENCE)
+        assert may_store.wait(TIMEOUT_SECONDS)
 
     def change() -> list[str]:
-        assert has_read.wait(PATIENCE)
+        assert has_read.wait(TIMEOUT_SECONDS)
         names.while_computing = lambda: None
         admin.call("PATCH", f"/api/datacenters/{identity}", json={"name": "new"})
         # Whoever asks after the commit has been acknowledged sees it, while the reader still computes.
@@ -123,7 +123,7 @@ def test_a_reader_that_is_overtaken_by_a_commit_leaves_nothing_old(names: Names,
         return after
 
     names.while_computing = wait
-    old, new = at_once([names, change])
+    old, new = run_concurrently([names, change])
     assert (old, new) == (["old"], ["new"])
     assert names() == ["new"]
     assert names.computed == 2
@@ -140,10 +140,10 @@ def test_a_cold_answer_is_computed_once(names: Names, make: Make) -> None:
 
     def wait_for_all() -> None:
         for _ in range(calls):
-            assert begun.acquire(timeout=PATIENCE)
+            assert begun.acquire(timeout=TIMEOUT_SECONDS)
 
     names.while_computing = wait_for_all
-    assert at_once([ask] * calls) == [["a"]] * calls
+    assert run_concurrently([ask] * calls) == [["a"]] * calls
     assert names.computed == 1
 
 
@@ -215,7 +215,7 @@ def silent_server() -> Iterator[tuple[int, list[socket.socket]]]:
             yield server.getsockname()[1], taken
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT_SECONDS)
             for connection in taken:
                 connection.close()
 
@@ -272,7 +272,7 @@ class Line:
         self._server.shutdown(socket.SHUT_RDWR)
         self.cut()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT_SECONDS)
         for end in (self._server, *self._open):
             end.close()
 

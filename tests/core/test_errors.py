@@ -21,7 +21,7 @@ from tests.client import CANARIES, Client, check_envelope
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.openapi import Document
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def refused(app: Flask, target: Base) -> ApiError:
@@ -160,7 +160,7 @@ def test_a_row_that_somebody_holds_for_too_long(
     with app.app_context():
         db.session.get_one(Datacenter, identity, with_for_update=True)
         # In a thread of its own, where this transaction is not open.
-        (answer,) = at_once([change])
+        (answer,) = run_concurrently([change])
         db.session.rollback()
     assert answer["data"]["reason"] == "unavailable"
     admin.call("PATCH", path, json={"name": "x"})

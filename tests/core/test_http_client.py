@@ -15,13 +15,13 @@ from app.core.errors import TooManyRequests
 from app.core.net import http_client
 from app.core.net.address_policy import Destinations, addresses_of, destinations, is_public
 from app.core.net.http_client import Answer, NoAnswer, Refused, TimedOut, TooLong, fetch, read_url
-from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
-from tests.threads import PATIENCE
+from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
+from tests.threads import TIMEOUT_SECONDS
 
 LOCAL = destinations(("127.0.0.0/8", "::1"))
 
 
-def ask(url: str, *, admitted: Destinations = LOCAL, seconds: float = PATIENCE, limit: int = 10_000) -> Answer:
+def ask(url: str, *, admitted: Destinations = LOCAL, seconds: float = TIMEOUT_SECONDS, limit: int = 10_000) -> Answer:
     return fetch(url, admitted=admitted, seconds=seconds, limit=limit)
 
 
@@ -63,7 +63,7 @@ def secured(authority: trustme.CA) -> Callable[[str], Server]:
     def secured(name: str) -> Server:
         context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert(name).configure_cert(context)
-        return Server(says(response(b"secret")), tls=context)
+        return Server(sends(response(b"secret")), tls=context)
 
     return secured
 
@@ -105,15 +105,15 @@ def test_the_operator_admits_networks_addresses_and_names() -> None:
     "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
 )
 def test_nothing_is_sent_where_nobody_admits_it(host: str) -> None:
-    server = Server(says(response()))
+    server = Server(sends(response()))
     with server.listening() as port, pytest.raises(Refused, match="OUTGOING_ALLOWED"):
         ask(f"http://{host}:{port}/", admitted=Destinations())
-    assert not server.met.is_set()
+    assert not server.contacted.is_set()
 
 
 def test_it_connects_to_the_address_that_was_judged(names: dict[str, list[str]]) -> None:
     """The second answer of a name server that rebinds leads where the guard would not go."""
-    server = Server(says(response(b"outside")))
+    server = Server(sends(response(b"outside")))
     with server.listening("127.0.0.1") as port:
         names["rebind.example"] = ["127.0.0.1", "127.0.0.2"]
         answer = ask(f"http://rebind.example:{port}/path?q=1", admitted=destinations(("127.0.0.1",)))
@@ -124,7 +124,7 @@ def test_it_connects_to_the_address_that_was_judged(names: dict[str, list[str]])
 
 
 def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(says(response(b"yes")))
+    server = Server(sends(response(b"yes")))
     with server.listening("127.0.0.2") as port:
         entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in ("127.0.0.1", "127.0.0.2")]
         monkeypatch.setattr(http_client, "_look_up", lambda *_: entries)
@@ -163,41 +163,41 @@ def test_a_name_that_does_not_exist_is_no_answer() -> None:
 
 
 def test_a_proper_answer_is_given_as_it_is() -> None:
-    assert ask_one_that(says(response(b"body", "418 Odd"))) == Answer(418, b"body")
+    assert ask_one_that(sends(response(b"body", "418 Odd"))) == Answer(418, b"body")
 
 
 def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
-    assert ask_one_that(says(b"HTTP/1.0 200 OK\r\n\r\nall of it")).content == b"all of it"
+    assert ask_one_that(sends(b"HTTP/1.0 200 OK\r\n\r\nall of it")).content == b"all of it"
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n1\r\n!\r\n0\r\n\r\n"
-    assert ask_one_that(says(chunks)).content == b"all!"
+    assert ask_one_that(sends(chunks)).content == b"all!"
 
 
 def test_a_body_is_sent() -> None:
-    server = Server(says(response()))
+    server = Server(sends(response()))
     with server.listening() as port:
         url, body = f"http://127.0.0.1:{port}/", b"x" * 300_000
         headers = {"Content-Type": "text/plain"}
-        fetch(url, admitted=LOCAL, seconds=PATIENCE, limit=1, method="POST", headers=headers, body=body)
+        fetch(url, admitted=LOCAL, seconds=TIMEOUT_SECONDS, limit=1, method="POST", headers=headers, body=body)
     (request,) = server.received
     assert (request.method, request.body, request.headers["Content-Type"]) == ("POST", body, "text/plain")
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
 def test_a_redirect_is_not_followed(status: str) -> None:
-    other = Server(says(response()))
+    other = Server(sends(response()))
     with other.listening() as port:
-        answer = ask_one_that(says(response(status=status, Location=f"http://127.0.0.1:{port}/")))
+        answer = ask_one_that(sends(response(status=status, Location=f"http://127.0.0.1:{port}/")))
     assert answer.status == int(status[:3])
-    assert not other.met.is_set()
+    assert not other.contacted.is_set()
 
 
 def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = Server(says(response(b"proxy")))
+    proxy = Server(sends(response(b"proxy")))
     with proxy.listening() as port:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-        assert ask_one_that(says(response(b"direct"))).content == b"direct"
-    assert not proxy.met.is_set()
+        assert ask_one_that(sends(response(b"direct"))).content == b"direct"
+    assert not proxy.contacted.is_set()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_nobody_is_waited_for_longer_than_the_deadline(behave: Behaviour) -> Non
     begun = time.monotonic()
     with pytest.raises(TimedOut, match=r"within 0\.4 seconds"):
         ask_one_that(behave, seconds=0.4)
-    assert time.monotonic() - begun < PATIENCE / 2
+    assert time.monotonic() - begun < TIMEOUT_SECONDS / 2
 
 
 def test_a_server_that_does_not_read_is_not_waited_for_either() -> None:
@@ -252,7 +252,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     def hang(_host: str, *_: Any, flags: int = 0, **__: Any) -> Any:
         if flags:
             raise socket.gaierror
-        released.wait(PATIENCE)
+        released.wait(TIMEOUT_SECONDS)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -264,19 +264,19 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         released.set()
 
 
-@pytest.mark.parametrize("behave", [floods, says(response(b"x" * 10_001))], ids=["without end", "one byte more"])
+@pytest.mark.parametrize("behave", [floods, sends(response(b"x" * 10_001))], ids=["without end", "one byte more"])
 def test_an_answer_has_a_largest_size(behave: Behaviour) -> None:
     with pytest.raises(TooLong, match="10000 bytes"):
         ask_one_that(behave)
-    assert ask_one_that(says(response(b"x" * 10_000))).content == b"x" * 10_000
+    assert ask_one_that(sends(response(b"x" * 10_000))).content == b"x" * 10_000
 
 
 def test_the_size_is_that_of_what_was_decoded() -> None:
     bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
     with pytest.raises(TooLong):
-        ask_one_that(says(response(bomb, Content_Encoding="gzip, gzip")))
+        ask_one_that(sends(response(bomb, Content_Encoding="gzip, gzip")))
     small = response(gzip.compress(b"plain"), Content_Encoding="gzip")
-    assert ask_one_that(says(small)).content == b"plain"
+    assert ask_one_that(sends(small)).content == b"plain"
 
 
 def test_a_content_that_nobody_wants_is_not_read() -> None:
@@ -301,14 +301,14 @@ def test_a_content_that_nobody_wants_is_not_read() -> None:
 )
 def test_garbage_is_no_answer(content: bytes) -> None:
     with pytest.raises(NoAnswer) as caught:
-        ask_one_that(says(content))
+        ask_one_that(sends(content))
     assert str(caught.value).isprintable()
     assert str(caught.value).endswith(".")
 
 
 def test_control_characters_of_an_answer_get_nowhere() -> None:
     odd = b"HTTP/1.1 200 \x1b[31mred\x07\r\nX-Odd: a\x1b\x00b\r\nContent-Length: 2\r\n\r\nok"
-    assert ask_one_that(says(odd)) == Answer(200, b"ok")
+    assert ask_one_that(sends(odd)) == Answer(200, b"ok")
 
 
 def test_a_closed_port_is_no_answer() -> None:
@@ -323,7 +323,7 @@ def test_tls_is_verified_for_the_name(secured: Callable[[str], Server], names: d
     server = secured("good.example")
     with server.listening() as port:
         assert ask(f"https://good.example:{port}/").content == b"secret"
-    assert server.asked_for == ["good.example"]
+    assert server.sni_names == ["good.example"]
     assert server.received[0].headers["Host"] == f"good.example:{port}"
 
 
@@ -343,12 +343,12 @@ def test_the_certificate_of_another_is_not_taken(secured: Callable[[str], Server
 def test_a_certificate_of_an_unknown_authority_is_not_taken() -> None:
     context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with Server(says(response()), tls=context).listening() as port, pytest.raises(NoAnswer, match="certificate"):
+    with Server(sends(response()), tls=context).listening() as port, pytest.raises(NoAnswer, match="certificate"):
         ask(f"https://127.0.0.1:{port}/")
 
 
 def test_what_does_not_speak_tls_is_no_answer() -> None:
-    with Server(says(response())).listening() as port, pytest.raises(NoAnswer):
+    with Server(sends(response())).listening() as port, pytest.raises(NoAnswer):
         ask(f"https://127.0.0.1:{port}/", seconds=1)
 
 

@@ -20,7 +20,7 @@ from app.datacenters.models import Datacenter
 from app.health import routes as health
 from tests.backends import on_sqlite
 from tests.client import Client
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 NewRunner = Callable[[], Runner]
 
@@ -98,7 +98,7 @@ def test_jobs_are_done_in_their_order(app: Flask, work: Work, new_runner: NewRun
 def test_of_many_runners_at_once_each_job_has_one(app: Flask, work: Work, new_runner: NewRunner) -> None:
     queue(app, *range(20))
     runners = [new_runner() for _ in range(4)]
-    assert sum(at_once([runner.run_pending for runner in runners])) == 20
+    assert sum(run_concurrently([runner.run_pending for runner in runners])) == 20
     assert sorted(work.handled) == list(range(20))
     assert states(app) == ["done"] * 20
 
@@ -109,7 +109,7 @@ def test_a_job_waits_for_the_commit(app: Flask, work: Work, new_runner: NewRunne
         enqueue("test", 1)
         if db.engine.dialect.name == "postgresql":
             # On SQLite nobody can write beside us, so nobody can claim it either.
-            assert at_once([runner.run_pending]) == [0]
+            assert run_concurrently([runner.run_pending]) == [0]
         db.session.commit()
     assert runner.run_pending() == 1
 
@@ -209,10 +209,10 @@ def test_a_lease_is_renewed_while_its_runner_lives(
             return db.session.scalar(sa.select(Job.lease_expires_at))
 
     def wait_for_renewal(_subject: int) -> None:
-        (first,) = at_once([lease])
-        deadline = first + timedelta(seconds=PATIENCE)
+        (first,) = run_concurrently([lease])
+        deadline = first + timedelta(seconds=TIMEOUT_SECONDS)
         while not renewed and utcnow() < deadline:
-            (now,) = at_once([lease])
+            (now,) = run_concurrently([lease])
             renewed.extend([now] if now > first else [])
 
     work.handle = wait_for_renewal
@@ -240,7 +240,7 @@ def test_a_started_runner_finds_work_and_stops(app: Flask, work: Work, new_runne
     done = Event()
     work.handle = lambda _subject: done.set()
     runner.start()
-    assert done.wait(PATIENCE)
+    assert done.wait(TIMEOUT_SECONDS)
     runner.stop()
     assert states(app) == ["done"]
 
@@ -255,20 +255,20 @@ def test_a_job_that_is_let_go_is_somebody_elses_at_once(
 
     def hold(_subject: int) -> None:
         begun.set()
-        free.wait(PATIENCE)
+        free.wait(TIMEOUT_SECONDS)
 
     work.handle = hold
     first, second = new_runner(), new_runner()
     first.start()
     (thread,) = first._threads
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIMEOUT_SECONDS)
     first.stop()
     with app.app_context():
         assert db.session.execute(sa.select(Job.state, Job.attempts, Job.holder)).one() == ("queued", 0, None)
     work.handle = lambda _: None
     assert second.run_pending() == 1
     free.set()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT_SECONDS)
     assert (work.handled, work.given_up, states(app)) == ([1, 1], [], ["done"])
 
 
@@ -282,7 +282,7 @@ def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, ne
     work.handle = stop
     runner.start()
     for thread in runner._threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT_SECONDS)
     assert (work.handled, states(app)) == ([1], ["done", "queued"])
 
 

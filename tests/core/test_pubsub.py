@@ -15,7 +15,7 @@ from app.core.jobs.queue import enqueue
 from tests.backends import REDIS_URL, on_postgresql
 from tests.conftest import BuildApp
 from tests.core.test_cache import Line
-from tests.threads import PATIENCE, eventually
+from tests.threads import TIMEOUT_SECONDS, wait_until
 
 pytestmark = on_postgresql
 
@@ -48,15 +48,15 @@ def test_what_was_missed_is_looked_for_when_redis_is_back(
     # Nobody hears it, and the commit does not mind.
     queue(distant, "unheard")
     line.mend()
-    assert listening.wait(PATIENCE)
+    assert listening.wait(TIMEOUT_SECONDS)
     assert heard[0] is None, "It may have missed something."
     queue(app, "test.b", "test.a", "test.a")
-    eventually(lambda: ["test.a", "test.b"] in heard)
+    wait_until(lambda: ["test.a", "test.b"] in heard)
     line.cut()
     line.mend()
-    eventually(lambda: heard.count(None) > 1)
+    wait_until(lambda: heard.count(None) > 1)
     queue(app, "test.c")
-    eventually(lambda: ["test.c"] in heard)
+    wait_until(lambda: ["test.c"] in heard)
     stopping.set()
-    listener.join(PATIENCE)
+    listener.join(TIMEOUT_SECONDS)
     assert not listener.is_alive()

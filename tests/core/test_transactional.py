@@ -21,7 +21,7 @@ from app.resource.query.list_query import ListQuery, parse_query
 from tests.backends import on_postgresql
 from tests.client import Client
 from tests.factories import Make
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 
 def run(app: Flask, view: Callable[[], Any], method: str = "POST") -> Any:
@@ -113,11 +113,11 @@ def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) ->
         db.session.flush()
         if first:
             # Now each holds what the other one wants.
-            gate.wait(PATIENCE)
+            gate.wait(TIMEOUT_SECONDS)
         db.session.get_one(Datacenter, order[1], with_for_update=True).location = name
         db.session.flush()
 
-    at_once([partial(run, app, partial(change, "a", ids)), partial(run, app, partial(change, "b", ids[::-1]))])
+    run_concurrently([partial(run, app, partial(change, "a", ids)), partial(run, app, partial(change, "b", ids[::-1]))])
     assert sorted(attempts) in (["a", "a", "b"], ["a", "b", "b"])
     with app.app_context():
         changed = db.session.scalars(sa.select(Datacenter).order_by(Datacenter.id)).all()
@@ -127,7 +127,7 @@ def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) ->
 def test_many_writers_at_once_all_succeed(app: Flask, admin: Client) -> None:
     """SQLite has one writer at a time: the others wait, and nobody hears of it."""
     create = partial(admin.call, "POST", "/api/datacenters", expect=201)
-    at_once([partial(create, json={"name": f"dc-{number}"}) for number in range(16)])
+    run_concurrently([partial(create, json={"name": f"dc-{number}"}) for number in range(16)])
     assert count(app) == 16
 
 

@@ -23,7 +23,7 @@ from tests.client import Client
 from tests.conftest import BuildApp
 from tests.features.conftest import workbook
 from tests.server import environment, served
-from tests.threads import PATIENCE, eventually
+from tests.threads import TIMEOUT_SECONDS, wait_until
 
 pytestmark = on_postgresql
 
@@ -95,14 +95,14 @@ def held_up(app: Flask, admin: Client) -> Iterator[int]:
         import_id = queue(admin)
         blocked = sa.text("SELECT count(*) FROM pg_locks WHERE relation = 'servers'::regclass AND NOT granted")
         with engine.connect() as watcher:
-            eventually(lambda: bool(watcher.scalar(blocked)))
+            wait_until(lambda: bool(watcher.scalar(blocked)))
         yield import_id
 
 
 def test_a_worker_is_woken_by_what_is_committed(app: Flask, admin: Client, start: Start) -> None:
     start(LOOK=NEVER)
     for _ in range(2):
-        eventually(partial(is_applied, admin, queue(admin)))
+        wait_until(partial(is_applied, admin, queue(admin)))
 
 
 def test_without_redis_a_worker_looks_for_itself(
@@ -110,14 +110,14 @@ def test_without_redis_a_worker_looks_for_itself(
 ) -> None:
     start(redis_url=NO_REDIS)
     client = Client(build_app(REDIS_URL=NO_REDIS), document, admin.token)
-    eventually(partial(is_applied, client, queue(client)))
+    wait_until(partial(is_applied, client, queue(client)))
 
 
 def test_a_worker_that_is_told_to_stop_ends_well(start: Start) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         worker = start()
         worker.send_signal(number)
-        assert worker.wait(PATIENCE) == 0
+        assert worker.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_a_worker_that_is_told_to_stop_lets_go_of_its_job(app: Flask, admin: Client, start: Start) -> None:
@@ -125,13 +125,13 @@ def test_a_worker_that_is_told_to_stop_lets_go_of_its_job(app: Flask, admin: Cli
     worker = start(GRACE=0.2)
     with held_up(app, admin) as import_id:
         worker.terminate()
-        assert worker.wait(PATIENCE) == 0
+        assert worker.wait(TIMEOUT_SECONDS) == 0
         assert jobs(app) == [("queued", 0)]
     assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
     start(LOOK=NEVER)
-    eventually(partial(is_applied, admin, import_id))
+    wait_until(partial(is_applied, admin, import_id))
     # The import is applied a moment before its job knows.
-    eventually(lambda: jobs(app) == [("done", 1)])
+    wait_until(lambda: jobs(app) == [("done", 1)])
     assert servers(app) == 1
 
 
@@ -145,9 +145,9 @@ def test_a_server_replaces_its_worker_and_the_next_one_finishes(app: Flask, admi
             os.kill(int(holder.partition("-")[0]), signal.SIGKILL)
             assert jobs(app) == [("running", 1)]
         assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
-        eventually(partial(is_applied, admin, import_id))
-        eventually(lambda: jobs(app) == [("done", 2)])
+        wait_until(partial(is_applied, admin, import_id))
+        wait_until(lambda: jobs(app) == [("done", 2)])
         assert servers(app) == 1
-        assert server.ask("GET", "/api/health/ready").body["data"]["queue"] == "ok"
+        assert server.call("GET", "/api/health/ready").body["data"]["queue"] == "ok"
     records = admin.call("GET", "/api/audit-logs", query_string={"resource_type": "servers"})["data"]
     assert [(record["action"], record["resource_name"]) for record in records] == [("create", "n1")]

@@ -19,7 +19,7 @@ from app.proof.findings import Status
 from app.proof.verification import verify
 from app.resource.bulk import writer as bulk
 from app.servers.models import Server
-from tests.threads import PATIENCE
+from tests.threads import TIMEOUT_SECONDS
 
 RUNS = 100
 
@@ -73,7 +73,7 @@ def test_no_false_alarm_among_writers(app: Flask, make: Any, monkeypatch: pytest
                 assert report.status is Status.INTACT, list(report.lines())
         finally:
             done.set()
-        assert all(writer.result(PATIENCE) > 1 for writer in writers)
+        assert all(writer.result(TIMEOUT_SECONDS) > 1 for writer in writers)
     with app.app_context():
         sealer.seal()
         report = verify()

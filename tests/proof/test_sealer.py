@@ -23,7 +23,7 @@ from tests.backends import on_postgresql, on_sqlite
 from tests.client import Client
 from tests.factories import Make
 from tests.proof.administrator import as_administrator
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def seal_now(app: Flask) -> int:
@@ -118,7 +118,7 @@ def test_two_sealers_at_once(app: Flask, make: Make, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sealer, "AT_ONCE", 3)
     for _ in range(20):
         make(Datacenter)
-    at_once([lambda: seal_now(app)] * 4)
+    run_concurrently([lambda: seal_now(app)] * 4)
     seal_now(app)
     assert tree(app) == list(enumerate(record_ids(app)))
     sizes = [line.size for line in outside.lines(outside.state(file_of(app)))]

@@ -20,9 +20,9 @@ from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.assets.conftest import form, upload
-from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
+from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
 from tests.images import SECRET, decode, encoded_image, exif_data
-from tests.threads import PATIENCE, eventually
+from tests.threads import TIMEOUT_SECONDS, wait_until
 
 TEXT = "A laptop with a cracked lid."
 
@@ -61,12 +61,12 @@ def scenario_with(build_app: BuildApp, user: Client, make: Make, directory: Path
 
 
 def test_image_is_described_after_the_upload(scenario_with: Callable[..., Scenario], admin: Client) -> None:
-    server = Server(says(completion(f"  {TEXT}\n")))
+    server = Server(sends(completion(f"  {TEXT}\n")))
     with server.listening() as port:
         scenario = scenario_with(port)
         shown = scenario.upload()
         assert (shown["description"], shown["description_status"]) == (None, "pending")
-        assert not server.met.is_set()
+        assert not server.contacted.is_set()
         assert runner.runner.run_pending() == 1
     now = scenario.now()
     assert (now["description"], now["description_status"], now["description_problem"]) == (TEXT, "described", None)
@@ -80,7 +80,7 @@ def test_image_is_described_after_the_upload(scenario_with: Callable[..., Scenar
 
 
 def test_request_to_the_provider(scenario_with: Callable[..., Scenario]) -> None:
-    server = Server(says(completion(TEXT)))
+    server = Server(sends(completion(TEXT)))
     with server.listening() as port:
         scenario = scenario_with(port)
         upload(scenario.user, scenario.asset, encoded_image("PNG", (3000, 1500), exif=exif_data()))
@@ -108,7 +108,7 @@ def test_request_to_the_provider(scenario_with: Callable[..., Scenario]) -> None
     ],
 )
 def test_base_url_may_have_a_path(scenario_with: Callable[..., Scenario], path: str, endpoint: str) -> None:
-    server = Server(says(completion(TEXT)))
+    server = Server(sends(completion(TEXT)))
     with server.listening() as port:
         scenario_with(port, path, key=None).upload()
         runner.runner.run_pending()
@@ -117,7 +117,7 @@ def test_base_url_may_have_a_path(scenario_with: Callable[..., Scenario], path: 
 
 
 def json_response(text: str) -> Behaviour:
-    return says(response(text.encode(), Content_Type="application/json"))
+    return sends(response(text.encode(), Content_Type="application/json"))
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def json_response(text: str) -> Behaviour:
         (hangs, "within 0.5 seconds"),
         (drips(completion(TEXT)), "within 0.5 seconds"),
         (floods, "more than 1048576 bytes"),
-        (says(completion("x" * 1_100_000)), "more than 1048576 bytes"),
-        (says(b""), "no complete answer in HTTP"),
-        (says(b"\x00\x01garbage"), "no complete answer in HTTP"),
-        (says(response(status="500 Oops")), "answered 500"),
-        (says(completion(TEXT, status="401 Unauthorized")), "answered 401"),
-        (says(response(status="307 Moved", Location="http://127.0.0.1:1/")), "answered 307"),
+        (sends(completion("x" * 1_100_000)), "more than 1048576 bytes"),
+        (sends(b""), "no complete answer in HTTP"),
+        (sends(b"\x00\x01garbage"), "no complete answer in HTTP"),
+        (sends(response(status="500 Oops")), "answered 500"),
+        (sends(completion(TEXT, status="401 Unauthorized")), "answered 401"),
+        (sends(response(status="307 Moved", Location="http://127.0.0.1:1/")), "answered 307"),
         (json_response(""), "contains no description"),
         (json_response("<html>"), "contains no description"),
         (json_response("[" * 200_000), "contains no description"),
@@ -140,15 +140,15 @@ def json_response(text: str) -> Behaviour:
         (json_response('{"choices": [null]}'), "contains no description"),
         (json_response('{"choices": {"0": 1}}'), "contains no description"),
         (json_response('{"choices": [{"message": {"content": "\\ud800"}}]}'), "contains no description"),
-        (says(completion(None)), "contains no description"),
-        (says(completion({"a": 1})), "contains no description"),
-        (says(completion(" \x00\x1b \n")), "empty description"),
+        (sends(completion(None)), "contains no description"),
+        (sends(completion({"a": 1})), "contains no description"),
+        (sends(completion(" \x00\x1b \n")), "empty description"),
     ],
 )
 def test_failing_provider_does_not_fail_the_upload(
     scenario_with: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch, behave: Behaviour, problem: str
 ) -> None:
-    monkeypatch.setattr(ai_provider, "TIMEOUT_SECONDS", 0.5 if "0.5" in problem else PATIENCE)
+    monkeypatch.setattr(ai_provider, "TIMEOUT_SECONDS", 0.5 if "0.5" in problem else TIMEOUT_SECONDS)
     with Server(behave).listening() as port:
         scenario = scenario_with(port)
         url = scenario.upload()["image_url"]
@@ -162,7 +162,7 @@ def test_failing_provider_does_not_fail_the_upload(
 
 
 def test_description_is_stripped_of_control_characters_and_truncated(scenario_with: Callable[..., Scenario]) -> None:
-    with Server(says(completion("A\x00 \x1b[31mred\x9b\u202e box.\nTwo\r\n" + "x" * 5000))).listening() as port:
+    with Server(sends(completion("A\x00 \x1b[31mred\x9b\u202e box.\nTwo\r\n" + "x" * 5000))).listening() as port:
         scenario = scenario_with(port)
         scenario.upload()
         runner.runner.run_pending()
@@ -172,13 +172,13 @@ def test_description_is_stripped_of_control_characters_and_truncated(scenario_wi
 
 
 def test_description_by_a_user_is_kept_and_none_is_requested(scenario_with: Callable[..., Scenario]) -> None:
-    server = Server(says(completion(TEXT)))
+    server = Server(sends(completion(TEXT)))
     with server.listening() as port:
         scenario = scenario_with(port, description="Mine.")
         assert scenario.upload()["description_status"] == "kept"
         assert runner.runner.run_pending() == 0
     assert scenario.now()["description"] == "Mine."
-    assert not server.met.is_set()
+    assert not server.contacted.is_set()
 
 
 def test_description_written_meanwhile_is_kept(scenario_with: Callable[..., Scenario]) -> None:
@@ -268,12 +268,12 @@ def test_hanging_provider_delays_neither_uploads_nor_other_jobs(
         runner.runner.start()
         try:
             scenario.upload()
-            assert server.met.wait(PATIENCE)
+            assert server.contacted.wait(TIMEOUT_SECONDS)
             scenario.upload()
             with scenario.app.app_context():
                 queue.enqueue("probe", 7)
                 db.session.commit()
-            eventually(lambda: done == [7])
+            wait_until(lambda: done == [7])
             assert not server.released.is_set()
         finally:
             server.released.set()
@@ -289,7 +289,7 @@ def test_without_a_provider_nothing_is_described(app: Flask, user: Client, make:
 
 
 def test_image_can_be_described_without_being_stored(scenario_with: Callable[..., Scenario], directory: Path) -> None:
-    with Server(says(completion(TEXT))).listening() as port:
+    with Server(sends(completion(TEXT))).listening() as port:
         scenario = scenario_with(port)
         answer = scenario.user.call("POST", "/api/assets/describe", **form(encoded_image()))
         bad = scenario.user.call("POST", "/api/assets/describe", expect=422, **form(b"not an image"))
@@ -313,7 +313,7 @@ def test_failing_provider_is_reported_to_the_caller(
 
 def test_configured_provider_is_admitted_for_descriptions_only(scenario_with: Callable[..., Scenario]) -> None:
     """A model on this machine does not open the machine to health checks."""
-    with Server(says(completion(TEXT))).listening() as port:
+    with Server(sends(completion(TEXT))).listening() as port:
         scenario = scenario_with(port)
         container = scenario.user.call("POST", "/api/containers", json={"name": "c"}, expect=201)["data"]["id"]
         body = {"name": "web", "container_id": container, "health_check": f"http://127.0.0.1:{port}/"}

@@ -26,7 +26,7 @@ from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.assets.conftest import form, upload
 from tests.images import SECRET, decode, decompression_bomb, encoded_image, exif_data
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_each_change_of_an_image_is_audited(user: Client, admin: Client, asset: 
 
 
 def test_concurrent_uploads_leave_one_image(user: Client, asset: Asset, directory: Path) -> None:
-    urls = [shown["image_url"] for shown in at_once([lambda: upload(user, asset, encoded_image())] * 4)]
+    urls = [shown["image_url"] for shown in run_concurrently([lambda: upload(user, asset, encoded_image())] * 4)]
     now = user.call("GET", f"/api/assets/{asset.id}")["data"]
     assert now["version"] == 5
     assert now["image_url"] in urls
@@ -237,7 +237,7 @@ def test_no_lock_is_held_while_an_image_is_decoded(
     read = Image.open
 
     def open_slowly(*args: Any, **kwargs: Any) -> Any:
-        at_once([lambda: make(Datacenter)])
+        run_concurrently([lambda: make(Datacenter)])
         return read(*args, **kwargs)
 
     monkeypatch.setattr(Image, "open", open_slowly)

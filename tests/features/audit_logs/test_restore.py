@@ -19,7 +19,7 @@ from app.users.models import User
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn, Statements
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def deletion_of(kind: str, identity: int, admin: Client) -> str:
@@ -214,6 +214,6 @@ def test_of_two_who_restore_at_once_one_does(server: Server, admin: Client) -> N
         admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
         path = deletion_of("servers", server.id, admin)
         restores = [partial(admin.send, "POST", path, expect=(200, 409)) for _ in range(3)]
-        statuses = sorted(answer.status_code for answer in at_once(restores))
+        statuses = sorted(answer.status_code for answer in run_concurrently(restores))
         assert statuses == [200, 409, 409]
     assert len(tree(admin)[0]["containers"]) == 2

@@ -16,7 +16,7 @@ from app.users.models import User
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 NEW = "another long password"
 
@@ -72,7 +72,7 @@ def test_a_link_used_twice_at_once_opens_once(admin: Client, anonymous: Client, 
     admin.call("POST", f"/api/users/{make(User).id}/reset-password", expect=202)
     body = {"token": link_of(app), "new_password": NEW}
     send = lambda: anonymous.send("POST", "/api/auth/reset-password", json=body, expect=(200, 422))  # noqa: E731
-    assert sorted(answer.status_code for answer in at_once([send] * 5)) == [200, 422, 422, 422, 422]
+    assert sorted(answer.status_code for answer in run_concurrently([send] * 5)) == [200, 422, 422, 422, 422]
 
 
 @pytest.mark.parametrize("end", ["expired", "replaced", "changed", "inactive"])

@@ -20,8 +20,8 @@ from tests.backends import Backend
 from tests.client import PASSWORD, Body, Client
 from tests.factories import Make
 from tests.openapi import Document
-from tests.server import Server, ask_together, request, served
-from tests.threads import PATIENCE, at_once
+from tests.server import Server, encode_request, send_simultaneously, served
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 REFRESH = "/api/auth/refresh"
 ROUNDS = {"sqlite": 5, "postgresql": 20}
@@ -53,22 +53,22 @@ def test_of_twenty_refreshes_at_once_one_succeeds_however_many_processes(
     credentials = {"username": make(User).username, "password": PASSWORD}
     with ExitStack() as stack:
         servers = [stack.enter_context(served(backend.settings(), REDIS_URL="")) for _ in range(2)]
-        tokens = servers[0].ask("POST", "/api/auth/login", body=credentials).body["data"]
+        tokens = servers[0].call("POST", "/api/auth/login", body=credentials).body["data"]
         for _ in range(ROUNDS[backend.name]):
             used, tokens = tokens["refresh_token"], refresh_at_once(servers, tokens["refresh_token"])
             for server in servers:
-                assert server.ask("GET", "/api/auth/me", tokens["access_token"]).status == 200
+                assert server.call("GET", "/api/auth/me", tokens["access_token"]).status == 200
         # Now that all of them have been answered, whoever comes with the old one has a copy.
-        assert servers[1].ask("POST", REFRESH, used).body["data"]["reason"] == "token_revoked"
+        assert servers[1].call("POST", REFRESH, used).body["data"]["reason"] == "token_revoked"
         for server in servers:
-            assert server.ask("GET", "/api/auth/me", tokens["access_token"]).status == 401
-            assert server.ask("POST", REFRESH, tokens["refresh_token"]).status == 401
+            assert server.call("GET", "/api/auth/me", tokens["access_token"]).status == 401
+            assert server.call("POST", REFRESH, tokens["refresh_token"]).status == 401
 
 
 def refresh_at_once(servers: list[Server], token: str) -> Body:
     """The one answer to twenty requests that has tokens."""
-    question = request("POST", REFRESH, token)
-    answers = ask_together([(server, question) for server in servers * 10])
+    request = encode_request("POST", REFRESH, token)
+    answers = send_simultaneously([(server, request) for server in servers * 10])
     reasons = [answer.body["data"].get("reason") for answer in answers]
     assert sorted(map(str, reasons)) == ["None"] + ["token_exchanged"] * 19
     tokens: Body = next(answer.body["data"] for answer in answers if answer.status == 200)
@@ -81,12 +81,12 @@ def test_of_twenty_that_are_looked_at_together_one_succeeds(
     gate, verify = Barrier(20), access._session_reader
 
     def verify_together(claims: Any) -> Any:
-        gate.wait(PATIENCE)
+        gate.wait(TIMEOUT_SECONDS)
         return verify(claims)
 
     with monkeypatch.context() as gated:
         gated.setattr(access, "_session_reader", verify_together)
-        answers = at_once([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
+        answers = run_concurrently([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
     (winner,) = [answer["data"] for answer in answers if answer["code"] == 0]
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
     client.call("POST", REFRESH, expect=401)

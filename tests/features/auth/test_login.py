@@ -21,7 +21,7 @@ from app.users.models import User
 from tests.client import PASSWORD, Body, Client
 from tests.factories import Make
 from tests.openapi import Document
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 LOGIN = "/api/auth/login"
 ID = {"X-Request-ID": "request-1"}
@@ -251,7 +251,7 @@ def test_fifty_wrong_passwords_at_once_try_five(
     """An attempt is counted before its password is looked at; the others compare a decoy, for the time."""
     user = make(User)
     with observed(app, monkeypatch) as done:
-        at_once([partial(fail, anonymous, user, 1)] * 50)
+        run_concurrently([partial(fail, anonymous, user, 1)] * 50)
         hashes = done().hashes
     assert (len(hashes), [hashed.decode() for hashed in hashes].count(user.password_hash)) == (50, MAX_FAILURES)
     assert stored(app, user).failed_login_attempts == MAX_FAILURES

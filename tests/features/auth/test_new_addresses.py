@@ -16,7 +16,7 @@ from app.core.mail.outbox import PAUSES, MailState, Outbox
 from app.core.values import utcnow
 from tests.features.auth.conftest import AWAY, HOME, Travel
 from tests.features.auth.smtp_servers import Forgetful, Inbox, Stubborn, free_port, server
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 
 def test_a_login_from_a_new_address_is_told_by_mail(travel: Travel) -> None:
@@ -59,7 +59,7 @@ def test_many_logins_at_once_from_a_new_address_send_one_mail(travel: Travel) ->
     with server(inbox) as port:
         traveller = travel(port)
         traveller.log_in(HOME)
-        at_once([lambda: traveller.log_in(AWAY)] * 4)
+        run_concurrently([lambda: traveller.log_in(AWAY)] * 4)
         runner.runner.run_pending()
     assert len(inbox.received) == 1
 
@@ -141,7 +141,7 @@ def test_a_server_that_hangs_or_drips_delays_nothing(
 ) -> None:
     """The login answers while the server has the courier in its grip, and other jobs are done meanwhile."""
     imported: list[int] = []
-    monkeypatch.setattr(transport, "PATIENCE", float(PATIENCE))
+    monkeypatch.setattr(transport, "PATIENCE", float(TIMEOUT_SECONDS))
     monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (imported.append, lambda *_: None))
     stubborn = Stubborn(greeting)
     with stubborn.listening() as port:
@@ -150,7 +150,7 @@ def test_a_server_that_hangs_or_drips_delays_nothing(
         runner.runner.start()
         try:
             traveller.log_in(AWAY)
-            assert stubborn.met.wait(PATIENCE)
+            assert stubborn.met.wait(TIMEOUT_SECONDS)
             traveller.log_in("192.0.2.9")
             with traveller.app.app_context():
                 queue.enqueue("probe", 7)
@@ -189,7 +189,7 @@ def test_the_place_is_told_where_the_operator_supplies_a_database(travel: Travel
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = utcnow() + timedelta(seconds=PATIENCE)
+    deadline = utcnow() + timedelta(seconds=TIMEOUT_SECONDS)
     while not condition():
         assert utcnow() < deadline, "It did not happen."
 

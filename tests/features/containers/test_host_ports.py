@@ -17,7 +17,7 @@ from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
 from tests.features.conftest import workbook
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 CONTAINERS = "/api/containers"
 _numbers = itertools.count()
@@ -82,7 +82,7 @@ def test_one_of_ten_concurrent_creations_gets_the_port(make: Make, admin: Client
     server = make(Server).id
     bodies = [{"name": f"n{k}", "server_id": server, "port_mappings": ports(80)} for k in range(10)]
     send = partial(admin.call, "POST", CONTAINERS, expect=(201, 409))
-    answers = at_once([partial(send, json=body) for body in bodies])
+    answers = run_concurrently([partial(send, json=body) for body in bodies])
     assert Counter(answer["code"] for answer in answers) == {0: 1, 409: 9}
 
 

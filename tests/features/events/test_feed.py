@@ -18,7 +18,7 @@ from tests.backends import on_postgresql
 from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.factories import ORIGIN, Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 EVENTS = "/api/events"
 
@@ -206,7 +206,7 @@ def test_a_reader_beside_writers_misses_nothing(app: Flask, make: Make, admin: C
             if done == 4 and not feed["events"]:
                 return events
 
-    *_, events = at_once([*(partial(write, number) for number in range(4)), read])
+    *_, events = run_concurrently([*(partial(write, number) for number in range(4)), read])
     for identity in servers:
         assert [event["version"] for event in events if event["id"] == identity] == list(range(2, 12))
     assert len(events) == 20

@@ -14,7 +14,7 @@ from app.users.models import User
 from tests.client import Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 TOMORROW = (utcnow() + timedelta(days=1)).isoformat().replace("+00:00", "Z")
 
@@ -210,7 +210,7 @@ def test_missing_gpu_is_not_found(admin: Client, gpu_id: str) -> None:
 
 def test_one_of_fifty_concurrent_assigns_wins(app: Flask, gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
     clients = [sign_in() for _ in range(50)]
-    answers = at_once([partial(assign, client, gpu, client.user, expect=(200, 409)) for client in clients])
+    answers = run_concurrently([partial(assign, client, gpu, client.user, expect=(200, 409)) for client in clients])
     won = [answer["data"] for answer in answers if answer["code"] == 0]
     lost = [answer["data"] for answer in answers if answer["code"] == 409]
     assert (len(won), len(lost)) == (1, 49)
@@ -225,7 +225,7 @@ def test_one_of_fifty_concurrent_assigns_wins(app: Flask, gpu: Gpu, admin: Clien
 
 def test_one_of_many_concurrent_releases_counts(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
-    answers = at_once([partial(release, client, gpu, expect=(200, 409)) for client in (admin, user) * 5])
+    answers = run_concurrently([partial(release, client, gpu, expect=(200, 409)) for client in (admin, user) * 5])
     assert sorted(answer["code"] for answer in answers) == [0] + [409] * 9
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
 

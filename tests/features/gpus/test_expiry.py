@@ -17,7 +17,7 @@ from app.gpus.models import Gpu, GpuAssignment
 from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_concurrent_releases_by_workers_and_holder_count_once(
     assign(user, gpu)
     pass_time(app, 5)
     release = partial(user.call, "POST", f"/api/gpus/{gpu.id}/release", expect=(200, 409))
-    at_once([*(worker().run_pending for _ in range(4)), *(lambda: release()["code"] for _ in range(2))])
+    run_concurrently([*(worker().run_pending for _ in range(4)), *(lambda: release()["code"] for _ in range(2))])
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
     (entry,) = history(user, gpu)
     assert entry["released_by"] in ("system", user.user.username)

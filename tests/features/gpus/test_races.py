@@ -17,7 +17,7 @@ from app.gpus.models import Gpu, GpuAssignment
 from app.servers.models import Server
 from app.users.models import User
 from tests.factories import Make
-from tests.threads import PATIENCE
+from tests.threads import TIMEOUT_SECONDS
 
 USERS, GPUS = 50, 100
 GATE_SIZE = 10
@@ -50,7 +50,7 @@ class Gate:
     def _wait(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "FOR UPDATE" in statement and getattr(self._thread, "expected", False):
             self._thread.expected = False
-            self._barrier.wait(PATIENCE)
+            self._barrier.wait(TIMEOUT_SECONDS)
 
 
 def test_each_gpu_gets_exactly_one_holder(app: Flask, make: Make) -> None:
@@ -64,7 +64,7 @@ def test_each_gpu_gets_exactly_one_holder(app: Flask, make: Make) -> None:
         """For each GPU, whether this user won, and the holder that the service names."""
         results = []
         for gpu_id in gpus:
-            start.wait(PATIENCE)
+            start.wait(TIMEOUT_SECONDS)
             gate.expect()
             with app.app_context():
                 act_as(Actor(id=user.id, username=user.username, role=Role.USER))

@@ -10,7 +10,7 @@ from app.resource.bulk import writer
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, workbook
 from tests.features.imports.test_import import FLEET
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 
 def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
@@ -26,7 +26,7 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
 
     def write_and_look(creation: writer.Creation) -> None:
         write(creation)
-        seen.extend(at_once([look]))
+        seen.extend(run_concurrently([look]))
 
     monkeypatch.setattr(progress, "EVERY", 0.0)
     monkeypatch.setattr(writer, "write", write_and_look)

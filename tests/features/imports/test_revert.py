@@ -25,7 +25,7 @@ from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.conftest import Upload, apply
 from tests.features.imports.test_import import APPLY, FLEET, audit, find, totals
-from tests.threads import PATIENCE, at_once, eventually
+from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
 LIVE = tuple(resource.model.__table__ for resource in IMPORTABLE.values())
 NEW_AGAIN = frozenset({"version", "updated_at"})
@@ -275,7 +275,7 @@ def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
     def write_and_cancel(creation: writer.Creation) -> None:
         write(creation)
         if creation.rows.table.name == "servers":
-            at_once([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
+            run_concurrently([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
 
     monkeypatch.setattr(writer, "write", write_and_cancel)
     assert apply(admin, plan)["status"] == "cancelled"
@@ -297,12 +297,12 @@ def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
             write(creation)
             if creation.rows.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
-                eventually(lambda: generations.recall(progress._stop(plan["id"])) is not None)
+                wait_until(lambda: generations.recall(progress._stop(plan["id"])) is not None)
 
         monkeypatch.setattr(writer, "write", write_while_asked)
         monkeypatch.setattr(progress, "EVERY", 0.0)
         assert apply(admin, plan)["status"] == "cancelled"
-        assert asked[0].result(PATIENCE)["data"]["status"] == "cancelled"
+        assert asked[0].result(TIMEOUT_SECONDS)["data"]["status"] == "cancelled"
     assert live_rows(app) == before
 
 

@@ -14,7 +14,7 @@ from tests.client import Body, Client
 from tests.factories import Make
 from tests.features.conftest import Upload
 from tests.features.imports.test_import import audit, find, totals
-from tests.threads import PATIENCE, at_once
+from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 NAMES = [f"n{number:03}" for number in range(200)]
 
@@ -26,7 +26,7 @@ def meet(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def after_the_other(*arguments: Any) -> Any:
         if get_ident() not in came:
             came.add(get_ident())
-            gate.wait(PATIENCE)
+            gate.wait(TIMEOUT_SECONDS)
         return function(*arguments)
 
     monkeypatch.setattr(writer, name, after_the_other)
@@ -36,7 +36,7 @@ def apply_both(client: Client, one: Body, other: Body) -> tuple[Body, Body]:
     """Carry out two plans in two threads; answers the one that was applied and the other one."""
     for plan in (one, other):
         client.call("POST", f"/api/imports/{plan['id']}/apply", expect=202, json={})
-    at_once([runner.run_pending, runner.run_pending])
+    run_concurrently([runner.run_pending, runner.run_pending])
     ended = [client.call("GET", f"/api/imports/{plan['id']}")["data"] for plan in (one, other)]
     first, second = sorted(ended, key=lambda job: job["status"])
     return first, second

@@ -23,10 +23,10 @@ from app.services.models import Service, ServiceCheck, ServiceSchedule
 from tests.client import Body, Client
 from tests.conftest import BuildApp, Statements
 from tests.factories import Make
-from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, says
-from tests.threads import PATIENCE, at_once, eventually
+from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
+from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
-HEALTHY = says(response(b"fine"))
+HEALTHY = sends(response(b"fine"))
 LOCAL_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
@@ -86,14 +86,14 @@ def check_due(app: Flask) -> int:
     ("behave", "status", "http_status", "problem"),
     [
         (HEALTHY, "healthy", 200, None),
-        (says(response(status="204 No Content")), "healthy", 204, None),
+        (sends(response(status="204 No Content")), "healthy", 204, None),
         (floods, "healthy", 200, None),
-        (says(response(status="500 Oops")), "unhealthy", 500, "The service answered 500."),
-        (says(response(status="404 Not Found")), "unhealthy", 404, "The service answered 404."),
+        (sends(response(status="500 Oops")), "unhealthy", 500, "The service answered 500."),
+        (sends(response(status="404 Not Found")), "unhealthy", 404, "The service answered 404."),
         (hangs, "unhealthy", None, "There was no complete answer within 0.4 seconds."),
         (drips(response(X_Long="x" * 1000)), "unhealthy", None, "There was no complete answer within 0.4 seconds."),
-        (says(b"\x00\x1b[31mSSH-2.0\r\n"), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
-        (says(b""), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
+        (sends(b"\x00\x1b[31mSSH-2.0\r\n"), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
+        (sends(b""), "unhealthy", None, "127.0.0.1 gave no complete answer in HTTP."),
     ],
     ids=["200", "204", "endless body", "500", "404", "hangs", "drips", "garbage", "empty"],
 )
@@ -106,7 +106,7 @@ def test_status_follows_from_the_response(
     http_status: int | None,
     problem: str | None,
 ) -> None:
-    monkeypatch.setattr(health_check, "TIMEOUT_SECONDS", 0.4 if http_status is None else PATIENCE)
+    monkeypatch.setattr(health_check, "TIMEOUT_SECONDS", 0.4 if http_status is None else TIMEOUT_SECONDS)
     with Server(behave).listening() as port:
         target = service(f"http://127.0.0.1:{port}/health")
         result = check(user, target)
@@ -120,12 +120,12 @@ def test_status_follows_from_the_response(
 def test_redirect_is_reported_and_not_followed(service: Callable[..., Service], user: Client) -> None:
     inside = Server(HEALTHY)
     with inside.listening() as secret:
-        moved = says(response(status="302 Found", Location=f"http://127.0.0.1:{secret}/"))
+        moved = sends(response(status="302 Found", Location=f"http://127.0.0.1:{secret}/"))
         with Server(moved).listening() as port:
             result = check(user, service(f"http://127.0.0.1:{port}/"))
     assert (result["status"], result["http_status"]) == ("unhealthy", 302)
     assert "do not follow redirects" in result["problem"]
-    assert not inside.met.is_set()
+    assert not inside.contacted.is_set()
 
 
 def test_invalid_certificate_is_unhealthy(service: Callable[..., Service], user: Client) -> None:
@@ -153,7 +153,7 @@ def test_refused_address_is_unknown_and_names_the_setting(
     assert (result["status"], result["http_status"]) == ("unknown", None)
     assert "OUTGOING_ALLOWED" in result["problem"]
     assert read(admin, target)["status"] == "unknown"
-    assert not server.met.is_set()
+    assert not server.contacted.is_set()
 
 
 @pytest.mark.parametrize(
@@ -296,10 +296,10 @@ def test_concurrent_checks_are_limited(service: Callable[..., Service], user: Cl
     with server.listening() as port, ThreadPoolExecutor(4) as threads:
         target = service(f"http://127.0.0.1:{port}/")
         waiting = [threads.submit(check, user, target) for _ in range(4)]
-        eventually(lambda: len(server.received) == 4)
+        wait_until(lambda: len(server.received) == 4)
         assert check(user, target, expect=429)["reason"] == "busy"
         server.released.set()
-        assert {item.result(PATIENCE)["status"] for item in waiting} == {"unhealthy"}
+        assert {item.result(TIMEOUT_SECONDS)["status"] for item in waiting} == {"unhealthy"}
 
 
 def test_scheduler_checks_each_service_once_per_interval(
@@ -331,7 +331,7 @@ def test_concurrent_schedulers_check_each_service_once(
         service(f"{url}/{n}")
     for _ in range(3):
         server.received.clear()
-        assert sum(at_once([lambda: check_due(outgoing_app)] * 4)) == 12
+        assert sum(run_concurrently([lambda: check_due(outgoing_app)] * 4)) == 12
         assert len({request.target for request in server.received}) == len(server.received) == 12
         make_all_due(outgoing_app)
 
@@ -345,12 +345,12 @@ def test_slow_service_does_not_delay_other_checks(
         service(f"http://127.0.0.1:{port}/")
         quick = [service(healthy[1]) for _ in range(3)]
         round_ = threads.submit(check_due, outgoing_app)
-        assert slow.met.wait(PATIENCE)
-        eventually(lambda: {read(user, target)["status"] for target in quick} == {"healthy"})
+        assert slow.contacted.wait(TIMEOUT_SECONDS)
+        wait_until(lambda: {read(user, target)["status"] for target in quick} == {"healthy"})
         make(Datacenter)
         assert not round_.done()
         slow.released.set()
-        assert round_.result(PATIENCE) == 4
+        assert round_.result(TIMEOUT_SECONDS) == 4
 
 
 def test_scheduler_runs_in_the_job_runner(
@@ -362,8 +362,8 @@ def test_scheduler_runs_in_the_job_runner(
     monkeypatch.setitem(runner._repeated, "service checks", (repeated[0], 0.01))
     runner.start()
     try:
-        assert healthy[0].met.wait(PATIENCE)
-        eventually(lambda: read(user, target)["status"] == "healthy")
+        assert healthy[0].contacted.wait(TIMEOUT_SECONDS)
+        wait_until(lambda: read(user, target)["status"] == "healthy")
     finally:
         runner.stop()
 
@@ -373,13 +373,13 @@ def test_interval_of_zero_turns_the_scheduler_off(
 ) -> None:
     service(healthy[1])
     assert check_due(build_app(OUTGOING_ALLOWED=LOCAL_NETWORKS, HEALTH_CHECK_SECONDS=0)) == 0
-    assert not healthy[0].met.is_set()
+    assert not healthy[0].contacted.is_set()
 
 
 def test_number_of_statements_does_not_depend_on_the_number_of_services(
     app: Flask, make: Make, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_scheduler, "WRITE_INTERVAL_SECONDS", PATIENCE)
+    monkeypatch.setattr(check_scheduler, "WRITE_INTERVAL_SECONDS", TIMEOUT_SECONDS)
     counts = []
     for total in (2, 20):
         while check_due(app) < total:

@@ -15,7 +15,7 @@ from app.users.rules import LastAdmin
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.threads import at_once
+from tests.threads import run_concurrently
 
 YOURSELF = [("PATCH", {"role": "user"}), ("PATCH", {"is_active": False}), ("PUT", {"role": "user"}), ("DELETE", None)]
 
@@ -88,7 +88,7 @@ def test_the_last_two_cannot_remove_each_other_at_once(
     one, two = sign_in(role=Role.ADMIN), sign_in(role=Role.ADMIN)
     # The second one is refused, or nobody any more, depending on when it came.
     expect = (200, 401, 403, 409)
-    at_once(
+    run_concurrently(
         [
             partial(call, one, method, two.user, body, expect=expect),
             partial(call, two, method, one.user, body, expect=expect),
