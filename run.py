@@ -1,4 +1,4 @@
-"""Serve the platform: check the settings, prepare the database, start the production server and who works for it."""
+"""Serve the platform: check the settings, prepare the database, start the server and the processes that run jobs."""
 
 import atexit
 import errno
@@ -27,6 +27,7 @@ from app.core.gc_tuning import settle
 from app.core.http import metrics
 from app.core.jobs.runner import GRACE, runner
 from app.core.jobs.worker import work
+from app.users.service import admin_setting_errors
 from config import Config, ConfigError, load
 
 log = structlog.get_logger()
@@ -34,15 +35,13 @@ log = structlog.get_logger()
 # Fewer than the 15 connections of the pool, so that no thread waits for one.
 THREADS = 8
 STOP_SECONDS = 5
-PAUSE = 1.0
-"""Seconds between the end of a process that carries out jobs and the start of the next."""
+RESTART_SECONDS = 1.0  # between the end of a job worker and the start of the next
 
 application: Flask
 
 
 def __getattr__(name: str) -> Any:
-    # Made when first asked for, so that importing this module starts nothing; `flask --app run`
-    # and other WSGI servers find it here.
+    # Built on first access, so that an import starts nothing; `flask --app run` and WSGI servers find it here.
     if name == "application":
         globals()[name] = create_app(settings())
         return globals()[name]
@@ -58,22 +57,21 @@ def main() -> None:
 
 
 def settings() -> Config:
-    """Return the settings, or end the process with all that is wrong with them."""
+    """Return the settings, or end the process with a message that names every error."""
     try:
-        return load()
+        return load(checks=[admin_setting_errors])
     except ConfigError as error:
         sys.exit(str(error))
 
 
 def require_free_address(config: Config) -> None:
-    """End the process if somebody else serves there.
+    """End the process if another one serves on HOST and PORT.
 
-    Granian's workers share their port (SO_REUSEPORT), and so they would with a server that
-    somebody forgot to stop: each would answer some of the requests.
+    Granian sets SO_REUSEPORT: without this check, an old server would go on and answer some of the requests.
     """
     family = socket.AF_INET6 if ":" in config.HOST else socket.AF_INET
     with socket.socket(family) as probe:
-        # Connections of a server that has just been stopped are no obstacle.
+        # Ignore connections in TIME_WAIT of a server that has just stopped.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.HOST, config.PORT))
@@ -91,7 +89,7 @@ def address(config: Config) -> str:
 
 
 def prepare(app: Flask) -> None:
-    """See to the schema and the first admin, once, before there are workers."""
+    """Migrate or check the schema and add the first records, once, before workers start."""
     with app.app_context():
         engine: Engine = app.extensions["sqlalchemy"].engine
         if engine.dialect.name == "sqlite":
@@ -99,13 +97,13 @@ def prepare(app: Flask) -> None:
         elif problem := schema_problem(engine):
             sys.exit(problem)
         prepare_database(app)
-        # This process only watches the workers from here on: it needs no connection.
+        # From here on this process only supervises the workers: it needs no connection.
         engine.dispose()
 
 
 def serve(config: Config) -> None:
-    """Run the workers; requests in progress have STOP_SECONDS to finish when it stops."""
-    count_together(config)
+    """Run the workers; on stop, requests in progress have STOP_SECONDS to finish."""
+    share_metrics(config)
     # A forked worker would inherit the connections, locks and threads of this process.
     multiprocessing.set_start_method("spawn")
     server = Granian(
@@ -118,7 +116,7 @@ def serve(config: Config) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        # Its warnings take eight threads on two cores for a mistake; ours mostly wait for I/O.
+        # It warns about more threads than cores; ours mostly wait for I/O.
         log_level=LogLevels.error,
         log_access=False,
     )
@@ -129,25 +127,25 @@ def serve(config: Config) -> None:
 
 @contextmanager
 def job_workers(count: int) -> Iterator[None]:
-    """Have so many processes that carry out jobs, for as long as the block lasts."""
+    """Run `count` job workers for the duration of the block."""
     stopping = threading.Event()
-    keepers = [threading.Thread(target=keep_job_worker, args=(stopping,)) for _ in range(count)]
-    for keeper in keepers:
-        keeper.start()
+    supervisors = [threading.Thread(target=supervise_job_worker, args=(stopping,)) for _ in range(count)]
+    for supervisor in supervisors:
+        supervisor.start()
     try:
         yield
     finally:
         stopping.set()
-        for keeper in keepers:
-            keeper.join()
+        for supervisor in supervisors:
+            supervisor.join()
 
 
-def keep_job_worker(stopping: threading.Event) -> None:
-    """Have a process that carries out jobs, and another one whenever it ends, until `stopping`."""
+def supervise_job_worker(stopping: threading.Event) -> None:
+    """Run a job worker, and restart it whenever it ends, until `stopping`."""
     while not stopping.is_set():
         process = multiprocessing.Process(target=start_job_worker, name="job-worker", daemon=True)
         process.start()
-        while process.is_alive() and not stopping.wait(PAUSE):
+        while process.is_alive() and not stopping.wait(RESTART_SECONDS):
             pass
         if process.is_alive():
             process.terminate()
@@ -157,8 +155,8 @@ def keep_job_worker(stopping: threading.Event) -> None:
             log.warning("job_worker_ended", exit_code=process.exitcode)
 
 
-def count_together(config: Config) -> None:
-    """Have the workers write their metrics where each of them can add them up."""
+def share_metrics(config: Config) -> None:
+    """Give the workers a directory for their metrics, so that each can report the sum."""
     if config.WORKERS > 1 and metrics.DIRECTORY not in os.environ:
         directory = tempfile.TemporaryDirectory(prefix="itam-metrics-")
         os.environ[metrics.DIRECTORY] = directory.name
@@ -166,27 +164,26 @@ def count_together(config: Config) -> None:
 
 
 def start_worker() -> Flask:
-    """Return the application for a worker that does not outlive the process that watches it."""
+    """Return the application for a worker, which ends with its parent process."""
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
     settle()
-    # Only a server carries out jobs: neither a command nor a test that imports the application does. Where there is
-    # Redis to wake others, a long import is not to share a process with requests.
+    # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
         runner.start()
     return app
 
 
 def start_job_worker() -> None:
-    """Carry out jobs in this process, for as long as the one that watches it lives."""
-    # A terminal interrupts all processes: the parent ends this one.
+    """Run jobs in this process until its parent ends."""
+    # Ctrl-C reaches all processes of the terminal: the parent stops this one in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     work(create_app(settings()))
 
 
 def end_with_parent() -> None:
-    # Else workers whose parent was killed would serve on, beside those of the next start.
+    # Workers of a killed parent would go on serving, beside those of the next start.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,6 +1,5 @@
-"""The command line: set up the database, make administrators, write the OpenAPI document."""
+"""The commands of `flask`: set up the database, create administrators, run jobs, write the OpenAPI document."""
 
-import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,12 @@ from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
 from app.core.db.unit_of_work import act_in, current_context, db, writing
-from app.core.http.access import Role
 from app.core.http.api import document
 from app.core.jobs.worker import work
-from app.environments.models import Environment
+from app.environments.service import add_first_environments
 from app.proof.commands import audit
-from app.resource.formats import email as check_email
-from app.resource.formats import username as check_username
-from app.users.models import User
-from app.users.passwords import password_flaws
+from app.users.service import add_admin, add_first_admin
 
-ENVIRONMENTS = {"production": "#d62728", "staging": "#ff7f0e", "development": "#2ca02c"}
 ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
 MIGRATIONS = str(ROOT / "migrations")
@@ -35,27 +29,21 @@ def init_app(app: Flask) -> None:
 
 
 def prepare_database(app: Flask) -> None:
-    """Make the first environments and the first administrator, where there are none."""
+    """Add the first environments and the first administrator to a database that has none."""
     with app.app_context(), writing():
         _act_as_command_line()
-        if db.session.scalar(sa.select(sa.func.count()).select_from(Environment)) == 0:
-            db.session.add_all(Environment(name=name, color=color) for name, color in ENVIRONMENTS.items())
-        if db.session.scalar(sa.select(sa.func.count()).select_from(User)) == 0:
-            config = app.config
-            password = config["ADMIN_PASSWORD"]
-            shown = password or secrets.token_urlsafe(12)
-            _add_admin(config["ADMIN_USERNAME"], config["ADMIN_EMAIL"], shown)
-            if not password:
-                click.echo(
-                    f"The first administrator is {config['ADMIN_USERNAME']} with the password {shown}\n"
-                    "It is not shown again; change it after the first login."
-                )
+        add_first_environments()
+        if password := add_first_admin():
+            click.echo(
+                f"The first administrator is {app.config['ADMIN_USERNAME']} with the password {password}\n"
+                "It is not shown again; change it after the first login."
+            )
 
 
 def schema_problem(engine: sa.Engine) -> str | None:
-    """What keeps this version from working on a database: it is away, or its schema is another version's.
+    """Why this version cannot work on a database: it does not answer, or its schema is of another version.
 
-    A database that several machines share is migrated on purpose, not by whichever starts first.
+    A shared database is migrated by a command, not by the first machine that starts.
     """
     try:
         with engine.connect() as connection:
@@ -77,24 +65,28 @@ def init_db() -> None:
 @click.command("create-admin")
 @click.argument("username")
 @click.argument("email")
-@click.password_option(help="Asked for where it is not given.")
+@click.password_option(help="Prompted for if it is not given.")
 def create_admin(username: str, email: str, password: str) -> None:
     """Create an administrator."""
     _act_as_command_line()
     try:
         with writing():
-            _add_admin(username, email, password)
+            add_admin(username, email, password)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     except sa.exc.IntegrityError:
-        raise click.ClickException("There is a user of this name or e-mail already.") from None
+        raise click.ClickException("A user with this name or e-mail address exists already.") from None
     click.echo(f"Created the administrator {username}.")
 
 
 @click.command("worker")
 def worker() -> None:
-    """Carry out jobs until SIGTERM or SIGINT, beside servers that have JOB_WORKERS=0."""
+    """Run jobs until SIGTERM or SIGINT, for servers with JOB_WORKERS=0."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if not app.config["REDIS_URL"]:
-        raise click.ClickException("Without REDIS_URL the server carries out jobs itself: no other process may.")
+        raise click.ClickException(
+            "Without REDIS_URL the server runs the jobs itself, and no other process may: set REDIS_URL."
+        )
     if problem := schema_problem(db.engine):
         raise click.ClickException(problem)
     db.engine.dispose()
@@ -102,7 +94,7 @@ def worker() -> None:
 
 
 @click.command("openapi")
-@click.option("--check", is_flag=True, help="Only compare; exit with 1 where the file differs.")
+@click.option("--check", is_flag=True, help="Compare only, and exit with 1 if the file differs.")
 def openapi(*, check: bool) -> None:
     """Write openapi.json."""
     text = orjson.dumps(document(), option=orjson.OPT_INDENT_2).decode() + "\n"
@@ -112,23 +104,6 @@ def openapi(*, check: bool) -> None:
     elif not OPENAPI.exists() or OPENAPI.read_text() != text:
         click.echo("openapi.json is not what the application serves: run `flask openapi`.", err=True)
         sys.exit(1)
-
-
-def _add_admin(username: str, email: str, password: str) -> None:
-    try:
-        user = User(
-            username=check_username(username),
-            email=check_email(email),
-            role=Role.ADMIN,
-            is_active=True,
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
-    flaws = password_flaws(password, username)
-    if flaws:
-        raise click.ClickException(f"The password: {' '.join(flaws)}")
-    user.password = password
-    db.session.add(user)
 
 
 def _act_as_command_line() -> None:

@@ -81,7 +81,7 @@ def application(url: sa.URL, uploads: str) -> Flask:
     address = url.render_as_string(hide_password=False)
     settings = {"DATABASE_URL": address, "UPLOAD_DIR": uploads}
     account = {"ADMIN_USERNAME": USERNAME, "ADMIN_PASSWORD": PASSWORD, "LOG_LEVEL": "ERROR"}
-    app = create_app(TestingConfig.from_environment({**settings, **account}))
+    app = create_app(TestingConfig({**settings, **account}))
     with app.app_context():
         flask_migrate.upgrade(directory=MIGRATIONS)
     prepare_database(app)

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -160,14 +159,17 @@ BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in
 
 def testing(database_url: str, redis_url: str | None, uploads: Path, redis_prefix: str) -> config.Config:
     """The settings of the tests on this database and cache; nothing comes from the environment."""
-    kept = {"UPLOAD_DIR": str(uploads), "AUDIT_CHECKPOINTS": str(uploads.parent / "checkpoints")}
-    settings = config.TestingConfig.from_environment(kept)
-    return replace(
-        settings,
-        SQLALCHEMY_DATABASE_URI=database_url,
-        REDIS_URL=redis_url,
-        REDIS_PREFIX=redis_prefix,
-        LOG_LEVEL="ERROR",
+    return config.TestingConfig(
+        {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url or "",
+            "REDIS_PREFIX": redis_prefix,
+            "WORKERS": "1",
+            "JOB_WORKERS": "0",
+            "UPLOAD_DIR": str(uploads),
+            "AUDIT_CHECKPOINTS": str(uploads.parent / "checkpoints"),
+            "LOG_LEVEL": "ERROR",
+        }
     )
 
 

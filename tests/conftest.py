@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import flask_migrate
@@ -81,7 +80,11 @@ def build_app(app: Flask, backend: Backend) -> Iterator[BuildApp]:
     built: list[Flask] = []
 
     def build(**settings: Any) -> Flask:
-        built.append(create_app(replace(backend.settings(), **settings)))
+        changed = backend.settings()
+        for name, value in settings.items():
+            assert hasattr(changed, name)
+            setattr(changed, name, value)
+        built.append(create_app(changed))
         return built[-1]
 
     yield build

@@ -1,11 +1,11 @@
-"""What config.py promises: defaults, every problem at once, secrets that stay, refusals."""
+"""Settings: defaults, all errors at once, generated secrets, refusals."""
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from flask import Flask
 from sqlalchemy import create_engine, make_url, text
 
 import config
+from app.users.service import admin_setting_errors
 
 A_SECRET = "a" * 32
 PRODUCTION = {"FLASK_ENV": "production", "SECRET_KEY": A_SECRET, "JWT_SECRET_KEY": "b" * 32}
 
 
-def problems(environ: dict[str, str], root: Path) -> dict[str, str]:
-    """Return what is wrong with which variable."""
+def errors(environ: dict[str, str], root: Path) -> dict[str, str]:
+    """Return what is wrong with which variable, as the server reports it at its start."""
     with pytest.raises(config.ConfigError) as caught:
-        config.load(environ, root=root)
-    return {problem.variable: problem.reason for problem in caught.value.problems}
+        config.load(environ, root=root, checks=[admin_setting_errors])
+    return {variable: "; ".join(reasons) for variable, reasons in caught.value.errors.items()}
 
 
 def test_defaults_are_those_of_the_contract(tmp_path):
@@ -116,7 +117,7 @@ def test_testing_needs_nothing_and_keeps_nothing_secret(tmp_path):
     assert min(len(settings.SECRET_KEY), len(settings.JWT_SECRET_KEY)) >= 32
     assert make_url(settings.SQLALCHEMY_DATABASE_URI).database is None
     assert not (tmp_path / "instance" / "secrets.json").exists()
-    assert config.TestingConfig.from_environment({}, root=tmp_path) == settings
+    assert vars(config.TestingConfig({}, root=tmp_path)) == vars(settings)
 
 
 BAD = {
@@ -160,7 +161,7 @@ BAD = {
 
 def test_every_bad_value_is_named_at_once(tmp_path):
     (tmp_path / "a-file").touch()
-    assert problems(BAD, tmp_path).keys() == BAD.keys()
+    assert errors(BAD, tmp_path).keys() == BAD.keys()
 
 
 def test_a_problem_shows_its_value_unless_that_is_secret(tmp_path):
@@ -222,7 +223,7 @@ def test_secrets_are_not_in_the_repr(tmp_path):
 def test_bad(tmp_path, name, value):
     (tmp_path / "instance").mkdir()
     related = {"AI_MODEL": "llava"} if name == "AI_BASE_URL" else {}
-    assert problems({name: value} | related, tmp_path).keys() == {name}
+    assert errors({name: value} | related, tmp_path).keys() == {name}
 
 
 @pytest.mark.parametrize(
@@ -247,8 +248,8 @@ def test_a_host_name_becomes_the_address_that_the_server_wants(tmp_path):
 
 
 def test_half_a_service_is_a_problem(tmp_path):
-    assert problems({"AI_MODEL": "llava"}, tmp_path) == {"AI_MODEL": "needs AI_BASE_URL to be set too"}
-    assert problems({"MAIL_SERVER": "h", "MAIL_USERNAME": "u"}, tmp_path) == {
+    assert errors({"AI_MODEL": "llava"}, tmp_path) == {"AI_MODEL": "needs AI_BASE_URL to be set too"}
+    assert errors({"MAIL_SERVER": "h", "MAIL_USERNAME": "u"}, tmp_path) == {
         "MAIL_USERNAME": "needs MAIL_PASSWORD to be set too"
     }
 
@@ -263,7 +264,20 @@ def test_a_mail_password_does_not_travel_in_the_clear_by_default(tmp_path):
 
 def test_the_admin_password_is_not_the_name(tmp_path):
     same = {"ADMIN_USERNAME": "Ada.Lovelace", "ADMIN_PASSWORD": "ada.lovelace"}
-    assert problems(same, tmp_path) == {"ADMIN_PASSWORD": "must not be ADMIN_USERNAME"}
+    assert errors(same, tmp_path) == {"ADMIN_PASSWORD": "may not be the username"}
+
+
+def test_errors_that_only_the_application_finds_are_reported_with_the_others(tmp_path):
+    assert errors({"PORT": "http", "ADMIN_EMAIL": "admin"}, tmp_path) == {
+        "PORT": "must be a whole number from 1 to 65535",
+        "ADMIN_EMAIL": "must be an e-mail address",
+    }
+
+
+def test_the_settings_need_nothing_of_the_application():
+    program = "import sys, config; print([name for name in sys.modules if name.split('.')[0] == 'app'])"
+    imported = subprocess.check_output([sys.executable, "-c", program], cwd=config.ROOT, text=True)
+    assert imported == "[]\n"
 
 
 def test_the_admin_password_is_none_that_everybody_tries(tmp_path):
@@ -272,7 +286,7 @@ def test_the_admin_password_is_none_that_everybody_tries(tmp_path):
         ("password", "must have at least 10 characters and may not be a password that many people use"),
         ("長" * 25, "may have at most 72 bytes and may not be a password that many people use"),
     ):
-        assert problems({"ADMIN_PASSWORD": chosen}, tmp_path) == {"ADMIN_PASSWORD": reason}
+        assert errors({"ADMIN_PASSWORD": chosen}, tmp_path) == {"ADMIN_PASSWORD": reason}
 
 
 # Secrets
@@ -280,7 +294,7 @@ def test_the_admin_password_is_none_that_everybody_tries(tmp_path):
 
 def test_production_refuses_to_start_without_its_secrets(tmp_path):
     config.load({}, root=tmp_path)  # what development has kept is not taken for production
-    missing = problems({"FLASK_ENV": "production"}, tmp_path)
+    missing = errors({"FLASK_ENV": "production"}, tmp_path)
     assert missing.keys() == {"SECRET_KEY", "JWT_SECRET_KEY"}
     assert "must be set" in missing["SECRET_KEY"]
 
@@ -316,7 +330,7 @@ def test_damaged_secrets_are_named_and_not_replaced(tmp_path, content):
     path = tmp_path / "instance" / "secrets.json"
     path.parent.mkdir()
     path.write_text(content)
-    reasons = problems({}, tmp_path)
+    reasons = errors({}, tmp_path)
     assert reasons.keys() == {"SECRET_KEY", "JWT_SECRET_KEY"}
     assert f"{path} is damaged" in reasons["SECRET_KEY"]
     assert path.read_text() == content
@@ -326,7 +340,7 @@ def test_a_kept_secret_that_is_too_short_is_refused(tmp_path):
     path = tmp_path / "instance" / "secrets.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"SECRET_KEY": "x" * 31, "JWT_SECRET_KEY": "x" * 32}))
-    assert problems({}, tmp_path).keys() == {"SECRET_KEY"}
+    assert errors({}, tmp_path).keys() == {"SECRET_KEY"}
 
 
 def test_processes_that_start_at_once_agree_on_their_secrets(tmp_path):
@@ -366,7 +380,7 @@ def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):
     link = os.link
 
     def late(source, target):
-        path.write_text(json.dumps(dict.fromkeys(config.SECRETS, "theirs" * 8)))
+        path.write_text(json.dumps(dict.fromkeys(config.GENERATED, "theirs" * 8)))
         monkeypatch.setattr(os, "link", link)
         return link(source, target)
 
@@ -381,7 +395,7 @@ def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):
 def test_without_redis_there_is_one_worker(tmp_path, environment):
     assert config.load(environment, root=tmp_path).WORKERS == 1
     assert config.load(environment | {"WORKERS": "1"}, root=tmp_path).WORKERS == 1
-    reasons = problems(environment | {"WORKERS": "2"}, tmp_path)
+    reasons = errors(environment | {"WORKERS": "2"}, tmp_path)
     assert reasons.keys() == {"WORKERS"}
     assert "needs REDIS_URL, because" in reasons["WORKERS"]
 
@@ -397,7 +411,7 @@ def test_only_with_redis_others_carry_out_the_jobs(tmp_path):
     assert config.load({}, root=tmp_path).JOB_WORKERS == 0
     assert config.load({"REDIS_URL": "redis://h"}, root=tmp_path).JOB_WORKERS == 1
     assert config.load({"REDIS_URL": "redis://h", "JOB_WORKERS": "0"}, root=tmp_path).JOB_WORKERS == 0
-    reasons = problems({"JOB_WORKERS": "1"}, tmp_path)
+    reasons = errors({"JOB_WORKERS": "1"}, tmp_path)
     assert reasons == {"JOB_WORKERS": reasons["JOB_WORKERS"]}
     assert "needs REDIS_URL, because" in reasons["JOB_WORKERS"]
 
@@ -451,6 +465,6 @@ def test_dotenv_completes_the_process_environment(tmp_path, monkeypatch):
 def test_the_example_shows_every_variable_with_its_default(tmp_path):
     lines = (config.ROOT / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    declared = {setting.metadata["variable"].name or setting.name for setting in fields(config.Config)}
-    assert example.keys() == declared | {"POSTGRES_PASSWORD"}
-    assert config.load(example, root=tmp_path) == config.load({}, root=tmp_path)
+    read = re.findall(r"= env\.\w+\(\s*\"(\w+)\"", (config.ROOT / "config.py").read_text())
+    assert sorted(example) == sorted([*read, "POSTGRES_PASSWORD"])
+    assert vars(config.load(example, root=tmp_path)) == vars(config.load({}, root=tmp_path))
