@@ -18,7 +18,7 @@ from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
 from app.gpus import expiry
-from app.imports.jobs import register_jobs
+from app.imports.pipeline import register_jobs
 from app.proof import sealer
 from app.services import check_scheduler
 

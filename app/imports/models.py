@@ -1,4 +1,4 @@
-"""An import: the uploaded file, the plan made of it row by row, and how far it has come."""
+"""An import: its uploaded file, its plan in parts, and its status."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -27,16 +27,28 @@ class ImportStatus(Choice):
     REVERTED = "reverted"
 
 
-class Mode(Choice):
-    """What an import may do: both, only create, only change."""
+CANCELLABLE = (
+    ImportStatus.QUEUED,
+    ImportStatus.VALIDATING,
+    ImportStatus.READY,
+    ImportStatus.INVALID,
+    ImportStatus.APPLYING,
+)
+PENDING = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
+RUNNING = (*PENDING, ImportStatus.REVERTING)
+"""States that a background job ends."""
+
+
+class ImportMode(Choice):
+    """What an import may do: create and change objects, only create, only change."""
 
     UPSERT = "upsert"
     CREATE = "create"
     UPDATE = "update"
 
 
-class Extra(Choice):
-    """What becomes of a column that is nobody's field."""
+class ExtraColumns(Choice):
+    """What happens to a column that is not a field: kept as an attribute, ignored, or an error."""
 
     KEEP = "keep"
     IGNORE = "ignore"
@@ -44,13 +56,13 @@ class Extra(Choice):
 
 
 class OnError(Choice):
-    """What becomes of the right rows of a plan that has wrong ones."""
+    """Whether a plan with errors is refused, or its rows without errors are applied."""
 
     ABORT = "abort"
     SKIP = "skip"
 
 
-class Action(Choice):
+class RowAction(Choice):
     """What a row of the plan does to its object."""
 
     CREATE = "create"
@@ -66,21 +78,21 @@ class Import(Base):
     status: Mapped[ImportStatus] = mapped_column(default=ImportStatus.QUEUED)
     filename: Mapped[str]
     resource: Mapped[str | None] = mapped_column(sa.String(64))
-    mode: Mapped[Mode] = mapped_column(default=Mode.UPSERT)
+    mode: Mapped[ImportMode] = mapped_column(default=ImportMode.UPSERT)
     match: Mapped[str | None] = mapped_column(sa.String(64))
     mapping: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
-    extra: Mapped[Extra] = mapped_column(default=Extra.KEEP)
+    extra: Mapped[ExtraColumns] = mapped_column(default=ExtraColumns.KEEP)
     apply_at_once: Mapped[bool] = mapped_column(default=False)
     on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
-    # Every record of the import carries this one, however many requests it took.
+    # All audit records of the import have this one, however many requests it takes.
     request_id: Mapped[str] = mapped_column(sa.String(64))
     phase: Mapped[str] = mapped_column(sa.String(16), default="queued")
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     sheets: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
-    # Why it is invalid, has failed or cannot be undone: {"reason", "message", …}.
+    # Why it is invalid, has failed or cannot be reverted: {"reason", "message", …}.
     problem: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    # What undoing it has done: {"removed": {resource: count}, "restored": {resource: count}}.
+    # What the revert did: {"removed": {resource: count}, "restored": {resource: count}}.
     reversal: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     finished_at: Mapped[datetime | None]
@@ -88,19 +100,24 @@ class Import(Base):
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 
+    @property
+    def changed_rows(self) -> int:
+        """The number of rows that create or change an object."""
+        return sum(sheet["create"] + sheet["update"] for sheet in self.sheets)
 
-def move(import_id: int, allowed: Collection[ImportStatus], to: ImportStatus, **values: Any) -> bool:
-    """Bring an import from one of the allowed states into another, in the current transaction.
 
-    Answers whether it was still in one of them: of two that want different things of it, one is refused.
+def change_status(import_id: int, allowed: Collection[ImportStatus], to: ImportStatus, **values: Any) -> bool:
+    """Change the status of an import from one of the allowed ones, and other columns, in the current transaction.
+
+    Returns whether it had an allowed status: a compare-and-set, so that of two concurrent changes one is refused.
     """
     table = Import.__table__
-    moved = sa.update(table).where(table.c.id == import_id, table.c.status.in_(allowed)).values(status=to, **values)
-    return db.session.connection().execute(moved).rowcount == 1
+    statement = sa.update(table).where(table.c.id == import_id, table.c.status.in_(allowed))
+    return db.session.connection().execute(statement.values(status=to, **values)).rowcount == 1
 
 
 class ImportFile(Base):
-    """The uploaded bytes, stored with the import so that neither is ever there without the other."""
+    """The uploaded bytes, written in the transaction of their import."""
 
     __tablename__ = "import_files"
 
@@ -111,9 +128,9 @@ class ImportFile(Base):
 
 
 class ImportPart(Base):
-    """Successive rows of one sheet's plan, together because they are written and read together.
+    """Successive rows of one sheet's plan in one database row, because they are written and read together.
 
-    `rows` is JSON: a list of lists in the order of `parts.PlannedRow`. The counts say how many rows do what.
+    `rows` is JSON: a list of lists in the order of `plan.store.PlannedRow`. The counts are those of its rows by action.
     """
 
     __tablename__ = "import_parts"
@@ -130,5 +147,5 @@ class ImportPart(Base):
     update: Mapped[int]
     unchanged: Mapped[int]
     error: Mapped[int]
-    # The ids of the objects that its rows have created, in their order; null until then.
+    # The ids of the objects that its rows have created, in their order; null until the plan is applied.
     created_ids: Mapped[list[int] | None] = mapped_column(JsonText)

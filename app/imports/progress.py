@@ -1,7 +1,7 @@
-"""How far an import is, told while it works, and the wish that it stop.
+"""The progress of a running import, and requests to stop it, both through the cache.
 
-Both go through the cache, because the work is one transaction: nothing that it writes shows before it is done,
-and SQLite lets nobody else write meanwhile. Without the cache an import works the same and tells less.
+The work is one transaction: nothing that it writes shows before it commits, and SQLite lets nobody else write
+meanwhile. Without the cache an import works the same, shows less and stops later.
 """
 
 import time
@@ -9,17 +9,17 @@ from typing import Any
 
 from app.core.cache import generations
 
-EVERY = 0.25
-"""Seconds between two tellings."""
-KEPT = 3600
+UPDATE_SECONDS = 0.25
+"""Seconds between two updates of the progress."""
+EXPIRY_SECONDS = 3600
 
 
 class Stopped(Exception):
-    """Somebody wants the import to end."""
+    """The import has been cancelled."""
 
 
 class Progress:
-    """The rows that a phase of an import has done, of how many."""
+    """The number of rows that a phase of an import has processed, of how many."""
 
     def __init__(self, import_id: int, phase: str, total: int, *, may_stop: bool = True) -> None:
         self._may_stop = may_stop
@@ -27,46 +27,46 @@ class Progress:
         self._phase = phase
         self._total = total
         self._done = 0
-        self._began = time.monotonic()
-        self._told = 0.0
-        self._tell()
+        self._started = time.monotonic()
+        self._updated = 0.0
+        self._update()
 
     def advance(self, rows: int) -> None:
-        """Note that more rows are done; raises Stopped where the import is to end."""
+        """Count further rows as processed; raises Stopped where the import has been cancelled."""
         self._done += rows
-        if time.monotonic() - self._told >= EVERY:
-            self._tell()
+        if time.monotonic() - self._updated >= UPDATE_SECONDS:
+            self._update()
 
-    def _tell(self) -> None:
-        self._told = time.monotonic()
-        seconds = self._told - self._began
+    def _update(self) -> None:
+        self._updated = time.monotonic()
+        seconds = self._updated - self._started
         rate = self._done / seconds if self._done and seconds else None
         left = None if rate is None else max(self._total - self._done, 0) / rate
-        shown = {
+        progress = {
             "phase": self._phase,
             "done": self._done,
             "total": self._total,
             "rows_per_second": None if rate is None else round(rate),
             "seconds_left": None if left is None else round(left, 1),
         }
-        generations.remember(_key(self._import_id), shown, KEPT)
-        if self._may_stop and generations.recall(_stop(self._import_id)):
+        generations.remember(_progress_key(self._import_id), progress, EXPIRY_SECONDS)
+        if self._may_stop and generations.recall(_stop_key(self._import_id)):
             raise Stopped
 
 
-def told(import_id: int) -> dict[str, Any] | None:
-    """What an import that is at work has last told of its progress."""
-    found = generations.recall(_key(import_id))
-    return found if isinstance(found, dict) else None
+def last_progress(import_id: int) -> dict[str, Any] | None:
+    """The progress that the import's job has last shown."""
+    progress = generations.recall(_progress_key(import_id))
+    return progress if isinstance(progress, dict) else None
 
 
-def ask_to_stop(import_id: int) -> None:
-    generations.remember(_stop(import_id), 1, KEPT)
+def request_stop(import_id: int) -> None:
+    generations.remember(_stop_key(import_id), 1, EXPIRY_SECONDS)
 
 
-def _key(import_id: int) -> str:
+def _progress_key(import_id: int) -> str:
     return f"import:{import_id}:progress"
 
 
-def _stop(import_id: int) -> str:
+def _stop_key(import_id: int) -> str:
     return f"import:{import_id}:stop"

@@ -1,9 +1,9 @@
-"""An import undone: what it created is removed, what it changed is as it was, or nothing happens.
+"""Revert an import: delete what it created, restore the values that it changed, or do nothing.
 
-An object is as it was when its values are; its version goes on, because a version never means two things.
+A restored object has its old values and a new version, because a version never means two things.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,12 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden
 from app.core.http.access import current_actor
-from app.core.values import as_json
+from app.core.values import as_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
-from app.imports.models import Action, Import
-from app.imports.plan.store import Part, PlannedRow, read_parts
-from app.imports.plan.uniqueness import defaults_of
+from app.imports.models import Import, ImportStatus, RowAction
+from app.imports.plan.matching import defaults_of
+from app.imports.plan.store import PlannedRow, PlanPart, read_parts
+from app.imports.progress import Progress
 from app.resource import Resource
 from app.resource.bulk import writer
 from app.resource.cascade import detach_unseen, standing_in_the_way
@@ -30,19 +31,21 @@ from app.resource.service import may_change, singular
 
 logs = AuditLog.__table__
 
-Row = dict[str, Any]
+ObjectRow = dict[str, Any]
+"""A stored object by column."""
 
-HARMLESS = ("update", "revert")
-"""What may have happened to a new object that looks as it did; whoever has assigned one has used it."""
+UNUSED_ACTIONS = ("update", "revert")
+"""Audit actions on a new object after which it may be deleted if its values are still those of the import. Any other
+action, such as an assignment, has used it."""
 
 
 class NotRevertible(Conflict):
-    reason, message = "not_revertible", "This import cannot be undone."
+    reason, message = "not_revertible", "This import cannot be reverted."
 
 
 @dataclass
 class Reversal:
-    """What undoing an import does, by resource, and what stands in the way."""
+    """The number of objects that a revert deletes and restores, by resource, and the rows that prevent it."""
 
     removed: dict[str, int] = field(default_factory=dict)
     restored: dict[str, int] = field(default_factory=dict)
@@ -51,53 +54,56 @@ class Reversal:
     def counts(self) -> dict[str, dict[str, int]]:
         return {"removed": self.removed, "restored": self.restored}
 
-    def conflict(self, part: Part, row: PlannedRow, object_id: int, message: str) -> None:
+    def add_conflict(self, part: PlanPart, row: PlannedRow, object_id: int, message: str) -> None:
         if len(self.conflicts) < MAX_CONFLICTS:
             self.conflicts.append(
                 {"sheet": part.sheet, "row": row.row, "resource": part.resource, "id": object_id, "message": message}
             )
 
 
-def revert(job: Import, advance: Callable[[int], None] = lambda _: None) -> Reversal:
-    """Undo an applied import, telling `advance` of each few rows that are done; the caller commits.
+def revert_import(import_: Import) -> None:
+    """Revert an applied import and mark it as reverted, in the current transaction.
 
-    Raises NotRevertible, naming the rows whose objects somebody has changed or used since, and Forbidden.
+    Raises NotRevertible, naming the rows whose objects others have changed or used since, and Forbidden.
     """
+    progress = Progress(import_.id, "reverting", import_.changed_rows, may_stop=False)
     reversal = Reversal()
-    ids = {key: identity for part in read_parts(job.id, Action.CREATE) for key, identity in _created(part)}
-    # Before anything goes, nothing that the import changed may refer to it any more.
-    for part in read_parts(job.id, Action.UPDATE, backwards=True):
+    ids = {at: object_id for part in read_parts(import_.id, RowAction.CREATE) for at, object_id in _created(part)}
+    # Updated objects come first: they may refer to objects that the import created.
+    for part in read_parts(import_.id, RowAction.UPDATE, backwards=True):
         _restore(part, ids, reversal)
-        advance(sum(1 for _ in part.doing(Action.UPDATE)))
-    for part in read_parts(job.id, Action.CREATE, backwards=True):
-        _remove(part, job, ids, reversal)
-        advance(sum(1 for _ in part.doing(Action.CREATE)))
+        progress.advance(sum(1 for _ in part.rows_with(RowAction.UPDATE)))
+    for part in read_parts(import_.id, RowAction.CREATE, backwards=True):
+        _remove(part, import_, ids, reversal)
+        progress.advance(sum(1 for _ in part.rows_with(RowAction.CREATE)))
     if reversal.conflicts:
         raise NotRevertible(
-            "Some objects have been changed or used since the import.",
+            "Some objects have been changed or used since the import: nothing was reverted.",
             reason="out_of_date",
             conflicts=reversal.conflicts,
         )
     changes = {name: {"old": None, "new": sum(counts.values())} for name, counts in reversal.counts().items()}
-    recorder.record("revert", "imports", job.id, job.filename, changes)
-    return reversal
+    recorder.record("revert", "imports", import_.id, import_.filename, changes)
+    import_.reversal = reversal.counts()
+    import_.status, import_.phase, import_.done = ImportStatus.REVERTED, "done", import_.total
+    import_.finished_at = utcnow()
 
 
-def _created(part: Part) -> Iterator[tuple[int, int]]:
-    """The position of each row that created an object, and the object's id."""
+def _created(part: PlanPart) -> Iterator[tuple[int, int]]:
+    """The position of each row that created an object, and the id of the object."""
     created = part.created_ids or []
-    return zip((position for position, _ in part.doing(Action.CREATE)), created, strict=True)
+    return zip((position for position, _ in part.rows_with(RowAction.CREATE)), created, strict=True)
 
 
-def _restore(part: Part, ids: dict[int, int], reversal: Reversal) -> None:
+def _restore(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> None:
     resource = CATALOG[part.resource]
-    planned = {row.object_id: row for _, row in part.doing(Action.UPDATE) if row.object_id is not None}
-    now = _locked(resource, list(planned))
+    planned = {row.object_id: row for _, row in part.rows_with(RowAction.UPDATE) if row.object_id is not None}
+    stored = _locked(resource, list(planned))
     changes = []
-    for identity, row in planned.items():
-        current = now.get(identity)
+    for object_id, row in planned.items():
+        current = stored.get(object_id)
         if current is None:
-            reversal.conflict(part, row, identity, f"The {singular(resource)} is gone.")
+            reversal.add_conflict(part, row, object_id, f"The {singular(resource)} has been deleted since the import.")
             continue
         _require_right(resource, current)
         assert row.old is not None
@@ -107,78 +113,80 @@ def _restore(part: Part, ids: dict[int, int], reversal: Reversal) -> None:
         changed = [
             resource.fields[name].title
             for name, value in row.new.items()
-            if current_values[name] != _stored(value, resource, name, ids)
+            if current_values[name] != _stored_value(value, resource, name, ids)
         ]
         if changed:
-            reversal.conflict(part, row, identity, f"Somebody has changed {', '.join(changed)} since the import.")
+            reversal.add_conflict(part, row, object_id, f"Changed since the import: {', '.join(changed)}.")
             continue
         old = {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
-        was = {name: current[name] for name in old}
-        changes.append(writer.Change(identity, current["version"], str(current[resource.model.label]), was, old))
+        replaced = {name: current[name] for name in old}
+        label = str(current[resource.model.label])
+        changes.append(writer.Change(object_id, current["version"], label, old=replaced, new=old))
     writer.update(resource.model, changes, action="revert")
     reversal.restored[resource.name] = reversal.restored.get(resource.name, 0) + len(changes)
 
 
-def _remove(part: Part, job: Import, ids: dict[int, int], reversal: Reversal) -> None:
+def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reversal) -> None:
     resource = CATALOG[part.resource]
-    created = dict(zip(part.created_ids or [], (row for _, row in part.doing(Action.CREATE)), strict=True))
-    now = _locked(resource, list(created))
-    used = _used(resource, [identity for identity, current in now.items() if current["version"] > 1])
-    children = standing_in_the_way(resource.model, list(now))
-    going = []
-    for identity, current in now.items():
-        row = created[identity]
+    created = dict(zip(part.created_ids or [], (row for _, row in part.rows_with(RowAction.CREATE)), strict=True))
+    stored = _locked(resource, list(created))
+    used = _used(resource, [object_id for object_id, current in stored.items() if current["version"] > 1])
+    children = standing_in_the_way(resource.model, list(stored))
+    removed = []
+    for object_id, current in stored.items():
+        row = created[object_id]
         _require_right(resource, current)
-        if identity in used or (current["version"] > 1 and _differs(resource, current, row, job, ids)):
-            reversal.conflict(part, row, identity, f"Somebody has changed the {singular(resource)} since the import.")
-        elif identity in children:
-            counts = " and ".join(f"{count} {name.replace('_', ' ')}" for name, count in children[identity].items())
-            reversal.conflict(part, row, identity, f"Since the import {counts} refer to it.")
+        if object_id in used or (current["version"] > 1 and _differs(resource, current, row, import_, ids)):
+            message = f"The {singular(resource)} has been changed or used since the import."
+            reversal.add_conflict(part, row, object_id, message)
+        elif object_id in children:
+            counts = " and ".join(f"{count} {name.replace('_', ' ')}" for name, count in children[object_id].items())
+            reversal.add_conflict(part, row, object_id, f"Other objects refer to it: {counts}.")
         else:
-            going.append(current)
-    detach_unseen(resource.model, [row["id"] for row in going])
-    # What has conflicts stays until all are named; then everything does.
-    writer.delete(resource.model, going)
-    reversal.removed[resource.name] = reversal.removed.get(resource.name, 0) + len(going)
+            removed.append(current)
+    detach_unseen(resource.model, [current["id"] for current in removed])
+    # Objects with conflicts stay until all conflicts are listed; then the whole revert is refused and rolled back.
+    writer.delete(resource.model, removed)
+    reversal.removed[resource.name] = reversal.removed.get(resource.name, 0) + len(removed)
 
 
-def _locked(resource: Resource, ids: Sequence[int]) -> dict[int, Row]:
-    """The objects as they are now, by id, locked in the order of their ids."""
+def _locked(resource: Resource, ids: Sequence[int]) -> dict[int, ObjectRow]:
+    """The stored objects by id, locked in the order of their ids."""
     table = resource.model.__table__
     statement = sa.select(table).where(any_of(table.c.id, ids)).order_by(table.c.id).with_for_update()
     names = [column.key for column in table.columns]
-    at = names.index("id")
-    return {values[at]: dict(zip(names, values, strict=True)) for values in db.session.execute(statement)}
+    rows = (dict(zip(names, values, strict=True)) for values in db.session.execute(statement))
+    return {row["id"]: row for row in rows}
 
 
-def _require_right(resource: Resource, current: Row) -> None:
+def _require_right(resource: Resource, current: ObjectRow) -> None:
     if not may_change(resource, current_actor(), current["created_by_id"]):
         raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
 
 
-def _stored(value: Any, resource: Resource, name: str, ids: dict[int, int]) -> Any:
-    """A planned value as JSON shows it once it is stored: a reference is the id of its object."""
+def _stored_value(value: Any, resource: Resource, name: str, ids: dict[int, int]) -> Any:
+    """A planned value as the JSON of the stored object has it: a reference is the id of its object."""
     if value is None or resource.fields[name].kind is not Kind.REFERENCE:
         return value
     return ids[value["row"]] if "row" in value else value["id"]
 
 
-def _differs(resource: Resource, current: Row, row: PlannedRow, job: Import, ids: dict[int, int]) -> bool:
-    """Whether a new object is not any more what the import made of it."""
-    given = {name: as_json(value) for name, value in defaults_of(resource.model).items()}
-    given |= {name: _stored(value, resource, name, ids) for name, value in row.new.items()}
-    given["created_by_id"] = job.created_by_id
-    return any(as_json(current[name]) != given[name] for name in audited_columns(resource.model))
+def _differs(resource: Resource, current: ObjectRow, row: PlannedRow, import_: Import, ids: dict[int, int]) -> bool:
+    """Whether a created object has other values than the import gave it."""
+    imported = {name: as_json(value) for name, value in defaults_of(resource.model).items()}
+    imported |= {name: _stored_value(value, resource, name, ids) for name, value in row.new.items()}
+    imported["created_by_id"] = import_.created_by_id
+    return any(as_json(current[name]) != imported[name] for name in audited_columns(resource.model))
 
 
 def _used(resource: Resource, ids: Sequence[int]) -> set[int]:
-    """Those of which the log has more than changes since they were created."""
+    """Objects with audit records of other actions than UNUSED_ACTIONS since they were created."""
     if not ids:
         return set()
     statement = sa.select(logs.c.resource_id).where(
         logs.c.resource_type == resource.model.__tablename__,
         any_of(logs.c.resource_id, ids),
         logs.c.version > 1,
-        logs.c.action.not_in(HARMLESS),
+        logs.c.action.not_in(UNUSED_ACTIONS),
     )
     return set(db.session.scalars(statement))

@@ -1,4 +1,4 @@
-"""Uploading a workbook, watching its plan, applying it."""
+"""HTTP routes of imports: upload, plan, apply, cancel, revert."""
 
 from io import BytesIO
 from typing import Any, cast
@@ -17,13 +17,11 @@ from app.core.http.paging import PageSchema
 from app.core.http.request_parsing import read_form
 from app.core.values import clean_text
 from app.imports import service
-from app.imports.jobs import RUNNING
 from app.imports.map.tables import MAX_TITLE
 from app.imports.mappings import service as mappings
-from app.imports.models import Import
+from app.imports.models import RUNNING, Import
 from app.imports.plan.store import select_page
-from app.imports.progress import told
-from app.imports.retention import forget_old_files
+from app.imports.progress import last_progress
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
 from app.resource.dry_run import conclude
 from app.resource.schema import WriteQuerySchema
@@ -47,13 +45,12 @@ def upload() -> Response:
     content, filename = _read_file()
     options["apply_at_once"] = options.pop("apply")
     options["mapping"] = _read_mapping(options.get("mapping"))
-    name = _read_name(options)
+    name = _read_mapping_name(options)
     _check_names(options)
-    forget_old_files()
-    import_id = service.start(content, filename, options)
+    import_id = service.upload(content, filename, options)
     if name is not None:
-        mappings.remember(name, options["mapping"], import_id)
-    return _answer(import_id, 202)
+        mappings.save(name, options["mapping"], import_id)
+    return _response(import_id, 202)
 
 
 @blueprint.get("")
@@ -63,14 +60,14 @@ def upload() -> Response:
 def list_imports(query: dict[str, int]) -> Page:
     """My imports, the latest first; all for administrators."""
     actor = current_actor()
-    mine = sa.true() if actor.is_admin else Import.created_by_id == actor.id
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(Import).where(mine)) or 0
+    visible = sa.true() if actor.is_admin else Import.created_by_id == actor.id
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(Import).where(visible)) or 0
     page, size = query["page"], query["page_size"]
-    found = db.session.scalars(
-        sa.select(Import).where(mine).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
+    imports = db.session.scalars(
+        sa.select(Import).where(visible).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
     ).all()
-    names = _names({job.created_by_id for job in found if job.created_by_id})
-    return Page([_render(job, names) for job in found], Pagination(page, size, total))
+    names = _usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
+    return Page([_render(import_, names) for import_ in imports], Pagination(page, size, total))
 
 
 @blueprint.get("/<int:import_id>")
@@ -78,8 +75,8 @@ def list_imports(query: dict[str, int]) -> Page:
 @blueprint.not_modified
 @blueprint.response(200, ImportSchema)
 def read(import_id: int) -> Response:
-    """How far an import is, and what it would do to each sheet."""
-    response = _answer(import_id)
+    """The status and progress of an import, and its plan by sheet."""
+    response = _response(import_id)
     response.add_etag()
     return cast(Response, response.make_conditional(request))
 
@@ -89,11 +86,11 @@ def read(import_id: int) -> Response:
 @blueprint.arguments(RowQuerySchema, location="query")
 @blueprint.response(200, RowSchema, many=True)
 def rows(query: dict[str, Any], import_id: int) -> Page:
-    """What the plan does with each row, and what is wrong with it."""
-    service.visible(import_id)
+    """The plan row by row: what changes, and which errors a row has."""
+    service.get(import_id)
     page, size = query["page"], query["page_size"]
-    found, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
-    return Page(found, Pagination(page, size, total))
+    items, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
+    return Page(items, Pagination(page, size, total))
 
 
 @blueprint.post("/<int:import_id>/apply")
@@ -104,28 +101,30 @@ def apply(body: dict[str, Any], import_id: int) -> Response:
     """Apply exactly the plan that was shown."""
     service.request_apply(import_id, body["on_error"])
     db.session.flush()
-    return _answer(import_id, 202)
+    return _response(import_id, 202)
 
 
 @blueprint.post("/<int:import_id>/cancel")
 @requires(Role.USER)
 @blueprint.response(200, ImportSchema)
 def cancel(import_id: int) -> Response:
-    """End an import that has not changed anything yet."""
+    """Cancel an import that has not changed anything yet."""
     service.cancel(import_id)
-    return _answer(import_id)
+    return _response(import_id)
 
 
 @blueprint.post("/<int:import_id>/revert")
 @requires(Role.USER)
 @blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, ImportSchema)
-@blueprint.alt_response(202, schema=_ENVELOPE, description="A large one is undone in the background.", success=True)
+@blueprint.alt_response(
+    202, schema=_ENVELOPE, description="A large import is reverted in the background.", success=True
+)
 def revert(query: dict[str, bool], import_id: int) -> Response:
-    """Undo a whole import: what it created is removed, what it changed is as it was, or nothing happens."""
+    """Revert a whole import: what it created is deleted and what it changed is restored, or nothing happens."""
     done = service.revert(import_id, dry_run=query["dry_run"])
     db.session.flush()
-    return conclude(_answer(import_id, 200 if done else 202), query)
+    return conclude(_response(import_id, 200 if done else 202), query)
 
 
 def _read_file() -> tuple[bytes, str]:
@@ -146,30 +145,30 @@ def _read_file() -> tuple[bytes, str]:
 
 
 class Unreadable(Invalid):
-    """The file is no workbook that we can read; `reason` says why."""
+    """The file cannot be read as a workbook; `reason` says why."""
 
 
 def _read_mapping(text: str | None) -> dict[str, str | None]:
     if not text:
         return {}
-    kept = mappings.find(text)
-    if kept is not None:
-        return kept.mapping
+    saved = mappings.find(text)
+    if saved is not None:
+        return saved.mapping
     try:
         mapping = orjson.loads(text)
     except orjson.JSONDecodeError:
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
-        message = 'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a mapping that you have.'
+        message = 'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a saved mapping.'
         raise Invalid(errors={"mapping": [message]})
     texts = [*mapping, *filter(None, mapping.values())]
-    if len(mapping) > MAX_MAPPED or any(len(one) > MAX_TITLE or "\0" in one for one in texts):
+    if len(mapping) > MAX_MAPPED or any(len(text) > MAX_TITLE or "\0" in text for text in texts):
         raise Invalid(errors={"mapping": [f"May have at most {MAX_MAPPED} titles, each of {MAX_TITLE} characters."]})
     return mapping
 
 
-def _read_name(options: dict[str, Any]) -> str | None:
-    """The name under which the mapping is remembered, if it is."""
+def _read_mapping_name(options: dict[str, Any]) -> str | None:
+    """The name under which the mapping is to be saved, if any."""
     if "remember" not in options:
         return None
     try:
@@ -177,7 +176,7 @@ def _read_name(options: dict[str, Any]) -> str | None:
     except ValueError as error:
         raise Invalid(errors={"remember": [str(error)]}) from None
     if not name or not options["mapping"]:
-        raise Invalid(errors={"remember": ["There is no mapping to remember under this name."]})
+        raise Invalid(errors={"remember": ["A name and a mapping are needed to save a mapping."]})
     return name
 
 
@@ -186,55 +185,54 @@ def _check_names(options: dict[str, Any]) -> None:
     if resource is not None and resource not in IMPORTABLE:
         raise Invalid(errors={"resource": [f"Must be one of {', '.join(IMPORTABLE)}."]})
     match = options.get("match")
-    held = [IMPORTABLE[resource]] if resource else list(IMPORTABLE.values())
-    if match is not None and not any(match in item.fields for item in held):
-        raise Invalid(errors={"match": ["There is no such field."]})
+    resources = [IMPORTABLE[resource]] if resource else list(IMPORTABLE.values())
+    if match is not None and not any(match in item.fields for item in resources):
+        raise Invalid(errors={"match": [f"{match} is not a field of {resource or 'any resource'}."]})
 
 
-def _answer(import_id: int, status: int = 200) -> Response:
-    job = service.visible(import_id)
+def _response(import_id: int, status: int = 200) -> Response:
+    import_ = service.get(import_id)
     headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
-    if job.status in RUNNING:
+    if import_.status in RUNNING:
         headers["Retry-After"] = "1"
-    names = _names({job.created_by_id} if job.created_by_id else set())
-    return success(_render(job, names), status, headers=headers)
+    names = _usernames({import_.created_by_id} if import_.created_by_id else set())
+    return success(_render(import_, names), status, headers=headers)
 
 
-def _names(ids: set[int]) -> dict[int, str]:
+def _usernames(ids: set[int]) -> dict[int, str]:
     if not ids:
         return {}
-    found = db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids)))
-    return dict(found.all())
+    return dict(db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids))).all())
 
 
-def _render(job: Import, names: dict[int, str]) -> dict[str, Any]:
-    owner = job.created_by_id
+def _render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
+    owner = import_.created_by_id
     return {
-        "id": job.id,
-        "status": job.status,
-        "filename": job.filename,
-        "mode": job.mode,
-        "extra": job.extra,
-        "progress": _progress(job),
-        "sheets": job.sheets,
-        "problem": job.problem,
-        "reversal": job.reversal,
-        "request_id": job.request_id,
-        "created_at": job.created_at,
-        "finished_at": job.finished_at,
+        "id": import_.id,
+        "status": import_.status,
+        "filename": import_.filename,
+        "mode": import_.mode,
+        "extra": import_.extra,
+        "progress": _progress(import_),
+        "sheets": import_.sheets,
+        "problem": import_.problem,
+        "reversal": import_.reversal,
+        "request_id": import_.request_id,
+        "created_at": import_.created_at,
+        "finished_at": import_.finished_at,
         "created_by": None if owner is None else {"id": owner, "name": names[owner]},
     }
 
 
-def _progress(job: Import) -> dict[str, Any]:
-    """What the work tells of itself while it lasts, and else what is stored."""
+def _progress(import_: Import) -> dict[str, Any]:
+    """The progress that the running job shows, or the stored one."""
     stored = {
-        "phase": job.phase,
-        "done": job.done,
-        "total": job.total,
+        "phase": import_.phase,
+        "done": import_.done,
+        "total": import_.total,
         "rows_per_second": None,
         "seconds_left": None,
     }
-    said = told(job.id) if job.status in RUNNING else None
-    # What is still there may be of the work before, where the next has not begun.
-    return said if said is not None and said["phase"] == job.status.value else stored
+    shown = last_progress(import_.id) if import_.status in RUNNING else None
+    # The cache may still hold the progress of the phase before.
+    return shown if shown is not None and shown["phase"] == import_.status.value else stored

@@ -1,33 +1,35 @@
-"""Imports as JSON, and the form that starts one."""
+"""Schemas of imports: the upload form, the import, its plan."""
 
 from marshmallow import Schema, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
 from app.core.http.paging import PageSchema
-from app.imports.map.tables import Use
-from app.imports.models import Action, Extra, ImportStatus, Mode, OnError
+from app.imports.map.columns import ColumnUse
+from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
 from app.resource.schema import ReferenceSchema
 
 
 class OptionsSchema(Schema):
     """The fields of the upload's form beside its file."""
 
-    resource = fields.String(metadata={"description": "What the sheets hold whose title does not say it."})
-    mode = fields.Enum(Mode, by_value=True, load_default=Mode.UPSERT)
-    match = fields.String(metadata={"description": "The field by which rows find their objects."})
+    resource = fields.String(metadata={"description": "The resource of sheets whose title does not name one."})
+    mode = fields.Enum(ImportMode, by_value=True, load_default=ImportMode.UPSERT)
+    match = fields.String(
+        metadata={"description": "The field by which rows find their objects (default: natural key)."}
+    )
     mapping = fields.String(
         metadata={
-            "description": 'JSON: {"<column title>": "<field>"}, or null to leave the column out; or the name of one '
-            "that was remembered."
+            "description": 'JSON: {"<column title>": "<field>"}, or null to ignore the column; or the name of a '
+            "saved mapping."
         }
     )
     remember = fields.String(
         validate=Length(1, 100),
-        metadata={"description": "Keep the mapping under this name, for sheets with the same titles."},
+        metadata={"description": "Save the mapping under this name, for sheets with the same titles."},
     )
-    extra = fields.Enum(Extra, by_value=True, load_default=Extra.KEEP)
-    apply = fields.Boolean(load_default=False, metadata={"description": "Apply at once when no row is wrong."})
+    extra = fields.Enum(ExtraColumns, by_value=True, load_default=ExtraColumns.KEEP)
+    apply = fields.Boolean(load_default=False, metadata={"description": "Apply the plan at once if no row has errors."})
 
 
 class UploadSchema(OptionsSchema):
@@ -47,7 +49,7 @@ class ProgressSchema(Schema):
 
 
 class ReversalSchema(Schema):
-    """What undoing an import has done to how many objects of each resource."""
+    """The number of objects that a revert has deleted and restored, by resource."""
 
     removed = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     restored = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
@@ -56,13 +58,13 @@ class ReversalSchema(Schema):
 class SheetColumnSchema(Schema):
     column = fields.String(required=True)
     title = fields.String(required=True)
-    use = fields.String(required=True, metadata={"enum": [use.value for use in Use]})
+    use = fields.String(required=True, metadata={"enum": [use.value for use in ColumnUse]})
     field = fields.String(required=True, allow_none=True)
     attribute = fields.String(required=True, allow_none=True)
 
 
 class TextSchema(Schema):
-    """How delimited text was read: nobody has to say it, and everybody can see it."""
+    """The format of delimited text, as it was detected."""
 
     encoding = fields.String(required=True)
     delimiter = fields.String(required=True)
@@ -71,10 +73,10 @@ class TextSchema(Schema):
 
 class SheetSchema(Schema):
     sheet = fields.String(required=True)
-    resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not understood."})
+    resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not recognised."})
     header_row = fields.Integer(required=True, allow_none=True)
     text = fields.Nested(
-        TextSchema, required=True, allow_none=True, metadata={"description": "Null: it is a workbook's."}
+        TextSchema, required=True, allow_none=True, metadata={"description": "Null: the sheet is one of a workbook."}
     )
     create = fields.Integer(required=True)
     update = fields.Integer(required=True)
@@ -90,31 +92,31 @@ class ImportSchema(Schema):
     id = fields.Integer(required=True)
     status = fields.Enum(ImportStatus, by_value=True, required=True)
     filename = fields.String(required=True)
-    mode = fields.Enum(Mode, by_value=True, required=True)
-    extra = fields.Enum(Extra, by_value=True, required=True)
+    mode = fields.Enum(ImportMode, by_value=True, required=True)
+    extra = fields.Enum(ExtraColumns, by_value=True, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
     problem = fields.Dict(
-        required=True, allow_none=True, metadata={"description": "Why it is invalid, failed or could not be undone."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it is invalid, failed or could not be reverted."},
     )
     reversal = fields.Nested(
-        ReversalSchema, required=True, allow_none=True, metadata={"description": "Null: it is not undone."}
+        ReversalSchema, required=True, allow_none=True, metadata={"description": "Null: it has not been reverted."}
     )
-    request_id = fields.String(
-        required=True, metadata={"description": "The audit log's records of this import carry it."}
-    )
+    request_id = fields.String(required=True, metadata={"description": "The audit records of this import have it."})
     created_at = fields.AwareDateTime(required=True)
     finished_at = fields.AwareDateTime(required=True, allow_none=True)
     created_by = fields.Nested(ReferenceSchema, required=True, allow_none=True)
 
 
 class RowQuerySchema(PageSchema):
-    status = fields.Enum(Action, by_value=True, metadata={"description": "Only rows with this action."})
+    status = fields.Enum(RowAction, by_value=True, metadata={"description": "Only rows with this action."})
     sheet = fields.String(metadata={"description": "Only rows of this sheet."})
 
 
-class MistakeSchema(Schema):
-    """What is wrong with, or was decided about, one cell."""
+class RowMessageSchema(Schema):
+    """An error or a warning of a cell, or of the row where `cell` is null."""
 
     cell = fields.String(required=True, allow_none=True)
     column = fields.String(required=True, allow_none=True)
@@ -129,8 +131,8 @@ class RowSchema(Schema):
     sheet = fields.String(required=True)
     row = fields.Integer(required=True, metadata={"description": "The row's number as the spreadsheet shows it."})
     resource = fields.String(required=True)
-    action = fields.Enum(Action, by_value=True, required=True)
+    action = fields.Enum(RowAction, by_value=True, required=True)
     id = fields.Integer(required=True, allow_none=True)
     changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
-    errors = fields.List(fields.Nested(MistakeSchema), required=True)
-    warnings = fields.List(fields.Nested(MistakeSchema), required=True)
+    errors = fields.List(fields.Nested(RowMessageSchema), required=True)
+    warnings = fields.List(fields.Nested(RowMessageSchema), required=True)

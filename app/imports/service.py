@@ -1,30 +1,26 @@
-"""What clients ask of an import: to be planned, shown, applied."""
+"""What clients do with imports: upload, apply, cancel and revert them."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
 
 from app.core.db.unit_of_work import current_context, db, reading
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
 from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
-from app.imports.apply.conflicts import changed_since
-from app.imports.jobs import APPLY, PLAN, REVERT, changed_rows, undo
-from app.imports.models import Import, ImportFile, ImportStatus, OnError, move
-from app.imports.progress import ask_to_stop
-from app.imports.revert import NotRevertible
+from app.imports.apply.conflicts import version_conflicts
+from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status
+from app.imports.pipeline import APPLY, PLAN, REVERT
+from app.imports.progress import request_stop
+from app.imports.report.models import ImportReport
+from app.imports.revert import NotRevertible, revert_import
 
-CANCELLABLE = (
-    ImportStatus.QUEUED,
-    ImportStatus.VALIDATING,
-    ImportStatus.READY,
-    ImportStatus.INVALID,
-    ImportStatus.APPLYING,
-)
-
-
-AT_ONCE = 1000
-"""Rows of an import that is undone in the request; a larger one takes longer than anybody waits for an answer."""
+MAX_REVERTED_ROWS = 1000
+"""Rows of an import that is reverted within the request; a larger one is reverted by a background job."""
 
 
 class NotApplicable(Conflict):
@@ -32,83 +28,91 @@ class NotApplicable(Conflict):
 
 
 class NotCancellable(Conflict):
-    reason, message = "not_cancellable", "This import cannot be cancelled any more."
+    reason, message = "not_cancellable", "This import can no longer be cancelled."
 
 
-def start(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
-    """Store an uploaded file and queue its plan; answers the import's id."""
-    job = Import(
+def upload(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
+    """Store an uploaded file and queue its plan; returns the id of the import."""
+    _delete_old_files()
+    import_ = Import(
         filename=filename,
         **options,
         request_id=current_context().request_id,
         created_by_id=current_actor().id,
     )
-    db.session.add(job)
+    db.session.add(import_)
     db.session.flush()
-    db.session.add(ImportFile(import_id=job.id, content=content))
+    db.session.add(ImportFile(import_id=import_.id, content=content))
     db.session.flush()
-    enqueue(PLAN, job.id)
-    return job.id
+    enqueue(PLAN, import_.id)
+    return import_.id
 
 
-def visible(import_id: int, *, to_change: bool = False) -> Import:
+def get(import_id: int, *, to_change: bool = False) -> Import:
     """An import of the acting user, or any for an administrator; raises NotFound."""
-    job = db.session.get(Import, import_id, with_for_update=to_change or None)
+    import_ = db.session.get(Import, import_id, with_for_update=to_change or None)
     actor = current_actor()
-    if job is None or not (actor.is_admin or job.created_by_id == actor.id):
+    if import_ is None or not (actor.is_admin or import_.created_by_id == actor.id):
         raise NotFound(f"There is no import {import_id}.")
-    return job
+    return import_
 
 
 def request_apply(import_id: int, on_error: OnError) -> None:
     """Queue the application of a plan; raises NotApplicable, naming the rows that are out of date."""
-    job = visible(import_id, to_change=True)
-    skips = on_error is OnError.SKIP and job.status is ImportStatus.INVALID and _has_right_rows(job)
-    if job.status is not ImportStatus.READY and not skips:
-        raise NotApplicable(f"This import is {job.status.value}.")
-    conflicts = changed_since(job.id)
+    import_ = get(import_id, to_change=True)
+    skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)
+    if import_.status is not ImportStatus.READY and not skips:
+        raise NotApplicable(f"This import is {import_.status.value}: it cannot be applied.")
+    conflicts = version_conflicts(import_.id)
     if conflicts:
-        raise NotApplicable(
-            "Some objects have changed since the plan was made.", reason="out_of_date", conflicts=conflicts
-        )
-    job.on_error = on_error
-    job.status, job.phase, job.done = ImportStatus.APPLYING, "applying", 0
-    enqueue(APPLY, job.id)
+        message = "Some objects have changed since the plan was made: upload the file again."
+        raise NotApplicable(message, reason="out_of_date", conflicts=conflicts)
+    import_.on_error = on_error
+    import_.status, import_.phase, import_.done = ImportStatus.APPLYING, "applying", 0
+    enqueue(APPLY, import_.id)
 
 
 def cancel(import_id: int) -> None:
-    """End an import before it has changed anything; raises NotCancellable where it is too late."""
+    """Cancel an import that has not changed anything yet; raises NotCancellable where it is too late."""
     with reading():
-        job = visible(import_id)
-        if job.status in CANCELLABLE:
-            ask_to_stop(import_id)
-    # On SQLite this waits until the work has heard it and rolled back, or has committed.
-    # One that is being applied is told at its next thousand rows, and cannot commit any more from here on.
-    moved = move(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
-    db.session.refresh(job)
-    if not moved and job.status is not ImportStatus.CANCELLED:
-        raise NotCancellable(f"This import is {job.status.value}: it is too late to cancel it.")
+        import_ = get(import_id)
+        if import_.status in CANCELLABLE:
+            request_stop(import_id)
+    # On SQLite this waits for the only writer: until the job has stopped and rolled back, or has committed.
+    # A job that applies the import stops at its next batch, and cannot commit any more after this change.
+    cancelled = change_status(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
+    db.session.refresh(import_)
+    if not cancelled and import_.status is not ImportStatus.CANCELLED:
+        raise NotCancellable(f"This import is {import_.status.value}: it can no longer be cancelled.")
 
 
 def revert(import_id: int, *, dry_run: bool) -> bool:
-    """Undo an applied import, whole, or queue that; answers whether it is done.
+    """Revert an applied import as a whole, or queue that if it is large; returns whether it is done.
 
-    Raises NotRevertible, naming what speaks against it; where it is queued, the import says that later. What would be
-    done is found out by doing it, so a dry run is never queued.
+    Raises NotRevertible, naming the rows that others have changed since; a queued revert reports them in `problem`.
+    A dry run reverts and rolls back, so it is never queued.
     """
-    job = visible(import_id, to_change=True)
-    if job.status is not ImportStatus.APPLIED:
-        raise NotRevertible(f"This import is {job.status.value}.")
-    job.problem = None
-    if dry_run or changed_rows(job) <= AT_ONCE:
-        undo(job)
+    import_ = get(import_id, to_change=True)
+    if import_.status is not ImportStatus.APPLIED:
+        raise NotRevertible(f"This import is {import_.status.value}: only an applied one can be reverted.")
+    import_.problem = None
+    if dry_run or import_.changed_rows <= MAX_REVERTED_ROWS:
+        revert_import(import_)
         return True
-    job.status, job.phase, job.done, job.finished_at = ImportStatus.REVERTING, "reverting", 0, None
-    enqueue(REVERT, job.id)
+    import_.status, import_.phase, import_.done, import_.finished_at = ImportStatus.REVERTING, "reverting", 0, None
+    enqueue(REVERT, import_.id)
     return False
 
 
-def _has_right_rows(job: Import) -> bool:
-    return any(sheet["create"] or sheet["update"] for sheet in job.sheets) and not any(
-        sheet["problems"] for sheet in job.sheets
+def _delete_old_files() -> None:
+    """Delete the files and reports of imports that ended IMPORT_FILE_DAYS ago; their plans and audit records stay."""
+    limit = utcnow() - timedelta(days=current_app.config["IMPORT_FILE_DAYS"])
+    old = sa.select(Import.id).where(Import.finished_at < limit)
+    for table in (ImportFile.__table__, ImportReport.__table__):
+        db.session.execute(sa.delete(table).where(table.c.import_id.in_(old)))
+
+
+def _has_valid_rows(import_: Import) -> bool:
+    return any(sheet["create"] or sheet["update"] for sheet in import_.sheets) and not any(
+        sheet["problems"] for sheet in import_.sheets
     )

@@ -132,7 +132,7 @@ def test_a_killed_worker_leaves_all_of_an_import_or_nothing(app: Flask, admin: C
 def test_a_killed_worker_leaves_an_import_whole_or_undone(
     app: Flask, admin: Client, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "AT_ONCE", 0)
+    monkeypatch.setattr(service, "MAX_REVERTED_ROWS", 0)
 
     def begin_to_undo(name: str) -> str:
         path = f"/api/imports/{queue(admin, name)}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from app.imports.plan.uniqueness import defaults_of
+from app.imports.plan.matching import defaults_of
 from app.resource.declaration import Resource
 from app.resource.fields import Check, Field, Kind
 from app.resource.formats import color, ip_address, mac_address, url_or_path

@@ -1,125 +1,291 @@
-"""What each column of a table fills: a field, an attribute, or nothing."""
+"""Map each column of a table to a field, to an attribute or to nothing, by its title.
 
+Titles are matched by label, field name or alias in any spelling; a unit beside them scales the column's numbers.
+"""
+
+import functools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple
 
-from app.imports.map.tables import Column, Table, Use, problem
-from app.imports.map.titles import Match, key_of, match, near_miss, take_apart, without_marks
-from app.imports.models import Extra
-from app.resource.fields import Field
+from app.imports.models import ExtraColumns
+from app.resource.declaration import Resource
+from app.resource.fields import Field, Kind
+from app.sheets.amounts import unit_factor
+from app.sheets.cell_text import Value
 from app.sheets.column_letters import letters
-from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, SKIPPED, STATUS, VERSION
-from app.sheets.workbook import Value
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, STATUS, VERSION
 
-SYSTEM = {IDENTITY: (Use.IDENTITY, "id"), VERSION: (Use.VERSION, "version"), STATUS: (Use.STATUS, None)}
-"""The columns by which an export says which object a row was made of, and when, and a report what becomes of it."""
-
-_MOST_NAMED = 20
+_REQUIRED_MARKS = re.compile(r"[(\[【]\s*(required|optional|必填|必须|选填|可选)\s*[)\]】]|\*", re.IGNORECASE)
+_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_WORD_ENDS = re.compile(r"[\s_/]+")
 
 
-def assign(table: Table, header: Sequence[Value], mapping: Mapping[str, Any], extra: Extra) -> None:
-    """Decide for each column what it fills. Of two that name one field the better spelling does."""
-    titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
-    matches: dict[int, Match] = {}
-    for index, title in titles.items():
-        found = _mapped(title, table, mapping) if title in mapping else match(take_apart(title), table.resource)
-        if found is not None:
-            matches[index] = found
-    best: dict[Field, int] = {}
-    for index, (rank, item, _) in matches.items():
-        if item not in best or rank < matches[best[item]][0]:
-            best[item] = index
-    for index, title in titles.items():
-        if title in SYSTEM:
-            use, name = SYSTEM[title]
-            table.columns.append(Column(index, title, use, table.resource.fields[name] if name else None))
-        elif title in mapping and not mapping[title]:
-            table.columns.append(Column(index, title, Use.IGNORED))
-        elif title.startswith(ATTRIBUTE_PREFIX) and "attributes" in table.resource.fields:
-            key = title.removeprefix(ATTRIBUTE_PREFIX)
-            table.columns.append(Column(index, title, Use.ATTRIBUTE, attribute=key))
-        elif index in matches:
-            table.columns.append(
-                _filled(table, index, title, matches[index], wins=best[matches[index][1]] == index, extra=extra)
-            )
-        else:
-            _question(table, index, title, best, extra)
-            table.columns.append(_kept(table, index, title, extra))
-    _name_by_another(table)
-    _leave_out(table)
+class ColumnUse(Enum):
+    """What the import does with the cells of a column."""
+
+    FIELD = "field"
+    IDENTITY = "identity"
+    VERSION = "version"
+    STATUS = "status"
+    ATTRIBUTE = "attribute"
+    IGNORED = "ignored"
 
 
-def _leave_out(table: Table) -> None:
-    """Leave out the rows whose status says so: the example of a template, and what an operator skips."""
-    places = [column.index for column in table.columns if column.use is Use.STATUS]
-    if not places:
-        return
-    for number, cells in table.rows():
-        if any(at < len(cells) and key_of(str(cells[at] or "")) in SKIPPED for at in places):
-            table.left_out.add(number)
-    if table.left_out:
-        rows = ", ".join(map(str, sorted(table.left_out)[:_MOST_NAMED]))
-        more = ", …" if len(table.left_out) > _MOST_NAMED else ""
-        table.notes.append(f"Left out, because {STATUS} says so: row {rows}{more}.")
+SYSTEM_COLUMNS = {
+    IDENTITY: (ColumnUse.IDENTITY, "id"),
+    VERSION: (ColumnUse.VERSION, "version"),
+    STATUS: (ColumnUse.STATUS, None),
+}
+"""Columns that exports and reports add: the object of a row, its version at the export, and the row's status."""
 
 
-def _name_by_another(table: Table) -> None:
-    """Where no column holds the name, let one stand in for it whose title is an alias of both fields."""
-    label = table.resource.fields[table.resource.model.label]
-    if table.column_of(label.name) is not None:
-        return
-    aliases = {key_of(alias) for alias in label.aliases}
-    for column in table.columns:
-        if column.use is Use.FIELD and key_of(without_marks(column.title)) in aliases:
-            table.columns.append(replace(column, field=label))
-            table.notes.append(f"{column.title} stands in for {label.title}, which no column holds.")
-            return
+@dataclass(frozen=True, slots=True)
+class ColumnMapping:
+    """What one column of a sheet fills; `scale` converts its numbers to the unit of the field."""
+
+    index: int
+    title: str
+    use: ColumnUse
+    field: Field | None = None
+    attribute: str | None = None
+    scale: float = 1.0
+
+    def cell(self, row: int) -> str:
+        """The address of the column's cell in a row, as the spreadsheet shows it."""
+        return f"{letters(self.index)}{row}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "column": letters(self.index),
+            "title": self.title,
+            "use": self.use.value,
+            "field": self.field.name if self.field else None,
+            "attribute": self.attribute,
+        }
 
 
-def _mapped(title: str, table: Table, mapping: Mapping[str, Any]) -> Match | None:
-    name = mapping[title]
-    item = table.resource.fields.get(name) or table.resource.references.get(name) if name else None
-    if name and item is None:
-        table.problems.append(problem("unknown_field", f"The mapping of {title} names no field: {name}."))
-    return (-1, item, 1.0) if item is not None else None
+@dataclass(slots=True)
+class HeaderMapping:
+    """The columns of a table by their titles. Errors refuse the table, notes say what was decided."""
+
+    columns: list[ColumnMapping] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def _filled(table: Table, index: int, title: str, found: Match, *, wins: bool, extra: Extra) -> Column:
-    _, item, scale = found
-    if item.read_only:
-        table.notes.append(f"{title} is set by the platform alone; the column is ignored.")
-        return Column(index, title, Use.IGNORED, item)
-    if wins:
-        return Column(index, title, Use.FIELD, item, scale=scale)
-    table.notes.append(f"{title} would fill {item.title} too, which another column fills.")
-    return _kept(table, index, title, extra)
+class TitleMatch(NamedTuple):
+    """A field that a title names: how exactly (0 is best), and the factor of the title's unit."""
+
+    rank: int
+    field: Field
+    scale: float
 
 
-def _question(table: Table, index: int, title: str, best: Mapping[Field, int], extra: Extra) -> None:
-    """Note what is wrong with a title that names no field: it misspells one, or strangers are refused."""
-    where = {"column": letters(index), "title": title}
-    label = near_miss(take_apart(title), table.resource, best)
-    if label is not None:
-        message = f"There is no column {title}. Did you mean {label}?"
-        table.problems.append(problem("misspelt_column", message, **where, suggestion=label))
-    elif extra is Extra.REFUSE:
-        table.problems.append(problem("unknown_column", f"There is no column {title}.", **where))
+def map_columns(
+    resource: Resource, header: Sequence[Value], mapping: Mapping[str, Any], extra: ExtraColumns
+) -> HeaderMapping:
+    """Decide what each titled column fills; of two columns that name one field, the better match fills it."""
+    return _HeaderMapper(resource, mapping, extra).map(header)
 
 
-def _kept(table: Table, index: int, title: str, extra: Extra) -> Column:
-    """A column that is nobody's field: kept as an attribute where the resource has attributes."""
-    if extra is Extra.KEEP and "attributes" in table.resource.fields:
-        taken = {column.attribute for column in table.columns}
-        key = attribute_key(title) or f"column_{letters(index).lower()}"
-        while key in taken:
-            key = f"{key[:60]}_{letters(index).lower()}"
-        return Column(index, title, Use.ATTRIBUTE, attribute=key)
-    table.notes.append(f"{title} is not a column of {table.resource.titles[0].lower()}; it is ignored.")
-    return Column(index, title, Use.IGNORED)
+def match_title(title: str, resource: Resource) -> TitleMatch | None:
+    """The field that a title names, in any of its readings."""
+    spellings = spellings_of(resource)
+    for key, unit in _readings(title):
+        if key not in spellings:
+            continue
+        rank, item = spellings[key]
+        scale = 1.0 if unit is None else unit_factor(unit, item.unit)
+        if scale is not None:
+            return TitleMatch(rank, item, scale)
+    return None
+
+
+def title_key(title: str) -> str:
+    """The text by which titles are compared: letters and digits of any script, in lower case and normal width."""
+    narrow = unicodedata.normalize("NFKC", title).casefold()
+    return "".join(letter for letter in narrow if letter.isalnum())
+
+
+def without_marks(title: str) -> str:
+    """A title without marks such as (required) and *."""
+    return _REQUIRED_MARKS.sub("", unicodedata.normalize("NFKC", title)).strip()
+
+
+@functools.cache
+def spellings_of(resource: Resource) -> dict[str, tuple[int, Field]]:
+    """Every spelling of a resource's fields with its rank: the label first, then the name, then the aliases."""
+    spellings: dict[str, tuple[int, Field]] = {}
+    for item in resource.fields.values():
+        if item.name in ("id", "version") or item.kind is Kind.DOCUMENT:
+            continue
+        without_unit = item.name.removesuffix(f"_{(item.unit or '').lower()}")
+        for rank, name in enumerate((item.title, item.name, item.reads_as, without_unit, *item.aliases)):
+            key = title_key(name)
+            if key not in spellings or rank < spellings[key][0]:
+                spellings[key] = (rank, item)
+    return spellings
+
+
+def misspelt_label(title: str, resource: Resource, filled: Iterable[Field]) -> str | None:
+    """The label of the field that a title probably misspells: the same first letter, and one or two typos.
+
+    The first letter is seldom mistyped, and comparing it tells "GPU model" from "CPU model". A title that adds a
+    word to a spelling is a title of its own: `Container ID` does not misspell `Container`. A field that another
+    column fills is not suggested.
+    """
+    others = set(filled)
+    # Parentheses hold a unit or a remark.
+    plain = _PARENTHESES.sub("", without_marks(title))
+    key = title_key(plain)
+    if len(key) < 4 or not key.isascii():
+        return None
+    allowed = 1 if len(key) < 8 else 2
+    shortened = title_key(" ".join(_WORD_ENDS.split(plain)[:-1]))
+    for spelling, (_, item) in spellings_of(resource).items():
+        candidate = spelling[:1] == key[:1] and spelling != shortened and item not in others and not item.read_only
+        if candidate and 0 < edit_distance(key, spelling, allowed) <= allowed:
+            return item.title
+    return None
+
+
+def edit_distance(one: str, other: str, limit: int) -> int:
+    """The optimal string alignment distance of two texts, or `limit + 1` where it is larger."""
+    if abs(len(one) - len(other)) > limit:
+        return limit + 1
+    before: list[int] = []
+    current = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, last, current = current, before, [i]
+        for j, b in enumerate(other, 1):
+            cost = min(before[j] + 1, current[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                cost = min(cost, last[j - 2] + 1)
+            current.append(cost)
+        if min(current) > limit:
+            return limit + 1
+    return min(current[-1], limit + 1)
 
 
 def attribute_key(title: str) -> str:
     """The name of the attribute that keeps a column: `GPU Share (milli)` is `gpu_share_milli`."""
     return re.sub(r"[\W_]+", "_", without_marks(title).lower()).strip("_")[:64]
+
+
+def plural(resource: Resource) -> str:
+    return resource.titles[0].lower()
+
+
+def mapping_error(rule: str, message: str, **details: Any) -> dict[str, Any]:
+    """An error of a table as a whole, as the API shows it."""
+    return {"rule": rule, "message": message, **details}
+
+
+def _readings(title: str) -> list[tuple[str, str | None]]:
+    """The ways to read a title, each as its key and the unit that is left over; the most literal first."""
+    plain = without_marks(title)
+    readings: list[tuple[str, str | None]] = [(title_key(plain), None)]
+    if parentheses := _PARENTHESES.search(plain):
+        readings.append((title_key(plain[: parentheses.start()]), parentheses[1].strip()))
+    words = _WORD_ENDS.split(plain)
+    if len(words) > 1:
+        readings.append((title_key(" ".join(words[:-1])), words[-1]))
+    return readings
+
+
+@dataclass(slots=True)
+class _HeaderMapper:
+    resource: Resource
+    mapping: Mapping[str, Any]
+    extra: ExtraColumns
+    result: HeaderMapping = field(default_factory=HeaderMapping)
+
+    def map(self, header: Sequence[Value]) -> HeaderMapping:
+        titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
+        matches: dict[int, TitleMatch] = {}
+        for index, title in titles.items():
+            match = self._mapped(title) if title in self.mapping else match_title(title, self.resource)
+            if match is not None:
+                matches[index] = match
+        best: dict[Field, int] = {}
+        for index, match in matches.items():
+            if match.field not in best or match.rank < matches[best[match.field]].rank:
+                best[match.field] = index
+        for index, title in titles.items():
+            column = self._system_column(index, title) or self._field_column(index, title, matches.get(index), best)
+            self.result.columns.append(column or self._extra_column(index, title))
+        self._fill_missing_name()
+        return self.result
+
+    def _mapped(self, title: str) -> TitleMatch | None:
+        """The field that the upload's mapping names for a title."""
+        name = self.mapping[title]
+        item = self.resource.fields.get(name) or self.resource.references.get(name) if name else None
+        if name and item is None:
+            message = f"The mapping of {title} names {name}, which is not a field of {plural(self.resource)}."
+            self.result.errors.append(mapping_error("unknown_field", message))
+        return TitleMatch(-1, item, 1.0) if item is not None else None
+
+    def _system_column(self, index: int, title: str) -> ColumnMapping | None:
+        """A column that its title alone decides: of an export or a report, or ignored by the upload's mapping."""
+        if title in SYSTEM_COLUMNS:
+            use, name = SYSTEM_COLUMNS[title]
+            return ColumnMapping(index, title, use, self.resource.fields[name] if name else None)
+        if title in self.mapping and not self.mapping[title]:
+            return ColumnMapping(index, title, ColumnUse.IGNORED)
+        if title.startswith(ATTRIBUTE_PREFIX) and "attributes" in self.resource.fields:
+            return ColumnMapping(index, title, ColumnUse.ATTRIBUTE, attribute=title.removeprefix(ATTRIBUTE_PREFIX))
+        return None
+
+    def _field_column(
+        self, index: int, title: str, match: TitleMatch | None, best: Mapping[Field, int]
+    ) -> ColumnMapping | None:
+        if match is None:
+            self._check_unknown_title(index, title, best)
+            return None
+        if match.field.read_only:
+            self.result.notes.append(f"Column {title} is ignored: only the platform sets this field.")
+            return ColumnMapping(index, title, ColumnUse.IGNORED, match.field)
+        if best[match.field] != index:
+            self.result.notes.append(f"Column {title} does not fill {match.field.title}: another column does.")
+            return None
+        return ColumnMapping(index, title, ColumnUse.FIELD, match.field, scale=match.scale)
+
+    def _check_unknown_title(self, index: int, title: str, filled: Iterable[Field]) -> None:
+        """Add an error for a title that misspells a field, or for any unknown one with `extra=refuse`."""
+        where = {"column": letters(index), "title": title}
+        what = f"Column {letters(index)}: {title} is not a field of {plural(self.resource)}."
+        label = misspelt_label(title, self.resource, filled)
+        if label is not None:
+            message = f"{what} Did you mean {label}? Correct the title, or say in the mapping what the column holds."
+            self.result.errors.append(mapping_error("misspelt_column", message, **where, suggestion=label))
+        elif self.extra is ExtraColumns.REFUSE:
+            message = f"{what} Remove the column, or say in the mapping what it holds."
+            self.result.errors.append(mapping_error("unknown_column", message, **where))
+
+    def _extra_column(self, index: int, title: str) -> ColumnMapping:
+        """A column that fills no field: an attribute where the resource has attributes, ignored otherwise."""
+        if self.extra is ExtraColumns.KEEP and "attributes" in self.resource.fields:
+            taken = {column.attribute for column in self.result.columns}
+            key = attribute_key(title) or f"column_{letters(index).lower()}"
+            while key in taken:
+                key = f"{key[:60]}_{letters(index).lower()}"
+            return ColumnMapping(index, title, ColumnUse.ATTRIBUTE, attribute=key)
+        self.result.notes.append(f"Column {title} is ignored: it is not a field of {plural(self.resource)}.")
+        return ColumnMapping(index, title, ColumnUse.IGNORED)
+
+    def _fill_missing_name(self) -> None:
+        """Fill the name from a column that fills another field but is titled by an alias of the name too."""
+        label = self.resource.fields[self.resource.model.label]
+        if any(column.field is label for column in self.result.columns):
+            return
+        aliases = {title_key(alias) for alias in label.aliases}
+        for column in self.result.columns:
+            if column.use is ColumnUse.FIELD and title_key(without_marks(column.title)) in aliases:
+                self.result.columns.append(replace(column, field=label))
+                self.result.notes.append(f"Column {column.title} also fills {label.title}.")
+                return

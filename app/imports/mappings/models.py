@@ -1,4 +1,4 @@
-"""A remembered mapping: private to its user, and known again by the titles of the sheets that it was made for."""
+"""A saved mapping: private to its user, found by the titles of the sheets that it was made for."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from app.users.models import User
 
 
 class ImportMapping(Base):
-    """`sheets` says by the signature of a header which resource its sheet holds."""
+    """`sheets` maps the signature of a header to the resource of its sheet."""
 
     __tablename__ = "import_mappings"
 
@@ -23,7 +23,7 @@ class ImportMapping(Base):
     name: Mapped[str] = mapped_column(sa.String(100))
     mapping: Mapped[dict[str, Any]] = mapped_column(Json)
     sheets: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
-    # The import from whose file the sheets are learned.
+    # The import whose plan fills in `sheets`.
     import_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(Import.id, ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     used_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""The user's remembered mappings: which there are, and forgetting one."""
+"""HTTP routes of saved mappings: list and delete."""
 
 from flask import Response
 from marshmallow import Schema, fields
@@ -10,19 +10,17 @@ from app.core.http.paging import PageSchema
 from app.imports.mappings import service
 from app.imports.mappings.models import ImportMapping
 
-blueprint = Blueprint(
-    "mappings", __name__, url_prefix="/api/imports/mappings", description="What columns mean, remembered"
-)
+blueprint = Blueprint("mappings", __name__, url_prefix="/api/imports/mappings", description="Saved mappings of columns")
 
 
 class MappingSchema(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True)
     mapping = fields.Dict(
-        required=True, metadata={"description": "{<column title>: <field>}, or null for a column that is left out."}
+        required=True, metadata={"description": "{<column title>: <field>}, or null for a column that is ignored."}
     )
     resources = fields.List(
-        fields.String(), required=True, metadata={"description": "What the sheets hold by whose titles it is known."}
+        fields.String(), required=True, metadata={"description": "The resources of the sheets that it was used for."}
     )
     created_at = fields.AwareDateTime(required=True)
     used_at = fields.AwareDateTime(required=True, allow_none=True)
@@ -33,19 +31,19 @@ class MappingSchema(Schema):
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, MappingSchema, many=True)
 def list_mappings(query: dict[str, int]) -> Page:
-    """My mappings by name; nobody else sees them."""
-    found = service.own_mappings()
+    """My saved mappings by name; they are private."""
+    mappings = service.own_mappings()
     page, size = query["page"], query["page_size"]
-    shown = found[(page - 1) * size : page * size]
-    return Page([_render(mapping) for mapping in shown], Pagination(page, size, len(found)))
+    shown = mappings[(page - 1) * size : page * size]
+    return Page([_render(mapping) for mapping in shown], Pagination(page, size, len(mappings)))
 
 
 @blueprint.delete("/<int:mapping_id>")
 @requires(Role.USER)
 @blueprint.response(200)
-def forget(mapping_id: int) -> Response:
-    """Forget a mapping; what was imported with it stays."""
-    service.forget(mapping_id)
+def delete_mapping(mapping_id: int) -> Response:
+    """Delete a saved mapping; objects that were imported with it stay."""
+    service.delete(mapping_id)
     return success(None)
 
 

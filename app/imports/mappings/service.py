@@ -1,4 +1,4 @@
-"""Remembering what a user says of columns, and knowing it again when the same titles come."""
+"""Saved mappings of columns: save, list and delete them, and find those for the titles of an upload."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,24 +9,24 @@ from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
 from app.core.values import utcnow
-from app.imports.map.tables import Remembered, Table
+from app.imports.map.tables import SavedMapping, Table
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import Import
 
-MOST_MAPPINGS = 100
-"""Mappings of one user."""
+MAX_MAPPINGS = 100
+"""Saved mappings of one user."""
 
 mappings = ImportMapping.__table__
 
 
 class TooManyMappings(Conflict):
-    reason, message = "too_many_mappings", f"Nobody can have more than {MOST_MAPPINGS} mappings: delete one first."
+    reason, message = "too_many_mappings", f"A user can save at most {MAX_MAPPINGS} mappings: delete one first."
 
 
 def own_mappings() -> Sequence[ImportMapping]:
     """The acting user's mappings by name."""
-    mine = ImportMapping.user_id == current_actor().id
-    return db.session.scalars(sa.select(ImportMapping).where(mine).order_by(mappings.c.name)).all()
+    own = sa.select(ImportMapping).where(ImportMapping.user_id == current_actor().id)
+    return db.session.scalars(own.order_by(mappings.c.name)).all()
 
 
 def find(name: str) -> ImportMapping | None:
@@ -36,46 +36,46 @@ def find(name: str) -> ImportMapping | None:
     )
 
 
-def forget(mapping_id: int) -> None:
+def delete(mapping_id: int) -> None:
     """Delete a mapping of the acting user; raises NotFound."""
-    found = db.session.get(ImportMapping, mapping_id)
-    if found is None or found.user_id != current_actor().id:
+    mapping = db.session.get(ImportMapping, mapping_id)
+    if mapping is None or mapping.user_id != current_actor().id:
         raise NotFound(f"There is no mapping {mapping_id}.")
-    db.session.delete(found)
+    db.session.delete(mapping)
 
 
-def remember(name: str, mapping: dict[str, Any], import_id: int) -> None:
-    """Keep a mapping under a name, in place of another; the import's plan learns which sheets it is for."""
-    kept = find(name)
-    if kept is None:
-        if len(own_mappings()) >= MOST_MAPPINGS:
+def save(name: str, mapping: dict[str, Any], import_id: int) -> None:
+    """Save a mapping under a name, replacing one of the same name; the import's plan learns its sheets."""
+    saved = find(name)
+    if saved is None:
+        if len(own_mappings()) >= MAX_MAPPINGS:
             raise TooManyMappings
-        kept = ImportMapping(user_id=current_actor().id, name=name)
-        db.session.add(kept)
-    kept.mapping, kept.sheets, kept.import_id = mapping, {}, import_id
+        saved = ImportMapping(user_id=current_actor().id, name=name)
+        db.session.add(saved)
+    saved.mapping, saved.sheets, saved.import_id = mapping, {}, import_id
 
 
-def recall(job: Import) -> dict[str, Remembered]:
-    """What the import's owner has remembered, by the signature of a header; nothing where the request says its own."""
-    if job.mapping:
+def saved_mappings(import_: Import) -> dict[str, SavedMapping]:
+    """The mappings of the import's owner by the signature of a header; none where the upload has its own mapping."""
+    if import_.mapping:
         return {}
-    found = sa.select(ImportMapping).where(ImportMapping.user_id == job.created_by_id).order_by(mappings.c.id)
+    own = sa.select(ImportMapping).where(ImportMapping.user_id == import_.created_by_id).order_by(mappings.c.id)
     return {
-        signature: Remembered(kept.id, kept.name, resource, kept.mapping)
-        for kept in db.session.scalars(found)
-        for signature, resource in kept.sheets.items()
+        signature: SavedMapping(saved.id, saved.name, resource, saved.mapping)
+        for saved in db.session.scalars(own)
+        for signature, resource in saved.sheets.items()
     }
 
 
-def learn(job: Import, tables: Sequence[Table]) -> None:
-    """Note for which sheets the import's mapping was made, and which remembered ones were used."""
-    used = {table.remembered.id for table in tables if table.remembered}
+def learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
+    """Store for which headers the import's mapping was made, and when saved mappings were last used."""
+    used = {table.saved_mapping.id for table in tables if table.saved_mapping}
     if used:
         db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
-    if job.mapping:
+    if import_.mapping:
         sheets = {
             table.signature: table.resource.name
             for table in tables
-            if any(column.title in job.mapping for column in table.columns)
+            if any(column.title in import_.mapping for column in table.columns)
         }
-        db.session.execute(sa.update(mappings).where(mappings.c.import_id == job.id).values(sheets=sheets))
+        db.session.execute(sa.update(mappings).where(mappings.c.import_id == import_.id).values(sheets=sheets))

@@ -1,4 +1,4 @@
-"""From a cell to the value of its field: text as numbers, numbers as text, aliases, lists."""
+"""CellReader a cell as the value of its field: text as numbers, numbers as text, aliases of choices, lists."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ import orjson
 from marshmallow import ValidationError
 
 from app.core.values import whole
-from app.imports.map.titles import key_of
+from app.imports.map.columns import title_key
 from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.json_fields import MAX_TEXT, marshmallow_field
@@ -24,36 +24,35 @@ from app.sheets.dates import Guess, read_date
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
 
-Read = Callable[[Value], Any]
+CellReader = Callable[[Value], Any]
+"""Returns the value of a filled cell; raises CellError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a cell alone does not say: the factor of a bare number, the day from which its date is counted, and
-    whether text comes from where decimals have a comma.
-    """
+class CellFormat:
+    """How the cells of a column are written: the factor of numbers, the first day of dates, the decimal separator."""
 
     scale: float = 1.0
     epoch_1904: bool = False
     decimal_comma: bool = False
 
 
-_PLAIN = Reading()
+_PLAIN = CellFormat()
 
 
-def reader_of(field: Field, reading: Reading = _PLAIN) -> Read:
-    """A function from a filled cell to the field's value; it raises CellError."""
-    read = _READERS[field.kind](field, reading)
+def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
+    """The function that reads the cells of a field."""
+    read = _READERS[field.kind](field, cell_format)
 
     def read_unless_error(value: Value) -> Any:
         if isinstance(value, str) and value in FORMULA_ERRORS:
-            raise CellError("excel_error", f"The cell's formula fails with {value}.")
+            raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
         return read(value)
 
     return read_unless_error
 
 
-def _text_reader(field: Field, _reading: Reading) -> Read:
+def _text_reader(field: Field, _format: CellFormat) -> CellReader:
     check, length = field.check, field.length or MAX_TEXT
 
     def read(value: Value) -> str:
@@ -75,8 +74,8 @@ def _text_reader(field: Field, _reading: Reading) -> Read:
     return read
 
 
-def _number_reader(field: Field, reading: Reading) -> Read:
-    integral, unit, scale = field.kind is Kind.INTEGER, field.unit, reading.scale
+def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
+    integral, unit, scale = field.kind is Kind.INTEGER, field.unit, cell_format.scale
     lowest, highest = field.minimum, field.maximum
     assert lowest is not None
     assert highest is not None
@@ -93,10 +92,10 @@ def _number_reader(field: Field, reading: Reading) -> Read:
             raise CellError("range", f"Must be between {whole(lowest)} and {whole(highest)}.")
         return int(number) if integral else whole(round(number, 3))
 
-    return _with_point(read, reading)
+    return _with_point(read, cell_format)
 
 
-def _money_reader(field: Field, reading: Reading) -> Read:
+def _money_reader(field: Field, cell_format: CellFormat) -> CellReader:
     parse = marshmallow_field(field)
 
     def read(value: Value) -> Decimal:
@@ -106,16 +105,16 @@ def _money_reader(field: Field, reading: Reading) -> Read:
             raise CellError("money", error.messages[0]) from None
         return amount
 
-    return _with_point(read, reading)
+    return _with_point(read, cell_format)
 
 
-def _with_point(read: Read, reading: Reading) -> Read:
-    if not reading.decimal_comma:
+def _with_point(read: CellReader, cell_format: CellFormat) -> CellReader:
+    if not cell_format.decimal_comma:
         return read
     return lambda value: read(with_decimal_point(value) if isinstance(value, str) else value)
 
 
-def _boolean_reader(_field: Field, _reading: Reading) -> Read:
+def _boolean_reader(_field: Field, _format: CellFormat) -> CellReader:
     def read(value: Value) -> bool:
         text = unicodedata.normalize("NFKC", as_text(value)).lower()
         if text in _YES or text in _NO:
@@ -125,8 +124,8 @@ def _boolean_reader(_field: Field, _reading: Reading) -> Read:
     return read
 
 
-def _date_reader(_field: Field, reading: Reading) -> Read:
-    epoch_1904 = reading.epoch_1904
+def _date_reader(_field: Field, cell_format: CellFormat) -> CellReader:
+    epoch_1904 = cell_format.epoch_1904
 
     def read(value: Value) -> date | Guess:
         try:
@@ -137,53 +136,53 @@ def _date_reader(_field: Field, reading: Reading) -> Read:
     return read
 
 
-def _time_reader(field: Field, _reading: Reading) -> Read:
+def _time_reader(field: Field, _format: CellFormat) -> CellReader:
     parse = marshmallow_field(field)
 
     def read(value: Value) -> datetime:
         try:
-            found: datetime = parse.deserialize(as_text(value))
+            moment: datetime = parse.deserialize(as_text(value))
         except ValidationError:
             raise CellError("time", "Must be a time such as 2027-10-24T08:00:00Z.") from None
-        return found
+        return moment
 
     return read
 
 
-def _choice_reader(field: Field, _reading: Reading) -> Read:
+def _choice_reader(field: Field, _format: CellFormat) -> CellReader:
     assert field.choices is not None
-    known = {
-        key_of(spelling): member
+    members = {
+        title_key(spelling): member
         for member in reversed(field.choices)
         for spelling in (*reversed(member.aliases), member.value)
     }
 
     def read(value: Value) -> Any:
-        found = known.get(key_of(as_text(value)))
-        if found is None:
+        key = title_key(as_text(value))
+        if key not in members:
             values = [member.value for member in field.choices or ()]
-            near = difflib.get_close_matches(key_of(as_text(value)), known, n=1)
-            suggestion = known[near[0]].value if near else None
+            close = difflib.get_close_matches(key, members, n=1)
+            suggestion = members[close[0]].value if close else None
             raise CellError("choice", f"Must be one of {', '.join(values)}.", suggestion)
-        return found
+        return members[key]
 
     return read
 
 
-def _list_reader(field: Field, reading: Reading) -> Read:
-    parse = _json_reader(field, reading)
+def _list_reader(field: Field, cell_format: CellFormat) -> CellReader:
+    parse = _json_reader(field, cell_format)
 
     def read(value: Value) -> list[str]:
         text = as_text(value)
         if text.startswith("["):
-            found: list[str] = parse(text)
-            return found
+            entries: list[str] = parse(text)
+            return entries
         return split_list(text)
 
     return read
 
 
-def _json_reader(field: Field, _reading: Reading) -> Read:
+def _json_reader(field: Field, _format: CellFormat) -> CellReader:
     parse = marshmallow_field(field)
 
     def read(value: Value) -> Any:
@@ -195,11 +194,11 @@ def _json_reader(field: Field, _reading: Reading) -> Read:
     return read
 
 
-def _name_reader(_field: Field, _reading: Reading) -> Read:
+def _name_reader(_field: Field, _format: CellFormat) -> CellReader:
     return as_text
 
 
-_READERS: dict[Kind, Callable[[Field, Reading], Read]] = {
+_READERS: dict[Kind, Callable[[Field, CellFormat], CellReader]] = {
     Kind.TEXT: _text_reader,
     Kind.INTEGER: _number_reader,
     Kind.NUMBER: _number_reader,

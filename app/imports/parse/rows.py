@@ -1,96 +1,94 @@
-"""The rows of a table as drafts of objects: values read, mistakes noted, references still names."""
+"""Rows of a table as values of fields, with the errors and warnings of their cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from app.imports.map.tables import Column, Table
-from app.imports.models import Action
-from app.sheets.cell_text import CellError
-from app.sheets.workbook import Value
+from app.imports.map.columns import ColumnMapping
+from app.imports.map.tables import Table
+from app.imports.models import RowAction
+from app.sheets.cell_text import CellError, Value
 
-Flaw = dict[str, Any]
-"""What is wrong with a cell or a row, as the plan shows it."""
+RowMessage = dict[str, Any]
+"""An error or a warning of a cell or a row, as the API shows it."""
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
-    """What a row wants its object to be.
+class ParsedRow:
+    """A row of a table and the object that it describes.
 
-    `values` holds only the fields that the row fills; a reference is first the name that the cell says, then the
-    id of an object or the draft of one that the same file creates. `existing` is the object's row in the database.
-    `completes` is the row of another sheet that describes the same object, and has taken over the values.
+    The parse stage fills the first block. `values` holds only fields that the row fills; a reference is the name in
+    its cell until the plan stage replaces it by the id of a stored object, or by the row that creates the object.
+
+    The plan stage fills the second block: `existing` is the stored object by column and `old` its values that change;
+    `merged_into` is the row of another sheet that describes the same object and has taken over the values.
     """
 
     table: Table
-    row: int
+    number: int
     values: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    identity: int | None = None
-    version: int | None = None
-    errors: Sequence[Flaw] = ()
-    warnings: Sequence[Flaw] = ()
+    reference_names: dict[str, str] = field(default_factory=dict)
+    exported_id: int | None = None
+    exported_version: int | None = None
+    errors: Sequence[RowMessage] = ()
+    warnings: Sequence[RowMessage] = ()
+
     existing: Any = None
-    old: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    action: Action = Action.UNCHANGED
+    old: Mapping[str, Any] = field(default_factory=lambda: _NO_VALUES)
+    action: RowAction = RowAction.UNCHANGED
     position: int = 0
-    completes: "Draft | None" = None
+    merged_into: "ParsedRow | None" = None
 
     @property
     def object_id(self) -> int | None:
         return None if self.existing is None else self.existing["id"]
 
     @property
-    def target(self) -> "int | Draft":
-        """What a reference to this row refers to."""
+    def target(self) -> "int | ParsedRow":
+        """The value of a reference to the object of this row."""
         return self if self.existing is None else self.existing["id"]
 
-    def take_from(self, stored: Mapping[str, Any]) -> None:
-        """Leave alone the attributes that delimited text, which has no types, writes as they are stored."""
-        if self.table.sheet.text is not None:
-            for name, value in self.attributes.items():
-                if value is not None and name in stored and _written(stored[name]) == _written(value):
-                    self.attributes[name] = stored[name]
-
-    def fail(
+    def add_error(
         self, name: str | None, rule: str, message: str, suggestion: str | None = None, *, value: Any = None
     ) -> None:
-        """Note a mistake, at the cell of the field where the table has one; `value` instead of the field's own."""
+        """Add an error of a field at its cell, or of the row; `value` replaces the field's value in the message."""
         column = self.table.column_of(name) if name else None
         if name and value is None:
-            value = self.names.get(name, self.values.get(name))
-        flaw = {
-            "cell": column.cell(self.row) if column else None,
-            "column": column.title if column else None,
-            "field": name,
-            "value": value if isinstance(value, str | int | float | bool) else None,
-            "rule": rule,
-            "message": message,
-            "suggestion": suggestion,
-        }
-        self.errors = [*self.errors, flaw]
+            value = self.reference_names.get(name, self.values.get(name))
+        shown = value if isinstance(value, str | int | float | bool) else None
+        error = CellError(rule, message, suggestion)
+        self.errors = [*self.errors, _message(self.number, column, name, shown, error)]
 
-    def fail_cell(self, column: Column, value: Value, error: CellError) -> None:
-        """Note that a cell cannot be read."""
-        self.errors = [*self.errors, _flaw(self, column, value, error)]
+    def add_cell_error(self, column: ColumnMapping, value: Value, error: CellError) -> None:
+        self.errors = [*self.errors, _message(self.number, column, _filled_by(column), value, error)]
 
-    def warn(self, column: Column | None, value: Value, rule: str, message: str) -> None:
-        """Note what was decided about a cell, or about the row as a whole."""
-        self.warnings = [*self.warnings, _flaw(self, column, value, CellError(rule, message))]
+    def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
+        """Add a warning of a cell, or of the row as a whole."""
+        warning = _message(self.number, column, _filled_by(column), value, CellError(rule, message))
+        self.warnings = [*self.warnings, warning]
 
 
-def _written(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+@dataclass(slots=True)
+class ParsedTable:
+    """A table and its rows; a table with errors has none."""
+
+    table: Table
+    rows: list[ParsedRow]
 
 
-def _flaw(draft: Draft, column: Column | None, value: Value, error: CellError) -> Flaw:
-    name = None if column is None else column.field.name if column.field else column.attribute
+def _filled_by(column: ColumnMapping | None) -> str | None:
+    if column is None:
+        return None
+    return column.field.name if column.field else column.attribute
+
+
+def _message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
     return {
-        "cell": column.cell(draft.row) if column else None,
+        "cell": column.cell(row) if column else None,
         "column": column.title if column else None,
         "field": name,
         "value": value,

@@ -1,91 +1,120 @@
-"""Which stored object each row means: the one of its `_id`, of the chosen field, or of the natural key."""
+"""Match rows with stored objects, and refuse values that another row or object already has.
 
+A row is matched by its `_id`, by the field that the upload names in `match`, or by the resource's natural keys.
+"""
+
+import functools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.models import unique_fields
+from app.core.db.models import Entity, unique_fields
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
+from app.core.values import fold
 from app.imports.map.tables import Table
-from app.imports.parse.rows import Draft
-from app.imports.plan.uniqueness import fail_as_duplicate, has_rule
+from app.imports.parse.rows import ParsedRow
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular
-from app.resource.uniqueness import fold, member_rules
-from app.resource.visibility import visible
+from app.resource.uniqueness import Key, MemberRule, key_of, member_rules, taken_keys
+from app.resource.visibility import visible, visible_ids
 
 Columns = Sequence[sa.Column[Any]]
 
 
-def find_existing(resource: Resource, tables: Sequence[Table], drafts: Sequence[Draft], match: str | None) -> None:
-    """Give each draft the stored object that it describes, if there is one; two may not describe the same."""
+def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[ParsedRow], match: str | None) -> None:
+    """Set `existing` of each row whose object is stored; two rows of the same object are duplicates."""
     columns = _columns_to_load(resource, tables)
-    by_identity = [draft for draft in drafts if draft.identity is not None]
-    if by_identity:
-        _find_by_identity(resource, by_identity, columns)
+    with_id = [row for row in rows if row.exported_id is not None]
+    if with_id:
+        _find_by_id(resource, with_id, columns)
     keys = [(match,)] if match in resource.fields else resource.natural_key
     for key in keys:
         assert all(key)
-        unknown = [draft for draft in drafts if draft.existing is None and draft.identity is None]
-        _find_by_key(resource, unknown, key, columns)
-    seen: dict[int, Draft] = {}
-    for draft in drafts:
-        if draft.existing is not None:
-            first = seen.setdefault(draft.existing["id"], draft)
-            if first is not draft:
-                fail_as_duplicate(draft, first, resource.natural_key[-1][-1])
+        unmatched = [row for row in rows if row.existing is None and row.exported_id is None]
+        _find_by_key(resource, unmatched, key, columns)
+    first_rows: dict[int, ParsedRow] = {}
+    for row in rows:
+        if row.existing is not None:
+            first = first_rows.setdefault(row.existing["id"], row)
+            if first is not row:
+                _add_duplicate_error(row, first, resource.natural_key[-1][-1])
 
 
-def _find_by_identity(resource: Resource, drafts: Sequence[Draft], columns: Columns) -> None:
-    rows = _load(resource, columns, resource.model.__table__.c.id, {draft.identity for draft in drafts})
-    found = {row["id"]: row for row in rows}
-    for draft in drafts:
-        draft.existing = found.get(draft.identity)
-        if draft.existing is None:
-            draft.fail("id", "identity", f"There is no {singular(resource)} {draft.identity}.")
+def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
+    """Add an error to each row with a unique value that an earlier row or a stored object has."""
+    for fields, folded in unique_fields(resource.model.__table__):
+        _check_rule(resource, rows, fields, folded)
+    for rule in member_rules(resource.model):
+        _check_member_rule(resource, rows, rule)
 
 
-def _find_by_key(resource: Resource, drafts: Sequence[Draft], key: Sequence[str], columns: Columns) -> None:
-    """Match drafts with the objects that have the same values in the key's fields, in one statement."""
+@functools.cache
+def defaults_of(model: Any) -> Mapping[str, Any]:
+    """The values of a new object, by column, where the import gives none."""
+    values: dict[str, Any] = {}
+    for column in model.__table__.columns:
+        default: Any = column.default
+        values[column.key] = None
+        if default is not None:
+            values[column.key] = default.arg(None) if default.is_callable else default.arg
+    return values
+
+
+def has_rule(model: type[Entity]) -> bool:
+    """Whether a model validates an object as a whole; the rule may read any of its values."""
+    return getattr(model.flaws, "__func__", None) is not getattr(Entity.flaws, "__func__", None)
+
+
+def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
+    stored = _load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in rows})
+    by_id = {values["id"]: values for values in stored}
+    for row in rows:
+        row.existing = by_id.get(row.exported_id)
+        if row.existing is None:
+            row.add_error("id", "identity", f"There is no {singular(resource)} {row.exported_id}.")
+
+
+def _find_by_key(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
+    """Match rows with the objects that have the same values in the key's fields, in one statement."""
     *parents, last = key
     table = resource.model.__table__
-    with_key = [draft for draft in drafts if draft.values.get(last) is not None]
+    with_key = [row for row in rows if row.values.get(last) is not None]
     if not with_key:
         return
     if resource.fields[last].kind is Kind.TEXT:
-        names = {fold(draft.values[last]) for draft in with_key}
-        rows = _load(resource, columns, sa.func.lower(table.c[last]), names)
+        names = {fold(row.values[last]) for row in with_key}
+        stored = _load(resource, columns, sa.func.lower(table.c[last]), names)
     else:
-        ids = {draft.values.get(parents[0]) for draft in with_key}
-        known = {identity for identity in ids if isinstance(identity, int)}
-        rows = _load(resource, columns, table.c[parents[0]], known)
-    if not rows:
+        parent_ids = {row.values.get(parents[0]) for row in with_key}
+        stored = _load(resource, columns, table.c[parents[0]], {one for one in parent_ids if isinstance(one, int)})
+    if not stored:
         return
-    exact: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    by_key: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     by_last: dict[Any, list[Any]] = defaultdict(list)
-    for row in rows:
-        exact[(*(row[name] for name in parents), fold(row[last]))].append(row)
-        by_last[fold(row[last])].append(row)
-    for draft in with_key:
-        above = tuple(draft.values.get(name) for name in parents)
-        own = fold(draft.values[last])
-        alike = exact.get((*above, own), [])
-        # Where the row does not say whose it is, its name alone may be enough.
-        if not alike and not any(above) and not any(name in draft.names for name in parents):
-            alike = by_last.get(own, [])
-        if len(alike) == 1:
-            draft.existing = alike[0]
-        elif alike:
-            which = "say where it is" if parents else "say which by its _id"
-            draft.fail(last, "ambiguous", f"{len(alike)} objects are called {draft.values[last]}: {which}.")
+    for values in stored:
+        by_key[(*(values[name] for name in parents), _folded(values[last]))].append(values)
+        by_last[_folded(values[last])].append(values)
+    for row in with_key:
+        row_parents = tuple(row.values.get(name) for name in parents)
+        name = _folded(row.values[last])
+        candidates = by_key.get((*row_parents, name), [])
+        # A row without a parent is matched by its name alone where only one object has it.
+        if not candidates and not any(row_parents) and not any(name in row.reference_names for name in parents):
+            candidates = by_last.get(name, [])
+        if len(candidates) == 1:
+            row.existing = candidates[0]
+        elif candidates:
+            advice = f"Fill in {resource.fields[parents[0]].title}" if parents else "Add a column _id"
+            message = f"{len(candidates)} objects are called {row.values[last]}. {advice} to tell them apart."
+            row.add_error(last, "ambiguous", message)
 
 
 def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Column[Any]]:
-    """What must be known of stored objects to match, compare and check them."""
+    """The columns of stored objects that matching, comparing and checking need."""
     model = resource.model
     names = {"id", "version", "created_by_id", model.label}
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
@@ -106,5 +135,91 @@ def _load(
     if not wanted:
         return []
     names = [column.key for column in columns]
-    rows = db.session.execute(sa.select(*columns).where(any_of(by, wanted), *visible(resource.model)))
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    stored = db.session.execute(sa.select(*columns).where(any_of(by, wanted), *visible(resource.model)))
+    return [dict(zip(names, values, strict=True)) for values in stored]
+
+
+def _check_rule(resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[str], folded: Sequence[str]) -> None:
+    concerned = frozenset(fields)
+    first_rows: dict[Key, ParsedRow] = {}
+    claims: dict[Key, ParsedRow] = {}
+    defaults = defaults_of(resource.model)
+    for row in rows:
+        values = row.values
+        if concerned.isdisjoint(values):
+            continue
+        if row.errors and not concerned.isdisjoint(error["field"] for error in row.errors):
+            continue
+        base = defaults if row.existing is None else row.existing
+        key = key_of([values[name] if name in values else base[name] for name in fields], fields, folded)
+        if key is None:
+            continue
+        first = first_rows.setdefault(key, row)
+        if first is not row:
+            _add_duplicate_error(row, first, fields[-1])
+        elif row.existing is None or any(name in row.old for name in fields):
+            claims[key] = row
+    stored = taken_keys(resource, claims, fields, folded)
+    holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
+    name_of = _namer(resource, holders.values())
+    for key, holder in holders.items():
+        title = resource.fields[fields[-1]].title
+        claims[key].add_error(fields[-1], "taken", f"{name_of(holder)} already has this {title}.")
+
+
+def _check_member_rule(resource: Resource, rows: Sequence[ParsedRow], rule: MemberRule) -> None:
+    concerned = {rule.field, *rule.own}
+    first_rows: dict[Key, ParsedRow] = {}
+    claims: dict[Key, ParsedRow] = {}
+    kept: dict[int, set[Key]] = {}
+    defaults = defaults_of(resource.model)
+    for row in rows:
+        if concerned.isdisjoint(row.values) or not concerned.isdisjoint(error["field"] for error in row.errors):
+            continue
+        keys = set(rule.keys({**(defaults if row.existing is None else row.existing), **row.values}))
+        if row.existing is not None and not row.errors:
+            kept[row.existing["id"]] = keys
+        for key in keys:
+            first = first_rows.setdefault(key, row)
+            if first is not row:
+                _add_member_error(row, rule, key, "duplicate", _place(first, row))
+            elif row.existing is None or not concerned.isdisjoint(row.old):
+                claims[key] = row
+    # The database knows owners by id: an object that the file itself creates has no stored members yet.
+    stored = rule.taken(key for key in claims if not any(isinstance(part, ParsedRow) for part in key))
+    holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
+    name_of = _namer(resource, holders.values())
+    for key, holder in holders.items():
+        # Updates are written before creations: what a row of the file gives up is free for a new object.
+        if claims[key].existing is not None or key in kept.get(holder, (key,)):
+            _add_member_error(claims[key], rule, key, "taken", name_of(holder))
+
+
+def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, holder: str) -> None:
+    """Add the error to the cell of the list, or to that of the owner where the row does not fill the list."""
+    fields = row.table.resource.fields
+    field = next((name for name in (rule.field, *rule.own) if name in row.values), rule.field)
+    member = "/".join(str(part) for part in reversed(key[len(rule.own) :]))
+    owner = " and ".join(fields[name].title.lower() for name in rule.own)
+    row.add_error(field, code, f"{holder} already has {member} on this {owner}.", value=member)
+
+
+def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], str]:
+    """What to call the object that has a value: with its id only where the acting user sees it."""
+    shown = visible_ids(resource.model, set(ids))
+    another = f"Another {singular(resource)}"
+    return lambda holder: f"{another} ({holder})" if holder in shown else another
+
+
+def _add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:
+    what = singular(row.table.resource)
+    row.add_error(field, "duplicate", f"{_place(first, row)} describes the same {what}.")
+
+
+def _place(other: ParsedRow, row: ParsedRow) -> str:
+    """Where another row stands: with the name of its sheet where that is not the row's own."""
+    return f"Row {other.number}" if other.table is row.table else f"Row {other.number} of {other.table.sheet.name}"
+
+
+def _folded(value: Any) -> Any:
+    return fold(value) if isinstance(value, str) else value

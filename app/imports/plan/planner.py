@@ -1,143 +1,177 @@
-"""What an import would do: each row matched with its object, compared with it, and checked against all others.
+"""Plan what an import does with each row: match it with its object, compare the values, check it against all others.
 
 Nothing here asks the database once per row: names, keys and objects are looked up for a whole table at a time.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Any
 
 from app.core.http.access import Actor
 from app.core.values import fold
-from app.imports.models import Action, Mode
-from app.imports.parse.rows import Draft
-from app.imports.plan.matching import find_existing
-from app.imports.plan.merge_rows import Planned, meet, number_by_name
-from app.imports.plan.reference_check import check_mentions
-from app.imports.plan.references import Named, resolve
-from app.imports.plan.three_way_merge import refuse_overwriting
-from app.imports.plan.uniqueness import check_unique, defaults_of, has_rule
+from app.imports.map.columns import ColumnUse
+from app.imports.models import ImportMode, RowAction
+from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.plan.matching import check_unique, defaults_of, find_existing, has_rule
+from app.imports.plan.merge_rows import copy_decision, merge_rows
+from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
+from app.imports.plan.three_way_merge import check_three_way_merge
 from app.resource.declaration import Resource
+from app.resource.fields import Kind
 from app.resource.service import may_change, singular
 
 
+@dataclass(slots=True)
 class Planner:
-    """Plans the tables of one file, one after the other, those that are referred to first."""
+    """Plans the tables of one file, those of a resource together, in the order of the catalog.
 
-    def __init__(self, actor: Actor, mode: Mode, match: str | None) -> None:
-        self.actor = actor
-        self.mode = mode
-        self.match = match
-        self._planned: dict[str, Sequence[Draft]] = {}
-        self._named: dict[str, Named] = {}
+    `mode` and `match` are those of the upload; `_rows_of` holds the planned rows by the name of their resource.
+    """
 
-    def plan(self, planned: Sequence[Planned]) -> None:
-        """Decide what becomes of each draft of one resource's tables, noting every mistake in it."""
-        for table, drafts in planned:
-            for item in table.resource.references.values():
-                if table.column_of(item.name) is not None:
-                    assert item.target is not None
-                    resolve(item, drafts, self._names_of(item.target.__tablename__))
-            number_by_name(table.resource, drafts)
-        check_mentions(planned, self._names_of)
-        meet(planned)
-        resource = planned[0][0].resource
-        everything = list(chain.from_iterable(drafts for _, drafts in planned))
-        drafts = [draft for draft in everything if draft.completes is None]
-        find_existing(resource, [table for table, _ in planned], drafts, self.match)
-        self._compare(resource, drafts)
-        refuse_overwriting(resource, drafts)
-        check_unique(resource, drafts)
-        for draft in drafts:
-            if draft.errors:
-                draft.action = Action.ERROR
-        self._planned[resource.name] = drafts
-        for draft in everything:
-            if draft.completes is not None:
-                _follow(draft, draft.completes)
+    actor: Actor
+    mode: ImportMode
+    match: str | None
+    _rows_of: dict[str, Sequence[ParsedRow]] = field(default_factory=dict)
+    _rows_named: dict[str, RowsByName] = field(default_factory=dict)
 
-    def _names_of(self, name: str) -> Named:
-        """The rows that describe objects of a resource, by folded name: found when other rows first refer to them."""
-        if name not in self._named and name in self._planned:
-            named: dict[str, list[Draft]] = defaultdict(list)
-            for draft in self._planned[name]:
-                label = draft.values.get(draft.table.resource.model.label)
+    def plan(self, tables: Sequence[ParsedTable]) -> None:
+        """Decide what each row does, and add every error that speaks against it."""
+        for _, alike in groupby(tables, key=lambda parsed: parsed.table.resource.name):
+            self._plan_resource(list(alike))
+
+    def _plan_resource(self, tables: Sequence[ParsedTable]) -> None:
+        resource = tables[0].table.resource
+        for parsed in tables:
+            self._resolve_references(parsed)
+            _number_by_name(parsed)
+        if any(column.use is ColumnUse.ATTRIBUTE for parsed in tables for column in parsed.table.columns):
+            check_attribute_references(tables, self._named)
+        if len(tables) > 1:
+            merge_rows(tables)
+        all_rows = list(chain.from_iterable(parsed.rows for parsed in tables))
+        rows = [row for row in all_rows if row.merged_into is None]
+        find_existing(resource, [parsed.table for parsed in tables], rows, self.match)
+        self._compare(resource, rows)
+        stale = [row for row in rows if row.old and row.exported_version not in (None, row.existing["version"])]
+        if stale:
+            check_three_way_merge(resource, stale)
+        check_unique(resource, rows)
+        for row in rows:
+            if row.errors:
+                row.action = RowAction.ERROR
+        self._rows_of[resource.name] = rows
+        for row in all_rows:
+            if row.merged_into is not None:
+                copy_decision(row, row.merged_into)
+
+    def _resolve_references(self, parsed: ParsedTable) -> None:
+        for item in parsed.table.resource.references.values():
+            if parsed.table.column_of(item.name) is not None:
+                assert item.target is not None
+                resolve_references(item, parsed.rows, self._named(item.target.__tablename__))
+
+    def _named(self, resource: str) -> RowsByName:
+        """The planned rows of a resource by the folded name of their object; built when a reference first needs it."""
+        if resource not in self._rows_named and resource in self._rows_of:
+            named: dict[str, list[ParsedRow]] = defaultdict(list)
+            for row in self._rows_of[resource]:
+                label = row.values.get(row.table.resource.model.label)
                 if isinstance(label, str):
-                    named[fold(label)].append(draft)
-            self._named[name] = named
-        return self._named.get(name, {})
+                    named[fold(label)].append(row)
+            self._rows_named[resource] = named
+        return self._rows_named.get(resource, {})
 
-    def _compare(self, resource: Resource, drafts: Sequence[Draft]) -> None:
-        """Find out what would change, and what speaks against it."""
+    def _compare(self, resource: Resource, rows: Sequence[ParsedRow]) -> None:
         required = [(item.name, item.title) for item in resource.fields.values() if item.required]
-        judged = has_rule(resource.model)
-        for draft in drafts:
-            if draft.existing is None:
-                self._plan_creation(resource, draft, required)
+        validated = has_rule(resource.model)
+        for row in rows:
+            if row.existing is None:
+                self._plan_creation(resource, row, required)
             else:
-                self._plan_change(resource, draft)
-            if judged and not draft.errors:
-                for name, messages in resource.model.flaws(merged(resource, draft)).items():
+                self._plan_update(resource, row)
+            if validated and not row.errors:
+                for name, messages in resource.model.flaws(_merged_values(resource, row)).items():
                     for message in messages:
-                        draft.fail(name, "whole", message)
+                        row.add_error(name, "whole", message)
 
-    def _plan_creation(self, resource: Resource, draft: Draft, required: Sequence[tuple[str, str]]) -> None:
-        draft.action = Action.CREATE
-        if self.mode is Mode.UPDATE:
-            one = singular(resource)
-            draft.fail(None, "missing", f"There is no such {one}, and this import only changes what there is.")
+    def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[tuple[str, str]]) -> None:
+        row.action = RowAction.CREATE
+        if self.mode is ImportMode.UPDATE:
+            message = f"There is no such {singular(resource)}, and this import (mode=update) creates none."
+            row.add_error(None, "missing", message)
         if not self.actor.role.covers(resource.write):
-            draft.fail(None, "forbidden", f"You are not allowed to create a {singular(resource)}.")
-        values = draft.values
+            row.add_error(None, "forbidden", f"You are not allowed to create a {singular(resource)}.")
+        values = row.values
         for name, title in required:
-            if values.get(name) is None and all(error["field"] != name for error in draft.errors):
-                draft.fail(name, "required", f"{title} is required.")
-        if draft.attributes:
-            cleared = [name for name, value in draft.attributes.items() if value is None]
+            if values.get(name) is None and all(error["field"] != name for error in row.errors):
+                row.add_error(name, "required", f"{title} is required.")
+        if row.attributes:
+            cleared = [name for name, value in row.attributes.items() if value is None]
             for name in cleared:
-                del draft.attributes[name]
-            values["attributes"] = draft.attributes
+                del row.attributes[name]
+            values["attributes"] = row.attributes
 
-    def _plan_change(self, resource: Resource, draft: Draft) -> None:
-        existing = draft.existing
-        if draft.attributes:
-            draft.take_from(existing["attributes"])
-            attributes = {**existing["attributes"], **draft.attributes}
-            cleared = {name for name, value in draft.attributes.items() if value is None}
-            draft.values["attributes"] = {name: value for name, value in attributes.items() if name not in cleared}
-        changed = {name: value for name, value in draft.values.items() if existing[name] != value}
+    def _plan_update(self, resource: Resource, row: ParsedRow) -> None:
+        existing = row.existing
+        if row.attributes:
+            _keep_stored_types(row, existing["attributes"])
+            attributes = {**existing["attributes"], **row.attributes}
+            cleared = {name for name, value in row.attributes.items() if value is None}
+            row.values["attributes"] = {name: value for name, value in attributes.items() if name not in cleared}
+        changed = {name: value for name, value in row.values.items() if existing[name] != value}
         label = resource.model.label
         if not changed:
-            # The name stays known to the rows that refer to this one.
-            draft.values = {label: existing[label]} if label in existing else {}
-            draft.action = Action.UNCHANGED
+            # Rows that refer to this one find it by its name.
+            row.values = {label: existing[label]} if label in existing else {}
+            row.action = RowAction.UNCHANGED
             return
-        draft.action = Action.UPDATE
-        draft.old = {name: existing[name] for name in changed}
-        if self.mode is Mode.CREATE:
-            draft.fail(None, "exists", f"This {singular(resource)} exists, and this import only creates.")
+        row.action = RowAction.UPDATE
+        row.old = {name: existing[name] for name in changed}
+        if self.mode is ImportMode.CREATE:
+            message = f"This {singular(resource)} exists, and this import (mode=create) changes none."
+            row.add_error(None, "exists", message)
         if not may_change(resource, self.actor, existing["created_by_id"]):
-            draft.fail(None, "not_owner", "Only its creator and administrators may change this object.")
-        draft.values = {label: existing.get(label), **changed} if label in existing else changed
+            row.add_error(None, "not_owner", "Only its creator and administrators may change this object.")
+        row.values = {label: existing.get(label), **changed} if label in existing else changed
 
 
-def _follow(draft: Draft, first: Draft) -> None:
-    """A row that completes another has no object of its own, and is wrong where the other is."""
-    if first.errors and not draft.errors:
-        draft.fail(None, "reference", f"It completes row {first.row} of {first.table.sheet.name}, which has mistakes.")
-    draft.existing = first.existing
-    draft.action = Action.ERROR if draft.errors else Action.UNCHANGED
+def _number_by_name(parsed: ParsedTable) -> None:
+    """Take the slot number from names such as `node-7:3`, where no column holds it.
+
+    Applies to natural keys of a parent and a number; the name must begin with the parent's.
+    """
+    resource = parsed.table.resource
+    for key in resource.natural_key:
+        *parents, last = key
+        if len(parents) != 1 or resource.fields[last].kind is not Kind.INTEGER or parsed.table.column_of(last):
+            continue
+        for row in parsed.rows:
+            parent = row.reference_names.get(parents[0])
+            if parent is None or last in row.values:
+                continue
+            numbered = re.compile(rf"{re.escape(parent)}[:/#](\d{{1,4}})", re.IGNORECASE)
+            texts = [value for value in row.attributes.values() if isinstance(value, str)]
+            numbers = {int(match[1]) for match in map(numbered.fullmatch, texts) if match}
+            if len(numbers) == 1:
+                row.values[last] = numbers.pop()
 
 
-def changes_of(draft: Draft) -> Mapping[str, Any]:
-    """The fields that the draft sets: all that it fills of a new object, what differs of an existing one."""
-    if draft.existing is None:
-        return draft.values
-    return {name: draft.values[name] for name in draft.old}
+def _keep_stored_types(row: ParsedRow, stored: Mapping[str, Any]) -> None:
+    """Keep stored attributes that delimited text writes alike: text has no types, `7` may be a number or a text."""
+    if row.table.sheet.text is not None:
+        for name, value in row.attributes.items():
+            if value is not None and name in stored and _as_written(stored[name]) == _as_written(value):
+                row.attributes[name] = stored[name]
 
 
-def merged(resource: Resource, draft: Draft) -> Mapping[str, Any]:
-    """The object as it would be, as far as it was loaded."""
-    base = defaults_of(resource.model) if draft.existing is None else draft.existing
-    return {**base, **draft.values}
+def _as_written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _merged_values(resource: Resource, row: ParsedRow) -> Mapping[str, Any]:
+    """The values of the object after the import, as far as they are loaded."""
+    base = defaults_of(resource.model) if row.existing is None else row.existing
+    return {**base, **row.values}

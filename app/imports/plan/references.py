@@ -1,99 +1,172 @@
-"""What the names in a column of references mean: rows of the same file first, then stored objects."""
+"""Resolve the names of objects in cells: rows of the same file come first, then stored objects.
+
+Fields of references are resolved to ids. In attribute columns such as `VM Host`, whose title and nearly all cells
+name objects of one resource, the cells that name none are errors.
+"""
 
 import difflib
+import functools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.catalog import IMPORTABLE
 from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
-from app.imports.parse.rows import Draft
+from app.imports.map.columns import ColumnMapping, ColumnUse, edit_distance, title_key, without_marks
+from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.resource.declaration import Resource
 from app.resource.fields import Field
+from app.resource.service import singular
 from app.resource.visibility import visible
+from app.sheets.cell_text import CellError
 
-Named = Mapping[str, Sequence[Draft]]
-"""The rows of the file that create or describe objects, by name in lower case."""
+RowsByName = Mapping[str, Sequence[ParsedRow]]
+"""The rows of the file that create or describe objects, by the folded name of their object."""
 
-_QUALIFIED = re.compile(r"(.+) \[#(\d{1,18})\]")
+MIN_CELLS = 10
+"""Filled cells from which an attribute column is checked for the names of objects."""
+MIN_SHARE = 0.9
+"""Part of them that must name an object: then the others are errors, else the column is no reference."""
+MAX_COMPARED = 5000
+"""Names that a misspelt one is compared with: all names of a large fleet would take seconds."""
+MAX_SUGGESTIONS = 20
 
-MAX_SUGGESTIONS_FROM = 5000
-"""Names among which a misspelt one is looked for: comparing it with all of a large fleet takes seconds."""
+_NAME_AND_ID = re.compile(r"(.+) \[#(\d{1,18})\]")
 
 
-def resolve(item: Field, drafts: Sequence[Draft], in_file: Named) -> None:
-    """Replace the names in a reference's cells by what they name: an id, or the draft of a new object."""
+def resolve_references(item: Field, rows: Sequence[ParsedRow], in_file: RowsByName) -> None:
+    """Replace the names in a reference by the id of the stored object, or by the row that creates it."""
     assert item.target is not None
     name = item.name
-    filled = [draft for draft in drafts if draft.values.get(name) is not None]
-    called = {draft.values[name] for draft in filled}
-    folded = {fold(one) for one in called}
-    wanted = {*folded, *(found[1] for found in map(_QUALIFIED.fullmatch, folded) if found)}
-    stored = _stored_names(item.target, wanted)
-    # Names repeat down a column: each is looked up once.
-    meanings = {one: _meaning(one, item, in_file, stored) for one in called}
-    for draft in filled:
-        meaning = meanings[draft.values[name]]
-        if callable(meaning):
-            meaning(draft)
+    filled = [row for row in rows if row.values.get(name) is not None]
+    names = {row.values[name] for row in filled}
+    folded = {fold(one) for one in names}
+    stored = _stored_ids(item.target, {*folded, *(match[1] for match in map(_NAME_AND_ID.fullmatch, folded) if match)})
+    # Names repeat down a column: each is resolved once.
+    targets = {one: _resolve(one, item, in_file, stored) for one in names}
+    for row in filled:
+        target = targets[row.values[name]]
+        if isinstance(target, CellError):
+            row.add_error(name, target.rule, target.message, target.suggestion)
         else:
-            draft.values[name] = meaning
+            row.values[name] = target
 
 
-def _meaning(
-    name: str, item: Field, in_file: Named, stored: Mapping[str, Sequence[int]]
-) -> int | Draft | Callable[[Draft], None]:
-    """What a name means, or what notes on a draft that it means nothing."""
+def check_attribute_references(tables: Sequence[ParsedTable], rows_named: Callable[[str], RowsByName]) -> None:
+    """Add an error to each cell that names no object, in attribute columns that name objects.
+
+    `rows_named` returns the rows of the tables planned before, given the name of their resource.
+    """
+    for parsed in tables:
+        for column in parsed.table.columns:
+            target = _resource_named_by(column.title) if column.use is ColumnUse.ATTRIBUTE else None
+            if target is not None:
+                in_file = {*rows_named(target.name), *_names_in(tables, target)}
+                _check_column(column, parsed.rows, target, in_file)
+
+
+def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, Sequence[int]]) -> Any:
+    """The id or the row that a name refers to, or the error of its cells."""
     assert item.target is not None
     rows = in_file.get(fold(name), ())
-    wrong = next((row for row in rows if row.errors), None)
-    if wrong is not None:
-        where = f"Row {wrong.row} of {wrong.table.sheet.name}"
-        return _failing(item, "reference", f"{where}, which it refers to, has mistakes.")
-    found = list({row.target: None for row in rows} or dict.fromkeys(_ids_of(fold(name), stored)))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        return _failing(item, "ambiguous", f"There are {len(found)} objects called {name}.")
+    invalid = next((row for row in rows if row.errors), None)
+    if invalid is not None:
+        message = f"It refers to row {invalid.number} of {invalid.table.sheet.name}, which has errors."
+        return CellError("reference", message)
+    targets = list({row.target: None for row in rows} or dict.fromkeys(_ids_of(fold(name), stored)))
+    if len(targets) == 1:
+        return targets[0]
+    if targets:
+        message = f"{len(targets)} objects are called {name}: write its id behind the name, as in {name} [#1]."
+        return CellError("ambiguous", message)
     message = f"There is no {item.title.lower()} called {name}."
-    return _failing(item, "reference", message, _nearest(name, item.target, in_file))
+    return CellError("reference", message, _closest_name(name, item.target, in_file))
 
 
-def _failing(item: Field, rule: str, message: str, suggestion: str | None = None) -> Callable[[Draft], None]:
-    return lambda draft: draft.fail(item.name, rule, message, suggestion)
-
-
-def _stored_names(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
-    """The ids of the stored objects that have one of these names, by name in lower case."""
+def _stored_ids(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
+    """The ids of the stored objects that have one of these names, by folded name."""
     if not folded:
         return {}
-    table = target.__table__
-    name = sa.func.lower(table.c[target.label])
-    found: dict[str, list[int]] = defaultdict(list)
-    seen = sa.select(table.c.id, name).where(any_of(name, folded), *visible(target))
-    for identity, label in db.session.execute(seen):
-        found[label].append(identity)
-    return found
+    name = sa.func.lower(target.__table__.c[target.label])
+    ids: dict[str, list[int]] = defaultdict(list)
+    statement = sa.select(target.__table__.c.id, name).where(any_of(name, folded), *visible(target))
+    for identity, label in db.session.execute(statement):
+        ids[label].append(identity)
+    return ids
 
 
 def _ids_of(name: str, stored: Mapping[str, Sequence[int]]) -> Sequence[int]:
-    """The ids of the objects that a reference means, be it by name or, as an export writes it, by name and id."""
+    """The ids of the objects of a name, or of a name with its id as an export writes it."""
     if name in stored:
         return stored[name]
-    found = _QUALIFIED.fullmatch(name)
-    return [int(found[2])] if found and int(found[2]) in stored.get(found[1], ()) else []
+    match = _NAME_AND_ID.fullmatch(name)
+    return [int(match[2])] if match and int(match[2]) in stored.get(match[1], ()) else []
 
 
-def _nearest(name: str, target: type[Entity], in_file: Named) -> str | None:
+def _closest_name(name: str, target: type[Entity], in_file: RowsByName) -> str | None:
     """The existing name that a wrong one probably misspells."""
     column = target.__table__.c[target.label]
-    stored: Any = db.session.scalars(sa.select(column).where(*visible(target)).limit(MAX_SUGGESTIONS_FROM)).all()
-    known = {fold(label): label for label in stored}
-    for folded, drafts in list(in_file.items())[:MAX_SUGGESTIONS_FROM]:
-        known[folded] = drafts[0].values[drafts[0].table.resource.model.label]
-    near = difflib.get_close_matches(fold(name), list(known), n=1)
-    return known[near[0]] if near else None
+    labels: Any = db.session.scalars(sa.select(column).where(*visible(target)).limit(MAX_COMPARED)).all()
+    candidates = {fold(label): label for label in labels}
+    for folded, rows in list(in_file.items())[:MAX_COMPARED]:
+        candidates[folded] = rows[0].values[target.label]
+    closest = difflib.get_close_matches(fold(name), list(candidates), n=1)
+    return candidates[closest[0]] if closest else None
+
+
+@functools.lru_cache(maxsize=512)
+def _resource_named_by(title: str) -> Resource | None:
+    """The resource whose name ends a title: `VM Host`, `Backup server`, `宿主机`."""
+    key = title_key(without_marks(title))
+    return next((resource for ending, resource in _title_endings() if key.endswith(ending)), None)
+
+
+@functools.cache
+def _title_endings() -> Sequence[tuple[str, Resource]]:
+    """The words for one object of a resource that no other resource uses."""
+    words: dict[str, set[str]] = {}
+    for name, resource in IMPORTABLE.items():
+        aliases = resource.fields[resource.model.label].aliases
+        words[name] = {title_key(word) for word in (singular(resource), *resource.titles[1:], *aliases)}
+    uses = Counter(word for own in words.values() for word in own)
+    return [(word, IMPORTABLE[name]) for name, own in words.items() for word in sorted(own) if uses[word] == 1]
+
+
+def _names_in(tables: Sequence[ParsedTable], target: Resource) -> set[str]:
+    label = target.model.label
+    return {
+        fold(row.values[label])
+        for parsed in tables
+        if parsed.table.resource is target
+        for row in parsed.rows
+        if isinstance(row.values.get(label), str)
+    }
+
+
+def _check_column(column: ColumnMapping, rows: Sequence[ParsedRow], target: Resource, in_file: set[str]) -> None:
+    assert column.attribute is not None
+    values = [(row, row.attributes.get(column.attribute)) for row in rows]
+    cells = [(row, value) for row, value in values if isinstance(value, str)]
+    wanted = {fold(text) for _, text in cells} - in_file
+    if len(cells) < MIN_CELLS or not wanted:
+        return
+    missing = wanted - _stored_ids(target.model, wanted).keys()
+    unresolved = [(row, text) for row, text in cells if fold(text) in missing]
+    if len(cells) - len(unresolved) < MIN_SHARE * len(cells):
+        return
+    suggestions = {name: _one_typo_from(name, in_file) for name in sorted(missing)[:MAX_SUGGESTIONS]}
+    what = singular(target)
+    for row, text in unresolved:
+        message = f"There is no {what} called {text}; nearly all other cells of {column.title} name a {what}."
+        row.add_cell_error(column, text, CellError("reference", message, suggestions.get(fold(text))))
+
+
+def _one_typo_from(name: str, names: set[str]) -> str | None:
+    """A name that differs by one typo; two would match another machine, as their names are similar by nature."""
+    return next((other for other in sorted(names)[:MAX_COMPARED] if edit_distance(name, other, 1) <= 1), None)

@@ -1,4 +1,4 @@
-"""What somebody changed after the export that a row comes from: base, theirs and mine."""
+"""Three-way merge of exported rows: the value at the export (base), the stored value (theirs), the row's (mine)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,67 +9,65 @@ from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import as_json
-from app.imports.parse.rows import Draft
+from app.imports.parse.rows import ParsedRow
 from app.resource.declaration import Resource
 
 logs = AuditLog.__table__
 
 
-def refuse_overwriting(resource: Resource, drafts: Sequence[Draft]) -> None:
-    """Note a mistake wherever a row would replace a value that is newer than the version it was exported at.
+def check_three_way_merge(resource: Resource, stale: Sequence[ParsedRow]) -> None:
+    """Add an error wherever a row would overwrite a value that has changed since its export.
 
-    What nobody else touched may be changed, and so may what both changed to the same value.
+    `stale` rows change objects that are not at the exported version any more. Fields that nobody else has changed
+    merge, and so do fields that both have changed to the same value.
     """
-    stale = [draft for draft in drafts if draft.old and draft.version not in (None, draft.existing["version"])]
-    if not stale:
-        return
     statement = (
         sa.select(logs.c.resource_id, logs.c.version, logs.c.changes)
         .where(
             logs.c.resource_type == resource.model.__tablename__,
-            any_of(logs.c.resource_id, {draft.object_id for draft in stale}),
+            any_of(logs.c.resource_id, {row.object_id for row in stale}),
         )
         .order_by(logs.c.version)
     )
     history: dict[int, list[tuple[int, dict[str, Any]]]] = {}
-    for identity, version, changes in db.session.execute(statement):
+    for object_id, version, changes in db.session.execute(statement):
         if version is not None:
-            history.setdefault(identity, []).append((version, changes))
-    for draft in stale:
-        base = _as_exported(draft, history.get(draft.existing["id"], []))
-        for name, title, was, theirs, mine in _collisions(resource, draft, base):
-            draft.fail(
+            history.setdefault(object_id, []).append((version, changes))
+    for row in stale:
+        bases = _bases(row, history.get(row.existing["id"], []))
+        for name, title, base, theirs, mine in _conflicts(resource, row, bases):
+            row.add_error(
                 name,
                 "changed_since",
-                f"Somebody changed {title} since the export: it was {_shown(was)}, it is {_shown(theirs)}, "
-                f"and this row says {_shown(mine)}.",
+                f"{title} has changed since the export: it was {_shown(base)}, it is {_shown(theirs)} now, and this "
+                f"row has {_shown(mine)}. Export the object again to change it.",
             )
 
 
-def _as_exported(draft: Draft, history: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
-    """The values, at the version of the export, of the fields that have changed since."""
-    base: dict[str, Any] = {}
-    assert draft.version is not None
+def _bases(row: ParsedRow, history: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    """The values at the exported version, of the fields that have changed since."""
+    bases: dict[str, Any] = {}
+    assert row.exported_version is not None
     for version, changes in history:
-        if version > draft.version:
+        if version > row.exported_version:
             for name, change in changes.items():
-                base.setdefault(name, change["old"])
-    return base
+                bases.setdefault(name, change["old"])
+    return bases
 
 
-def _collisions(resource: Resource, draft: Draft, base: dict[str, Any]) -> Iterator[tuple[str, str, Any, Any, Any]]:
-    """The field, what to call it, and the values: at the export, now, and in the row."""
-    for name, theirs in draft.old.items():
-        if name not in base:
+def _conflicts(resource: Resource, row: ParsedRow, bases: dict[str, Any]) -> Iterator[tuple[str, str, Any, Any, Any]]:
+    """The field, its title, and the three values, wherever both sides have changed one to different values."""
+    for name, theirs in row.old.items():
+        if name not in bases:
             continue
         if name != "attributes":
-            mine = draft.names.get(name) or as_json(draft.values[name])
-            yield name, resource.fields[name].title, base[name], as_json(theirs), mine
+            mine = row.reference_names.get(name) or as_json(row.values[name])
+            yield name, resource.fields[name].title, bases[name], as_json(theirs), mine
             continue
-        was = base[name] or {}
-        for key, value in draft.attributes.items():
-            if value != theirs.get(key) != was.get(key):
-                yield name, key, was.get(key), theirs.get(key), value
+        base = bases[name] or {}
+        for key, value in row.attributes.items():
+            if value != theirs.get(key) != base.get(key):
+                yield name, key, base.get(key), theirs.get(key), value
 
 
 def _shown(value: Any) -> str:

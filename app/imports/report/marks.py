@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.imports.models import Action, Import
+from app.imports.models import Import, RowAction
 from app.imports.plan.store import read_parts
 from app.sheets.column_letters import column_index
 
@@ -37,7 +37,7 @@ def marked_rows(job: Import, sheet: dict[str, Any]) -> Iterator[MarkedRow]:
     problems = [_on_title(problem) for problem in sheet["problems"]]
     if problems:
         yield MarkedRow(sheet["header_row"], None, problems)
-    for part in read_parts(job.id, *Action, sheet=sheet["sheet"]):
+    for part in read_parts(job.id, *RowAction, sheet=sheet["sheet"]):
         for row in part.rows:
             # Mistakes come last, so that theirs is the colour of a cell.
             marks = [_on_cell(flaw, WARNING) for flaw in row.warnings] + [_on_cell(flaw, ERROR) for flaw in row.errors]

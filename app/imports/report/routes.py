@@ -22,7 +22,7 @@ blueprint = Blueprint("reports", __name__, url_prefix="/api/imports", descriptio
 @blueprint.file_response(XLSX, "The workbook, marked.")
 def report(import_id: int) -> Response:
     """The uploaded workbook with its mistakes marked, and with what becomes of each row."""
-    job = service.visible(import_id)
+    job = service.get(import_id)
     content = report_of(job)
     name = f"{PurePath(job.filename).stem}-report.xlsx"
     with writing():

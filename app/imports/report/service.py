@@ -10,9 +10,8 @@ import structlog
 
 from app.core.db.unit_of_work import db, writing
 from app.core.errors import Conflict, NotFound
-from app.imports.jobs import RUNNING
-from app.imports.map.tables import Use
-from app.imports.models import Import, ImportFile
+from app.imports.map.columns import ColumnUse
+from app.imports.models import RUNNING, Import, ImportFile
 from app.imports.report.marks import MarkedRow, marked_rows
 from app.imports.report.models import ImportReport
 from app.imports.report.plain import write_plain
@@ -91,7 +90,9 @@ def _mark(job: Import, original: bytes, directory: Path, target: Path) -> bool:
 def _facts(job: Import) -> Iterator[dict[str, Any]]:
     """The lines that the program reads."""
     for sheet in _planned_sheets(job):
-        status = next((column["column"] for column in sheet["columns"] if column["use"] == Use.STATUS.value), None)
+        status = next(
+            (column["column"] for column in sheet["columns"] if column["use"] == ColumnUse.STATUS.value), None
+        )
         place = column_index(status) if status else None
         yield {"sheet": sheet["sheet"], "header_row": sheet["header_row"], "status_column": place}
         for row in marked_rows(job, sheet):

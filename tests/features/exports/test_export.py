@@ -132,16 +132,17 @@ def test_what_somebody_changed_since_the_export_is_not_overwritten(admin: Client
     admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R2", "attributes": {"qos": "ES"}})
     job = upload(admin, form=APPLY, content=content)
     (row,) = rows_of(admin, job, "error")
+    again = "Export the object again to change it."
     assert [(error["field"], error["rule"], error["message"]) for error in row["errors"]] == [
         (
             "rack",
             "changed_since",
-            "Somebody changed Rack since the export: it was R1, it is R2, and this row says R7.",
+            f"Rack has changed since the export: it was R1, it is R2 now, and this row has R7. {again}",
         ),
         (
             "attributes",
             "changed_since",
-            "Somebody changed qos since the export: it was LS, it is ES, and this row says BE.",
+            f"qos has changed since the export: it was LS, it is ES now, and this row has BE. {again}",
         ),
     ]
 

@@ -32,7 +32,7 @@ def test_whoever_has_the_value_is_named_to_those_who_see_them(
         job = upload(client, Servers=[("Name", "Datacenter", "Internal IP"), ("n2", "SH-1", "10.0.0.1")])
         ((error,),) = (row["errors"] for row in rows_of(client, job, "error"))
         assert (error["cell"], error["rule"]) == ("C2", "taken")
-        assert error["message"] == f"Another server{which} has this Internal IP already."
+        assert error["message"] == f"Another server{which} already has this Internal IP."
 
 
 def test_tasks_of_others_do_not_keep_an_import_from_being_undone(
@@ -44,7 +44,7 @@ def test_tasks_of_others_do_not_keep_an_import_from_being_undone(
     task = make(Task, server_id=server, created_by_id=admin.user.id)
     own = make(Task, server_id=server, created_by_id=user.user.id)
     (conflict,) = revert(user, job, expect=409)["conflicts"]
-    assert conflict["message"] == "Since the import 1 tasks refer to it."
+    assert conflict["message"] == "Other objects refer to it: 1 tasks."
     user.call("DELETE", f"/api/tasks/{own.id}")
     assert revert(user, job)["removed"] == {"servers": 1}
     kept = admin.call("GET", f"/api/tasks/{task.id}")["data"]

@@ -195,7 +195,7 @@ def test_a_column_that_names_objects_in_all_but_a_few_cells_has_mistakes_there(a
     job = upload(admin, Servers=hosts("host-9"))
     assert mistakes(admin, job) == [("Servers", 26, "B26", "reference")]
     (row,) = rows_of(admin, job, "error")
-    assert row["errors"][0]["message"].startswith("There is no server called host-9, ")
+    assert row["errors"][0]["message"].startswith("There is no server called host-9; ")
     assert row["errors"][0]["suggestion"] in {"host-0", "host-1", "host-2", "host-3"}
     assert upload(admin, form={"extra": "ignore"}, Servers=hosts("host-9"))["status"] == "ready"
 

@@ -26,7 +26,7 @@ def test_the_same_titles_are_read_as_they_were_remembered(user: Client, upload: 
     assert again["status"] == "ready"
     (row,) = rows_of(user, again)
     assert (row["resource"], row["changes"]["name"]["new"], row["changes"]["rack"]["new"]) == ("servers", "n2", "R2")
-    assert again["sheets"][0]["notes"] == ["Its columns are read as you had them remembered: Bestand."]
+    assert again["sheets"][0]["notes"] == ["Its columns are mapped as you saved them under the name Bestand."]
     assert remembered(user)[0]["used_at"] is not None
 
 

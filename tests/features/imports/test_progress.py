@@ -28,7 +28,7 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
         write(creation)
         seen.extend(run_concurrently([look]))
 
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
     monkeypatch.setattr(writer, "write", write_and_look)
     done = apply(admin, plan)
     told = [(job["status"], job["progress"]["phase"], job["progress"]["done"]) for job, _ in seen]

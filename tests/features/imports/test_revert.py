@@ -63,7 +63,7 @@ def revert_in_background(client: Client, job: Body) -> Body:
 
 @pytest.fixture
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "AT_ONCE", 0)
+    monkeypatch.setattr(service, "MAX_REVERTED_ROWS", 0)
 
 
 @pytest.fixture
@@ -128,9 +128,9 @@ def test_what_was_touched_since_is_named_and_nothing_happens(app: Flask, admin: 
     found = revert(admin, applied, expect=409)
     assert found["reason"] == "out_of_date"
     named = {(item["sheet"], item["row"]): item["message"] for item in found["conflicts"]}
-    assert named["Servers", 2] == "Somebody has changed the server since the import."
-    assert named["Servers", 3] == "Since the import 1 containers refer to it."
-    assert named["Datacenters", 2] == "Since the import 2 servers refer to it."
+    assert named["Servers", 2] == "The server has been changed or used since the import."
+    assert named["Servers", 3] == "Other objects refer to it: 1 containers."
+    assert named["Datacenters", 2] == "Other objects refer to it: 2 servers."
     assert live_rows(app) == before
     assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
 
@@ -140,7 +140,7 @@ def test_a_field_that_somebody_changed_since_is_not_overwritten(admin: Client, a
     for name, change in (("n1", {"memory_gb": 3}), ("n2", {"description": "mine"})):
         admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name=name)['id']}", json=change)
     (conflict,) = revert(admin, second, expect=409)["conflicts"]
-    assert (conflict["row"], conflict["message"]) == (2, "Somebody has changed Memory since the import.")
+    assert (conflict["row"], conflict["message"]) == (2, "Changed since the import: Memory.")
     admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name='n1')['id']}", json={"memory_gb": 1})
     revert(admin, second)
     assert find(admin, "servers", name="n1")["memory_gb"] == 256
@@ -209,7 +209,7 @@ def test_what_keeps_a_large_one_from_being_undone_is_found_at_the_import(
     assert (refused["status"], refused["reversal"]) == ("applied", None)
     assert refused["problem"]["reason"] == "out_of_date"
     named = {(item["sheet"], item["row"]): item["message"] for item in refused["problem"]["conflicts"]}
-    assert named["Servers", 2] == "Somebody has changed the server since the import."
+    assert named["Servers", 2] == "The server has been changed or used since the import."
     assert live_rows(app) == before
     admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 256})
     done = revert_in_background(admin, applied)
@@ -297,10 +297,10 @@ def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
             write(creation)
             if creation.rows.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
-                wait_until(lambda: generations.recall(progress._stop(plan["id"])) is not None)
+                wait_until(lambda: generations.recall(progress._stop_key(plan["id"])) is not None)
 
         monkeypatch.setattr(writer, "write", write_while_asked)
-        monkeypatch.setattr(progress, "EVERY", 0.0)
+        monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
         assert apply(admin, plan)["status"] == "cancelled"
         assert asked[0].result(TIMEOUT_SECONDS)["data"]["status"] == "cancelled"
     assert live_rows(app) == before

@@ -38,7 +38,7 @@ def test_every_template_can_be_imported_and_its_example_is_left_out(
     job = upload(admin, content=saved(book))
     (sheet,) = job["sheets"]
     assert (job["status"], sheet["resource"], rows_of(admin, job)) == ("ready", name, [])
-    assert sheet["notes"] == ["Left out, because _import says so: row 2."]
+    assert sheet["notes"] == ["Skipped because of their _import column: row 2."]
     assert {column["use"] for column in sheet["columns"]} == {"status", "field"}
     page = book[resource.titles[0]]
     assert {title for title in titles(page) if title.endswith(" *")} == {

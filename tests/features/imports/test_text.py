@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.catalog import IMPORTABLE
-from app.imports.parse.cells import Reading, reader_of
+from app.imports.parse.cells import CellFormat, reader_of
 from app.servers.models import Server
 from app.sheets.workbook import Limits, UnreadableWorkbook, read_workbook
 from tests.client import Client
@@ -151,7 +151,7 @@ def test_a_file_of_servers_goes_in_and_says_how_it_was_read(admin: Client, uploa
     [("1,5", 1.5), ("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1.234.567", 1234567), ("64.5 GB", 64.5), ("0,500", 0.5)],
 )
 def test_decimals_have_a_comma_where_semicolons_stand_between_cells(cell: str, read: float) -> None:
-    assert reader_of(IMPORTABLE["servers"].fields["memory_gb"], Reading(decimal_comma=True))(cell) == read
+    assert reader_of(IMPORTABLE["servers"].fields["memory_gb"], CellFormat(decimal_comma=True))(cell) == read
 
 
 def test_a_number_that_can_be_read_in_two_ways_is_refused(admin: Client, upload: Upload) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
-from app.imports.map.columns import attribute_key
-from app.imports.map.titles import match, near_miss, slips, take_apart
+from app.imports.map.columns import attribute_key, edit_distance, match_title, misspelt_label
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
@@ -34,15 +33,15 @@ from app.sheets.column_letters import column_index, letters
     ],
 )
 def test_a_title_names_a_field_and_its_unit(resource: Resource, title: str, name: str, scale: float) -> None:
-    found = match(take_apart(title), resource)
-    assert found is not None
-    assert (found[1].name, found[2]) == (name, scale)
+    match = match_title(title, resource)
+    assert match is not None
+    assert (match.field.name, match.scale) == (name, scale)
 
 
 @pytest.mark.parametrize("title", ["GPU Count", "GPU Model", "QoS", "Created (s)", "Memory (s)", "ID", "Version"])
 def test_a_title_of_nobodys_is_neither_a_field_nor_a_misspelling(title: str) -> None:
-    assert match(take_apart(title), servers) is None
-    assert near_miss(take_apart(title), servers, ()) is None
+    assert match_title(title, servers) is None
+    assert misspelt_label(title, servers, ()) is None
 
 
 @pytest.mark.parametrize(
@@ -50,18 +49,18 @@ def test_a_title_of_nobodys_is_neither_a_field_nor_a_misspelling(title: str) -> 
     [("Datacentre", "Datacenter"), ("Hostnmae", "Hostname"), ("Serial Numbr", "Serial number"), ("Staus", "Status")],
 )
 def test_a_misspelling_is_recognised(title: str, label: str) -> None:
-    assert near_miss(take_apart(title), servers, ()) == label
+    assert misspelt_label(title, servers, ()) == label
 
 
 def test_a_field_that_another_column_fills_is_no_suggestion() -> None:
-    assert near_miss(take_apart("Hostnmae"), servers, [servers.fields["hostname"]]) is None
+    assert misspelt_label("Hostnmae", servers, [servers.fields["hostname"]]) is None
 
 
 @pytest.mark.parametrize(
     ("one", "other", "count"), [("abc", "abc", 0), ("abc", "acb", 1), ("abc", "abcd", 1), ("abc", "xyz", 3)]
 )
-def test_slips_are_counted_up_to_a_limit(one: str, other: str, count: int) -> None:
-    assert slips(one, other, 2) == count
+def test_the_edit_distance_is_counted_up_to_a_limit(one: str, other: str, count: int) -> None:
+    assert edit_distance(one, other, 2) == count
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""The import pipeline: the stages of an import in their order, run by background jobs.
+
+plan:   read the file in a sandbox → map sheets and columns → parse rows → plan each row → store the plan
+apply:  write the stored plan in one transaction
+revert: undo an applied import in one transaction
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from app.catalog import IMPORTABLE
+from app.core.db.errors import from_database
+from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, transactional, writing
+from app.core.errors import ApiError
+from app.core.jobs.runner import Runner
+from app.core.request_context import Actor
+from app.core.values import utcnow
+from app.imports.apply.apply import apply_plan
+from app.imports.apply.conflicts import all_conflicts
+from app.imports.map.tables import MapOptions, find_tables
+from app.imports.mappings.service import learn_sheets, saved_mappings
+from app.imports.models import PENDING, Import, ImportFile, ImportStatus, change_status
+from app.imports.parse.row_parser import parse_table
+from app.imports.parse.rows import ParsedTable
+from app.imports.plan.planner import Planner
+from app.imports.plan.store import sheet_summary, store_plan, unknown_sheet
+from app.imports.progress import Progress, Stopped
+from app.imports.revert import revert_import
+from app.resource.bulk.writer import StaleVersion
+from app.sheets.workbook import UnreadableWorkbook, read_workbook
+from app.users.models import User
+
+PLAN, APPLY, REVERT = "import.plan", "import.apply", "import.revert"
+
+log = structlog.get_logger()
+
+
+def register_jobs(runner: Runner) -> None:
+    runner.register(PLAN, run_plan, job_failed)
+    runner.register(APPLY, run_apply, job_failed)
+    runner.register(REVERT, run_revert, revert_failed)
+
+
+def run_plan(import_id: int) -> None:
+    """Job: plan an uploaded file, and apply the plan if the upload asked for that.
+
+    Each step begins only from the status before it, so that the job continues where a killed worker left it.
+    """
+    startable = ImportStatus.QUEUED, ImportStatus.VALIDATING
+    with writing():
+        started = change_status(import_id, startable, ImportStatus.VALIDATING, phase="reading")
+    if started:
+        _plan(import_id)
+    with writing():
+        import_ = db.session.get_one(Import, import_id, populate_existing=True)
+        if import_.apply_at_once:
+            change_status(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
+    if import_.apply_at_once:
+        run_apply(import_id)
+
+
+def run_apply(import_id: int) -> None:
+    """Job: apply a plan in one transaction."""
+    with reading():
+        import_ = db.session.get_one(Import, import_id, populate_existing=True)
+        if import_.status is not ImportStatus.APPLYING:
+            return
+        _act_as(import_.created_by_id, import_.request_id)
+    try:
+        _apply(import_id)
+    except Stopped:
+        with writing():
+            _end(import_id, ImportStatus.APPLYING, ImportStatus.CANCELLED)
+    except (StaleVersion, IntegrityError) as error:
+        log.info("import_out_of_date", import_id=import_id, error=repr(error))
+        with reading():
+            problem = _out_of_date(import_id, error)
+        with writing():
+            _end(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
+
+
+def run_revert(import_id: int) -> None:
+    """Job: revert a large import in one transaction, as the user who asked for it."""
+    with reading():
+        import_ = db.session.get_one(Import, import_id, populate_existing=True)
+        if import_.status is not ImportStatus.REVERTING:
+            return
+        _act_as(current_context().user_id, current_context().request_id)
+    try:
+        _revert(import_id)
+    except (ApiError, IntegrityError) as error:
+        refusal = error if isinstance(error, ApiError) else from_database(error)
+        details = refusal.facts if refusal.errors is None else {**refusal.facts, "errors": refusal.errors}
+        problem = {"reason": refusal.reason, "message": refusal.message, **details}
+        with writing():
+            _end(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
+
+
+def job_failed(import_id: int, message: str) -> None:
+    """End an import whose plan or application has failed for good, in the transaction that ends its job."""
+    for status in PENDING:
+        _end(import_id, status, ImportStatus.FAILED, problem={"reason": "failed", "message": message})
+
+
+def revert_failed(import_id: int, message: str) -> None:
+    """Keep an import applied whose revert has failed for good, in the transaction that ends its job."""
+    problem = {"reason": "failed", "message": f"{message} Nothing was reverted."}
+    _end(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
+
+
+def _plan(import_id: int) -> None:
+    with reading():
+        import_ = db.session.get_one(Import, import_id)
+        actor = _act_as(import_.created_by_id, import_.request_id)
+        content = db.session.get_one(ImportFile, import_id).content
+    try:
+        with reading():
+            tables, unknown = _plan_file(import_, content, actor)
+        with writing():
+            _store(import_, tables, unknown)
+    except UnreadableWorkbook as error:
+        problem = {"reason": error.reason, "message": str(error)}
+        with writing():
+            _end(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
+    except Stopped:
+        with writing():
+            _end(import_id, ImportStatus.VALIDATING, ImportStatus.CANCELLED)
+
+
+def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[str]]:
+    """The planned tables of a file and its unknown sheets; raises UnreadableWorkbook and Stopped."""
+    with read_workbook(content, filename=import_.filename) as workbook:
+        resource = IMPORTABLE.get(import_.resource or "")
+        options = MapOptions(resource, import_.mapping, import_.extra, saved_mappings(import_))
+        tables, unknown = find_tables(workbook, options)
+        progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
+        parsed = [parse_table(table, progress.advance) for table in tables]
+    Planner(actor, import_.mode, import_.match).plan(parsed)
+    return parsed, unknown
+
+
+def _store(import_: Import, tables: Sequence[ParsedTable], unknown: Sequence[str]) -> None:
+    """Store the plan, and whether it can be applied; raises Stopped where the import has been cancelled."""
+    store_plan(import_.id, tables)
+    learn_sheets(import_, [parsed.table for parsed in tables])
+    sheets = [sheet_summary(parsed) for parsed in tables] + [unknown_sheet(name) for name in unknown]
+    problem = _plan_problem(sheets, has_tables=bool(tables))
+    status = ImportStatus.INVALID if problem else ImportStatus.READY
+    total = sum(len(parsed.rows) for parsed in tables)
+    results = {"sheets": sheets, "total": total, "done": total, "problem": problem}
+    if not _end(import_.id, ImportStatus.VALIDATING, status, **results):
+        raise Stopped
+
+
+def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict[str, Any] | None:
+    """Why a plan cannot be applied as a whole."""
+    if not has_tables:
+        names = ", ".join(resource.titles[0] for resource in IMPORTABLE.values())
+        message = f"No sheet was recognised. Name each sheet after what it holds: {names}."
+        return {"reason": "no_table", "message": message}
+    if any(sheet["error"] or sheet["problems"] for sheet in sheets):
+        message = "Some rows or columns have errors: correct them and upload the file again. Nothing was applied."
+        return {"reason": "invalid_rows", "message": message}
+    return None
+
+
+@transactional
+def _apply(import_id: int) -> None:
+    """Write the plan and end the import in one transaction; raises Stopped where it has been cancelled."""
+    import_ = db.session.get_one(Import, import_id, populate_existing=True)
+    apply_plan(import_, Progress(import_id, "applying", import_.changed_rows).advance)
+    if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, done=import_.total):
+        raise Stopped
+
+
+@transactional
+def _revert(import_id: int) -> None:
+    import_ = db.session.get_one(Import, import_id, populate_existing=True, with_for_update=True)
+    if import_.status is ImportStatus.REVERTING:
+        revert_import(import_)
+
+
+def _out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> dict[str, Any]:
+    """Why a plan could not be applied: the rows whose objects others have changed since."""
+    conflicts = all_conflicts(import_id)
+    message = "Some objects have changed since the plan was made. Nothing was applied: upload the file again."
+    if not conflicts and isinstance(error, IntegrityError):
+        # A constraint that no query of the plan can check, such as a rule inside of a JSON column.
+        refusal = from_database(error)
+        message = f"{refusal.message} ({', '.join(refusal.errors or ()) or 'a reference'}) Nothing was applied."
+    return {"reason": "out_of_date", "message": message, "conflicts": conflicts}
+
+
+def _end(import_id: int, status: ImportStatus, end: ImportStatus, **values: Any) -> bool:
+    """End a phase of an import; False where it has another status by now, because it has been cancelled."""
+    return change_status(import_id, (status,), end, phase="done", finished_at=utcnow(), **values)
+
+
+def _act_as(user_id: int | None, request_id: str) -> Actor:
+    """Run as a user with their present role, under the request id of the import; raises PermissionError."""
+    user = db.session.get(User, user_id) if user_id else None
+    if user is None or not user.is_active:
+        raise PermissionError("The user of this import does not exist any more, or is deactivated.")
+    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=current_context().token_id)
+    act_as(actor)
+    act_in(replace(current_context(), request_id=request_id))
+    return actor
