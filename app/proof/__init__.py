@@ -1,1 +1,1 @@
-"""The proof that nobody has touched the audit log: its Merkle tree, the signed checkpoints, their verification."""
+"""Proof of the audit log: its Merkle tree, signed checkpoints, and their verification."""

@@ -1,4 +1,4 @@
-"""The command line of the proof: `flask audit seal`, `verify`, `archive`."""
+"""The commands `flask audit seal`, `keys`, `verify`, `archive` and `prove`."""
 
 import sys
 from pathlib import Path
@@ -10,21 +10,21 @@ from flask.cli import AppGroup
 
 from app.core.db.unit_of_work import db
 from app.proof import archive
-from app.proof.checkpoints import Verifier
-from app.proof.findings import Report
+from app.proof.checkpoints import VerifierKey
 from app.proof.models import checkpoints
-from app.proof.sealer import CannotSeal, verifiers
+from app.proof.report import Report
+from app.proof.sealer import CannotSeal, verifier_keys
 from app.proof.sealer import seal as seal_records
 from app.proof.verification import verify
 
 PATH = click.Path(path_type=Path)
 
-audit = AppGroup("audit", help="Prove that nobody has touched the audit log.")
+audit = AppGroup("audit", help="Seal the audit log and prove that it was not changed.")
 
 
 @audit.command()
 def seal() -> None:
-    """Put the records that are not sealed yet into the tree, now."""
+    """Append the unsealed records to the tree now."""
     try:
         count = seal_records()
     except (CannotSeal, OSError) as error:
@@ -35,19 +35,19 @@ def seal() -> None:
 @audit.command("keys")
 def show_keys() -> None:
     """Show the public keys that verify checkpoints, the current one first."""
-    for key in verifiers():
+    for key in verifier_keys():
         click.echo(key)
 
 
 @audit.command("verify")
-@click.option("--archive", "folder", type=PATH, help="Verify what `archive` wrote; no database is asked.")
-@click.option("--proof", type=PATH, help="Verify what `prove` wrote; no database is asked.")
-@click.option("--key", "keys", multiple=True, help="A public key that you know, for --archive and --proof.")
+@click.option("--archive", "folder", type=PATH, help="Verify a folder that `archive` wrote; needs no database.")
+@click.option("--proof", type=PATH, help="Verify a file that `prove` wrote; needs no database.")
+@click.option("--key", "keys", multiple=True, help="A trusted public key, for --archive and --proof.")
 @click.option("--json", "as_json", is_flag=True, help="Show the report as JSON.")
 def verify_log(folder: Path | None, proof: Path | None, keys: tuple[str, ...], *, as_json: bool) -> None:
-    """Verify records, tree, checkpoints and live rows: exit code 0 intact, 1 tampered with, 2 cannot decide."""
+    """Verify records, tree, checkpoints and live rows: exit code 0 intact, 1 tampered, 2 undecided."""
     try:
-        trusted = [Verifier.parse(key) for key in keys]
+        trusted = [VerifierKey.parse(key) for key in keys]
         if folder is not None:
             report = archive.verify(folder, trusted)
         elif proof is not None:
@@ -56,15 +56,15 @@ def verify_log(folder: Path | None, proof: Path | None, keys: tuple[str, ...], *
             report = verify()
     except (sa.exc.SQLAlchemyError, OSError, ValueError) as error:
         report = Report()
-        report.doubt(f"This cannot be read: {error}")
+        report.add_doubt(f"This cannot be read: {error}")
     show(report, as_json=as_json)
 
 
 @audit.command("archive")
 @click.argument("folder", type=PATH)
-@click.option("--size", type=click.IntRange(min=1), help="At most so many records; else all that are sealed.")
+@click.option("--size", type=click.IntRange(min=1), help="At most this many records; default: all that are sealed.")
 def write_archive(folder: Path, size: int | None) -> None:
-    """Write the sealed records into a folder, with what proves them; the log stays as it is."""
+    """Write the sealed records and their proof into a folder; the log stays as it is."""
     try:
         count = archive.write(folder, size)
     except (archive.CannotArchive, CannotSeal, OSError) as error:
@@ -83,7 +83,7 @@ def prove(record_id: int) -> None:
 
 
 def show(report: Report, *, as_json: bool) -> None:
-    """Print a report and end with its exit code."""
+    """Print a report and exit with its code."""
     if as_json:
         click.echo(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
     else:

@@ -1,11 +1,10 @@
-"""The Merkle tree of RFC 6962 over SHA-256: append, root, and the proofs that a root includes or continues another."""
+"""The Merkle tree of RFC 6962 over SHA-256: appending, roots, inclusion proofs and consistency proofs."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
-HASH = 32
-"""Bytes of a hash."""
+HASH_BYTES = 32
 
 RootOf = Callable[[int, int], bytes]
 """The root of the leaves from the first position up to, but without, the second."""
@@ -24,14 +23,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """A tree to append to: only the roots of the perfect subtrees that it consists of, the largest first."""
+    """A tree that can grow: the roots of the perfect subtrees that it consists of, the largest first."""
 
     def __init__(self, size: int = 0, packed: bytes = b"") -> None:
-        """Continue a tree of `size` leaves from what `packed` gave; raises ValueError where that cannot be."""
-        if len(packed) != HASH * size.bit_count():
+        """Restore a tree of `size` leaves from `packed`; raises ValueError if the length does not match."""
+        if len(packed) != HASH_BYTES * size.bit_count():
             raise ValueError(f"A tree of {size} leaves does not have this frontier.")
         self.size = size
-        self._nodes = [packed[start : start + HASH] for start in range(0, len(packed), HASH)]
+        self._nodes = [packed[start : start + HASH_BYTES] for start in range(0, len(packed), HASH_BYTES)]
 
     def copy(self) -> Self:
         return type(self)(self.size, self.packed)
@@ -76,22 +75,22 @@ def inclusion_proof(root_of: RootOf, index: int, size: int) -> list[bytes]:
 
 
 def consistency_proof(root_of: RootOf, old_size: int, size: int) -> list[bytes]:
-    """What shows that a tree begins with all of a smaller one (RFC 6962, 2.1.2)."""
+    """The proof that a tree continues a smaller one (RFC 6962, 2.1.2)."""
 
-    def path(start: int, end: int, *, known: bool) -> Iterator[bytes]:
+    def path(start: int, end: int, *, is_known: bool) -> Iterator[bytes]:
         if end == old_size:
-            if not known:
+            if not is_known:
                 yield root_of(start, end)
             return
         middle = start + _split(end - start)
         if old_size <= middle:
-            yield from path(start, middle, known=known)
+            yield from path(start, middle, is_known=is_known)
             yield root_of(middle, end)
         else:
-            yield from path(middle, end, known=False)
+            yield from path(middle, end, is_known=False)
             yield root_of(start, middle)
 
-    return list(path(0, size, known=True)) if 0 < old_size < size else []
+    return list(path(0, size, is_known=True)) if 0 < old_size < size else []
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
@@ -118,7 +117,7 @@ def roots_from_consistency(old_root: bytes, old_size: int, size: int, proof: Seq
     """The old and the new root according to a consistency proof (RFC 9162, 2.1.4.2); raises InvalidProof."""
     if not 0 < old_size < size:
         raise InvalidProof("The tree has not grown.")
-    # A perfect old tree is a node of the new one, and not told again.
+    # A perfect old tree is a node of the new one, so the proof leaves it out.
     path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
     if not path:
         raise InvalidProof("The proof is too short.")
@@ -142,5 +141,5 @@ def roots_from_consistency(old_root: bytes, old_size: int, size: int, proof: Seq
 
 
 def _split(count: int) -> int:
-    """The largest power of two below a count: how many leaves the left subtree has."""
+    """The number of leaves of the left subtree: the largest power of two below the count."""
     return 1 << ((count - 1).bit_length() - 1)

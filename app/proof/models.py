@@ -1,4 +1,4 @@
-"""The log's name, its tree's leaves in the order of sealing, and the checkpoints that were signed over them."""
+"""The tables of the proof: the name of the log, the leaves of its tree, and the signed checkpoints."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.column_types import Id
 from app.core.db.models import Base
-from app.proof.merkle import HASH
+from app.proof.merkle import HASH_BYTES
 
 
 class AuditOrigin(Base):
-    """The name of this log, which its checkpoints carry: made by a migration, once."""
+    """The name of this log, which its checkpoints carry; the first migration creates it."""
 
     __tablename__ = "audit_origin"
 
@@ -24,16 +24,16 @@ class AuditLeaf(Base):
     # Dense from 0: the number of leaves is the size of the tree.
     position: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     record_id: Mapped[int] = mapped_column(Id, unique=True)
-    hash: Mapped[bytes] = mapped_column(sa.LargeBinary(HASH))
+    hash: Mapped[bytes] = mapped_column(sa.LargeBinary(HASH_BYTES))
 
 
 class AuditCheckpoint(Base):
     __tablename__ = "audit_checkpoints"
 
     size: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    # The signed text, which says size and root.
+    # The signed text with size and root.
     note: Mapped[str] = mapped_column(sa.Text)
-    # What the next leaves are appended to, so that sealing costs as much as there is to seal.
+    # The tree to append the next leaves to: sealing does not read earlier leaves.
     frontier: Mapped[bytes] = mapped_column(sa.LargeBinary)
     sealed_at: Mapped[datetime]
 

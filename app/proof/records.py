@@ -1,4 +1,4 @@
-"""Records as the tree sees them: the bytes of a record, and those that have no leaf yet."""
+"""Audit records as leaves of the tree: their canonical bytes, and the records that have no leaf yet."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,27 +12,27 @@ from app.proof.models import leaves
 
 NAMES = ("id", *COLUMNS, "mac")
 
-# Read as the driver gives them: what somebody has damaged must reach the hash, not fail on the way.
-RAW = tuple(
+# As the driver returns them, without conversion: a damaged value must reach the hash instead of raising.
+RAW_COLUMNS = tuple(
     sa.type_coerce(STORED.c[name], sa.types.NullType()).label(name) if name == "created_at" else STORED.c[name]
     for name in NAMES
 )
 
 
 def content_of(row: Sequence[Any]) -> dict[str, Any]:
-    """A row of RAW as the columns by name, the time in its canonical form."""
+    """A row of RAW_COLUMNS as a dict, the time in its canonical form."""
     content = dict(zip(NAMES, row, strict=True))
-    at = content["created_at"]
-    content["created_at"] = canonical_time(at if isinstance(at, datetime) else str(at))
+    time = content["created_at"]
+    content["created_at"] = canonical_time(time if isinstance(time, datetime) else str(time))
     return content
 
 
-def line_of(content: Mapping[str, Any]) -> bytes:
-    """The bytes that a record's leaf is the hash of: all of its columns, its id and its MAC too."""
+def leaf_bytes(content: Mapping[str, Any]) -> bytes:
+    """The bytes that are hashed to a record's leaf: all of its columns, with its id and its MAC."""
     return canonical(content)
 
 
-def without_leaf(first_id: int) -> sa.Select[Any]:
-    """Records from this id on that are not in the tree, in the order of their ids."""
+def select_unsealed(first_id: int) -> sa.Select[Any]:
+    """Records from this id on that have no leaf, in the order of their ids."""
     sealed = sa.select(leaves.c.record_id).where(leaves.c.record_id == STORED.c.id)
-    return sa.select(*RAW).where(STORED.c.id >= first_id, ~sealed.exists()).order_by(STORED.c.id)
+    return sa.select(*RAW_COLUMNS).where(STORED.c.id >= first_id, ~sealed.exists()).order_by(STORED.c.id)

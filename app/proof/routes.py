@@ -1,4 +1,4 @@
-"""The proof over HTTP: a quick verification, and the keys that checkpoints are verified with."""
+"""`GET /api/audit-logs/verify`: a quick verification of the audit log."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from marshmallow import Schema, fields
 
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
-from app.proof.findings import Kind, Status
+from app.proof.report import FindingKind, Status
 from app.proof.verification import verify
 
-QUICK = 20_000
-"""The newest records that a request looks at; a longer log is verified as a whole by `flask audit verify`."""
+NEWEST_RECORDS = 20_000
+"""The records that a request verifies; `flask audit verify` verifies a longer log as a whole."""
 
 blueprint = Blueprint("audit_proof", __name__, url_prefix="/api/audit-logs", description="Proof of the audit log")
 
@@ -21,7 +21,7 @@ class RangeSchema(Schema):
 
 
 class FindingSchema(Schema):
-    kind = fields.String(required=True, metadata={"enum": [kind.value for kind in Kind]})
+    kind = fields.String(required=True, metadata={"enum": [kind.value for kind in FindingKind]})
     message = fields.String(required=True)
     record_id = fields.Integer(required=True, allow_none=True)
     resource_type = fields.String(required=True, allow_none=True)
@@ -34,10 +34,12 @@ class VerificationSchema(Schema):
     records = fields.Integer(required=True, metadata={"description": "Records that were verified."})
     unsealed = fields.Integer(required=True, metadata={"description": "Of those, the ones not sealed yet."})
     checkpoints = fields.Integer(required=True)
-    size = fields.Integer(required=True, metadata={"description": "Of the tree."})
+    size = fields.Integer(required=True, metadata={"description": "The size of the tree."})
     first = fields.Integer(required=True, data_key="from", metadata={"description": "The first position verified."})
-    rows = fields.Integer(required=True, allow_none=True, metadata={"description": "Live rows compared, if any were."})
-    count = fields.Integer(required=True, metadata={"description": "Of findings; the first hundred are listed."})
+    rows = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Live rows compared; null if none were."}
+    )
+    count = fields.Integer(required=True, metadata={"description": "The number of findings; the first 100 are listed."})
     findings = fields.List(fields.Nested(FindingSchema), required=True)
     doubts = fields.List(fields.String(), required=True, metadata={"description": "Why it cannot be decided."})
 
@@ -46,5 +48,5 @@ class VerificationSchema(Schema):
 @requires(Role.ADMIN)
 @blueprint.response(200, VerificationSchema)
 def verify_quickly() -> dict[str, Any]:
-    """Verify the audit log, or where it is long its newest records."""
-    return verify(newest=QUICK).as_dict()
+    """Verify the audit log, or the newest records of a long one."""
+    return verify(newest=NEWEST_RECORDS).as_dict()

@@ -1,4 +1,4 @@
-"""Somebody who rules the database, and whom no trigger stands in the way of."""
+"""An attacker with all rights in the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from app.core.db.unit_of_work import db
 
 @contextmanager
 def as_administrator(app: Flask) -> Iterator[Any]:
-    """A connection of somebody who rules the database: no trigger stands in the way."""
+    """A connection with all rights in the database, on which no trigger fires."""
     with app.app_context(), db.engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET session_replication_role = replica"))

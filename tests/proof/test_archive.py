@@ -1,4 +1,4 @@
-"""Archives and proofs of single records: verified without the database, by whoever knows the public key."""
+"""Archives and proofs of single records: verified with the public key, without the database."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def public_key(app: Flask) -> str:
 @pytest.fixture
 def archived(app: Flask, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The first six of nine sealed records, in checkpoints of three."""
-    monkeypatch.setattr(sealer, "AT_ONCE", 3)
+    monkeypatch.setattr(sealer, "BATCH_RECORDS", 3)
     for _ in range(9):
         make(Datacenter)
     with app.app_context():
@@ -83,12 +83,12 @@ TOUCHED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "swap": (lambda folder: swap_lines(folder / "records.ndjson"), "log_rewritten"),
     "insert": (lambda folder: add_line(folder / "records.ndjson"), "record_inserted"),
     "checkpoint": (lambda folder: change(folder / "checkpoints.jsonl", b"=", b"A"), "checkpoint_changed"),
-    "later": (lambda folder: change(folder / "later.json", b'"proof":["', b'"proof":["AAAA'), "What came later"),
+    "later": (lambda folder: change(folder / "later.json", b'"proof":["', b'"proof":["AAAA'), "The continuation in"),
 }
 
 
 @pytest.mark.parametrize("name", TOUCHED)
-def test_a_touched_archive_is_found_out(app: Flask, archived: Path, name: str) -> None:
+def test_a_changed_archive_is_detected(app: Flask, archived: Path, name: str) -> None:
     touch, named = TOUCHED[name]
     touch(archived)
     code, shown = run(app, "verify", "--archive", str(archived), "--key", public_key(app))

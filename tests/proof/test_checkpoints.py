@@ -1,4 +1,4 @@
-"""Checkpoints are signed notes of C2SP: read, refused when touched, verified without us."""
+"""Checkpoints are signed notes of C2SP: reading, refusal of changed ones, verification by the standard alone."""
 
 import base64
 import hashlib
@@ -8,15 +8,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from app.core.audit.mac import derive
-from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, Verifier, open_note, sign, verifier
+from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note, sign, verifier_key
 
 OLD, NEW = derive("an old secret of at least 32 bytes"), derive("a new secret of at least 32 bytes")
 ORIGIN = "itam-audit-log/1"
 CHECKPOINT = Checkpoint(ORIGIN, 1234, hashlib.sha256(b"root").digest())
-KEYS = [verifier(NEW, ORIGIN), verifier(OLD, ORIGIN)]
+KEYS = [verifier_key(NEW, ORIGIN), verifier_key(OLD, ORIGIN)]
 
 
-def test_a_checkpoint_is_what_the_standard_says() -> None:
+def test_a_checkpoint_follows_the_standard() -> None:
     """Verified here by the text of c2sp.org/signed-note and c2sp.org/tlog-checkpoint alone."""
     body, signature = sign(CHECKPOINT, [NEW]).split("\n\n")
     assert body == f"{ORIGIN}\n1234\n{base64.b64encode(CHECKPOINT.root).decode()}"
@@ -31,18 +31,18 @@ def test_a_checkpoint_is_what_the_standard_says() -> None:
     Ed25519PublicKey.from_public_bytes(public[1:]).verify(raw[4:], f"{body}\n".encode())
 
 
-def test_keys_overlap() -> None:
+def test_the_previous_key_signs_too() -> None:
     both = sign(CHECKPOINT, [NEW, OLD])
     assert open_note(both, KEYS) == (CHECKPOINT, 0)
     assert open_note(both, KEYS[1:]) == (CHECKPOINT, 0)
     assert open_note(sign(CHECKPOINT, [OLD]), KEYS) == (CHECKPOINT, 1)
 
 
-def test_a_verifier_key_is_read_as_it_is_written() -> None:
-    assert Verifier.parse(str(KEYS[0])) == KEYS[0]
+def test_a_verifier_key_survives_a_round_trip() -> None:
+    assert VerifierKey.parse(str(KEYS[0])) == KEYS[0]
     for text in ("", "a", "a+b+c", str(KEYS[0])[:-4], str(KEYS[0]).replace(ORIGIN, "other"), str(KEYS[0]) + "AAAA"):
         with pytest.raises(ValueError, match="verifier key"):
-            Verifier.parse(text)
+            VerifierKey.parse(text)
 
 
 NOTE = sign(CHECKPOINT, [NEW])
@@ -62,6 +62,6 @@ TOUCHED = {
 
 
 @pytest.mark.parametrize("touched", TOUCHED.values(), ids=TOUCHED)
-def test_a_touched_checkpoint_is_refused(touched: str) -> None:
+def test_a_changed_checkpoint_is_refused(touched: str) -> None:
     with pytest.raises(InvalidCheckpoint):
         open_note(touched, KEYS)

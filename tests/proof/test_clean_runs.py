@@ -1,4 +1,4 @@
-"""A log that nobody has touched is never called tampered with, whatever is written and sealed meanwhile."""
+"""An unchanged log is never reported as tampered, whatever is written and sealed during the verification."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.proof import sealer
-from app.proof.findings import Status
+from app.proof.report import Status
 from app.proof.verification import verify
 from app.resource.bulk import writer as bulk
 from app.servers.models import Server
@@ -47,7 +47,7 @@ def many_at_once(turn: int) -> None:
 
 
 def test_no_false_alarm_among_writers(app: Flask, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealer, "AT_ONCE", 50)
+    monkeypatch.setattr(sealer, "BATCH_RECORDS", 50)
     make(Datacenter)
     done = threading.Event()
 

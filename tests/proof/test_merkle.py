@@ -1,4 +1,4 @@
-"""The tree against the definition of RFC 6962, written down naively, and its proofs against every falsification."""
+"""The tree against a naive implementation of RFC 6962, and its proofs against falsification."""
 
 import hashlib
 
@@ -49,7 +49,7 @@ def test_known_roots() -> None:
         assert tree.root.hex() == expected
 
 
-def test_a_frontier_is_continued_where_it_was_left() -> None:
+def test_a_frontier_is_restored() -> None:
     tree = Frontier()
     for size, leaf in enumerate(LEAVES):
         assert (tree.size, tree.root) == (size, root(LEAVES[:size]))

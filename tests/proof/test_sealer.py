@@ -1,4 +1,4 @@
-"""Sealing: every record gets its leaf once, whoever commits when, and nobody seals on over a forgery."""
+"""Sealing: every record gets one leaf, in whatever order transactions commit, and a forged tree is not continued."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +14,11 @@ from app.core.audit.models import STORED, AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.proof import outside, sealer
-from app.proof.checkpoints import open_note, verifier
+from app.proof import checkpoint_file, sealer
+from app.proof.checkpoints import open_note, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves
-from app.proof.sealer import CannotSeal, file_outside, seal
+from app.proof.sealer import CannotSeal, checkpoint_path, seal
 from tests.backends import on_postgresql, on_sqlite
 from tests.client import Client
 from tests.factories import Make
@@ -43,9 +43,9 @@ def record_ids(app: Flask) -> list[int]:
         return list(db.session.scalars(sa.select(AuditLog.id).order_by(AuditLog.id)))
 
 
-def file_of(app: Flask) -> Path:
+def path_of(app: Flask) -> Path:
     with app.app_context():
-        return file_outside()
+        return checkpoint_path()
 
 
 def test_every_record_has_its_leaf(app: Flask, make: Make) -> None:
@@ -69,7 +69,7 @@ def test_a_leaf_is_the_hash_of_its_record(app: Flask, make: Make, admin: Client)
             text = ",".join(f"{dumps(name)}:{dumps(content[name])}" for name in sorted(content))
             frontier.append(leaf_hash(f"{{{text}}}".encode()))
         note = db.session.scalars(sa.select(checkpoints.c.note)).one()
-        checkpoint, _ = open_note(note, [verifier(keyring()[0], note.partition("\n")[0])])
+        checkpoint, _ = open_note(note, [verifier_key(keyring()[0], note.partition("\n")[0])])
     assert (checkpoint.size, checkpoint.root) == (frontier.size, frontier.root)
 
 
@@ -79,8 +79,8 @@ def dumps(value: Any) -> str:
 
 @on_postgresql
 def test_ids_that_are_committed_late_are_not_missed(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One writer draws an id and takes its time; another draws the next one, commits, and is sealed first."""
-    monkeypatch.setattr(sealer, "SETTLED", 0.0)
+    """A slow transaction takes an id; a fast one takes the next id, commits, and is sealed first."""
+    monkeypatch.setattr(sealer, "SETTLE_SECONDS", 0.0)
     make(Datacenter)
     with app.app_context():
         slow = db.engine.connect()
@@ -105,9 +105,9 @@ def test_ids_that_are_committed_late_are_not_missed(app: Flask, make: Make, monk
 
 
 @on_sqlite
-def test_what_is_sealed_is_not_looked_at_again(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On PostgreSQL it depends on what else happens in the cluster from when on that is certain."""
-    monkeypatch.setattr(sealer, "SETTLED", 0.0)
+def test_the_horizon_moves_past_sealed_records(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL the moment depends on the other transactions of the cluster."""
+    monkeypatch.setattr(sealer, "SETTLE_SECONDS", 0.0)
     for _ in range(4):
         make(Datacenter)
         assert seal_now(app) == 1
@@ -115,18 +115,18 @@ def test_what_is_sealed_is_not_looked_at_again(app: Flask, make: Make, monkeypat
 
 
 def test_two_sealers_at_once(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealer, "AT_ONCE", 3)
+    monkeypatch.setattr(sealer, "BATCH_RECORDS", 3)
     for _ in range(20):
         make(Datacenter)
     run_concurrently([lambda: seal_now(app)] * 4)
     seal_now(app)
     assert tree(app) == list(enumerate(record_ids(app)))
-    sizes = [line.size for line in outside.lines(outside.state(file_of(app)))]
+    sizes = [line.size for line in checkpoint_file.read_all(checkpoint_file.measure(path_of(app)))]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == 20
 
 
-def test_a_process_that_dies_leaves_nothing_half_done(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sealer_that_dies_is_continued(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make(Datacenter)
     with monkeypatch.context() as patch:
         patch.setattr(sealer, "_sign", lambda *_: 1 / 0)
@@ -135,30 +135,30 @@ def test_a_process_that_dies_leaves_nothing_half_done(app: Flask, make: Make, mo
     assert tree(app) == []
     with monkeypatch.context() as patch:
         # After the commit, before the file.
-        patch.setattr(outside, "append", lambda *_: 1 / 0)
+        patch.setattr(checkpoint_file, "append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             seal_now(app)
     assert tree(app) == list(enumerate(record_ids(app)))
-    assert outside.last(file_of(app)) is None
+    assert checkpoint_file.read_last(path_of(app)) is None
     assert seal_now(app) == 0
-    last = outside.last(file_of(app))
+    last = checkpoint_file.read_last(path_of(app))
     assert last is not None
     assert last.size == 1
 
 
-def test_a_torn_line_of_the_file_is_written_anew(app: Flask, make: Make) -> None:
+def test_an_incomplete_line_of_the_file_is_rewritten(app: Flask, make: Make) -> None:
     make(Datacenter)
     seal_now(app)
-    whole = file_of(app).read_bytes()
+    whole = path_of(app).read_bytes()
     make(Datacenter)
-    file_of(app).write_bytes(whole + b'{"note": "half of')
+    path_of(app).write_bytes(whole + b'{"note": "half of')
     seal_now(app)
-    lines = file_of(app).read_bytes().splitlines(keepends=True)
+    lines = path_of(app).read_bytes().splitlines(keepends=True)
     assert lines[0] == whole
     assert [orjson.loads(line)["size"] for line in lines] == [1, 2]
 
 
-def test_nobody_seals_on_after_a_roll_back(app: Flask, make: Make) -> None:
+def test_a_rolled_back_log_is_not_sealed(app: Flask, make: Make) -> None:
     for _ in range(2):
         make(Datacenter)
         seal_now(app)
@@ -174,7 +174,7 @@ def test_nobody_seals_on_after_a_roll_back(app: Flask, make: Make) -> None:
 
 
 @pytest.mark.parametrize("column", ["frontier", "note"])
-def test_nobody_seals_on_over_a_forged_tree(app: Flask, make: Make, column: str) -> None:
+def test_a_forged_tree_is_not_continued(app: Flask, make: Make, column: str) -> None:
     make(Datacenter)
     seal_now(app)
     make(Datacenter)
@@ -185,7 +185,7 @@ def test_nobody_seals_on_over_a_forged_tree(app: Flask, make: Make, column: str)
         seal_now(app)
 
 
-def test_a_new_key_seals_on(app: Flask, make: Make, build_app: Any) -> None:
+def test_a_new_key_continues_the_tree(app: Flask, make: Make, build_app: Any) -> None:
     make(Datacenter)
     seal_now(app)
     forgetful = build_app(AUDIT_KEY="another key of the audit log, 32 bytes")
@@ -196,7 +196,7 @@ def test_a_new_key_seals_on(app: Flask, make: Make, build_app: Any) -> None:
     assert seal_now(later) == 1
 
 
-def test_readiness_says_when_sealing_is_late(
+def test_readiness_reports_late_sealing(
     app: Flask, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(Datacenter)
@@ -226,6 +226,6 @@ def test_the_command_seals(app: Flask, make: Make) -> None:
     runner = app.test_cli_runner()
     assert runner.invoke(args=["audit", "seal"]).output == "Sealed 1 records; 1 in all.\n"
     shown = runner.invoke(args=["audit", "keys"]).output.splitlines()
-    note = orjson.loads(file_of(app).read_bytes())["note"]
+    note = orjson.loads(path_of(app).read_bytes())["note"]
     assert len(shown) == 1
     assert shown[0].startswith(note.partition("\n")[0] + "+")

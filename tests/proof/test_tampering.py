@@ -1,4 +1,4 @@
-"""Whatever the ruler of the database does to records, leaves, checkpoints or live rows is found and named."""
+"""Tampering with records, leaves, checkpoints or live rows by a database administrator is found and named."""
 
 import random
 from collections.abc import Callable
@@ -17,22 +17,22 @@ from app.core.audit.models import STORED
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.proof.checkpoints import Checkpoint, sign
-from app.proof.findings import Kind, Report, Status
 from app.proof.merkle import leaf_hash
-from app.proof.records import RAW, content_of, line_of
-from app.proof.sealer import file_outside, name_of_log, seal
+from app.proof.records import RAW_COLUMNS, content_of, leaf_bytes
+from app.proof.report import FindingKind, Report, Status
+from app.proof.sealer import checkpoint_path, log_name, seal
 from app.proof.verification import verify
 from app.servers.models import Server
 from tests.proof.administrator import as_administrator
 
 SQL = Callable[..., Any]
 SEALED = 4
-"""How often the history is sealed."""
+"""The number of times that the history is sealed."""
 
 
 @pytest.fixture
 def history(app: Flask) -> Flask:
-    """Some servers that were made, changed and deleted, and logins, sealed now and then; the last ones not yet."""
+    """Servers that were created, changed and deleted, and logins, sealed several times; the last records are not."""
     with app.app_context():
         site = Datacenter(name="north")
         db.session.add(site)
@@ -55,7 +55,7 @@ def history(app: Flask) -> Flask:
 
 @dataclass
 class Attack:
-    """What the ruler has at hand: the connection, chance, and what the history holds."""
+    """What an attack works with: a connection with all rights, a random source, the checkpoint file, the log's name."""
 
     sql: SQL
     chance: random.Random
@@ -63,20 +63,20 @@ class Attack:
     log: str
 
     def ids(self, where: str = "true") -> list[int]:
-        """Sealed records."""
-        found = self.sql(
+        """The ids of sealed records."""
+        rows = self.sql(
             f"SELECT id FROM audit_logs JOIN audit_leaves ON record_id = id WHERE {where} ORDER BY position"
         )
-        return [identity for (identity,) in found]
+        return [identity for (identity,) in rows]
 
     def sizes(self) -> list[int]:
         return [size for (size,) in self.sql("SELECT size FROM audit_checkpoints ORDER BY size")]
 
-    def some(self, of: list[int], count: int = 2) -> list[int]:
+    def sample(self, of: list[int], count: int = 2) -> list[int]:
         return sorted(self.chance.sample(of, count))
 
 
-Expected = tuple[Kind, dict[str, Any]]
+Expected = tuple[FindingKind, dict[str, Any]]
 ATTACKS: dict[str, Callable[[Attack], Expected]] = {}
 
 
@@ -90,55 +90,55 @@ def attack(function: Callable[[Attack], Expected]) -> Callable[[Attack], Expecte
 
 @attack
 def record_change(by: Attack) -> Expected:
-    (record,) = by.some(by.ids(), 1)
+    (record,) = by.sample(by.ids(), 1)
     column = by.chance.choice(["username", "action", "resource_name", "changes", "reason", "request_id", "ip_address"])
     by.sql(f"UPDATE audit_logs SET {column} = coalesce({column}, '') || ' ' WHERE id = {record}")
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_change_of_time(by: Attack) -> Expected:
-    (record,) = by.some(by.ids(), 1)
+    (record,) = by.sample(by.ids(), 1)
     by.sql(f"UPDATE audit_logs SET created_at = '2020-01-01 00:00:00.000000' WHERE id = {record}")
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_change_of_null_to_empty(by: Attack) -> Expected:
-    (record,) = by.some(by.ids(), 1)
+    (record,) = by.sample(by.ids(), 1)
     by.sql(f"UPDATE audit_logs SET reason = '' WHERE id = {record}")
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_change_with_its_leaf(by: Attack) -> Expected:
-    (record,) = by.some(by.ids("resource_type = 'servers' AND version = 1"), 1)
+    (record,) = by.sample(by.ids("resource_type = 'servers' AND version = 1"), 1)
     by.sql(f"UPDATE audit_logs SET username = 'somebody else' WHERE id = {record}")
     forge_leaf(by, record)
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_change_before_it_is_sealed(by: Attack) -> Expected:
     (record,) = by.sql("SELECT max(id) FROM audit_logs WHERE action = 'update'").one()
     by.sql(f"UPDATE audit_logs SET username = 'somebody else' WHERE id = {record}")
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_delete(by: Attack) -> Expected:
-    (record,) = by.some(by.ids(), 1)
+    (record,) = by.sample(by.ids(), 1)
     by.sql(f"DELETE FROM audit_logs WHERE id = {record}")
-    return Kind.RECORD_MISSING, {"record_id": record}
+    return FindingKind.RECORD_MISSING, {"record_id": record}
 
 
 @attack
 def record_delete_with_its_leaf(by: Attack) -> Expected:
-    (record,) = by.some(by.ids()[:-1], 1)
+    (record,) = by.sample(by.ids()[:-1], 1)
     (position,) = by.sql(f"SELECT position FROM audit_leaves WHERE record_id = {record}").one()
     by.sql(f"DELETE FROM audit_logs WHERE id = {record}")
     by.sql(f"DELETE FROM audit_leaves WHERE record_id = {record}")
-    return Kind.LEAF_MISSING, {"first": position, "last": position}
+    return FindingKind.LEAF_MISSING, {"first": position, "last": position}
 
 
 @attack
@@ -147,7 +147,7 @@ def record_delete_before_it_is_sealed(by: Attack) -> Expected:
         "SELECT id, resource_id FROM audit_logs WHERE action = 'update' ORDER BY id DESC LIMIT 1"
     ).one()
     by.sql(f"DELETE FROM audit_logs WHERE id = {record}")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
 @attack
@@ -158,49 +158,49 @@ def record_delete_of_a_whole_object_and_its_leaves_moved_up(by: Attack) -> Expec
     by.sql(f"DELETE FROM audit_leaves WHERE record_id = {record}")
     for (after,) in by.sql(f"SELECT position FROM audit_leaves WHERE position > {position} ORDER BY position").all():
         by.sql(f"UPDATE audit_leaves SET position = {after - 1} WHERE position = {after}")
-    return Kind.LOG_REWRITTEN, {}
+    return FindingKind.LOG_REWRITTEN, {}
 
 
 @attack
 def record_insert(by: Attack) -> Expected:
     copy_record(by, by.ids("resource_type = 'servers'")[0], version="99", username="'somebody else'")
-    return Kind.RECORD_MISSING, {"resource_type": "servers"}
+    return FindingKind.RECORD_MISSING, {"resource_type": "servers"}
 
 
 @attack
 def record_insert_of_a_copied_event(by: Attack) -> Expected:
-    copy_record(by, by.some(by.ids("action = 'login'"), 1)[0])
+    copy_record(by, by.sample(by.ids("action = 'login'"), 1)[0])
     (record,) = by.sql("SELECT max(id) FROM audit_logs").one()
-    return Kind.RECORD_INSERTED, {"record_id": record}
+    return FindingKind.RECORD_INSERTED, {"record_id": record}
 
 
 @attack
 def record_insert_of_a_forged_event(by: Attack) -> Expected:
-    copy_record(by, by.some(by.ids("action = 'login'"), 1)[0], username="'somebody else'")
+    copy_record(by, by.sample(by.ids("action = 'login'"), 1)[0], username="'somebody else'")
     (record,) = by.sql("SELECT max(id) FROM audit_logs").one()
-    return Kind.RECORD_CHANGED, {"record_id": record}
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
 
 
 @attack
 def record_insert_into_the_past(by: Attack) -> Expected:
-    copy_record(by, by.some(by.ids("action = 'login'"), 1)[0], id="-1", mac="'00000000:00'")
-    return Kind.RECORD_INSERTED, {"record_id": -1}
+    copy_record(by, by.sample(by.ids("action = 'login'"), 1)[0], id="-1", mac="'00000000:00'")
+    return FindingKind.RECORD_INSERTED, {"record_id": -1}
 
 
 @attack
 def record_swap(by: Attack) -> Expected:
-    one, two = by.some(by.ids("resource_type = 'servers' AND action = 'update'"))
+    one, two = by.sample(by.ids("resource_type = 'servers' AND action = 'update'"))
     for column in ("changes", "mac"):
         exchange(by, "audit_logs", column, "id", one, two)
-    return Kind.RECORD_CHANGED, {"record_id": one}
+    return FindingKind.RECORD_CHANGED, {"record_id": one}
 
 
 @attack
 def record_reorder(by: Attack) -> Expected:
-    one, two = by.some(by.ids())
+    one, two = by.sample(by.ids())
     for old, new in ((one, -1), (two, one), (-1, two)):
         by.sql(f"UPDATE audit_logs SET id = {new} WHERE id = {old}")
-    return Kind.RECORD_CHANGED, {"record_id": one}
+    return FindingKind.RECORD_CHANGED, {"record_id": one}
 
 
 @attack
@@ -208,18 +208,18 @@ def record_truncate(by: Attack) -> Expected:
     records = by.ids()
     first = records[-by.chance.randint(1, 8)]
     by.sql(f"DELETE FROM audit_logs WHERE id >= {first}")
-    return Kind.RECORD_MISSING, {"record_id": first}
+    return FindingKind.RECORD_MISSING, {"record_id": first}
 
 
 @attack
 def record_roll_back(by: Attack) -> Expected:
     """The newest record of an object is gone, and the object is as it was before."""
     records = by.ids("resource_type = 'servers' AND action = 'update'")
-    (record,) = by.some(records[-5:], 1)
+    (record,) = by.sample(records[-5:], 1)
     server, version = by.sql(f"SELECT resource_id, version FROM audit_logs WHERE id = {record}").one()
     by.sql(f"DELETE FROM audit_logs WHERE resource_id = {server} AND version >= {version}")
     by.sql(f"UPDATE servers SET version = {version - 1}, owner = 'team {version - 2}' WHERE id = {server}")
-    return Kind.RECORD_MISSING, {"record_id": record}
+    return FindingKind.RECORD_MISSING, {"record_id": record}
 
 
 # Leaves
@@ -227,16 +227,16 @@ def record_roll_back(by: Attack) -> Expected:
 
 @attack
 def leaf_change(by: Attack) -> Expected:
-    (record,) = by.some(by.ids(), 1)
+    (record,) = by.sample(by.ids(), 1)
     by.sql(f"UPDATE audit_leaves SET hash = :hash WHERE record_id = {record}", hash=leaf_hash(b"forged"))
-    return Kind.LEAF_CHANGED, {"record_id": record}
+    return FindingKind.LEAF_CHANGED, {"record_id": record}
 
 
 @attack
 def leaf_delete(by: Attack) -> Expected:
     position = by.chance.randrange(by.sizes()[-1] - 1)
     by.sql(f"DELETE FROM audit_leaves WHERE position = {position}")
-    return Kind.LEAF_MISSING, {"first": position, "last": position}
+    return FindingKind.LEAF_MISSING, {"first": position, "last": position}
 
 
 @attack
@@ -244,37 +244,37 @@ def leaf_insert(by: Attack) -> Expected:
     size = by.sizes()[-1]
     (record,) = by.sql("SELECT max(id) FROM audit_logs").one()
     by.sql(f"INSERT INTO audit_leaves VALUES ({size}, {record}, :hash)", hash=leaf_hash(b"forged"))
-    return Kind.LEAF_INSERTED, {"first": size, "last": size}
+    return FindingKind.LEAF_INSERTED, {"first": size, "last": size}
 
 
 @attack
 def leaf_insert_for_no_record(by: Attack) -> Expected:
     size = by.sizes()[-1]
     by.sql(f"INSERT INTO audit_leaves VALUES ({size}, 987654, :hash)", hash=leaf_hash(b"forged"))
-    return Kind.LEAF_INSERTED, {"first": size, "last": size}
+    return FindingKind.LEAF_INSERTED, {"first": size, "last": size}
 
 
 @attack
 def leaf_swap(by: Attack) -> Expected:
-    one, two = by.some(by.ids())
+    one, two = by.sample(by.ids())
     exchange(by, "audit_leaves", "hash", "record_id", one, two)
-    return Kind.LEAF_CHANGED, {"record_id": one}
+    return FindingKind.LEAF_CHANGED, {"record_id": one}
 
 
 @attack
 def leaf_reorder(by: Attack) -> Expected:
     """Two leaves change places, each with its record."""
-    one, two = by.some(list(range(by.sizes()[0])))
+    one, two = by.sample(list(range(by.sizes()[0])))
     for old, new in ((one, -1), (two, one), (-1, two)):
         by.sql(f"UPDATE audit_leaves SET position = {new} WHERE position = {old}")
-    return Kind.LOG_REWRITTEN, {"first": 0, "last": by.sizes()[0] - 1}
+    return FindingKind.LOG_REWRITTEN, {"first": 0, "last": by.sizes()[0] - 1}
 
 
 @attack
 def leaf_truncate(by: Attack) -> Expected:
     first = by.sizes()[-1] - by.chance.randint(1, 5)
     by.sql(f"DELETE FROM audit_leaves WHERE position >= {first}")
-    return Kind.LEAF_MISSING, {"first": first, "last": by.sizes()[-1] - 1}
+    return FindingKind.LEAF_MISSING, {"first": first, "last": by.sizes()[-1] - 1}
 
 
 @attack
@@ -284,7 +284,7 @@ def leaf_roll_back(by: Attack) -> Expected:
     size = by.chance.choice(sizes[:-1])
     by.sql(f"DELETE FROM audit_leaves WHERE position >= {size}")
     by.sql(f"DELETE FROM audit_checkpoints WHERE size > {size}")
-    return Kind.LOG_ROLLED_BACK, {"first": size, "last": sizes[-1] - 1}
+    return FindingKind.LOG_ROLLED_BACK, {"first": size, "last": sizes[-1] - 1}
 
 
 # Checkpoints
@@ -292,23 +292,23 @@ def leaf_roll_back(by: Attack) -> Expected:
 
 @attack
 def checkpoint_change(by: Attack) -> Expected:
-    (size,) = by.some(by.sizes(), 1)
+    (size,) = by.sample(by.sizes(), 1)
     by.sql(f"UPDATE audit_checkpoints SET note = replace(note, '=', '/') WHERE size = {size}")
-    return Kind.CHECKPOINT_CHANGED, {"last": size - 1}
+    return FindingKind.CHECKPOINT_CHANGED, {"last": size - 1}
 
 
 @attack
 def checkpoint_change_of_its_frontier(by: Attack) -> Expected:
-    (size,) = by.some(by.sizes(), 1)
+    (size,) = by.sample(by.sizes(), 1)
     by.sql(f"UPDATE audit_checkpoints SET frontier = :forged WHERE size = {size}", forged=bytes(32))
-    return Kind.CHECKPOINT_CHANGED, {"last": size - 1}
+    return FindingKind.CHECKPOINT_CHANGED, {"last": size - 1}
 
 
 @attack
 def checkpoint_delete(by: Attack) -> Expected:
-    (size,) = by.some(by.sizes(), 1)
+    (size,) = by.sample(by.sizes(), 1)
     by.sql(f"DELETE FROM audit_checkpoints WHERE size = {size}")
-    return Kind.CHECKPOINT_MISSING, {"last": size - 1}
+    return FindingKind.CHECKPOINT_MISSING, {"last": size - 1}
 
 
 @attack
@@ -319,29 +319,29 @@ def checkpoint_insert(by: Attack) -> Expected:
         f"INSERT INTO audit_checkpoints SELECT {size}, :note, frontier, sealed_at FROM audit_checkpoints LIMIT 1",
         note=note,
     )
-    return Kind.CHECKPOINT_INSERTED, {"last": size - 1}
+    return FindingKind.CHECKPOINT_INSERTED, {"last": size - 1}
 
 
 @attack
 def checkpoint_swap(by: Attack) -> Expected:
-    one, two = by.some(by.sizes())
+    one, two = by.sample(by.sizes())
     exchange(by, "audit_checkpoints", "note", "size", one, two)
-    return Kind.CHECKPOINT_CHANGED, {"last": one - 1}
+    return FindingKind.CHECKPOINT_CHANGED, {"last": one - 1}
 
 
 @attack
 def checkpoint_reorder(by: Attack) -> Expected:
-    one, two = by.some(by.sizes())
+    one, two = by.sample(by.sizes())
     for old, new in ((one, -1), (two, one), (-1, two)):
         by.sql(f"UPDATE audit_checkpoints SET size = {new} WHERE size = {old}")
-    return Kind.CHECKPOINT_CHANGED, {"last": one - 1}
+    return FindingKind.CHECKPOINT_CHANGED, {"last": one - 1}
 
 
 @attack
 def checkpoint_truncate(by: Attack) -> Expected:
     first = by.chance.choice(by.sizes())
     by.sql(f"DELETE FROM audit_checkpoints WHERE size >= {first}")
-    return Kind.CHECKPOINT_MISSING, {"last": first - 1}
+    return FindingKind.CHECKPOINT_MISSING, {"last": first - 1}
 
 
 @attack
@@ -354,7 +354,7 @@ def checkpoint_roll_back(by: Attack) -> Expected:
     by.sql(f"DELETE FROM audit_checkpoints WHERE size > {size}")
     by.sql("UPDATE servers SET version = 4, owner = 'team 3', updated_at = (SELECT max(created_at) FROM audit_logs l "
            "WHERE l.resource_type = 'servers' AND l.resource_id = servers.id)")  # fmt: skip
-    return Kind.CHECKPOINT_MISSING, {"last": sizes[3] - 1}
+    return FindingKind.CHECKPOINT_MISSING, {"last": sizes[3] - 1}
 
 
 @attack
@@ -362,34 +362,34 @@ def checkpoint_roll_back_to_nothing(by: Attack) -> Expected:
     sizes = by.sizes()
     for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "servers", "datacenters"):
         by.sql(f"DELETE FROM {table}")
-    return Kind.CHECKPOINT_MISSING, {"last": sizes[0] - 1}
+    return FindingKind.CHECKPOINT_MISSING, {"last": sizes[0] - 1}
 
 
-# What is kept outside
+# The checkpoint file
 
 
 @attack
 def outside_change(by: Attack) -> Expected:
-    (place,) = by.some(list(range(SEALED)), 1)
-    lines = kept_lines(by)
+    (place,) = by.sample(list(range(SEALED)), 1)
+    lines = read_file(by)
     lines[place]["note"] = lines[place]["note"].replace("=", "/")
-    keep_lines(by, lines)
-    return Kind.CHECKPOINT_CHANGED, {"last": lines[place]["size"] - 1}
+    write_file(by, lines)
+    return FindingKind.CHECKPOINT_CHANGED, {"last": lines[place]["size"] - 1}
 
 
 @attack
 def outside_delete(by: Attack) -> Expected:
-    (place,) = by.some(list(range(SEALED - 1)), 1)
-    lines = kept_lines(by)
+    (place,) = by.sample(list(range(SEALED - 1)), 1)
+    lines = read_file(by)
     gone = lines.pop(place)
-    keep_lines(by, lines)
-    return Kind.CHECKPOINT_INSERTED, {"last": gone["size"] - 1}
+    write_file(by, lines)
+    return FindingKind.CHECKPOINT_INSERTED, {"last": gone["size"] - 1}
 
 
 @attack
 def outside_nonsense(by: Attack) -> Expected:
     by.file.write_bytes(by.file.read_bytes() + b"nonsense\n")
-    return Kind.CHECKPOINT_CHANGED, {}
+    return FindingKind.CHECKPOINT_CHANGED, {}
 
 
 # Live rows
@@ -401,63 +401,63 @@ def row_change(by: Attack) -> Expected:
     changes = ["owner = 'forged'", "name = 'forged'", "status = 'retired'", "datacenter_id = NULL", "memory_gb = 7"]
     changes += ["updated_at = created_at", "tags = '[\"forged\"]'", "version = version + 1"]
     by.sql(f"UPDATE servers SET {by.chance.choice(changes)} WHERE id = {server}")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
 @attack
 def row_change_with_its_version(by: Attack) -> Expected:
     server = live_server(by)
     by.sql(f"UPDATE servers SET owner = 'forged', version = version + 1 WHERE id = {server}")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
 @attack
 def row_delete(by: Attack) -> Expected:
     server = live_server(by)
     by.sql(f"DELETE FROM servers WHERE id = {server}")
-    return Kind.ROW_MISSING, {"resource_type": "servers", "resource_id": server}
+    return FindingKind.ROW_MISSING, {"resource_type": "servers", "resource_id": server}
 
 
 @attack
 def row_insert(by: Attack) -> Expected:
     copy_row(by, live_server(by), 4711)
-    return Kind.ROW_INSERTED, {"resource_type": "servers", "resource_id": 4711}
+    return FindingKind.ROW_INSERTED, {"resource_type": "servers", "resource_id": 4711}
 
 
 @attack
 def row_insert_of_one_that_was_deleted(by: Attack) -> Expected:
     ((deleted,),) = by.sql("SELECT resource_id FROM audit_logs WHERE action = 'delete'").all()
     copy_row(by, live_server(by), deleted)
-    return Kind.ROW_INSERTED, {"resource_type": "servers", "resource_id": deleted}
+    return FindingKind.ROW_INSERTED, {"resource_type": "servers", "resource_id": deleted}
 
 
 @attack
 def row_swap(by: Attack) -> Expected:
-    one, two = by.some(live_servers(by))
+    one, two = by.sample(live_servers(by))
     exchange(by, "servers", "name", "id", one, two, between="'kept'")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": one}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": one}
 
 
 @attack
 def row_reorder(by: Attack) -> Expected:
-    one, two = by.some(live_servers(by))
+    one, two = by.sample(live_servers(by))
     for old, new in ((one, -1), (two, one), (-1, two)):
         by.sql(f"UPDATE servers SET id = {new} WHERE id = {old}")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": one}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": one}
 
 
 @attack
 def row_truncate(by: Attack) -> Expected:
     first = live_servers(by)[0]
     by.sql("DELETE FROM servers")
-    return Kind.ROW_MISSING, {"resource_type": "servers", "resource_id": first}
+    return FindingKind.ROW_MISSING, {"resource_type": "servers", "resource_id": first}
 
 
 @attack
 def row_roll_back(by: Attack) -> Expected:
     server = live_server(by)
     by.sql(f"UPDATE servers SET version = version - 1, owner = 'team {SEALED}' WHERE id = {server}")
-    return Kind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
 def live_servers(by: Attack) -> list[int]:
@@ -469,12 +469,12 @@ def live_server(by: Attack) -> int:
 
 
 def exchange(by: Attack, table: str, column: str, key: str, one: int, two: int, between: str | None = None) -> None:
-    """Exchange a column of two rows; `between` stands in one of them meanwhile where the column is unique."""
-    found = dict(by.sql(f"SELECT {key}, {column} FROM {table} WHERE {key} IN ({one}, {two})").all())
+    """Exchange a column of two rows; a unique column holds `between` meanwhile."""
+    values = dict(by.sql(f"SELECT {key}, {column} FROM {table} WHERE {key} IN ({one}, {two})").all())
     if between is not None:
         by.sql(f"UPDATE {table} SET {column} = {between} WHERE {key} = {one}")
-    by.sql(f"UPDATE {table} SET {column} = :value WHERE {key} = {two}", value=found[one])
-    by.sql(f"UPDATE {table} SET {column} = :value WHERE {key} = {one}", value=found[two])
+    by.sql(f"UPDATE {table} SET {column} = :value WHERE {key} = {two}", value=values[one])
+    by.sql(f"UPDATE {table} SET {column} = :value WHERE {key} = {one}", value=values[two])
 
 
 def copy_record(by: Attack, record: int, **other: str) -> None:
@@ -491,26 +491,26 @@ def copy_row(by: Attack, server: int, identity: int) -> None:
 
 
 def forge_leaf(by: Attack, record: int) -> None:
-    row = by.sql(sa.select(*RAW).where(STORED.c.id == record)).one()
-    forged = leaf_hash(line_of(content_of(row)))
+    row = by.sql(sa.select(*RAW_COLUMNS).where(STORED.c.id == record)).one()
+    forged = leaf_hash(leaf_bytes(content_of(row)))
     by.sql(f"UPDATE audit_leaves SET hash = :hash WHERE record_id = {record}", hash=forged)
 
 
-def kept_lines(by: Attack) -> list[dict[str, Any]]:
+def read_file(by: Attack) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in by.file.read_bytes().splitlines()]
 
 
-def keep_lines(by: Attack, lines: list[dict[str, Any]]) -> None:
+def write_file(by: Attack, lines: list[dict[str, Any]]) -> None:
     by.file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
 
 
-def verified(app: Flask) -> Report:
+def verify_log(app: Flask) -> Report:
     with app.app_context():
         return verify()
 
 
 def test_an_untouched_log_is_intact(history: Flask) -> None:
-    report = verified(history)
+    report = verify_log(history)
     assert report.lines
     assert (report.status, report.findings, report.doubts) == (Status.INTACT, [], [])
     assert report.checkpoints == SEALED
@@ -522,7 +522,7 @@ def test_an_untouched_log_is_intact(history: Flask) -> None:
 def test_tampering_is_found_and_named(history: Flask, name: str) -> None:
     seed = random.randrange(2**32)
     with history.app_context():
-        file, log = file_outside(), name_of_log()
+        file, log = checkpoint_path(), log_name()
     with as_administrator(history) as connection:
 
         def sql(statement: Any, **values: Any) -> Any:
@@ -530,11 +530,14 @@ def test_tampering_is_found_and_named(history: Flask, name: str) -> None:
             return connection.execute(prepared, values)
 
         kind, where = ATTACKS[name](Attack(sql, random.Random(seed), file, log))
-    report = verified(history)
+    report = verify_log(history)
     assert report.status is Status.TAMPERED
-    shown = "\n".join(report.lines())
-    named = [finding for finding in report.findings if finding.kind is kind]
-    assert any(all(getattr(found, key) == value for key, value in where.items()) for found in named), (seed, shown)
+    text = "\n".join(report.lines())
+    matching = [finding for finding in report.findings if finding.kind is kind]
+    assert any(all(getattr(finding, key) == value for key, value in where.items()) for finding in matching), (
+        seed,
+        text,
+    )
     runner = history.test_cli_runner()
     result = runner.invoke(args=["audit", "verify"])
     assert (result.exit_code, kind.value in result.output) == (1, True)

@@ -1,4 +1,4 @@
-"""Verifying: what the command and the API answer, what they cannot decide, and what they look at."""
+"""Verification by command and API: verdicts, doubts, and the range that is verified."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.datacenters.models import Datacenter
 from app.proof import routes, sealer
-from app.proof.sealer import file_outside, seal
+from app.proof.sealer import checkpoint_path, seal
 from tests.client import Client
 from tests.factories import Make
 from tests.proof.administrator import as_administrator
@@ -44,7 +44,7 @@ def test_an_empty_log(app: Flask) -> None:
     assert run(app) == (0, "Intact: 0 records, 0 of them not sealed yet, 0 checkpoints, 0 live rows.\n")
 
 
-def test_tampering_is_told_with_its_place(app: Flask, make: Make, admin: Client) -> None:
+def test_tampering_is_reported_with_its_position(app: Flask, make: Make, admin: Client) -> None:
     sealed(app, make, 3)
     with as_administrator(app) as connection:
         record = connection.scalar(sa.text("SELECT record_id FROM audit_leaves WHERE position = 1"))
@@ -59,17 +59,17 @@ def test_tampering_is_told_with_its_place(app: Flask, make: Make, admin: Client)
     assert answer["findings"][0] == expected | {"resource_type": None, "resource_id": None}
 
 
-def test_without_what_is_kept_outside_nobody_knows(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealer, "LATE", timedelta(0))
+def test_without_the_checkpoint_file_it_is_undecided(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "LATE_AFTER", timedelta(0))
     sealed(app, make, 1)
     with app.app_context():
-        file_outside().unlink()
+        checkpoint_path().unlink()
     code, shown = run(app)
     assert code == 2
-    assert "rolled back" in shown
+    assert "a rollback of the whole log" in shown
 
 
-def test_without_the_key_nobody_knows(app: Flask, make: Make, build_app: Any) -> None:
+def test_without_the_key_it_is_undecided(app: Flask, make: Make, build_app: Any) -> None:
     sealed(app, make, 2)
     forgetful = build_app(AUDIT_KEY="another key of the audit log, 32 bytes")
     code, shown = run(forgetful)
@@ -77,8 +77,8 @@ def test_without_the_key_nobody_knows(app: Flask, make: Make, build_app: Any) ->
     assert "AUDIT_KEYS_BEFORE" in shown
 
 
-def test_keys_follow_each_other(app: Flask, make: Make, build_app: Any) -> None:
-    """Records and checkpoints of both keys are verified, and nobody goes back to the old one."""
+def test_keys_are_rotated_in_one_direction(app: Flask, make: Make, build_app: Any) -> None:
+    """Records and checkpoints of both keys are valid; the old key after the new one is not."""
     sealed(app, make, 2)
     new = "another key of the audit log, 32 bytes"
     later = build_app(AUDIT_KEY=new, AUDIT_KEYS_BEFORE=(app.config["SECRET_KEY"],))
@@ -93,11 +93,11 @@ def test_keys_follow_each_other(app: Flask, make: Make, build_app: Any) -> None:
     assert run(later)[0] == 0, "The key before the current one signs along."
 
 
-def test_a_request_looks_at_the_newest_of_a_long_log(
+def test_a_request_verifies_the_newest_records_of_a_long_log(
     app: Flask, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "QUICK", 4)
-    monkeypatch.setattr(sealer, "AT_ONCE", 2)
+    monkeypatch.setattr(routes, "NEWEST_RECORDS", 4)
+    monkeypatch.setattr(sealer, "BATCH_RECORDS", 2)
     sealed(app, make, 10)
     answer = admin.call("GET", "/api/audit-logs/verify")["data"]
     assert (answer["status"], answer["from"], answer["size"], answer["records"]) == ("intact", 6, 12, 6)
@@ -108,7 +108,7 @@ def test_a_request_looks_at_the_newest_of_a_long_log(
     assert (answer["status"], answer["count"]) == ("tampered", 6)
 
 
-def test_verifying_changes_nothing_and_waits_for_nobody(app: Flask, make: Make) -> None:
+def test_verifying_changes_nothing_and_waits_for_no_writer(app: Flask, make: Make) -> None:
     sealed(app, make, 1)
     with as_administrator(app) as connection:
         # Somebody writes, and has not finished.

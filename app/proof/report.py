@@ -1,4 +1,4 @@
-"""What a verification found, and what follows from it."""
+"""The report of a verification: findings, doubts, and the verdict."""
 
 import enum
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_FINDINGS = 100
-"""Findings that a report lists; it counts them all."""
+"""Findings that a report lists; all of them are counted."""
 
 
 class Status(enum.Enum):
@@ -17,8 +17,8 @@ class Status(enum.Enum):
     UNDECIDED = 2
 
 
-class Kind(enum.Enum):
-    """What was done to which part of the proof."""
+class FindingKind(enum.Enum):
+    """Which part of the proof was changed, and how."""
 
     RECORD_CHANGED = "record_changed"
     RECORD_MISSING = "record_missing"
@@ -38,9 +38,9 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it was sealed, and where: positions in the tree are `first` up to `last`."""
+    """One difference from what was sealed; `first` and `last` are the positions in the tree that it covers."""
 
-    kind: Kind
+    kind: FindingKind
     message: str
     record_id: int | None = None
     resource_type: str | None = None
@@ -49,12 +49,12 @@ class Finding:
     last: int | None = None
 
     def __str__(self) -> str:
-        where = [f"record {self.record_id}"] if self.record_id is not None else []
+        places = [f"record {self.record_id}"] if self.record_id is not None else []
         if self.resource_type is not None:
-            where.append(f"{self.resource_type} {self.resource_id}")
+            places.append(f"{self.resource_type} {self.resource_id}")
         if self.first is not None:
-            where.append(f"positions {self.first} to {self.last}")
-        return f"{self.kind.value}: {', '.join(where) or 'log'}: {self.message}"
+            places.append(f"positions {self.first} to {self.last}")
+        return f"{self.kind.value}: {', '.join(places) or 'log'}: {self.message}"
 
     def as_dict(self) -> dict[str, Any]:
         span = None if self.first is None else {"from": self.first, "to": self.last}
@@ -70,7 +70,11 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was looked at and what was found, the first in the order of the log first."""
+    """What was verified and what was found, in the order of the log.
+
+    `first` is the position from which the log was verified, `count` the number of findings, and `rows` the number of
+    live rows, None if they were not compared.
+    """
 
     records: int = 0
     unsealed: int = 0
@@ -88,22 +92,22 @@ class Report:
             return Status.TAMPERED
         return Status.UNDECIDED if self.doubts else Status.INTACT
 
-    def find(self, kind: Kind, message: str, **where: Any) -> None:
+    def add(self, kind: FindingKind, message: str, **details: Any) -> None:
         self.count += 1
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(kind=kind, message=message, **where))
+            self.findings.append(Finding(kind=kind, message=message, **details))
 
-    def doubt(self, reason: str) -> None:
-        """Note why something cannot be decided, once."""
+    def add_doubt(self, reason: str) -> None:
+        """Note once why something cannot be decided."""
         if reason not in self.doubts:
             self.doubts.append(reason)
 
     def lines(self) -> Iterator[str]:
-        """The report for a person."""
+        """The report as text."""
         rows = "" if self.rows is None else f", {self.rows} live rows"
-        part = f" from position {self.first} on" if self.first else ""
+        start = f" from position {self.first} on" if self.first else ""
         yield (
-            f"{self.status.name.capitalize()}: {self.records} records{part}, {self.unsealed} of them not sealed yet, "
+            f"{self.status.name.capitalize()}: {self.records} records{start}, {self.unsealed} of them not sealed yet, "
             f"{self.checkpoints} checkpoints{rows}."
         )
         yield from map(str, self.findings)

@@ -1,0 +1,123 @@
+"""The checkpoint file outside the database: append-only, one JSON object per line.
+
+An administrator of the database can roll all of it back without a trace in the database itself; this file shows it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from app.core.audit.mac import canonical
+
+_BLOCK_BYTES = 1 << 16
+
+
+class Entry(NamedTuple):
+    """A line of the file: `{"note": …, "sealed_at": …, "size": …}`."""
+
+    size: int
+    note: str
+
+
+class Extent(NamedTuple):
+    """The file at one moment: the bytes of its complete lines, and the size of the tree in the last of them."""
+
+    path: Path
+    length: int
+    size: int
+
+
+class DamagedFile(Exception):
+    """A line of the file is no checkpoint."""
+
+
+def append(path: Path, checkpoints: Iterable[tuple[int, str, str]]) -> None:
+    """Append (size, note, time) of the checkpoints that are larger than the last one of the file, durably.
+
+    Raises OSError, and DamagedFile if the last line is no checkpoint.
+    """
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = _complete_end(file.fileno())
+        # Cut off an incomplete last line: the process or the machine stopped while it was written.
+        file.truncate(end)
+        last = _read_last(file.fileno(), end)
+        size = last.size if last else -1
+        lines = [canonical({"size": s, "note": note, "sealed_at": at}) for s, note, at in checkpoints if s > size]
+        file.write(b"".join(line + b"\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+    if last is None:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            # The name of a new file is durable only after fsync of its directory.
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def read_last(path: Path) -> Entry | None:
+    """The last complete line; None if the file is missing or empty. Raises DamagedFile."""
+    try:
+        with path.open("rb") as file:
+            return _read_last(file.fileno(), _complete_end(file.fileno()))
+    except FileNotFoundError:
+        return None
+
+
+def measure(path: Path) -> Extent:
+    """The extent of the file now; its size is 0 if the last line is no checkpoint."""
+    try:
+        with path.open("rb") as file:
+            length = _complete_end(file.fileno())
+            last = _read_last(file.fileno(), length)
+    except FileNotFoundError:
+        return Extent(path, 0, 0)
+    except DamagedFile:
+        return Extent(path, length, 0)
+    return Extent(path, length, last.size if last else 0)
+
+
+def read_all(extent: Extent) -> Iterator[Entry]:
+    """The lines within an extent; raises DamagedFile."""
+    if not extent.length:
+        return
+    with extent.path.open("rb") as file:
+        while file.tell() < extent.length:
+            yield _parse(file.readline())
+
+
+def _complete_end(file: int) -> int:
+    end = os.fstat(file).st_size
+    while end:
+        start = max(0, end - _BLOCK_BYTES)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _read_last(file: int, end: int) -> Entry | None:
+    if not end:
+        return None
+    start, text = end, b""
+    while start and b"\n" not in text[:-1]:
+        start = max(0, start - _BLOCK_BYTES)
+        text = os.pread(file, end - start, start)
+    return _parse(text[:-1].rpartition(b"\n")[2])
+
+
+def _parse(line: bytes) -> Entry:
+    try:
+        entry = orjson.loads(line)
+        size, note = entry["size"], entry["note"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise DamagedFile("A line of the file is no checkpoint.") from None
+    if not isinstance(size, int) or not isinstance(note, str):
+        raise DamagedFile("A line of the file is no checkpoint.")
+    return Entry(size, note)
