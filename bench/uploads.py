@@ -157,7 +157,7 @@ def watching() -> Iterator[Watched]:
     watched = Watched()
 
     def look() -> None:
-        worker, child = (find(mark) for mark in (b"--multiprocessing-fork", b"/transfer/sandbox"))
+        worker, child = (find(mark) for mark in (b"--multiprocessing-fork", b"/sheets/sandbox"))
         now = [memory(process, "VmRSS") for process in (worker, child)]
         watched.together = max(watched.together, sum(now))
         watched.worker = max(watched.worker, memory(worker, "VmHWM"))

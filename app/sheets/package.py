@@ -1,4 +1,4 @@
-"""The zip package of a workbook, judged by what it really holds before anything parses it."""
+"""Checks the zip package of a workbook by its real content, before anything parses it."""
 
 import re
 import struct
@@ -9,14 +9,15 @@ from os import SEEK_CUR, SEEK_END
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from app.sheets.limits import Limits, UnreadableWorkbook, damaged, too_large, too_many_columns, too_many_rows
+from app.sheets.column_letters import column_index
+from app.sheets.limits import Limits, UnreadableWorkbook, refusal
 
 _CHUNK_BYTES = 1 << 18
-# Longer than the tags looked for: one that is cut by the end of a chunk is found with the next.
+# Longer than the tags that are searched: a tag that is cut by the end of a chunk is found with the next.
 _OVERLAP_BYTES = 256
-_MOST_PARTS = 10_000
-# Apache POI's threshold for a zip bomb (deflate itself reaches 1,032), with leave for small parts.
-_MOST_COMPRESSED = 100
+_MAX_PARTS = 10_000
+# Apache POI's threshold for a zip bomb (deflate itself reaches 1,032); small parts may be compressed more.
+_MAX_COMPRESSION = 100
 _ALWAYS_ALLOWED_BYTES = 4 << 20
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -27,10 +28,10 @@ _LEADS_OUTSIDE = re.compile(r"/|[a-z]:|(.*/)?\.\.(/|$)|.*\0", re.DOTALL)
 _REQUIRED_PARTS = {"[content_types].xml", "xl/workbook.xml"}
 _XML_SUFFIXES = (".xml", ".rels", ".vml")
 
-# The reader library would take such a sheet for an empty one, and we would overlook its entities.
+# calamine reads a sheet in UTF-16 as empty, and the search for entities would miss them.
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ERROR_CELL = b't="e"'
-# A cell that is only formatted is `<c …/>`: it costs the reader nothing, however far away it is.
+# A cell without a value is `<c …/>`: it costs the reader nothing, however far away it is.
 _THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
 _CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
 _EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
@@ -38,16 +39,16 @@ _EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
 
 @dataclass(frozen=True)
 class Package:
-    """What unpacking a workbook has shown: its real size, and whether a cell may hold an error."""
+    """The real size of an unpacked workbook, and whether a cell may hold an error such as #N/A."""
 
     unpacked_bytes: int
     has_errors: bool
 
 
 def check_package(file: BinaryIO, limits: Limits) -> Package:
-    """Unpack every part without keeping it, and raise `UnreadableWorkbook` at the first fault.
+    """Unpack all parts in constant memory; raises UnreadableWorkbook at the first fault.
 
-    Takes constant memory. The sizes that the zip directory claims are not believed.
+    Counts the real bytes, since the sizes in the zip directory may be wrong.
     """
     _check_kind(file)
     unpacked_bytes = 0
@@ -64,7 +65,7 @@ def check_package(file: BinaryIO, limits: Limits) -> Package:
                 _check_xml(window, limits)
                 has_errors = has_errors or _ERROR_CELL in window
         if part_bytes != entry.file_size:
-            raise damaged()
+            raise refusal("damaged")
         unpacked_bytes += part_bytes
     return Package(unpacked_bytes, has_errors)
 
@@ -74,15 +75,15 @@ def _check_kind(file: BinaryIO) -> None:
     magic = file.read(len(_OLE_MAGIC))
     file.seek(0)
     if magic == _OLE_MAGIC:
-        # The entries of an OLE directory are aligned, so no name is cut by the end of a chunk.
+        # Entries of an OLE directory are aligned, so the end of a chunk cuts no name.
         if any(_ENCRYPTED_STREAM in chunk for chunk in _chunks(file)):
             raise _encrypted()
         raise UnreadableWorkbook("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx.")
     if not magic.startswith(_ZIP_MAGIC):
         raise _not_a_workbook()
-    # Counted in the raw file, because a directory costs memory as soon as it is read.
-    if sum(chunk.count(_ZIP_DIRECTORY_MAGIC) for chunk in _chunks(file)) > _MOST_PARTS:
-        raise _unsafe(f"The workbook has more than {_MOST_PARTS:,} parts.")
+    # Counted in the raw file, because ZipFile keeps the whole directory in memory.
+    if sum(chunk.count(_ZIP_DIRECTORY_MAGIC) for chunk in _chunks(file)) > _MAX_PARTS:
+        raise _unsafe(f"The workbook has more than {_MAX_PARTS:,} parts.")
 
 
 def _read_directory(file: BinaryIO) -> list[ZipInfo]:
@@ -90,7 +91,7 @@ def _read_directory(file: BinaryIO) -> list[ZipInfo]:
         with ZipFile(file) as archive:
             entries = archive.infolist()
     except (BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
-        raise damaged() from error
+        raise refusal("damaged") from error
     # Readers ignore case, and some writers use backslashes.
     names = [entry.orig_filename.replace("\\", "/").lower() for entry in entries]
     if any(map(_LEADS_OUTSIDE.match, names)):
@@ -107,23 +108,23 @@ def _read_directory(file: BinaryIO) -> list[ZipInfo]:
 
 
 def _unpack(file: BinaryIO, entry: ZipInfo) -> Iterator[bytes]:
-    """Yield what a part really holds, where `ZipFile.open` would stop at the size it claims."""
+    """The real content of a part; `ZipFile.open` would stop at the size in the directory."""
     try:
         file.seek(entry.header_offset)
         magic, name_bytes, extra_bytes = struct.unpack("<4s22xHH", file.read(30))
         name = file.read(name_bytes)
         file.seek(extra_bytes, SEEK_CUR)
     except (OSError, ValueError, struct.error) as error:
-        raise damaged() from error
+        raise refusal("damaged") from error
     encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
     if magic != _ZIP_MAGIC or name != entry.orig_filename.encode(encoding):
-        raise damaged()
+        raise refusal("damaged")
     packed = _chunks(file, entry.compress_size)
     if entry.compress_type == ZIP_STORED:
         return packed
     if entry.compress_type == ZIP_DEFLATED:
         return _inflate(packed)
-    raise damaged()
+    raise refusal("damaged")
 
 
 def _inflate(packed: Iterator[bytes]) -> Iterator[bytes]:
@@ -136,13 +137,13 @@ def _inflate(packed: Iterator[bytes]) -> Iterator[bytes]:
                 rest = inflater.unconsumed_tail
         yield inflater.flush()
     except zlib.error as error:
-        raise damaged() from error
+        raise refusal("damaged") from error
     if not inflater.eof:
-        raise damaged()
+        raise refusal("damaged")
 
 
-def _chunks(file: BinaryIO, most_bytes: int | None = None) -> Iterator[bytes]:
-    rest = most_bytes
+def _chunks(file: BinaryIO, max_bytes: int | None = None) -> Iterator[bytes]:
+    rest = max_bytes
     while chunk := file.read(_CHUNK_BYTES if rest is None else min(rest, _CHUNK_BYTES)):
         yield chunk
         if rest is not None:
@@ -150,35 +151,28 @@ def _chunks(file: BinaryIO, most_bytes: int | None = None) -> Iterator[bytes]:
 
 
 def _check_size(part_bytes: int, total_bytes: int, entry: ZipInfo, limits: Limits) -> None:
-    allowed_bytes = max(_ALWAYS_ALLOWED_BYTES, entry.compress_size * _MOST_COMPRESSED)
+    allowed_bytes = max(_ALWAYS_ALLOWED_BYTES, entry.compress_size * _MAX_COMPRESSION)
     if part_bytes > allowed_bytes or total_bytes > limits.unpacked_bytes:
-        raise too_large()
+        raise refusal("too_large")
 
 
 def _check_xml(window: bytes, limits: Limits) -> None:
     """Refuse entities, and values so far away that the rectangle up to them would fill the memory.
 
-    Only finds what is written the usual way; the limits of the reader's process hold for the rest.
+    Finds them in the usual spelling only; for all others there are the limits of the sandbox.
     """
     if window.startswith(_UTF_16_MARKS):
-        raise _unsafe("The workbook has a part in UTF-16, which is not understood.")
+        raise _unsafe("The workbook has a part in UTF-16, which is not supported.")
     if b"<!DOCTYPE" in window:
         raise _unsafe("The workbook declares a document type, which may hide entities.")
     for cell in _THREE_LETTER_CELL.finditer(window):
-        if _column_number(cell[1]) > limits.columns:
-            raise too_many_columns(limits, f"Cell {(cell[1] + cell[2]).decode()}")
+        if column_index(cell[1].decode()) >= limits.columns:
+            raise refusal("too_many_columns", limits, place=f"Cell {(cell[1] + cell[2]).decode()}")
     end = window.rfind(b"</c>")
     if end != -1 and not window.endswith(_EMPTY_CELL_ENDS, 0, end):
         last = _CELL.match(window, max(0, window.rfind(b"<c ", 0, end)))
         if last and int(last[1]) > limits.rows:
-            raise too_many_rows(limits)
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - ord("A") + 1
-    return number
+            raise refusal("too_many_rows", limits)
 
 
 def _not_a_workbook() -> UnreadableWorkbook:

@@ -1,4 +1,4 @@
-"""The rows of an uploaded file, workbook or text, read by a process that may die of it."""
+"""Read the rows of an uploaded file, a workbook or delimited text, in the sandbox."""
 
 import enum
 import re
@@ -14,25 +14,25 @@ from typing import Any, BinaryIO
 import orjson
 
 from app.sheets.cell_text import Value
-from app.sheets.child import SHEETS, TEXT, run_program
-from app.sheets.limits import Limits, UnreadableWorkbook, not_text
+from app.sheets.limits import Limits, UnreadableWorkbook, refusal
 from app.sheets.package import check_package
+from app.sheets.sandbox.runner import TEXT, WORKBOOK, run_program
 
 __all__ = ["FileKind", "Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbook", "check_file", "read_workbook"]
 
 _LIMITS = Limits()
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
-_OTHER_FILES = (
-    (re.compile(rb"PK\x03\x04"), "is a workbook or another zip file: give it its right name"),
+_OTHER_KINDS = (
+    (re.compile(rb"PK\x03\x04"), "is a workbook or another zip file: rename it"),
     (re.compile(rb"\xd0\xcf\x11\xe0"), "is an old Office file"),
     (re.compile(rb"%PDF"), "is a PDF"),
     (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), "is a web page or XML"),
 )
-_LONGEST_NAME = 255
+_MAX_NAME = 255
 
 
 class FileKind(enum.Enum):
-    """What an upload is, as its name says; what it holds must be that."""
+    """The kind of an upload by its name; `check_file` refuses another content."""
 
     WORKBOOK = "workbook"
     TEXT = "text"
@@ -44,10 +44,10 @@ class FileKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Sheet:
-    """A worksheet: its title, and its rows down to the last one with a value.
+    """A worksheet: its name, and its rows down to the last one with a value.
 
-    `text` says how text was read ("encoding", "delimiter", "line_end"), where it was no workbook; `epoch_1904`
-    whether bare numbers count days from 1904.
+    `text` is how delimited text was read ("encoding", "delimiter", "line_end"), and None for a workbook. With
+    `epoch_1904` dates as numbers count from 1904.
     """
 
     name: str
@@ -59,15 +59,15 @@ class Sheet:
 
     @property
     def decimal_comma(self) -> bool:
-        """Whether it is text from where decimals have a comma, so that semicolons stand between the cells."""
+        """Whether numbers have a decimal comma: text of such a locale separates cells with semicolons."""
         return self.text is not None and self.text["delimiter"] == ";"
 
     def rows(self) -> Iterator[list[Value]]:
-        """Yield each row from row 1, as often as asked, while the workbook is open.
+        """Iterate over the rows from row 1, any number of times, while the workbook is open.
 
-        A row starts at column A and ends at its last value, so a blank one is `[]`; an empty cell
-        is `None`. Dates are ISO 8601 texts, with the time unless it is midnight; times and
-        durations are `HH:MM:SS`; an error is its text, such as `#N/A`. Of text, all is text.
+        A row starts at column A and ends at its last value, so a blank row is `[]`; an empty cell is `None`. Dates are
+        ISO 8601 texts, with the time unless it is midnight; times and durations are `HH:MM:SS`; an error is its text,
+        such as `#N/A`. All cells of delimited text are texts.
         """
         with self._spool.open("rb") as lines:
             lines.seek(self._offset)
@@ -77,13 +77,13 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Workbook:
-    """The worksheets in their order, hidden ones too."""
+    """The worksheets in their order, including hidden ones."""
 
     sheets: tuple[Sheet, ...]
 
 
 def check_file(file: BinaryIO, filename: str, limits: Limits = _LIMITS) -> None:
-    """Judge an upload without reading its rows; raises UnreadableWorkbook."""
+    """Check an upload without reading its rows; raises UnreadableWorkbook."""
     if FileKind.of(filename) is FileKind.TEXT:
         _check_text(file)
     else:
@@ -94,15 +94,15 @@ def check_file(file: BinaryIO, filename: str, limits: Limits = _LIMITS) -> None:
 def read_workbook(
     content: bytes | Path, limits: Limits = _LIMITS, *, filename: str = "workbook.xlsx"
 ) -> Iterator[Workbook]:
-    """Open a file, given as its bytes or its path, for as long as the block lasts; its name tells its kind.
+    """Open a file, given as its bytes or its path; its name decides its kind. A context manager.
 
     Raises `UnreadableWorkbook` with the reason `not_a_workbook`, `old_excel`, `encrypted`,
     `damaged`, `unsafe`, `too_large_unpacked`, `too_many_sheets`, `too_many_rows`,
-    `too_many_columns` or `too_slow`; of text, also `not_csv` or `too_long_line`. Nothing is left
-    behind in any case.
+    `too_many_columns` or `too_slow`; for text, also `not_csv` or `too_long_line`. Temporary files
+    are deleted in any case.
     """
     with TemporaryDirectory(prefix="workbook-") as directory:
-        # A copy, so that nobody can replace what was checked before it is read.
+        # A copy, so that the file cannot be replaced between the check and the reading.
         path = Path(directory, "workbook")
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -120,27 +120,27 @@ def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         package = check_package(file, limits)
     options = {"path": str(path), "sheets": limits.sheets, "has_errors": package.has_errors}
-    run_program(SHEETS, options, package.unpacked_bytes, limits, spool)
+    run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool)
 
 
 def _spool_text(path: Path, title: str, spool: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         _check_text(file)
-    options = {"path": str(path), "sheet": title[:_LONGEST_NAME]}
+    options = {"path": str(path), "sheet": title[:_MAX_NAME]}
     run_program(TEXT, options, path.stat().st_size, limits, spool)
 
 
 def _check_text(file: BinaryIO) -> None:
-    """Refuse at a glance what only has the name of text."""
+    """Refuse other kinds of file by their first bytes."""
     file.seek(0)
     head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
-    for begin, what in _OTHER_FILES:
-        if begin.match(head):
-            raise not_text(what)
+    for magic, content in _OTHER_KINDS:
+        if magic.match(head):
+            raise refusal("not_text", content=content)
 
 
 def _index_sheets(spool: Path) -> tuple[Sheet, ...]:
-    found: list[tuple[dict[str, Any], int]] = []
+    facts: list[tuple[dict[str, Any], int]] = []
     row_counts: list[int] = []
     offset = 0
     with spool.open("rb") as lines:
@@ -149,9 +149,9 @@ def _index_sheets(spool: Path) -> tuple[Sheet, ...]:
             if line.startswith(b"["):
                 row_counts[-1] += 1
             else:
-                found.append((orjson.loads(line), offset))
+                facts.append((orjson.loads(line), offset))
                 row_counts.append(0)
     return tuple(
         Sheet(fact["sheet"], row_count, spool, start, fact.get("text"), fact.get("epoch_1904", False))
-        for (fact, start), row_count in zip(found, row_counts, strict=True)
+        for (fact, start), row_count in zip(facts, row_counts, strict=True)
     )

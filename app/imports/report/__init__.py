@@ -1,1 +1,1 @@
-"""The user's own workbook back, with its mistakes marked."""
+"""The report of an import: the user's own workbook with the errors of its plan marked."""

@@ -1,60 +1,56 @@
-"""What a plan says of each row and cell, as marks on the sheets that it was made from."""
+"""The errors and warnings of a plan, and the action of each row, as marks of the workbook."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from app.imports.map.columns import ColumnUse
 from app.imports.models import Import, RowAction
 from app.imports.plan.store import read_parts
 from app.sheets.column_letters import column_index
-
-ERROR, WARNING = "error", "warning"
+from app.sheets.marking.marks import ERROR, WARNING, Mark, RowMarks, SheetMarks
 
 _CELL = re.compile(r"([A-Z]{1,3})\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What is wrong with, or was decided about, a cell; `column` counts from 0, and is None for the whole row."""
-
-    column: int | None
-    kind: str
-    text: str
-
-
-@dataclass(slots=True)
-class MarkedRow:
-    """A row as the spreadsheet numbers it, and what becomes of it (None for the row of titles)."""
-
-    row: int
-    status: str | None
-    marks: list[Mark] = field(default_factory=list)
+def marks_of(import_: Import) -> Iterator[SheetMarks]:
+    """The marks of each sheet that has a plan; their rows are read from the database as they are iterated."""
+    for sheet in import_.sheets:
+        if sheet["resource"] is not None:
+            status = next(
+                (column["column"] for column in sheet["columns"] if column["use"] == ColumnUse.STATUS.value), None
+            )
+            yield SheetMarks(
+                sheet["sheet"],
+                sheet["header_row"],
+                None if status is None else column_index(status),
+                _rows(import_.id, sheet),
+            )
 
 
-def marked_rows(job: Import, sheet: dict[str, Any]) -> Iterator[MarkedRow]:
-    """The marks of one sheet, as the import's summary describes it, from top to bottom."""
-    problems = [_on_title(problem) for problem in sheet["problems"]]
-    if problems:
-        yield MarkedRow(sheet["header_row"], None, problems)
-    for part in read_parts(job.id, *RowAction, sheet=sheet["sheet"]):
+def _rows(import_id: int, sheet: dict[str, Any]) -> Iterator[RowMarks]:
+    title_marks = [_title_mark(error) for error in sheet["problems"]]
+    if title_marks:
+        yield RowMarks(sheet["header_row"], None, title_marks)
+    for part in read_parts(import_id, *RowAction, sheet=sheet["sheet"]):
         for row in part.rows:
-            # Mistakes come last, so that theirs is the colour of a cell.
-            marks = [_on_cell(flaw, WARNING) for flaw in row.warnings] + [_on_cell(flaw, ERROR) for flaw in row.errors]
-            yield MarkedRow(row.row, row.action, marks)
+            # Errors come last, so that a cell with both has their colour.
+            marks = [_cell_mark(warning, WARNING) for warning in row.warnings]
+            marks += [_cell_mark(error, ERROR) for error in row.errors]
+            yield RowMarks(row.row, row.action, marks)
 
 
-def _on_cell(flaw: dict[str, Any], kind: str) -> Mark:
-    found = _CELL.fullmatch(flaw["cell"] or "")
-    return Mark(column_index(found[1]) if found else None, kind, _sentence(flaw))
+def _cell_mark(entry: dict[str, Any], kind: str) -> Mark:
+    cell = _CELL.fullmatch(entry["cell"] or "")
+    return Mark(column_index(cell[1]) if cell else None, kind, _text(entry))
 
 
-def _on_title(problem: dict[str, Any]) -> Mark:
-    column = problem.get("column")
-    return Mark(column_index(column) if column else None, ERROR, _sentence(problem))
+def _title_mark(error: dict[str, Any]) -> Mark:
+    column = error.get("column")
+    return Mark(column_index(column) if column else None, ERROR, _text(error))
 
 
-def _sentence(flaw: dict[str, Any]) -> str:
-    suggestion = flaw.get("suggestion")
-    said: str = flaw["message"]
-    return f"{said} Did you mean {suggestion}?" if suggestion and "Did you mean" not in said else said
+def _text(entry: dict[str, Any]) -> str:
+    suggestion = entry.get("suggestion")
+    message: str = entry["message"]
+    return f"{message} Did you mean {suggestion}?" if suggestion and "Did you mean" not in message else message

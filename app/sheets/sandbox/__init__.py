@@ -1,1 +1,1 @@
-"""What reads and marks files that may be hostile: programs of their own, which the platform outlives."""
+"""Programs that read or edit uploaded files in a child process with limits on memory and time."""

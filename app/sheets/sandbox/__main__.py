@@ -1,4 +1,4 @@
-"""Run one of the sandboxed programs: `python -I <this folder> <module below app.sheets> <options as JSON>`."""
+"""Entry point of the sandbox: `python -I <this folder> <module below app.sheets> <options as JSON>`."""
 
 import sys
 from importlib import import_module
@@ -9,12 +9,12 @@ HERE = Path(__file__).parent
 
 
 def import_without_application(program: str) -> ModuleType:
-    """Import a program by its full name, but nothing of the application around it, which takes half a second."""
+    """Import a program by its full name without running app/__init__.py, which would take half a second."""
     for name, path in (("app", HERE.parents[1]), ("app.sheets", HERE.parent)):
         package = ModuleType(name)
         package.__path__ = [str(path)]
         sys.modules[name] = package
-    # A module here must not stand in for one of the same name that a library looks for.
+    # A module here must not shadow a top-level module that a library imports.
     sys.path.remove(str(HERE))
     return import_module(f"app.sheets.{program}")
 

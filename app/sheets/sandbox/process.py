@@ -1,4 +1,4 @@
-"""What the programs have in common: limits that the system enforces, refusals, and JSON lines as their output."""
+"""The frame of a sandboxed program: resource limits, refusals, and rows as JSON lines on standard output."""
 
 import resource
 import sys
@@ -10,17 +10,17 @@ import orjson
 
 REFUSED = 3
 """The exit status after a last line `{"error": <slug>, …}`."""
-# A parent reads line by line, so this bounds its memory.
+# The parent reads line by line: bounds its memory.
 LONGEST_LINE_BYTES = 16 << 20
-# As many as Excel has, blank ones included: libraries accept a cell in row four billion, and yield all the rows above.
-MOST_ROWS = 1 << 20
+# Rows of a sheet in Excel, blank ones included: calamine accepts a cell in row four billion and yields all rows above.
+MAX_ROWS = 1 << 20
 
 Options = Mapping[str, Any]
 Row = list[Any]
 
 
 class Refused(Exception):
-    """A file beyond a limit: the slug, and the facts that a sentence about it needs."""
+    """A refused file: the slug, and the facts for a sentence about it."""
 
     def __init__(self, error: str, **facts: str | int) -> None:
         super().__init__(error)
@@ -29,12 +29,12 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Output:
-    """JSON lines on their way to the parent: facts of a sheet, then its rows; of all of them, up to the limits."""
+    """Writes the facts of each sheet and its rows as JSON lines, up to the limits."""
 
     file: BinaryIO
     bytes_left: int
     rows_left: int
-    most_columns: int
+    max_columns: int
     sheet: str = ""
     row: int = 0
 
@@ -43,25 +43,25 @@ class Output:
         self._print({"sheet": sheet, **facts})
 
     def write(self, row: Row) -> None:
-        """Write the next row, or raise `Refused` when it is one too many, or too wide, or too long."""
+        """Write the next row; raises Refused if it is beyond the number of rows, columns or bytes."""
         self.row += 1
         self.rows_left -= 1
         if self.rows_left < 0:
             raise Refused("too_many_rows")
-        if len(row) > self.most_columns:
-            raise Refused("too_many_columns", sheet=self.sheet, row=self.row)
+        if len(row) > self.max_columns:
+            raise Refused("too_many_columns", place=f"Row {self.row:,} of sheet {self.sheet:.40}")
         self._print(row)
 
     def _print(self, content: object) -> None:
         line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
         self.bytes_left -= len(line)
         if self.bytes_left < 0 or len(line) > LONGEST_LINE_BYTES:
-            raise Refused("too_large_unpacked")
+            raise Refused("too_large")
         self.file.write(line)
 
 
 def main(run: Callable[[Options, Output], None], options_json: str) -> int:
-    """Carry out a program under the limits of its options, and return the exit status."""
+    """Run a program under the limits in its options; returns the exit status."""
     options: Options = orjson.loads(options_json)
     limit_process(options["memory_bytes"], options["cpu_seconds"])
     with open(sys.stdout.fileno(), "wb", buffering=1 << 20, closefd=False) as file:
@@ -78,15 +78,15 @@ def main(run: Callable[[Options, Output], None], options_json: str) -> int:
 
 
 def limit_process(memory_bytes: int, cpu_seconds: int) -> None:
-    """Let the system end this process before it costs more than it may."""
+    """Have the kernel end this process at its limits."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    # At the second number the system sends SIGKILL, which does not tell the reason.
+    # At the soft limit the kernel sends SIGXCPU, which names the reason; at the hard limit SIGKILL.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
 
 
 def without_blank_ends(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows without the empty cells at their ends, down to the last that has a value."""
+    """Yield the rows without empty cells at their ends and without empty rows at the end."""
     blank_rows = 0
     for row in rows:
         while row and row[-1] is None:

@@ -16,7 +16,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.imports.models import Import
-from app.imports.report import service
+from app.sheets.marking import in_place
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, rows_of, workbook
 
@@ -135,7 +135,7 @@ def test_text_comes_back_as_a_workbook(admin: Client, upload: Upload) -> None:
 def test_a_workbook_that_cannot_be_marked_comes_back_as_its_values(
     admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "MOST_MARKED_BYTES", 0)
+    monkeypatch.setattr(in_place, "MAX_MARKED_BYTES", 0)
     page = report(admin, upload(admin, Servers=ROWS))["Servers"]
     assert comments(page) == MARKED
     assert [page.cell(row, 5).value for row in range(1, 7)] == [None, "_import", "create", "error", None, "error"]

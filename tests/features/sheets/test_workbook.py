@@ -18,8 +18,8 @@ from openpyxl.styles import Font
 from openpyxl.worksheet.worksheet import Worksheet
 
 from app.sheets.workbook import Limits, UnreadableWorkbook, Value, check_file, read_workbook
-from tests.features.imports import hostile
-from tests.features.imports.hostile import SHEET, cell, row
+from tests.features.sheets import hostile
+from tests.features.sheets.hostile import SHEET, cell, row
 
 Rows = list[list[Value]]
 

@@ -1,7 +1,7 @@
-"""The program that prints an Excel workbook, since hostile ones abort the process that parses them.
+"""The sandboxed program that reads an Excel workbook; two known files of 1.8 kB abort the process that parses them.
 
-It prints `{"sheet": <name>, "epoch_1904": <bool>}` for each worksheet, then an array for each row, from row 1 to the
-last with a value.
+Prints `{"sheet": <name>, "epoch_1904": <bool>}` for each worksheet, then an array for each row, from row 1 to the last
+row with a value.
 """
 
 import posixpath
@@ -13,7 +13,8 @@ from zipfile import ZipFile
 
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
-from app.sheets.sandbox.process import MOST_ROWS, Options, Output, Refused, Row, without_blank_ends
+from app.sheets.column_letters import column_index
+from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
 
 Errors = dict[int, list[tuple[int, str]]]
 
@@ -29,13 +30,13 @@ _REFERENCE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 
 
 def run(options: Options, output: Output) -> None:
-    """Print every worksheet, hidden ones too; charts and dialogs have no rows."""
+    """Print all worksheets, also hidden ones; chart and dialog sheets have no rows."""
     path = options["path"]
     with CalamineWorkbook.from_path(path) as workbook, ZipFile(path) as archive:
         sheets = workbook.sheets_metadata
         if len(sheets) > options["sheets"]:
             raise Refused("too_many_sheets", sheets=len(sheets))
-        # The parent has refused entities, and of anything else this process may die.
+        # check_package has refused entities; against anything else there is the sandbox.
         document = ET.fromstring(read_part(archive, "xl/workbook.xml"))  # noqa: S314
         parts = sheet_parts(document, archive)
         if len({part.lower() for part in parts}) < len(parts):
@@ -48,14 +49,15 @@ def run(options: Options, output: Output) -> None:
             errors = find_errors(read_part(archive, part)) if options["has_errors"] else {}
             cells = workbook.get_sheet_by_index(index)
             if cells.start and cells.start[1] >= options["columns"]:
-                # Otherwise each row above it would be filled up to there.
-                raise Refused("too_many_columns", sheet=sheet.name, row=cells.start[0] + 1)
+                # calamine would fill each row from column A up to there.
+                place = f"Row {cells.start[0] + 1:,} of sheet {sheet.name:.40}"
+                raise Refused("too_many_columns", place=place)
             for row in read_rows(cells, errors):
                 output.write(row)
 
 
 def read_part(archive: ZipFile, part: str) -> bytes:
-    """Read a part as calamine finds it, in any case and also with backslashes in its name."""
+    """Read a part by its name as calamine does: ignoring case, with backslashes as slashes."""
     for name in archive.namelist():
         if name.replace("\\", "/").lower() == part.lower():
             return archive.read(name)
@@ -63,7 +65,7 @@ def read_part(archive: ZipFile, part: str) -> bytes:
 
 
 def sheet_parts(workbook: ET.Element, archive: ZipFile) -> list[str]:
-    """Name the part of each sheet, in the order of the workbook."""
+    """The name of each sheet's part, in the order of the workbook."""
     relations = ET.fromstring(read_part(archive, "xl/_rels/workbook.xml.rels"))  # noqa: S314
     targets = {
         relation.get("Id"): posixpath.join("/xl", relation.get("Target", "")).lstrip("/") for relation in relations
@@ -77,31 +79,24 @@ def sheet_parts(workbook: ET.Element, archive: ZipFile) -> list[str]:
 
 
 def counts_from_1904(workbook: ET.Element) -> bool:
-    """Whether the workbook's day 0 is the first of January 1904, as Excel for the Macintosh had it."""
+    """Whether dates count from 1904-01-01, as in Excel for Macintosh."""
     properties = workbook.find("{*}workbookPr")
     return properties is not None and properties.get("date1904", "").lower() in ("1", "true", "on")
 
 
 def find_errors(worksheet: bytes) -> Errors:
-    """Find `#N/A` and the like, which calamine takes for empty: row → columns and texts."""
+    """Error cells (`#N/A`), which calamine returns as empty: columns and texts by row."""
     errors: Errors = {}
     for attributes, text in _ERROR_CELL.findall(worksheet):
         if reference := _REFERENCE.search(attributes):
-            row, column = int(reference[2]), _column_number(reference[1])
+            row, column = int(reference[2]), column_index(reference[1].decode())
             errors.setdefault(row, []).append((column, text.decode()))
     return errors
 
 
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - ord("A") + 1
-    return number
-
-
 def read_rows(sheet: CalamineSheet, errors: Errors) -> Iterator[Row]:
-    """Yield the rows from row 1 and column A, without the empty ends of rows and of the sheet."""
-    if sheet.end and sheet.end[0] >= MOST_ROWS:
+    """Yield the rows from row 1 and column A, without empty cells and rows at the end."""
+    if sheet.end and sheet.end[0] >= MAX_ROWS:
         raise Refused("too_many_rows")
     return without_blank_ends(_all_rows(sheet, errors))
 
@@ -114,16 +109,16 @@ def _all_rows(sheet: CalamineSheet, errors: Errors) -> Iterator[Row]:
             if isinstance(value, str)
             else (int(value) if value.is_integer() and abs(value) < LARGEST_INTEGER else value)
             if isinstance(value, float)
-            else as_printed(value)
+            else json_value(value)
             for value in cells
         ]
         for column, text in errors.get(number, ()):
-            row[column - 1] = text
+            row[column] = text
         yield row
 
 
-def as_printed(value: int | date | datetime | time | timedelta) -> int | date | time | str:
-    """Leave out a midnight, and write a duration as hours that do not end at 24."""
+def json_value(value: int | date | datetime | time | timedelta) -> int | date | time | str:
+    """A midnight is a date; a duration is HH:MM:SS with hours that may exceed 24."""
     if isinstance(value, datetime) and value.time() == time.min:
         return value.date()
     if isinstance(value, timedelta):

@@ -1,6 +1,6 @@
-"""Edits of an XML part that leave every other byte of it as it is.
+"""Byte-exact edits of an XML part: expat finds the positions, only new bytes are written.
 
-Places are found by a parser (expat, which knows prefixes, comments and CDATA); nothing is written but what is new.
+expat and not regular expressions, which comments, CDATA sections and namespace prefixes would mislead.
 """
 
 import re
@@ -18,24 +18,24 @@ Attributes = dict[str, str]
 
 
 class NotEditable(Exception):
-    """Something stands in the workbook that only a library could write anew."""
+    """The workbook has something that cannot be edited in place; the message says what."""
 
 
 @dataclass(slots=True)
 class Edits:
-    """New bytes for places of a content; of several at one place the earlier stand first."""
+    """Replacements and insertions by byte position; insertions at one position keep their order."""
 
     content: bytes
-    _made: list[tuple[int, int, bytes]] = field(default_factory=list)
+    _edits: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def replace(self, start: int, end: int, new: bytes) -> None:
-        self._made.append((start, end, new))
+        self._edits.append((start, end, new))
 
     def insert(self, at: int, new: bytes) -> None:
-        self._made.append((at, at, new))
+        self._edits.append((at, at, new))
 
     def append(self, element: "Element", new: bytes) -> None:
-        """Put something at the end of an element's content."""
+        """Insert at the end of an element's content."""
         if element.close is not None:
             self.insert(element.close, new)
         else:
@@ -46,11 +46,11 @@ class Edits:
         return b"".join(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
-        """The content as it is now, from its beginning to its end."""
+        """The edited content from beginning to end, in pieces, so that it need not be in memory twice."""
         at = 0
-        for start, end, new in sorted(self._made, key=lambda edit: edit[:2]):
+        for start, end, new in sorted(self._edits, key=lambda edit: edit[:2]):
             if start < at:
-                raise NotEditable("Two edits of one place.")
+                raise NotEditable("Two edits overlap.")
             yield self.content[at:start]
             yield new
             at = end
@@ -59,7 +59,7 @@ class Edits:
 
 @dataclass(slots=True)
 class Element:
-    """An element and where it stands; `close` is where its end tag begins, None if it has none."""
+    """An element and its byte positions; `close` is the start of its end tag, None if it is `<self-closed/>`."""
 
     tag: str
     attributes: Attributes
@@ -75,22 +75,22 @@ class Element:
 
     @property
     def prefix(self) -> str:
-        """What its name begins with, `x:` or nothing: children that are added have the same."""
+        """Its namespace prefix, `x:` or nothing; added children get the same."""
         return self.tag[: -len(self.name)]
 
     def child(self, name: str) -> "Element | None":
         return next((child for child in self.children if child.name == name), None)
 
-    def needed(self, name: str) -> "Element":
-        """A child; raises NotEditable where it has none of this name."""
-        found = self.child(name)
-        if found is None:
-            raise NotEditable(f"There is no {name}.")
-        return found
+    def required_child(self, name: str) -> "Element":
+        """The child of this name; raises NotEditable if there is none."""
+        child = self.child(name)
+        if child is None:
+            raise NotEditable(f"Element {self.tag} has no {name}.")
+        return child
 
 
 def outline(content: bytes, namespace: str | None) -> Element:
-    """The elements of a part, whose root must be of this namespace if one is given. Raises NotEditable."""
+    """Parse a part into elements with positions; checks the namespace of the root if given. Raises NotEditable."""
     above: list[Element] = []
     roots: list[Element] = []
 
@@ -102,7 +102,7 @@ def outline(content: bytes, namespace: str | None) -> Element:
 
     def end(_tag: str) -> None:
         element = above.pop()
-        element.close, element.end = closed(content, element.open_end, parser.CurrentByteIndex)
+        element.close, element.end = end_tag(content, element.open_end, parser.CurrentByteIndex)
 
     parser = parser_of(start, end)
     parse(parser, content)
@@ -113,7 +113,7 @@ def outline(content: bytes, namespace: str | None) -> Element:
 
 
 def parser_of(start: Callable[[str, Attributes], None], end: Callable[[str], None]) -> Any:
-    """A parser that tells of elements by their names as they are written."""
+    """An expat parser that reports elements by their prefixed names, and refuses document types."""
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.StartDoctypeDeclHandler = _refuse
@@ -129,37 +129,40 @@ def parse(parser: Any, content: bytes) -> None:
 
 
 def _refuse(*_: Any) -> Never:
-    raise NotEditable("A document type may hide entities.")
+    raise NotEditable("A part declares a document type, which may hide entities.")
 
 
 def _check_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
     if (encoding and encoding.lower()) not in _ENCODINGS:
-        raise NotEditable(f"The encoding is {encoding}.")
+        raise NotEditable(f"A part has the encoding {encoding}.")
 
 
 def require_namespace(tag: str, attributes: Attributes, namespace: str) -> None:
     prefix, colon, _ = tag.rpartition(":")
     if attributes.get(f"xmlns{colon}{prefix}") != namespace:
-        raise NotEditable(f"{tag} is not of {namespace}.")
+        raise NotEditable(f"Element {tag} is not in the namespace {namespace}.")
 
 
 def tag_end(content: bytes, start: int) -> int:
-    """Where the tag ends that begins at a place."""
-    found = _TAG.match(content, start)
-    if found is None:
-        raise NotEditable("There is no tag.")
-    return found.end()
+    """The end of the tag that begins at a position."""
+    tag = _TAG.match(content, start)
+    if tag is None:
+        raise NotEditable(f"There is no tag at byte {start}.")
+    return tag.end()
 
 
-def closed(content: bytes, open_end: int, told: int) -> tuple[int | None, int]:
-    """Where the end tag of an element begins and ends, given where its start tag ends and what the parser says."""
+def end_tag(content: bytes, open_end: int, position: int) -> tuple[int | None, int]:
+    """Start and end of an element's end tag, given the end of its start tag and the position that expat reports.
+
+    For `<self-closed/>` expat reports an end tag too; its start is None.
+    """
     if content[open_end - 2] == ord("/"):
         return None, open_end
-    return told, content.index(b">", told) + 1
+    return position, content.index(b">", position) + 1
 
 
 def with_attributes(tag: bytes, **values: str | None) -> bytes:
-    """A start tag with these attributes; those that are None it loses."""
+    """A start tag with these attributes set; an attribute that is None is removed."""
     for name, value in values.items():
         tag = re.sub(rb"\s%s\s*=\s*(?:\"[^\"]*\"|'[^']*')" % name.encode(), b"", tag)
         if value is not None:
@@ -169,13 +172,13 @@ def with_attributes(tag: bytes, **values: str | None) -> bytes:
 
 
 def as_xml(text: str) -> str:
-    """A text as the content of an element, without the characters that no XML may hold."""
+    """Text as the content of an element; characters that XML does not allow become U+FFFD."""
     return escape(_ILLEGAL.sub("\ufffd", text), {"\r": "&#13;"})
 
 
 def element(tag: str, attributes: Iterable[tuple[str, str]], content: str = "") -> bytes:
-    """A new element; its content is XML."""
-    said = "".join(f" {name}={quoteattr(value)}" for name, value in attributes)
-    made = f"<{tag}{said}>{content}</{tag}>" if content else f"<{tag}{said}/>"
-    # Right in each of the encodings that a part may have.
-    return made.encode("ascii", "xmlcharrefreplace")
+    """A new element; `content` is XML."""
+    written = "".join(f" {name}={quoteattr(value)}" for name, value in attributes)
+    xml = f"<{tag}{written}>{content}</{tag}>" if content else f"<{tag}{written}/>"
+    # Valid in each encoding that a part may have.
+    return xml.encode("ascii", "xmlcharrefreplace")

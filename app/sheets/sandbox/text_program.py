@@ -1,6 +1,6 @@
-"""The program that prints delimited text (.csv), whose encoding, delimiter and line ends it finds out.
+"""The sandboxed program that reads delimited text (.csv), and detects its encoding, delimiter and line ends.
 
-It prints `{"sheet": <name>, "text": {"encoding", "delimiter", "line_end"}}`, then an array for each record.
+Prints `{"sheet": <name>, "text": {"encoding", "delimiter", "line_end"}}`, then an array for each record.
 """
 
 import codecs
@@ -15,20 +15,19 @@ from typing import TextIO
 
 from charset_normalizer import from_bytes
 
-from app.sheets.sandbox.process import MOST_ROWS, Options, Output, Refused, Row, without_blank_ends
+from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
 
 CHUNK_BYTES = 1 << 18
 SAMPLE_BYTES = 1 << 16
 SAMPLE_RECORDS = 100
-LONGEST_LINE = 1 << 22
+MAX_LINE = 1 << 22
 DELIMITERS = ",;\t|"
-# Longer ones begin like shorter ones, and what comes first wins.
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 LEGACY = ("gb18030", "cp932", "big5", "cp1252")
-"""What spreadsheets save as where they do not save Unicode; the last resort, Latin-1, has a letter for every byte."""
+"""Encodings in which spreadsheets save text that is not Unicode. The fallback, Latin-1, decodes any bytes."""
 
 ESCAPED = re.compile(r"'+[=+\-@\t\r]")
-"""How an export writes a text that a spreadsheet would take for a formula."""
+"""Text that an export has escaped with an apostrophe, so that a spreadsheet does not read it as a formula."""
 
 
 def run(options: Options, output: Output) -> None:
@@ -39,19 +38,19 @@ def run(options: Options, output: Output) -> None:
         sample = file.read(SAMPLE_BYTES)
     declared = _declared_delimiter(sample)
     delimiter = declared or find_delimiter(sample)
-    found = {"encoding": encoding, "delimiter": delimiter, "line_end": find_line_end(sample)}
-    output.begin(options["sheet"], text=found)
+    text = {"encoding": encoding, "delimiter": delimiter, "line_end": find_line_end(sample)}
+    output.begin(options["sheet"], text=text)
     with path.open(encoding=encoding, newline="") as file:
-        # The rows keep the numbers that the spreadsheet shows, and it does not show this line.
+        # A spreadsheet does not show the line `sep=;`, so it does not count as a row.
         for row in without_blank_ends(read_records(islice(_lines(file), 1 if declared else 0, None), delimiter)):
             output.write(row)
 
 
 def find_encoding(path: Path) -> str:
-    """The name of the encoding in which the whole file can be read; raises `Refused` where it is no text."""
+    """The encoding that decodes the whole file; raises Refused if it is not text."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
-    for mark, encoding in MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return _readable(path, encoding)
     if b"\0" in head:
@@ -85,10 +84,10 @@ def _decodes(path: Path, encoding: str) -> bool:
 
 
 def _unmarked_utf_16(head: bytes) -> str:
-    """Tell the byte order by the zeros, which delimiters and digits have in one half of theirs."""
+    """The byte order of UTF-16 without a mark: ASCII characters have a zero in one of their two bytes."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     if min(even, odd) * 10 > max(even, odd) or max(even, odd) * 20 < len(head):
-        raise Refused("not_text")
+        raise Refused("not_text", content="contains bytes that are not text")
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
@@ -104,21 +103,21 @@ def _non_ascii_lines(path: Path) -> bytes:
 
 
 def _is_damaged_utf_8(sample: bytes) -> bool:
-    """Whether it is UTF-8 but for a few bytes: another encoding would make nonsense of all the rest."""
+    """Whether the text is UTF-8 except for a few bytes; decoded otherwise, all of it would be garbled."""
     text = sample.decode("utf-8", errors="replace")
     bad = text.count("\ufffd")
     return sum(not letter.isascii() for letter in text) > 10 * bad
 
 
 def _declared_delimiter(sample: str) -> str | None:
-    """The delimiter that a first line `sep=;` names, as Excel writes and reads it."""
+    """The delimiter in a first line `sep=;`, as Excel writes and reads it."""
     first = sample.split("\n", 1)[0].rstrip("\r").strip('"')
     return first[4] if len(first) == 5 and first.lower().startswith("sep=") else None
 
 
 def find_delimiter(sample: str) -> str:
-    """The delimiter that gives the most records one width, and of several the one that gives the most columns."""
-    # The last line may have been cut.
+    """The delimiter with which most records have the same number of columns; of several, the one with most columns."""
+    # The last line of the sample may be cut off.
     lines = sample.splitlines(keepends=True)
     text = "".join(lines[:-1] if len(lines) > 1 else lines)
 
@@ -140,21 +139,21 @@ def find_line_end(sample: str) -> str:
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
             raise Refused("too_long_line")
         if "\0" in line:
-            raise Refused("not_text")
+            raise Refused("not_text", content="contains bytes that are not text")
         yield line
 
 
 def read_records(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
-    """Yield the cells of each record, None for an empty one, without what only kept them from being formulas."""
-    # A quotation mark that is never closed would swallow all the rows after it: strictly, it is a mistake.
+    """Yield the cells of each record, None for an empty one, without the apostrophes that escape formulas."""
+    # Without `strict`, a quotation mark that is not closed would swallow all rows after it.
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for number, record in enumerate(reader):
-            if number == MOST_ROWS:
+            if number == MAX_ROWS:
                 raise Refused("too_many_rows")
             yield [(cell[1:] if cell[0] == "'" and ESCAPED.match(cell) else cell) if cell else None for cell in record]
     except csv.Error as error:

@@ -1,10 +1,9 @@
-"""Marks that are put into the parts of a workbook, beside those of the library that writes all of it anew."""
+"""Workbooks are marked in place; those that cannot be are refused."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import openpyxl
 import pytest
@@ -14,15 +13,22 @@ from openpyxl.workbook import Workbook
 from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.table import Table
 
-from app.sheets.marking import edited, rewritten
-from app.sheets.marking.comment_parts import blocks_of
-from app.sheets.marking.facts import SheetMarks
-from app.sheets.marking.splice import NotEditable
+from app.sheets.marking.comment_editor import blocks_of
+from app.sheets.marking.marks import Mark, RowMarks, SheetMarks
+from app.sheets.marking.package_editor import mark
+from app.sheets.marking.xml_edits import NotEditable
+from tests.features.sheets.packages import (
+    SHEET,
+    Parts,
+    parts_of,
+    save,
+    unchanged,
+    with_prefix,
+    without_comments,
+    without_hints,
+)
 
-RED = "FFC7CE"
-SHEET = "xl/worksheets/sheet1.xml"
-
-Parts = dict[str, bytes]
+RED, YELLOW, NONE = "FFC7CE", "FFEB9C", "000000"
 
 
 def book() -> Workbook:
@@ -50,23 +56,17 @@ def book() -> Workbook:
 
 
 def marks(status_column: int | None = None) -> list[SheetMarks]:
-    sheet = SheetMarks("Servers", 2, status_column)
-    sheet.add(2, None, [(3, "error", "What is this?")])
-    sheet.add(3, "create", [(0, "warning", "Ours.")])
-    sheet.add(4, "error", [(1, "warning", "Hm."), (1, "error", "Must be a <number>.\x0b"), (2, "error", "No rack.")])
-    sheet.add(5, "error", [(2, "error", "Which?"), (3, "error", "Absent."), (None, "error", "A twin.")])
-    return [sheet]
-
-
-def parts_of(path: Path) -> Parts:
-    with ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def save(path: Path, parts: Parts) -> None:
-    with ZipFile(path, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
+    rows = [
+        RowMarks(2, None, [Mark(3, "error", "What is this?")]),
+        RowMarks(3, "create", [Mark(0, "warning", "Ours.")]),
+        RowMarks(
+            4,
+            "error",
+            [Mark(1, "warning", "Hm."), Mark(1, "error", "Must be a <number>.\x0b"), Mark(2, "error", "No rack.")],
+        ),
+        RowMarks(5, "error", [Mark(2, "error", "Which?"), Mark(3, "error", "Absent."), Mark(None, "error", "A twin.")]),
+    ]
+    return [SheetMarks("Servers", 2, status_column, rows)]
 
 
 def seen(path: Path) -> dict[str, dict[str, Any]]:
@@ -88,66 +88,44 @@ def seen(path: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def same(parts: Parts) -> Parts:
-    return parts
+EXPECTED = {
+    "A3": ("n1", "Mine.\nOurs.", YELLOW),
+    "B4": ("eight", "Hm.\nMust be a <number>.\ufffd", RED),
+    "C3": ("R1", "No rack.", RED),
+    "C5": (None, "Which?", RED),
+    "D2": ("Note", "What is this?", RED),
+    "D5": (None, "Absent.", RED),
+    "E2": ("_import", None, NONE),
+    "E3": ("create", None, NONE),
+    "E4": ("error", None, NONE),
+    "E5": ("error", "A twin.", RED),
+}
+"""Value, comment and colour of the cells that the marks change."""
 
 
-def with_prefix(parts: Parts) -> Parts:
-    """As some programs write it: every name with a prefix."""
-    text = re.sub(r"<(/?)(?=[a-zA-Z])", r"<\1x:", parts[SHEET].decode()).replace('xmlns="', 'xmlns:x="')
-    return {**parts, SHEET: text.encode()}
-
-
-def without_hints(parts: Parts) -> Parts:
-    """Without the numbers and the size that a sheet need not tell, and with a comment that looks like cells."""
-    text = re.sub(r'(<row) r="\d+"( spans="[\d:]+")?', r"\1", parts[SHEET].decode())
-    text = re.sub(r"<dimension [^>]*/>", "<!-- <row r='9'><c r='Z9'><v>1</v></c></row> -->", text)
-    return {**parts, SHEET: text.encode()}
-
-
-def without_own_comment(parts: Parts) -> Parts:
-    """Nothing beside the sheet, not even a place for it."""
-    gone = {name for name in parts if "omment" in name}
-    kept = {name: content for name, content in parts.items() if name not in gone}
-    for name, content in kept.items():
-        if name.endswith((".rels", "[Content_Types].xml")):
-            kept[name] = re.sub(rb"<(Relationship|Override) [^>]*(?:omments|vmlDrawing)[^>]*/>", b"", content)
-    kept[SHEET] = re.sub(rb"<legacyDrawing [^>]*/>", b"", kept[SHEET])
-    return kept
-
-
-@pytest.mark.parametrize("variant", [same, with_prefix, without_hints, without_own_comment])
-def test_editing_shows_what_writing_anew_would(tmp_path: Path, variant: Callable[[Parts], Parts]) -> None:
-    original, ours, theirs = (tmp_path / name for name in ("original.xlsx", "ours.xlsx", "theirs.xlsx"))
+@pytest.mark.parametrize("variant", [unchanged, with_prefix, without_hints, without_comments])
+def test_marks_are_added_and_all_other_cells_keep_their_look(tmp_path: Path, variant: Callable[[Parts], Parts]) -> None:
+    original, marked = tmp_path / "original.xlsx", tmp_path / "marked.xlsx"
     book().save(original)
     save(original, variant(parts_of(original)))
-    edited.mark(str(original), str(ours), marks())
-    rewritten.mark(str(original), str(theirs), marks_without_controls())
-    found, expected, before = seen(ours), seen(theirs), seen(original)
-    assert {cell: said[:3] for cell, said in found["Servers"].items()} == {
-        cell: said[:3] for cell, said in expected["Servers"].items()
-    }
-    assert found["Notes"] == before["Notes"]
-    assert found["Servers"]["B4"] == ("eight", "Hm.\nMust be a <number>.\ufffd", RED, "0.00")
-    page = openpyxl.load_workbook(ours)["Servers"]
-    assert [cell.value for cell in page["E"]] == [None, "_import", "create", "error", "error"]
+    mark(str(original), str(marked), marks())
+    before, after = seen(original), seen(marked)
+    expected = {cell: look[:3] for cell, look in before["Servers"].items()} | EXPECTED
+    if variant is without_comments:
+        expected["A3"] = ("n1", "Ours.", YELLOW)
+    assert {cell: look[:3] for cell, look in after["Servers"].items()} == expected
+    assert after["Notes"] == before["Notes"]
+    page = openpyxl.load_workbook(marked)["Servers"]
+    assert page["B4"].number_format == "0.00"
     assert (list(page.tables), str(page.merged_cells)) == (["fleet"], "C3:C4")
     assert page.data_validations.dataValidation[0].formula1 == '"R1,R2"'
 
 
-def marks_without_controls() -> list[SheetMarks]:
-    """The library writes characters that no XML may hold, and cannot read them again."""
-    (sheet,) = marks()
-    for row in sheet.rows.values():
-        row.marks = [(column, kind, text.replace("\x0b", "\ufffd")) for column, kind, text in row.marks]
-    return [sheet]
-
-
 def test_what_is_not_marked_stays_to_the_byte(tmp_path: Path) -> None:
-    original, ours = tmp_path / "original.xlsx", tmp_path / "ours.xlsx"
+    original, marked = tmp_path / "original.xlsx", tmp_path / "marked.xlsx"
     book().save(original)
-    edited.mark(str(original), str(ours), marks())
-    before, after = parts_of(original), parts_of(ours)
+    mark(str(original), str(marked), marks())
+    before, after = parts_of(original), parts_of(marked)
     changed = {name for name, content in before.items() if after[name] != content}
     assert changed == {SHEET, "xl/styles.xml", "xl/comments/comment1.xml", "xl/drawings/commentsDrawing1.vml"}
     # What is new stands between what was there.
@@ -159,8 +137,8 @@ def test_what_is_not_marked_stays_to_the_byte(tmp_path: Path) -> None:
 def test_a_marked_workbook_is_marked_again(tmp_path: Path) -> None:
     original, once, twice = (tmp_path / name for name in ("original.xlsx", "once.xlsx", "twice.xlsx"))
     book().save(original)
-    edited.mark(str(original), str(once), marks())
-    edited.mark(str(once), str(twice), marks(status_column=4))
+    mark(str(original), str(once), marks())
+    mark(str(once), str(twice), marks(status_column=4))
     page = openpyxl.load_workbook(twice)["Servers"]
     assert [cell.value for cell in page["E"]] == [None, "_import", "create", "error", "error"]
     assert page["C5"].comment.text == "Which?\nWhich?"
@@ -174,15 +152,14 @@ def test_each_comment_has_a_shape_of_its_own(tmp_path: Path) -> None:
     for title in ("A", "B"):
         page = made.create_sheet(title)
         page.append(("Name",))
-        sheet = SheetMarks(title, 1, None)
         for row in range(2, 1500):
             page.append((f"n{row}",))
-            sheet.add(row, "error", [(0, "error", "No.")])
-        sheets.append(sheet)
-    original, ours = tmp_path / "original.xlsx", tmp_path / "ours.xlsx"
+        rows = [RowMarks(row, "error", [Mark(0, "error", "No.")]) for row in range(2, 1500)]
+        sheets.append(SheetMarks(title, 1, None, rows))
+    original, marked = tmp_path / "original.xlsx", tmp_path / "marked.xlsx"
     made.save(original)
-    edited.mark(str(original), str(ours), sheets)
-    shapes = b"".join(content for name, content in parts_of(ours).items() if name.endswith(".vml"))
+    mark(str(original), str(marked), sheets)
+    shapes = b"".join(content for name, content in parts_of(marked).items() if name.endswith(".vml"))
     numbers = re.findall(rb'v:shape id="_x0000_s(\d+)"', shapes)
     assert len(numbers) == len(set(numbers)) == 2 * 1498
     blocks = [int(block) for data in re.findall(rb'data="([\d,]+)"', shapes) for block in data.split(b",")]
@@ -234,7 +211,7 @@ def test_what_cannot_be_edited_is_known(tmp_path: Path, variant: Callable[[Parts
     book().save(original)
     save(original, variant(parts_of(original)))
     with pytest.raises(NotEditable):
-        edited.mark(str(original), str(tmp_path / "ours.xlsx"), marks())
+        mark(str(original), str(tmp_path / "marked.xlsx"), marks())
 
 
 def test_a_status_that_is_computed_is_not_edited(tmp_path: Path) -> None:
@@ -243,4 +220,4 @@ def test_a_status_that_is_computed_is_not_edited(tmp_path: Path) -> None:
     made["Servers"]["E2"], made["Servers"]["E3"] = "_import", "=A3"
     made.save(original)
     with pytest.raises(NotEditable):
-        edited.mark(str(original), str(tmp_path / "ours.xlsx"), marks(status_column=4))
+        mark(str(original), str(tmp_path / "marked.xlsx"), marks(status_column=4))

@@ -1,16 +1,16 @@
-"""Where things stand in the XML of a sheet, found in one pass."""
+"""The byte positions of rows and cells in the XML of a sheet, found in one pass."""
 
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.sheets.column_letters import column_index
-from app.sheets.marking.splice import Attributes, NotEditable, parse, parser_of, require_namespace
+from app.sheets.marking.xml_edits import Attributes, NotEditable, parse, parser_of, require_namespace
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 _VALUES = ("v", "is", "f")
-# What may only stand behind the reference to the comments' shapes.
+# Elements behind `legacyDrawing`, in the order of the schema.
 _AFTER_SHAPES = frozenset(
     {"legacyDrawingHF", "drawingHF", "picture", "oleObjects", "controls", "AlternateContent", "webPublishItems",
      "tableParts", "extLst"}
@@ -18,11 +18,11 @@ _AFTER_SHAPES = frozenset(
 
 
 class Cell(NamedTuple):
-    """A cell, where its start tag begins, and where the parser says that its end tag does."""
+    """A cell: its column from 1, and the positions of its start tag and, as expat reports it, its end tag."""
 
     column: int
     start: int
-    told: int
+    close: int
     style: str | None
     is_filled: bool
     has_formula: bool
@@ -30,29 +30,33 @@ class Cell(NamedTuple):
 
 @dataclass(slots=True)
 class Row:
-    """A row that is marked: where it ends, and its cells, or only those that may have to do with its status."""
+    """A row to mark. `cells` are all of them, or only those behind the last value, where the status will be."""
 
     start: int
     close: int
     cells: list[Cell]
 
 
-class Scan:
-    """What is found of a sheet: the rows that are wanted, by their numbers, and of the `unfinished` ones all cells.
+class SheetScan:
+    """The rows of a sheet that are to be marked.
 
-    `width` is the last column with a value, `title_style` the format of the last title. Raises NotEditable.
+    `rows` has those in `marked_rows` by number, with all cells if the number is in `all_cells`. `width` is the last
+    column with a value, `title_style` the format of the last title. Raises NotEditable.
     """
 
-    def __init__(self, content: bytes, header_row: int, wanted: Container[int], unfinished: Collection[int]) -> None:
+    def __init__(
+        self, content: bytes, header_row: int, marked_rows: Container[int], all_cells: Collection[int]
+    ) -> None:
         self.rows: dict[int, Row] = {}
         self.width = 0
         self.prefix = ""
         self.title_style: str | None = None
         self.dimension: tuple[int, str] | None = None
         self.shapes: str | None = None
-        self.shapes_at = 0
-        """Where the reference to shapes may stand."""
-        self._header_row, self._wanted, self._unfinished = header_row, wanted, unfinished
+        """Id of the relationship to the shapes of its comments."""
+        self.shapes_position = 0
+        """Where that reference may be inserted."""
+        self._header_row, self._marked_rows, self._all_cells = header_row, marked_rows, all_cells
         self._row_tag = self._cell_tag = ""
         self._value_tags: dict[str, bool] = {}
         self._depth = self._row = self._column = self._row_start = self._cell_start = 0
@@ -76,22 +80,22 @@ class Scan:
             self._row = int(attributes["r"]) if "r" in attributes else self._row + 1
             self._column, self._row_start, self._cells = 0, self._parser.CurrentByteIndex, []
         elif self._depth == 1:
-            self._begin(tag, attributes)
+            self._start_root(tag, attributes)
         elif self._depth == 2:
-            self._note(tag.rpartition(":")[2], attributes, self._parser.CurrentByteIndex)
+            self._start_section(tag.rpartition(":")[2], attributes, self._parser.CurrentByteIndex)
 
     def _end(self, tag: str) -> None:
         self._depth -= 1
         if tag == self._cell_tag:
             self._end_cell()
-        elif tag == self._row_tag and self._row in self._wanted:
+        elif tag == self._row_tag and self._row in self._marked_rows:
             if self._row in self.rows:
-                raise NotEditable(f"There are two rows {self._row}.")
+                raise NotEditable(f"Row {self._row} is there twice.")
             self.rows[self._row] = Row(self._row_start, self._parser.CurrentByteIndex, self._cells)
         elif not self._depth:
-            self.shapes_at = self.shapes_at or self._parser.CurrentByteIndex
+            self.shapes_position = self.shapes_position or self._parser.CurrentByteIndex
 
-    def _begin(self, tag: str, attributes: Attributes) -> None:
+    def _start_root(self, tag: str, attributes: Attributes) -> None:
         require_namespace(tag, attributes, MAIN)
         self.prefix = tag[: -len("worksheet")]
         self._row_tag, self._cell_tag = f"{self.prefix}row", f"{self.prefix}c"
@@ -102,22 +106,22 @@ class Scan:
             self.width = max(self.width, self._column)
             if self._row == self._header_row:
                 self.title_style = self._style
-            if self._row not in self._unfinished:
-                # Of the others only those matter that stand behind the last value, where the status will.
+            if self._row not in self._all_cells:
+                # Only the cells behind the last value matter, because the status goes there.
                 self._cells.clear()
                 return
-        told = self._parser.CurrentByteIndex
-        self._cells.append(Cell(self._column, self._cell_start, told, self._style, self._is_filled, self._has_formula))
+        close = self._parser.CurrentByteIndex
+        self._cells.append(Cell(self._column, self._cell_start, close, self._style, self._is_filled, self._has_formula))
 
-    def _note(self, name: str, attributes: Attributes, at: int) -> None:
+    def _start_section(self, name: str, attributes: Attributes, position: int) -> None:
         if name == "dimension" and "ref" in attributes:
-            self.dimension = at, attributes["ref"]
+            self.dimension = position, attributes["ref"]
         elif name == "sheetData":
             self._has_data = True
         elif name == "legacyDrawing":
             self.shapes = next((value for key, value in attributes.items() if key.endswith(":id")), None)
         elif name in _AFTER_SHAPES and self._has_data:
-            self.shapes_at = self.shapes_at or at
+            self.shapes_position = self.shapes_position or position
 
 
 _columns: dict[str, int] = {}
@@ -125,7 +129,7 @@ _columns: dict[str, int] = {}
 
 def _column_of(reference: str) -> int:
     name = reference.rstrip("0123456789")
-    found = _columns.get(name)
-    if found is None:
-        found = _columns[name] = column_index(name) + 1
-    return found
+    column = _columns.get(name)
+    if column is None:
+        column = _columns[name] = column_index(name) + 1
+    return column
