@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
@@ -21,20 +22,20 @@ from app.core.request_context import Actor
 from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts
-from app.imports.map.tables import MapOptions, find_tables
-from app.imports.mappings.service import learn_sheets, saved_mappings
-from app.imports.models import PENDING, Import, ImportFile, ImportStatus, change_status
-from app.imports.parse.row_parser import parse_table
-from app.imports.parse.rows import ParsedTable
+from app.imports.map.tables import MapOptions, SavedMapping, Table, find_tables
+from app.imports.mappings.models import ImportMapping
+from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
+from app.imports.parse.row_parser import ParsedTable, parse_table
 from app.imports.plan.planner import Planner
 from app.imports.plan.store import sheet_summary, store_plan, unknown_sheet
-from app.imports.progress import Progress, Stopped
 from app.imports.revert import revert_import
 from app.resource.bulk.writer import StaleVersion
 from app.sheets.workbook import UnreadableWorkbook, read_workbook
 from app.users.models import User
 
 PLAN, APPLY, REVERT = "import.plan", "import.apply", "import.revert"
+
+mappings = ImportMapping.__table__
 
 log = structlog.get_logger()
 
@@ -135,7 +136,7 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
     """The planned tables of a file and its unknown sheets; raises UnreadableWorkbook and Stopped."""
     with read_workbook(content, filename=import_.filename) as workbook:
         resource = IMPORTABLE.get(import_.resource or "")
-        options = MapOptions(resource, import_.mapping, import_.extra, saved_mappings(import_))
+        options = MapOptions(resource, import_.mapping, import_.extra, _saved_mappings(import_))
         tables, unknown = find_tables(workbook, options)
         progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]
@@ -146,7 +147,7 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
 def _store(import_: Import, tables: Sequence[ParsedTable], unknown: Sequence[str]) -> None:
     """Store the plan, and whether it can be applied; raises Stopped where the import has been cancelled."""
     store_plan(import_.id, tables)
-    learn_sheets(import_, [parsed.table for parsed in tables])
+    _learn_sheets(import_, [parsed.table for parsed in tables])
     sheets = [sheet_summary(parsed) for parsed in tables] + [unknown_sheet(name) for name in unknown]
     problem = _plan_problem(sheets, has_tables=bool(tables))
     status = ImportStatus.INVALID if problem else ImportStatus.READY
@@ -154,6 +155,32 @@ def _store(import_: Import, tables: Sequence[ParsedTable], unknown: Sequence[str
     results = {"sheets": sheets, "total": total, "done": total, "problem": problem}
     if not _end(import_.id, ImportStatus.VALIDATING, status, **results):
         raise Stopped
+
+
+def _saved_mappings(import_: Import) -> dict[str, SavedMapping]:
+    """The mappings of the import's owner by the signature of a header; none where the upload has its own mapping."""
+    if import_.mapping:
+        return {}
+    own = sa.select(ImportMapping).where(ImportMapping.user_id == import_.created_by_id).order_by(mappings.c.id)
+    return {
+        signature: SavedMapping(saved.id, saved.name, resource, saved.mapping)
+        for saved in db.session.scalars(own)
+        for signature, resource in saved.sheets.items()
+    }
+
+
+def _learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
+    """Store for which headers the import's mapping was made, and when saved mappings were last used."""
+    used = {table.saved_mapping.id for table in tables if table.saved_mapping}
+    if used:
+        db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
+    if import_.mapping:
+        sheets = {
+            table.signature: table.resource.name
+            for table in tables
+            if any(column.title in import_.mapping for column in table.columns)
+        }
+        db.session.execute(sa.update(mappings).where(mappings.c.import_id == import_.id).values(sheets=sheets))
 
 
 def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict[str, Any] | None:

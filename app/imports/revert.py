@@ -19,10 +19,9 @@ from app.core.errors import Conflict, Forbidden
 from app.core.http.access import current_actor
 from app.core.values import as_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
-from app.imports.models import Import, ImportStatus, RowAction
+from app.imports.models import Import, ImportStatus, Progress, RowAction
 from app.imports.plan.matching import defaults_of
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
-from app.imports.progress import Progress
 from app.resource import Resource
 from app.resource.bulk import writer
 from app.resource.cascade import detach_unseen, standing_in_the_way

@@ -19,9 +19,8 @@ from app.core.values import clean_text
 from app.imports import service
 from app.imports.map.tables import MAX_TITLE
 from app.imports.mappings import service as mappings
-from app.imports.models import RUNNING, Import
+from app.imports.models import RUNNING, Import, last_progress
 from app.imports.plan.store import select_page
-from app.imports.progress import last_progress
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
 from app.resource.dry_run import conclude
 from app.resource.schema import WriteQuerySchema

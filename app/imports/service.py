@@ -13,9 +13,8 @@ from app.core.http.access import current_actor
 from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
 from app.imports.apply.conflicts import version_conflicts
-from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status
+from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status, request_stop
 from app.imports.pipeline import APPLY, PLAN, REVERT
-from app.imports.progress import request_stop
 from app.imports.report.models import ImportReport
 from app.imports.revert import NotRevertible, revert_import
 

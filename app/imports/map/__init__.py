@@ -1,1 +1,4 @@
-"""Stage 2: find the tables of a workbook and decide which field each column fills."""
+"""Stage 1, map: from the sheets of a workbook to tables, each with its resource and what its columns fill.
+
+In: `Workbook` and `MapOptions`. Out: `Table` with `ColumnMapping`, by `tables.find_tables`.
+"""

@@ -54,6 +54,11 @@ class ColumnMapping:
     attribute: str | None = None
     scale: float = 1.0
 
+    @property
+    def target(self) -> str | None:
+        """The name of the field or the attribute that the column fills."""
+        return self.field.name if self.field else self.attribute
+
     def cell(self, row: int) -> str:
         """The address of the column's cell in a row, as the spreadsheet shows it."""
         return f"{letters(self.index)}{row}"

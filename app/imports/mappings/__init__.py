@@ -1,1 +1,1 @@
-"""What the columns of a user's own sheets mean, remembered."""
+"""Saved mappings of columns, used again for sheets with the same titles."""

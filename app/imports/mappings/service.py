@@ -1,4 +1,4 @@
-"""Saved mappings of columns: save, list and delete them, and find those for the titles of an upload."""
+"""Saved mappings of columns: save, list and delete them; the pipeline finds those for the titles of an upload."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,7 @@ import sqlalchemy as sa
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
-from app.core.values import utcnow
-from app.imports.map.tables import SavedMapping, Table
 from app.imports.mappings.models import ImportMapping
-from app.imports.models import Import
 
 MAX_MAPPINGS = 100
 """Saved mappings of one user."""
@@ -53,29 +50,3 @@ def save(name: str, mapping: dict[str, Any], import_id: int) -> None:
         saved = ImportMapping(user_id=current_actor().id, name=name)
         db.session.add(saved)
     saved.mapping, saved.sheets, saved.import_id = mapping, {}, import_id
-
-
-def saved_mappings(import_: Import) -> dict[str, SavedMapping]:
-    """The mappings of the import's owner by the signature of a header; none where the upload has its own mapping."""
-    if import_.mapping:
-        return {}
-    own = sa.select(ImportMapping).where(ImportMapping.user_id == import_.created_by_id).order_by(mappings.c.id)
-    return {
-        signature: SavedMapping(saved.id, saved.name, resource, saved.mapping)
-        for saved in db.session.scalars(own)
-        for signature, resource in saved.sheets.items()
-    }
-
-
-def learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
-    """Store for which headers the import's mapping was made, and when saved mappings were last used."""
-    used = {table.saved_mapping.id for table in tables if table.saved_mapping}
-    if used:
-        db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
-    if import_.mapping:
-        sheets = {
-            table.signature: table.resource.name
-            for table in tables
-            if any(column.title in import_.mapping for column in table.columns)
-        }
-        db.session.execute(sa.update(mappings).where(mappings.c.import_id == import_.id).values(sheets=sheets))

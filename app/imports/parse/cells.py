@@ -18,7 +18,7 @@ from app.resource.fields import Field, Kind
 from app.resource.formats import ip_address
 from app.resource.json_fields import MAX_TEXT, marshmallow_field
 from app.sheets.amounts import read_money, read_number, with_decimal_point
-from app.sheets.cell_text import FORMULA_ERRORS, CellError, Value, as_text, split_list
+from app.sheets.cell_text import CLEAR, FORMULA_ERRORS, CellError, Value, as_text, split_list
 from app.sheets.dates import Guess, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
@@ -47,9 +47,28 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
     def read_unless_error(value: Value) -> Any:
         if isinstance(value, str) and value in FORMULA_ERRORS:
             raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
-        return read(value)
+        return _cleared(field) if value == CLEAR else read(value)
 
     return read_unless_error
+
+
+def read_attribute(value: Value) -> Value:
+    """The value of a cell that fills no field: kept as it is, but text is trimmed; raises CellError."""
+    if not isinstance(value, str):
+        return value
+    text = as_text(value)
+    if len(text) > MAX_TEXT:
+        raise CellError("length", f"May have at most {MAX_TEXT} characters.")
+    return None if text == CLEAR else text
+
+
+def _cleared(field: Field) -> Any:
+    """The value of a cleared field; raises CellError where it may not be empty."""
+    if field.kind is Kind.LIST:
+        return []
+    if not field.nullable:
+        raise CellError("required", f"{field.title} cannot be cleared.")
+    return None
 
 
 def _text_reader(field: Field, _format: CellFormat) -> CellReader:

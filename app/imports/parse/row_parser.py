@@ -1,7 +1,12 @@
-"""Parse the rows of a table, column by column: the cells of a column are read alike, and most of them repeat."""
+"""Parse the rows of a table: values of fields, with the errors and warnings of their cells.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+Rows are parsed column by column, because the cells of a column are read alike and most of them repeat.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice, zip_longest
+from types import MappingProxyType
 from typing import Any
 
 from marshmallow import ValidationError
@@ -10,11 +15,11 @@ from app.core.db.statements import ROWS_AT_ONCE
 from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.tables import Table
-from app.imports.parse.cells import CellFormat, CellReader, reader_of
-from app.imports.parse.rows import ParsedRow, ParsedTable
-from app.resource.fields import Field, Kind
-from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, MAX_TEXT, clean_attributes
-from app.sheets.cell_text import CLEAR, CellError, Value, as_number, as_text, is_placeholder
+from app.imports.models import RowAction
+from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
+from app.resource.fields import Kind
+from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, clean_attributes
+from app.sheets.cell_text import CellError, Value, as_number, is_placeholder
 from app.sheets.dates import Guess
 from app.sheets.workbook import Sheet
 
@@ -24,11 +29,82 @@ CACHED_CELLS = 10_000
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""
 
+RowMessage = dict[str, Any]
+"""An error or a warning of a cell or a row, as the API shows it."""
+
+_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(slots=True, eq=False)
+class ParsedRow:
+    """A row of a table and the object that it describes.
+
+    The parse stage fills the first block. `values` holds only fields that the row fills; a reference is the name in
+    its cell until the plan stage replaces it by the id of a stored object, or by the row that creates the object.
+
+    The plan stage fills the second block: `existing` is the stored object by column and `old` its values that change;
+    `merged_into` is the row of another sheet that describes the same object and has taken over the values.
+    """
+
+    table: Table
+    number: int
+    values: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    reference_names: dict[str, str] = field(default_factory=dict)
+    exported_id: int | None = None
+    exported_version: int | None = None
+    errors: Sequence[RowMessage] = ()
+    warnings: Sequence[RowMessage] = ()
+
+    existing: Any = None
+    old: Mapping[str, Any] = field(default_factory=lambda: _NO_VALUES)
+    action: RowAction = RowAction.UNCHANGED
+    position: int = 0
+    merged_into: "ParsedRow | None" = None
+
+    @property
+    def object_id(self) -> int | None:
+        return None if self.existing is None else self.existing["id"]
+
+    @property
+    def target(self) -> "int | ParsedRow":
+        """The value of a reference to the object of this row."""
+        return self if self.existing is None else self.existing["id"]
+
+    def add_error(
+        self, name: str | None, rule: str, message: str, suggestion: str | None = None, *, value: Any = None
+    ) -> None:
+        """Add an error of a field at its cell, or of the row; `value` replaces the field's value in the message."""
+        column = self.table.column_of(name) if name else None
+        if name and value is None:
+            value = self.reference_names.get(name, self.values.get(name))
+        shown = value if isinstance(value, str | int | float | bool) else None
+        error = CellError(rule, message, suggestion)
+        self.errors = [*self.errors, _message(self.number, column, name, shown, error)]
+
+    def add_cell_error(self, column: ColumnMapping, value: Value, error: CellError) -> None:
+        self.errors = [*self.errors, _message(self.number, column, column.target, value, error)]
+
+    def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
+        """Add a warning of a cell, or of the row as a whole."""
+        name = column.target if column else None
+        warning = _message(self.number, column, name, value, CellError(rule, message))
+        self.warnings = [*self.warnings, warning]
+
+
+@dataclass(slots=True)
+class ParsedTable:
+    """A table and its rows; a table with errors has none."""
+
+    table: Table
+    rows: list[ParsedRow]
+
+
 FillColumn = Callable[[Sequence[ParsedRow], Sequence[Value]], None]
 """Sets the values of one column in the rows of a batch."""
 
 
-def parse_table(table: Table, advance: Callable[[int], None] = lambda _: None) -> ParsedTable:
+def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
     """Every row of a table with all errors of all its cells; `advance` is called with the rows of each batch."""
     parsed = ParsedTable(table, [])
     if table.errors:
@@ -39,7 +115,9 @@ def parse_table(table: Table, advance: Callable[[int], None] = lambda _: None) -
         for column in table.columns
         if column.use not in (ColumnUse.IGNORED, ColumnUse.STATUS)
     ]
-    for numbers, cells in _batches(table):
+    table_rows = table.rows()
+    while batch := list(islice(table_rows, ROWS_AT_ONCE)):
+        numbers, cells = zip(*batch, strict=True)
         rows = [new_row(number) for number in numbers]
         columns = list(zip_longest(*cells))
         for index, fill in fill_columns:
@@ -47,10 +125,7 @@ def parse_table(table: Table, advance: Callable[[int], None] = lambda _: None) -
                 fill(rows, columns[index])
         parsed.rows += rows
         advance(len(rows))
-    if not _attributes_fit(table):
-        for row in parsed.rows:
-            if row.attributes:
-                _check_attributes(row)
+    _check_attributes(parsed)
     return parsed
 
 
@@ -76,13 +151,6 @@ def _dict_factory(keys: Iterable[str]) -> Callable[[], dict[str, Any]]:
     for key in keys:
         first[key] = None
     return lambda: vars(Shared())
-
-
-def _batches(table: Table) -> Iterator[tuple[list[int], list[list[Value]]]]:
-    """The numbers and the cells of the rows of objects, ROWS_AT_ONCE at a time."""
-    rows = table.rows()
-    while batch := list(islice(rows, ROWS_AT_ONCE)):
-        yield [number for number, _ in batch], [cells for _, cells in batch]
 
 
 def _fill_column(column: ColumnMapping, sheet: Sheet) -> FillColumn:
@@ -132,8 +200,12 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
             if isinstance(cell, str):
                 value = cache.get(cell, _NO_VALUE)
                 if value is _NO_VALUE:
-                    value = _parse_attribute(row, column, as_number(cell) if is_text else cell)
-                    if value is _NO_VALUE:
+                    try:
+                        value = read_attribute(as_number(cell) if is_text else cell)
+                    except CellError as error:
+                        row.add_cell_error(column, cell, error)
+                        continue
+                    if value == "":
                         continue
                     if len(cache) < CACHED_CELLS:
                         cache[cell] = value
@@ -179,8 +251,6 @@ def _cell_parser(
     column: ColumnMapping, reader: CellReader, cache: dict[Value, Any]
 ) -> Callable[[ParsedRow, Value], Any]:
     """A function that parses a cell of a column, notes its errors and caches its value."""
-    assert column.field is not None
-    field = column.field
 
     def parse(row: ParsedRow, cell: Value) -> Any:
         text = cell.strip() if isinstance(cell, str) else cell
@@ -190,7 +260,7 @@ def _cell_parser(
             row.add_warning(column, text, "placeholder", "Read as an empty cell: the value does not change.")
             return _NO_VALUE
         try:
-            value = _cleared(field) if text == CLEAR else reader(text)
+            value = reader(text)
         except CellError as error:
             row.add_cell_error(column, text, error)
             return _NO_VALUE
@@ -204,39 +274,27 @@ def _cell_parser(
     return parse
 
 
-def _cleared(field: Field) -> Any:
-    """The value of a cleared field; raises CellError where it may not be empty."""
-    if field.kind is Kind.LIST:
-        return []
-    if not field.nullable:
-        raise CellError("required", f"{field.title} cannot be cleared.")
-    return None
+def _check_attributes(parsed: ParsedTable) -> None:
+    """Check the attributes of each row, unless the columns show that their names and their number are valid."""
+    columns = parsed.table.columns
+    keys = [column.attribute or "" for column in columns if column.use is ColumnUse.ATTRIBUTE]
+    has_json = any(column.field and column.field.kind is Kind.ATTRIBUTES for column in columns)
+    if not has_json and len(keys) <= MAX_ATTRIBUTES and all(map(ATTRIBUTE_KEY.fullmatch, keys)):
+        return
+    for row in parsed.rows:
+        try:
+            row.attributes = clean_attributes(row.attributes)
+        except ValidationError as error:
+            row.add_error("attributes", "attributes", str(error.messages))
 
 
-def _parse_attribute(row: ParsedRow, column: ColumnMapping, cell: Value) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    try:
-        text = as_text(cell)
-        if len(text) > MAX_TEXT:
-            raise CellError("length", f"May have at most {MAX_TEXT} characters.")
-    except CellError as error:
-        row.add_cell_error(column, cell, error)
-        return _NO_VALUE
-    if not text:
-        return _NO_VALUE
-    return None if text == CLEAR else text
-
-
-def _attributes_fit(table: Table) -> bool:
-    """Whether the names and the number of the columns are valid for attributes, so that no row need be checked."""
-    keys = [column.attribute for column in table.columns if column.use is ColumnUse.ATTRIBUTE]
-    has_json = any(column.field and column.field.kind is Kind.ATTRIBUTES for column in table.columns)
-    return not has_json and len(keys) <= MAX_ATTRIBUTES and all(ATTRIBUTE_KEY.fullmatch(key or "") for key in keys)
-
-
-def _check_attributes(row: ParsedRow) -> None:
-    try:
-        row.attributes = clean_attributes(row.attributes)
-    except ValidationError as error:
-        row.add_error("attributes", "attributes", str(error.messages))
+def _message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
+    return {
+        "cell": column.cell(row) if column else None,
+        "column": column.title if column else None,
+        "field": name,
+        "value": value,
+        "rule": error.rule,
+        "message": error.message,
+        "suggestion": error.suggestion,
+    }

@@ -15,7 +15,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
 from app.imports.map.tables import Table
-from app.imports.parse.rows import ParsedRow
+from app.imports.parse.row_parser import ParsedRow
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.service import singular

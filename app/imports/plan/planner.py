@@ -14,7 +14,7 @@ from app.core.http.access import Actor
 from app.core.values import fold
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
-from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.imports.plan.matching import check_unique, defaults_of, find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references

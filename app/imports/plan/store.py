@@ -15,7 +15,7 @@ from app.core.db.unit_of_work import db
 from app.core.values import json_text
 from app.imports.map.tables import Table
 from app.imports.models import ImportPart, RowAction
-from app.imports.parse.rows import ParsedRow, ParsedTable, RowMessage
+from app.imports.parse.row_parser import ParsedRow, ParsedTable, RowMessage
 from app.resource.fields import Kind
 
 parts = ImportPart.__table__

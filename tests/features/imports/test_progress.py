@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.imports import progress
+from app.imports import models
 from app.resource.bulk import writer
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, workbook
@@ -28,7 +28,7 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
         write(creation)
         seen.extend(run_concurrently([look]))
 
-    monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
+    monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
     monkeypatch.setattr(writer, "write", write_and_look)
     done = apply(admin, plan)
     told = [(job["status"], job["progress"]["phase"], job["progress"]["done"]) for job, _ in seen]

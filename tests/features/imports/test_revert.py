@@ -16,7 +16,7 @@ from app.core.jobs.queue import Job
 from app.core.jobs.runner import runner
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.imports import progress, service
+from app.imports import models, service
 from app.resource.bulk import writer
 from app.servers.models import Server
 from tests.backends import on_postgresql
@@ -297,10 +297,10 @@ def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
             write(creation)
             if creation.rows.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
-                wait_until(lambda: generations.recall(progress._stop_key(plan["id"])) is not None)
+                wait_until(lambda: generations.recall(models._stop_key(plan["id"])) is not None)
 
         monkeypatch.setattr(writer, "write", write_while_asked)
-        monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
+        monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
         assert apply(admin, plan)["status"] == "cancelled"
         assert asked[0].result(TIMEOUT_SECONDS)["data"]["status"] == "cancelled"
     assert live_rows(app) == before
