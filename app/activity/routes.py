@@ -3,7 +3,8 @@
 from flask import request
 
 from app.audit_logs.documentation import LIST_PARAMETERS
-from app.audit_logs.query import parse_question, select_records
+from app.audit_logs.pages import select_records
+from app.audit_logs.query import parse_audit_query
 from app.audit_logs.schemas import AuditLogSchema
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
@@ -18,4 +19,4 @@ blueprint = Blueprint("activity", __name__, url_prefix="/api/auth/me/activity", 
 @blueprint.response(200, AuditLogSchema, many=True, selected=True)
 def list_activity() -> Page:
     """What I did, and what others tried with my username; sort by -id for the latest first."""
-    return select_records(parse_question(request.args).about(current_actor().id))
+    return select_records(parse_audit_query(request.args).about(current_actor().id))

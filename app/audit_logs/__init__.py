@@ -1,1 +1,1 @@
-"""The audit log, read."""
+"""The audit log over HTTP: queries, export, restore."""

@@ -1,4 +1,4 @@
-"""The audit log as a resource: one that is read, and written by nobody."""
+"""The audit log as a read-only resource."""
 
 from app.audit_logs.schemas import AuditLogSchema
 from app.core.audit.models import AuditLog

@@ -1,4 +1,4 @@
-"""Records out: a workbook, CSV, or JSON line by line, in constant memory however many there are."""
+"""Export of records as a workbook, CSV or NDJSON, in constant memory."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from flask import Response
 
 from app.audit_logs.declaration import resource
-from app.audit_logs.query import Question, count, walk_all
+from app.audit_logs.pages import count, select_all
+from app.audit_logs.query import AuditQuery
 from app.core.audit import recorder
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db, writing
@@ -21,17 +22,17 @@ from app.exports.files import MOST_ROWS, Sheet, TooManyRows, csv_lines, write_wo
 from app.resource.fields import Field, Kind
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "ndjson": "application/x-ndjson"}
-PART = 64 * 1024
-"""Bytes that are sent at once, at least."""
+CHUNK_BYTES = 64 * 1024
+"""The least that is sent at once: each chunk costs the server as much as formatting a hundred lines."""
 
 
-def export(question: Question, kind: str, asked: str) -> Response:
-    """Send all records that match as a file of this kind; that somebody took it is recorded first, and not in it."""
-    until = db.session.scalar(sa.select(sa.func.max(AuditLog.id))) or 0
+def export(query: AuditQuery, kind: str, query_string: str) -> Response:
+    """Send all matching records as a file. The export is recorded itself, and not part of the file."""
+    last_id = db.session.scalar(sa.select(sa.func.max(AuditLog.id))) or 0
     name = f"audit-log.{kind}"
-    items = walk_all(question, until)
+    items = select_all(query, last_id)
     if kind == "xlsx":
-        if count(question, MOST_ROWS)[1]:
+        if count(query, MOST_ROWS)[1]:
             raise TooManyRows
         sheet = Sheet(resource.titles[0], _columns(), items)
 
@@ -40,10 +41,10 @@ def export(question: Question, kind: str, asked: str) -> Response:
 
         response, _ = file_answer(write, name, XLSX)
     else:
-        texts = _as_csv(items) if kind == "csv" else (dumps(item) + b"\n" for item in items)
-        response = stream_answer(_gathered(texts), name, CONTENT_TYPES[kind])
+        lines = _as_csv(items) if kind == "csv" else (dumps(item) + b"\n" for item in items)
+        response = stream_answer(_in_chunks(lines), name, CONTENT_TYPES[kind])
     with writing():
-        recorder.record("export", resource.name, None, name, {"query": {"old": None, "new": asked}})
+        recorder.record("export", resource.name, None, name, {"query": {"old": None, "new": query_string}})
     return response
 
 
@@ -60,18 +61,17 @@ def _column(field: Field) -> Column:
 
 
 def _as_csv(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    # The mark tells Excel that it is UTF-8.
+    # Excel recognises UTF-8 by the byte order mark.
     yield BOM_UTF8
     for line in csv_lines(Sheet(resource.titles[0], _columns(), items)):
         yield line.encode()
 
 
-def _gathered(texts: Iterable[bytes]) -> Iterator[bytes]:
-    """Larger parts of the same: each that is sent costs as much as a hundred lines."""
-    part = bytearray()
-    for text in texts:
-        part += text
-        if len(part) >= PART:
-            yield bytes(part)
-            part.clear()
-    yield bytes(part)
+def _in_chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    chunk = bytearray()
+    for line in lines:
+        chunk += line
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)

@@ -1,4 +1,4 @@
-"""Undoing what a record tells: a deletion with all that it took along, or a single change."""
+"""Restore from an audit record: a deletion with everything that it removed, or a single change."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from app.resource.fields import Field, default_of, from_json, row_from_json
 from app.resource.uniqueness import key_of, taken_keys
 
 MAX_LISTED = 1000
-"""Objects and conflicts that an answer names; the counts are exact."""
+"""Objects and conflicts that an answer lists; its counts are exact."""
 
 logs = AuditLog.__table__
 
@@ -30,23 +30,26 @@ Key = tuple[str, int]
 
 
 class NotRestorable(Conflict):
-    reason, message = "not_restorable", "This record tells of nothing that could be undone."
+    reason, message = (
+        "not_restorable",
+        "This record is neither a deletion nor a change, so there is nothing to restore.",
+    )
 
 
 class RestoreConflict(Conflict):
-    """Something stands in the way; `data.conflicts` says what, object by object. Nothing was restored."""
+    """Nothing was restored; `data.conflicts` says why, object by object."""
 
     reason = "restore_conflict"
 
     def __init__(self, conflicts: Sequence[Mapping[str, Any]]) -> None:
         first = conflicts[0]["message"]
-        more = f" That is one of {len(conflicts)} conflicts." if len(conflicts) > 1 else ""
+        more = f" This is one of {len(conflicts)} conflicts." if len(conflicts) > 1 else ""
         super().__init__(f"Nothing was restored. {first}{more}", conflicts=list(conflicts[:MAX_LISTED]))
 
 
 @dataclass(slots=True)
 class Restoration:
-    """What was brought back or put back, and the references that were left out because their objects are gone."""
+    """The restored objects, and the references that were left out because their objects no longer exist."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
@@ -59,9 +62,9 @@ class Restoration:
 
 
 def restore(record_id: int) -> Restoration:
-    """Undo the deletion or the change that a record tells of.
+    """Undo the deletion or the change in a record.
 
-    Raises NotFound, NotRestorable, and RestoreConflict where something has changed since.
+    Raises NotFound, NotRestorable, and RestoreConflict if the objects have changed since.
     """
     record = db.session.execute(sa.select(logs).where(logs.c.id == record_id)).one_or_none()
     if record is None:
@@ -69,21 +72,21 @@ def restore(record_id: int) -> Restoration:
     resource = CATALOG.get(record.resource_type)
     if resource is None or record.version is None:
         raise NotRestorable()
-    return _bring_back(record) if record.action == "delete" else _put_back(resource, record)
+    return _restore_deleted(record) if record.action == "delete" else _restore_values(resource, record)
 
 
-def _bring_back(record: Any) -> Restoration:
-    """Store a deleted object again, under its id and with its next version, and what went with it."""
+def _restore_deleted(record: Any) -> Restoration:
+    """Insert a deleted object and those deleted with it, under their ids and with their next versions."""
     restoration = Restoration()
     conflicts: list[dict[str, Any]] = []
     rows: dict[str, list[dict[str, Any]]] = {}
-    found = _taken_along(record)
-    for resource, records in _in_order(found):
-        rows[resource.name] = [_row(resource, deleted) for deleted in records]
-        conflicts += _newer(resource, records)
-        conflicts += _gone(resource, rows[resource.name], found, restoration)
-        conflicts += _unsound(resource, rows[resource.name])
-        conflicts += _taken(resource, {row["id"]: row for row in rows[resource.name]})
+    deleted = _select_deleted_with(record)
+    for resource, records in _in_order(deleted):
+        rows[resource.name] = [_row_of(resource, item) for item in records]
+        conflicts += _find_newer(resource, records)
+        conflicts += _find_missing_references(resource, rows[resource.name], deleted, restoration)
+        conflicts += _find_invalid(resource, rows[resource.name])
+        conflicts += _find_taken(resource, {row["id"]: row for row in rows[resource.name]})
     if conflicts:
         raise RestoreConflict(conflicts)
     try:
@@ -91,59 +94,59 @@ def _bring_back(record: Any) -> Restoration:
             writer.restore(CATALOG[name].model, restored)
             restoration.objects += [_named(CATALOG[name], row) for row in restored]
     except IntegrityError as error:
-        # What was looked up above has changed since.
-        message = "Somebody changed the same objects at this moment; try again."
+        # Another transaction has committed since the checks above.
+        message = "The same objects were changed at the same time; try again."
         raise RestoreConflict([{"type": record.resource_type, "id": record.resource_id, "message": message}]) from error
     return restoration
 
 
-def _taken_along(root: Any) -> dict[Key, Any]:
-    """The deletion and those that it took along: of the same request, and of what was under its object."""
-    of_request = sa.select(logs).where(
-        # The first is what the index has.
+def _select_deleted_with(root: Any) -> dict[Key, Any]:
+    """The deletion and those that it cascaded to: of the same request, and below its object."""
+    statement = sa.select(logs).where(
+        # The first condition is the one that the index serves.
         sa.func.lower(logs.c.request_id) == fold(root.request_id),
         logs.c.request_id == root.request_id,
         logs.c.action == "delete",
         logs.c.resource_type.in_(CATALOG),
     )
-    under: dict[Key, list[Any]] = defaultdict(list)
-    for record in db.session.execute(of_request.order_by(logs.c.id)):
+    children: dict[Key, list[Any]] = defaultdict(list)
+    for record in db.session.execute(statement.order_by(logs.c.id)):
         for parent in _parents(CATALOG[record.resource_type], record.snapshot):
-            under[parent].append(record)
-    found: dict[Key, Any] = {}
-    new = [root]
-    while new:
-        record = new.pop()
+            children[parent].append(record)
+    deleted: dict[Key, Any] = {}
+    pending = [root]
+    while pending:
+        record = pending.pop()
         key = record.resource_type, record.resource_id
-        if key not in found:
-            found[key] = record
-            new += under[key]
-    return found
+        if key not in deleted:
+            deleted[key] = record
+            pending += children[key]
+    return deleted
 
 
 def _parents(resource: Resource, snapshot: Mapping[str, Any]) -> Iterator[Key]:
-    """What an object was under: what a client writes as its parent. Who created or holds it is no parent."""
+    """The parents of a deleted object: the references that a client writes, not those to its creator or holder."""
     for item in resource.fields.values():
         if item.target is not None and not item.read_only and snapshot.get(item.name) is not None:
             yield item.target.__tablename__, snapshot[item.name]
 
 
-def _in_order(found: Mapping[Key, Any]) -> Iterator[tuple[Resource, list[Any]]]:
-    """The records by resource, those that are referred to before those that refer."""
+def _in_order(deleted: Mapping[Key, Any]) -> Iterator[tuple[Resource, list[Any]]]:
+    """The records by resource, parents before children."""
     for table in Base.metadata.sorted_tables:
-        records = [record for (name, _), record in found.items() if name == table.name]
+        records = [record for (name, _), record in deleted.items() if name == table.name]
         if records:
             yield CATALOG[table.name], sorted(records, key=lambda record: record.resource_id)
 
 
-def _row(resource: Resource, record: Any) -> dict[str, Any]:
+def _row_of(resource: Resource, record: Any) -> dict[str, Any]:
     values = row_from_json(resource.model, record.snapshot)
-    # The deletion was a version too.
+    # The deletion took a version of its own.
     return {**values, "version": record.version + 1, "updated_at": utcnow()}
 
 
-def _newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """The objects whose history goes on after the record."""
+def _find_newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Conflicts of objects that have newer records than these."""
     statement = (
         sa.select(logs.c.resource_id, sa.func.max(logs.c.version))
         .where(
@@ -155,42 +158,44 @@ def _newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str, Any
     latest = dict(db.session.execute(statement).all())
     for record in records:
         if latest[record.resource_id] > record.version:
-            message = f"It was restored already: version {latest[record.resource_id]} is its latest."
+            message = f"It has been restored already; its latest version is {latest[record.resource_id]}."
             yield _conflict(resource, record.resource_id, record.resource_name, "newer", message)
 
 
-def _gone(
-    resource: Resource, rows: Sequence[dict[str, Any]], found: Mapping[Key, Any], restoration: Restoration
+def _find_missing_references(
+    resource: Resource, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any], restoration: Restoration
 ) -> Iterator[dict[str, Any]]:
-    """The rows whose parents are neither there nor restored; what only the application refers to is left out."""
+    """Conflicts of references to objects that neither exist nor are restored now.
+
+    A reference that only the application sets is left out instead.
+    """
     for item in resource.references.values():
-        for row, identity in _dangling(item, rows, found):
+        for row, identity in _dangling(item, rows, deleted):
             assert item.target is not None
             if item.read_only and item.nullable:
                 row[item.name] = None
                 restoration.left_out.append({**_named(resource, row), "field": item.name, "value": identity})
             else:
-                message = (
-                    f"Its {item.title.lower()}, {item.target.__tablename__} {identity}, is gone: restore that first."
-                )
+                reference = f"{item.title.lower()}, {item.target.__tablename__} {identity}"
+                message = f"Its {reference}, does not exist: restore that first."
                 yield _conflict(resource, row["id"], str(row[resource.model.label]), "gone", message, field=item.name)
 
 
 def _dangling(
-    item: Field, rows: Sequence[dict[str, Any]], found: Mapping[Key, Any]
+    item: Field, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any]
 ) -> Iterator[tuple[dict[str, Any], int]]:
     assert item.target is not None
     table = item.target.__table__
-    wanted = {row[item.name] for row in rows if row[item.name] is not None}
-    outside = {identity for identity in wanted if (table.name, identity) not in found}
-    there = set(db.session.scalars(sa.select(table.c.id).where(any_of(table.c.id, outside)))) if outside else set()
+    ids = {row[item.name] for row in rows if row[item.name] is not None}
+    ids = {identity for identity in ids if (table.name, identity) not in deleted}
+    existing = set(db.session.scalars(sa.select(table.c.id).where(any_of(table.c.id, ids)))) if ids else set()
     for row in rows:
-        if row[item.name] in outside - there:
+        if row[item.name] in ids - existing:
             yield row, row[item.name]
 
 
-def _unsound(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows that are wrong as a whole without what was left out, unless the default makes them right."""
+def _find_invalid(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Conflicts of rows that are invalid without a left out reference, unless a default makes them valid."""
     for row in rows:
         for name in resource.model.flaws(row):
             row[name] = default_of(resource.model.__table__.c[name])
@@ -198,44 +203,44 @@ def _unsound(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterator[dic
             yield _conflict(resource, row["id"], str(row[resource.model.label]), "invalid", texts[0], field=name)
 
 
-def _taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows whose name or number belongs to another object now."""
+def _find_taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Conflicts of rows whose unique value belongs to another object now."""
     for names, folded in unique_fields(resource.model.__table__):
         keys = {identity: key_of([row[name] for name in names], names, folded) for identity, row in rows.items()}
-        wanted = {key: identity for identity, key in keys.items() if key is not None}
-        for key, other in taken_keys(resource, wanted, names, folded).items():
-            identity = wanted[key]
+        id_of = {key: identity for identity, key in keys.items() if key is not None}
+        for key, other in taken_keys(resource, id_of, names, folded).items():
+            identity = id_of[key]
             if other == identity:
                 continue
             title = resource.fields[names[-1]].title.lower()
-            message = f"Another {service.singular(resource)} ({other}) has its {title} now."
+            message = f"Another {service.singular(resource)} ({other}) has the same {title} now."
             name = str(rows[identity][resource.model.label])
             yield {**_conflict(resource, identity, name, "taken", message, field=names[-1]), "by": other}
 
 
-def _put_back(resource: Resource, record: Any) -> Restoration:
-    """Give each field that a record changed its old value again."""
-    before = sa.select(logs.c.action).where(
+def _restore_values(resource: Resource, record: Any) -> Restoration:
+    """Set each field that a record changed to its old value."""
+    previous = sa.select(logs.c.action).where(
         logs.c.resource_type == resource.name,
         logs.c.resource_id == record.resource_id,
         logs.c.version == record.version - 1,
     )
-    if db.session.scalar(before) in (None, "delete"):
-        raise NotRestorable("This record tells how the object came to be; to undo that, delete it.")
-    own = [name for name in record.changes if name not in resource.fields or resource.fields[name].read_only]
-    if own:
-        raise NotRestorable(f"Only the application itself changes {', '.join(own)}.")
+    if db.session.scalar(previous) in (None, "delete"):
+        raise NotRestorable("This record is the creation of the object; to undo that, delete it.")
+    protected = [name for name in record.changes if name not in resource.fields or resource.fields[name].read_only]
+    if protected:
+        raise NotRestorable(f"Only the application itself changes {', '.join(protected)}.")
     try:
         target = service.get(resource, record.resource_id, to_change=True)
     except NotFound:
-        name, message = record.resource_name, "The object is gone: restore it first."
+        name, message = record.resource_name, "The object was deleted: restore it first."
         raise RestoreConflict([_conflict(resource, record.resource_id, name, "gone", message)]) from None
     fields = {name: resource.fields[name] for name in record.changes}
     old = {name: from_json(item.kind, item, record.changes[name]["old"]) for name, item in fields.items()}
     row = {column.key: getattr(target, column.key) for column in target.__table__.columns} | old
-    conflicts = [*_changed_since(resource, target, record.changes)]
-    conflicts += _gone(resource, [row], {}, Restoration())
-    conflicts += _taken(resource, {target.id: row})
+    conflicts = [*_find_changed(resource, target, record.changes)]
+    conflicts += _find_missing_references(resource, [row], {}, Restoration())
+    conflicts += _find_taken(resource, {target.id: row})
     if conflicts:
         raise RestoreConflict(conflicts)
     unit_of_work().transaction.action = "restore"
@@ -243,13 +248,13 @@ def _put_back(resource: Resource, record: Any) -> Restoration:
     return Restoration([_named(resource, {**row, "version": target.version})])
 
 
-def _changed_since(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _find_changed(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, change in changes.items():
-        now = as_json(getattr(target, name))
-        if now != change["new"]:
+        value = as_json(getattr(target, name))
+        if value != change["new"]:
             message = f"Its {resource.fields[name].title.lower()} has changed since."
             conflict = _conflict(resource, target.id, str(target), "changed", message, field=name)
-            yield {**conflict, "now": now, "then": change["new"]}
+            yield {**conflict, "now": value, "then": change["new"]}
 
 
 def _conflict(

@@ -1,4 +1,4 @@
-"""The audit log over HTTP: asked, read and downloaded by administrators."""
+"""`/api/audit-logs`: lists, single records, export and restore, for administrators."""
 
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
@@ -6,7 +6,8 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs import documentation
 from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES, export
-from app.audit_logs.query import parse_question, select_records
+from app.audit_logs.pages import select_records
+from app.audit_logs.query import parse_audit_query
 from app.audit_logs.restore import restore
 from app.audit_logs.schemas import AuditLogSchema, RestorationSchema
 from app.core.errors import BadRequest
@@ -25,8 +26,8 @@ blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, descript
 @blueprint.doc(parameters=documentation.LIST_PARAMETERS)
 @blueprint.response(200, AuditLogSchema, many=True, selected=True)
 def list_page() -> Page:
-    """Who changed what, when, from where and why."""
-    return select_records(parse_question(request.args))
+    """List the audit records: who changed what, when, from where and why."""
+    return select_records(parse_audit_query(request.args))
 
 
 @blueprint.get("/<int:object_id>")
@@ -41,14 +42,14 @@ def read(object_id: int) -> Response:
 @requires(resource.read)
 @blueprint.doc(parameters=documentation.EXPORT_PARAMETERS, responses=documentation.FILES)
 def download() -> Response:
-    """Download the records that match as a file; that leaves a record itself."""
+    """Download the matching records as a file; the download is recorded too."""
     for name in documentation.NOT_IN_EXPORTS & set(request.args):
-        raise BadRequest(f"An export has no {name}.", reason="unknown_parameter", did_you_mean=[])
+        raise BadRequest(f"An export does not take the parameter {name}.", reason="unknown_parameter", did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
         raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
     others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
-    return export(parse_question(others), kinds[0], request.query_string.decode())
+    return export(parse_audit_query(others), kinds[0], request.query_string.decode())
 
 
 @blueprint.post("/<int:object_id>/restore")
@@ -56,5 +57,5 @@ def download() -> Response:
 @blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, RestorationSchema)
 def undo(query: dict[str, bool], object_id: int) -> Response:
-    """Bring back what a deletion took, or put back the old values of a change."""
+    """Restore what a deletion removed, or the old values of a change."""
     return conclude(success(restore(object_id).as_dict()), query)

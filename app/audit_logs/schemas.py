@@ -11,11 +11,13 @@ class AuditLogSchema(ResourceSchema):
         model = AuditLog
 
     changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
-    snapshot = fields.Dict(required=True, allow_none=True, metadata={"description": "On delete: all that there was."})
+    snapshot = fields.Dict(
+        required=True, allow_none=True, metadata={"description": "For a deletion: the whole object."}
+    )
 
 
 class HistorySchema(AuditLogSchema):
-    """A record of one object, as whoever sees the object may see it: not from where somebody else did it."""
+    """A record of one object for everybody who may read the object: without address, user agent and token."""
 
     class Meta(AuditLogSchema.Meta):
         exclude = ("ip_address", "user_agent", "token_id")
@@ -34,12 +36,12 @@ class LeftOutSchema(RestoredSchema):
 
 
 class RestorationSchema(Schema):
-    """What was restored; with `dry_run`, what would be."""
+    """What was restored, or with `dry_run` what would be."""
 
     counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
-    objects = fields.List(fields.Nested(RestoredSchema), required=True, metadata={"description": "1000 at most."})
+    objects = fields.List(fields.Nested(RestoredSchema), required=True, metadata={"description": "At most 1000."})
     left_out = fields.List(
         fields.Nested(LeftOutSchema),
         required=True,
-        metadata={"description": "References that only the application sets, and whose objects are gone."},
+        metadata={"description": "References that only the application sets and whose objects no longer exist."},
     )

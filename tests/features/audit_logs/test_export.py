@@ -1,4 +1,4 @@
-"""The log as a file."""
+"""Export of the audit log as a file."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from app.audit_logs import query
+from app.audit_logs import pages
 from app.servers.models import Server
 from tests.client import Client
 from tests.factories import Make
@@ -29,7 +29,7 @@ def download(admin: Client, kind: str, **parameters: Any) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "xlsx"])
-def test_the_records_that_match_are_in_the_file(kind: str, make: Make, admin: Client) -> None:
+def test_the_file_holds_the_matching_records(kind: str, make: Make, admin: Client) -> None:
     made = make(Server, name="first")
     make(Server, name="second")
     admin.call("PATCH", f"/api/servers/{made.id}", json={"status": "offline"})
@@ -46,7 +46,7 @@ def test_the_records_that_match_are_in_the_file(kind: str, make: Make, admin: Cl
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "xlsx"])
-def test_taking_it_is_recorded_and_not_in_it(kind: str, make: Make, admin: Client) -> None:
+def test_an_export_is_recorded_and_not_part_of_the_file(kind: str, make: Make, admin: Client) -> None:
     make(Server)
     assert "export" not in {row["action"] for row in download(admin, kind)}
     (record,) = admin.call("GET", "/api/audit-logs", query_string={"action": "export"})["data"]
@@ -58,23 +58,23 @@ def test_taking_it_is_recorded_and_not_in_it(kind: str, make: Make, admin: Clien
 def test_formulas_stay_text(make: Make, admin: Client) -> None:
     name = '=HYPERLINK("http://example.com")'
     make(Server, name=name)
-    asked = {"resource_type": "servers"}
-    assert download(admin, "csv", **asked)[0]["resource_name"] == f"'{name}"
-    data = admin.send("GET", EXPORT, query_string={"format": "xlsx", **asked}).data
+    query = {"resource_type": "servers"}
+    assert download(admin, "csv", **query)[0]["resource_name"] == f"'{name}"
+    data = admin.send("GET", EXPORT, query_string={"format": "xlsx", **query}).data
     cells = [cell for row in openpyxl.load_workbook(BytesIO(data)).active.iter_rows() for cell in row]
     assert {cell.data_type for cell in cells if cell.value == name} == {"s"}
 
 
-def test_the_file_is_read_part_by_part(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_read_in_several_queries(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(7):
         make(Server)
-    monkeypatch.setattr(query, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(pages, "FETCH_RECORDS", 3)
     for sort in ("id", "-id", "created_at", "-created_at"):
         listed = {"resource_type": "servers", "sort": sort}
         assert download(admin, "ndjson", **listed) == admin.call("GET", "/api/audit-logs", query_string=listed)["data"]
 
 
-def test_what_an_export_does_not_have_is_refused(admin: Client) -> None:
+def test_invalid_parameters_are_refused(admin: Client) -> None:
     for wrong in ({"page": 1}, {"fields": "id"}, {"cursor": ""}, {"format": "pdf"}, {"sort": "username"}, {"x": 1}):
         admin.call("GET", EXPORT, query_string=wrong, expect=400)
     assert download(admin, "csv", user_id=10**9) == []

@@ -1,4 +1,4 @@
-"""Bringing back what a cascade took, and what restoring means for people, GPUs and those who try it at once."""
+"""Restore of a cascade, of users and of GPUs, and two restores at once."""
 
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from tests.threads import run_concurrently
 
 
 def deletion_of(kind: str, identity: int, admin: Client) -> str:
-    """The path that undoes the latest deletion of an object."""
+    """The path that restores the latest deletion of an object."""
     query = {"resource_type": kind, "resource_id": identity, "action": "delete", "sort": "-id"}
     record = admin.call("GET", "/api/audit-logs", query_string=query)["data"][0]
     return f"/api/audit-logs/{record['id']}/restore"
@@ -35,7 +35,7 @@ def tree(admin: Client, **parameters: Any) -> list[Body]:
 
 
 def without_stamps(item: Any) -> Any:
-    """An object and all under it, as far as a restore leaves it as it was."""
+    """An object and its children without the fields that a restore changes."""
     if isinstance(item, list):
         return [without_stamps(one) for one in item]
     if isinstance(item, dict):
@@ -45,7 +45,7 @@ def without_stamps(item: Any) -> Any:
 
 @pytest.fixture
 def server(make: Make) -> Server:
-    """A server in a datacenter with two containers, a service in each and one beside, and two GPUs."""
+    """A server in a datacenter with two containers, a service in each, a service of its own, and two GPUs."""
     made = make(Server, name="s1", datacenter_id=make(Datacenter, name="d1").id, full=True)
     for name in ("c1", "c2"):
         container = make(Container, name=name, server_id=made.id, full=True)
@@ -56,7 +56,7 @@ def server(make: Make) -> Server:
     return made
 
 
-def test_what_a_cascade_took_comes_back_with_it(server: Server, make: Make, admin: Client) -> None:
+def test_a_cascade_is_restored_as_a_whole(server: Server, make: Make, admin: Client) -> None:
     other = make(Container, name="elsewhere")
     before = tree(admin, id=server.id)
     admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
@@ -77,7 +77,7 @@ def test_what_a_cascade_took_comes_back_with_it(server: Server, make: Make, admi
     assert admin.call("GET", f"/api/containers/{other.id}")["data"]["version"] == 1
 
 
-def test_a_part_of_it_comes_back_alone_only_where_its_parent_is(server: Server, admin: Client) -> None:
+def test_a_child_is_restored_alone_only_if_its_parent_exists(server: Server, admin: Client) -> None:
     containers = [node["id"] for node in tree(admin)[0]["containers"]]
     admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
     part = deletion_of("containers", containers[0], admin)
@@ -90,7 +90,7 @@ def test_a_part_of_it_comes_back_alone_only_where_its_parent_is(server: Server, 
     assert restored["counts"] == {"containers": 1, "services": 1}
 
 
-def test_one_conflict_keeps_all_of_it_away(server: Server, make: Make, admin: Client) -> None:
+def test_one_conflict_refuses_the_whole_restore(server: Server, make: Make, admin: Client) -> None:
     gpu = tree(admin)[0]["gpus"][0]
     admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
     thief = make(Gpu, uuid=gpu["uuid"])
@@ -99,7 +99,7 @@ def test_one_conflict_keeps_all_of_it_away(server: Server, make: Make, admin: Cl
     assert answer["conflicts"] == [
         {
             "type": "gpus", "id": gpu["id"], "name": gpu["model"], "problem": "taken", "field": "uuid",
-            "message": f"Another gpu ({thief.id}) has its uuid now.", "by": thief.id,
+            "message": f"Another gpu ({thief.id}) has the same uuid now.", "by": thief.id,
         }
     ]  # fmt: skip
     assert tree(admin, id=server.id) == []
@@ -109,9 +109,7 @@ def test_one_conflict_keeps_all_of_it_away(server: Server, make: Make, admin: Cl
     assert len(tree(admin, id=server.id)[0]["gpus"]) == 2
 
 
-def test_the_number_of_statements_does_not_depend_on_how_much_comes_back(
-    make: Make, admin: Client, statements: Statements
-) -> None:
+def test_the_number_of_statements_is_constant(make: Make, admin: Client, statements: Statements) -> None:
     def cost(containers: int) -> int:
         server = make(Server)
         for _ in range(containers):
@@ -127,7 +125,7 @@ def test_the_number_of_statements_does_not_depend_on_how_much_comes_back(
     assert cost(12) <= cost(2) + 2
 
 
-def test_an_old_parent_that_is_gone_is_named(make: Make, admin: Client) -> None:
+def test_a_missing_parent_is_named(make: Make, admin: Client) -> None:
     old, new = make(Server), make(Server)
     container = make(Container, server_id=old.id)
     admin.call("PATCH", f"/api/containers/{container.id}", json={"server_id": new.id})
@@ -141,7 +139,7 @@ def test_an_old_parent_that_is_gone_is_named(make: Make, admin: Client) -> None:
     assert admin.call("GET", f"/api/containers/{container.id}")["data"]["server"]["id"] == old.id
 
 
-def test_who_created_it_may_be_gone(sign_in: SignIn, admin: Client) -> None:
+def test_a_missing_creator_is_left_out(sign_in: SignIn, admin: Client) -> None:
     leaver = sign_in()
     made = leaver.call("POST", "/api/servers", json={"name": "left behind"}, expect=201)["data"]
     leaver.call("DELETE", f"/api/servers/{made['id']}")
@@ -152,7 +150,7 @@ def test_who_created_it_may_be_gone(sign_in: SignIn, admin: Client) -> None:
     assert admin.call("GET", f"/api/servers/{made['id']}")["data"]["created_by"] is None
 
 
-def test_a_gpu_whose_holder_is_gone_comes_back_available(sign_in: SignIn, make: Make, admin: Client) -> None:
+def test_a_gpu_whose_holder_is_missing_is_restored_as_available(sign_in: SignIn, make: Make, admin: Client) -> None:
     holder, gpu = sign_in(), make(Gpu, status="available")
     holder.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": holder.user.id})
     admin.call("DELETE", f"/api/gpus/{gpu.id}")
@@ -173,7 +171,7 @@ def test_an_assignment_is_undone_by_a_release(make: Make, admin: Client) -> None
     assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["status"] == "assigned"
 
 
-def test_a_user_comes_back_without_a_password_and_without_sessions(
+def test_a_user_is_restored_without_password_and_sessions(
     app: Flask, sign_in: SignIn, anonymous: Client, admin: Client
 ) -> None:
     person = sign_in(role=Role.ADMIN)
@@ -192,7 +190,7 @@ def test_a_user_comes_back_without_a_password_and_without_sessions(
     anonymous.call("POST", "/api/auth/login", json={**login, "password": "another long password"})
 
 
-def test_a_changed_password_cannot_be_put_back(make: Make, admin: Client) -> None:
+def test_a_changed_password_cannot_be_restored(make: Make, admin: Client) -> None:
     user = make(User)
     admin.call("PATCH", f"/api/users/{user.id}", json={"password": "another long password"})
     query = {"resource_type": "users", "resource_id": user.id, "version": 2}
@@ -201,7 +199,7 @@ def test_a_changed_password_cannot_be_put_back(make: Make, admin: Client) -> Non
     assert answer["reason"] == "not_restorable"
 
 
-def test_nobody_demotes_themselves_by_undoing(sign_in: SignIn, admin: Client) -> None:
+def test_restoring_does_not_let_users_demote_themselves(sign_in: SignIn, admin: Client) -> None:
     raised = sign_in()
     admin.call("PATCH", f"/api/users/{raised.user.id}", json={"role": "admin"})
     (change,) = admin.call("GET", "/api/audit-logs", query_string={"field": "role", "from": "user"})["data"]
@@ -209,7 +207,7 @@ def test_nobody_demotes_themselves_by_undoing(sign_in: SignIn, admin: Client) ->
     assert answer["reason"] == "yourself"
 
 
-def test_of_two_who_restore_at_once_one_does(server: Server, admin: Client) -> None:
+def test_of_two_restores_at_once_one_succeeds(server: Server, admin: Client) -> None:
     for _ in range(10):
         admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")
         path = deletion_of("servers", server.id, admin)

@@ -1,11 +1,11 @@
-"""Asking the log: by what changed, page by page, and with totals that stop counting."""
+"""Queries of the audit log: by change, by page and cursor, with counts that stop."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.audit_logs import query
+from app.audit_logs import pages
 from app.gpus.models import Gpu
 from app.servers.models import Server
 from tests.client import Body, Client
@@ -14,15 +14,15 @@ from tests.factories import Make
 LOGS = "/api/audit-logs"
 
 
-def ask(admin: Client, **parameters: Any) -> Body:
+def select(admin: Client, **parameters: Any) -> Body:
     return admin.call("GET", LOGS, query_string={"page_size": 100, **parameters})
 
 
 def changed(admin: Client, **parameters: Any) -> list[int]:
-    """The versions of the servers whose records match."""
-    found = ask(admin, resource_type="servers", sort="id", **parameters)
-    assert found["pagination"]["total"] == len(found["data"])
-    return [record["version"] for record in found["data"]]
+    """The versions of servers in the matching records."""
+    page = select(admin, resource_type="servers", sort="id", **parameters)
+    assert page["pagination"]["total"] == len(page["data"])
+    return [record["version"] for record in page["data"]]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def server(make: Make, admin: Client) -> Server:
 
 @pytest.mark.usefixtures("server")
 def test_records_are_found_by_the_field_that_changed(admin: Client) -> None:
-    # What it began with is no change.
+    # The values of a creation are no changes.
     assert changed(admin, field="status") == [2, 4]
     assert changed(admin, field="memory_gb") == [3]
     assert changed(admin, field="rack") == []
@@ -116,7 +116,7 @@ def test_a_reference_is_found_by_either_of_its_names(make: Make, admin: Client) 
     gpu, server = make(Gpu), make(Server)
     admin.call("PATCH", f"/api/gpus/{gpu.id}", json={"server_id": server.id})
     for field in ("server", "server_id"):
-        found = ask(admin, resource_type="gpus", field=field, to=server.id)["data"]
+        found = select(admin, resource_type="gpus", field=field, to=server.id)["data"]
         assert [record["resource_id"] for record in found] == [gpu.id]
 
 
@@ -139,70 +139,70 @@ def test_a_keyword_is_found_in_any_of_the_texts_and_wildcards_are_plain(make: Ma
 def test_the_total_stops_counting(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         make(Server)
-    assert ask(admin, resource_type="servers", page_size=2)["pagination"] == {
+    assert select(admin, resource_type="servers", page_size=2)["pagination"] == {
         "page": 1, "page_size": 2, "total": 5, "pages": 3,
     }  # fmt: skip
-    monkeypatch.setattr(query, "MOST_COUNTED", 4)
-    exact = ask(admin, resource_type="servers", page_size=2, version__lt=2, id__gt=0)
+    monkeypatch.setattr(pages, "MAX_COUNT", 4)
+    exact = select(admin, resource_type="servers", page_size=2, version__lt=2, id__gt=0)
     assert exact["pagination"] == {"page": 1, "page_size": 2, "total": 4, "pages": 2, "at_least": True}
-    walked = ask(admin, resource_type="servers", cursor="")
+    walked = select(admin, resource_type="servers", cursor="")
     assert (walked["pagination"]["total"], walked["pagination"]["at_least"]) == (4, True)
     assert len(walked["data"]) == 5
-    silent = ask(admin, resource_type="servers", total="none", page_size=2)
+    silent = select(admin, resource_type="servers", total="none", page_size=2)
     assert silent["pagination"] == {"page": 1, "page_size": 2, "total": None, "pages": None}
 
 
-@pytest.mark.parametrize("looked_through", [1, 3, 100], ids=lambda count: f"{count} looked through")
-def test_pages_are_the_same_however_few_records_are_looked_through(
-    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch, looked_through: int
+@pytest.mark.parametrize("scanned", [1, 3, 100], ids=lambda count: f"{count} scanned")
+def test_pages_do_not_depend_on_how_many_records_are_scanned(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch, scanned: int
 ) -> None:
     made = make(Server, name="frequent")
     for turn in range(12):
         body = {"owner": f"team {turn}"} if turn % 3 else {"rack": f"R{turn}"}
         admin.call("PATCH", f"/api/servers/{made.id}", json=body)
-    questions: list[dict[str, Any]] = [
+    queries: list[dict[str, Any]] = [
         {"field": "owner"},
         {"q": "frequent", "sort": "-id"},
         {"field": "owner", "user_id": admin.call("GET", "/api/auth/me")["data"]["id"], "sort": "-id"},
         {"field": "owner", "action": "update", "created_at__gte": "2020-01-01", "sort": "-created_at"},
     ]
-    expected = [[record["id"] for record in ask(admin, **asked)["data"]] for asked in questions]
-    monkeypatch.setattr(query, "MOST_COUNTED", 4)
-    for name in ("LOOKED_THROUGH", "SCATTERED", "PASSED_OVER"):
-        monkeypatch.setattr(query, name, looked_through)
-    for asked, ids in zip(questions, expected, strict=True):
-        first, second = (ask(admin, page=page, page_size=3, **asked) for page in (1, 2))
+    expected = [[record["id"] for record in select(admin, **query)["data"]] for query in queries]
+    monkeypatch.setattr(pages, "MAX_COUNT", 4)
+    for name in ("SCAN_RECORDS", "SCAN_RECORDS_IF_CHEAP", "SCAN_RECORDS_BY_FILTER"):
+        monkeypatch.setattr(pages, name, scanned)
+    for query, ids in zip(queries, expected, strict=True):
+        first, second = (select(admin, page=page, page_size=3, **query) for page in (1, 2))
         assert [record["id"] for record in first["data"] + second["data"]] == ids[:6]
         assert (first["pagination"]["total"], first["pagination"]["at_least"]) == (4, True)
         cursor, walked = "", []
         while cursor is not None:
-            page = ask(admin, cursor=cursor, page_size=3, **asked)
+            page = select(admin, cursor=cursor, page_size=3, **query)
             walked += [record["id"] for record in page["data"]]
             cursor = page["pagination"]["next_cursor"]
         assert walked == ids
 
 
-def test_a_page_too_far_to_count_to_is_refused(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_behind_the_maximum_count_is_refused(make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(6):
         make(Server)
-    monkeypatch.setattr(query, "MOST_COUNTED", 4)
+    monkeypatch.setattr(pages, "MAX_COUNT", 4)
     for total in ("exact", "none"):
         far = {"resource_type": "servers", "page": 4, "page_size": 2, "total": total}
         answer = admin.call("GET", LOGS, query_string=far, expect=400)
         assert answer["data"]["reason"] == "page_too_far"
-    # There is nothing there, and that is no mistake.
-    assert ask(admin, resource_type="gpus", page=4, page_size=2)["data"] == []
+    # A page past the end of a short list is empty.
+    assert select(admin, resource_type="gpus", page=4, page_size=2)["data"] == []
 
 
 def test_the_log_is_sorted_by_its_id_or_by_time(make: Make, admin: Client) -> None:
     for _ in range(3):
         make(Server)
-    ids = [record["id"] for record in ask(admin)["data"]]
+    ids = [record["id"] for record in select(admin)["data"]]
     assert ids == sorted(ids)
     for sort in ("id", "created_at", "created_at,id"):
-        assert [record["id"] for record in ask(admin, sort=sort)["data"]] == ids
+        assert [record["id"] for record in select(admin, sort=sort)["data"]] == ids
         backwards = ",".join(f"-{name}" for name in sort.split(","))
-        assert [record["id"] for record in ask(admin, sort=backwards)["data"]] == ids[::-1]
+        assert [record["id"] for record in select(admin, sort=backwards)["data"]] == ids[::-1]
     for sort, reason in (("username", "unknown_sort_column"), ("created_at,-id", "invalid_parameter")):
         assert admin.call("GET", LOGS, query_string={"sort": sort}, expect=400)["data"]["reason"] == reason
 
@@ -210,37 +210,37 @@ def test_the_log_is_sorted_by_its_id_or_by_time(make: Make, admin: Client) -> No
 def test_a_range_of_time(make: Make, admin: Client) -> None:
     for _ in range(4):
         make(Server)
-    records = ask(admin, resource_type="servers")["data"]
+    records = select(admin, resource_type="servers")["data"]
     since, until = records[1]["created_at"], records[3]["created_at"]
     for sort, expected in (("id", records[1:3]), ("-id", records[2:0:-1]), ("-created_at", records[2:0:-1])):
         limits = {"created_at__gte": since, "created_at__lt": until, "sort": sort, "resource_type": "servers"}
-        assert ask(admin, **limits)["data"] == expected
-        first = ask(admin, cursor="", **{**limits, "page_size": 1})
-        second = ask(admin, cursor=first["pagination"]["next_cursor"], **{**limits, "page_size": 1})
+        assert select(admin, **limits)["data"] == expected
+        first = select(admin, cursor="", **{**limits, "page_size": 1})
+        second = select(admin, cursor=first["pagination"]["next_cursor"], **{**limits, "page_size": 1})
         assert first["data"] + second["data"] == expected
         assert second["pagination"]["next_cursor"] is None
     later = datetime.fromisoformat(until) + timedelta(days=1)
-    assert ask(admin, created_at__gte=later.isoformat())["data"] == []
+    assert select(admin, created_at__gte=later.isoformat())["data"] == []
 
 
 @pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])
-def test_a_walk_meets_each_record_once(sort: str, make: Make, admin: Client) -> None:
+def test_cursors_visit_each_record_once(sort: str, make: Make, admin: Client) -> None:
     for _ in range(4):
         make(Server)
-    expected = ask(admin, sort=sort)["data"]
-    met: list[Body] = []
+    expected = select(admin, sort=sort)["data"]
+    visited: list[Body] = []
     cursor = ""
     while cursor is not None:
-        page = ask(admin, sort=sort, cursor=cursor, page_size=2)
-        met += page["data"]
+        page = select(admin, sort=sort, cursor=cursor, page_size=2)
+        visited += page["data"]
         cursor = page["pagination"]["next_cursor"]
-    assert met == expected
-    back = ask(admin, sort=sort, cursor=page["pagination"]["prev_cursor"], page_size=100)
+    assert visited == expected
+    back = select(admin, sort=sort, cursor=page["pagination"]["prev_cursor"], page_size=100)
     assert back["data"] == expected[: len(back["data"])]
 
 
 @pytest.mark.parametrize("name", ["field", "from", "to"])
-def test_what_is_not_understood_is_refused(name: str, admin: Client) -> None:
+def test_invalid_change_parameters_are_refused(name: str, admin: Client) -> None:
     twice = admin.call("GET", f"{LOGS}?{name}=a&{name}=b", expect=400)
     assert twice["data"]["reason"] == "repeated_parameter"
     admin.call("GET", LOGS, query_string={name: "a\0b"}, expect=400)
@@ -248,7 +248,7 @@ def test_what_is_not_understood_is_refused(name: str, admin: Client) -> None:
     assert admin.call("GET", "/api/servers", query_string={name: "a"}, expect=400)["data"]["reason"]
 
 
-def test_my_own_trail_is_asked_likewise(make: Make, user: Client, admin: Client) -> None:
+def test_my_own_activity_takes_the_same_filters(make: Make, user: Client, admin: Client) -> None:
     made = user.call("POST", "/api/servers", json={"name": "mine"}, expect=201)["data"]
     user.call("PATCH", f"/api/servers/{made['id']}", json={"name": "still mine"})
     admin.call("PATCH", f"/api/servers/{made['id']}", json={"name": "no longer"})
