@@ -7,7 +7,8 @@ emptied after each test, in a few milliseconds, instead of rolled back.
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -91,9 +92,7 @@ class Postgresql:
         name = f"{self.url.database}_{RUN}_{WORKER}"
         self.url = self.url.set(database=name)
         require_services()
-        with _connect(sa.make_url(DATABASE_URL)) as server:
-            # The lock keeps other runs from seeing this database between its creation and the connection below.
-            server.execute("SELECT pg_advisory_lock(hashtext('test databases'))")
+        with _server_alone() as server:
             drop_leftovers(server)
             # template0 and C.UTF-8: text is ordered by code points, as on SQLite.
             server.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'".encode())
@@ -119,8 +118,8 @@ class Postgresql:
         self._cleaner.execute(self._emptying)
 
     def drop(self) -> None:
-        self._cleaner.close()
-        with _connect(sa.make_url(DATABASE_URL)) as server:
+        with _server_alone() as server:
+            self._cleaner.close()
             server.execute(f'DROP DATABASE "{self.url.database}" WITH (FORCE)'.encode())
         delete_keys(self.prefix)
 
@@ -190,6 +189,17 @@ def require_services() -> None:
             f"Redis does not answer at {REDIS_URL}: start it (docker compose -f compose.test.yaml "
             "up -d) or set TEST_REDIS_URL"
         ) from None
+
+
+@contextmanager
+def _server_alone() -> Iterator[psycopg.Connection]:
+    """A connection to the server while no other run creates or drops databases.
+
+    Otherwise it could take this run's database for a leftover: before the first connection to it, or after the last.
+    """
+    with _connect(sa.make_url(DATABASE_URL)) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext('test databases'))")
+        yield server
 
 
 def _connect(url: sa.URL) -> psycopg.Connection:
