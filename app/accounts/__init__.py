@@ -1,1 +1,1 @@
-"""What administrators do with the accounts of others, and the links that they send."""
+"""Administration of user accounts: unlock, password reset links, sessions and tokens of others."""

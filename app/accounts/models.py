@@ -1,4 +1,4 @@
-"""One-time links by which people set a new password."""
+"""Links for setting a new password, each of which works once."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from app.users.models import User
 
 
 class PasswordReset(Base):
-    """A link, as far as we keep it: it opens once, until it expires or the password changes by other means."""
+    """A password reset link, valid until it is used, expires, or the password changes."""
 
     __tablename__ = "password_resets"
 

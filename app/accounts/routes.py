@@ -1,4 +1,4 @@
-"""The accounts of others: unlock them, reset their passwords, see and end their sessions and tokens."""
+"""Routes for administrators of accounts, and the reset of a password by a link."""
 
 from flask import Response
 
@@ -18,7 +18,7 @@ from app.tokens.schemas import TokenSchema
 from app.users.routes import resource as users
 from app.users.schemas import UserSchema
 
-blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="The accounts of others")
+blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="Account administration")
 
 
 @blueprint.post("/auth/reset-password")
@@ -28,23 +28,23 @@ blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="The 
 @blueprint.response(200)
 @recorder.audited("password_change")
 def reset_password(body: dict[str, str]) -> None:
-    """Set a new password by the link of a mail; all sessions end."""
+    """Set a new password with the token of a reset link; ends all sessions."""
     service.reset_password(**body)
 
 
 @blueprint.post("/users/<int:user_id>/reset-password")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(202)
-def send_link(user_id: int) -> None:
-    """Mail a user a link to set a new password; it opens once, within two hours."""
-    service.send_link(user_id)
+def send_reset_link(user_id: int) -> None:
+    """Mail a user a link to set a new password; it works once, within two hours."""
+    service.send_reset_link(user_id)
 
 
 @blueprint.post("/users/<int:user_id>/unlock")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200, UserSchema)
 def unlock(user_id: int) -> Response:
-    """Let a user in again whom wrong passwords have locked out."""
+    """Unlock an account that wrong passwords have locked."""
     service.unlock(user_id)
     return answer(users, user_id)
 
@@ -54,7 +54,7 @@ def unlock(user_id: int) -> Response:
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, SessionSchema, many=True)
 def list_sessions(query: dict[str, int], user_id: int) -> Page:
-    """Where a user is signed in, the latest used first."""
+    """List a user's sessions, the latest used first."""
     return sessions.select_sessions(service.get_user(user_id).id, **query)
 
 
@@ -62,7 +62,7 @@ def list_sessions(query: dict[str, int], user_id: int) -> Page:
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
 def end_sessions(user_id: int) -> None:
-    """End all sessions of a user at once."""
+    """End all sessions of a user."""
     user = service.get_user(user_id)
     sessions.end_all(user.id)
     recorder.record("logout", "users", user.id, user.username)
@@ -72,7 +72,7 @@ def end_sessions(user_id: int) -> None:
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
 def end_session(user_id: int, session_id: str) -> None:
-    """End one session of a user at once."""
+    """End one session of a user."""
     sessions.end(service.get_user(user_id).id, session_id)
 
 
@@ -81,7 +81,7 @@ def end_session(user_id: int, session_id: str) -> None:
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, TokenSchema, many=True)
 def list_tokens(query: dict[str, int], user_id: int) -> Page:
-    """A user's personal access tokens, the latest first."""
+    """List a user's personal access tokens, the latest first."""
     return tokens.select_tokens(service.get_user(user_id).id, **query)
 
 
@@ -89,5 +89,5 @@ def list_tokens(query: dict[str, int], user_id: int) -> Page:
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
 def revoke_token(user_id: int, token_id: int) -> None:
-    """End one of a user's personal access tokens at once."""
+    """Revoke one of a user's personal access tokens."""
     tokens.revoke(service.get_user(user_id).id, token_id)

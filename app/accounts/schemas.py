@@ -1,8 +1,10 @@
-"""What travels when a password is reset."""
+"""Schema of a password reset."""
 
 from marshmallow import Schema, fields, validate
 
 
 class ResetPasswordSchema(Schema):
-    token = fields.String(required=True, validate=validate.Length(1, 255), metadata={"description": "From the link."})
+    token = fields.String(
+        required=True, validate=validate.Length(1, 255), metadata={"description": "The token in the link."}
+    )
     new_password = fields.String(required=True, validate=validate.Length(1, 1024))

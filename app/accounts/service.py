@@ -1,4 +1,4 @@
-"""Unlocking accounts, and setting forgotten passwords by a link that opens once."""
+"""Unlocking accounts, and resetting passwords by a link that works once."""
 
 import hashlib
 import secrets
@@ -16,15 +16,15 @@ from app.core.http.access import Actor, act_as
 from app.core.mail import outbox
 from app.core.values import MAX_ID, utcnow
 from app.users.models import User
-from app.users.passwords import password_flaws
+from app.users.passwords import password_errors
 
-LINK_LIVES = timedelta(hours=2)
+LINK_LIFETIME = timedelta(hours=2)
 
 resets = PasswordReset.__table__
 
 
-class Inactive(Conflict):
-    reason, message = "inactive", "This user is not active, so a new password would open nothing."
+class UserInactive(Conflict):
+    reason, message = "inactive", "This user is not active. Activate the account before sending a link."
 
 
 def get_user(user_id: int, *, to_change: bool = False) -> User:
@@ -36,17 +36,17 @@ def get_user(user_id: int, *, to_change: bool = False) -> User:
 
 
 def unlock(user_id: int) -> None:
-    """Let a user in again whom wrong passwords have locked out."""
+    """Unlock an account that wrong passwords have locked."""
     user = get_user(user_id)
-    lockout.forgive(user.id)
+    lockout.unlock(user.id)
     recorder.record("unlock", "users", user.id, user.username)
 
 
-def send_link(user_id: int) -> None:
-    """Send a user a link to set a new password; earlier links open nothing any more. Raises Inactive."""
+def send_reset_link(user_id: int) -> None:
+    """Mail a user a link to set a new password, which voids earlier links. Raises UserInactive."""
     user = get_user(user_id, to_change=True)
     if not user.is_active:
-        raise Inactive()
+        raise UserInactive()
     now = utcnow()
     token = secrets.token_urlsafe(32)
     void_links(user.id)
@@ -55,7 +55,7 @@ def send_link(user_id: int) -> None:
         "token_hash": _hash(token),
         "password_version": user.password_version,
         "created_at": now,
-        "expires_at": now + LINK_LIVES,
+        "expires_at": now + LINK_LIFETIME,
     }
     db.session.execute(sa.insert(resets).values(link))
     recorder.record("password_reset", "users", user.id, user.username)
@@ -65,12 +65,12 @@ def send_link(user_id: int) -> None:
         "password_reset",
         username=user.username,
         token=token,
-        hours=int(LINK_LIVES.total_seconds() // 3600),
+        hours=int(LINK_LIFETIME.total_seconds() // 3600),
     )
 
 
 def reset_password(token: str, new_password: str) -> None:
-    """Set the password of whoever got the link, open their account and end their sessions; raises Invalid."""
+    """Set the password of the user of a link, unlock the account and end its sessions; raises Invalid."""
     user_id = db.session.scalar(
         sa.update(resets)
         .where(
@@ -84,14 +84,14 @@ def reset_password(token: str, new_password: str) -> None:
     user = None if user_id is None else db.session.get(User, user_id, with_for_update=True)
     issued_under = sa.select(resets.c.password_version).where(resets.c.token_hash == _hash(token))
     if user is None or not user.is_active or db.session.scalar(issued_under) != user.password_version:
-        raise Invalid(errors={"token": ["This link is not valid any more."]})
-    # An unfit password raises, which rolls the use of the link back with everything else.
-    if flaws := password_flaws(new_password, user.username):
-        raise Invalid(errors={"new_password": flaws})
+        raise Invalid(errors={"token": ["This link is no longer valid. Please ask an administrator for a new one."]})
+    # Raising rolls back the use of the link, so that it can be tried with another password.
+    if errors := password_errors(new_password, user.username):
+        raise Invalid(errors={"new_password": errors})
     act_as(Actor(id=user.id, username=user.username, role=user.role))
     user.password = new_password
     db.session.flush()
-    lockout.forgive(user.id)
+    lockout.unlock(user.id)
     sessions.end_all(user.id)
 
 

@@ -1,1 +1,1 @@
-"""Signing in and out."""
+"""Authentication: login, sessions, refresh tokens, lockout, and one's own account."""

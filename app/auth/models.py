@@ -1,4 +1,4 @@
-"""Sessions, which a login begins and which end at once, and the addresses that logins came from."""
+"""Sessions, known addresses, and counters of failed logins with unknown names."""
 
 from datetime import datetime
 
@@ -11,16 +11,16 @@ from app.users.models import User
 
 
 class AuthSession(Base):
-    """One login. Its tokens are valid while it is: ending it ends them, whatever they say themselves."""
+    """A session, which a login creates. Its tokens are valid only while it has not ended, whatever their own expiry."""
 
     __tablename__ = "auth_sessions"
 
     id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     password_version: Mapped[int]
-    # How often the refresh token has been exchanged: the one of an earlier generation is a copy.
+    # How often the refresh token was rotated. A token of an earlier generation is reuse.
     generation: Mapped[int]
-    # Since when a request is exchanging it, and how many others have asked meanwhile.
+    # Since when a request is rotating it, and how many others have tried meanwhile; see refresh_rotation.
     claimed_at: Mapped[datetime | None]
     contenders: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]
@@ -32,21 +32,21 @@ class AuthSession(Base):
 
 
 class KnownAddress(Base):
-    """An address that a user has signed in from: a login from another one is worth a mail."""
+    """A network that a user has signed in from; a login from another one is mailed to the user."""
 
     __tablename__ = "known_addresses"
 
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
-    # A single IPv4 address, or a /64 of IPv6, within which a device chooses another address every day.
+    # A single IPv4 address, or an IPv6 /64: devices change their address within it every day.
     network: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 
 
-class Nobody(Base):
-    """What failed logins with names that nobody has are counted on: a row written is a row waited for."""
+class DummyLoginCounter(Base):
+    """Counts logins with unknown names, so that they write a row as those with known names do; see lockout."""
 
-    __tablename__ = "nobodies"
+    __tablename__ = "dummy_login_counters"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     failed_login_attempts: Mapped[int] = mapped_column(sa.BigInteger)

@@ -1,10 +1,10 @@
-"""Signing in and out, and who I am."""
+"""Routes of login, refresh, logout, sessions and one's own account."""
 
 from typing import Any
 
 from flask import Response
 
-from app.auth import exchange, service, sessions
+from app.auth import refresh_rotation, service, sessions
 from app.auth.schemas import (
     ChangePasswordSchema,
     LoginResultSchema,
@@ -28,17 +28,17 @@ from app.users.models import User
 from app.users.routes import resource as users
 from app.users.schemas import UserSchema
 
-blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Signing in and out")
+blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Authentication")
 
 
 @blueprint.post("/register")
 @limited_by_address
 @public
 @blueprint.arguments(RegistrationSchema)
-@blueprint.alt_response(403, schema=FailureSchema, description="Administrators make the accounts here.")
+@blueprint.alt_response(403, schema=FailureSchema, description="Registration is closed.")
 @blueprint.response(201, UserSchema)
 def register(body: dict[str, Any]) -> Response:
-    """Make an account, where REGISTRATION_ENABLED says that anybody may."""
+    """Register an account, if REGISTRATION_ENABLED allows it."""
     return answer(users, service.register(body).id, 201)
 
 
@@ -46,10 +46,12 @@ def register(body: dict[str, Any]) -> Response:
 @limited_by_address
 @public
 @blueprint.arguments(LoginSchema)
-@blueprint.alt_response(401, schema=FailureSchema, description="Unknown, wrong, locked or inactive.")
+@blueprint.alt_response(
+    401, schema=FailureSchema, description="Unknown user, wrong password, locked or inactive account."
+)
 @blueprint.response(200, LoginResultSchema)
 def login(body: dict[str, str]) -> dict[str, Any]:
-    """Sign in with a username or an e-mail."""
+    """Log in with a username or an e-mail address."""
     tokens = service.log_in(body["username"], body["password"])
     return {**tokens, "user": read(users, current_actor().id)}
 
@@ -58,8 +60,8 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 @requires_refresh_token
 @blueprint.response(200, TokensSchema)
 def refresh() -> dict[str, Any]:
-    """Exchange the refresh token, sent as the bearer token, for new tokens."""
-    return exchange.exchange()
+    """Exchange a refresh token, sent as the bearer token, for new tokens."""
+    return refresh_rotation.rotate()
 
 
 @blueprint.post("/logout")
@@ -67,7 +69,7 @@ def refresh() -> dict[str, Any]:
 @blueprint.arguments(LogoutSchema, location="query")
 @blueprint.response(200)
 def logout(query: dict[str, bool]) -> None:
-    """End this session, or all of mine."""
+    """Log out of this session, or of all my sessions."""
     sessions.log_out(**query)
 
 
@@ -76,7 +78,7 @@ def logout(query: dict[str, bool]) -> None:
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, SessionSchema, many=True)
 def list_sessions(query: dict[str, int]) -> Page:
-    """Where I am signed in, the latest used first."""
+    """List my sessions, the latest used first."""
     return sessions.select_sessions(current_actor().id, **query)
 
 
@@ -84,15 +86,15 @@ def list_sessions(query: dict[str, int]) -> Page:
 @requires(Role.USER, in_person=True)
 @blueprint.response(200)
 def end_session(session_id: str) -> None:
-    """End one of my sessions at once."""
+    """End one of my sessions."""
     sessions.end(current_actor().id, session_id)
 
 
 @blueprint.get("/me")
 @requires(Role.USER)
 @blueprint.response(200, UserSchema)
-def me() -> Response:
-    """Who I am."""
+def show_me() -> Response:
+    """Show my account."""
     return answer(users, current_actor().id)
 
 
@@ -100,8 +102,8 @@ def me() -> Response:
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(ProfileSchema(partial=True))
 @blueprint.response(200, UserSchema)
-def amend_me(body: dict[str, Any]) -> Response:
-    """Change what I may change of myself."""
+def update_me(body: dict[str, Any]) -> Response:
+    """Update my account."""
     user = db.session.get_one(User, current_actor().id, with_for_update=True)
     update(users, user, body)
     return answer(users, user.id)
@@ -114,5 +116,5 @@ def amend_me(body: dict[str, Any]) -> Response:
 @blueprint.response(200)
 @audited("password_change")
 def change_password(body: dict[str, str]) -> None:
-    """Replace my password and end my other sessions."""
+    """Change my password and end my other sessions."""
     service.change_password(**body)

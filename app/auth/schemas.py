@@ -1,4 +1,4 @@
-"""What travels when somebody signs in."""
+"""Schemas of login, registration, profile and sessions."""
 
 from marshmallow import Schema, fields, validate
 
@@ -6,7 +6,7 @@ from app.users.schemas import UserSchema
 
 
 class RegistrationSchema(UserSchema):
-    """What people say of themselves: neither their role nor whether they are active."""
+    """The fields of a registration, without role and is_active."""
 
     class Meta(UserSchema.Meta):
         fields = ("username", "email", "full_name", "phone", "password")
@@ -16,7 +16,7 @@ class LoginSchema(Schema):
     username = fields.String(
         required=True,
         validate=validate.Length(1, 255),
-        metadata={"description": "The username or the e-mail."},
+        metadata={"description": "The username or the e-mail address."},
     )
     password = fields.String(required=True, validate=validate.Length(1, 1024))
 
@@ -25,7 +25,7 @@ class TokensSchema(Schema):
     access_token = fields.String(required=True)
     refresh_token = fields.String(required=True)
     token_type = fields.String(required=True, metadata={"enum": ["Bearer"]})
-    expires_in = fields.Integer(required=True, metadata={"description": "Seconds for which the access token lives."})
+    expires_in = fields.Integer(required=True, metadata={"description": "Lifetime of the access token in seconds."})
 
 
 class LoginResultSchema(TokensSchema):
@@ -33,7 +33,7 @@ class LoginResultSchema(TokensSchema):
 
 
 class ProfileSchema(UserSchema):
-    """What people may change of themselves."""
+    """The fields of their own account that users may change."""
 
     class Meta(UserSchema.Meta):
         fields = ("email", "full_name", "phone")
@@ -54,7 +54,7 @@ class SessionSchema(Schema):
     user_agent = fields.String(required=True, allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     last_used_at = fields.AwareDateTime(
-        required=True, metadata={"description": "When it began, or its refresh token was last exchanged."}
+        required=True, metadata={"description": "The time of the login or of the latest refresh."}
     )
     expires_at = fields.AwareDateTime(required=True)
-    is_current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks."})
+    is_current = fields.Boolean(required=True, metadata={"description": "Whether it is the session of this request."})

@@ -1,4 +1,4 @@
-"""Sessions: begun by a login, kept alive by refreshing, over at once when somebody ends them."""
+"""Sessions: created by a login, prolonged by a refresh, ended by logout, administrators or a changed password."""
 
 import secrets
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ users = User.__table__
 sessions = AuthSession.__table__
 
 
-class SessionOver(Unauthorized):
+class SessionEnded(Unauthorized):
     reason, message = "token_revoked", "The session has ended. Please sign in again."
 
 
@@ -32,8 +32,8 @@ _VALID = sa.and_(sessions.c.ended_at.is_(None), sessions.c.password_version == u
 
 _SHOWN = ("id", "ip_address", "user_agent", "created_at", "last_used_at", "expires_at")
 
-# What every request asks of the database before it does anything else, as one statement built once.
-_WHO = Prepared(
+# Runs on every request that an access token authenticates.
+_USER_OF_SESSION = Prepared(
     sa.select(users.c.id, users.c.username, users.c.role)
     .join(sessions, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == sa.bindparam("session", type_=sa.String), _VALID, users.c.is_active)
@@ -41,14 +41,14 @@ _WHO = Prepared(
 
 
 @session_reader
-def who_is(claims: Mapping[str, Any]) -> Actor:
-    """The user of a token, while the session that issued it lasts; raises SessionOver."""
+def authenticate(claims: Mapping[str, Any]) -> Actor:
+    """The user of a signed token whose session has not ended; raises SessionEnded."""
     session_id = str(claims.get("sid", ""))
-    found = _WHO.rows({"session": session_id})
-    if not found or str(found[0][0]) != claims["sub"]:
-        _record_late_use(session_id, str(claims["jti"]))
-        raise SessionOver()
-    user_id, username, role = found[0]
+    rows = _USER_OF_SESSION.rows({"session": session_id})
+    if not rows or str(rows[0][0]) != claims["sub"]:
+        _record_use_after_end(session_id, str(claims["jti"]))
+        raise SessionEnded()
+    user_id, username, role = rows[0]
     return Actor(
         id=user_id,
         username=username,
@@ -58,8 +58,8 @@ def who_is(claims: Mapping[str, Any]) -> Actor:
     )
 
 
-def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
-    """Begin a session: its id and its tokens."""
+def create(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
+    """Create a session; returns its id and its tokens."""
     now = utcnow()
     context = current_context()
     session = AuthSession(
@@ -75,11 +75,11 @@ def begin(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
     )
     db.session.add(session)
     db.session.flush()
-    return session.id, tokens_of(user_id, session.id, 0)
+    return session.id, issue_tokens(user_id, session.id, 0)
 
 
-def tokens_of(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
-    """The tokens of a session whose refresh token has been exchanged `generation` times."""
+def issue_tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
+    """New tokens of a session whose refresh token has been rotated `generation` times."""
     lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
     identity = str(user_id)
     return {
@@ -98,17 +98,19 @@ def log_out(*, everywhere: bool) -> None:
 
 
 def select_sessions(user_id: int, page: int, page_size: int) -> Page:
-    """The sessions that a user could go on with, the latest used first."""
-    live = (
+    """A page of a user's valid sessions, the latest used first."""
+    valid = (
         sa.select(*(sessions.c[name] for name in _SHOWN))
         .join(users, users.c.id == sessions.c.user_id)
         .where(sessions.c.user_id == user_id, _VALID, sessions.c.expires_at > utcnow())
     )
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(live.subquery()))
-    latest = live.order_by(sessions.c.last_used_at.desc(), sessions.c.id)
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(valid.subquery()))
+    latest = valid.order_by(sessions.c.last_used_at.desc(), sessions.c.id)
     rows = db.session.execute(latest.limit(page_size).offset((page - 1) * page_size))
-    here = current_actor().session_id
-    return Page([{**row._mapping, "is_current": row.id == here} for row in rows], Pagination(page, page_size, total))
+    current_id = current_actor().session_id
+    return Page(
+        [{**row._mapping, "is_current": row.id == current_id} for row in rows], Pagination(page, page_size, total)
+    )
 
 
 def end(user_id: int, session_id: str) -> None:
@@ -119,22 +121,22 @@ def end(user_id: int, session_id: str) -> None:
 
 
 def end_all(user_id: int, *, only: str | None = None, but: str | None = None) -> int:
-    """End a user's sessions, or only one, or all but one; answers how many."""
-    chosen = [sessions.c.user_id == user_id, sessions.c.ended_at.is_(None)]
+    """End all sessions of a user, only one, or all but one; returns how many."""
+    conditions = [sessions.c.user_id == user_id, sessions.c.ended_at.is_(None)]
     if only is not None:
-        chosen.append(sessions.c.id == only)
+        conditions.append(sessions.c.id == only)
     if but is not None:
-        chosen.append(sessions.c.id != but)
-    ended = db.session.execute(sa.update(sessions).where(*chosen).values(ended_at=utcnow()))
+        conditions.append(sessions.c.id != but)
+    ended = db.session.execute(sa.update(sessions).where(*conditions).values(ended_at=utcnow()))
     return int(ended.rowcount)  # type: ignore[attr-defined]
 
 
-def _record_late_use(session_id: str, token_id: str) -> None:
-    """Record that a token of a session that is over was used, so that its owner sees it too."""
-    whose = sa.select(users.c.id, users.c.username).join(sessions, sessions.c.user_id == users.c.id)
-    found = db.session.execute(whose.where(sessions.c.id == session_id)).one_or_none()
-    if found is not None:
-        context = replace(current_context(), user_id=found.id, username=found.username, token_id=token_id)
+def _record_use_after_end(session_id: str, token_id: str) -> None:
+    """Audit the use of a token whose session has ended, attributed to its user, who sees it in their activity."""
+    owner = sa.select(users.c.id, users.c.username).join(sessions, sessions.c.user_id == users.c.id)
+    user = db.session.execute(owner.where(sessions.c.id == session_id)).one_or_none()
+    if user is not None:
+        context = replace(current_context(), user_id=user.id, username=user.username, token_id=token_id)
         message = "A token of a session that has ended was used."
         with writing():
-            recorder.record("denied", "users", found.id, message, context=context)
+            recorder.record("denied", "users", user.id, message, context=context)

@@ -1,4 +1,4 @@
-"""The people who sign in."""
+"""User accounts."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from app.core.errors import Invalid
 from app.core.http.access import Role
 from app.resource.fields import column
 from app.resource.formats import email, username
-from app.users.passwords import password_flaws
+from app.users.passwords import password_errors
 
 
 class User(Audited, Entity):
@@ -33,7 +33,7 @@ class User(Audited, Entity):
         "Last login IP", "最近登录IP", type_=sa.String(45), read_only=True, audit=False
     )
     password_hash: Mapped[str | None] = column("Password", type_=sa.String(60), hidden=True, secret=True)
-    # Sessions remember it: those that began under an earlier password are over.
+    # Sessions store the version that they were created under: a new password ends them.
     password_version: Mapped[int] = column("Password version", hidden=True, audit=False, default=0)
     failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
     locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
@@ -49,9 +49,9 @@ class User(Audited, Entity):
 
     @password.setter
     def password(self, password: str) -> None:
-        # Here, because only here is the name always known: a change of the password alone does not tell it.
-        if flaws := password_flaws(password, self.username):
-            raise Invalid(errors={"password": flaws})
+        # Checked here too: a PATCH of the password alone reaches the schema without the username.
+        if errors := password_errors(password, self.username):
+            raise Invalid(errors={"password": errors})
         rounds = current_app.config["BCRYPT_ROUNDS"]
         self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
         self.password_version = (self.password_version or 0) + 1

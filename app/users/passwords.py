@@ -1,39 +1,38 @@
-"""What makes a text a password: long enough, and not one that everybody tries first."""
+"""The password policy: length limits, and no username or well-known password."""
 
 import functools
 import re
 from importlib.resources import files
 
-MIN_PASSWORD = 10
-"""Characters."""
-MAX_PASSWORD = 72
-"""Bytes: bcrypt reads no further."""
+MIN_PASSWORD_CHARS = 10
+MAX_PASSWORD_BYTES = 72
+"""bcrypt ignores what follows."""
 
-_DISGUISES = str.maketrans("@4310!5$7", "aaeioisst")
-"""The signs that people write for letters, to please a rule."""
+_LEET = str.maketrans("@4310!5$7", "aaeioisst")
+"""Characters that are commonly written for letters."""
 
 
-def password_flaws(password: str, name: str | None) -> list[str]:
-    """What keeps a text from being the password of the user of that name."""
-    flaws = []
-    if len(password) < MIN_PASSWORD:
-        flaws.append(f"Must have at least {MIN_PASSWORD} characters.")
-    if len(password.encode(errors="replace")) > MAX_PASSWORD:
-        flaws.append(f"May have at most {MAX_PASSWORD} bytes.")
+def password_errors(password: str, name: str | None) -> list[str]:
+    """Why a password does not meet the policy, for the user of this name; empty if it does."""
+    errors = []
+    if len(password) < MIN_PASSWORD_CHARS:
+        errors.append(f"Must have at least {MIN_PASSWORD_CHARS} characters.")
+    if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES:
+        errors.append(f"May have at most {MAX_PASSWORD_BYTES} bytes.")
     if "\x00" in password:
-        flaws.append("May not contain the NUL character.")
+        errors.append("May not contain the NUL character.")
     if name and password.casefold() == name.casefold():
-        flaws.append("May not be the username.")
+        errors.append("May not be the username.")
     if is_well_known(password):
-        flaws.append("May not be a password that many people use.")
-    return flaws
+        errors.append("May not be a well-known password.")
+    return errors
 
 
 def is_well_known(password: str) -> bool:
-    """Whether it is in the list, also with other case, up to four digits or signs added, or signs for letters."""
+    """Whether a password is in the list, ignoring case, up to four digits or signs at both ends, and leet spelling."""
     folded = password.casefold()
     plain = re.sub(r"^[\W\d_]{0,4}|[\W\d_]{0,4}$", "", folded)
-    candidates = {folded, plain, folded.translate(_DISGUISES), plain.translate(_DISGUISES)}
+    candidates = {folded, plain, folded.translate(_LEET), plain.translate(_LEET)}
     return len(set(folded)) < 3 or not candidates.isdisjoint(_well_known())
 
 

@@ -1,4 +1,4 @@
-"""The users resource, for administrators."""
+"""The users resource, which only administrators may use."""
 
 from app.core.http.access import Role
 from app.resource import Resource, resource_blueprint

@@ -1,4 +1,4 @@
-"""Users as JSON. A password is written, never read."""
+"""Schema of users. A password is write-only."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from app.resource import ResourceSchema
 from app.users.models import User
-from app.users.passwords import password_flaws
+from app.users.passwords import password_errors
 
 
 class UserSchema(ResourceSchema):
@@ -19,6 +19,5 @@ class UserSchema(ResourceSchema):
     def check_password(self, values: dict[str, Any], **_: Any) -> None:
         if "password" not in values:
             return
-        flaws = password_flaws(values["password"], values.get("username"))
-        if flaws:
-            raise ValidationError({"password": flaws})
+        if errors := password_errors(values["password"], values.get("username")):
+            raise ValidationError({"password": errors})

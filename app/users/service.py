@@ -12,7 +12,7 @@ from app.core.request_context import Role
 from app.resource.formats import email as check_email
 from app.resource.formats import username as check_username
 from app.users.models import User
-from app.users.passwords import password_flaws
+from app.users.passwords import password_errors
 
 
 def admin_setting_errors(config: Any) -> Iterator[tuple[str, str]]:
@@ -23,8 +23,8 @@ def admin_setting_errors(config: Any) -> Iterator[tuple[str, str]]:
                 check(value)
             except ValueError as error:
                 yield variable, _reason(str(error))
-    if config.ADMIN_PASSWORD is not None and (flaws := password_flaws(config.ADMIN_PASSWORD, config.ADMIN_USERNAME)):
-        yield "ADMIN_PASSWORD", " and ".join(map(_reason, flaws))
+    if config.ADMIN_PASSWORD is not None and (errors := password_errors(config.ADMIN_PASSWORD, config.ADMIN_USERNAME)):
+        yield "ADMIN_PASSWORD", " and ".join(map(_reason, errors))
 
 
 def _reason(sentence: str) -> str:
@@ -45,7 +45,7 @@ def add_first_admin() -> str | None:
 def add_admin(username: str, email: str, password: str) -> None:
     """Add an administrator; raises ValueError for a name, address or password that no account can have."""
     user = User(username=check_username(username), email=check_email(email), role=Role.ADMIN, is_active=True)
-    if flaws := password_flaws(password, username):
-        raise ValueError(f"The password: {' '.join(flaws)}")
+    if errors := password_errors(password, username):
+        raise ValueError(f"The password: {' '.join(errors)}")
     user.password = password
     db.session.add(user)

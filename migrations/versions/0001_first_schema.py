@@ -23,7 +23,7 @@ TABLES = (
     "audit_checkpoints",
     "audit_origin",
     "users",
-    "nobodies",
+    "dummy_login_counters",
     "auth_sessions",
     "personal_tokens",
     "password_resets",
@@ -320,10 +320,10 @@ def _create_users() -> None:
     op.create_index("uq_users_email", "users", [sa.text("lower(email)")], unique=True)
     op.create_index("uq_users_username", "users", [sa.text("lower(username)")], unique=True)
     op.create_table(
-        "nobodies",
+        "dummy_login_counters",
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("failed_login_attempts", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_nobodies")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dummy_login_counters")),
     )
     op.create_table(
         "auth_sessions",

@@ -1,4 +1,4 @@
-"""An authority of our own, and the certificates that it makes."""
+"""A certificate authority for tests, and the certificates that it signs."""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from app.core.values import utcnow
 
 
 class Authority:
-    """Signs certificates; `certificate` is the file by which others believe it."""
+    """Signs server certificates; `certificate` is the file of its own, which clients may trust."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,13 +42,13 @@ class Authority:
         )
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, address: str = "127.0.0.1", *, lives: timedelta = timedelta(days=1)) -> SSLContext:
-        """What a server at this address needs; with a negative life it has expired."""
+    def server(self, address: str = "127.0.0.1", *, lifetime: timedelta = timedelta(days=1)) -> SSLContext:
+        """The TLS context of a server at this address; with a negative lifetime, its certificate has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         signed = (
-            self._unsigned(x509.Name([]), key.public_key(), lives)
+            self._unsigned(x509.Name([]), key.public_key(), lifetime)
             .add_extension(names, critical=True)
             .add_extension(authority, critical=False)
             .sign(self._key, SHA256())
@@ -64,7 +64,9 @@ class Authority:
         context.load_cert_chain(path)
         return context
 
-    def _unsigned(self, name: x509.Name, key: ec.EllipticCurvePublicKey, lives: timedelta) -> x509.CertificateBuilder:
+    def _unsigned(
+        self, name: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
+    ) -> x509.CertificateBuilder:
         now = utcnow()
         return (
             x509.CertificateBuilder()
@@ -73,5 +75,5 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=2))
-            .not_valid_after(now + lives)
+            .not_valid_after(now + lifetime)
         )

@@ -1,4 +1,4 @@
-"""Somebody who signs in from here and there."""
+"""A user who logs in from different addresses, and the mail that follows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ HOME, AWAY = "203.0.113.5", "198.51.100.7"
 
 
 class Traveller:
-    """A user who signs in from anywhere."""
+    """A user who logs in from any address."""
 
     def __init__(self, app: Flask, document: Document, user: User) -> None:
         self.app = app
@@ -36,7 +36,7 @@ class Traveller:
             headers={"User-Agent": device},
         )
 
-    def letters(self) -> list[Any]:
+    def messages(self) -> list[Any]:
         with self.app.app_context():
             return list(db.session.execute(sa.select(Outbox.__table__)).all())
 

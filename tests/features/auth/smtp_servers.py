@@ -1,4 +1,4 @@
-"""Mail servers that behave, and some that do not."""
+"""SMTP servers for tests: one that works, one that aborts, one that hangs."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from aiosmtpd.controller import Controller
 
 
 class Inbox:
-    """Takes mail, after refusing as often as `answers` says so."""
+    """Accepts mail, after replying to the first ones with `answers`."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
@@ -25,8 +25,8 @@ class Inbox:
         return "250 OK"
 
 
-class Forgetful(Inbox):
-    """Takes mail and hangs up without a word."""
+class AbortingInbox(Inbox):
+    """Accepts mail and closes the connection without a reply."""
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         answer = await super().handle_DATA(server, session, envelope)
@@ -36,7 +36,7 @@ class Forgetful(Inbox):
 
 @contextmanager
 def server(inbox: Inbox, **options: Any) -> Iterator[int]:
-    """A real server in a thread of its own, with these options of aiosmtpd; answers its port."""
+    """Run an SMTP server in a thread, with options of aiosmtpd; yields its port."""
     controller = Controller(inbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     try:
@@ -45,13 +45,13 @@ def server(inbox: Inbox, **options: Any) -> Iterator[int]:
         controller.stop()
 
 
-class Stubborn:
-    """Accepts connections and says `greeting` one character at a time, then nothing, until it is released."""
+class HangingServer:
+    """Accepts connections and sends `greeting` one byte at a time, then nothing, until it is released."""
 
     def __init__(self, greeting: bytes = b"", pause: float = 0.05) -> None:
         self.greeting = greeting
         self.pause = pause
-        self.met = threading.Event()
+        self.contacted = threading.Event()
         self.released = threading.Event()
 
     @contextmanager
@@ -70,7 +70,7 @@ class Stubborn:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                self.met.set()
+                self.contacted.set()
                 with connection, suppress(OSError):
                     for byte in self.greeting:
                         connection.sendall(bytes([byte]))

@@ -1,4 +1,4 @@
-"""What administrators do with the accounts of others."""
+"""Administration of other accounts: unlock, password reset links, sessions and tokens."""
 
 import re
 from datetime import timedelta
@@ -21,14 +21,14 @@ from tests.threads import run_concurrently
 NEW = "another long password"
 
 
-def link_of(app: Flask) -> str:
-    """The token of the latest mail."""
+def reset_token(app: Flask) -> str:
+    """The token in the link of the latest mail."""
     with app.app_context():
         text = db.session.scalars(sa.select(Outbox.text).order_by(Outbox.id.desc())).first()
     assert text is not None
-    found = re.search(r"http://127\.0\.0\.1:5000/reset-password\?token=(\S+)", text)
-    assert found is not None
-    return found[1]
+    match = re.search(r"http://127\.0\.0\.1:5000/reset-password\?token=(\S+)", text)
+    assert match is not None
+    return match[1]
 
 
 def log_in(anonymous: Client, user: User, password: str, expect: int = 200) -> None:
@@ -36,7 +36,7 @@ def log_in(anonymous: Client, user: User, password: str, expect: int = 200) -> N
     anonymous.call("POST", "/api/auth/login", json=body, expect=expect)
 
 
-def test_a_locked_account_is_unlocked(admin: Client, anonymous: Client, make: Make) -> None:
+def test_locked_account_is_unlocked(admin: Client, anonymous: Client, make: Make) -> None:
     user = make(User)
     for _ in range(5):
         log_in(anonymous, user, "wrong", 401)
@@ -47,12 +47,12 @@ def test_a_locked_account_is_unlocked(admin: Client, anonymous: Client, make: Ma
     assert [(record["user_id"], record["resource_id"]) for record in records] == [(admin.user.id, user.id)]
 
 
-def test_a_link_sets_a_password_once(admin: Client, sign_in: SignIn, anonymous: Client, app: Flask) -> None:
+def test_link_sets_a_password_once(admin: Client, sign_in: SignIn, anonymous: Client, app: Flask) -> None:
     user = sign_in()
     admin.call("POST", f"/api/users/{user.user.id}/reset-password", expect=202)
-    body = {"token": link_of(app), "new_password": NEW}
-    for unfit in ("short", "password123", user.user.username):
-        anonymous.call("POST", "/api/auth/reset-password", json={**body, "new_password": unfit}, expect=422)
+    body = {"token": reset_token(app), "new_password": NEW}
+    for weak in ("short", "password123", user.user.username):
+        anonymous.call("POST", "/api/auth/reset-password", json={**body, "new_password": weak}, expect=422)
     user.call("GET", "/api/auth/me")
     for _ in range(5):
         log_in(anonymous, user.user, "wrong", 401)
@@ -61,34 +61,36 @@ def test_a_link_sets_a_password_once(admin: Client, sign_in: SignIn, anonymous: 
     log_in(anonymous, user.user, PASSWORD, 401)
     log_in(anonymous, user.user, NEW)
     again = anonymous.call("POST", "/api/auth/reset-password", json=body, expect=422)
-    assert again["data"]["errors"] == {"token": ["This link is not valid any more."]}
+    assert again["data"]["errors"] == {
+        "token": ["This link is no longer valid. Please ask an administrator for a new one."]
+    }
     with app.app_context():
         log = AuditLog.__table__
         changed = db.session.execute(sa.select(log).where(log.c.action == "password_change")).one()
     assert (changed.user_id, changed.changes) == (user.user.id, {"password_hash": {"old": None, "new": "changed"}})
 
 
-def test_a_link_used_twice_at_once_opens_once(admin: Client, anonymous: Client, make: Make, app: Flask) -> None:
+def test_concurrent_uses_of_a_link_succeed_once(admin: Client, anonymous: Client, make: Make, app: Flask) -> None:
     admin.call("POST", f"/api/users/{make(User).id}/reset-password", expect=202)
-    body = {"token": link_of(app), "new_password": NEW}
+    body = {"token": reset_token(app), "new_password": NEW}
     send = lambda: anonymous.send("POST", "/api/auth/reset-password", json=body, expect=(200, 422))  # noqa: E731
     assert sorted(answer.status_code for answer in run_concurrently([send] * 5)) == [200, 422, 422, 422, 422]
 
 
-@pytest.mark.parametrize("end", ["expired", "replaced", "changed", "inactive"])
-def test_a_link_ends_by_other_means(admin: Client, sign_in: SignIn, anonymous: Client, app: Flask, end: str) -> None:
+@pytest.mark.parametrize("cause", ["expired", "replaced", "changed", "inactive"])
+def test_link_is_invalidated(admin: Client, sign_in: SignIn, anonymous: Client, app: Flask, cause: str) -> None:
     user = sign_in()
     path = f"/api/users/{user.user.id}"
     admin.call("POST", f"{path}/reset-password", expect=202)
-    body = {"token": link_of(app), "new_password": NEW}
-    if end == "expired":
+    body = {"token": reset_token(app), "new_password": NEW}
+    if cause == "expired":
         with app.app_context():
             late = {"expires_at": utcnow() - timedelta(seconds=1)}
             db.session.execute(sa.update(PasswordReset.__table__).values(late))
             db.session.commit()
-    elif end == "replaced":
+    elif cause == "replaced":
         admin.call("POST", f"{path}/reset-password", expect=202)
-    elif end == "changed":
+    elif cause == "changed":
         change = {"current_password": PASSWORD, "new_password": "a third long password"}
         user.call("POST", "/api/auth/change-password", json=change)
     else:
@@ -97,14 +99,14 @@ def test_a_link_ends_by_other_means(admin: Client, sign_in: SignIn, anonymous: C
     anonymous.call("POST", "/api/auth/reset-password", json=body, expect=422)
 
 
-def test_sessions_and_tokens_of_others_are_seen_and_ended(admin: Client, sign_in: SignIn) -> None:
+def test_administrators_list_and_end_sessions_and_tokens(admin: Client, sign_in: SignIn) -> None:
     user = sign_in()
-    made = user.call("POST", "/api/auth/tokens", json={"name": "ci"}, expect=201)["data"]
-    script = Client(user.app, user.document, made["token"])
+    created = user.call("POST", "/api/auth/tokens", json={"name": "ci"}, expect=201)["data"]
+    script = Client(user.app, user.document, created["token"])
     path = f"/api/users/{user.user.id}"
     (token,) = admin.call("GET", f"{path}/tokens")["data"]
-    assert (token["id"], "token" in token) == (made["id"], False)
-    admin.call("DELETE", f"{path}/tokens/{made['id']}")
+    assert (token["id"], "token" in token) == (created["id"], False)
+    admin.call("DELETE", f"{path}/tokens/{created['id']}")
     script.call("GET", "/api/auth/me", expect=401)
     (session,) = admin.call("GET", f"{path}/sessions")["data"]
     assert session["is_current"] is False
@@ -113,7 +115,7 @@ def test_sessions_and_tokens_of_others_are_seen_and_ended(admin: Client, sign_in
     admin.call("DELETE", f"{path}/sessions/{session['id']}", expect=404)
 
 
-def test_all_sessions_of_a_user_are_ended(admin: Client, sign_in: SignIn, anonymous: Client) -> None:
+def test_administrators_end_all_sessions_of_a_user(admin: Client, sign_in: SignIn, anonymous: Client) -> None:
     user = sign_in()
     log_in(anonymous, user.user, PASSWORD)
     admin.call("DELETE", f"/api/users/{user.user.id}/sessions")
@@ -121,9 +123,9 @@ def test_all_sessions_of_a_user_are_ended(admin: Client, sign_in: SignIn, anonym
     assert admin.call("GET", f"/api/users/{user.user.id}/sessions")["data"] == []
 
 
-def test_nobody_has_no_account(admin: Client) -> None:
-    for identity in (4711, 10**17):
-        admin.call("POST", f"/api/users/{identity}/unlock", expect=404)
-        admin.call("POST", f"/api/users/{identity}/reset-password", expect=404)
-        admin.call("GET", f"/api/users/{identity}/sessions", expect=404)
-        admin.call("DELETE", f"/api/users/{identity}/tokens/1", expect=404)
+def test_missing_user_is_not_found(admin: Client) -> None:
+    for user_id in (4711, 10**17):
+        admin.call("POST", f"/api/users/{user_id}/unlock", expect=404)
+        admin.call("POST", f"/api/users/{user_id}/reset-password", expect=404)
+        admin.call("GET", f"/api/users/{user_id}/sessions", expect=404)
+        admin.call("DELETE", f"/api/users/{user_id}/tokens/1", expect=404)

@@ -1,4 +1,4 @@
-"""Whoever is deactivated is out with the next request, whatever they hold, and reactivating them revives none of it."""
+"""Deactivation ends sessions, tokens and reset links at once, and reactivation does not revive them."""
 
 import re
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from tests.openapi import Document
 ME, REFRESH = ("GET", "/api/auth/me"), ("POST", "/api/auth/refresh")
 
 
-class Held(NamedTuple):
-    """Everything by which somebody gets in without their password."""
+class Credentials(NamedTuple):
+    """Everything that gives access to an account without its password."""
 
     access: Client
     refresh: Client
@@ -31,13 +31,13 @@ class Held(NamedTuple):
     link: str
 
     def refusals(self) -> list[str]:
-        """Why each of them opens nothing."""
+        """The reason why each of them is refused."""
         calls = ((self.access, *ME), (self.refresh, *REFRESH), (self.script, *ME))
         return [client.call(method, path, expect=401)["data"]["reason"] for client, method, path in calls]
 
 
 @pytest.fixture
-def held(app: Flask, document: Document, make: Make, anonymous: Client, admin: Client) -> Held:
+def credentials(app: Flask, document: Document, make: Make, anonymous: Client, admin: Client) -> Credentials:
     user = make(User)
     signed_in = log_in(anonymous, user)
     access = Client(app, document, signed_in["access_token"], user)
@@ -47,7 +47,7 @@ def held(app: Flask, document: Document, make: Make, anonymous: Client, admin: C
         text = db.session.scalars(sa.select(Outbox.text)).one()
     link = re.search(r"token=(\S+)", text or "")
     assert link is not None
-    return Held(
+    return Credentials(
         access, Client(app, document, signed_in["refresh_token"]), Client(app, document, script["token"]), link[1]
     )
 
@@ -62,75 +62,75 @@ def set_active(admin: Client, user: User, is_active: bool) -> None:
     admin.call("PATCH", f"/api/users/{user.id}", json={"is_active": is_active})
 
 
-def test_nothing_that_they_hold_opens_anything(held: Held, admin: Client, anonymous: Client) -> None:
-    user = held.access.user
+def test_deactivation_ends_all_access(credentials: Credentials, admin: Client, anonymous: Client) -> None:
+    user = credentials.access.user
     set_active(admin, user, False)
-    assert held.refusals() == ["token_revoked"] * 3
+    assert credentials.refusals() == ["token_revoked"] * 3
     log_in(anonymous, user, expect=401)
     denied = admin.call("GET", "/api/audit-logs", query_string={"action": "denied", "resource_id": user.id})
     assert denied["pagination"]["total"] == 3
 
 
-def test_nor_after_they_have_been_reactivated(held: Held, admin: Client, anonymous: Client, app: Flask) -> None:
-    user = held.access.user
+def test_reactivation_revives_nothing(credentials: Credentials, admin: Client, anonymous: Client, app: Flask) -> None:
+    user = credentials.access.user
     set_active(admin, user, False)
     set_active(admin, user, True)
-    assert held.refusals() == ["token_revoked"] * 3
-    body = {"token": held.link, "new_password": "another long password"}
+    assert credentials.refusals() == ["token_revoked"] * 3
+    body = {"token": credentials.link, "new_password": "another long password"}
     anonymous.call("POST", "/api/auth/reset-password", json=body, expect=422)
     assert admin.call("GET", f"/api/users/{user.id}/sessions")["data"] == []
     (token,) = admin.call("GET", f"/api/users/{user.id}/tokens")["data"]
     assert token["revoked_at"] is not None
     (record,) = admin.call("GET", "/api/audit-logs", query_string={"action": "token_revoke"})["data"]
     assert (record["user_id"], record["resource_id"], record["resource_name"]) == (admin.user.id, token["id"], "ci")
-    again = Client(app, held.access.document, log_in(anonymous, user)["access_token"])
+    again = Client(app, credentials.access.document, log_in(anonymous, user)["access_token"])
     again.call(*ME)
 
 
-def test_another_change_revokes_nothing(held: Held, admin: Client) -> None:
+def test_other_changes_of_a_user_revoke_nothing(credentials: Credentials, admin: Client) -> None:
     same = {"is_active": True, "full_name": "Somebody", "role": "admin"}
-    admin.call("PATCH", f"/api/users/{held.access.user.id}", json=same)
-    held.access.call(*ME)
-    held.script.call(*ME)
-    held.refresh.call(*REFRESH)
+    admin.call("PATCH", f"/api/users/{credentials.access.user.id}", json=same)
+    credentials.access.call(*ME)
+    credentials.script.call(*ME)
+    credentials.refresh.call(*REFRESH)
 
 
-def elsewhere(call: Callable[[], Any]) -> None:
-    """Do something in another thread, and wait for it."""
+def in_other_thread(call: Callable[[], Any]) -> None:
+    """Call something in another thread, and wait for it."""
     thread = Thread(target=call)
     thread.start()
     thread.join()
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another long password"}])
-def test_a_login_that_is_overtaken_by_the_administrator_fails(
+def test_login_overtaken_by_an_administrator_fails(
     admin: Client, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch, change: Body
 ) -> None:
-    """Who was active with this password when it was compared, and is not any more."""
+    """The account is deactivated, or its password changed, between the comparison and the session."""
     user, compare = make(User), service.bcrypt.checkpw
 
-    def overtake(password: bytes, hashed: bytes) -> bool:
-        elsewhere(lambda: admin.call("PATCH", f"/api/users/{user.id}", json=change))
+    def change_first(password: bytes, hashed: bytes) -> bool:
+        in_other_thread(lambda: admin.call("PATCH", f"/api/users/{user.id}", json=change))
         return compare(password, hashed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(service.bcrypt, "checkpw", overtake)
+        patched.setattr(service.bcrypt, "checkpw", change_first)
         assert log_in(anonymous, user, expect=401) == {"reason": "wrong_credentials"}
     set_active(admin, user, True)
     assert admin.call("GET", f"/api/users/{user.id}/sessions")["data"] == []
 
 
-# On SQLite the request holds the only write lock by then, so the administrator comes after it.
+# On SQLite the request holds the only write lock by then, so the deactivation comes after it.
 @on_postgresql
-def test_a_token_that_is_made_meanwhile_is_not_left_behind(
+def test_token_creation_overtaken_by_a_deactivation_fails(
     admin: Client, user: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = tokens.create
 
-    def overtake(*args: Any) -> Body:
-        elsewhere(lambda: set_active(admin, user.user, False))
+    def change_first(*args: Any) -> Body:
+        in_other_thread(lambda: set_active(admin, user.user, False))
         return create(*args)
 
-    monkeypatch.setattr(tokens, "create", overtake)
+    monkeypatch.setattr(tokens, "create", change_first)
     user.call("POST", "/api/auth/tokens", json={"name": "ci"}, expect=401)
     assert admin.call("GET", f"/api/users/{user.user.id}/tokens")["data"] == []

@@ -1,4 +1,4 @@
-"""Mail goes to the server that the operator named, over a connection that nobody else can read, or not at all."""
+"""Mail is sent over verified TLS to the configured server, or not at all."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -16,69 +16,69 @@ from tests.features.auth.smtp_servers import Inbox, server
 LOGIN = {"MAIL_USE_TLS": True, "MAIL_USERNAME": "itam", "MAIL_PASSWORD": "only for the mail server"}
 
 
-class Doorkeeper:
-    """Lets one account in, and keeps in mind what it was told."""
+class Authenticator:
+    """Accepts one account, and keeps the credentials that it received."""
 
     def __init__(self) -> None:
-        self.told: list[LoginPassword] = []
+        self.received: list[LoginPassword] = []
 
-    def __call__(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, told: LoginPassword) -> AuthResult:
-        self.told.append(told)
+    def __call__(
+        self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, login: LoginPassword
+    ) -> AuthResult:
+        self.received.append(login)
         expected = (LOGIN["MAIL_USERNAME"], LOGIN["MAIL_PASSWORD"])
-        return AuthResult(success=(told.login.decode(), told.password.decode()) == expected)
+        return AuthResult(success=(login.login.decode(), login.password.decode()) == expected)
 
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """An authority that this machine believes, as OpenSSL is told to."""
+    """A certificate authority that OpenSSL trusts in this process."""
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     return authority
 
 
 def send_one(traveller: Traveller) -> Any:
-    """Have a mail sent; answers what became of it."""
+    """Let a mail be sent; returns its row of the outbox."""
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
     runner.runner.run_pending()
-    (letter,) = traveller.letters()
-    return letter
+    (message,) = traveller.messages()
+    return message
 
 
-def test_mail_is_encrypted_before_anything_is_said(travel: Travel, trusted: Authority) -> None:
-    inbox, doorkeeper = Inbox(), Doorkeeper()
+def test_credentials_and_mail_are_sent_encrypted(travel: Travel, trusted: Authority) -> None:
+    inbox, authenticator = Inbox(), Authenticator()
     options = {"tls_context": trusted.server(), "require_starttls": True}
-    with server(inbox, authenticator=doorkeeper, auth_required=True, **options) as port:
+    with server(inbox, authenticator=authenticator, auth_required=True, **options) as port:
         assert send_one(travel(port, **LOGIN)).state is MailState.SENT
     assert len(inbox.received) == 1
-    assert len(doorkeeper.told) == 1
+    assert len(authenticator.received) == 1
 
 
-@pytest.mark.parametrize("wrong", ["authority", "address", "time"])
-def test_a_certificate_that_proves_nothing_is_refused(
-    travel: Travel, trusted: Authority, tmp_path: Path, wrong: str
-) -> None:
-    if wrong == "authority":
-        (tmp_path / "stranger").mkdir()
-        context = Authority(tmp_path / "stranger").server()
-    elif wrong == "address":
+@pytest.mark.parametrize("fault", ["authority", "address", "time"])
+def test_invalid_certificate_is_refused(travel: Travel, trusted: Authority, tmp_path: Path, fault: str) -> None:
+    if fault == "authority":
+        (tmp_path / "untrusted").mkdir()
+        context = Authority(tmp_path / "untrusted").server()
+    elif fault == "address":
         context = trusted.server("192.0.2.1")
     else:
-        context = trusted.server(lives=timedelta(seconds=-1))
-    inbox, doorkeeper = Inbox(), Doorkeeper()
-    with server(inbox, authenticator=doorkeeper, tls_context=context) as port:
-        letter = send_one(travel(port, **LOGIN))
-    assert "certificate verify failed" in letter.error
-    # The operator may put it right: the mail is tried again.
-    assert (letter.state, letter.attempts) == (MailState.QUEUED, 1)
-    assert (inbox.received, doorkeeper.told) == ([], [])
+        context = trusted.server(lifetime=timedelta(seconds=-1))
+    inbox, authenticator = Inbox(), Authenticator()
+    with server(inbox, authenticator=authenticator, tls_context=context) as port:
+        message = send_one(travel(port, **LOGIN))
+    assert "certificate verify failed" in message.error
+    # The operator may fix the certificate: the mail is retried.
+    assert (message.state, message.attempts) == (MailState.QUEUED, 1)
+    assert (inbox.received, authenticator.received) == ([], [])
 
 
-def test_a_server_without_encryption_is_told_nothing(travel: Travel) -> None:
-    """Whoever is in between may have taken the offer out."""
-    inbox, doorkeeper = Inbox(), Doorkeeper()
-    with server(inbox, authenticator=doorkeeper, auth_require_tls=False) as port:
-        letter = send_one(travel(port, **LOGIN))
-    assert "STARTTLS" in letter.error
-    assert (letter.state, letter.attempts) == (MailState.QUEUED, 1)
-    assert (inbox.received, doorkeeper.told) == ([], [])
+def test_server_without_encryption_receives_nothing(travel: Travel) -> None:
+    """A man in the middle may have removed STARTTLS from the server's offer."""
+    inbox, authenticator = Inbox(), Authenticator()
+    with server(inbox, authenticator=authenticator, auth_require_tls=False) as port:
+        message = send_one(travel(port, **LOGIN))
+    assert "STARTTLS" in message.error
+    assert (message.state, message.attempts) == (MailState.QUEUED, 1)
+    assert (inbox.received, authenticator.received) == ([], [])

@@ -1,4 +1,4 @@
-"""Signing in: by name or e-mail, one answer for every failure, and a lock after five of them."""
+"""Login by username or e-mail: equal responses to all failures, lockout, and audit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.auth import service
-from app.auth.lockout import LOCKED_FOR, MAX_FAILURES, NOBODIES
-from app.auth.models import Nobody
+from app.auth.lockout import DUMMY_COUNTERS, LOCK_DURATION, MAX_FAILURES
+from app.auth.models import DummyLoginCounter
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.core.values import utcnow
@@ -32,7 +32,7 @@ def log_in(client: Client, username: str, password: str = PASSWORD, expect: int 
 
 
 def set_user(app: Flask, user: User, **values: Any) -> None:
-    """Change what is no part of the object, but bookkeeping about it."""
+    """Change columns that are not part of the audited object."""
     with app.app_context():
         db.session.execute(sa.update(User.__table__).where(User.__table__.c.id == user.id).values(**values))
         db.session.commit()
@@ -43,9 +43,7 @@ def stored(app: Flask, user: User) -> User:
         return db.session.get_one(User, user.id)
 
 
-def test_a_login_gives_tokens_and_says_who_one_is(
-    app: Flask, document: Document, anonymous: Client, make: Make
-) -> None:
+def test_login_returns_tokens_and_the_user(app: Flask, document: Document, anonymous: Client, make: Make) -> None:
     user = make(User, username="Ada", email="Ada@Example.com", role=Role.ADMIN)
     for name in ("Ada", "ada", "ADA", " ada ", "Ada@Example.com", "ada@example.COM"):
         data = log_in(anonymous, name)["data"]
@@ -56,7 +54,7 @@ def test_a_login_gives_tokens_and_says_who_one_is(
         assert me == data["user"]
 
 
-def test_the_last_login_is_remembered_and_no_change(app: Flask, anonymous: Client, admin: Client, make: Make) -> None:
+def test_last_login_is_stored_without_a_new_version(app: Flask, anonymous: Client, admin: Client, make: Make) -> None:
     user = make(User)
     assert admin.call("GET", "/api/users?last_login_at__isnull=true")["pagination"]["total"] == 1
     before = utcnow()
@@ -69,15 +67,15 @@ def test_the_last_login_is_remembered_and_no_change(app: Flask, anonymous: Clien
 
 
 def answers(client: Client, attempts: list[tuple[str, str]]) -> list[TestResponse]:
-    """What each attempt is answered, under one request id."""
+    """The responses to failed logins, under one request id."""
     return [
         client.send("POST", LOGIN, json={"username": name, "password": password}, headers=ID, expect=401)
         for name, password in attempts
     ]
 
 
-def test_every_failure_has_the_same_answer(app: Flask, anonymous: Client, make: Make) -> None:
-    known, locked, inactive = make(User), make(User), make(User, is_active=False)
+def test_all_failures_get_the_same_response(app: Flask, anonymous: Client, make: Make) -> None:
+    active, locked, inactive = make(User), make(User), make(User, is_active=False)
     set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5), failed_login_attempts=5)
     attempts = [
         ("nobody", "wrong password"),
@@ -85,11 +83,11 @@ def test_every_failure_has_the_same_answer(app: Flask, anonymous: Client, make: 
         ("x" * 255, "x"),
         ("no\x00body", "wrong password"),
         ("%", PASSWORD),
-        (known.username, "wrong password"),
-        (known.username, PASSWORD + " "),
-        (known.username, PASSWORD.upper()),
-        (known.username, "x" * 1024),
-        (known.username + " x", PASSWORD),
+        (active.username, "wrong password"),
+        (active.username, PASSWORD + " "),
+        (active.username, PASSWORD.upper()),
+        (active.username, "x" * 1024),
+        (active.username + " x", PASSWORD),
         (locked.username, PASSWORD),
         (locked.username, "wrong password"),
         (inactive.username, PASSWORD),
@@ -99,16 +97,16 @@ def test_every_failure_has_the_same_answer(app: Flask, anonymous: Client, make: 
     assert first.json["data"] == {"reason": "wrong_credentials"}  # type: ignore[index]
     for answer in others:
         assert answer.data == first.data
-        assert told(answer) == told(first)
+        assert comparable_headers(answer) == comparable_headers(first)
 
 
-def told(answer: TestResponse) -> dict[str, str]:
-    """The headers but for the address's own count of requests, which tells nothing of any account."""
+def comparable_headers(answer: TestResponse) -> dict[str, str]:
+    """The headers without the rate limit of the client's address, which does not depend on any account."""
     return {name: value for name, value in answer.headers.items() if not name.startswith("RateLimit-")}
 
 
 class Work(NamedTuple):
-    """What the server does for one request, as far as it takes time."""
+    """The work of the server for one request, as far as it takes measurable time."""
 
     sent: list[str]
     """The statements and commits, in order."""
@@ -118,10 +116,10 @@ class Work(NamedTuple):
 
 @contextmanager
 def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Work]]:
-    """Watch what is done; what it answers tells what has been done since it was last asked."""
+    """Record the work of the server; the function that it yields returns what was done since its last call."""
     sent: list[str] = []
-    compared: list[bytes] = []
-    compare = service.bcrypt.checkpw
+    hashes: list[bytes] = []
+    check_password = service.bcrypt.checkpw
 
     def note_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append(statement)
@@ -130,13 +128,13 @@ def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         sent.append("COMMIT")
 
     def note_hash(password: bytes, hashed: bytes) -> bool:
-        compared.append(hashed)
-        return compare(password, hashed)
+        hashes.append(hashed)
+        return check_password(password, hashed)
 
     def done() -> Work:
-        work = Work(sent.copy(), compared.copy())
+        work = Work(sent.copy(), hashes.copy())
         sent.clear()
-        compared.clear()
+        hashes.clear()
         return work
 
     with app.app_context():
@@ -152,24 +150,24 @@ def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         sa.event.remove(engine, "commit", note_commit)
 
 
-def test_the_same_work_is_done_for_every_failure(
+def test_all_failures_take_the_same_work(
     app: Flask, anonymous: Client, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time tells nothing: the same statements, as many rows to write, and one hash of the same cost."""
-    known, locked, inactive = make(User), make(User), make(User, is_active=False)
+    """Equal time for all failures: the same statements, as many rows written, and one hash of the same cost."""
+    active, locked, inactive = make(User), make(User), make(User, is_active=False)
     set_user(app, locked, locked_until=utcnow() + timedelta(minutes=5), failed_login_attempts=5)
-    # They come to be with the first name of each.
+    # Otherwise the first unknown name would insert its counter.
     with app.app_context():
-        db.session.add_all(Nobody(id=number, failed_login_attempts=0) for number in range(NOBODIES))
+        db.session.add_all(DummyLoginCounter(id=number, failed_login_attempts=0) for number in range(DUMMY_COUNTERS))
         db.session.commit()
     attempts = [
         ("nobody", "wrong password"),
-        (known.username, "wrong password"),
+        (active.username, "wrong password"),
         (locked.username, "wrong password"),
         (locked.username, PASSWORD),
         (inactive.username, "wrong password"),
         (inactive.username, PASSWORD),
-        (known.email, "x" * 1024),
+        (active.email, "x" * 1024),
     ]
     works = []
     with observed(app, monkeypatch) as done:
@@ -178,7 +176,7 @@ def test_the_same_work_is_done_for_every_failure(
             done()
             log_in(anonymous, name, password, expect=401)
             works.append(done())
-            # Each writes a row, which is what the database is waited for.
+            # Each attempt writes one row: that is what takes the database time.
             assert attempts_counted(app) == before + 1
     assert works[0].sent.count("COMMIT") == 2
     for work in works:
@@ -187,13 +185,14 @@ def test_the_same_work_is_done_for_every_failure(
 
 
 def attempts_counted(app: Flask) -> int:
-    """On accounts and on nobody."""
+    """The attempts counted on accounts and on dummy counters."""
     with app.app_context():
-        sums = [sa.select(sa.func.coalesce(sa.func.sum(kind.failed_login_attempts), 0)) for kind in (User, Nobody)]
-        return sum(db.session.scalar(each) or 0 for each in sums)
+        models = (User, DummyLoginCounter)
+        sums = [sa.select(sa.func.coalesce(sa.func.sum(model.failed_login_attempts), 0)) for model in models]
+        return sum(db.session.scalar(statement) or 0 for statement in sums)
 
 
-def test_what_is_no_credential_is_refused_by_its_shape(anonymous: Client) -> None:
+def test_malformed_credentials_are_invalid(anonymous: Client) -> None:
     for body in ({}, {"username": "x"}, {"username": "", "password": ""}, {"username": 1, "password": 2}):
         assert anonymous.call("POST", LOGIN, json=body, expect=422)["data"]["errors"]
     for body in ({"username": "x" * 256, "password": "x"}, {"username": "x", "password": "x" * 1025}):
@@ -216,11 +215,11 @@ def test_five_failures_in_a_row_lock_the_account(app: Flask, anonymous: Client, 
     locked = stored(app, user)
     assert locked.failed_login_attempts == MAX_FAILURES == 5
     assert locked.locked_until is not None
-    assert timedelta() < locked.locked_until - utcnow() <= LOCKED_FOR == timedelta(minutes=15)
+    assert timedelta() < locked.locked_until - utcnow() <= LOCK_DURATION == timedelta(minutes=15)
     assert locked.version == 1
 
 
-def test_attempts_while_it_is_locked_make_it_no_longer(app: Flask, anonymous: Client, make: Make) -> None:
+def test_attempts_during_a_lock_do_not_prolong_it(app: Flask, anonymous: Client, make: Make) -> None:
     user = make(User)
     fail(anonymous, user, MAX_FAILURES)
     until = stored(app, user).locked_until
@@ -228,35 +227,35 @@ def test_attempts_while_it_is_locked_make_it_no_longer(app: Flask, anonymous: Cl
     assert stored(app, user).locked_until == until
 
 
-def test_a_lock_runs_out(app: Flask, anonymous: Client, make: Make) -> None:
+def test_lock_expires(app: Flask, anonymous: Client, make: Make) -> None:
     user = make(User)
     fail(anonymous, user, MAX_FAILURES)
     set_user(app, user, locked_until=utcnow() - timedelta(seconds=1))
-    # The failures that led to it are forgiven: it takes another five.
+    # The failures that led to the lock no longer count: another five are needed.
     fail(anonymous, user, MAX_FAILURES - 1)
     log_in(anonymous, user.username)
     cleared = stored(app, user)
     assert (cleared.failed_login_attempts, cleared.locked_until) == (0, None)
 
 
-def test_a_lock_is_of_one_account(anonymous: Client, make: Make) -> None:
+def test_lock_affects_one_account_only(anonymous: Client, make: Make) -> None:
     locked, other = make(User), make(User)
     fail(anonymous, locked, MAX_FAILURES)
     log_in(anonymous, other.username)
 
 
-def test_fifty_wrong_passwords_at_once_try_five(
+def test_fifty_concurrent_wrong_passwords_compute_five_real_hashes(
     app: Flask, anonymous: Client, admin: Client, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An attempt is counted before its password is looked at; the others compare a decoy, for the time."""
+    """Attempts are counted before the password is checked; those beyond the fifth compare a dummy hash."""
     user = make(User)
     with observed(app, monkeypatch) as done:
         run_concurrently([partial(fail, anonymous, user, 1)] * 50)
         hashes = done().hashes
     assert (len(hashes), [hashed.decode() for hashed in hashes].count(user.password_hash)) == (50, MAX_FAILURES)
     assert stored(app, user).failed_login_attempts == MAX_FAILURES
-    found = [record["action"] for record in records(admin, user)]
-    assert (found.count("login_failed"), found.count("lockout")) == (50, 1)
+    actions = [record["action"] for record in records(admin, user)]
+    assert (actions.count("login_failed"), actions.count("lockout")) == (50, 1)
 
 
 def records(admin: Client, user: User) -> list[Body]:
@@ -267,17 +266,17 @@ def records(admin: Client, user: User) -> list[Body]:
         "sort": "id",
         "page_size": 100,
     }
-    found: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
-    return found
+    records: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    return records
 
 
-def test_logins_are_recorded(anonymous: Client, admin: Client, make: Make) -> None:
+def test_logins_are_audited(anonymous: Client, admin: Client, make: Make) -> None:
     user = make(User)
     fail(anonymous, user, MAX_FAILURES)
-    found = records(admin, user)
-    assert [record["action"] for record in found] == ["login_failed"] * MAX_FAILURES + ["lockout"]
-    # Attributed to the account, so that its owner sees what was tried with their name.
-    assert {(record["user_id"], record["username"]) for record in found} == {(user.id, user.username)}
+    failures = records(admin, user)
+    assert [record["action"] for record in failures] == ["login_failed"] * MAX_FAILURES + ["lockout"]
+    # Attributed to the account, so that its user sees the attempts.
+    assert {(record["user_id"], record["username"]) for record in failures} == {(user.id, user.username)}
     other = make(User)
     log_in(anonymous, other.username)
     (record,) = records(admin, other)
@@ -285,7 +284,7 @@ def test_logins_are_recorded(anonymous: Client, admin: Client, make: Make) -> No
     assert record["ip_address"] == "127.0.0.1"
 
 
-def test_failures_of_nobody_are_recorded_too(anonymous: Client, admin: Client) -> None:
+def test_failed_logins_with_unknown_names_are_audited(anonymous: Client, admin: Client) -> None:
     for name in ("nobody", "no\x00body", "x" * 255):
         log_in(anonymous, name, "wrong password", expect=401)
         query = {"action": "login_failed", "sort": "-id", "page_size": 1}

@@ -1,4 +1,4 @@
-"""Where people are signed in, and how that ends."""
+"""Sessions, registration, one's own activity, and the rules of passwords."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.users.models import User
-from app.users.passwords import is_well_known, password_flaws
+from app.users.passwords import is_well_known, password_errors
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
@@ -24,15 +24,15 @@ def log_in(anonymous: Client, user: User) -> Body:
     return tokens
 
 
-def actions(app: Flask, *wanted: str) -> list[tuple[Any, ...]]:
+def audited(app: Flask, *actions: str) -> list[tuple[Any, ...]]:
     log = AuditLog.__table__
     columns = (log.c.action, log.c.user_id, log.c.resource_id)
     with app.app_context():
-        found = db.session.execute(sa.select(*columns).where(log.c.action.in_(wanted)).order_by(log.c.id)).all()
-    return [tuple(row) for row in found]
+        records = db.session.execute(sa.select(*columns).where(log.c.action.in_(actions)).order_by(log.c.id)).all()
+    return [tuple(record) for record in records]
 
 
-def test_sessions_are_listed_and_ended_one_by_one(sign_in: SignIn, anonymous: Client, app: Flask) -> None:
+def test_sessions_are_listed_and_ended(sign_in: SignIn, anonymous: Client, app: Flask) -> None:
     user = sign_in()
     second = log_in(anonymous, user.user)
     listed = user.call("GET", "/api/auth/sessions")
@@ -44,18 +44,18 @@ def test_sessions_are_listed_and_ended_one_by_one(sign_in: SignIn, anonymous: Cl
         path = "/api/auth/refresh" if token == second["refresh_token"] else "/api/auth/me"
         anonymous.call("POST" if "refresh" in path else "GET", path, headers=bearer, expect=401)
     assert user.call("GET", "/api/auth/sessions")["pagination"]["total"] == 1
-    used = actions(app, "logout", "denied")
-    assert used == [("logout", user.user.id, user.user.id), *[("denied", user.user.id, user.user.id)] * 2]
+    records = audited(app, "logout", "denied")
+    assert records == [("logout", user.user.id, user.user.id), *[("denied", user.user.id, user.user.id)] * 2]
 
 
-def test_nobody_ends_a_session_of_somebody_else(user: Client, other: Client, admin: Client) -> None:
+def test_sessions_of_others_are_not_found(user: Client, other: Client, admin: Client) -> None:
     session = user.call("GET", "/api/auth/sessions")["data"][0]["id"]
     for client in (other, admin):
         client.call("DELETE", f"/api/auth/sessions/{session}", expect=404)
     user.call("GET", "/api/auth/me")
 
 
-def test_logging_out_everywhere_ends_all_sessions(sign_in: SignIn, anonymous: Client) -> None:
+def test_logout_everywhere_ends_all_sessions(sign_in: SignIn, anonymous: Client) -> None:
     user = sign_in()
     log_in(anonymous, user.user)
     user.call("POST", "/api/auth/logout", query_string={"everywhere": "true"})
@@ -64,7 +64,7 @@ def test_logging_out_everywhere_ends_all_sessions(sign_in: SignIn, anonymous: Cl
     assert user.call("GET", "/api/auth/sessions")["pagination"]["total"] == 1
 
 
-def test_a_refresh_keeps_the_session_alive(app: Flask, document: Document, make: Make, anonymous: Client) -> None:
+def test_refresh_prolongs_the_session(app: Flask, document: Document, make: Make, anonymous: Client) -> None:
     tokens = log_in(anonymous, make(User))
     with app.app_context():
         before = db.session.scalars(sa.select(AuthSession)).one().expires_at
@@ -79,11 +79,11 @@ def test_registration_is_closed_by_default(anonymous: Client) -> None:
     assert failed["data"]["reason"] == "registration_closed"
 
 
-def test_registration_makes_plain_users(build_app: Any, document: Document) -> None:
+def test_registration_creates_ordinary_users(build_app: Any, document: Document) -> None:
     client = Client(build_app(REGISTRATION_ENABLED=True), document)
     body = {"username": "newcomer", "email": "new@example.com", "password": PASSWORD}
-    made = client.call("POST", "/api/auth/register", json=body, expect=201)["data"]
-    assert (made["role"], made["is_active"]) == ("user", True)
+    created = client.call("POST", "/api/auth/register", json=body, expect=201)["data"]
+    assert (created["role"], created["is_active"]) == ("user", True)
     refused = client.call("POST", "/api/auth/register", json={**body, "username": "NEWCOMER"}, expect=409)
     assert list(refused["data"]["errors"]) in (["username"], ["email"])
     for extra in ({"role": "admin"}, {"is_active": True}, {"created_by_id": 1}, {"version": 3}):
@@ -91,7 +91,7 @@ def test_registration_makes_plain_users(build_app: Any, document: Document) -> N
     client.call("POST", "/api/auth/login", json={"username": "new@example.com", "password": PASSWORD})
 
 
-def test_everybody_sees_their_own_activity(sign_in: SignIn, anonymous: Client) -> None:
+def test_users_see_their_own_activity(sign_in: SignIn, anonymous: Client) -> None:
     user, other = sign_in(), sign_in()
     anonymous.call("POST", "/api/auth/login", json={"username": user.user.username, "password": "no"}, expect=401)
     listed = user.call("GET", "/api/auth/me/activity", query_string={"sort": "-id"})
@@ -99,7 +99,7 @@ def test_everybody_sees_their_own_activity(sign_in: SignIn, anonymous: Client) -
     assert listed["pagination"]["total"] == 2
     failed = user.call("GET", "/api/auth/me/activity", query_string={"action": "login_failed", "fields": "id"})
     assert len(failed["data"]) == 1
-    # Also when somebody comes with a token that is over.
+    # The use of a token whose session has ended is part of it.
     stale = Client(user.app, user.document, user.token)
     user.call("POST", "/api/auth/logout")
     stale.call("GET", "/api/auth/me", expect=401)
@@ -115,13 +115,13 @@ def test_everybody_sees_their_own_activity(sign_in: SignIn, anonymous: Client) -
     "password",
     ["password123", "P@ssw0rd2024", "1234567890", "QWERTYUIOP", "aaaaaaaaaa", "Administrator!", "12121212121"],
 )
-def test_passwords_that_everybody_tries_are_refused(admin: Client, password: str) -> None:
+def test_well_known_passwords_are_refused(admin: Client, password: str) -> None:
     body = {"username": "someone", "email": "s@example.com", "password": password}
     failed = admin.call("POST", "/api/users", json=body, expect=422)
-    assert failed["data"]["errors"] == {"password": ["May not be a password that many people use."]}
+    assert failed["data"]["errors"] == {"password": ["May not be a well-known password."]}
 
 
-def test_a_password_is_not_the_name_also_when_only_the_password_is_sent(admin: Client, make: Make) -> None:
+def test_password_may_not_be_the_username_even_if_only_the_password_is_sent(admin: Client, make: Make) -> None:
     user = make(User, username="Unmistakable.Name")
     body = {"password": "unmistakable.name"}
     failed = admin.call("PATCH", f"/api/users/{user.id}", json=body, expect=422)
@@ -131,12 +131,12 @@ def test_a_password_is_not_the_name_also_when_only_the_password_is_sent(admin: C
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "tr0ub4dor&3x", "纯属偶然的一句话啊啊啊", "x" * 9 + "yz" * 9]
 )
-def test_other_passwords_are_not(password: str) -> None:
+def test_other_passwords_are_accepted(password: str) -> None:
     assert not is_well_known(password)
-    assert password_flaws(password, "somebody") == []
+    assert password_errors(password, "somebody") == []
 
 
-def test_whoever_is_demoted_or_deactivated_loses_it_with_the_next_request(sign_in: SignIn, admin: Client) -> None:
+def test_demotion_and_deactivation_take_effect_with_the_next_request(sign_in: SignIn, admin: Client) -> None:
     second = sign_in(role=Role.ADMIN)
     second.call("GET", "/api/users")
     admin.call("PATCH", f"/api/users/{second.user.id}", json={"role": "user"})

@@ -1,4 +1,4 @@
-"""Staying signed in, and what ends it at once."""
+"""Refresh, logout, changed passwords and expiry: how long a session and its tokens are valid."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,7 +21,7 @@ NEW_PASSWORD = "another canary of a password"
 
 
 class Session:
-    """Somebody's session: its two tokens, and what they open."""
+    """A session with its two tokens."""
 
     def __init__(self, app: Flask, document: Document, tokens: Body) -> None:
         self.app, self.document = app, document
@@ -39,10 +39,10 @@ class Session:
     def refreshed(self) -> "Session":
         return Session(self.app, self.document, self.refresh())
 
-    def assert_lives(self) -> None:
+    def assert_is_valid(self) -> None:
         self.client.call("GET", "/api/auth/me")
 
-    def assert_is_over(self) -> None:
+    def assert_has_ended(self) -> None:
         for data in (self.client.call("GET", "/api/auth/me", expect=401)["data"], self.refresh(expect=401)):
             assert data["reason"] == "token_revoked"
 
@@ -62,65 +62,65 @@ def begin(app: Flask, document: Document, anonymous: Client) -> Begin:
 
 
 def actions(admin: Client, user: User) -> list[str]:
-    """What the log says happened to a user, in order."""
+    """The audited actions on a user, in order."""
     query = {"resource_type": "users", "resource_id": user.id, "sort": "id", "page_size": 100}
     return [record["action"] for record in admin.call("GET", "/api/audit-logs", query_string=query)["data"]]
 
 
-def test_a_refresh_gives_new_tokens(make: Make, begin: Begin) -> None:
+def test_refresh_returns_new_tokens(make: Make, begin: Begin) -> None:
     first = begin(make(User))
     second = first.refreshed()
     third = second.refreshed()
-    third.assert_lives()
+    third.assert_is_valid()
     assert len({first.access, second.access, third.access}) == 3
     assert len({first.refresher, second.refresher, third.refresher}) == 3
-    # The access token of before lives on until it expires: it is the same session.
-    first.assert_lives()
+    # The earlier access token stays valid until it expires: the session is the same.
+    first.assert_is_valid()
 
 
-def test_a_refresh_token_that_is_used_twice_ends_the_session(make: Make, begin: Begin, admin: Client) -> None:
-    """Somebody has a copy, and nobody knows who."""
+def test_reuse_of_a_refresh_token_ends_the_session(make: Make, begin: Begin, admin: Client) -> None:
+    """One of the two clients may have stolen the token, and it is unknown which."""
     user = make(User)
     first, elsewhere = begin(user), begin(user)
     second = first.refreshed()
     assert first.refresh(expect=401)["reason"] == "token_revoked"
     for session in (first, second):
-        session.assert_is_over()
-    elsewhere.assert_lives()
+        session.assert_has_ended()
+    elsewhere.assert_is_valid()
     assert actions(admin, user)[-1] == "denied"
 
 
-def test_a_logout_ends_the_session_at_once_and_no_other(make: Make, begin: Begin, admin: Client) -> None:
+def test_logout_ends_one_session(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session, elsewhere = begin(user), begin(user)
     assert session.client.call("POST", "/api/auth/logout")["data"] is None
-    session.assert_is_over()
-    elsewhere.assert_lives()
+    session.assert_has_ended()
+    elsewhere.assert_is_valid()
     assert [action for action in actions(admin, user) if action != "denied"][-1] == "logout"
     assert session.client.call("POST", "/api/auth/logout", expect=401)
 
 
-def test_a_changed_password_ends_the_other_sessions(make: Make, begin: Begin, admin: Client) -> None:
+def test_password_change_ends_the_other_sessions(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
-    here, there = begin(user), begin(user)
+    current, other = begin(user), begin(user)
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    assert here.client.call("POST", "/api/auth/change-password", json=change)["data"] is None
-    here.assert_lives()
-    here.refreshed().assert_lives()
-    there.assert_is_over()
-    # The tokens of the session that has ended were refused, and that is recorded too.
+    assert current.client.call("POST", "/api/auth/change-password", json=change)["data"] is None
+    current.assert_is_valid()
+    current.refreshed().assert_is_valid()
+    other.assert_has_ended()
+    # The refusals of the ended session are audited too.
     assert [action for action in actions(admin, user) if action != "denied"] == [
         "create",
         "login",
         "login",
         "password_change",
     ]
-    begin(user, NEW_PASSWORD).assert_lives()
+    begin(user, NEW_PASSWORD).assert_is_valid()
     credentials = {"username": user.username, "password": PASSWORD}
-    here.client.call("POST", "/api/auth/login", json=credentials, expect=401)
+    current.client.call("POST", "/api/auth/login", json=credentials, expect=401)
 
 
-def test_the_record_of_a_changed_password_does_not_have_it(make: Make, begin: Begin, admin: Client) -> None:
+def test_audit_record_of_a_password_change_has_no_password(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     begin(user).client.call("POST", "/api/auth/change-password", json=change)
@@ -131,7 +131,7 @@ def test_the_record_of_a_changed_password_does_not_have_it(make: Make, begin: Be
 
 
 @pytest.mark.parametrize(
-    ("current", "new", "field"),
+    ("old", "new", "field"),
     [
         ("wrong password", NEW_PASSWORD, "current_password"),
         (PASSWORD, "too short", "new_password"),
@@ -144,41 +144,39 @@ def test_the_record_of_a_changed_password_does_not_have_it(make: Make, begin: Be
         (PASSWORD, None, "new_password"),
     ],
 )
-def test_a_password_that_cannot_be_changed_so(
-    make: Make, begin: Begin, current: str, new: str | None, field: str
-) -> None:
+def test_invalid_password_changes_are_refused(make: Make, begin: Begin, old: str, new: str | None, field: str) -> None:
     user = make(User, username="the-username")
-    here, there = begin(user), begin(user)
-    change = {"current_password": current, "new_password": new}
-    answer = here.client.call("POST", "/api/auth/change-password", json=change, expect=422)
+    current, other = begin(user), begin(user)
+    change = {"current_password": old, "new_password": new}
+    answer = current.client.call("POST", "/api/auth/change-password", json=change, expect=422)
     assert list(answer["data"]["errors"]) == [field]
-    there.assert_lives()
+    other.assert_is_valid()
     begin(user)
 
 
-def test_a_password_that_an_administrator_sets_ends_every_session(make: Make, begin: Begin, admin: Client) -> None:
+def test_password_set_by_an_administrator_ends_all_sessions(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session = begin(user)
     admin.call("PATCH", f"/api/users/{user.id}", json={"password": NEW_PASSWORD})
-    session.assert_is_over()
+    session.assert_has_ended()
     begin(user, NEW_PASSWORD)
 
 
-def test_a_user_who_is_deactivated_is_out_at_once(make: Make, begin: Begin, admin: Client) -> None:
+def test_deactivation_ends_the_session(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session = begin(user)
     admin.call("PATCH", f"/api/users/{user.id}", json={"is_active": False})
-    session.assert_is_over()
+    session.assert_has_ended()
 
 
-def test_a_user_who_is_deleted_is_out_at_once(make: Make, begin: Begin, admin: Client) -> None:
+def test_deletion_of_the_user_ends_the_session(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session = begin(user)
     admin.call("DELETE", f"/api/users/{user.id}")
-    session.assert_is_over()
+    session.assert_has_ended()
 
 
-def test_another_change_of_the_user_ends_nothing(make: Make, begin: Begin, admin: Client) -> None:
+def test_other_changes_of_the_user_end_no_session(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session = begin(user)
     admin.call("PATCH", f"/api/users/{user.id}", json={"username": "renamed", "role": "admin"})
@@ -186,14 +184,16 @@ def test_another_change_of_the_user_ends_nothing(make: Make, begin: Begin, admin
     session.client.call("GET", "/api/users")
 
 
-def test_each_token_opens_its_own_doors_only(app: Flask, document: Document, make: Make, begin: Begin) -> None:
+def test_access_and_refresh_tokens_are_not_interchangeable(
+    app: Flask, document: Document, make: Make, begin: Begin
+) -> None:
     session = begin(make(User))
     for path in ("/api/auth/me", "/api/servers"):
         answer = Client(app, document, session.refresher).call("GET", path, expect=401)
         assert answer["data"]["reason"] == "token_invalid"
     answer = Client(app, document, session.access).call("POST", "/api/auth/refresh", expect=401)
     assert answer["data"]["reason"] == "token_invalid"
-    session.refreshed().assert_lives()
+    session.refreshed().assert_is_valid()
 
 
 def test_tokens_expire(app: Flask, document: Document, make: Make, begin: Begin) -> None:
@@ -209,28 +209,28 @@ def test_tokens_expire(app: Flask, document: Document, make: Make, begin: Begin)
     for token, method, path in ((access, "GET", "/api/auth/me"), (refresher, "POST", "/api/auth/refresh")):
         answer = Client(app, document, token).call(method, path, expect=401)
         assert answer["data"]["reason"] == "token_expired"
-    # An expired refresh token is no copy of somebody else's: it ends nothing.
-    session.refreshed().assert_lives()
+    # An expired refresh token is not taken for reuse: the session goes on.
+    session.refreshed().assert_is_valid()
 
 
-def test_no_token_is_kept(app: Flask, make: Make, begin: Begin) -> None:
+def test_tokens_are_not_stored(app: Flask, make: Make, begin: Begin) -> None:
     session = begin(make(User))
     with app.app_context():
         row = db.session.execute(sa.select(AuthSession.__table__)).one()
-    kept = " ".join(str(value) for value in row)
-    assert session.access not in kept
-    assert session.refresher not in kept
+    stored = " ".join(str(value) for value in row)
+    assert session.access not in stored
+    assert session.refresher not in stored
     assert row.ip_address == "127.0.0.1"
 
 
-def test_i_may_change_some_things_of_myself(user: Client) -> None:
+def test_users_update_their_own_profile(user: Client) -> None:
     mine = {"email": "new@example.com", "full_name": "Ada Lovelace", "phone": "+44 1"}
     assert {**user.call("PATCH", "/api/auth/me", json=mine)["data"], **mine}["version"] == 2
     me = user.call("GET", "/api/auth/me")["data"]
     assert {name: me[name] for name in mine} == mine
 
 
-def test_and_nothing_else(user: Client) -> None:
+def test_users_cannot_update_other_fields_of_themselves(user: Client) -> None:
     for field, value in (
         ("role", "admin"),
         ("is_active", False),
@@ -246,7 +246,7 @@ def test_and_nothing_else(user: Client) -> None:
     assert user.call("GET", "/api/auth/me")["data"]["version"] == 1
 
 
-def test_a_role_is_looked_up_with_each_request(sign_in: SignIn, admin: Client) -> None:
+def test_role_change_takes_effect_with_the_next_request(sign_in: SignIn, admin: Client) -> None:
     user = sign_in()
     user.call("GET", "/api/users", expect=403)
     admin.call("PATCH", f"/api/users/{user.user.id}", json={"role": Role.ADMIN.value})

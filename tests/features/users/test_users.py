@@ -1,4 +1,4 @@
-"""People: nobody locks everybody out, raises themselves, or reads a password."""
+"""User accounts: the last administrator, one's own rights, passwords, and unique names."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,9 @@ def call(client: Client, method: str, user: User, body: Body | None, expect: int
 
 
 @pytest.mark.parametrize(("method", "body"), YOURSELF)
-def test_nobody_takes_power_from_themselves(admin: Client, make: Make, method: str, body: Body | None) -> None:
+def test_admins_cannot_demote_deactivate_or_delete_themselves(
+    admin: Client, make: Make, method: str, body: Body | None
+) -> None:
     make(User, role=Role.ADMIN)
     assert call(admin, method, admin.user, body, expect=403)["data"]["reason"] == "yourself"
     assert admin.call("GET", "/api/auth/me")["data"]["version"] == 1
@@ -35,21 +37,23 @@ def test_nobody_takes_power_from_themselves(admin: Client, make: Make, method: s
 
 
 @pytest.mark.parametrize(("method", "body"), YOURSELF)
-def test_but_from_each_other(admin: Client, make: Make, method: str, body: Body | None) -> None:
+def test_admins_can_demote_deactivate_and_delete_each_other(
+    admin: Client, make: Make, method: str, body: Body | None
+) -> None:
     call(admin, method, make(User, role=Role.ADMIN), body, expect=200)
 
 
-def test_what_takes_no_power_is_allowed(admin: Client) -> None:
+def test_admins_may_change_other_fields_of_themselves(admin: Client) -> None:
     same = {"role": "admin", "is_active": True, "full_name": "Ada", "username": "ada"}
     assert call(admin, "PATCH", admin.user, same, expect=200)["data"]["username"] == "ada"
 
 
 def change(app: Flask, user: User, **values: Any) -> None:
-    """Change a user without anybody being signed in, as the command line does."""
+    """Change a user without an actor, as the command line does."""
     with app.app_context():
-        found = db.session.get_one(User, user.id)
+        target = db.session.get_one(User, user.id)
         for name, value in values.items():
-            setattr(found, name, value)
+            setattr(target, name, value)
         db.session.commit()
 
 
@@ -60,7 +64,7 @@ def delete(app: Flask, *users: User) -> None:
         db.session.commit()
 
 
-def test_the_last_active_administrator_stays(app: Flask, make: Make) -> None:
+def test_last_active_admin_cannot_be_removed(app: Flask, make: Make) -> None:
     last = make(User, role=Role.ADMIN)
     make(User, role=Role.ADMIN, is_active=False)
     make(User)
@@ -74,7 +78,7 @@ def test_the_last_active_administrator_stays(app: Flask, make: Make) -> None:
         assert (kept.role, kept.is_active, kept.version) == (Role.ADMIN, True, 1)
 
 
-def test_nor_do_the_last_two_go_together(app: Flask, make: Make) -> None:
+def test_last_two_admins_cannot_be_removed_together(app: Flask, make: Make) -> None:
     two = make(User, role=Role.ADMIN), make(User, role=Role.ADMIN)
     with pytest.raises(LastAdmin):
         delete(app, *two)
@@ -82,11 +86,11 @@ def test_nor_do_the_last_two_go_together(app: Flask, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("method", "body"), YOURSELF[1:])
-def test_the_last_two_cannot_remove_each_other_at_once(
+def test_last_two_admins_cannot_remove_each_other_concurrently(
     app: Flask, sign_in: SignIn, method: str, body: Body | None
 ) -> None:
     one, two = sign_in(role=Role.ADMIN), sign_in(role=Role.ADMIN)
-    # The second one is refused, or nobody any more, depending on when it came.
+    # The second request may also come when its sender has lost the role or the account.
     expect = (200, 401, 403, 409)
     run_concurrently(
         [
@@ -110,14 +114,14 @@ PASSWORDS = {
 }
 
 
-def test_a_password_has_rules(admin: Client, make: Make) -> None:
+def test_password_policy(admin: Client, make: Make) -> None:
     user = make(User, username="ada.lovelace")
     fresh = {"username": "ada.LOVELACE", "email": "new@example.com"}
-    for password, why in PASSWORDS.items():
+    for password, expected in PASSWORDS.items():
         for method, path, body in (("POST", "/api/users", fresh), ("PATCH", f"/api/users/{user.id}", {})):
             answer = admin.call(method, path, json={**body, "password": password}, expect=422)
             assert list(answer["data"]["errors"]) == ["password"]
-            assert why in " ".join(answer["data"]["errors"]["password"])
+            assert expected in " ".join(answer["data"]["errors"]["password"])
     for password in (None, 1, "", []):
         admin.call("PATCH", f"/api/users/{user.id}", json={"password": password}, expect=422)
     for password in (
@@ -131,7 +135,7 @@ def test_a_password_has_rules(admin: Client, make: Make) -> None:
         Client(admin.app, admin.document).call("POST", "/api/auth/login", json=credentials)
 
 
-def test_a_password_is_never_read(admin: Client, user: Client) -> None:
+def test_password_is_never_part_of_a_response(admin: Client, user: Client) -> None:
     shown = admin.call("GET", f"/api/users/{user.user.id}")["data"]
     me = user.call("GET", "/api/auth/me")["data"]
     assert not [name for name in {**shown, **me} if "password" in name or "hash" in name or "locked" in name]
@@ -149,7 +153,7 @@ def test_a_password_is_never_read(admin: Client, user: Client) -> None:
         assert admin.call("GET", "/api/users", query_string={"q": search})["data"] == []
 
 
-def test_a_password_is_stored_as_its_hash(app: Flask, admin: Client) -> None:
+def test_password_is_stored_as_a_hash(app: Flask, admin: Client) -> None:
     body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
     created = admin.call("POST", "/api/users", json=body, expect=201)["data"]
     with app.app_context():
@@ -161,13 +165,13 @@ def test_a_password_is_stored_as_its_hash(app: Flask, admin: Client) -> None:
             _ = user.password
 
 
-def test_the_same_password_again_is_a_change(admin: Client, make: Make) -> None:
-    """Nobody can tell from the version whether it was the same."""
+def test_setting_the_same_password_is_a_change(admin: Client, make: Make) -> None:
+    """The version must not tell whether the new password equals the old one."""
     user = make(User)
     assert admin.call("PATCH", f"/api/users/{user.id}", json={"password": PASSWORD})["data"]["version"] == 2
 
 
-def test_an_email_is_there_once_whatever_its_case(admin: Client, make: Make) -> None:
+def test_email_is_unique_ignoring_case(admin: Client, make: Make) -> None:
     make(User, email="Ada@Example.com")
     body = {"username": "another", "email": "aDA@eXAMPLE.COM", "password": PASSWORD}
     answer = admin.call("POST", "/api/users", json=body, expect=409)
@@ -177,9 +181,9 @@ def test_an_email_is_there_once_whatever_its_case(admin: Client, make: Make) -> 
     assert list(answer["data"]["errors"]) == ["email"]
 
 
-def test_users_cannot_take_the_email_of_another(user: Client, other: Client) -> None:
-    taken = {"email": other.user.email.upper()}
-    assert list(user.call("PATCH", "/api/auth/me", json=taken, expect=409)["data"]["errors"]) == ["email"]
+def test_users_cannot_set_the_email_of_another(user: Client, other: Client) -> None:
+    body = {"email": other.user.email.upper()}
+    assert list(user.call("PATCH", "/api/auth/me", json=body, expect=409)["data"]["errors"]) == ["email"]
 
 
 @pytest.mark.parametrize(
@@ -198,12 +202,12 @@ def test_users_cannot_take_the_email_of_another(user: Client, other: Client) -> 
         ("role", "ADMIN"),
     ],
 )
-def test_what_no_user_may_have(admin: Client, make: Make, field: str, value: str) -> None:
+def test_invalid_fields_are_refused(admin: Client, make: Make, field: str, value: str) -> None:
     path = f"/api/users/{make(User).id}"
     assert list(admin.call("PATCH", path, json={field: value}, expect=422)["data"]["errors"]) == [field]
 
 
-def test_a_name_of_any_script(admin: Client, make: Make) -> None:
+def test_username_may_have_letters_of_any_script(admin: Client, make: Make) -> None:
     path = f"/api/users/{make(User).id}"
     for name in ("张伟", "zoë", "Müller.M", "o_o", "x-1"):
         assert admin.call("PATCH", path, json={"username": name})["data"]["username"] == name

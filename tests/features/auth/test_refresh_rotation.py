@@ -1,4 +1,4 @@
-"""One refresh token, many requests: one of them gets the successor, and whoever comes later is a thief."""
+"""Refresh token rotation: one of many concurrent requests succeeds, and later reuse ends the session."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.auth import exchange
+from app.auth import refresh_rotation
 from app.auth.models import AuthSession
 from app.core.db.unit_of_work import db
 from app.core.http import access
@@ -36,7 +36,7 @@ def tokens(make: Make, anonymous: Client) -> Body:
 
 @pytest.fixture
 def client(app: Flask, document: Document, tokens: Body) -> Client:
-    """Somebody with the refresh token."""
+    """A client that sends the refresh token as its bearer token."""
     return Client(app, document, tokens["refresh_token"])
 
 
@@ -46,36 +46,34 @@ def set_session(app: Flask, **values: Any) -> None:
         db.session.commit()
 
 
-def test_of_twenty_refreshes_at_once_one_succeeds_however_many_processes(
-    app: Flask, backend: Backend, make: Make
-) -> None:
-    """Two processes that have only the database in common, again and again with the token that the last round gave."""
+def test_one_of_twenty_refreshes_in_two_processes_succeeds(app: Flask, backend: Backend, make: Make) -> None:
+    """Two processes that share only the database; each round refreshes with the token of the round before."""
     credentials = {"username": make(User).username, "password": PASSWORD}
     with ExitStack() as stack:
         servers = [stack.enter_context(served(backend.settings(), REDIS_URL="")) for _ in range(2)]
         tokens = servers[0].call("POST", "/api/auth/login", body=credentials).body["data"]
         for _ in range(ROUNDS[backend.name]):
-            used, tokens = tokens["refresh_token"], refresh_at_once(servers, tokens["refresh_token"])
+            used, tokens = tokens["refresh_token"], refresh_simultaneously(servers, tokens["refresh_token"])
             for server in servers:
                 assert server.call("GET", "/api/auth/me", tokens["access_token"]).status == 200
-        # Now that all of them have been answered, whoever comes with the old one has a copy.
+        # After all responses, another use of the old token is reuse.
         assert servers[1].call("POST", REFRESH, used).body["data"]["reason"] == "token_revoked"
         for server in servers:
             assert server.call("GET", "/api/auth/me", tokens["access_token"]).status == 401
             assert server.call("POST", REFRESH, tokens["refresh_token"]).status == 401
 
 
-def refresh_at_once(servers: list[Server], token: str) -> Body:
-    """The one answer to twenty requests that has tokens."""
+def refresh_simultaneously(servers: list[Server], token: str) -> Body:
+    """Refresh twenty times at once; returns the tokens of the only success."""
     request = encode_request("POST", REFRESH, token)
-    answers = send_simultaneously([(server, request) for server in servers * 10])
-    reasons = [answer.body["data"].get("reason") for answer in answers]
+    responses = send_simultaneously([(server, request) for server in servers * 10])
+    reasons = [response.body["data"].get("reason") for response in responses]
     assert sorted(map(str, reasons)) == ["None"] + ["token_exchanged"] * 19
-    tokens: Body = next(answer.body["data"] for answer in answers if answer.status == 200)
+    tokens: Body = next(response.body["data"] for response in responses if response.status == 200)
     return tokens
 
 
-def test_of_twenty_that_are_looked_at_together_one_succeeds(
+def test_one_of_twenty_simultaneously_verified_refreshes_succeeds(
     app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, verify = Barrier(20), access._session_reader
@@ -84,8 +82,8 @@ def test_of_twenty_that_are_looked_at_together_one_succeeds(
         gate.wait(TIMEOUT_SECONDS)
         return verify(claims)
 
-    with monkeypatch.context() as gated:
-        gated.setattr(access, "_session_reader", verify_together)
+    with monkeypatch.context() as patch:
+        patch.setattr(access, "_session_reader", verify_together)
         answers = run_concurrently([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
     (winner,) = [answer["data"] for answer in answers if answer["code"] == 0]
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
@@ -93,7 +91,7 @@ def test_of_twenty_that_are_looked_at_together_one_succeeds(
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me", expect=401)
 
 
-def test_whoever_is_overtaken_does_no_harm(app: Flask, client: Client) -> None:
+def test_refresh_during_another_rotation_does_not_end_the_session(app: Flask, client: Client) -> None:
     set_session(app, claimed_at=utcnow())
     for _ in range(3):
         assert client.call("POST", REFRESH, expect=401)["data"] == {"reason": "token_exchanged"}
@@ -101,31 +99,31 @@ def test_whoever_is_overtaken_does_no_harm(app: Flask, client: Client) -> None:
     client.call("POST", REFRESH)
 
 
-def test_an_exchange_whose_process_has_died_is_begun_again(app: Flask, client: Client) -> None:
-    set_session(app, claimed_at=utcnow() - exchange.CLAIM - timedelta(seconds=1), contenders=3)
+def test_claim_of_a_dead_process_is_taken_over(app: Flask, client: Client) -> None:
+    set_session(app, claimed_at=utcnow() - refresh_rotation.CLAIM_TIMEOUT - timedelta(seconds=1), contenders=3)
     client.call("POST", REFRESH)
     assert client.call("POST", REFRESH, expect=401)["data"]["reason"] == "token_revoked"
 
 
 @pytest.fixture
 def meanwhile(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Have something done by somebody else each time that the first one waits for quiet."""
+    """Call something in another thread each time that the rotation waits."""
 
-    def meanwhile(happens: Callable[[], Any]) -> None:
+    def meanwhile(call: Callable[[], Any]) -> None:
         def wait(_seconds: float) -> None:
-            other = Thread(target=happens)
+            other = Thread(target=call)
             other.start()
             other.join()
 
-        monkeypatch.setattr(exchange.time, "sleep", wait)
+        monkeypatch.setattr(refresh_rotation.time, "sleep", wait)
 
     return meanwhile
 
 
-def test_nobody_waits_for_ever_because_others_go_on_asking(
+def test_rotation_takes_place_even_if_requests_keep_arriving(
     client: Client, meanwhile: Callable[[Callable[[], Any]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "PATIENCE", 0.2)
+    monkeypatch.setattr(refresh_rotation, "MAX_WAIT_SECONDS", 0.2)
     refused: list[Body] = []
     meanwhile(lambda: refused.append(client.call("POST", REFRESH, expect=401)["data"]))
     client.call("POST", REFRESH)
@@ -133,7 +131,7 @@ def test_nobody_waits_for_ever_because_others_go_on_asking(
     assert {answer["reason"] for answer in refused} == {"token_exchanged"}
 
 
-def test_a_session_that_ends_meanwhile_gets_no_successor(
+def test_session_that_ends_during_the_rotation_gets_no_tokens(
     app: Flask, client: Client, meanwhile: Callable[[Callable[[], Any]], None]
 ) -> None:
     meanwhile(lambda: set_session(app, ended_at=utcnow()))

@@ -1,4 +1,4 @@
-"""The addresses that a user signs in from: a new one leaves a record and a mail."""
+"""The known addresses of a user: a login from a new one is audited and mailed to the user."""
 
 import ipaddress
 
@@ -12,24 +12,24 @@ from app.core.mail import outbox
 from app.core.net.geoip import kind_of_network, place_of, unmapped
 from app.core.values import utcnow
 
-known = KnownAddress.__table__
+known_addresses = KnownAddress.__table__
 
 
-def note_login(user_id: int, username: str, email: str) -> None:
-    """Remember where a login came from; tell the user of a new address, unless it is their very first one."""
+def register_login(user_id: int, username: str, email: str) -> None:
+    """Remember the address of a login; audit and mail it if it is new, unless it is the user's first."""
     context = current_context()
     if context.ip_address is None:
         return
     network = _network_of(context.ip_address)
     now = utcnow()
-    of_user = known.c.user_id == user_id
-    seen = sa.update(known).where(of_user, known.c.network == network).values(last_seen_at=now)
-    if db.session.execute(seen).rowcount:  # type: ignore[attr-defined]
+    of_user = known_addresses.c.user_id == user_id
+    renewal = sa.update(known_addresses).where(of_user, known_addresses.c.network == network).values(last_seen_at=now)
+    if db.session.execute(renewal).rowcount:  # type: ignore[attr-defined]
         return
-    has_others = db.session.scalar(sa.select(sa.exists().where(of_user, known.c.network != network)))
-    # Of two logins at once the database chooses which one is the first.
+    has_others = db.session.scalar(sa.select(sa.exists().where(of_user, known_addresses.c.network != network)))
+    # Of two concurrent logins, only the one whose row is inserted sends the mail.
     insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
-    new = insert(known).values(user_id=user_id, network=network, first_seen_at=now, last_seen_at=now)
+    new = insert(known_addresses).values(user_id=user_id, network=network, first_seen_at=now, last_seen_at=now)
     is_new = db.session.execute(new.on_conflict_do_nothing()).rowcount  # type: ignore[attr-defined]
     if not (is_new and has_others):
         return
@@ -49,6 +49,7 @@ def note_login(user_id: int, username: str, email: str) -> None:
 
 
 def _network_of(address: str) -> str:
+    """The IPv4 address, or the /64 of an IPv6 address, within which devices change theirs."""
     parsed = unmapped(address)
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
