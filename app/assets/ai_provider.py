@@ -7,7 +7,8 @@ import orjson
 from flask import current_app
 
 from app.assets.image_processing import InvalidImage, thumbnail
-from app.core.net.http_client import NoAnswer, allowed, fetch, read_url
+from app.core.net.http_client import RequestFailed, configured_policy, fetch
+from app.core.net.urls import InvalidUrl, host_of
 
 TIMEOUT_SECONDS = 20.0
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -38,24 +39,24 @@ def describe_image(content: bytes) -> str:
         headers["Authorization"] = f"Bearer {config['AI_API_KEY']}"
     try:
         body = _request_body(config["AI_MODEL"], thumbnail(content, IMAGE_PIXELS))
-        # The operator has configured this host, so it is admitted even where it is private, such as a local model.
-        admitted = allowed().with_host(read_url(url).host)
-        answer = fetch(
+        # The operator has configured this host, so it is allowed even if it is private, such as a local model.
+        policy = configured_policy().with_host(host_of(url))
+        response = fetch(
             url,
-            admitted=admitted,
-            seconds=TIMEOUT_SECONDS,
-            limit=MAX_RESPONSE_BYTES,
+            policy=policy,
+            timeout_seconds=TIMEOUT_SECONDS,
+            max_bytes=MAX_RESPONSE_BYTES,
             method="POST",
             headers=headers,
             body=body,
         )
     except InvalidImage as error:
         raise DescriptionFailed(str(error)) from None
-    except NoAnswer as failure:
+    except (RequestFailed, InvalidUrl) as failure:
         raise DescriptionFailed(f"The AI provider did not answer: {failure}") from None
-    if answer.status != 200:
-        raise DescriptionFailed(f"The AI provider answered {answer.status}.")
-    return _parse(answer.content)
+    if response.status != 200:
+        raise DescriptionFailed(f"The AI provider answered {response.status}.")
+    return _parse(response.content)
 
 
 def _completions_url(base_url: str) -> str:

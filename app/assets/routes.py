@@ -12,7 +12,7 @@ from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, Unsupporte
 from app.core.http.access import Role, requires
 from app.core.http.envelope import success
 from app.core.http.request_parsing import read_form
-from app.core.net.http_client import waiting
+from app.core.net.http_client import request_slot
 from app.resource import Resource, resource_blueprint
 from app.resource.routes import ETAG, IF_MATCH, answer
 from app.resource.service import check_version, get
@@ -73,7 +73,7 @@ def describe() -> Response:
     if not ai_provider.is_configured():
         raise DescriptionsDisabled()
     image = _read_image()
-    with waiting():
+    with request_slot():
         try:
             description = ai_provider.describe_image(image.content)
         except ai_provider.DescriptionFailed as failure:

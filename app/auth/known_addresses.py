@@ -9,7 +9,8 @@ from app.auth.models import KnownAddress
 from app.core.audit import recorder
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
-from app.core.net.geoip import kind_of_network, place_of, unmapped
+from app.core.net.addresses import parse_address
+from app.core.net.geoip import kind_of_network, place_of
 from app.core.values import utcnow
 
 known_addresses = KnownAddress.__table__
@@ -50,7 +51,7 @@ def register_login(user_id: int, username: str, email: str) -> None:
 
 def _network_of(address: str) -> str:
     """The IPv4 address, or the /64 of an IPv6 address, within which devices change theirs."""
-    parsed = unmapped(address)
+    parsed = parse_address(address)
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -1,7 +1,6 @@
 """Who acts, and where the request comes from: what every audit record says of its change."""
 
 import functools
-import ipaddress
 import random
 import re
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from flask import request
 
+from app.core.net.addresses import parse_address
 from app.core.values import Choice
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -85,7 +85,7 @@ def new_request_id() -> str:
 def _address(sender: str | None) -> str | None:
     """The client's address in one spelling; None where a proxy forwards something that is no address."""
     try:
-        return str(ipaddress.ip_address(sender or ""))[:45].lower()
+        return str(parse_address(sender or ""))[:45].lower()
     except ValueError:
         return None
 

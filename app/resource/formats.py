@@ -1,9 +1,9 @@
 """The canonical forms of structured text: each brings a text into its form, or says what is wrong with it."""
 
-import ipaddress
 import re
 
-from app.core.net.http_client import Refused, read_url
+from app.core.net.addresses import parse_address
+from app.core.net.urls import parse_http_url
 
 _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""
@@ -15,18 +15,15 @@ _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def ip_address(text: str) -> str:
-    """An IPv4 or IPv6 address, compressed; one that is mapped into IPv6 is the IPv4 address that it means."""
+    """An IPv4 or IPv6 address in its shortest form; an IPv4 address that is mapped into IPv6 is unwrapped."""
     if _IPV4.fullmatch(text):
         return text
     try:
-        address = ipaddress.ip_address(text)
+        address = parse_address(text)
     except ValueError:
         raise ValueError("Must be an IPv4 or IPv6 address.") from None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id is not None:
-            raise ValueError("Must be an address without a zone.")
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
+    if "%" in text:
+        raise ValueError("Must be an address without a zone.")
     return str(address)
 
 
@@ -49,10 +46,7 @@ def url_or_path(text: str) -> str:
     """An http or https URL without user and password, or a path that begins with a slash."""
     if not re.match(r"https?://|/", text, re.IGNORECASE):
         raise ValueError("Must be an http or https URL, or a path such as /health.")
-    try:
-        read_url(f"http://server{text}" if text.startswith("/") else text)
-    except Refused as refusal:
-        raise ValueError(str(refusal)) from None
+    parse_http_url(f"http://server{text}" if text.startswith("/") else text)
     return text
 
 

@@ -14,7 +14,7 @@ from flask import current_app
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import act_in, current_context, db, reading, writing
 from app.core.jobs.runner import Runner
-from app.core.net.http_client import allowed
+from app.core.net.http_client import configured_policy
 from app.core.request_context import new_request_id
 from app.core.values import utcnow
 from app.services.health_check import CheckResult, CheckTarget, check_health
@@ -48,14 +48,14 @@ def run_due_checks() -> int:
     No transaction is open while a response is awaited, so a slow service only occupies one of MAX_THREADS.
     """
     done = 0
-    admitted = allowed()
+    policy = configured_policy()
     if not current_app.config["HEALTH_CHECK_SECONDS"]:
         return done
     with ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="check") as threads:
         running: set[Future[CheckResult]] = set()
         while True:
             if len(running) < MAX_THREADS:
-                running |= {threads.submit(check_health, target, admitted) for target in claim_due()}
+                running |= {threads.submit(check_health, target, policy) for target in claim_due()}
             if not running:
                 return done
             completed, running = wait(running, WRITE_INTERVAL_SECONDS)

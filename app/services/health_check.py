@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.core.net.address_policy import Destinations
-from app.core.net.http_client import NoAnswer, Refused, fetch
+from app.core.net.address_policy import AddressPolicy
+from app.core.net.http_client import RequestFailed, RequestRefused, fetch
 from app.core.values import utcnow
 from app.services.models import Protocol, ServiceStatus
 
@@ -44,7 +44,7 @@ class CheckResult:
     response_ms: int | None = None
 
 
-def check_health(target: CheckTarget, admitted: Destinations) -> CheckResult:
+def check_health(target: CheckTarget, policy: AddressPolicy) -> CheckResult:
     """Request a service's health check URL; takes TIMEOUT_SECONDS at most. 200 to 299 means healthy."""
     checked_at, started = utcnow(), time.monotonic()
     url = url_of(target)
@@ -52,13 +52,13 @@ def check_health(target: CheckTarget, admitted: Destinations) -> CheckResult:
         problem = "The health check is a path, and its server has no internal IP: set one, or give a full URL."
         return CheckResult(target.service_id, checked_at, ServiceStatus.UNKNOWN, problem)
     try:
-        answer = fetch(url, admitted=admitted, seconds=TIMEOUT_SECONDS, limit=0)
-    except Refused as refusal:
+        response = fetch(url, policy=policy, timeout_seconds=TIMEOUT_SECONDS, max_bytes=0)
+    except RequestRefused as refusal:
         return CheckResult(target.service_id, checked_at, ServiceStatus.UNKNOWN, str(refusal))
-    except NoAnswer as failure:
+    except RequestFailed as failure:
         return CheckResult(target.service_id, checked_at, ServiceStatus.UNHEALTHY, str(failure))
     response_ms = round((time.monotonic() - started) * 1000)
-    return CheckResult(target.service_id, checked_at, *_interpret(answer.status), answer.status, response_ms)
+    return CheckResult(target.service_id, checked_at, *_interpret(response.status), response.status, response_ms)
 
 
 def url_of(target: CheckTarget) -> str | None:

@@ -10,7 +10,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, transactional
 from app.core.errors import Conflict
 from app.core.http.access import current_actor
-from app.core.net.http_client import allowed, waiting
+from app.core.net.http_client import configured_policy, request_slot
 from app.servers.models import Server
 from app.services.health_check import CheckResult, CheckTarget, check_health
 from app.services.models import Service, ServiceCheck, ServiceStatus
@@ -43,9 +43,9 @@ def check_now(target: CheckTarget) -> int:
 
     Raises TooManyRequests.
     """
-    admitted = allowed()
-    with waiting():
-        result = check_health(target, admitted)
+    policy = configured_policy()
+    with request_slot():
+        result = check_health(target, policy)
     check_ids = store_results([result], checked_by=current_actor().username)
     if not check_ids:
         raise Conflict("This service was deleted or disabled during the check.", reason="deleted")

@@ -17,6 +17,7 @@ from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.http.access import Actor, Role, token_reader
 from app.core.http.envelope import Page, Pagination
+from app.core.net.addresses import parse_address
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
@@ -203,9 +204,7 @@ def _is_allowed(networks: list[str], address: str | None) -> bool:
         return True
     if address is None:
         return False
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv6Address):
-        parsed = parsed.ipv4_mapped or parsed
+    parsed = parse_address(address)
     return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 

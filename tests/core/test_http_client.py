@@ -13,19 +13,30 @@ import trustme
 
 from app.core.errors import TooManyRequests
 from app.core.net import http_client
-from app.core.net.address_policy import Destinations, addresses_of, destinations, is_public
-from app.core.net.http_client import Answer, NoAnswer, Refused, TimedOut, TooLong, fetch, read_url
+from app.core.net.address_policy import AddressPolicy, parse_policy
+from app.core.net.addresses import is_public, parse_address
+from app.core.net.http_client import (
+    HttpResponse,
+    RequestFailed,
+    RequestRefused,
+    RequestTimedOut,
+    ResponseTooLarge,
+    fetch,
+)
+from app.core.net.urls import parse_http_url
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
 from tests.threads import TIMEOUT_SECONDS
 
-LOCAL = destinations(("127.0.0.0/8", "::1"))
+LOCAL = parse_policy(("127.0.0.0/8", "::1"))
 
 
-def ask(url: str, *, admitted: Destinations = LOCAL, seconds: float = TIMEOUT_SECONDS, limit: int = 10_000) -> Answer:
-    return fetch(url, admitted=admitted, seconds=seconds, limit=limit)
+def ask(
+    url: str, *, policy: AddressPolicy = LOCAL, seconds: float = TIMEOUT_SECONDS, limit: int = 10_000
+) -> HttpResponse:
+    return fetch(url, policy=policy, timeout_seconds=seconds, max_bytes=limit)
 
 
-def ask_one_that(behave: Behaviour, **options: Any) -> Answer:
+def ask_one_that(behave: Behaviour, **options: Any) -> HttpResponse:
     with Server(behave).listening() as port:
         return ask(f"http://127.0.0.1:{port}/", **options)
 
@@ -80,25 +91,25 @@ NOT_PUBLIC = (
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_public_addresses_are_admitted(text: str) -> None:
-    (address,) = addresses_of([text])
-    assert Destinations().admits("example.com", address)
+    address = parse_address(text)
+    assert AddressPolicy().allows("example.com", address)
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
 def test_all_others_are_not(text: str) -> None:
-    (address,) = addresses_of([text])
+    address = parse_address(text)
     assert not is_public(address)
-    assert not Destinations().admits("example.com", address)
+    assert not AddressPolicy().allows("example.com", address)
 
 
 def test_the_operator_admits_networks_addresses_and_names() -> None:
-    admitted = destinations(("10.0.0.0/8", "fd00::/8", "192.168.1.1", "metrics.internal"))
+    policy = parse_policy(("10.0.0.0/8", "fd00::/8", "192.168.1.1", "metrics.internal"))
     for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "192.168.1.1"):
-        assert admitted.admits("any.example", addresses_of([address])[0])
+        assert policy.allows("any.example", parse_address(address))
     for address in ("192.168.1.2", "64:ff9b::a01:203", "2002:a01:203::1"):
-        assert not admitted.admits("any.example", ip_address(address))
-    assert admitted.admits("Metrics.Internal", ip_address("127.0.0.1"))
-    assert not admitted.admits("metrics.internal.evil.example", ip_address("127.0.0.1"))
+        assert not policy.allows("any.example", ip_address(address))
+    assert policy.allows("Metrics.Internal", ip_address("127.0.0.1"))
+    assert not policy.allows("metrics.internal.evil.example", ip_address("127.0.0.1"))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +117,8 @@ def test_the_operator_admits_networks_addresses_and_names() -> None:
 )
 def test_nothing_is_sent_where_nobody_admits_it(host: str) -> None:
     server = Server(sends(response()))
-    with server.listening() as port, pytest.raises(Refused, match="OUTGOING_ALLOWED"):
-        ask(f"http://{host}:{port}/", admitted=Destinations())
+    with server.listening() as port, pytest.raises(RequestRefused, match="OUTGOING_ALLOWED"):
+        ask(f"http://{host}:{port}/", policy=AddressPolicy())
     assert not server.contacted.is_set()
 
 
@@ -116,7 +127,7 @@ def test_it_connects_to_the_address_that_was_judged(names: dict[str, list[str]])
     server = Server(sends(response(b"outside")))
     with server.listening("127.0.0.1") as port:
         names["rebind.example"] = ["127.0.0.1", "127.0.0.2"]
-        answer = ask(f"http://rebind.example:{port}/path?q=1", admitted=destinations(("127.0.0.1",)))
+        answer = ask(f"http://rebind.example:{port}/path?q=1", policy=parse_policy(("127.0.0.1",)))
     assert answer.content == b"outside"
     assert names["rebind.example"] == ["127.0.0.2"], "The name was resolved more than once."
     (request,) = server.received
@@ -128,7 +139,7 @@ def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.
     with server.listening("127.0.0.2") as port:
         entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in ("127.0.0.1", "127.0.0.2")]
         monkeypatch.setattr(http_client, "_look_up", lambda *_: entries)
-        assert ask(f"http://both.example:{port}/", admitted=destinations(("127.0.0.2",))).content == b"yes"
+        assert ask(f"http://both.example:{port}/", policy=parse_policy(("127.0.0.2",))).content == b"yes"
 
 
 @pytest.mark.parametrize(
@@ -142,28 +153,26 @@ def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.
     ],
 )  # fmt: skip
 def test_what_is_no_url_of_the_web_is_refused(url: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         ask(url)
 
 
 def test_a_url_is_read_as_it_is_sent() -> None:
-    assert read_url("HTTP://Example.COM/%7Ea/ü?q=ä#part").target == "/%7Ea/%C3%BC?q=%C3%A4"
-    assert read_url("http://bücher.example/").host == "xn--bcher-kva.example"
-    for url, authority in (
-        ("https://example.com:443", "example.com"),
-        ("http://example.com:443", "example.com:443"),
-        ("http://[2001:DB8::1]:8080/", "[2001:db8::1]:8080"),
-    ):
-        assert read_url(url).authority == authority
+    assert parse_http_url("http://bücher.example/").host == "xn--bcher-kva.example"
+    server = Server(sends(response()))
+    with server.listening("::1") as port:
+        ask(f"HTTP://[::0:1]:{port}/%7Ea/ü?q=ä#part")
+    (request,) = server.received
+    assert (request.target, request.headers["Host"]) == ("/~a/%C3%BC?q=%C3%A4", f"[::0:1]:{port}")
 
 
 def test_a_name_that_does_not_exist_is_no_answer() -> None:
-    with pytest.raises(NoAnswer, match=r"no\.such\.host\.invalid cannot be resolved"):
+    with pytest.raises(RequestFailed, match=r"no\.such\.host\.invalid cannot be resolved"):
         ask("http://no.such.host.invalid/")
 
 
 def test_a_proper_answer_is_given_as_it_is() -> None:
-    assert ask_one_that(sends(response(b"body", "418 Odd"))) == Answer(418, b"body")
+    assert ask_one_that(sends(response(b"body", "418 Odd"))) == HttpResponse(418, b"body")
 
 
 def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
@@ -177,7 +186,9 @@ def test_a_body_is_sent() -> None:
     with server.listening() as port:
         url, body = f"http://127.0.0.1:{port}/", b"x" * 300_000
         headers = {"Content-Type": "text/plain"}
-        fetch(url, admitted=LOCAL, seconds=TIMEOUT_SECONDS, limit=1, method="POST", headers=headers, body=body)
+        fetch(
+            url, policy=LOCAL, timeout_seconds=TIMEOUT_SECONDS, max_bytes=1, method="POST", headers=headers, body=body
+        )
     (request,) = server.received
     assert (request.method, request.body, request.headers["Content-Type"]) == ("POST", body, "text/plain")
 
@@ -189,6 +200,17 @@ def test_a_redirect_is_not_followed(status: str) -> None:
         answer = ask_one_that(sends(response(status=status, Location=f"http://127.0.0.1:{port}/")))
     assert answer.status == int(status[:3])
     assert not other.contacted.is_set()
+
+
+def test_the_content_of_a_redirect_is_not_read_beyond_the_limit() -> None:
+    def redirect(server: Server, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n")
+        while not server.released.is_set():
+            connection.sendall(b" " * 65536)
+
+    assert ask_one_that(redirect, limit=0).status == 302
+    with pytest.raises(ResponseTooLarge):
+        ask_one_that(redirect)
 
 
 def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +235,7 @@ def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_nobody_is_waited_for_longer_than_the_deadline(behave: Behaviour) -> None:
     begun = time.monotonic()
-    with pytest.raises(TimedOut, match=r"within 0\.4 seconds"):
+    with pytest.raises(RequestTimedOut, match=r"within 0\.4 seconds"):
         ask_one_that(behave, seconds=0.4)
     assert time.monotonic() - begun < TIMEOUT_SECONDS / 2
 
@@ -221,8 +243,8 @@ def test_nobody_is_waited_for_longer_than_the_deadline(behave: Behaviour) -> Non
 def test_a_server_that_does_not_read_is_not_waited_for_either() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        with pytest.raises(TimedOut):
-            fetch(url, admitted=LOCAL, seconds=0.4, limit=1, method="POST", body=b"x" * 50_000_000)
+        with pytest.raises(RequestTimedOut):
+            fetch(url, policy=LOCAL, timeout_seconds=0.4, max_bytes=1, method="POST", body=b"x" * 50_000_000)
 
 
 def test_a_handshake_that_drips_ends_with_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +262,7 @@ def test_a_handshake_that_drips_ends_with_the_time_to_connect(monkeypatch: pytes
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(RequestFailed):
             ask(f"https://127.0.0.1:{listener.getsockname()[1]}/")
         stop.set()
         thread.join()
@@ -258,7 +280,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.2)
     try:
-        with pytest.raises(TimedOut, match="not resolved"):
+        with pytest.raises(RequestTimedOut, match="not resolved"):
             ask("http://slow.example/")
     finally:
         released.set()
@@ -266,21 +288,21 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("behave", [floods, sends(response(b"x" * 10_001))], ids=["without end", "one byte more"])
 def test_an_answer_has_a_largest_size(behave: Behaviour) -> None:
-    with pytest.raises(TooLong, match="10000 bytes"):
+    with pytest.raises(ResponseTooLarge, match="10000 bytes"):
         ask_one_that(behave)
     assert ask_one_that(sends(response(b"x" * 10_000))).content == b"x" * 10_000
 
 
 def test_the_size_is_that_of_what_was_decoded() -> None:
     bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
-    with pytest.raises(TooLong):
+    with pytest.raises(ResponseTooLarge):
         ask_one_that(sends(response(bomb, Content_Encoding="gzip, gzip")))
     small = response(gzip.compress(b"plain"), Content_Encoding="gzip")
     assert ask_one_that(sends(small)).content == b"plain"
 
 
 def test_a_content_that_nobody_wants_is_not_read() -> None:
-    assert ask_one_that(floods, limit=0) == Answer(200, b"")
+    assert ask_one_that(floods, limit=0) == HttpResponse(200, b"")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +322,7 @@ def test_a_content_that_nobody_wants_is_not_read() -> None:
     ],
 )
 def test_garbage_is_no_answer(content: bytes) -> None:
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(RequestFailed) as caught:
         ask_one_that(sends(content))
     assert str(caught.value).isprintable()
     assert str(caught.value).endswith(".")
@@ -308,13 +330,13 @@ def test_garbage_is_no_answer(content: bytes) -> None:
 
 def test_control_characters_of_an_answer_get_nowhere() -> None:
     odd = b"HTTP/1.1 200 \x1b[31mred\x07\r\nX-Odd: a\x1b\x00b\r\nContent-Length: 2\r\n\r\nok"
-    assert ask_one_that(sends(odd)) == Answer(200, b"ok")
+    assert ask_one_that(sends(odd)) == HttpResponse(200, b"ok")
 
 
 def test_a_closed_port_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with pytest.raises(NoAnswer, match="cannot be reached"):
+    with pytest.raises(RequestFailed, match="cannot be reached"):
         ask(f"http://127.0.0.1:{port}/")
 
 
@@ -335,7 +357,7 @@ def test_tls_is_verified_for_an_address(secured: Callable[[str], Server]) -> Non
 def test_the_certificate_of_another_is_not_taken(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
     names["good.example"] = ["127.0.0.1"]
     server = secured("evil.example")
-    with server.listening() as port, pytest.raises(NoAnswer, match=r"certificate of good\.example is not valid"):
+    with server.listening() as port, pytest.raises(RequestFailed, match=r"certificate of good\.example is not valid"):
         ask(f"https://good.example:{port}/")
     assert server.received == []
 
@@ -343,25 +365,25 @@ def test_the_certificate_of_another_is_not_taken(secured: Callable[[str], Server
 def test_a_certificate_of_an_unknown_authority_is_not_taken() -> None:
     context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with Server(sends(response()), tls=context).listening() as port, pytest.raises(NoAnswer, match="certificate"):
+    with Server(sends(response()), tls=context).listening() as port, pytest.raises(RequestFailed, match="certificate"):
         ask(f"https://127.0.0.1:{port}/")
 
 
 def test_what_does_not_speak_tls_is_no_answer() -> None:
-    with Server(sends(response())).listening() as port, pytest.raises(NoAnswer):
+    with Server(sends(response())).listening() as port, pytest.raises(RequestFailed):
         ask(f"https://127.0.0.1:{port}/", seconds=1)
 
 
 def test_only_so_many_wait_for_others_at_once() -> None:
     def hold(count: int) -> Iterator[None]:
         if count:
-            with http_client.waiting():
+            with http_client.request_slot():
                 yield from hold(count - 1)
         else:
             yield
 
     for _ in hold(4):
-        with pytest.raises(TooManyRequests), http_client.waiting():
+        with pytest.raises(TooManyRequests), http_client.request_slot():
             pass
-    with http_client.waiting():
+    with http_client.request_slot():
         pass

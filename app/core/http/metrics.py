@@ -5,7 +5,6 @@ which `run.py` makes where there are several.
 """
 
 import hmac
-import ipaddress
 import os
 import re
 import time
@@ -28,6 +27,7 @@ from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import public
 from app.core.jobs.queue import Job
+from app.core.net.addresses import parse_address
 from app.core.values import utcnow
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -107,11 +107,9 @@ def _require_reader() -> None:
 
 def _is_local(address: str | None) -> bool:
     try:
-        found = ipaddress.ip_address(address or "")
+        return parse_address(address or "").is_loopback
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
 
 
 def _forget_the_dead(directory: Path) -> None:

@@ -1,4 +1,7 @@
-"""Ends to waiting: a socket that drips may take no longer than all of an exchange may."""
+"""Deadlines of a whole exchange, and a socket that keeps one.
+
+A socket's own timeout starts again with every byte, so a server that sends slowly could take forever.
+"""
 
 import io
 import socket
@@ -6,70 +9,73 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-AT_ONCE = 64 * 1024
-"""Bytes that are sent or read in one go."""
+SEND_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """When everything must be over, in monotonic seconds."""
+class Deadline:
+    """A point in monotonic time, and the seconds that it was set for."""
 
-    end: float
+    at: float
     seconds: float
 
-    @property
-    def left(self) -> float:
-        """Seconds that are left, never none: a timeout of 0 would mean not to block."""
-        return max(self.end - time.monotonic(), 0.001)
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        return cls(time.monotonic() + seconds, seconds)
 
     @property
-    def is_up(self) -> bool:
-        return time.monotonic() >= self.end
+    def remaining(self) -> float:
+        """Seconds; never 0, because a timeout of 0 makes a socket non-blocking."""
+        return max(self.at - time.monotonic(), 0.001)
 
-    def first(self, seconds: float) -> "Clock":
-        """A clock for what comes first: it has `seconds`, but no more than there are."""
-        return Clock(min(self.end, time.monotonic() + seconds), min(self.seconds, seconds))
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def within(self, seconds: float) -> "Deadline":
+        """The deadline of a first step that takes `seconds` at most."""
+        return Deadline(min(self.at, time.monotonic() + seconds), min(self.seconds, seconds))
 
 
 @dataclass(slots=True)
-class TimedSocket:
-    """A connected socket whose every wait ends with the clock.
-
-    A timeout alone begins anew with every byte, so that a server which drips has as much time as it likes.
-    """
+class DeadlineSocket:
+    """The part of a connected socket that http.client uses; every wait ends at the deadline with TimeoutError."""
 
     wire: socket.socket
-    clock: Clock
+    deadline: Deadline
+    has_reader: bool = False
 
     def sendall(self, data: Any) -> None:
         view = memoryview(data).cast("B")
         while view:
-            self._wait_no_longer()
-            view = view[self.wire.send(view[:AT_ONCE]) :]
+            self._set_timeout()
+            view = view[self.wire.send(view[:SEND_BYTES]) :]
 
     def recv_into(self, buffer: Any) -> int:
-        self._wait_no_longer()
+        self._set_timeout()
         return self.wire.recv_into(buffer)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Received(self))
+        self.has_reader = True
+        return io.BufferedReader(_Reader(self))
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Nothing: the clock decides."""
+        """Do nothing: the deadline decides."""
 
     def close(self) -> None:
-        """Nothing: whoever has wrapped it does, once an answer that ends with the connection has been read."""
+        # As with a real socket, the connection stays open until its reader is closed, too: http.client closes the
+        # socket before it reads a response that ends with the connection.
+        if not self.has_reader:
+            self.wire.close()
 
-    def _wait_no_longer(self) -> None:
-        if self.clock.is_up:
+    def _set_timeout(self) -> None:
+        if self.deadline.has_passed:
             raise TimeoutError
-        self.wire.settimeout(self.clock.left)
+        self.wire.settimeout(self.deadline.remaining)
 
 
-class _Received(io.RawIOBase):
-    """What comes in through a timed socket, as a file."""
-
-    def __init__(self, source: TimedSocket) -> None:
+class _Reader(io.RawIOBase):
+    def __init__(self, source: DeadlineSocket) -> None:
         super().__init__()
         self._source = source
 
@@ -78,3 +84,7 @@ class _Received(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._source.recv_into(buffer)
+
+    def close(self) -> None:
+        self._source.wire.close()
+        super().close()

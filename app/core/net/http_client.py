@@ -1,123 +1,85 @@
-"""The one way out: HTTP requests to addresses that were judged first, within limits on time and size.
+"""The client of every outgoing HTTP request: `requests`, with an adapter that guards connections.
 
-A name is resolved once, and the connection is made to an address that was judged, so a name server that changes its
-answer gains nothing. Redirects are answers like any other, and no proxy of the environment is asked.
+The adapter resolves a name once and connects to exactly the address that the policy allowed, so a name server that
+changes its answer (DNS rebinding) gains nothing. A deadline covers the whole exchange, the size of a response is
+limited, and neither redirects nor the environment's proxies are followed.
 """
 
 import functools
-import http.client
 import logging
-import re
 import socket
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotInTime
+from concurrent.futures import TimeoutError as NotResolvedInTime
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Any, cast
 
+import requests
 from flask import current_app
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, LocationParseError
-from urllib3.response import HTTPResponse
-from urllib3.util import parse_url
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.util import Url
 
 from app.core.errors import TooManyRequests
-from app.core.net.address_policy import Address, Destinations, addresses_of, destinations
-from app.core.net.deadlines import AT_ONCE, Clock, TimedSocket
+from app.core.net.address_policy import AddressPolicy, parse_policy
+from app.core.net.addresses import Address, parse_address
+from app.core.net.deadlines import Deadline, DeadlineSocket
+from app.core.net.urls import InvalidUrl, parse_http_url
 
 CONNECT_SECONDS = 2.0
-"""Seconds to resolve a name and to have a connection, TLS included."""
-MAX_HOST = 253
-AGENT = "itam/1"
+"""To resolve the name and to connect, with TLS."""
+CHUNK_BYTES = 64 * 1024
+CONCURRENT_REQUESTS = 4
+HEADERS = {"User-Agent": "itam/1", "Accept-Encoding": "identity", "Connection": "close"}
 
-_PORTS = {"http": 80, "https": 443}
-_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
-# A resolver cannot be interrupted; whoever asks it waits no longer than he wants.
+# getaddrinfo() cannot be interrupted: a thread waits for it, and the request gives up in time.
 _resolvers = ThreadPoolExecutor(32, thread_name_prefix="resolve")
-_waiting = BoundedSemaphore(4)
-# What a server sends that is no HTTP would be a warning with a stack trace, as often as it likes.
+_slots = BoundedSemaphore(CONCURRENT_REQUESTS)
+# urllib3 logs a warning with a stack trace for each response that is not HTTP.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
-class NoAnswer(Exception):
-    """There is no answer; one sentence, safe to show, says why. `reason` is a stable slug."""
-
-    reason = "no_answer"
+class RequestFailed(Exception):
+    """There is no response; the message is one sentence that may be shown to users."""
 
 
-class Refused(NoAnswer):
-    """We did not even ask: the URL is none, or the operator does not admit where it leads."""
-
-    reason = "refused"
+class RequestRefused(RequestFailed):
+    """Nothing was sent: the URL is not valid, or the policy does not allow its addresses."""
 
 
-class TimedOut(NoAnswer):
-    reason = "timed_out"
+class RequestTimedOut(RequestFailed):
+    """The deadline passed before the response was complete."""
 
 
-class TooLong(NoAnswer):
-    reason = "too_long"
+class ResponseTooLarge(RequestFailed):
+    """The decoded content has more bytes than the caller takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered, whatever its status."""
+class HttpResponse:
+    """The response of a server, whatever its status."""
 
     status: int
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
-    """An http or https URL in parts, as it is sent."""
-
-    scheme: str
-    host: str
-    port: int
-    target: str
-
-    @property
-    def authority(self) -> str:
-        """The Host header: the name that was asked for, whatever address it leads to."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
-
-
-def read_url(text: str) -> Url:
-    """The parts of a URL that may be asked for; raises Refused."""
-    if _UNSAFE.search(text):
-        raise Refused("The URL may not contain spaces, backslashes and control characters.")
-    try:
-        parts = parse_url(text)
-    except (LocationParseError, UnicodeError):
-        raise Refused("The URL is not valid.") from None
-    if parts.scheme not in _PORTS or not parts.host:
-        raise Refused("The URL must begin with http:// or https:// and name a host.")
-    if parts.auth is not None:
-        raise Refused("The URL may not contain a user or a password.")
-    host = parts.host.strip("[]")
-    port = _PORTS[parts.scheme] if parts.port is None else parts.port
-    if "%" in host or len(host) > MAX_HOST or port == 0:
-        raise Refused("The URL is not valid.")
-    return Url(parts.scheme, host, port, parts.request_uri)
-
-
-def allowed() -> Destinations:
-    """Where the operator lets requests go beside the internet."""
-    return destinations(current_app.config["OUTGOING_ALLOWED"])
+def configured_policy() -> AddressPolicy:
+    """The policy of this installation."""
+    return parse_policy(current_app.config["OUTGOING_ALLOWED"])
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Let a request wait for somebody else's server, while few enough others do; raises TooManyRequests.
+def request_slot() -> Iterator[None]:
+    """Limit the outgoing requests that requests of ours wait for; raises TooManyRequests.
 
-    The threads that serve requests are few: servers that hang must not have all of them.
+    Servers that hang must not occupy every thread that serves requests.
     """
-    if not _waiting.acquire(blocking=False):
+    if not _slots.acquire(blocking=False):
         raise TooManyRequests(
             "Too many requests wait for other servers. Please try again shortly.",
             reason="busy",
@@ -126,88 +88,129 @@ def waiting() -> Iterator[None]:
     try:
         yield
     finally:
-        _waiting.release()
+        _slots.release()
 
 
 def fetch(
     url: str,
     *,
-    admitted: Destinations,
-    seconds: float,
-    limit: int,
+    policy: AddressPolicy,
+    timeout_seconds: float,
+    max_bytes: int,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-) -> Answer:
-    """Ask a server, and wait `seconds` at most for all of it, however busily it drips.
+) -> HttpResponse:
+    """Send a request and return its response within `timeout_seconds`, from resolving the name to the last byte.
 
-    The answer's content is decoded and has `limit` bytes at most; with 0, nothing of it is read. Raises NoAnswer.
+    The decoded content has `max_bytes` at most; with 0, it is not read. Raises RequestFailed.
     """
-    clock = Clock(time.monotonic() + seconds, seconds)
-    where = read_url(url)
-    patience = clock.first(CONNECT_SECONDS)
-    connection = _connect(where, _resolve(where, admitted, patience), patience)
-    wire = cast("socket.socket", connection.sock)
-    # It is used for no more than what a timed one has.
-    connection.sock = cast("socket.socket", TimedSocket(wire, clock))
-    sent = {"Host": where.authority, "User-Agent": AGENT, "Connection": "close", **(headers or {})}
+    deadline = Deadline.after(timeout_seconds)
     try:
-        connection.request(method, where.target, body=body, headers=sent, preload_content=False)
-        response = connection.getresponse()
-        return Answer(response.status, _read(response, limit) if limit else b"")
-    except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-        if clock.is_up or isinstance(error, TimeoutError):
-            raise TimedOut(f"There was no complete answer within {seconds:g} seconds.") from None
-        raise NoAnswer(f"{where.host} gave no complete answer in HTTP.") from None
-    finally:
-        wire.close()
-
-
-def _resolve(url: Url, admitted: Destinations, patience: Clock) -> list[Address]:
-    """The addresses of a host that may be asked; raises Refused where there are others only."""
+        target = parse_http_url(url)
+    except InvalidUrl as error:
+        raise RequestRefused(str(error)) from None
     try:
-        found = addresses_of(str(entry[4][0]) for entry in _look_up(url, patience))
-    except NotInTime:
-        raise TimedOut(f"The name {url.host} was not resolved within {patience.seconds:g} seconds.") from None
-    except (OSError, UnicodeError, ValueError):
-        raise NoAnswer(f"The name {url.host} cannot be resolved.") from None
-    public = [address for address in found if admitted.admits(url.host, address)]
-    if not public:
-        raise Refused(f"{url.host} has no public address; the operator can admit it with OUTGOING_ALLOWED.")
-    return public
+        with (
+            GuardedSession(target, policy, deadline) as session,
+            session.request(method, target.url, headers=headers, data=body, stream=True) as response,
+        ):
+            return HttpResponse(response.status_code, _read(response, max_bytes) if max_bytes else b"")
+    except (OSError, HTTPError, ValueError) as error:  # a RequestException is an OSError
+        if deadline.has_passed or isinstance(error, requests.Timeout):
+            raise RequestTimedOut(f"There was no complete answer within {timeout_seconds:g} seconds.") from None
+        raise RequestFailed(f"{target.host} gave no complete answer in HTTP.") from None
 
 
-def _look_up(url: Url, patience: Clock) -> list[Any]:
-    try:
-        # What is an address already, however it is spelt, does not wait behind names.
-        return socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        pending = _resolvers.submit(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM)
-    try:
-        return pending.result(patience.left)
-    finally:
-        pending.cancel()
+def _read(response: requests.Response, max_bytes: int) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_content(CHUNK_BYTES):
+        content += chunk
+        if len(content) > max_bytes:
+            raise ResponseTooLarge(f"The answer has more than {max_bytes} bytes.")
+    return bytes(content)
 
 
-def _connect(url: Url, addresses: list[Address], patience: Clock) -> HTTPConnection:
-    """A connection to the first of these addresses that takes one, verified for the name that was asked for."""
-    problem: NoAnswer = NoAnswer(f"{url.host} cannot be reached.")
-    for address in addresses:
-        connection = _connection(url, str(address), patience.left)
-        try:
-            connection.connect()
-        except (HTTPError, OSError, ValueError) as error:
-            connection.close()
-            problem = _not_connected(url, error, patience)
+class GuardedSession(requests.Session):
+    """A session for one request; it follows no redirect and ignores proxies and credentials of the environment."""
+
+    def __init__(self, url: Url, policy: AddressPolicy, deadline: Deadline) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers.update(HEADERS)
+        self.mount(f"{url.scheme}://", GuardedAdapter(url, policy, deadline))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # allow_redirects=False would still read the whole content of a redirect, of any size.
+        return None
+
+
+class GuardedAdapter(HTTPAdapter):
+    """A transport with one connection, to an address that the policy allows, until the deadline."""
+
+    def __init__(self, url: Url, policy: AddressPolicy, deadline: Deadline) -> None:
+        super().__init__()
+        assert url.host is not None
+        guard: dict[str, Any] = {"policy": policy, "deadline": deadline}
+        if url.scheme == "https":
+            self._pool: HTTPConnectionPool = GuardedHTTPSPool(url.host, url.port, ssl_context=tls_context(), **guard)
         else:
-            return connection
-    raise problem
+            self._pool = GuardedHTTPPool(url.host, url.port, **guard)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+        return self._pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Do nothing: tls_context() verifies certificates, with the authorities of this machine and not certifi's."""
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
 
 
-def _connection(url: Url, address: str, seconds: float) -> HTTPConnection:
-    if url.scheme == "http":
-        return HTTPConnection(address, url.port, timeout=seconds)
-    return HTTPSConnection(address, url.port, timeout=seconds, server_hostname=url.host, ssl_context=tls_context())
+class GuardedHTTPConnection(HTTPConnection):
+    """Replaces how a connection is made; below TLS, which verifies the name that was requested."""
+
+    def __init__(self, *args: Any, policy: AddressPolicy, deadline: Deadline, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._policy = policy
+        self._deadline = deadline
+        self._connecting = deadline
+
+    def connect(self) -> None:
+        self._connecting = self._deadline.within(CONNECT_SECONDS)
+        try:
+            super().connect()
+        except (HTTPError, OSError, ValueError) as error:
+            raise _connect_error(self.host, error, self._connecting) from None
+        # http.client uses no more of a socket than this has.
+        self.sock = cast("socket.socket", DeadlineSocket(cast("socket.socket", self.sock), self._deadline))
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first allowed address that answers; urllib3's SOCKS connection overrides this, too."""
+        addresses = _resolve(self.host, self.port, self._policy, self._connecting)
+        for address in addresses:
+            try:
+                connection = socket.create_connection((str(address), self.port), self._connecting.remaining)
+            except OSError as error:
+                last_error = error
+            else:
+                # The TLS handshake as a whole has what is left.
+                connection.settimeout(self._connecting.remaining)
+                return connection
+        raise last_error
+
+
+class GuardedHTTPSConnection(GuardedHTTPConnection, HTTPSConnection):
+    pass
+
+
+class GuardedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = GuardedHTTPConnection
+
+
+class GuardedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = GuardedHTTPSConnection
 
 
 @functools.cache
@@ -216,26 +219,42 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _not_connected(url: Url, error: Exception, patience: Clock) -> NoAnswer:
+def _resolve(host: str, port: int, policy: AddressPolicy, deadline: Deadline) -> list[Address]:
+    """The addresses of a host that the policy allows, at least one; raises RequestFailed."""
+    try:
+        entries = _look_up(host, port, deadline)
+        addresses = dict.fromkeys(parse_address(str(entry[4][0])) for entry in entries)
+    except NotResolvedInTime:
+        raise RequestTimedOut(f"The name {host} was not resolved within {deadline.seconds:g} seconds.") from None
+    except (OSError, UnicodeError, ValueError):
+        raise RequestFailed(f"The name {host} cannot be resolved.") from None
+    allowed = [address for address in addresses if policy.allows(host, address)]
+    if not allowed:
+        raise RequestRefused(f"{host} has no public address; the operator can admit it with OUTGOING_ALLOWED.")
+    return allowed
+
+
+def _look_up(host: str, port: int, deadline: Deadline) -> list[Any]:
+    try:
+        # An address, in any spelling, does not wait behind names.
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        return pending.result(deadline.remaining)
+    finally:
+        pending.cancel()
+
+
+def _connect_error(host: str, error: Exception, deadline: Deadline) -> RequestFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return NoAnswer(f"The TLS certificate of {url.host} is not valid: {_plain(error.verify_message)}.")
+        return RequestFailed(f"The TLS certificate of {host} is not valid: {_printable(error.verify_message)}.")
     if isinstance(error, ssl.SSLError):
-        return NoAnswer(f"{url.host} does not speak TLS as it should.")
-    if patience.is_up or isinstance(error, TimeoutError):
-        return TimedOut(f"There was no connection to {url.host} within {patience.seconds:g} seconds.")
-    return NoAnswer(f"{url.host} cannot be reached: the connection was refused or broke off.")
+        return RequestFailed(f"{host} does not speak TLS as it should.")
+    if deadline.has_passed or isinstance(error, TimeoutError):
+        return RequestTimedOut(f"There was no connection to {host} within {deadline.seconds:g} seconds.")
+    return RequestFailed(f"{host} cannot be reached: the connection was refused or broke off.")
 
 
-def _plain(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text).rstrip(".")[:200]
-
-
-def _read(response: HTTPResponse, limit: int) -> bytes:
-    """The content, decoded; raises TooLong for one of more than `limit` bytes, however small it came."""
-    content = bytearray()
-    while len(content) <= limit:
-        part = response.read(min(AT_ONCE, limit + 1 - len(content)), decode_content=True)
-        if not part:
-            return bytes(content)
-        content += part
-    raise TooLong(f"The answer has more than {limit} bytes.")

@@ -1,0 +1,34 @@
+"""IP addresses: reading one, and telling whether it is public."""
+
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last 32 bits are the IPv4 address that a translator connects to."""
+
+
+def parse_address(text: str) -> Address:
+    """The address in a text; an IPv4 address that is mapped into IPv6 is unwrapped. Raises ValueError.
+
+    Python 3.11 calls neither ::ffff:127.0.0.1 loopback nor ::ffff:10.0.0.1 a part of 10.0.0.0/8.
+    """
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is reachable on the internet, and does not lead to one that is not.
+
+    Of the IPv6 addresses that contain an IPv4 address, only NAT64 is in use: hosts without IPv4 need it. 6to4 and
+    Teredo are deprecated, and never public here.
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    if address in _NAT64:
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    is_tunnel = address.sixtofour is not None or address.teredo is not None
+    return address in _GLOBAL_UNICAST and address.is_global and not is_tunnel and address.scope_id is None
