@@ -18,7 +18,8 @@ from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
 from app.gpus import expiry
-from app.imports.pipeline import register_jobs
+from app.imports import pipeline
+from app.imports.report import service as reports
 from app.proof import sealer
 from app.services import check_scheduler
 
@@ -74,7 +75,8 @@ def create_app(config: Any) -> Flask:
     pubsub.init_app(app)
     runner.runner.init_app(app)
     retention.register_jobs(runner.runner)
-    register_jobs(runner.runner)
+    pipeline.register_jobs(runner.runner)
+    reports.register_jobs(runner.runner)
     expiry.register_jobs(runner.runner)
     outbox.register_jobs(runner.runner)
     idempotency.register(runner.runner)

@@ -1,7 +1,7 @@
-"""The marked workbook of an import, beside what the usual library takes to load and save the same file unmarked.
+"""The report of an import, compared to openpyxl loading and saving the same workbook without marks.
 
-Measured in the same run: openpyxl, in a process of its own, loads the uploaded workbook and saves it again. The report
-(the plan read, the parts of the workbook edited, the file kept) does not use it.
+Both are measured in the same run, openpyxl in a process of its own. The report is measured from its first request to
+the download: read the plan, mark the workbook in the sandbox, store the file.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ from bench.scratch import scratch
 ROWS = 10_000
 ROUNDS = 3
 AIM = 0.5
-"""A report may take this part of what the library takes."""
+"""A report may take this fraction of the time of openpyxl."""
 
 RESAVE = """
 import sys
@@ -29,8 +29,8 @@ load_workbook(sys.argv[1]).save(sys.argv[2])
 
 
 def run(rows: int = ROWS, rounds: int = ROUNDS) -> None:
-    """Print the medians of some rounds over a workbook of servers of which each tenth has a mistake."""
-    found = []
+    """Print the medians of some rounds over a workbook of servers, each tenth with an error."""
+    seconds_pairs = []
     with TemporaryDirectory(prefix="bench-") as directory, scratch() as database:
         path, copy = Path(directory, "fleet.xlsx"), Path(directory, "copy.xlsx")
         Fleet(servers=rows, gpus=0, containers=0, wrong_every=10).write(path)
@@ -42,15 +42,20 @@ def run(rows: int = ROWS, rounds: int = ROUNDS) -> None:
             runner.run_pending()
             began = time.perf_counter()
             answer = client.get(f"{place}/report.xlsx")
+            if answer.status_code == 202:
+                runner.run_pending()
+                answer = client.get(f"{place}/report.xlsx")
             seconds = time.perf_counter() - began
             if answer.status_code != 200:
-                sys.exit(f"The report was not made: {answer.json}")
+                sys.exit(f"The report failed: {answer.json}")
             began = time.perf_counter()
             subprocess.run([sys.executable, "-I", "-c", RESAVE, path, copy], check=True, env={})
-            found.append((seconds, time.perf_counter() - began))
-    made, limit = (median(pair[at] for pair in found) for at in (0, 1))
-    ratio = median(pair[0] / pair[1] for pair in found)
-    print(f"reports: {rows:,} servers with 15 columns, each tenth wrong, medians of {rounds} interleaved rounds")
+            seconds_pairs.append((seconds, time.perf_counter() - began))
+    made, limit = (median(pair[at] for pair in seconds_pairs) for at in (0, 1))
+    ratio = median(pair[0] / pair[1] for pair in seconds_pairs)
+    print(
+        f"reports: {rows:,} servers with 15 columns, each tenth with an error, medians of {rounds} interleaved rounds"
+    )
     print(f"  the marked workbook    {made:7.3f} s  aim: 5 s for 10,000 rows")
     print(f"  openpyxl               {limit:7.3f} s  loads and saves the same file")
     print(f"  made / openpyxl        {ratio:7.2f}    aim: at most {AIM:g}")

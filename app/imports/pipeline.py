@@ -3,6 +3,8 @@
 plan:   read the file in a sandbox → map sheets and columns → parse rows → plan each row → store the plan
 apply:  write the stored plan in one transaction
 revert: undo an applied import in one transaction
+
+The report is made apart from these, by a job of `app.imports.report`, if somebody asks for it.
 """
 
 from collections.abc import Sequence

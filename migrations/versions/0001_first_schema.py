@@ -986,8 +986,9 @@ def _create_imports() -> None:
     op.create_table(
         "import_reports",
         sa.Column("import_id", ID, autoincrement=False, nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("status", _one_of("reportstatus", "making", "ready", "failed"), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
+        sa.Column("changed_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["import_id"], ["imports.id"], name=op.f("fk_import_reports_import_id"), ondelete="CASCADE"
         ),

@@ -1,4 +1,4 @@
-"""A report as it was made, kept with its import."""
+"""The report of an import: the marked workbook, or the state of making it."""
 
 from datetime import datetime
 
@@ -7,17 +7,25 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.column_types import Id
 from app.core.db.models import Base
-from app.core.values import utcnow
+from app.core.values import Choice, utcnow
 from app.imports.models import Import
 
 
+class ReportStatus(Choice):
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+
+
 class ImportReport(Base):
-    """The marked workbook of an import: made when it is first asked for, since most are never asked for."""
+    """Made at the first request, since most imports have no errors and nobody asks for their report."""
 
     __tablename__ = "import_reports"
 
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    content: Mapped[bytes] = mapped_column(sa.LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    status: Mapped[ReportStatus]
+    content: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+    # When it got its status.
+    changed_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -1,58 +1,128 @@
-"""Making the report of an import, and keeping it."""
+"""Make the report of an import, within the request or in the background, and store it."""
 
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql, sqlite
 
-from app.core.db.unit_of_work import db, writing
-from app.core.errors import Conflict, NotFound
+from app.core.db.unit_of_work import db, reading, writing
+from app.core.errors import Conflict, NotFound, Unavailable
+from app.core.jobs.queue import enqueue
+from app.core.jobs.runner import Runner
+from app.core.values import utcnow
 from app.imports.models import RUNNING, Import, ImportFile
 from app.imports.report.marks import marks_of
-from app.imports.report.models import ImportReport
+from app.imports.report.models import ImportReport, ReportStatus
 from app.sheets.limits import UnreadableWorkbook
 from app.sheets.marking.in_place import mark_in_place
 from app.sheets.marking.plain import write_plain
 from app.sheets.workbook import FileKind, read_workbook
 
+REPORT = "import.report"
+
+# A report within these limits takes a third of a second and is made within the request.
+MAX_REQUEST_ROWS = 1000
+MAX_REQUEST_BYTES = 1 << 20
+RETRY_DELAY = timedelta(minutes=1)
+"""Time after which a request starts a failed report again."""
+
+reports = ImportReport.__table__
 log = structlog.get_logger()
 
 
 class NotReportable(Conflict):
-    reason, message = "not_reportable", "There is no plan of this import, so there is nothing to report."
+    reason, message = "not_reportable", "This import has no plan, so there is nothing to report."
 
 
-def report_of(job: Import) -> bytes:
-    """The report as a workbook, made when it is first asked for; raises NotReportable or NotFound."""
-    if job.status in RUNNING and not job.sheets:
-        raise NotReportable("The plan of this import is not made yet.", headers={"Retry-After": "1"})
-    if not job.sheets:
+class ReportFailed(Unavailable):
+    reason, message = "report_failed", "The report could not be made. The error has been logged; try again in a minute."
+
+
+def register_jobs(runner: Runner) -> None:
+    runner.register(REPORT, make_report, report_failed)
+
+
+def get_report(import_: Import) -> bytes | None:
+    """The report as a workbook, or None while a background job makes it.
+
+    The first request makes a small report and queues a large one. Raises NotReportable, ReportFailed, and NotFound if
+    the uploaded file has been deleted.
+    """
+    if import_.status in RUNNING and not import_.sheets:
+        raise NotReportable("This import has no plan yet.", headers={"Retry-After": "1"})
+    if not import_.sheets:
         raise NotReportable
-    kept = db.session.get(ImportReport, job.id)
-    if kept is not None:
-        return kept.content
-    file = db.session.get(ImportFile, job.id)
-    if file is None:
-        raise NotFound("The file of this import is no longer kept.")
-    content = _make(job, file.content)
+    report = db.session.get(ImportReport, import_.id)
+    if report is None:
+        return _start(import_)
+    if report.status is ReportStatus.FAILED:
+        if report.changed_at > utcnow() - RETRY_DELAY:
+            raise ReportFailed
+        return _start(import_)
+    return report.content
+
+
+def make_report(import_id: int) -> None:
+    """Job: make a queued report. Does nothing if another worker has finished it, so it may run any number of times."""
+    with reading():
+        report = db.session.get(ImportReport, import_id, populate_existing=True)
+        if report is None or report.status is not ReportStatus.MAKING:
+            return
+        content = _make(db.session.get_one(Import, import_id))
     with writing():
-        db.session.merge(ImportReport(import_id=job.id, content=content))
+        _end(import_id, ReportStatus.READY, content)
+
+
+def report_failed(import_id: int, _message: str) -> None:
+    """Store that a report has failed for good, in the transaction that ends its job."""
+    _end(import_id, ReportStatus.FAILED)
+
+
+def _start(import_: Import) -> bytes | None:
+    """Make a small report, or queue the job for a large one. Of simultaneous requests one queues it."""
+    import_id = import_.id
+    size = sa.select(sa.func.length(ImportFile.content)).where(ImportFile.import_id == import_id)
+    file_bytes = db.session.scalar(size)
+    if file_bytes is None:
+        raise NotFound("The file of this import has been deleted.")
+    content = None
+    if import_.total <= MAX_REQUEST_ROWS and file_bytes <= MAX_REQUEST_BYTES:
+        content = _make(import_)
+    status = ReportStatus.MAKING if content is None else ReportStatus.READY
+    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    new = insert(reports).values(import_id=import_id, status=status, content=content, changed_at=utcnow())
+    with writing():
+        failed = reports.c.import_id == import_id, reports.c.status == ReportStatus.FAILED
+        db.session.execute(sa.delete(reports).where(*failed))
+        inserted = db.session.scalar(new.on_conflict_do_nothing().returning(reports.c.import_id))
+        if inserted is not None and content is None:
+            enqueue(REPORT, import_id)
     return content
 
 
-def _make(job: Import, original: bytes) -> bytes:
+def _end(import_id: int, status: ReportStatus, content: bytes | None = None) -> None:
+    making = reports.c.import_id == import_id, reports.c.status == ReportStatus.MAKING
+    values = {"status": status, "content": content, "changed_at": utcnow()}
+    db.session.execute(sa.update(reports).where(*making).values(values))
+
+
+def _make(import_: Import) -> bytes:
+    original = db.session.get_one(ImportFile, import_.id).content
     with TemporaryDirectory(prefix="report-") as directory:
         target = Path(directory, "report.xlsx")
-        if FileKind.of(job.filename) is FileKind.TEXT or not _mark_in_place(job, original, target):
-            with read_workbook(original, filename=job.filename) as book:
-                write_plain(target, book.sheets, {marks.sheet: marks for marks in marks_of(job)})
+        if FileKind.of(import_.filename) is FileKind.TEXT or not _mark_in_place(import_, original, target):
+            with read_workbook(original, filename=import_.filename) as book:
+                write_plain(target, book.sheets, {marks.sheet: marks for marks in marks_of(import_)})
         return target.read_bytes()
 
 
-def _mark_in_place(job: Import, original: bytes, target: Path) -> bool:
+def _mark_in_place(import_: Import, original: bytes, target: Path) -> bool:
     try:
-        mark_in_place(original, target, marks_of(job))
+        mark_in_place(original, target, marks_of(import_))
     except UnreadableWorkbook as error:
-        log.warning("report_without_formats", import_id=job.id, error=repr(error.__cause__ or error))
+        log.warning("report_without_formats", import_id=import_.id, error=repr(error.__cause__ or error))
         return False
     return True

@@ -14,11 +14,16 @@ from openpyxl.styles import Font, PatternFill
 from openpyxl.worksheet.worksheet import Worksheet
 
 from app.core.db.unit_of_work import db
+from app.core.jobs import queue
+from app.core.jobs.runner import runner
 from app.core.values import utcnow
-from app.imports.models import Import
+from app.imports.models import Import, ImportFile
+from app.imports.report import service
+from app.imports.report.models import ImportReport
 from app.sheets.marking import in_place
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, rows_of, workbook
+from tests.threads import run_concurrently
 
 ROWS = [
     ("Fleet", None, None, None),
@@ -170,3 +175,88 @@ def test_without_a_plan_there_is_nothing_to_report(admin: Client, upload: Upload
     assert job["problem"]["reason"] == "damaged"
     answer = admin.call("GET", f"/api/imports/{job['id']}/report.xlsx", expect=409)
     assert answer["data"]["reason"] == "not_reportable"
+
+
+@pytest.fixture
+def in_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report is too large for its request."""
+    monkeypatch.setattr(service, "MAX_REQUEST_ROWS", 0)
+
+
+def request_report(client: Client, job: Body, expect: int) -> Body:
+    return client.call("GET", f"/api/imports/{job['id']}/report.xlsx", expect=expect)
+
+
+def age_report(app: Flask, delta: timedelta) -> None:
+    with app.app_context():
+        db.session.execute(sa.update(ImportReport).values(changed_at=utcnow() - delta))
+        db.session.commit()
+
+
+@pytest.mark.usefixtures("in_background")
+def test_a_large_report_is_made_in_the_background(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=ROWS)
+    path = f"/api/imports/{job['id']}/report.xlsx"
+    for _ in range(2):
+        answer = admin.send("GET", path, expect=202)
+        assert (answer.status_code, answer.headers["Retry-After"], answer.headers["Location"]) == (202, "1", path)
+        assert answer.json["data"] == {"import_id": job["id"], "status": "making"}
+    assert admin.call("GET", "/api/audit-logs?action=export&resource_type=imports")["data"] == []
+    assert runner.run_pending() == 1
+    assert comments(report(admin, job)["Servers"]) == MARKED
+
+
+@pytest.mark.usefixtures("in_background")
+def test_a_report_survives_the_death_of_its_worker(app: Flask, admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=ROWS)
+    request_report(admin, job, 202)
+    with app.app_context():
+        assert queue.claim([service.REPORT], "killed") is not None
+    assert runner.run_pending() == 0
+    request_report(admin, job, 202)
+    with app.app_context():
+        lease_end = utcnow() - timedelta(seconds=1)
+        db.session.execute(sa.update(queue.Job).where(queue.Job.holder == "killed").values(lease_expires_at=lease_end))
+        db.session.commit()
+    assert runner.run_pending() == 1
+    first = admin.send("GET", f"/api/imports/{job['id']}/report.xlsx").data
+    with app.app_context():
+        # The worker was slow, not dead: its late result changes nothing.
+        service.make_report(job["id"])
+    assert admin.send("GET", f"/api/imports/{job['id']}/report.xlsx").data == first
+
+
+@pytest.mark.usefixtures("in_background")
+def test_a_failed_report_can_be_requested_again_after_a_minute(
+    app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = upload(admin, Servers=ROWS)
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "_make", lambda _: 1 / 0)
+        request_report(admin, job, 202)
+        runner.run_pending()
+    answer = request_report(admin, job, 503)
+    assert answer["data"]["reason"] == "report_failed"
+    age_report(app, service.RETRY_DELAY)
+    request_report(admin, job, 202)
+    runner.run_pending()
+    assert comments(report(admin, job)["Servers"]) == MARKED
+
+
+@pytest.mark.usefixtures("in_background")
+def test_simultaneous_first_requests_queue_one_job(admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=ROWS)
+    run_concurrently([lambda: request_report(admin, job, 202)] * 4)
+    assert runner.run_pending() == 1
+
+
+@pytest.mark.usefixtures("in_background")
+def test_a_report_is_not_made_of_a_deleted_file(app: Flask, admin: Client, upload: Upload) -> None:
+    job = upload(admin, Servers=ROWS)
+    request_report(admin, job, 202)
+    with app.app_context():
+        for model in (ImportReport, ImportFile):
+            db.session.execute(sa.delete(model))
+        db.session.commit()
+    assert runner.run_pending() == 1
+    request_report(admin, job, 404)
