@@ -1,4 +1,4 @@
-"""Workbooks made on the spot, uploaded and carried out at once."""
+"""Workbooks of tests, and their upload."""
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -30,7 +30,7 @@ def workbook(**sheets: Rows) -> bytes:
 
 @pytest.fixture
 def upload(app: Flask) -> Upload:
-    """Upload a workbook and carry out what it queues: `upload(client, Servers=[…], apply="true")`."""
+    """Upload a workbook and run the jobs that it queues: `upload(client, Servers=[…], form={"apply": "true"})`."""
 
     def upload(
         client: Client,
@@ -48,25 +48,25 @@ def upload(app: Flask) -> Upload:
     return upload
 
 
-def rows_of(client: Client, job: Body, status: str = "") -> list[Body]:
+def rows_of(client: Client, import_: Body, status: str = "") -> list[Body]:
     query = f"?page_size=100{f'&status={status}' if status else ''}"
-    found: list[Body] = client.call("GET", f"/api/imports/{job['id']}/rows{query}")["data"]
-    return found
+    rows: list[Body] = client.call("GET", f"/api/imports/{import_['id']}/rows{query}")["data"]
+    return rows
 
 
-def mistakes(client: Client, job: Body) -> list[tuple[str, int, str | None, str]]:
-    """(sheet, row, cell, rule) of everything that is wrong."""
+def errors_of(client: Client, import_: Body) -> list[tuple[str, int, str | None, str]]:
+    """(sheet, row, cell, rule) of every error of an import."""
     return [
         (row["sheet"], row["row"], error["cell"], error["rule"])
-        for row in rows_of(client, job, "error")
+        for row in rows_of(client, import_, "error")
         for error in row["errors"]
     ]
 
 
-def apply(client: Client, job: Body, *, expect: int = 202, **body: str) -> Body:
-    """Ask for the application, carry it out, and answer the import (or the refusal)."""
-    answer = client.call("POST", f"/api/imports/{job['id']}/apply", expect=expect, json=body)
+def apply(client: Client, import_: Body, *, expect: int = 202, **body: str) -> Body:
+    """Apply a plan and run its job; returns the import, or the refusal."""
+    answer = client.call("POST", f"/api/imports/{import_['id']}/apply", expect=expect, json=body)
     if expect >= 400:
         return answer
     runner.run_pending()
-    return client.call("GET", f"/api/imports/{job['id']}")["data"]  # type: ignore[no-any-return]
+    return client.call("GET", f"/api/imports/{import_['id']}")["data"]  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from tests.client import Client
 from tests.factories import Make
-from tests.features.conftest import Upload, mistakes, rows_of
+from tests.features.conftest import Upload, errors_of, rows_of
 
 
 def template(client: Client, resource: str) -> openpyxl.Workbook:
@@ -53,7 +53,7 @@ def test_every_example_would_go_in(name: str, admin: Client, make: Make, upload:
     book = template(admin, name)
     book[resource.titles[0]]["A2"].value = None
     job = upload(admin, form={"apply": "true"}, content=saved(book))
-    assert mistakes(admin, job) == []
+    assert errors_of(admin, job) == []
     assert [row["action"] for row in rows_of(admin, job)] == ["create"]
 
 

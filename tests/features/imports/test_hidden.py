@@ -1,4 +1,4 @@
-"""What somebody may not see is not told by their imports either: no id, no count, no answer that depends on a name."""
+"""Imports reveal nothing about objects that their user may not see: no id, no count, no name."""
 
 from typing import Any
 
@@ -19,39 +19,39 @@ from tests.features.imports.test_revert import revert
 
 
 @pytest.mark.parametrize("is_private", [False, True])
-def test_whoever_has_the_value_is_named_to_those_who_see_them(
+def test_the_holder_of_a_value_is_named_only_to_users_who_see_it(
     user: Client, other: Client, admin: Client, upload: Upload, make: Make, monkeypatch: Any, is_private: bool
 ) -> None:
-    """Servers stand for a private resource with a uniqueness rule, which nobody has declared yet."""
+    """Servers are made private: no private resource has a uniqueness rule yet."""
     body = {"name": "n1", "datacenter_id": make(Datacenter, name="SH-1").id, "internal_ip": "10.0.0.1"}
     hers = user.call("POST", "/api/servers", expect=201, json=body)["data"]["id"]
     if is_private:
         private = lambda model: model is Server and not current_actor().is_admin  # noqa: E731
         monkeypatch.setattr(visibility, "sees_own_only", private)
     for client, which in ((other, "" if is_private else f" ({hers})"), (admin, f" ({hers})")):
-        job = upload(client, Servers=[("Name", "Datacenter", "Internal IP"), ("n2", "SH-1", "10.0.0.1")])
-        ((error,),) = (row["errors"] for row in rows_of(client, job, "error"))
+        import_ = upload(client, Servers=[("Name", "Datacenter", "Internal IP"), ("n2", "SH-1", "10.0.0.1")])
+        ((error,),) = (row["errors"] for row in rows_of(client, import_, "error"))
         assert (error["cell"], error["rule"]) == ("C2", "taken")
         assert error["message"] == f"Another server{which} already has this Internal IP."
 
 
-def test_tasks_of_others_do_not_keep_an_import_from_being_undone(
+def test_private_tasks_of_others_do_not_prevent_a_revert(
     app: Flask, admin: Client, user: Client, upload: Upload, make: Make
 ) -> None:
-    """As with any deletion, they refer to nothing more. Those that one sees are in the way."""
-    job = upload(user, form=APPLY, Servers=[("Name",), ("n1",)])
+    """As with any deletion their reference is cleared; visible tasks prevent it."""
+    import_ = upload(user, form=APPLY, Servers=[("Name",), ("n1",)])
     server = find(user, "servers", name="n1")["id"]
     task = make(Task, server_id=server, created_by_id=admin.user.id)
     own = make(Task, server_id=server, created_by_id=user.user.id)
-    (conflict,) = revert(user, job, expect=409)["conflicts"]
+    (conflict,) = revert(user, import_, expect=409)["conflicts"]
     assert conflict["message"] == "Other objects refer to it: 1 tasks."
     user.call("DELETE", f"/api/tasks/{own.id}")
-    assert revert(user, job)["removed"] == {"servers": 1}
+    assert revert(user, import_)["removed"] == {"servers": 1}
     kept = admin.call("GET", f"/api/tasks/{task.id}")["data"]
     assert (kept["server_id"], kept["version"]) == (None, 2)
 
 
-def test_a_column_that_names_tasks_says_nothing_about_those_of_others(
+def test_a_column_of_task_names_reveals_no_tasks_of_others(
     admin: Client, sign_in: SignIn, upload: Upload, make: Make
 ) -> None:
     second = sign_in(role=Role.USER)

@@ -1,4 +1,4 @@
-"""Workbooks as people and other systems lay them out, and what their cells probably mean."""
+"""Layouts of workbooks: headers, groups of columns, several sheets about the same objects, partial dates."""
 
 from datetime import date
 from io import BytesIO
@@ -11,7 +11,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from app.sheets.dates import Guess, read_date
 from tests.client import Client
-from tests.features.conftest import Upload, mistakes, rows_of
+from tests.features.conftest import Upload, errors_of, rows_of
 
 APPLY = {"apply": "true"}
 
@@ -21,8 +21,8 @@ def find(client: Client, resource: str, **query: Any) -> Any:
     return item
 
 
-def test_rows_that_explain_the_titles_are_no_objects(admin: Client, upload: Upload) -> None:
-    job = upload(
+def test_rows_that_explain_the_header_are_skipped(admin: Client, upload: Upload) -> None:
+    import_ = upload(
         admin,
         主机=[
             ("实例名(必填)", "CPU核数", "内存（GB）"),
@@ -31,18 +31,18 @@ def test_rows_that_explain_the_titles_are_no_objects(admin: Client, upload: Uplo
             ("n1", 8, 64),
         ],
     )
-    (row,) = rows_of(admin, job)
+    (row,) = rows_of(admin, import_)
     assert (row["row"], row["action"]) == (4, "create")
     assert row["changes"]["memory_gb"]["new"] == 64
 
 
 def test_a_row_of_lower_case_words_is_an_object_unless_type_words_stand_above_it(admin: Client, upload: Upload) -> None:
-    job = upload(admin, Servers=[("Name", "Rack"), ("web_1", "row_a")])
-    assert [row["changes"]["name"]["new"] for row in rows_of(admin, job)] == ["web_1"]
+    import_ = upload(admin, Servers=[("Name", "Rack"), ("web_1", "row_a")])
+    assert [row["changes"]["name"]["new"] for row in rows_of(admin, import_)] == ["web_1"]
 
 
-def test_titles_beside_a_group_of_columns_reach_down_to_the_header(admin: Client, upload: Upload) -> None:
-    job = upload(
+def test_titles_merged_over_two_header_rows_are_read(admin: Client, upload: Upload) -> None:
+    import_ = upload(
         admin,
         form=APPLY,
         Servers=[
@@ -53,23 +53,23 @@ def test_titles_beside_a_group_of_columns_reach_down_to_the_header(admin: Client
             ("n1", "在用", "10.0.0.1/24", "C4:CB:E1:E1:61:10"),
         ],
     )
-    assert job["status"] == "applied"
+    assert import_["status"] == "applied"
     assert find(admin, "servers", name="n1")["internal_ip"] == "10.0.0.1"
 
 
-def test_a_sheet_is_known_by_its_columns_when_its_title_says_nothing(admin: Client, upload: Upload) -> None:
-    job = upload(
+def test_a_sheet_is_recognised_by_its_columns_when_its_title_names_no_resource(admin: Client, upload: Upload) -> None:
+    import_ = upload(
         admin,
         Sheet1=[("内网IP", "主机名称", "操作系统"), ("10.0.0.1", "n1", "linux")],
         Clusters=[("Name", "Type", "Status"), ("c", "d", "active")],
     )
-    assert [(sheet["sheet"], sheet["resource"], sheet["create"]) for sheet in job["sheets"]] == [
+    assert [(sheet["sheet"], sheet["resource"], sheet["create"]) for sheet in import_["sheets"]] == [
         ("Sheet1", "servers", 1),
         ("Clusters", None, 0),
     ]
 
 
-def test_the_host_name_names_the_server_where_nothing_else_does(admin: Client, upload: Upload) -> None:
+def test_the_host_name_fills_the_name_where_no_other_column_does(admin: Client, upload: Upload) -> None:
     upload(admin, form=APPLY, Servers=[("Hostname", "OS"), ("n1.example.com", "linux")])
     server = find(admin, "servers", name="n1.example.com")
     assert server["hostname"] == "n1.example.com"
@@ -85,9 +85,9 @@ TWO_SHEETS: dict[str, Any] = {
 }
 
 
-def test_two_sheets_that_describe_the_same_objects_meet_in_one_each(admin: Client, upload: Upload) -> None:
-    job = upload(admin, form=APPLY, **TWO_SHEETS)
-    assert job["status"] == "applied"
+def test_rows_of_two_sheets_about_the_same_objects_are_merged(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, form=APPLY, **TWO_SHEETS)
+    assert import_["status"] == "applied"
     assert admin.call("GET", "/api/servers")["pagination"]["total"] == 2
     server = find(admin, "servers", name="n1")
     assert (server["cpu_cores"], server["internal_ip"], server["datacenter"]["name"]) == (8, "10.0.0.1", "Lyon")
@@ -96,29 +96,29 @@ def test_two_sheets_that_describe_the_same_objects_meet_in_one_each(admin: Clien
 
 def test_two_sheets_again_change_nothing(admin: Client, upload: Upload) -> None:
     upload(admin, form=APPLY, **TWO_SHEETS)
-    job = upload(admin, form=APPLY, **TWO_SHEETS)
-    assert job["status"] == "applied"
-    assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}
+    import_ = upload(admin, form=APPLY, **TWO_SHEETS)
+    assert import_["status"] == "applied"
+    assert {row["action"] for row in rows_of(admin, import_)} == {"unchanged"}
 
 
-def test_two_sheets_that_contradict_each_other_are_a_mistake_of_the_later_one(admin: Client, upload: Upload) -> None:
+def test_contradictions_of_two_sheets_are_errors_of_the_later_one(admin: Client, upload: Upload) -> None:
     hosts = [("实例名", "CPU核数"), ("n1", 9)]
-    job = upload(admin, **{**TWO_SHEETS, "主机": hosts})
-    assert mistakes(admin, job) == [("主机", 2, "B2", "contradiction")]
+    import_ = upload(admin, **{**TWO_SHEETS, "主机": hosts})
+    assert errors_of(admin, import_) == [("主机", 2, "B2", "contradiction")]
 
 
-def test_a_template_that_nobody_filled_in_is_a_mistake(admin: Client, upload: Upload) -> None:
-    job = upload(admin, Servers=[("Name", "Max size"), ("n1", "{{ size * 2 }}")])
-    assert mistakes(admin, job) == [("Servers", 2, "B2", "template")]
+def test_an_unreplaced_template_variable_is_an_error(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "Max size"), ("n1", "{{ size * 2 }}")])
+    assert errors_of(admin, import_) == [("Servers", 2, "B2", "template")]
 
 
 def test_a_date_in_part_is_read_with_a_warning(admin: Client, upload: Upload) -> None:
     rows = [("Name", "Warranty End"), ("n1", "2027-10"), ("n2", 2024), ("n3", "expired"), ("n4", "nil")]
-    job = upload(admin, form=APPLY, Servers=rows)
-    assert job["status"] == "applied"
-    assert job["sheets"][0]["warnings"] == 4
-    found = admin.call("GET", "/api/servers?sort=name")["data"]
-    assert [server["warranty_expires"] for server in found] == ["2027-10-01", "2024-01-01", None, None]
+    import_ = upload(admin, form=APPLY, Servers=rows)
+    assert import_["status"] == "applied"
+    assert import_["sheets"][0]["warnings"] == 4
+    servers = admin.call("GET", "/api/servers?sort=name")["data"]
+    assert [server["warranty_expires"] for server in servers] == ["2027-10-01", "2024-01-01", None, None]
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_bare_numbers_count_from_the_epoch_of_their_workbook(admin: Client, uplo
 
 @pytest.mark.parametrize("written", ["2027-10", "2027年10月", "Oct 2027", "October, 2027"])
 def test_a_month_is_read_as_its_first_day(written: str) -> None:
-    found = read_date(written)
-    assert isinstance(found, Guess)
-    assert found.value == date(2027, 10, 1)
+    guess = read_date(written)
+    assert isinstance(guess, Guess)
+    assert guess.value == date(2027, 10, 1)
 
 
 @pytest.mark.parametrize("written", ["03/04/2027", "2027-02-30", "soon", True, 12])
@@ -176,9 +176,9 @@ def test_what_is_no_date_or_may_be_two_is_refused(written: Any) -> None:
 
 
 def test_a_month_that_does_not_exist_leaves_the_year() -> None:
-    found = read_date("2030-15")
-    assert isinstance(found, Guess)
-    assert found.value == date(2030, 1, 1)
+    guess = read_date("2030-15")
+    assert isinstance(guess, Guess)
+    assert guess.value == date(2030, 1, 1)
 
 
 def hosts(*others: str) -> list[tuple[Any, ...]]:
@@ -191,18 +191,20 @@ def hosts(*others: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_column_that_names_objects_in_all_but_a_few_cells_has_mistakes_there(admin: Client, upload: Upload) -> None:
-    job = upload(admin, Servers=hosts("host-9"))
-    assert mistakes(admin, job) == [("Servers", 26, "B26", "reference")]
-    (row,) = rows_of(admin, job, "error")
+def test_a_column_that_names_objects_in_nearly_all_cells_has_errors_in_the_others(
+    admin: Client, upload: Upload
+) -> None:
+    import_ = upload(admin, Servers=hosts("host-9"))
+    assert errors_of(admin, import_) == [("Servers", 26, "B26", "reference")]
+    (row,) = rows_of(admin, import_, "error")
     assert row["errors"][0]["message"].startswith("There is no server called host-9; ")
     assert row["errors"][0]["suggestion"] in {"host-0", "host-1", "host-2", "host-3"}
     assert upload(admin, form={"extra": "ignore"}, Servers=hosts("host-9"))["status"] == "ready"
 
 
-def test_a_column_that_names_other_things_is_kept_as_it_is(admin: Client, upload: Upload) -> None:
+def test_a_column_that_names_other_things_is_kept_as_an_attribute(admin: Client, upload: Upload) -> None:
     rows = hosts(*(f"elsewhere-{n}" for n in range(5)))
     named = [(f"{name}-{at}" if name == "x" else name, host) for at, (name, host) in enumerate(rows)]
-    assert mistakes(admin, upload(admin, Servers=named)) == []
+    assert errors_of(admin, upload(admin, Servers=named)) == []
     few = [("Name", "Kernel"), *((f"vm-{n}", "vm-1") for n in range(20)), ("y", "6.1")]
-    assert mistakes(admin, upload(admin, Servers=few)) == []
+    assert errors_of(admin, upload(admin, Servers=few)) == []

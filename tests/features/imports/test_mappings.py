@@ -1,4 +1,4 @@
-"""What a user says of columns once, and is not asked again."""
+"""Saved mappings of columns."""
 
 from io import BytesIO
 from typing import Any
@@ -13,11 +13,11 @@ FORM = {"mapping": '{"Gerät": "name", "Platz": "rack", "Notiz": null}', "resour
 
 
 def remembered(client: Client) -> list[Body]:
-    found: list[Body] = client.call("GET", "/api/imports/mappings")["data"]
-    return found
+    mappings: list[Body] = client.call("GET", "/api/imports/mappings")["data"]
+    return mappings
 
 
-def test_the_same_titles_are_read_as_they_were_remembered(user: Client, upload: Upload) -> None:
+def test_a_saved_mapping_is_used_for_the_same_titles(user: Client, upload: Upload) -> None:
     assert upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)["status"] == "ready"
     (kept,) = remembered(user)
     assert (kept["name"], kept["resources"], kept["used_at"]) == ("Bestand", ["servers"], None)
@@ -30,13 +30,13 @@ def test_the_same_titles_are_read_as_they_were_remembered(user: Client, upload: 
     assert remembered(user)[0]["used_at"] is not None
 
 
-def test_other_titles_are_not(user: Client, upload: Upload) -> None:
+def test_a_saved_mapping_is_not_used_for_other_titles(user: Client, upload: Upload) -> None:
     upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)
     other = upload(user, form={"resource": "servers"}, Bestand=[("Name", "Notiz"), ("n1", "x")])
     assert rows_of(user, other)[0]["changes"]["attributes"]["new"] == {"notiz": "x"}
 
 
-def test_what_the_request_says_goes_before_what_is_remembered(user: Client, upload: Upload) -> None:
+def test_the_mapping_of_an_upload_takes_precedence_over_saved_ones(user: Client, upload: Upload) -> None:
     upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)
     form = {**FORM, "mapping": '{"Gerät": "name", "Platz": "owner", "Notiz": null}'}
     assert rows_of(user, upload(user, form=form, Bestand=SHEET))[0]["changes"]["owner"]["new"] == "R1"
@@ -45,11 +45,13 @@ def test_what_the_request_says_goes_before_what_is_remembered(user: Client, uplo
 def test_a_mapping_can_be_named_instead_of_written(user: Client, upload: Upload) -> None:
     upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)
     titles = ("Gerät", "Platz", "Notiz", "Farbe")
-    job = upload(user, form={"mapping": "Bestand", "resource": "servers"}, Bestand=[titles, ("n1", "R1", "x", "rot")])
-    assert rows_of(user, job)[0]["changes"]["rack"]["new"] == "R1"
+    import_ = upload(
+        user, form={"mapping": "Bestand", "resource": "servers"}, Bestand=[titles, ("n1", "R1", "x", "rot")]
+    )
+    assert rows_of(user, import_)[0]["changes"]["rack"]["new"] == "R1"
 
 
-def test_mappings_are_private_replaced_by_name_and_forgotten(
+def test_mappings_are_private_replaced_by_name_and_deleted(
     user: Client, other: Client, admin: Client, upload: Upload
 ) -> None:
     upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)
@@ -77,7 +79,7 @@ def test_mappings_are_private_replaced_by_name_and_forgotten(
         ({"mapping": '{"a": "name"}', "remember": "x" * 101}, "remember"),
     ],
 )
-def test_what_is_no_mapping_or_no_name_is_refused(user: Client, form: dict[str, str], field: str) -> None:
+def test_invalid_mappings_and_names_are_refused(user: Client, form: dict[str, str], field: str) -> None:
     file = (BytesIO(workbook(Servers=[("Name",)])), "f.xlsx")
     answer = user.call("POST", "/api/imports", expect=422, data={**form, "file": file})
     assert set(answer["data"]["errors"]) == {field}

@@ -1,4 +1,4 @@
-"""Watching an import: how far it is, cheaply asked, also while one transaction does all the work."""
+"""Progress of an import, also while one transaction does all the work."""
 
 from io import BytesIO
 from typing import Any
@@ -13,7 +13,7 @@ from tests.features.imports.test_import import FLEET
 from tests.threads import run_concurrently
 
 
-def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
+def test_progress_is_shown_before_the_transaction_commits(
     admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = upload(admin, **FLEET)
@@ -31,9 +31,9 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
     monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
     monkeypatch.setattr(writer, "write", write_and_look)
     done = apply(admin, plan)
-    told = [(job["status"], job["progress"]["phase"], job["progress"]["done"]) for job, _ in seen]
-    assert told == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]
-    assert {job["progress"]["total"] for job, _ in seen} == {9}
+    shown = [(import_["status"], import_["progress"]["phase"], import_["progress"]["done"]) for import_, _ in seen]
+    assert shown == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]
+    assert {import_["progress"]["total"] for import_, _ in seen} == {9}
     assert {total for _, total in seen} == {0}
     last = seen[-1][0]["progress"]
     assert last["rows_per_second"] > 0
@@ -43,7 +43,7 @@ def test_the_work_tells_how_far_it_is_before_anything_of_it_shows(
     }  # fmt: skip
 
 
-def test_asking_again_costs_nothing_and_the_answer_says_when_to(admin: Client) -> None:
+def test_polling_is_a_304_and_says_when_to_ask_again(admin: Client) -> None:
     started = admin.send("POST", "/api/imports", expect=202, data={"file": _file()})
     path = started.headers["Location"]
     first = admin.send("GET", path)

@@ -1,4 +1,4 @@
-"""An import undone: everything is as it was, or what has been touched since is named and nothing happens."""
+"""Revert and cancel an import: everything is as before, or the conflicts are listed and nothing happens."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,7 +29,7 @@ from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
 LIVE = tuple(resource.model.__table__ for resource in IMPORTABLE.values())
 NEW_AGAIN = frozenset({"version", "updated_at"})
-"""What goes on: a version never means two things."""
+"""Columns that a restored object does not get back: a version never means two things."""
 
 
 def live_rows(app: Flask, *, without: frozenset[str] = frozenset()) -> dict[str, list[Any]]:
@@ -42,15 +42,15 @@ def live_rows(app: Flask, *, without: frozenset[str] = frozenset()) -> dict[str,
         }
 
 
-def revert(client: Client, job: Body, *, expect: int = 200, query: str = "") -> Body:
-    """What undoing the import has done to how many objects, or why it was refused."""
-    answer: Body = client.call("POST", f"/api/imports/{job['id']}/revert{query}", expect=expect)["data"]
+def revert(client: Client, import_: Body, *, expect: int = 200, query: str = "") -> Body:
+    """The number of objects that a revert has deleted and restored, or its refusal."""
+    answer: Body = client.call("POST", f"/api/imports/{import_['id']}/revert{query}", expect=expect)["data"]
     return answer["reversal"] if expect == 200 else answer  # type: ignore[no-any-return]
 
 
-def revert_in_background(client: Client, job: Body) -> Body:
-    """The import after a job has tried to undo it."""
-    path = f"/api/imports/{job['id']}"
+def revert_in_background(client: Client, import_: Body) -> Body:
+    """The import after its queued revert has run."""
+    path = f"/api/imports/{import_['id']}"
     started = client.send("POST", f"{path}/revert", expect=202)
     assert (started.headers["Location"], started.headers["Retry-After"]) == (path, "1")
     assert started.json["data"]["status"] == "reverting"
@@ -68,24 +68,26 @@ def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def applied(admin: Client, upload: Upload) -> Body:
-    job = upload(admin, form=APPLY, **FLEET)
-    assert job["status"] == "applied"
-    return job
+    import_ = upload(admin, form=APPLY, **FLEET)
+    assert import_["status"] == "applied"
+    return import_
 
 
-def test_what_it_created_is_gone_and_nothing_else(app: Flask, admin: Client, upload: Upload, make: Make) -> None:
+def test_a_revert_deletes_what_the_import_created_and_nothing_else(
+    app: Flask, admin: Client, upload: Upload, make: Make
+) -> None:
     make(Server, name="n0", datacenter_id=make(Datacenter, name="SH-1").id)
     before = live_rows(app)
-    job = upload(admin, form=APPLY, **FLEET)
-    assert revert(admin, job) == {
+    import_ = upload(admin, form=APPLY, **FLEET)
+    assert revert(admin, import_) == {
         "removed": {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1},
         "restored": {},
     }
     assert live_rows(app) == before
-    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "reverted"
+    assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["status"] == "reverted"
 
 
-def test_what_it_changed_has_its_values_again(app: Flask, admin: Client, applied: Body, upload: Upload) -> None:
+def test_a_revert_restores_what_the_import_changed(app: Flask, admin: Client, applied: Body, upload: Upload) -> None:
     before = live_rows(app, without=NEW_AGAIN)
     second = upload(
         admin,
@@ -94,8 +96,8 @@ def test_what_it_changed_has_its_values_again(app: Flask, admin: Client, applied
         Servers=[("Name", "Datacenter", "Memory (GB)", "QoS"), ("N1", "SH-9", 1, "LS"), ("n2", None, "<clear>", None)],
     )
     assert find(admin, "servers", name="n1")["datacenter"]["name"] == "SH-9"
-    found = revert(admin, second)
-    assert (found["removed"], found["restored"]) == ({"datacenters": 1}, {"servers": 2})
+    reversal = revert(admin, second)
+    assert (reversal["removed"], reversal["restored"]) == ({"datacenters": 1}, {"servers": 2})
     assert live_rows(app, without=NEW_AGAIN) == before
     server = find(admin, "servers", name="n1")
     assert (server["version"], server["memory_gb"], server["datacenter"]["name"]) == (3, 256, "openb")
@@ -103,7 +105,7 @@ def test_what_it_changed_has_its_values_again(app: Flask, admin: Client, applied
     assert revert(admin, applied)["removed"]["servers"] == 2
 
 
-def test_each_step_back_is_in_the_log(admin: Client, applied: Body, upload: Upload) -> None:
+def test_a_revert_has_audit_records(admin: Client, applied: Body, upload: Upload) -> None:
     second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)"), ("n1", 1), ("n3", 2)])
     ids = {record["id"] for record in audit(admin)}
     revert(admin, second)
@@ -120,14 +122,14 @@ def test_each_step_back_is_in_the_log(admin: Client, applied: Body, upload: Uplo
     assert len({record["request_id"] for record in records}) == 1
 
 
-def test_what_was_touched_since_is_named_and_nothing_happens(app: Flask, admin: Client, applied: Body) -> None:
+def test_objects_changed_since_are_listed_and_nothing_is_reverted(app: Flask, admin: Client, applied: Body) -> None:
     server, other = find(admin, "servers", name="n1"), find(admin, "servers", name="n2")
     admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
     admin.call("POST", "/api/containers", expect=201, json={"name": "mine", "server_id": other["id"]})
     before = live_rows(app)
-    found = revert(admin, applied, expect=409)
-    assert found["reason"] == "out_of_date"
-    named = {(item["sheet"], item["row"]): item["message"] for item in found["conflicts"]}
+    refusal = revert(admin, applied, expect=409)
+    assert refusal["reason"] == "out_of_date"
+    named = {(item["sheet"], item["row"]): item["message"] for item in refusal["conflicts"]}
     assert named["Servers", 2] == "The server has been changed or used since the import."
     assert named["Servers", 3] == "Other objects refer to it: 1 containers."
     assert named["Datacenters", 2] == "Other objects refer to it: 2 servers."
@@ -135,7 +137,7 @@ def test_what_was_touched_since_is_named_and_nothing_happens(app: Flask, admin: 
     assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
 
 
-def test_a_field_that_somebody_changed_since_is_not_overwritten(admin: Client, applied: Body, upload: Upload) -> None:
+def test_a_field_changed_since_the_import_is_not_overwritten(admin: Client, applied: Body, upload: Upload) -> None:
     second = upload(admin, form=APPLY, Servers=[("Name", "Memory (GB)", "Owner"), ("n1", 1, "ada"), ("n2", 2, "bob")])
     for name, change in (("n1", {"memory_gb": 3}), ("n2", {"description": "mine"})):
         admin.call("PATCH", f"/api/servers/{find(admin, 'servers', name=name)['id']}", json=change)
@@ -148,7 +150,7 @@ def test_a_field_that_somebody_changed_since_is_not_overwritten(admin: Client, a
     assert (server["memory_gb"], server["description"]) == (512, "mine"), "What the import left alone stays."
 
 
-def test_whoever_used_a_gpu_keeps_it_with_its_history(admin: Client, applied: Body) -> None:
+def test_a_gpu_that_was_assigned_since_is_not_deleted(admin: Client, applied: Body) -> None:
     gpu = find(admin, "gpus", slot=0)
     admin.call("POST", f"/api/gpus/{gpu['id']}/assign", json={"user_id": admin.user.id})
     admin.call("POST", f"/api/gpus/{gpu['id']}/release")
@@ -156,13 +158,13 @@ def test_whoever_used_a_gpu_keeps_it_with_its_history(admin: Client, applied: Bo
     assert ("GPUs", 2) in {(item["sheet"], item["row"]) for item in conflicts}
 
 
-def test_what_is_gone_already_needs_no_removal(admin: Client, applied: Body) -> None:
+def test_objects_deleted_since_do_not_prevent_a_revert(admin: Client, applied: Body) -> None:
     admin.call("DELETE", f"/api/servers/{find(admin, 'servers', name='n2')['id']}")
     assert revert(admin, applied)["removed"]["servers"] == 1
     assert totals(admin) == {"datacenters": 0, "servers": 0, "gpus": 0, "containers": 0, "services": 0}
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(app: Flask, admin: Client, applied: Body) -> None:
+def test_a_dry_run_counts_the_objects_and_changes_nothing(app: Flask, admin: Client, applied: Body) -> None:
     before = live_rows(app)
     assert revert(admin, applied, query="?dry_run=true")["removed"]["servers"] == 2
     assert live_rows(app) == before
@@ -171,23 +173,23 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(app: Flask, admin: Cli
     assert revert(admin, applied, expect=409)["reason"] == "not_revertible"
 
 
-def test_nobody_undoes_what_they_may_not_change(admin: Client, upload: Upload, sign_in: SignIn) -> None:
-    """An administrator's import, and what is left to them when they are one no more."""
+def test_a_revert_needs_the_right_to_change_the_objects(admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """An administrator's import, reverted after the role was taken away."""
     mine = sign_in(role=Role.ADMIN)
-    job = upload(mine, form=APPLY, Datacenters=[("Name",), ("SH-1",)])
+    import_ = upload(mine, form=APPLY, Datacenters=[("Name",), ("SH-1",)])
     admin.call("PATCH", f"/api/users/{mine.user.id}", json={"role": "user"})
-    assert revert(mine, job, expect=(403, 401)) is not None
+    assert revert(mine, import_, expect=(403, 401)) is not None
     assert totals(admin)["datacenters"] == 1
 
 
 @pytest.mark.usefixtures("all_are_large")
-def test_a_large_one_is_undone_by_a_job(app: Flask, admin: Client, upload: Upload, sign_in: SignIn) -> None:
-    """In the name of whoever asked for it, under the request that did."""
+def test_a_large_import_is_reverted_by_a_job(app: Flask, admin: Client, upload: Upload, sign_in: SignIn) -> None:
+    """As the user who asked for it, with the request id of that request."""
     before = live_rows(app)
-    job = upload(admin, form=APPLY, **FLEET)
+    import_ = upload(admin, form=APPLY, **FLEET)
     second = sign_in(role=Role.ADMIN)
     ids = {record["id"] for record in audit(admin)}
-    done = revert_in_background(second, job)
+    done = revert_in_background(second, import_)
     assert (done["status"], done["problem"]) == ("reverted", None)
     assert done["reversal"]["removed"] == {"services": 2, "gpus": 2, "containers": 2, "servers": 2, "datacenters": 1}
     assert (done["progress"]["phase"], done["progress"]["done"]) == ("done", 9)
@@ -199,9 +201,7 @@ def test_a_large_one_is_undone_by_a_job(app: Flask, admin: Client, upload: Uploa
 
 
 @pytest.mark.usefixtures("all_are_large")
-def test_what_keeps_a_large_one_from_being_undone_is_found_at_the_import(
-    app: Flask, admin: Client, applied: Body
-) -> None:
+def test_conflicts_of_a_queued_revert_are_listed_in_the_import(app: Flask, admin: Client, applied: Body) -> None:
     server = find(admin, "servers", name="n1")
     admin.call("PATCH", f"/api/servers/{server['id']}", json={"memory_gb": 1})
     before = live_rows(app)
@@ -217,8 +217,8 @@ def test_what_keeps_a_large_one_from_being_undone_is_found_at_the_import(
 
 
 @pytest.mark.usefixtures("all_are_large")
-def test_a_value_that_somebody_else_has_now_is_not_given_back(app: Flask, admin: Client, upload: Upload) -> None:
-    """A rule of the database says so, and the field is named as in any other answer."""
+def test_a_unique_value_taken_since_prevents_a_revert(app: Flask, admin: Client, upload: Upload) -> None:
+    """The database refuses it, and the field is named as in any other answer."""
     upload(admin, form=APPLY, Servers=[("Name", "Asset Tag"), ("n1", "A-1")])
     second = upload(admin, form={**APPLY, "match": "name"}, Servers=[("Name", "Asset Tag"), ("n1", "A-2")])
     admin.call("POST", "/api/servers", expect=201, json={"name": "n2", "asset_tag": "A-1"})
@@ -229,7 +229,7 @@ def test_a_value_that_somebody_else_has_now_is_not_given_back(app: Flask, admin:
 
 
 @pytest.mark.usefixtures("all_are_large")
-def test_a_reversal_whose_workers_die_is_given_up_and_says_so(app: Flask, admin: Client, applied: Body) -> None:
+def test_a_revert_whose_workers_die_keeps_the_import_applied(app: Flask, admin: Client, applied: Body) -> None:
     admin.call("POST", f"/api/imports/{applied['id']}/revert", expect=202)
     before = live_rows(app)
     with app.app_context():
@@ -243,31 +243,31 @@ def test_a_reversal_whose_workers_die_is_given_up_and_says_so(app: Flask, admin:
     assert revert_in_background(admin, applied)["status"] == "reverted"
 
 
-def test_a_plan_can_be_cancelled_and_then_not_be_applied(admin: Client, upload: Upload) -> None:
-    job = upload(admin, **FLEET)
-    cancelled = admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]
+def test_a_cancelled_plan_cannot_be_applied(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, **FLEET)
+    cancelled = admin.call("POST", f"/api/imports/{import_['id']}/cancel")["data"]
     assert cancelled["status"] == "cancelled"
-    assert admin.call("POST", f"/api/imports/{job['id']}/cancel")["data"]["status"] == "cancelled"
-    refused = admin.call("POST", f"/api/imports/{job['id']}/apply", expect=409, json={})["data"]
+    assert admin.call("POST", f"/api/imports/{import_['id']}/cancel")["data"]["status"] == "cancelled"
+    refused = admin.call("POST", f"/api/imports/{import_['id']}/apply", expect=409, json={})["data"]
     assert refused["reason"] == "not_applicable"
 
 
-def test_what_is_cancelled_while_it_waits_is_never_read(admin: Client, upload: Upload, monkeypatch: Any) -> None:
+def test_an_import_cancelled_in_the_queue_is_never_read(admin: Client, upload: Upload, monkeypatch: Any) -> None:
     monkeypatch.setattr(runner, "run_pending", lambda: 0)
-    job = upload(admin, form=APPLY, **FLEET)
-    assert job["status"] == "queued"
-    admin.call("POST", f"/api/imports/{job['id']}/cancel")
+    import_ = upload(admin, form=APPLY, **FLEET)
+    assert import_["status"] == "queued"
+    admin.call("POST", f"/api/imports/{import_['id']}/cancel")
     monkeypatch.undo()
     runner.run_pending()
-    assert admin.call("GET", f"/api/imports/{job['id']}")["data"]["status"] == "cancelled"
+    assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["status"] == "cancelled"
     assert totals(admin)["servers"] == 0
 
 
 @on_postgresql
-def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
+def test_an_import_cancelled_while_it_is_applied_is_rolled_back(
     app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cancelling comes between two of its writes; SQLite, which has one writer, lets it come before or after."""
+    """Cancelled between two writes of the job; on SQLite, with one writer, before or after them."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
     write = writer.write
@@ -283,10 +283,10 @@ def test_what_is_cancelled_while_it_is_applied_is_rolled_back(
     assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
 
 
-def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
+def test_a_cancel_stops_a_job_that_holds_the_write_lock(
     app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On SQLite, the answer comes when the work has rolled back."""
+    """On SQLite, the request waits until the job has rolled back."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
     write = writer.write
@@ -306,7 +306,7 @@ def test_a_wish_to_stop_is_heard_by_work_that_nobody_else_may_write_beside(
     assert live_rows(app) == before
 
 
-def test_what_is_applied_is_too_late_to_cancel(admin: Client, applied: Body) -> None:
+def test_an_applied_import_cannot_be_cancelled(admin: Client, applied: Body) -> None:
     refused = admin.call("POST", f"/api/imports/{applied['id']}/cancel", expect=409)["data"]
     assert refused["reason"] == "not_cancellable"
     assert totals(admin)["servers"] == 2

@@ -1,4 +1,4 @@
-"""What titles and cells mean."""
+"""Titles of columns and values of cells."""
 
 from datetime import date
 
@@ -39,7 +39,7 @@ def test_a_title_names_a_field_and_its_unit(resource: Resource, title: str, name
 
 
 @pytest.mark.parametrize("title", ["GPU Count", "GPU Model", "QoS", "Created (s)", "Memory (s)", "ID", "Version"])
-def test_a_title_of_nobodys_is_neither_a_field_nor_a_misspelling(title: str) -> None:
+def test_an_unknown_title_is_neither_a_field_nor_a_misspelling(title: str) -> None:
     assert match_title(title, servers) is None
     assert misspelt_label(title, servers, ()) is None
 
@@ -52,7 +52,7 @@ def test_a_misspelling_is_recognised(title: str, label: str) -> None:
     assert misspelt_label(title, servers, ()) == label
 
 
-def test_a_field_that_another_column_fills_is_no_suggestion() -> None:
+def test_a_field_that_another_column_fills_is_not_suggested() -> None:
     assert misspelt_label("Hostnmae", servers, [servers.fields["hostname"]]) is None
 
 
@@ -86,7 +86,7 @@ def test_the_edit_distance_is_counted_up_to_a_limit(one: str, other: str, count:
         ("tags", "web, 生产；gpu", ["web", "生产", "gpu"]),
     ],
 )
-def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: object) -> None:
+def test_a_cell_is_read_as_the_value_of_its_field(field: str, cell: object, value: object) -> None:
     assert reader_of(servers.fields[field])(cell) == value  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def test_a_cell_is_read_as_its_field_means_it(field: str, cell: object, value: o
         ("os", "#N/A", "excel_error"),
     ],
 )
-def test_a_cell_that_does_not_fit_says_which_rule(field: str, cell: object, rule: str) -> None:
+def test_an_invalid_cell_names_the_rule(field: str, cell: object, rule: str) -> None:
     with pytest.raises(CellError) as raised:
         reader_of(servers.fields[field])(cell)  # type: ignore[arg-type]
     assert raised.value.rule == rule

@@ -1,4 +1,4 @@
-"""Two imports of the same rows in opposite order, at the same time: both come to an end that says what they did."""
+"""Two imports of the same rows in opposite order, at the same time: both finish."""
 
 from threading import Barrier, get_ident
 from typing import Any
@@ -20,7 +20,7 @@ NAMES = [f"n{number:03}" for number in range(200)]
 
 
 def meet(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let two threads call a function of the set-based writer for the first time at the same moment."""
+    """Make the first calls of a function of the set-based writer in two threads wait for each other."""
     gate, function, came = Barrier(2), getattr(writer, name), set()
 
     def after_the_other(*arguments: Any) -> Any:
@@ -33,12 +33,12 @@ def meet(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 def apply_both(client: Client, one: Body, other: Body) -> tuple[Body, Body]:
-    """Carry out two plans in two threads; answers the one that was applied and the other one."""
+    """Apply two plans in two threads; returns the applied import and the other one."""
     for plan in (one, other):
         client.call("POST", f"/api/imports/{plan['id']}/apply", expect=202, json={})
     run_concurrently([runner.run_pending, runner.run_pending])
     ended = [client.call("GET", f"/api/imports/{plan['id']}")["data"] for plan in (one, other)]
-    first, second = sorted(ended, key=lambda job: job["status"])
+    first, second = sorted(ended, key=lambda import_: import_["status"])
     return first, second
 
 
@@ -56,14 +56,14 @@ def test_the_same_changes(admin: Client, upload: Upload, make: Make, monkeypatch
     assert (applied["status"], failed["status"]) == ("applied", "failed")
     assert (failed["problem"]["reason"], len(failed["problem"]["conflicts"])) == ("out_of_date", len(NAMES))
     memory = 1 if applied["id"] == plans[0]["id"] else 2
-    found = admin.call("GET", "/api/servers", query_string={"memory_gb": memory, "page_size": 1})
-    assert found["pagination"]["total"] == len(NAMES)
+    page = admin.call("GET", "/api/servers", query_string={"memory_gb": memory, "page_size": 1})
+    assert page["pagination"]["total"] == len(NAMES)
     assert audit(admin, request_id=failed["request_id"]) == []
 
 
 @on_postgresql
 def test_the_same_new_objects(admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each waits for a name that the other has taken: the database ends one of them, which is tried again."""
+    """Each waits for a name that the other has taken: the database ends one, which is retried."""
     make(Datacenter, name="SH-1")
     plans = upload(admin, Servers=rows(NAMES, 1)), upload(admin, Servers=rows(NAMES[::-1], 2))
     meet(monkeypatch, "insert")

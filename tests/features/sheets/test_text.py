@@ -13,7 +13,7 @@ from app.servers.models import Server
 from app.sheets.workbook import Limits, UnreadableWorkbook, read_workbook
 from tests.client import Client
 from tests.factories import Make
-from tests.features.conftest import Upload, mistakes, rows_of, workbook
+from tests.features.conftest import Upload, errors_of, rows_of, workbook
 
 APPLY = {"apply": "true"}
 CHINESE = "实例名(必填),所属机房,备注\nn1,上海一号,在用\nn2,北京二号,\n"
@@ -156,7 +156,7 @@ def test_decimals_have_a_comma_where_semicolons_stand_between_cells(cell: str, r
 
 def test_a_number_that_can_be_read_in_two_ways_is_refused(admin: Client, upload: Upload) -> None:
     job = upload(admin, content=b"Name;Memory\nn1;65.536\nn2;65,536\n", filename="servers.csv")
-    assert mistakes(admin, job) == [("servers", 2, "B2", "number"), ("servers", 3, "B3", "number")]
+    assert errors_of(admin, job) == [("servers", 2, "B2", "number"), ("servers", 3, "B3", "number")]
     commas = upload(admin, content=b'Name,Memory\nn1,65.536\nn2,"65,536"\n', filename="servers.csv")
     assert [row["changes"]["memory_gb"]["new"] for row in rows_of(admin, commas)] == [65.536, 65536]
 
@@ -165,7 +165,7 @@ def test_the_name_of_the_file_stands_for_the_title_of_its_sheet(admin: Client, u
     job = upload(admin, content=b"Name\nSH-1\n", filename="datacenters.csv")
     assert [(sheet["resource"], sheet["create"]) for sheet in job["sheets"]] == [("datacenters", 1)]
     wrong = upload(admin, content=b"Name,Memory\nn1,much\n", filename="servers.csv")
-    assert mistakes(admin, wrong) == [("servers", 2, "B2", "number")]
+    assert errors_of(admin, wrong) == [("servers", 2, "B2", "number")]
 
 
 @pytest.mark.parametrize(
