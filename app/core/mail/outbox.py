@@ -1,4 +1,4 @@
-"""Mail: written in the transaction that it is about, delivered after the commit, and never twice."""
+"""Transactional outbox: a mail is stored with the change that causes it, sent after the commit, and never twice."""
 
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
@@ -19,13 +19,13 @@ from app.core.values import Choice, utcnow
 
 log = structlog.get_logger()
 
-PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720))
-"""How long to wait after the first, second, … attempt that failed; after the last one the mail is given up."""
+RETRY_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720))
+"""Delay after the first, second, … failed attempt; after the last one, the mail has failed."""
 
 
 class MailState(Choice):
     QUEUED = "queued"
-    # Handed to the server, whose answer is not known: sending it again might double it.
+    # The server has the data, but has not confirmed it: a retry might send the mail twice.
     SENDING = "sending"
     SENT = "sent"
     LOGGED = "logged"
@@ -33,7 +33,7 @@ class MailState(Choice):
 
 
 class Outbox(Base):
-    """A mail to be sent. What it says is forgotten once it is: it may hold a link that opens something."""
+    """A mail. Its text is deleted once it is sent, because it may contain a link that grants access."""
 
     __tablename__ = "outbox"
 
@@ -57,7 +57,7 @@ outbox = Outbox.__table__
 def post(recipient: str, subject: str, template: str, **facts: object) -> None:
     """Send a mail, rendered from `mail/<template>.txt` and `.html`, once the current transaction has committed."""
     facts["public_url"] = current_app.config["PUBLIC_URL"]
-    letter = Outbox(
+    message = Outbox(
         recipient=recipient,
         subject=subject,
         text=render_template(f"mail/{template}.txt", **facts),
@@ -66,78 +66,78 @@ def post(recipient: str, subject: str, template: str, **facts: object) -> None:
         attempts=0,
         created_at=utcnow(),
     )
-    db.session.add(letter)
+    db.session.add(message)
     db.session.flush()
-    queue.enqueue("mail", letter.id)
+    queue.enqueue("mail", message.id)
 
 
 def register_jobs(runner: jobs.Runner) -> None:
-    # A mail server that hangs must not keep an import waiting.
+    # A lane of its own: a mail server that hangs must not delay imports.
     runner.register("mail", deliver, _give_up, lane="mail")
 
 
-def deliver(letter_id: int) -> None:
-    """Hand a mail to the server, unless that has been done; raises Later where another attempt is worth it."""
+def deliver(message_id: int) -> None:
+    """Send a queued mail; raises Later if it is to be retried."""
     with reading():
-        letter = db.session.execute(sa.select(outbox).where(outbox.c.id == letter_id)).one()
-    if letter.state is MailState.SENDING:
-        _conclude(letter_id, MailState.FAILED, "The process died while the server had the mail.")
-    if letter.state is not MailState.QUEUED:
+        message = db.session.execute(sa.select(outbox).where(outbox.c.id == message_id)).one()
+    if message.state is MailState.SENDING:
+        _conclude(message_id, MailState.FAILED, "The process ended before the server had confirmed the mail.")
+    if message.state is not MailState.QUEUED:
         return
     if not current_app.config["MAIL_SERVER"]:
-        log.info("mail_not_sent", recipient=letter.recipient, subject=letter.subject, text=letter.text)
-        _conclude(letter_id, MailState.LOGGED)
+        log.info("mail_not_sent", recipient=message.recipient, subject=message.subject, text=message.text)
+        _conclude(message_id, MailState.LOGGED)
         return
-    message = Message(letter.subject, [letter.recipient], body=letter.text, html=letter.html)
+    email = Message(message.subject, [message.recipient], body=message.text, html=message.html)
     try:
-        transport.mailer.send_once(message, before_handing_over=lambda: _set(letter_id, state=MailState.SENDING))
+        transport.mailer.send_once(email, before_data=lambda: _set(message_id, state=MailState.SENDING))
     except (OSError, SMTPException) as error:
-        _count_failure(letter_id, letter.attempts, error)
+        _record_failure(message_id, message.attempts, error)
     else:
-        _conclude(letter_id, MailState.SENT)
+        _conclude(message_id, MailState.SENT)
 
 
-def _count_failure(letter_id: int, earlier: int, error: Exception) -> None:
-    """Put the mail off, or give it up where it might be doubled or has been tried often enough."""
-    log.warning("mail_failed", mail=letter_id, attempt=earlier + 1, error=repr(error))
+def _record_failure(message_id: int, failures: int, error: Exception) -> None:
+    """Schedule a retry, or let the mail fail if it might be sent twice or has no retries left."""
+    log.warning("mail_failed", mail=message_id, attempt=failures + 1, error=repr(error))
     with reading():
-        state = db.session.scalar(sa.select(outbox.c.state).where(outbox.c.id == letter_id))
-    # The server has all of it and did not say what became of it: whoever sends again may double it.
-    in_doubt = state is MailState.SENDING and not isinstance(error, SMTPResponseException)
-    if in_doubt or _is_final(error) or earlier >= len(PAUSES):
-        _conclude(letter_id, MailState.FAILED, repr(error))
+        state = db.session.scalar(sa.select(outbox.c.state).where(outbox.c.id == message_id))
+    # The server has the data but sent no reply: it may have delivered the mail.
+    is_unconfirmed = state is MailState.SENDING and not isinstance(error, SMTPResponseException)
+    if is_unconfirmed or _is_final(error) or failures >= len(RETRY_DELAYS):
+        _conclude(message_id, MailState.FAILED, repr(error))
         return
-    _set(letter_id, state=MailState.QUEUED, attempts=earlier + 1, error=repr(error)[:255])
-    raise jobs.Later(PAUSES[earlier])
+    _set(message_id, state=MailState.QUEUED, attempts=failures + 1, error=repr(error)[:255])
+    raise jobs.Later(RETRY_DELAYS[failures])
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the server will never take this mail; a refused login or sender is a mistake that somebody corrects."""
+    """Whether the server refuses this mail for good. A refused login or sender can be corrected by the operator."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())
     return isinstance(error, SMTPDataError) and error.smtp_code >= 500
 
 
-def _give_up(letter_id: int, reason: str) -> None:
-    _update(letter_id, **_concluded(MailState.FAILED, reason))
+def _give_up(message_id: int, reason: str) -> None:
+    _update(message_id, **_concluded(MailState.FAILED, reason))
 
 
-def _conclude(letter_id: int, state: MailState, error: str | None = None) -> None:
+def _conclude(message_id: int, state: MailState, error: str | None = None) -> None:
     with writing():
-        _update(letter_id, **_concluded(state, error))
+        _update(message_id, **_concluded(state, error))
 
 
 def _concluded(state: MailState, error: str | None) -> dict[str, object]:
     return {"state": state, "error": error and error[:255], "concluded_at": utcnow(), "text": None, "html": None}
 
 
-def _set(letter_id: int, **values: object) -> None:
+def _set(message_id: int, **values: object) -> None:
     with writing():
-        _update(letter_id, **values)
+        _update(message_id, **values)
 
 
-def _update(letter_id: int, **values: object) -> None:
-    db.session.execute(sa.update(outbox).where(outbox.c.id == letter_id).values(values))
+def _update(message_id: int, **values: object) -> None:
+    db.session.execute(sa.update(outbox).where(outbox.c.id == message_id).values(values))
 
 
 def init_app(app: Flask) -> None:

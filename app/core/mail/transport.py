@@ -1,4 +1,4 @@
-"""Flask-Mail with what it lacks: a limit on time, certificates that are verified, and a goodbye that cannot fail."""
+"""SMTP transport: Flask-Mail with timeouts, verified certificates and a callback before the data is sent."""
 
 import socket
 import ssl
@@ -12,32 +12,33 @@ from typing import Any
 from flask import Flask, current_app
 from flask_mail import Connection, Mail, Message
 
-SILENCE = 10.0
-"""Seconds that the server may be silent."""
-PATIENCE = 30.0
-"""Seconds that all of it may take, however busily a server drips."""
+REPLY_SECONDS = 10.0
+"""For each reply of the server."""
+DEADLINE_SECONDS = 30.0
+"""For the whole conversation: a server that sends one byte at a time would never exceed REPLY_SECONDS."""
 
 
 class Mailer(Mail):
-    """Sends one message over one connection."""
+    """Flask-Mail's extension, which sends each message over a connection of its own."""
 
-    def send_once(self, message: Message, *, before_handing_over: Callable[[], None]) -> None:
+    def send_once(self, message: Message, *, before_data: Callable[[], None]) -> None:
         """Send a message; raises OSError or SMTPException.
 
-        `before_handing_over` is called when the server has agreed to take it, just before it gets it: from then on
-        only the server knows whether it has it.
+        `before_data` is called when the server has accepted sender and recipient, just before it receives the message:
+        after that, only the server knows whether it has the message.
         """
-        with _Connection(current_app.extensions["mail"], before_handing_over) as connection:
+        with _Connection(current_app.extensions["mail"], before_data) as connection:
             connection.send(message)
 
 
 class _Connection(Connection):
-    def __init__(self, mail: Any, before_handing_over: Callable[[], None]) -> None:
+    def __init__(self, mail: Any, before_data: Callable[[], None]) -> None:
         super().__init__(mail)
-        self._before_handing_over = before_handing_over
+        self._before_data = before_data
 
     def configure_host(self) -> SMTP:
-        host = _Smtp(self.mail.server, self.mail.port, self._before_handing_over)
+        # Flask-Mail's own sets no timeout and does not verify certificates.
+        host = _Smtp(self.mail.server, self.mail.port, self._before_data)
         try:
             if self.mail.use_tls:
                 host.starttls(context=ssl.create_default_context())
@@ -50,7 +51,7 @@ class _Connection(Connection):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self.host is not None
-        # The message is there or it is not: how the server takes leave changes nothing.
+        # The message is sent or it is not: an error of QUIT changes nothing.
         with suppress(OSError, SMTPException):
             if error is None:
                 self.host.quit()
@@ -58,27 +59,27 @@ class _Connection(Connection):
 
 
 class _Smtp(SMTP):
-    """A connection that ends after PATIENCE at the latest."""
+    """A connection that is aborted after DEADLINE_SECONDS."""
 
-    def __init__(self, server: str, port: int, before_handing_over: Callable[[], None]) -> None:
-        self._before_handing_over = before_handing_over
-        self._end = threading.Timer(PATIENCE, self._abort)
-        self._end.daemon = True
-        self._end.start()
+    def __init__(self, server: str, port: int, before_data: Callable[[], None]) -> None:
+        self._before_data = before_data
+        self._timer = threading.Timer(DEADLINE_SECONDS, self._abort)
+        self._timer.daemon = True
+        self._timer.start()
         try:
-            super().__init__(server, port, timeout=SILENCE)
+            super().__init__(server, port, timeout=REPLY_SECONDS)
         except BaseException:
             self.close()
             raise
 
     def send(self, s: Any) -> None:
-        # Commands are text; only the message itself is bytes.
+        # smtplib sends commands as str, and only the message as bytes.
         if isinstance(s, bytes):
-            self._before_handing_over()
+            self._before_data()
         super().send(s)
 
     def close(self) -> None:
-        self._end.cancel()
+        self._timer.cancel()
         super().close()
 
     def _abort(self) -> None:
@@ -91,6 +92,6 @@ mailer = Mailer()
 
 
 def init_app(app: Flask) -> None:
-    # Flask-Mail would not send under TESTING, and write whole conversations to the log under debug.
+    # Flask-Mail does not send under TESTING, and logs whole conversations in debug mode.
     app.config.update(MAIL_SUPPRESS_SEND=False, MAIL_DEBUG=0, MAIL_USE_SSL=False)
     mailer.init_app(app)

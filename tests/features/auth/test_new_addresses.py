@@ -11,7 +11,7 @@ from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.jobs import queue, runner
 from app.core.mail import transport
-from app.core.mail.outbox import PAUSES, MailState, Outbox
+from app.core.mail.outbox import RETRY_DELAYS, MailState, Outbox
 from app.core.values import utcnow
 from tests.features.auth.conftest import AWAY, HOME, Travel
 from tests.features.auth.smtp_servers import AbortingInbox, HangingServer, Inbox, free_port, server
@@ -85,11 +85,11 @@ def test_undeliverable_mail_is_given_up(travel: Travel) -> None:
     traveller = travel(free_port())
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
-    for _ in range(len(PAUSES) + 2):
+    for _ in range(len(RETRY_DELAYS) + 2):
         runner.runner.run_pending()
         traveller.make_due()
     (message,) = traveller.messages()
-    assert (message.state, message.attempts) == (MailState.FAILED, len(PAUSES))
+    assert (message.state, message.attempts) == (MailState.FAILED, len(RETRY_DELAYS))
     assert "refused" in message.error.lower()
 
 
@@ -140,7 +140,7 @@ def test_slow_mail_server_delays_neither_logins_nor_other_jobs(
 ) -> None:
     """The login responds while the mail job waits for the server, and other jobs run meanwhile."""
     imported: list[int] = []
-    monkeypatch.setattr(transport, "PATIENCE", float(TIMEOUT_SECONDS))
+    monkeypatch.setattr(transport, "DEADLINE_SECONDS", float(TIMEOUT_SECONDS))
     monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (imported.append, lambda *_: None))
     hanging_server = HangingServer(greeting)
     with hanging_server.listening() as port:
@@ -163,7 +163,7 @@ def test_slow_mail_server_delays_neither_logins_nor_other_jobs(
 
 @pytest.mark.parametrize("greeting", [b"", b"220 " + b"x" * 10_000], ids=["hangs", "drips"])
 def test_sending_times_out(travel: Travel, monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
-    monkeypatch.setattr(transport, "PATIENCE", 0.3)
+    monkeypatch.setattr(transport, "DEADLINE_SECONDS", 0.3)
     with HangingServer(greeting).listening() as port:
         traveller = travel(port)
         traveller.log_in(HOME)
