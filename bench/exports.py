@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench.imports import forget_peak, log_in, peak_megabytes
+from bench.imports import log_in, peak_megabytes, reset_peak
 from bench.scratch import Scratch, plain, scratch
 
 ROWS = 100_000
@@ -62,7 +62,7 @@ def run(rows: int = ROWS, rounds: int = ROUNDS) -> None:
         client = log_in(database)
         for kind in FORMATS:
             pairs = []
-            forget_peak()
+            reset_peak()
             used = -time.process_time()
             limits_used = 0.0
             for _ in range(rounds):

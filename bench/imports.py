@@ -1,9 +1,8 @@
-"""An import, from the upload to the applied plan, beside the least that it could cost.
+"""An import from the upload to the applied plan, compared with parsing and COPY alone.
 
-The limit is measured in the same run: python-calamine parses the same file in a child process of its own, and
-COPY alone writes the rows that the import left behind, ready-made, into the same tables with the same indexes
-and constraints. What the import does besides (checks, the stored plan, an audit record for each row) is the
-difference.
+The limit is measured in the same run: python-calamine parses the same file in a child process, and COPY writes the
+rows of the finished import into the same tables, with the same indexes and constraints. The difference is what the
+import does besides: checks, the stored plan, an audit record for each row.
 """
 
 import subprocess
@@ -24,8 +23,8 @@ from bench.fleet import Fleet
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
 
 ROUNDS = 5
-AIM = 4.0
-"""An import may take this many times what the limit takes."""
+MAX_RATIO = 4.0
+"""An import may take this many times as long as the limit."""
 
 PARSE = """
 import sys
@@ -67,30 +66,30 @@ def run(
     workbook: Path | None = None,
     rounds: int = ROUNDS,
 ) -> None:
-    """Print the medians of some rounds; over `workbook`, or a made-up one of so many objects."""
+    """Print the medians of some rounds, of `workbook` or of a generated one with these numbers of objects."""
     with TemporaryDirectory(prefix="bench-") as directory, scratch() as database:
         path = workbook or Path(directory, "fleet.xlsx")
         if workbook is None:
             Fleet(servers, gpus, containers).write(path)
-        found: list[Round] = []
+        results: list[Round] = []
         rows = 0
         for number in range(rounds):
             database.renew()
             client = log_in(database)
             if not number:
-                forget_peak()
-            applied, job = upload(client, path)
+                reset_peak()
+            applied, import_ = upload(client, path)
             if not number:
                 peak = peak_megabytes()
-                rows = job["progress"]["total"]
-            unchanged, job = upload(client, path)
-            differing = sum(sheet["create"] + sheet["update"] for sheet in job["sheets"])
-            if differing:
-                sys.exit(f"The second import of the same file changes {differing} rows.")
+                rows = import_["progress"]["total"]
+            unchanged, import_ = upload(client, path)
+            changed = sum(sheet["create"] + sheet["update"] for sheet in import_["sheets"])
+            if changed:
+                sys.exit(f"The second import of the same file changes {changed} rows.")
             stored = stored_rows(database)
             database.renew()
-            found.append(Round(applied, unchanged, parse(path), copy_rows(database, stored)))
-    show(path.name, rows, found, peak)
+            results.append(Round(applied, unchanged, parse(path), copy_rows(database, stored)))
+    show(path.name, rows, results, peak)
 
 
 def show(name: str, rows: int, rounds: list[Round], peak: float) -> None:
@@ -102,7 +101,7 @@ def show(name: str, rows: int, rounds: list[Round], peak: float) -> None:
     print(f"  upload to applied      {applied:7.3f} s  {rows / applied:9,.0f} rows/s")
     print(f"  the same, unchanged    {unchanged:7.3f} s  {rows / unchanged:9,.0f} rows/s")
     print(f"  limit                  {limit:7.3f} s  parsing {parsed:.3f} s, COPY {copied:.3f} s")
-    print(f"  applied / limit        {ratio:7.2f}    aim: at most {AIM:g}")
+    print(f"  applied / limit        {ratio:7.2f}    aim: at most {MAX_RATIO:g}")
     print(f"  peak memory            {peak:7.0f} MB")
 
 
@@ -115,24 +114,24 @@ def log_in(database: Scratch) -> FlaskClient:
 
 
 def upload(client: FlaskClient, path: Path) -> tuple[float, dict[str, Any]]:
-    """The seconds from the upload until the plan is applied, and the import as the API shows it."""
+    """The seconds from the upload to the applied plan, and the import as the API shows it."""
     began = time.perf_counter()
     with path.open("rb") as file:
         answer = client.post("/api/imports", data={"file": (file, path.name), "apply": "true"})
     runner.run_pending()
     seconds = time.perf_counter() - began
-    job = client.get(answer.headers["Location"]).get_json()["data"]
-    if job["status"] != "applied":
-        sys.exit(f"{path.name} was not applied: {job['problem']}")
-    return seconds, job
+    import_ = client.get(answer.headers["Location"]).get_json()["data"]
+    if import_["status"] != "applied":
+        sys.exit(f"{path.name} was not applied: {import_['problem']}")
+    return seconds, import_
 
 
 def stored_rows(database: Scratch) -> list[Stored]:
-    """What the tables of the resources hold now, each after those that it refers to."""
+    """The rows of all resources, each table after those that it refers to."""
     stored = []
     with database.connect() as connection:
-        for resource_ in IMPORTABLE.values():
-            table = resource_.model.__table__
+        for resource in IMPORTABLE.values():
+            table = resource.model.__table__
             columns = tuple(column.name for column in table.columns)
             statement = copy_statement(table.name, columns, "TO STDOUT")
             with connection.cursor().copy(statement) as copy:
@@ -162,18 +161,18 @@ def copy_statement(table: str, columns: tuple[str, ...], direction: str) -> sql.
 
 
 def parse(path: Path) -> float:
-    """The seconds in which a process of its own reads all cells and keeps none."""
+    """The seconds in which a child process reads all cells and keeps none."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-I", "-c", PARSE, path], check=True, env={})
     return time.perf_counter() - began
 
 
-def forget_peak() -> None:
-    """Let `peak_megabytes` count from now on: making a database by the migrations takes more than what comes after."""
+def reset_peak() -> None:
+    """Let `peak_megabytes` count from now on: the migrations take more memory than the import."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had."""
+    """The peak memory of this process since `reset_peak`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
