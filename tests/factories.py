@@ -11,7 +11,7 @@ from flask import Flask
 from marshmallow import validate
 
 from app.catalog import CATALOG
-from app.core.db.models import unique_fields
+from app.core.db.models import unique_rules
 from app.core.db.unit_of_work import act_in, db
 from app.core.request_context import RequestContext
 from app.core.values import as_json
@@ -62,7 +62,7 @@ class Make:
         resource = RESOURCE_OF[model]
         unwritable = self._unwritable(resource, k) if k % 3 == 2 else {}
         body = self._fill(resource, {}, unwritable, full=True, turn=k)
-        unique = {name for names, _ in unique_fields(model.__table__) for name in names}  # type: ignore[attr-defined]
+        unique = {name for names, _ in unique_rules(model.__table__) for name in names}  # type: ignore[attr-defined]
         for position, (name, field) in enumerate(writable_fields(resource).items()):
             if field.nullable and (k + position) % 3 == 0:
                 value = None
@@ -226,7 +226,7 @@ def flaws_of(
     """The errors of an object of this body as a whole, by field."""
     columns = resource.model.__table__.columns
     defaults = {column.key: _default(column) for column in columns}
-    flaws: dict[str, list[str]] = resource.model.flaws(
+    flaws: dict[str, list[str]] = resource.model.validate(
         {**defaults, **schema_of(resource).load(body), **(unwritable or {})}
     )
     return flaws

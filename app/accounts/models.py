@@ -13,8 +13,6 @@ from app.users.models import User
 class PasswordReset(Base):
     """A password reset link, valid until it is used, expires, or the password changes."""
 
-    __tablename__ = "password_resets"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)

@@ -8,11 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, table_args, unique
+from app.core.db.models import Base, Entity
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.resource.fields import Extensible, column, reference
-from app.resource.query.text_search import text_index
 
 
 class AssetType(Choice):
@@ -51,8 +50,6 @@ class DescriptionStatus(Choice):
 
 
 class Asset(Audited, Extensible, Entity):
-    __tablename__ = "assets"
-
     name: Mapped[str] = column("Name", "名称", "资产名称", "实例名", "Asset", "Asset name")
     asset_type: Mapped[AssetType] = column("Type", "类型", "资产类型", "Asset type", "Category", index=True)
     serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
@@ -78,14 +75,7 @@ class Asset(Audited, Extensible, Entity):
         "Description problem", "描述问题", type_=sa.String(500), read_only=True
     )
 
-    __table_args__ = table_args(
-        unique("assets", "datacenter_id", "name", folded=("name",)),
-        unique("assets", "asset_tag"),
-        unique("assets", "serial_number"),
-        sa.Index("ix_assets_lower_name", sa.text("lower(name)")),
-        sa.Index("ix_assets_lower_serial_number", sa.text("lower(serial_number)")),
-        text_index("assets", "name", "serial_number", "asset_tag", "model", "assigned_to"),
-    )
+    unique_together = (("datacenter_id", "name"), ("asset_tag",), ("serial_number",))
 
 
 class AssetImage(Base):
@@ -93,8 +83,6 @@ class AssetImage(Base):
 
     `asset_id` is no foreign key: the image outlives a deleted asset, which might be restored.
     """
-
-    __tablename__ = "asset_images"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(64), unique=True)

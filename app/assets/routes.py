@@ -20,7 +20,6 @@ from app.resource.service import check_version, get
 MEBIBYTE = 1024 * 1024
 
 resource = Resource(
-    name="assets",
     model=Asset,
     schema=AssetSchema,
     titles=("Assets", "资产", "固定资产", "办公资产"),

@@ -47,7 +47,7 @@ class ChangeFilter:
     def _has_terms(self) -> Clause:
         # Implied by the terms, but cheaper than these where another index selects the rows.
         implied = [
-            _contains(sa.func.lower(logs.c.changes), orjson.dumps(fold(value)).decode()[1:-1])
+            _contains(sa.func.fold(logs.c.changes), orjson.dumps(fold(value)).decode()[1:-1])
             for value in (self.old, self.new)
             if value
         ]

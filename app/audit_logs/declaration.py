@@ -6,7 +6,6 @@ from app.core.http.access import Role
 from app.resource import Resource
 
 resource = Resource(
-    name="audit_logs",
     model=AuditLog,
     schema=AuditLogSchema,
     titles=("Audit log", "审计日志"),

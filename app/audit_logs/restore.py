@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
-from app.core.db.models import Base, unique_fields
+from app.core.db.models import Base, unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
@@ -104,7 +104,7 @@ def _select_deleted_with(root: Any) -> dict[Key, Any]:
     """The deletion and those that it cascaded to: of the same request, and below its object."""
     statement = sa.select(logs).where(
         # The first condition is the one that the index serves.
-        sa.func.lower(logs.c.request_id) == fold(root.request_id),
+        sa.func.fold(logs.c.request_id) == fold(root.request_id),
         logs.c.request_id == root.request_id,
         logs.c.action == "delete",
         logs.c.resource_type.in_(CATALOG),
@@ -197,15 +197,15 @@ def _dangling(
 def _find_invalid(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Conflicts of rows that are invalid without a left out reference, unless a default makes them valid."""
     for row in rows:
-        for name in resource.model.flaws(row):
+        for name in resource.model.validate(row):
             row[name] = default_of(resource.model.__table__.c[name])
-        for name, texts in resource.model.flaws(row).items():
+        for name, texts in resource.model.validate(row).items():
             yield _conflict(resource, row["id"], str(row[resource.model.label]), "invalid", texts[0], field=name)
 
 
 def _find_taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Conflicts of rows whose unique value belongs to another object now."""
-    for names, folded in unique_fields(resource.model.__table__):
+    for names, folded in unique_rules(resource.model.__table__):
         keys = {identity: key_of([row[name] for name in names], names, folded) for identity, row in rows.items()}
         id_of = {key: identity for identity, key in keys.items() if key is not None}
         for key, other in taken_keys(resource, id_of, names, folded).items():

@@ -117,4 +117,4 @@ def _matches(identifier: str) -> sa.ColumnElement[bool]:
     except ValueError:
         # No account can have this name; the statement runs all the same, for equal time.
         name = ""
-    return sa.or_(sa.func.lower(users.c.username) == name, sa.func.lower(users.c.email) == name)
+    return sa.or_(sa.func.fold(users.c.username) == name, sa.func.fold(users.c.email) == name)

@@ -13,8 +13,6 @@ from app.users.models import User
 class AuthSession(Base):
     """A session, which a login creates. Its tokens are valid only while it has not ended, whatever their own expiry."""
 
-    __tablename__ = "auth_sessions"
-
     id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     password_version: Mapped[int]
@@ -22,7 +20,7 @@ class AuthSession(Base):
     generation: Mapped[int]
     # Since when a request is rotating it, and how many others have tried meanwhile; see refresh_rotation.
     claimed_at: Mapped[datetime | None]
-    contenders: Mapped[int] = mapped_column(server_default="0")
+    contenders: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -34,8 +32,6 @@ class AuthSession(Base):
 class KnownAddress(Base):
     """A network that a user has signed in from; a login from another one is mailed to the user."""
 
-    __tablename__ = "known_addresses"
-
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
     # A single IPv4 address, or an IPv6 /64: devices change their address within it every day.
     network: Mapped[str] = mapped_column(sa.String(45), primary_key=True)
@@ -45,8 +41,6 @@ class KnownAddress(Base):
 
 class DummyLoginCounter(Base):
     """Counts logins with unknown names, so that they write a row as those with known names do; see lockout."""
-
-    __tablename__ = "dummy_login_counters"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     failed_login_attempts: Mapped[int] = mapped_column(sa.BigInteger)

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, table_args, unique
+from app.core.db.models import Base, Entity
 from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
-from app.resource.query.text_search import text_index
 from app.servers.models import Server
 
 MAX_PORT = 65_535
@@ -38,8 +37,6 @@ class PortMappingSchema(Schema):
 
 
 class Container(Audited, Extensible, Entity):
-    __tablename__ = "containers"
-
     name: Mapped[str] = column("Name", "名称", "容器", "容器名称", "Container", "Pod", "Pod name")
     server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host", "Node")
     image: Mapped[str | None] = column("Image", "镜像", type_=sa.String(512))
@@ -53,22 +50,18 @@ class Container(Audited, Extensible, Entity):
     )
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
-    __table_args__ = table_args(
-        unique("containers", "server_id", "name", folded=("name",)),
-        sa.Index("ix_containers_lower_name", sa.text("lower(name)")),
-        text_index("containers", "name", "image"),
-    )
+    unique_together = (("server_id", "name"),)
 
     @classmethod
-    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+    def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        errors = super().validate(values)
         seen: set[tuple[int, str]] = set()
-        flaws: dict[str, list[str]] = {}
         for place, mapping in enumerate(values["port_mappings"] or ()):
             taken = mapping["host_port"], mapping["protocol"]
             if taken in seen:
-                flaws[f"port_mappings.{place}.host_port"] = [f"{taken[0]}/{taken[1]} is mapped already."]
+                errors[f"port_mappings.{place}.host_port"] = [f"{taken[0]}/{taken[1]} is mapped already."]
             seen.add(taken)
-        return flaws
+        return errors
 
 
 class HostPort(Base):

@@ -5,7 +5,6 @@ from app.containers.schemas import ContainerSchema
 from app.resource import Resource, resource_blueprint
 
 resource = Resource(
-    name="containers",
     model=Container,
     schema=ContainerSchema,
     titles=("Containers", "容器", "Pods"),

@@ -1,6 +1,7 @@
 """What a value of ours may be, whatever stores it, and how it reads as text."""
 
 import enum
+import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Self
@@ -41,11 +42,21 @@ def clean_text(value: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text in lower case, as PostgreSQL's lower() has it: each character by itself.
+    """The form in which texts are compared: case, width and Unicode form do not count.
 
-    Python's own also looks at the neighbours (a final sigma) and makes two characters of one (a dotted I).
+    NFKC, then each character's lower case, then NFC. `fold` in SQL gives the same on both databases: SQLite calls
+    this one, PostgreSQL has it as a function (migrations/guards.py).
     """
-    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
+    if text.isascii():
+        return text.lower()
+    # str.lower() makes two characters of a dotted I, and looks at the neighbours of a sigma.
+    one_by_one = unicodedata.normalize("NFKC", text).replace("İ", "i").replace("Σ", "σ")
+    return unicodedata.normalize("NFC", one_by_one.lower().replace("ς", "σ"))
+
+
+def fold_value(value: Any) -> Any:
+    """A text as it is compared; any other value as it is."""
+    return fold(value) if isinstance(value, str) else value
 
 
 def whole(value: float) -> float:

@@ -4,19 +4,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, table_args, unique
+from app.core.db.models import Entity
 from app.resource.fields import column
 
 
 class Datacenter(Audited, Entity):
-    __tablename__ = "datacenters"
-
     name: Mapped[str] = column("Name", "名称", "实例名", "数据中心", "机房", "机房名称", "Datacenter", "Site")
     code: Mapped[str | None] = column("Code", "编码", "代码", "Slug", type_=sa.String(64))
     location: Mapped[str | None] = column("Location", "地址", "位置", "Address", "Physical Address")
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
-    __table_args__ = table_args(
-        unique("datacenters", "name", folded=("name",)),
-        unique("datacenters", "code"),
-    )
+    unique_together = (("name",), ("code",))

@@ -6,7 +6,6 @@ from app.datacenters.schemas import DatacenterSchema
 from app.resource import Resource, resource_blueprint
 
 resource = Resource(
-    name="datacenters",
     model=Datacenter,
     schema=DatacenterSchema,
     titles=("Datacenters", "数据中心", "机房", "Sites"),

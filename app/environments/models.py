@@ -4,16 +4,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, table_args, unique
+from app.core.db.models import Entity
 from app.resource.fields import column
 from app.resource.formats import color
 
 
 class Environment(Audited, Entity):
-    __tablename__ = "environments"
-
     name: Mapped[str] = column("Name", "名称", "环境", "环境名称", "Environment")
-    color: Mapped[str | None] = column("Color", "Colour", "颜色", type_=sa.String(7), check=color)
+    color: Mapped[str | None] = column("Color", "Colour", "颜色", type_=sa.String(7), check=color, lower=True)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
-    __table_args__ = table_args(unique("environments", "name", folded=("name",)))
+    unique_together = (("name",),)

@@ -6,7 +6,6 @@ from app.environments.schemas import EnvironmentSchema
 from app.resource import Resource, resource_blueprint
 
 resource = Resource(
-    name="environments",
     model=Environment,
     schema=EnvironmentSchema,
     titles=("Environments", "环境"),

@@ -86,7 +86,7 @@ def called(field: Field) -> Callable[[int, str], str]:
 
 def _repeated_names(field: Field) -> frozenset[str]:
     assert field.target is not None
-    name = sa.func.lower(field.target.__table__.c[field.target.label])
+    name = sa.func.fold(field.target.__table__.c[field.target.label])
     return frozenset(db.session.scalars(sa.select(name).group_by(name).having(sa.func.count() > 1)))
 
 

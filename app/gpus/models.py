@@ -1,18 +1,15 @@
 """GPUs and the history of their assignments."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, table_args, unique
+from app.core.db.models import Base, Entity, present_when
 from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
-from app.resource.query.text_search import text_index
 from app.servers.models import Server
 from app.users.models import User
 
@@ -28,8 +25,6 @@ HOLDER = "A GPU is `assigned` exactly while a user holds it: use assign and rele
 
 
 class Gpu(Audited, Extensible, Entity):
-    __tablename__ = "gpus"
-
     label = "model"
 
     model: Mapped[str] = column("Model", "型号", "GPU型号", "GPU", "GPU model", "Product")
@@ -37,38 +32,20 @@ class Gpu(Audited, Extensible, Entity):
     slot: Mapped[int | None] = column("Slot", "插槽", "序号", "编号", "Index", minimum=0, maximum=1024)
     memory_mb: Mapped[int | None] = column("Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0)
     uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
-    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
+    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial", index=True)
     status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)
     assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
     assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
-    __table_args__ = table_args(
-        unique("gpus", "server_id", "slot"),
-        unique("gpus", "uuid"),
-        sa.Index("ix_gpus_lower_model", sa.text("lower(model)")),
-        sa.Index("ix_gpus_lower_uuid", sa.text("lower(uuid)")),
-        sa.Index("ix_gpus_lower_serial_number", sa.text("lower(serial_number)")),
-        # Covers the queries of availability.py (index-only scan).
-        sa.Index("ix_gpus_status_model_server_id", "status", "model", "server_id"),
-        text_index("gpus", "model", "uuid", "serial_number"),
-        sa.CheckConstraint(
-            "(status = 'assigned') = (assigned_to_id IS NOT NULL)",
-            name="holder",
-            info={"fields": ("status",), "message": HOLDER},
-        ),
-    )
-
-    @classmethod
-    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        held = values["assigned_to_id"] is not None
-        return {} if (values["status"] is GpuStatus.ASSIGNED) == held else {"status": [HOLDER]}
+    unique_together = (("server_id", "slot"), ("uuid",))
+    checks = (present_when("assigned_to_id", status=GpuStatus.ASSIGNED, name="holder", message=HOLDER),)
+    # Covers the queries of availability.py (index-only scan).
+    __table_args__ = (sa.Index("ix_gpus_status_model_server_id", "status", "model", "server_id"), Entity.__table_args__)
 
 
 class GpuAssignment(Base):
     """One assignment, current or past. The holder's name is copied, because it outlives the user."""
-
-    __tablename__ = "gpu_assignments"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     gpu_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Gpu.id, ondelete="CASCADE"), index=True)

@@ -24,7 +24,6 @@ from app.resource import Resource, resource_blueprint
 from app.resource.routes import answer
 
 resource = Resource(
-    name="gpus",
     model=Gpu,
     schema=GpuSchema,
     titles=("GPUs", "GPU", "显卡"),

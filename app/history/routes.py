@@ -22,7 +22,6 @@ from app.resource.query.list_query import ListQuery, Matching, parse_query, sele
 
 # A resource of its own, without ip_address and user_agent: a filter or a sort by a hidden field would reveal it.
 records = Resource(
-    name="history",
     model=AuditLog,
     schema=HistorySchema,
     titles=("History", "历史"),

@@ -83,8 +83,6 @@ class RowAction(Choice):
 
 
 class Import(Base):
-    __tablename__ = "imports"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     status: Mapped[ImportStatus] = mapped_column(default=ImportStatus.QUEUED)
     filename: Mapped[str]
@@ -130,8 +128,6 @@ def change_status(import_id: int, allowed: Collection[ImportStatus], to: ImportS
 class ImportFile(Base):
     """The uploaded bytes, written in the transaction of their import."""
 
-    __tablename__ = "import_files"
-
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
@@ -143,8 +139,6 @@ class ImportPart(Base):
 
     `rows` is JSON: a list of lists in the order of `plan.store.PlannedRow`. The counts are those of its rows by action.
     """
-
-    __tablename__ = "import_parts"
 
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False

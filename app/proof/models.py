@@ -28,8 +28,6 @@ class AuditLeaf(Base):
 
 
 class AuditCheckpoint(Base):
-    __tablename__ = "audit_checkpoints"
-
     size: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     # The signed text with size and root.
     note: Mapped[str] = mapped_column(sa.Text)

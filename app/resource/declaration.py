@@ -9,6 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.http.access import Role
 from app.resource.fields import Field, Kind, fields_of
+from app.resource.indexes import add_indexes
 from app.resource.schema import ResourceSchema
 
 
@@ -16,20 +17,25 @@ from app.resource.schema import ResourceSchema
 class Resource:
     """A declaration; every generated route, query, document, sheet and contract test is derived from it."""
 
-    name: str
-    """Plural snake_case: the URL segment, the table and the type in the audit log."""
     model: Any
-    """A mapped class."""
+    """A mapped class. Its table's name is the resource's: in URLs, in the audit log, in the catalog."""
     schema: type[ResourceSchema]
     titles: Sequence[str]
     """What a person calls it, and what its sheets are called: the English plural first, then any others."""
     search: Sequence[InstrumentedAttribute[Any]] = ()
-    """The text columns matched by `?q=` and by the global search, the most telling first."""
+    """The text columns matched by `?q=` and by the global search, the most telling first. Their index follows."""
     natural_key: Sequence[tuple[str, ...]] = ()
     """The field combinations by which a spreadsheet's row finds its object, the first that is filled in."""
     read: Role = Role.USER
     write: Role = Role.USER
     """Who may create. With USER, each object is changed and deleted by its creator and by admins only."""
+
+    def __post_init__(self) -> None:
+        add_indexes(self.model, [column.key for column in self.search], self.natural_key)
+
+    @cached_property
+    def name(self) -> str:
+        return str(self.model.__tablename__)
 
     @cached_property
     def fields(self) -> dict[str, Field]:

@@ -76,13 +76,16 @@ def column(
     audit: bool = True,
     secret: bool = False,
     members: Any = None,
+    index: bool = False,
+    lower: bool = False,
     **options: Any,
 ) -> Any:
     """A `mapped_column` that people see: under this title, found in spreadsheets under the aliases too.
 
     `minimum` and `maximum` bound a number; `unit` is the one of the stored number (GB, MB); `check` brings text
     into its canonical form; `read_only` is set by the application alone; `hidden` is never shown to anybody;
-    `members` is the marshmallow schema of each object in a list of objects.
+    `members` is the marshmallow schema of each object in a list of objects; `index` is for what is often looked up
+    by its value; `lower` says that a text is stored in lower case, so that it is compared as it is.
     """
     info = {
         "title": title,
@@ -96,6 +99,8 @@ def column(
         "audit": audit,
         "secret": secret,
         "members": members,
+        "index": index,
+        "lower": lower,
     }
     return mapped_column(*([] if type_ is None else [type_]), info=info, **options)
 
@@ -241,3 +246,9 @@ def default_of(column: sa.Column[Any]) -> Any:
     if default is None:
         return None
     return default.arg(None) if default.is_callable else default.arg
+
+
+@functools.cache
+def defaults_of(model: Any) -> Mapping[str, Any]:
+    """The values of a new object that nobody gave any, by column."""
+    return {column.key: default_of(column) for column in model.__table__.columns}

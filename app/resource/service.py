@@ -87,7 +87,7 @@ def singular(resource: Resource) -> str:
 
 def _save(resource: Resource, target: Any) -> Any:
     values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
-    flaws = target.flaws(values)
+    flaws = target.validate(values)
     if flaws:
         db.session.rollback()
         raise Invalid(errors=flaws)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from app.core.db.models import Base, Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
+from app.core.values import fold_value
 from app.resource.declaration import Resource
 
 Key = tuple[Any, ...]
@@ -75,7 +76,7 @@ def taken_keys(
     if not values:
         return {}
     column = table.c[fields[narrow]]
-    condition = any_of(sa.func.lower(column) if fields[narrow] in folded else column, values)
+    condition = any_of(sa.func.fold(column) if fields[narrow] in folded else column, values)
     statement = sa.select(table.c.id, *(table.c[name] for name in fields)).where(condition)
     found: dict[Key, int] = {}
     for identity, *parts in db.session.execute(statement):
@@ -89,9 +90,6 @@ def key_of(values: Sequence[Any], fields: Sequence[str], folded: Sequence[str]) 
     """What is compared of a uniqueness rule's fields, or None where the rule does not apply to these values."""
     if not folded:
         return None if None in values else tuple(values)
-    return tuple(fold(value) if name in folded else value for name, value in zip(fields, values, strict=True))
-
-
-def fold(value: Any) -> Any:
-    """Text in lower case; anything else as it is."""
-    return value.lower() if isinstance(value, str) else value
+    if any(value is None and name in folded for name, value in zip(fields, values, strict=True)):
+        return None
+    return tuple(fold_value(value) if name in folded else value for name, value in zip(fields, values, strict=True))

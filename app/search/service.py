@@ -50,7 +50,7 @@ def _select_containing(resource: Resource, text: str, limit: int) -> tuple[int, 
     frequent text would read all of them.
     """
     table, projection = resource.model.__table__, projection_of(resource)
-    label, folded = sa.func.lower(_label(resource)), fold(text)
+    label, folded = sa.func.fold(_label(resource)), fold(text)
     is_visible = visible(resource.model)
     containing = (
         sa.select(table.c.id)
@@ -89,7 +89,7 @@ def _select_similar(resource: Resource, text: str) -> Iterator[Hit]:
     A wrong letter, or two letters in the wrong order, leave the other fragments intact; those the index finds.
     """
     table, projection = resource.model.__table__, projection_of(resource)
-    folded, label = fold(text), sa.func.lower(_label(resource))
+    folded, label = fold(text), sa.func.fold(_label(resource))
     fragments = _fragments(folded)
     contains = [label.like(f"%{escape_like(fragment)}%", escape="\\") for fragment in fragments]
     shared = sum((sa.case((condition, 1), else_=0) for condition in contains), start=sa.literal(0))
@@ -130,10 +130,10 @@ def _matching_field(resource: Resource, item: dict[str, Any], folded: str) -> tu
     """The first field that contains the text, and its value: the object's name, then the others."""
     names = [resource.model.label, *(column.key for column in resource.search)]
     for name in names:
-        if folded in str(item[name] or "").lower():
+        if folded in fold(str(item[name] or "")):
             return name, str(item[name])
     for key, value in (item.get("attributes") or {}).items():
-        if folded in str(value).lower():
+        if folded in fold(str(value)):
             return f"attributes.{key}", str(value)
     return resource.model.label, str(item[resource.model.label])
 

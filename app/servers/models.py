@@ -6,13 +6,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, table_args, unique
+from app.core.db.models import Entity
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import ip_address, mac_address
-from app.resource.query.text_search import text_index
 
 
 class ServerType(Choice):
@@ -28,14 +27,12 @@ class ServerStatus(Choice):
 
 
 class Server(Audited, Extensible, Entity):
-    __tablename__ = "servers"
-
     # The last four are also titles of `hostname`: without a column for the name, the hostname names the server.
     name: Mapped[str] = column(
         "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host",
         "Hostname", "主机名", "主机名称", "FQDN",
     )  # fmt: skip
-    hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name")
+    hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name", index=True)
     server_type: Mapped[ServerType] = column(
         "Type", "类型", "服务器类型", "Kind", "Server type", default=ServerType.PHYSICAL
     )
@@ -56,21 +53,21 @@ class Server(Audited, Extensible, Entity):
     rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
     internal_ip: Mapped[str | None] = column(
         "Internal IP", "内网IP", "IP地址", "IP", "IP address", "Private IP", "IPv4 address",
-        type_=sa.String(45), check=ip_address,
+        type_=sa.String(45), check=ip_address, lower=True,
     )  # fmt: skip
     external_ip: Mapped[str | None] = column(
-        "External IP", "外网IP", "公网IP", "Public IP", type_=sa.String(45), check=ip_address
+        "External IP", "外网IP", "公网IP", "Public IP", type_=sa.String(45), check=ip_address, lower=True
     )
     management_ip: Mapped[str | None] = column(
         "Management IP", "管理IP", "带外IP", "OOB IP", "BMC IP", "IPMI IP", "IP de Administración",
-        type_=sa.String(45), check=ip_address,
+        type_=sa.String(45), check=ip_address, lower=True,
     )  # fmt: skip
     mac_address: Mapped[str | None] = column(
-        "MAC address", "MAC地址", "内网MAC地址", "MAC", type_=sa.String(59), check=mac_address
+        "MAC address", "MAC地址", "内网MAC地址", "MAC", type_=sa.String(59), check=mac_address, lower=True
     )
     manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
     model: Mapped[str | None] = column("Model", "型号", "设备型号")
-    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
+    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial", index=True)
     asset_tag: Mapped[str | None] = column("Asset tag", "资产编号", "固定资产编号", "资产标签", "Barcode")
     os: Mapped[str | None] = column(
         "OS", "操作系统", "操作系统名称", "Operating system", "Platform", "Sistema operativo"
@@ -89,16 +86,6 @@ class Server(Audited, Extensible, Entity):
     tags: Mapped[list[str]] = column("Tags", "标签", "Labels", default=list)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
 
-    __table_args__ = table_args(
-        unique("servers", "datacenter_id", "name", folded=("name",)),
-        unique("servers", "datacenter_id", "internal_ip"),
-        unique("servers", "asset_tag"),
-        # References by name, and imports, look names up wherever they stand.
-        sa.Index("ix_servers_lower_name", sa.text("lower(name)")),
-        sa.Index("ix_servers_lower_hostname", sa.text("lower(hostname)")),
-        sa.Index("ix_servers_lower_internal_ip", sa.text("lower(internal_ip)")),
-        sa.Index("ix_servers_lower_serial_number", sa.text("lower(serial_number)")),
-        # The order in which people look at them.
-        sa.Index("ix_servers_name_id", "name", "id"),
-        text_index("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner"),
-    )
+    unique_together = (("datacenter_id", "name"), ("datacenter_id", "internal_ip"), ("asset_tag",))
+    # The order in which people look at them.
+    __table_args__ = (sa.Index("ix_servers_name_id", "name", "id"), Entity.__table_args__)

@@ -5,7 +5,6 @@ from app.servers.models import Server
 from app.servers.schemas import ServerSchema
 
 resource = Resource(
-    name="servers",
     model=Server,
     schema=ServerSchema,
     titles=("Servers", "服务器", "物理服务器", "主机", "Hosts", "Devices"),

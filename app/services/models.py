@@ -1,8 +1,6 @@
 """Services, which run in a container or directly on a server, and the results of their health checks."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -10,11 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.containers.models import MAX_PORT, Container
 from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, table_args, unique
+from app.core.db.models import Base, Entity, exactly_one
 from app.core.values import Choice
 from app.resource.fields import Extensible, column, reference
 from app.resource.formats import url_or_path
-from app.resource.query.text_search import text_index
 from app.servers.models import Server
 
 
@@ -48,8 +45,6 @@ ONE_PARENT = "A service runs either in a container or on a server: give exactly 
 
 
 class Service(Audited, Extensible, Entity):
-    __tablename__ = "services"
-
     name: Mapped[str] = column("Name", "名称", "服务", "服务名称", "Service")
     service_type: Mapped[ServiceType] = column(
         "Type", "类型", "服务类型", "Service type", default=ServiceType.OTHER, index=True
@@ -66,28 +61,12 @@ class Service(Audited, Extensible, Entity):
     last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True, audit=False)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
-    __table_args__ = table_args(
-        unique("services", "container_id", "server_id", "name", folded=("name",)),
-        sa.Index("ix_services_lower_name", sa.text("lower(name)")),
-        text_index("services", "name", "health_check"),
-        sa.CheckConstraint(
-            "(container_id IS NULL) <> (server_id IS NULL)",
-            name="one_parent",
-            info={"fields": ("container_id", "server_id"), "message": ONE_PARENT},
-        ),
-    )
-
-    @classmethod
-    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        if (values["container_id"] is None) != (values["server_id"] is None):
-            return {}
-        return {"container_id": [ONE_PARENT], "server_id": [ONE_PARENT]}
+    unique_together = (("container_id", "server_id", "name"),)
+    checks = (exactly_one("container_id", "server_id", name="one_parent", message=ONE_PARENT),)
 
 
 class ServiceCheck(Base):
     """The result of one health check."""
-
-    __tablename__ = "service_checks"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     service_id: Mapped[int] = reference(Service, "Service", ondelete="CASCADE")
@@ -109,8 +88,6 @@ class ServiceCheck(Base):
 
 class ServiceSchedule(Base):
     """When a service is checked next. A process claims the check by moving `due_at` on."""
-
-    __tablename__ = "service_schedules"
 
     service_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Service.id, ondelete="CASCADE"), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(index=True)

@@ -18,7 +18,6 @@ from app.services.models import Service, ServiceCheck
 from app.services.schemas import ServiceCheckSchema, ServiceSchema
 
 resource = Resource(
-    name="services",
     model=Service,
     schema=ServiceSchema,
     titles=("Services", "服务"),
@@ -31,7 +30,6 @@ resource = Resource(
 blueprint = resource_blueprint(resource)
 
 checks = Resource(
-    name="service_checks",
     model=ServiceCheck,
     schema=ServiceCheckSchema,
     titles=("Health checks", "健康检查"),

@@ -1,8 +1,6 @@
 """Tasks: private to-do items, each about one object at most."""
 
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
@@ -10,19 +8,16 @@ from sqlalchemy.orm import Mapped
 from app.assets.models import Asset
 from app.containers.models import Container
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, table_args
+from app.core.db.models import Entity, at_most_one
 from app.gpus.models import Gpu
 from app.resource import Private, column, reference
 from app.servers.models import Server
 from app.services.models import Service
 
 ONE_SUBJECT = "A task may refer to one object at most: a server, container, service, GPU or asset."
-SUBJECTS = ("server_id", "container_id", "service_id", "gpu_id", "asset_id")
 
 
 class Task(Audited, Private, Entity):
-    __tablename__ = "tasks"
-
     label = "title"
 
     title: Mapped[str] = column("Title", "标题", "任务", "任务名称", "Task", "To do", "Subject")
@@ -35,15 +30,8 @@ class Task(Audited, Private, Entity):
     gpu_id: Mapped[int | None] = reference(Gpu, "GPU", "显卡")
     asset_id: Mapped[int | None] = reference(Asset, "Asset", "资产")
 
-    __table_args__ = table_args(
-        sa.CheckConstraint(
-            " + ".join(f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END" for name in SUBJECTS) + " <= 1",
-            name="one_subject",
-            info={"fields": SUBJECTS, "message": ONE_SUBJECT},
+    checks = (
+        at_most_one(
+            "server_id", "container_id", "service_id", "gpu_id", "asset_id", name="one_subject", message=ONE_SUBJECT
         ),
     )
-
-    @classmethod
-    def flaws(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        subjects = [name for name in SUBJECTS if values[name] is not None]
-        return {name: [ONE_SUBJECT] for name in subjects} if len(subjects) > 1 else {}

@@ -5,7 +5,6 @@ from app.tasks.models import Task
 from app.tasks.schemas import TaskSchema
 
 resource = Resource(
-    name="tasks",
     model=Task,
     schema=TaskSchema,
     titles=("Tasks", "任务", "待办", "To-dos"),

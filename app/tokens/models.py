@@ -17,8 +17,6 @@ class Scope(Choice):
 
 
 class PersonalToken(Base):
-    __tablename__ = "personal_tokens"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     name: Mapped[str]

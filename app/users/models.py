@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, table_args, unique
+from app.core.db.models import Entity
 from app.core.errors import Invalid
 from app.core.http.access import Role
 from app.resource.fields import column
@@ -17,8 +17,6 @@ from app.users.passwords import password_errors
 
 
 class User(Audited, Entity):
-    __tablename__ = "users"
-
     label = "username"
     watched = True
 
@@ -38,10 +36,7 @@ class User(Audited, Entity):
     failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
     locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
 
-    __table_args__ = table_args(
-        unique("users", "username", folded=("username",)),
-        unique("users", "email", folded=("email",)),
-    )
+    unique_together = (("username",), ("email",))
 
     @property
     def password(self) -> str:

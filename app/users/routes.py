@@ -7,7 +7,6 @@ from app.users.models import User
 from app.users.schemas import UserSchema
 
 resource = Resource(
-    name="users",
     model=User,
     schema=UserSchema,
     titles=("Users", "用户"),

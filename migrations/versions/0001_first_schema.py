@@ -57,6 +57,7 @@ def upgrade() -> None:
     if guards.on_postgresql():
         # pg_trgm is a trusted extension: the owner of the database may create it.
         op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        guards.create_fold_functions()
     _create_audit_log()
     _create_users()
     _create_infrastructure()
@@ -70,7 +71,7 @@ def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table)
     if guards.on_postgresql():
-        op.execute("DROP FUNCTION audit_terms(text), keep_host_ports()")
+        op.execute("DROP FUNCTION audit_terms(text), keep_host_ports(), fold(text), fold_unicode(text)")
     guards.drop_functions()
 
 
@@ -83,15 +84,14 @@ def _index_search_text(table: str, *columns: str) -> None:
     """Index the trigrams of what `q` and the search look into, one text per row."""
     texts = [*(f"coalesce({column}, '')" for column in columns), "CAST(attributes AS TEXT)"]
     joined = " || chr(10) || ".join(texts)
-    guards.create_text_index(f"ix_{table}_search_text", table, f"lower({joined}) gin_trgm_ops")
+    guards.create_text_index(f"ix_{table}_search_text", table, f"fold({joined}) gin_trgm_ops")
 
 
 def _text_of(value: str) -> str:
-    # Built-in functions only: pg_restore and autovacuum run without our search path.
     return (
         f"CASE WHEN jsonb_typeof({value}) IN ('array', 'object') THEN NULL "
-        f"WHEN length({value} #>> '{{}}') > 64 THEN md5(lower({value} #>> '{{}}')) "
-        f"ELSE coalesce(lower({value} #>> '{{}}'), '') END"
+        f"WHEN length({value} #>> '{{}}') > 64 THEN md5(fold({value} #>> '{{}}')) "
+        f"ELSE coalesce(fold({value} #>> '{{}}'), '') END"
     )
 
 
@@ -225,11 +225,13 @@ def _create_audit_log() -> None:
     op.create_index("ix_audit_logs_action_id", "audit_logs", ["action", "id"])
     op.create_index("ix_audit_logs_created_at_id", "audit_logs", ["created_at", "id"])
     op.create_index("ix_audit_logs_ip_address_id", "audit_logs", ["ip_address", "id"])
-    op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("lower(request_id)"), "id"])
+    op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("fold(request_id)"), "id"])
     op.create_index("ix_audit_logs_resource_id_id", "audit_logs", ["resource_id", "id"])
     op.create_index("ix_audit_logs_resource_type_id", "audit_logs", ["resource_type", "id"])
     if guards.on_postgresql():
-        op.execute(AUDIT_TERMS)
+        # With its schema: pg_restore and autovacuum run without our search path.
+        schema = op.get_bind().scalar(sa.text("SELECT current_schema()"))
+        op.execute(AUDIT_TERMS.replace("fold(", f"{schema}.fold("))
         # Without creations: their terms cost an import more than the rest of its audit records together.
         op.execute(
             "CREATE INDEX ix_audit_logs_terms ON audit_logs USING gin (audit_terms(changes)) WHERE action <> 'create'"
@@ -237,11 +239,11 @@ def _create_audit_log() -> None:
     guards.create_text_index(
         "ix_audit_logs_texts",
         "audit_logs",
-        "lower(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
+        "fold(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
         "coalesce(ip_address, '') || '|' || coalesce(reason, '')) gin_trgm_ops",
     )
     op.create_index("ix_audit_logs_user_id_id", "audit_logs", ["user_id", "id"])
-    op.create_index("ix_audit_logs_username_id", "audit_logs", [sa.text("lower(username)"), "id"])
+    op.create_index("ix_audit_logs_username_id", "audit_logs", [sa.text("fold(username)"), "id"])
     op.create_index(
         "uq_audit_logs_resource_type_resource_id_version",
         "audit_logs",
@@ -317,8 +319,8 @@ def _create_users() -> None:
         unversioned=("last_login_at", "last_login_ip", "password_version", "failed_login_attempts", "locked_until"),
     )
     op.create_index(op.f("ix_users_created_by_id"), "users", ["created_by_id"])
-    op.create_index("uq_users_email", "users", [sa.text("lower(email)")], unique=True)
-    op.create_index("uq_users_username", "users", [sa.text("lower(username)")], unique=True)
+    op.create_index("uq_users_email", "users", [sa.text("fold(email)")], unique=True)
+    op.create_index("uq_users_username", "users", [sa.text("fold(username)")], unique=True)
     op.create_table(
         "dummy_login_counters",
         sa.Column("id", ID, autoincrement=False, nullable=False),
@@ -332,7 +334,7 @@ def _create_users() -> None:
         sa.Column("password_version", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("claimed_at", TIME, nullable=True),
-        sa.Column("contenders", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("contenders", sa.Integer(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("last_used_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
@@ -408,8 +410,8 @@ def _create_infrastructure() -> None:
     )
     guards.guard_changes("datacenters")
     op.create_index(op.f("ix_datacenters_created_by_id"), "datacenters", ["created_by_id"])
-    op.create_index("uq_datacenters_code", "datacenters", ["code"], unique=True)
-    op.create_index("uq_datacenters_name", "datacenters", [sa.text("lower(name)")], unique=True)
+    op.create_index("uq_datacenters_code", "datacenters", [sa.text("fold(code)")], unique=True)
+    op.create_index("uq_datacenters_name", "datacenters", [sa.text("fold(name)")], unique=True)
     op.create_table(
         "environments",
         sa.Column("id", ID, nullable=False),
@@ -426,7 +428,7 @@ def _create_infrastructure() -> None:
     )
     guards.guard_changes("environments")
     op.create_index(op.f("ix_environments_created_by_id"), "environments", ["created_by_id"])
-    op.create_index("uq_environments_name", "environments", [sa.text("lower(name)")], unique=True)
+    op.create_index("uq_environments_name", "environments", [sa.text("fold(name)")], unique=True)
     op.create_table(
         "servers",
         sa.Column("id", ID, nullable=False),
@@ -479,19 +481,19 @@ def _create_infrastructure() -> None:
     op.create_index(op.f("ix_servers_created_by_id"), "servers", ["created_by_id"])
     op.create_index(op.f("ix_servers_datacenter_id"), "servers", ["datacenter_id"])
     op.create_index(op.f("ix_servers_environment_id"), "servers", ["environment_id"])
-    op.create_index("ix_servers_lower_hostname", "servers", [sa.text("lower(hostname)")])
-    op.create_index("ix_servers_lower_internal_ip", "servers", [sa.text("lower(internal_ip)")])
-    op.create_index("ix_servers_lower_name", "servers", [sa.text("lower(name)")])
-    op.create_index("ix_servers_lower_serial_number", "servers", [sa.text("lower(serial_number)")])
+    op.create_index("ix_servers_hostname_folded", "servers", [sa.text("fold(hostname)")])
+    op.create_index("ix_servers_internal_ip", "servers", ["internal_ip"])
+    op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
+    op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])
     op.create_index("ix_servers_name_id", "servers", ["name", "id"])
     _index_search_text("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner")
     op.create_index(op.f("ix_servers_status"), "servers", ["status"])
-    op.create_index("uq_servers_asset_tag", "servers", ["asset_tag"], unique=True)
+    op.create_index("uq_servers_asset_tag", "servers", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_servers_datacenter_id_internal_ip", "servers", ["datacenter_id", "internal_ip"], unique=True)
     op.create_index(
         "uq_servers_datacenter_id_name",
         "servers",
-        [sa.text("coalesce(datacenter_id, 0)"), sa.text("lower(name)")],
+        [sa.text("coalesce(datacenter_id, 0)"), sa.text("fold(name)")],
         unique=True,
     )
     op.create_table(
@@ -531,14 +533,14 @@ def _create_infrastructure() -> None:
     )
     guards.guard_changes("containers")
     op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"])
-    op.create_index("ix_containers_lower_name", "containers", [sa.text("lower(name)")])
+    op.create_index("ix_containers_name_folded", "containers", [sa.text("fold(name)")])
     _index_search_text("containers", "name", "image")
     op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"])
     op.create_index(op.f("ix_containers_status"), "containers", ["status"])
     op.create_index(
         "uq_containers_server_id_name",
         "containers",
-        [sa.text("coalesce(server_id, 0)"), sa.text("lower(name)")],
+        [sa.text("coalesce(server_id, 0)"), sa.text("fold(name)")],
         unique=True,
     )
     op.create_table(
@@ -587,14 +589,13 @@ def _create_infrastructure() -> None:
     guards.guard_changes("gpus")
     op.create_index(op.f("ix_gpus_assigned_to_id"), "gpus", ["assigned_to_id"])
     op.create_index(op.f("ix_gpus_created_by_id"), "gpus", ["created_by_id"])
-    op.create_index("ix_gpus_lower_model", "gpus", [sa.text("lower(model)")])
-    op.create_index("ix_gpus_lower_serial_number", "gpus", [sa.text("lower(serial_number)")])
-    op.create_index("ix_gpus_lower_uuid", "gpus", [sa.text("lower(uuid)")])
+    op.create_index("ix_gpus_model_folded", "gpus", [sa.text("fold(model)")])
+    op.create_index("ix_gpus_serial_number_folded", "gpus", [sa.text("fold(serial_number)")])
     _index_search_text("gpus", "model", "uuid", "serial_number")
     op.create_index(op.f("ix_gpus_server_id"), "gpus", ["server_id"])
     op.create_index("ix_gpus_status_model_server_id", "gpus", ["status", "model", "server_id"])
     op.create_index("uq_gpus_server_id_slot", "gpus", ["server_id", "slot"], unique=True)
-    op.create_index("uq_gpus_uuid", "gpus", ["uuid"], unique=True)
+    op.create_index("uq_gpus_uuid", "gpus", [sa.text("fold(uuid)")], unique=True)
     op.create_table(
         "gpu_assignments",
         sa.Column("id", ID, nullable=False),
@@ -655,7 +656,10 @@ def _create_infrastructure() -> None:
         sa.Column("created_by_id", ID, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
-        sa.CheckConstraint("(container_id IS NULL) <> (server_id IS NULL)", name=op.f("ck_services_one_parent")),
+        sa.CheckConstraint(
+            "CASE WHEN container_id IS NULL THEN 0 ELSE 1 END + CASE WHEN server_id IS NULL THEN 0 ELSE 1 END = 1",
+            name=op.f("ck_services_one_parent"),
+        ),
         sa.ForeignKeyConstraint(["container_id"], ["containers.id"], name=op.f("fk_services_container_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_services_created_by_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_services_server_id")),
@@ -665,7 +669,7 @@ def _create_infrastructure() -> None:
     guards.guard_changes("services", unversioned=("last_checked_at",))
     op.create_index(op.f("ix_services_container_id"), "services", ["container_id"])
     op.create_index(op.f("ix_services_created_by_id"), "services", ["created_by_id"])
-    op.create_index("ix_services_lower_name", "services", [sa.text("lower(name)")])
+    op.create_index("ix_services_name_folded", "services", [sa.text("fold(name)")])
     _index_search_text("services", "name", "health_check")
     op.create_index(op.f("ix_services_server_id"), "services", ["server_id"])
     op.create_index(op.f("ix_services_service_type"), "services", ["service_type"])
@@ -676,7 +680,7 @@ def _create_infrastructure() -> None:
         [
             sa.text("coalesce(container_id, 0)"),
             sa.text("coalesce(server_id, 0)"),
-            sa.text("lower(name)"),
+            sa.text("fold(name)"),
         ],
         unique=True,
     )
@@ -775,18 +779,17 @@ def _create_assets_and_tasks() -> None:
     op.create_index(op.f("ix_assets_asset_type"), "assets", ["asset_type"])
     op.create_index(op.f("ix_assets_created_by_id"), "assets", ["created_by_id"])
     op.create_index(op.f("ix_assets_datacenter_id"), "assets", ["datacenter_id"])
-    op.create_index("ix_assets_lower_name", "assets", [sa.text("lower(name)")])
-    op.create_index("ix_assets_lower_serial_number", "assets", [sa.text("lower(serial_number)")])
+    op.create_index("ix_assets_name_folded", "assets", [sa.text("fold(name)")])
     _index_search_text("assets", "name", "serial_number", "asset_tag", "model", "assigned_to")
     op.create_index(op.f("ix_assets_status"), "assets", ["status"])
-    op.create_index("uq_assets_asset_tag", "assets", ["asset_tag"], unique=True)
+    op.create_index("uq_assets_asset_tag", "assets", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index(
         "uq_assets_datacenter_id_name",
         "assets",
-        [sa.text("coalesce(datacenter_id, 0)"), sa.text("lower(name)")],
+        [sa.text("coalesce(datacenter_id, 0)"), sa.text("fold(name)")],
         unique=True,
     )
-    op.create_index("uq_assets_serial_number", "assets", ["serial_number"], unique=True)
+    op.create_index("uq_assets_serial_number", "assets", [sa.text("fold(serial_number)")], unique=True)
     op.create_table(
         "asset_images",
         sa.Column("id", ID, nullable=False),
@@ -843,6 +846,7 @@ def _create_assets_and_tasks() -> None:
     op.create_index(op.f("ix_tasks_gpu_id"), "tasks", ["gpu_id"])
     op.create_index(op.f("ix_tasks_server_id"), "tasks", ["server_id"])
     op.create_index(op.f("ix_tasks_service_id"), "tasks", ["service_id"])
+    op.create_index("ix_tasks_title_folded", "tasks", [sa.text("fold(title)")])
 
 
 def _create_background_work() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.db.models import unique_fields
+from app.core.db.models import unique_rules
 from app.datacenters.routes import resource as datacenters
 from app.resource import Resource
 from app.resource.bulk.schemas import MAX_ITEMS
@@ -37,7 +37,7 @@ def statuses(data: Body) -> list[str]:
 
 def free_text(resource: Resource) -> str:
     """A field that takes any text and that nothing keeps unique."""
-    once = {name for names, _ in unique_fields(resource.model.__table__) for name in names}
+    once = {name for names, _ in unique_rules(resource.model.__table__) for name in names}
     free = [
         name
         for name, field in writable_fields(resource).items()
@@ -83,7 +83,7 @@ def test_each_item_is_answered_like_a_request_of_its_own(resource: Resource, mak
     invalid = {**make.body(resource), "nonsense": 1}
     bodies = [make.body(resource, full=True), invalid, make.body(resource), 7, None]
     wanted = ["ok", "error", "ok", "error", "error"]
-    for names, folded in unique_fields(resource.model.__table__):
+    for names, folded in unique_rules(resource.model.__table__):
         stored = admin.call("POST", resource.path, json=make.body(resource, full=True), expect=201)["data"]
         bodies.append(make.body(resource, full=True, **{name: stored[name] for name in names}))
         again = bodies[0]
@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_change(resource: Resource, make: Make, admin: Clie
 
 @each_resource
 def test_a_value_that_another_has_is_refused_to_a_change(resource: Resource, make: Make, admin: Client) -> None:
-    for names, _ in unique_fields(resource.model.__table__):
+    for names, _ in unique_rules(resource.model.__table__):
         create = partial(admin.call, "POST", resource.path, expect=201)
         first = create(json=make.body(resource, full=True))["data"]
         parents = {name: first[name] for name in names[:-1]}
@@ -298,7 +298,7 @@ def test_a_constraint_that_only_the_database_knows_is_told_of_the_right_item(
     resource: Resource, make: Make, admin: Client
 ) -> None:
     """Of two requests at once with the same value in the middle, one is refused that item and nothing else."""
-    for names, _ in unique_fields(resource.model.__table__):
+    for names, _ in unique_rules(resource.model.__table__):
         first = make.body(resource, full=True)
         same = {name: first[name] for name in names if name in first}
         if flaws_of(resource, first) or len(same) < len(names):

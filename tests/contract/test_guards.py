@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.audit.changes import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.audit.recorder import Audited
-from app.core.db.models import Base, unique_fields
+from app.core.db.models import Base, unique_rules
 from app.core.db.unit_of_work import db, reading
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
@@ -92,7 +92,7 @@ def test_a_row_that_is_gone_must_have_its_record(app: Flask, model: type[Any], m
 def test_a_new_row_must_have_its_record(app: Flask, model: type[Any], make: Make) -> None:
     make(model)
     table = model.__table__
-    unique = {field for fields, _ in unique_fields(table) for field in fields}
+    unique = {field for fields, _ in unique_rules(table) for field in fields}
     columns = [column for column in table.columns if column.key != "id"]
     names = ", ".join(column.key for column in columns)
     values = ", ".join(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from app.core.db.models import unique_fields
+from app.core.db.models import unique_rules
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
@@ -15,7 +15,7 @@ Rule = tuple[tuple[str, ...], tuple[str, ...]]
 
 def rules(resource: Resource) -> list[Rule]:
     """The fields that are unique together, and those of them whose case does not count."""
-    return list(unique_fields(resource.model.__table__))
+    return list(unique_rules(resource.model.__table__))
 
 
 def alike(resource: Resource, make: Make, stored: Body, rule: Rule) -> Body:

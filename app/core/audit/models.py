@@ -13,7 +13,7 @@ LOWER = {"lower": True}
 """Marks text that is always in lower case, so that it is found without asking for that of each row."""
 
 SEARCHED = (
-    "lower(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
+    "fold(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
     "coalesce(ip_address, '') || '|' || coalesce(reason, ''))"
 )
 """The texts of a record in one expression: an index of its runs of three letters costs a quarter of four."""
@@ -21,8 +21,6 @@ SEARCHED = (
 
 class AuditLog(Base):
     """One fact that is never changed again. It copies names and refers to nothing, so it outlives everything."""
-
-    __tablename__ = "audit_logs"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     created_at: Mapped[datetime]
@@ -55,12 +53,12 @@ class AuditLog(Base):
         # Each ends with the id: the first page in the order of the log is read from the index, however many match.
         sa.Index("ix_audit_logs_created_at_id", "created_at", "id"),
         sa.Index("ix_audit_logs_user_id_id", "user_id", "id"),
-        sa.Index("ix_audit_logs_username_id", sa.text("lower(username)"), "id"),
+        sa.Index("ix_audit_logs_username_id", sa.text("fold(username)"), "id"),
         sa.Index("ix_audit_logs_action_id", "action", "id"),
         sa.Index("ix_audit_logs_resource_type_id", "resource_type", "id"),
         sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
         sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
-        sa.Index("ix_audit_logs_request_id_id", sa.text("lower(request_id)"), "id"),
+        sa.Index("ix_audit_logs_request_id_id", sa.text("fold(request_id)"), "id"),
         # These two are PostgreSQL's alone: what changed, and the texts.
         sa.Index(
             "ix_audit_logs_terms",

@@ -102,6 +102,13 @@ class json_entries(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the n
     inherit_cache = True
 
 
+class fold(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of an SQL function
+    """A text as it is compared, the same as `app.core.values.fold` makes it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
 class json_member(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
     """The value of a JSON object's key as text."""
 

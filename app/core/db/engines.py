@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import Pool
 
-from app.core.values import fold
+from app.core.values import fold_value
 
 Access = Literal["write", "read", "snapshot"]
 """What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
@@ -54,8 +54,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         return
     # The driver must not begin transactions by itself: it would begin deferred ones.
     connection.isolation_level = None
-    # SQLite's own lower() and LIKE know ASCII only; names are unique and found ignoring case in any script.
-    connection.create_function("lower", 1, _lower, deterministic=True)
+    connection.create_function("fold", 1, fold_value, deterministic=True)
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
@@ -63,10 +62,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "recursive_triggers=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _lower(value: Any) -> Any:
-    return fold(value) if isinstance(value, str) else value
 
 
 @event.listens_for(sa.Engine, "begin")

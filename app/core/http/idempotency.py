@@ -60,8 +60,6 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 class IdempotencyKey(Base):
     """A key that somebody has sent; neither it nor the request nor the answer can be read from the table."""
 
-    __tablename__ = "idempotency_keys"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     request: Mapped[str] = mapped_column(sa.String(64))

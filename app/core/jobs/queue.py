@@ -21,8 +21,6 @@ ATTEMPTS = 3
 
 
 class Job(Base):
-    __tablename__ = "jobs"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(sa.String(64))
     subject_id: Mapped[int] = mapped_column(Id)

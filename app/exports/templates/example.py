@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from app.imports.plan.matching import defaults_of
 from app.resource.declaration import Resource
-from app.resource.fields import Check, Field, Kind
+from app.resource.fields import Check, Field, Kind, defaults_of
 from app.resource.formats import color, ip_address, mac_address, url_or_path
 
 # Addresses that are set aside for documentation.
@@ -23,7 +22,7 @@ def example_of(resource: Resource, fields: Sequence[Field], names: Mapping[str, 
     values = {field.name: _value(field, names) for field in fields}
     if resource.model.label in values:
         values[resource.model.label] = f"example-{resource.titles[0].lower()}"
-    while flaws := resource.model.flaws({**defaults_of(resource.model), **values}):
+    while flaws := resource.model.validate({**defaults_of(resource.model), **values}):
         # Of two that exclude each other, one.
         spare = next(name for name in flaws if resource.fields[name].nullable and values.get(name) is not None)
         values[spare] = None

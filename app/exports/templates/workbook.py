@@ -106,5 +106,5 @@ def _names(field: Field) -> list[str]:
     table = field.target.__table__
     label = table.c[field.target.label]
     name = called(field)
-    statement = sa.select(table.c.id, label).order_by(sa.func.lower(label), table.c.id).limit(MOST_NAMES)
+    statement = sa.select(table.c.id, label).order_by(sa.func.fold(label), table.c.id).limit(MOST_NAMES)
     return [name(identity, text) for identity, text in db.session.execute(statement)]

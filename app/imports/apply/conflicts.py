@@ -7,13 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog import CATALOG
-from app.core.db.models import unique_fields
+from app.core.db.models import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.imports.models import RowAction
-from app.imports.plan.matching import defaults_of
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource
+from app.resource.fields import defaults_of
 from app.resource.uniqueness import Key, key_of, member_rules, taken_keys
 
 MAX_CONFLICTS = 1000
@@ -53,7 +53,7 @@ def _taken(import_id: int) -> Iterator[Conflict]:
     for part in read_parts(import_id, RowAction.CREATE):
         resource = CATALOG[part.resource]
         planned = [row for _, row in part.rows_with(RowAction.CREATE)]
-        for fields, folded in unique_fields(resource.model.__table__):
+        for fields, folded in unique_rules(resource.model.__table__):
             wanted = {_key(resource, row.new, fields, folded): row for row in planned}
             wanted.pop(None, None)
             keys = [key for key in wanted if key is not None]

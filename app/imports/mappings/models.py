@@ -16,8 +16,6 @@ from app.users.models import User
 class ImportMapping(Base):
     """`sheets` maps the signature of a header to the resource of its sheet."""
 
-    __tablename__ = "import_mappings"
-
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sa.String(100))

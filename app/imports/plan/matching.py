@@ -3,21 +3,20 @@
 A row is matched by its `_id`, by the field that the upload names in `match`, or by the resource's natural keys.
 """
 
-import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.models import Entity, unique_fields
+from app.core.db.models import Entity, unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.values import fold
+from app.core.values import fold, fold_value
 from app.imports.map.tables import Table
 from app.imports.parse.row_parser import ParsedRow
 from app.resource.declaration import Resource
-from app.resource.fields import Kind
+from app.resource.fields import Kind, defaults_of
 from app.resource.service import singular
 from app.resource.uniqueness import Key, MemberRule, key_of, member_rules, taken_keys
 from app.resource.visibility import visible, visible_ids
@@ -46,27 +45,16 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
 
 def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
     """Add an error to each row with a unique value that an earlier row or a stored object has."""
-    for fields, folded in unique_fields(resource.model.__table__):
+    for fields, folded in unique_rules(resource.model.__table__):
         _check_rule(resource, rows, fields, folded)
     for rule in member_rules(resource.model):
         _check_member_rule(resource, rows, rule)
 
 
-@functools.cache
-def defaults_of(model: Any) -> Mapping[str, Any]:
-    """The values of a new object, by column, where the import gives none."""
-    values: dict[str, Any] = {}
-    for column in model.__table__.columns:
-        default: Any = column.default
-        values[column.key] = None
-        if default is not None:
-            values[column.key] = default.arg(None) if default.is_callable else default.arg
-    return values
-
-
 def has_rule(model: type[Entity]) -> bool:
     """Whether a model validates an object as a whole; the rule may read any of its values."""
-    return getattr(model.flaws, "__func__", None) is not getattr(Entity.flaws, "__func__", None)
+    own = getattr(model.validate, "__func__", None) is not getattr(Entity.validate, "__func__", None)
+    return own or bool(model.checks)
 
 
 def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
@@ -87,7 +75,7 @@ def _find_by_key(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[st
         return
     if resource.fields[last].kind is Kind.TEXT:
         names = {fold(row.values[last]) for row in with_key}
-        stored = _load(resource, columns, sa.func.lower(table.c[last]), names)
+        stored = _load(resource, columns, sa.func.fold(table.c[last]), names)
     else:
         parent_ids = {row.values.get(parents[0]) for row in with_key}
         stored = _load(resource, columns, table.c[parents[0]], {one for one in parent_ids if isinstance(one, int)})
@@ -96,11 +84,11 @@ def _find_by_key(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[st
     by_key: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     by_last: dict[Any, list[Any]] = defaultdict(list)
     for values in stored:
-        by_key[(*(values[name] for name in parents), _folded(values[last]))].append(values)
-        by_last[_folded(values[last])].append(values)
+        by_key[(*(values[name] for name in parents), fold_value(values[last]))].append(values)
+        by_last[fold_value(values[last])].append(values)
     for row in with_key:
         row_parents = tuple(row.values.get(name) for name in parents)
-        name = _folded(row.values[last])
+        name = fold_value(row.values[last])
         candidates = by_key.get((*row_parents, name), [])
         # A row without a parent is matched by its name alone where only one object has it.
         if not candidates and not any(row_parents) and not any(name in row.reference_names for name in parents):
@@ -119,7 +107,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     names = {"id", "version", "created_by_id", model.label}
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
     names.update(name for key in resource.natural_key for name in key)
-    names.update(name for fields, _ in unique_fields(model.__table__) for name in fields)
+    names.update(name for fields, _ in unique_rules(model.__table__) for name in fields)
     names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
     if "attributes" in resource.fields:
         names.add("attributes")
@@ -219,7 +207,3 @@ def _add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:
 def _place(other: ParsedRow, row: ParsedRow) -> str:
     """Where another row stands: with the name of its sheet where that is not the row's own."""
     return f"Row {other.number}" if other.table is row.table else f"Row {other.number} of {other.table.sheet.name}"
-
-
-def _folded(value: Any) -> Any:
-    return fold(value) if isinstance(value, str) else value

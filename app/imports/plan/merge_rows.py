@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.core.values import as_json, fold
+from app.core.values import as_json, fold_value
 from app.imports.models import RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource.declaration import Resource
@@ -33,7 +33,7 @@ def merge_rows(tables: Sequence[ParsedTable]) -> None:
             for key in resource.natural_key:
                 if row.values.get(key[-1]) is not None:
                     by_key[key].setdefault(_key_of(row, key), row)
-                    by_last[key[-1]][_folded(row.values[key[-1]])].append(row)
+                    by_last[key[-1]][fold_value(row.values[key[-1]])].append(row)
 
 
 def copy_decision(row: ParsedRow, first: ParsedRow) -> None:
@@ -57,7 +57,7 @@ def _same_object(
             continue
         if first := by_key[key].get(_key_of(row, key)):
             yield first
-        same_name = by_last[last].get(_folded(row.values[last]), [])
+        same_name = by_last[last].get(fold_value(row.values[last]), [])
         if parents and len(same_name) == 1 and resource.fields[last].kind is Kind.TEXT:
             other = same_name[0]
             if not all(name in one.reference_names for one in (row, other) for name in parents):
@@ -65,11 +65,7 @@ def _same_object(
 
 
 def _key_of(row: ParsedRow, key: tuple[str, ...]) -> RowKey:
-    return tuple(_folded(row.values.get(name)) for name in key)
-
-
-def _folded(value: Any) -> Any:
-    return fold(value) if isinstance(value, str) else value
+    return tuple(fold_value(row.values.get(name)) for name in key)
 
 
 def _merge(first: ParsedRow, later: ParsedRow) -> None:
@@ -79,7 +75,7 @@ def _merge(first: ParsedRow, later: ParsedRow) -> None:
     if first.errors:
         later.add_error(None, "reference", f"It describes the same object as {place}, which has errors.")
     for name, value in later.values.items():
-        if name in first.values and _folded(first.values[name]) != _folded(value):
+        if name in first.values and fold_value(first.values[name]) != fold_value(value):
             other = first.reference_names[name] if name in first.reference_names else as_json(first.values[name])
             message = f"It describes the same object as {place}, where this value is {other}."
             later.add_error(name, "contradiction", message)

@@ -15,12 +15,12 @@ from app.core.values import fold
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
-from app.imports.plan.matching import check_unique, defaults_of, find_existing, has_rule
+from app.imports.plan.matching import check_unique, find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.resource.declaration import Resource
-from app.resource.fields import Kind
+from app.resource.fields import Kind, defaults_of
 from app.resource.service import may_change, singular
 
 
@@ -93,7 +93,7 @@ class Planner:
             else:
                 self._plan_update(resource, row)
             if validated and not row.errors:
-                for name, messages in resource.model.flaws(_merged_values(resource, row)).items():
+                for name, messages in resource.model.validate(_merged_values(resource, row)).items():
                     for message in messages:
                         row.add_error(name, "whole", message)
 

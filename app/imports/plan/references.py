@@ -93,7 +93,7 @@ def _stored_ids(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
     """The ids of the stored objects that have one of these names, by folded name."""
     if not folded:
         return {}
-    name = sa.func.lower(target.__table__.c[target.label])
+    name = sa.func.fold(target.__table__.c[target.label])
     ids: dict[str, list[int]] = defaultdict(list)
     statement = sa.select(target.__table__.c.id, name).where(any_of(name, folded), *visible(target))
     for identity, label in db.session.execute(statement):

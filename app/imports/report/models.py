@@ -20,8 +20,6 @@ class ReportStatus(Choice):
 class ImportReport(Base):
     """Made at the first request, since most imports have no errors and nobody asks for their report."""
 
-    __tablename__ = "import_reports"
-
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )

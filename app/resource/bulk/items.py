@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from app.core.db.errors import from_database
-from app.core.db.models import unique_fields
+from app.core.db.models import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, taken
@@ -183,10 +183,10 @@ def _loaded(resource: Resource, items: Sequence[Item]) -> dict[int | None, Any]:
 def _check(resource: Resource, merged: Mapping[Item, dict[str, Any]], *, creating: bool) -> None:
     """Note what is wrong with the objects as the items would make them, as far as it can be looked up."""
     for item, values in merged.items():
-        if flaws := resource.model.flaws(values):
+        if flaws := resource.model.validate(values):
             item.error = Invalid(errors=flaws)
     _check_references(resource, merged)
-    for fields, folded in unique_fields(resource.model.__table__):
+    for fields, folded in unique_rules(resource.model.__table__):
         of_rule = {
             item: values
             for item, values in merged.items()

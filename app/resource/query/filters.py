@@ -240,7 +240,7 @@ def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter:
         # One shape for both answers: the parameter is compared with the fact.
         return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
     folds = kind is Kind.TEXT and not getattr(column, "info", {}).get("lower")
-    subject: Any = sa.func.lower(column) if folds else column
+    subject: Any = sa.func.fold(column) if folds else column
     if item.operator in TEXT:
         return cast(Clause, subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
     return cast(Clause, _ordered(subject, column, item, _values(kind, item, parameter, column)))

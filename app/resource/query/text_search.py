@@ -1,7 +1,6 @@
 """Looking for a text in all that an object says, with the index that finds it among a million objects."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,33 +8,21 @@ from sqlalchemy.ext.compiler import compiles
 
 from app.core.values import fold
 from app.resource.declaration import Resource
+from app.resource.indexes import has_search_text, search_text
 from app.resource.query.filters import escape_like
 
 _WRITTEN_OTHERWISE = r'["\\\x00-\x1f\x7f]'
-
-
-def text_index(table: str, *columns: str) -> sa.Index:
-    """PostgreSQL's trigram index of an extensible model: of these text columns and the attributes.
-
-    The columns are those of the resource's search: what is looked for in others is not found by it.
-    """
-    return sa.Index(
-        f"ix_{table}_search_text",
-        sa.text(f"({_joined(columns)}) gin_trgm_ops"),
-        postgresql_using="gin",
-        info={"searched": columns},
-    )
 
 
 def matches(resource: Resource) -> sa.ColumnElement[bool]:
     """Whether a search column or an attribute contains the text whose `search_values` are the parameters."""
     pattern = sa.bindparam("q", type_=sa.Text)
     found: list[sa.ColumnElement[bool]] = [
-        sa.func.lower(column).like(pattern, escape="\\") for column in resource.search
+        sa.func.fold(column).like(pattern, escape="\\") for column in resource.search
     ]
     if "attributes" in resource.fields:
         entries = sa.func.json_entries(resource.fields["attributes"].column).table_valued("key", "value")
-        found.append(sa.exists().where(sa.func.lower(entries.c.value).like(pattern, escape="\\")))
+        found.append(sa.exists().where(sa.func.fold(entries.c.value).like(pattern, escape="\\")))
     # Part of the statement, not a parameter: how PostgreSQL finds a rare text is no way to find a common one, and
     # the plan that it keeps for a prepared statement has to do for both.
     loosely = sa.bindparam("q_near", type_=sa.Text, literal_execute=True)
@@ -58,11 +45,10 @@ def _near(text: str) -> str:
 
 
 def _may_contain(resource: Resource, pattern: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    table = resource.model.__table__
-    columns = next((index.info["searched"] for index in table.indexes if "searched" in index.info), None)
-    if columns is None:
+    if not has_search_text(resource.model):
         return sa.true()
-    text = _joined([f"{table.name}.{name}" for name in columns], f"{table.name}.")
+    names = [column.key for column in resource.search]
+    text = search_text(names, prefix=f"{resource.model.__tablename__}.")
     return may_contain(sa.literal_column(text, sa.Text()), pattern)
 
 
@@ -82,9 +68,3 @@ def _everything(_element: Any, _compiler: Any, **_: Any) -> str:
 def _what_is_alike(element: Any, compiler: Any, **options: Any) -> str:
     text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({text}) LIKE {pattern}"
-
-
-def _joined(columns: Sequence[str], prefix: str = "") -> str:
-    """The text of an index, written as PostgreSQL recognises it."""
-    texts = [*(f"coalesce({name}, '')" for name in columns), f"CAST({prefix}attributes AS TEXT)"]
-    return f"lower({' || chr(10) || '.join(texts)})"
