@@ -1,7 +1,5 @@
 """The known addresses of a user: a login from a new one is audited and mailed to the user."""
 
-import ipaddress
-
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -9,7 +7,7 @@ from app.auth.models import KnownAddress
 from app.core.audit import recorder
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
-from app.core.net.addresses import parse_address
+from app.core.net.addresses import client_network
 from app.core.net.geoip import kind_of_network, place_of
 from app.core.values import utcnow
 
@@ -21,7 +19,7 @@ def register_login(user_id: int, username: str, email: str) -> None:
     context = current_context()
     if context.ip_address is None:
         return
-    network = _network_of(context.ip_address)
+    network = client_network(context.ip_address)
     now = utcnow()
     of_user = known_addresses.c.user_id == user_id
     renewal = sa.update(known_addresses).where(of_user, known_addresses.c.network == network).values(last_seen_at=now)
@@ -47,11 +45,3 @@ def register_login(user_id: int, username: str, email: str) -> None:
         device=context.user_agent,
         **facts,
     )
-
-
-def _network_of(address: str) -> str:
-    """The IPv4 address, or the /64 of an IPv6 address, within which devices change theirs."""
-    parsed = parse_address(address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -45,6 +45,15 @@ def test_logins_are_limited_by_address(build_app: Build, document: Document) -> 
     client.call("GET", "/api/health", environ_base=here)
 
 
+def test_addresses_of_one_client_share_a_limit(build_app: Build, document: Document) -> None:
+    client = Client(build_app(LOGIN_LIMIT="1 per minute"), document)
+    ipv4, network = somewhere()["REMOTE_ADDR"], f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}"
+    for first, second in ((ipv4, f"::ffff:{ipv4}"), (f"{network}::1", f"{network}:0:0:0:2")):
+        for address, status in ((first, 401), (second, 429)):
+            place = {"REMOTE_ADDR": address}
+            client.call("POST", "/api/auth/login", json=WRONG, environ_base=place, expect=status)
+
+
 def test_the_api_is_limited_by_token(build_app: Build, document: Document, sign_in: SignIn) -> None:
     tokens = [sign_in().token, sign_in().token]
     app = build_app(API_LIMIT="3 per minute")

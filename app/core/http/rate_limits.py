@@ -13,6 +13,7 @@ from limits.storage import Storage, storage_from_string
 from app.core.cache import redis_client
 from app.core.errors import TooManyRequests
 from app.core.http.rate_limiter import Allowances
+from app.core.net.addresses import client_network
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -39,7 +40,7 @@ def init_app(app: Flask) -> None:
     def count() -> None:
         view = app.view_functions.get(request.endpoint or "")
         if getattr(view, "is_limited_by_address", False):
-            g.allowance = logins.take(f"login:{request.remote_addr}")
+            g.allowance = logins.take(f"login:{_address()}")
         else:
             g.allowance = requests.take(_caller())
         if not g.allowance.is_admitted:
@@ -59,9 +60,14 @@ def init_app(app: Flask) -> None:
     app.after_request(tell)
 
 
+def _address() -> str:
+    """The client's network: a client with an IPv6 /64 must not get a limit for each of its addresses."""
+    return client_network(request.remote_addr or "")
+
+
 def _caller() -> str:
     """Whose requests are counted together; secrets do not become keys that others may list."""
     token = request.headers.get("Authorization")
     if token is None:
-        return f"anonymous:{request.remote_addr}"
+        return f"anonymous:{_address()}"
     return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"

@@ -1,5 +1,6 @@
-"""IP addresses: reading one, and telling whether it is public."""
+"""IP addresses: parse one, find the network of one client, tell whether it is public."""
 
+import functools
 import ipaddress
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -18,6 +19,21 @@ def parse_address(text: str) -> Address:
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@functools.lru_cache(maxsize=4096)
+def client_network(text: str) -> str:
+    """The addresses that one client can choose from: an IPv4 address, or the /64 of an IPv6 address.
+
+    A text that is no address, such as a proxy may forward, stays as it is.
+    """
+    try:
+        address = parse_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.ip_network((address.packed, 64), strict=False))
 
 
 def is_public(address: Address) -> bool:
