@@ -17,9 +17,8 @@ from app.core.db.unit_of_work import db, writing
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer, stream_answer
 from app.core.values import as_json
-from app.exports.columns import Column
-from app.exports.files import MOST_ROWS, Sheet, TooManyRows, csv_lines, write_workbook
 from app.resource.fields import Field, Kind
+from app.sheets.writers import MAX_SHEET_ROWS, OutputColumn, OutputSheet, TooManyRows, csv_lines, write_workbook
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "ndjson": "application/x-ndjson"}
 CHUNK_BYTES = 64 * 1024
@@ -32,9 +31,9 @@ def export(query: AuditQuery, kind: str, query_string: str) -> Response:
     name = f"audit-log.{kind}"
     items = select_all(query, last_id)
     if kind == "xlsx":
-        if count(query, MOST_ROWS)[1]:
+        if count(query, MAX_SHEET_ROWS)[1]:
             raise TooManyRows
-        sheet = Sheet(resource.titles[0], _columns(), items)
+        sheet = OutputSheet(resource.titles[0], _columns(), items)
 
         def write(path: Path) -> Any:
             return write_workbook(path, [sheet])
@@ -48,22 +47,22 @@ def export(query: AuditQuery, kind: str, query_string: str) -> Response:
     return response
 
 
-def _columns() -> list[Column]:
+def _columns() -> list[OutputColumn]:
     return [_column(field) for field in resource.fields.values()]
 
 
-def _column(field: Field) -> Column:
+def _column(field: Field) -> OutputColumn:
     if field.kind is Kind.DOCUMENT:
-        return Column(field.name, lambda item: dumps(item[field.name]).decode() if item[field.name] else None)
+        return OutputColumn(field.name, lambda item: dumps(item[field.name]).decode() if item[field.name] else None)
     if field.kind is Kind.TIME:
-        return Column(field.name, lambda item: as_json(item[field.name]))
-    return Column(field.name, lambda item: item[field.name])
+        return OutputColumn(field.name, lambda item: as_json(item[field.name]))
+    return OutputColumn(field.name, lambda item: item[field.name])
 
 
 def _as_csv(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     # Excel recognises UTF-8 by the byte order mark.
     yield BOM_UTF8
-    for line in csv_lines(Sheet(resource.titles[0], _columns(), items)):
+    for line in csv_lines(OutputSheet(resource.titles[0], _columns(), items)):
         yield line.encode()
 
 

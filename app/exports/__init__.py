@@ -1,1 +1,1 @@
-"""Objects out: every resource as a workbook, as CSV or as JSON, in a form that can be imported again."""
+"""Exports: every resource as a workbook, CSV or JSON that can be imported again, and templates to fill in."""

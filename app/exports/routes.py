@@ -1,6 +1,6 @@
-"""Downloading a list as a file, and the infrastructure as one workbook."""
+"""Exports: a list as a file, and several resources as one workbook."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ from app.core.db.unit_of_work import writing
 from app.core.errors import BadRequest
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
+from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
 from app.exports.columns import columns_of
-from app.exports.files import Sheet, write_csv, write_json, write_workbook
 from app.resource import Resource
 from app.resource.query.documentation import list_parameters
 from app.resource.query.list_query import ListQuery, parse_query, select_all
+from app.sheets.writers import Item, OutputSheet, write_csv, write_workbook
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "json": "application/json"}
-BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-ALL_OF_THEM: dict[str, Any] = {
+FILE_SCHEMA: dict[str, Any] = {"type": "string", "format": "binary"}
+JSON_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["code", "message", "data"],
     "properties": {
@@ -41,7 +42,7 @@ RESOURCES = {
     "in": "query",
     "name": "resources",
     "schema": {"type": "string", "example": "servers,gpus"},
-    "description": f"Which, separated by commas; all where it is left out: {', '.join(IMPORTABLE)}.",
+    "description": f"The resources, separated by commas; without it, all: {', '.join(IMPORTABLE)}.",
 }
 PAGING = frozenset({"page", "page_size", "fields", "total"})
 
@@ -54,30 +55,30 @@ blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Sprea
 @blueprint.file_response(XLSX, "A workbook with a sheet for each resource.")
 def export_all() -> Response:
     """Download several resources, or all, as one workbook that can be imported again."""
-    wanted = _read_resources()
+    resources = _parse_resources()
 
     def write(path: Path) -> dict[str, int]:
-        return write_workbook(path, (_sheet(resource, ListQuery()) for resource in wanted))
+        return write_workbook(path, (_sheet(resource, ListQuery()) for resource in resources))
 
     return _download(write, "export.xlsx", XLSX, "exports")
 
 
-def _read_resources() -> list[Resource]:
+def _parse_resources() -> list[Resource]:
+    """The resources that the request names, in the order of the catalog; raises BadRequest."""
     for name in request.args:
         if name != "resources":
             raise BadRequest(f"There is no parameter {name[:100]}.", reason="unknown_parameter", did_you_mean=[])
     names = {name.strip() for name in request.args.get("resources", ",".join(IMPORTABLE)).split(",")}
     for name in names:
         if name not in IMPORTABLE:
-            raise BadRequest(
-                f"There is no resource {name[:100]} to export.", reason="invalid_parameter", did_you_mean=[]
-            )
+            message = f"There is no resource {name[:100]} to export."
+            raise BadRequest(message, reason="invalid_parameter", did_you_mean=[])
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
 
 def _add_export(resource: Resource) -> None:
-    """Give a resource its download."""
-    content = {kind: {"schema": ALL_OF_THEM if name == "json" else BINARY} for name, kind in CONTENT_TYPES.items()}
+    """Add the route that exports a resource."""
+    content = {kind: {"schema": JSON_SCHEMA if name == "json" else FILE_SCHEMA} for name, kind in CONTENT_TYPES.items()}
 
     @blueprint.get(f"{resource.path.removeprefix('/api')}/export", endpoint=f"export_{resource.name}")
     @requires(resource.read)
@@ -87,7 +88,7 @@ def _add_export(resource: Resource) -> None:
         summary=f"Download {resource.titles[0]}, with the filters and the order of the list.",
     )
     def export() -> Response:
-        kind, query = _read_query(resource)
+        kind, query = _parse_export(resource)
 
         def write(path: Path) -> dict[str, int]:
             title = resource.titles[0]
@@ -99,27 +100,38 @@ def _add_export(resource: Resource) -> None:
         return _download(write, f"{resource.name}.{kind}", CONTENT_TYPES[kind], resource.name)
 
 
-def _read_query(resource: Resource) -> tuple[str, ListQuery]:
-    """The kind of file, and which objects go into it; raises BadRequest."""
+def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
+    """The kind of file and the list query of a request; raises BadRequest."""
     for name in PAGING & set(request.args):
         raise BadRequest(f"An export has no {name}.", reason="unknown_parameter", did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
         raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
-    others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
-    return kinds[0], parse_query(resource, others)
+    filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
+    return kinds[0], parse_query(resource, filters)
 
 
-def _sheet(resource: Resource, query: ListQuery) -> Sheet:
-    return Sheet(resource.titles[0], columns_of(resource), select_all(resource, query))
+def _sheet(resource: Resource, query: ListQuery) -> OutputSheet:
+    return OutputSheet(resource.titles[0], columns_of(resource), select_all(resource, query))
 
 
-def _download(write: Callable[[Path], dict[str, int]], name: str, content_type: str, about: str) -> Response:
-    """Write a file, record that it was taken, and send it."""
+def write_json(path: Path, items: Iterable[Item]) -> int:
+    """Write the objects as a list shows them, in the envelope; returns their number."""
+    count = 0
+    with path.open("wb") as file:
+        file.write(b'{"code":0,"message":"success","data":[')
+        for count, item in enumerate(items, 1):
+            file.write((b"," if count > 1 else b"") + dumps(dict(item)))
+        file.write(b"]}")
+    return count
+
+
+def _download(write: Callable[[Path], dict[str, int]], name: str, content_type: str, subject: str) -> Response:
+    """Write a file, record the export with its number of rows, and send the file."""
     response, counts = file_answer(write, name, content_type)
     changes: dict[str, dict[str, Any]] = {title: {"old": None, "new": count} for title, count in counts.items()}
     with writing():
-        recorder.record("export", about, None, name, changes)
+        recorder.record("export", subject, None, name, changes)
     return response
 
 

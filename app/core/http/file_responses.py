@@ -1,4 +1,4 @@
-"""Files as answers: made in a temporary place before the first byte is sent, or sent while they are made."""
+"""Responses with files: written to a temporary file before they are sent, or streamed while they are made."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,11 +15,11 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def file_answer(write: Callable[[Path], T], name: str, content_type: str) -> tuple[Response, T]:
-    """Write a file and send it, nothing of it stays behind; answers what `write` does, too."""
+    """Write a temporary file and send it; also returns the result of `write`."""
     with TemporaryDirectory(prefix="export-") as directory:
         path = Path(directory, "file")
         written = write(path)
-        # An open file outlives its name.
+        # The open file can still be read after the directory is deleted.
         file = path.open("rb")
         size = path.stat().st_size
     response = Response(wrap_file(request.environ, file), mimetype=content_type)
@@ -29,7 +29,7 @@ def file_answer(write: Callable[[Path], T], name: str, content_type: str) -> tup
 
 
 def stream_answer(parts: Iterable[bytes], name: str, content_type: str) -> Response:
-    """Send a file while it is made; where that fails the connection breaks, and nobody takes a part for the whole."""
+    """Stream a file while it is made; an error breaks the connection, so that no client takes a part for the whole."""
     return _named(Response(stream_with_context(parts), mimetype=content_type), name)  # type: ignore[call-overload]
 
 

@@ -1,1 +1,1 @@
-"""Empty workbooks to fill in."""
+"""Templates: an empty workbook for a resource, with an example row and drop-down lists."""

@@ -1,4 +1,4 @@
-"""An object that nobody has, to show what its cells may hold."""
+"""The example row of a template: a valid value for each field."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -8,7 +8,7 @@ from app.resource.declaration import Resource
 from app.resource.fields import Check, Field, Kind, defaults_of
 from app.resource.formats import color, ip_address, mac_address, url_or_path
 
-# Addresses that are set aside for documentation.
+# Addresses reserved for documentation (RFC 5737, RFC 7042).
 _FORMATTED: Mapping[Check, str] = {
     ip_address: "192.0.2.10",
     mac_address: "00:00:5e:00:53:01",
@@ -18,14 +18,14 @@ _FORMATTED: Mapping[Check, str] = {
 
 
 def example_of(resource: Resource, fields: Sequence[Field], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A value for each field that can have one; `names` are those that its references may name."""
+    """A value for each field, so that the object is valid; `names` lists the objects that each reference can name."""
     values = {field.name: _value(field, names) for field in fields}
     if resource.model.label in values:
         values[resource.model.label] = f"example-{resource.titles[0].lower()}"
-    while flaws := resource.model.validate({**defaults_of(resource.model), **values}):
-        # Of two that exclude each other, one.
-        spare = next(name for name in flaws if resource.fields[name].nullable and values.get(name) is not None)
-        values[spare] = None
+    while errors := resource.model.validate({**defaults_of(resource.model), **values}):
+        # Of two fields that exclude each other, clear one.
+        cleared = next(name for name in errors if resource.fields[name].nullable and values.get(name) is not None)
+        values[cleared] = None
     return values
 
 

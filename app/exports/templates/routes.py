@@ -1,4 +1,4 @@
-"""Downloading an empty workbook to fill in."""
+"""Downloading the template of a resource."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class TemplateQuerySchema(Schema):
 @blueprint.get("/template.xlsx")
 @requires(Role.USER)
 @blueprint.arguments(TemplateQuerySchema, location="query")
-@blueprint.file_response(XLSX, "The workbook, with an example that is not imported.")
+@blueprint.file_response(XLSX, "The workbook, with an example row that is not imported.")
 def template(query: dict[str, Any]) -> Response:
-    """An empty workbook for a resource, with drop-downs of what there is to choose from."""
+    """Download an empty workbook for a resource, with drop-down lists of choices and related objects."""
     resource = IMPORTABLE[query["resource"]]
     return file_answer(lambda path: write_template(path, resource), f"{resource.name}-template.xlsx", XLSX)[0]

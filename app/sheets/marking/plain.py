@@ -13,10 +13,10 @@ from app.sheets.cell_text import Value, as_number
 from app.sheets.marking.marks import AUTHOR, COLOURS, COMMENT_WIDTH, RowMarks, SheetMarks
 from app.sheets.reserved_titles import STATUS
 from app.sheets.workbook import Sheet
+from app.sheets.writers import MAX_CELL
 
-# Limits of Excel, in characters.
 MAX_TITLE = 31
-MAX_CELL = 32_767
+"""Characters of the title of a sheet in Excel."""
 
 _FORBIDDEN_IN_TITLES = re.compile(r"[\[\]:*?/\\]|^'|'$")
 
