@@ -88,7 +88,7 @@ def test_values_are_read_from_the_environment(tmp_path):
     assert settings.LOG_LEVEL == "DEBUG"
 
 
-def test_allowed_destinations_are_networks_addresses_and_names(tmp_path):
+def test_outgoing_allowed_takes_networks_addresses_and_names(tmp_path):
     allowed = {"OUTGOING_ALLOWED": " 10.0.0.0/8,FD00::/8, 192.0.2.7 ,Metrics.Internal,,localhost"}
     settings = config.load(allowed, root=tmp_path)
     assert settings.OUTGOING_ALLOWED == ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32", "metrics.internal", "localhost")
@@ -105,12 +105,12 @@ def test_settings_feed_flask(tmp_path):
     assert app.config["TESTING"] is False
 
 
-def test_blank_is_unset(tmp_path):
+def test_blank_value_counts_as_not_set(tmp_path):
     settings = config.load({"PORT": "", "REDIS_URL": "  ", "FLASK_ENV": ""}, root=tmp_path)
     assert (settings.FLASK_ENV, settings.PORT, settings.REDIS_URL) == ("development", 5000, None)
 
 
-def test_testing_needs_nothing_and_keeps_nothing_secret(tmp_path):
+def test_testing_needs_no_setting_and_generates_no_secret(tmp_path):
     settings = config.load({"FLASK_ENV": "testing"}, root=tmp_path)
     assert settings.TESTING is True
     assert settings.BCRYPT_ROUNDS == 4
@@ -120,7 +120,7 @@ def test_testing_needs_nothing_and_keeps_nothing_secret(tmp_path):
     assert vars(config.TestingConfig({}, root=tmp_path)) == vars(settings)
 
 
-BAD = {
+INVALID = {
     "FLASK_ENV": "staging",
     "SECRET_KEY": "short",
     "JWT_SECRET_KEY": "é" * 15,
@@ -159,12 +159,12 @@ BAD = {
 }
 
 
-def test_every_bad_value_is_named_at_once(tmp_path):
+def test_every_invalid_value_is_reported_at_once(tmp_path):
     (tmp_path / "a-file").touch()
-    assert errors(BAD, tmp_path).keys() == BAD.keys()
+    assert errors(INVALID, tmp_path).keys() == INVALID.keys()
 
 
-def test_a_problem_shows_its_value_unless_that_is_secret(tmp_path):
+def test_error_shows_the_value_unless_it_is_secret(tmp_path):
     with pytest.raises(config.ConfigError) as caught:
         config.load(
             {
@@ -220,7 +220,7 @@ def test_secrets_are_not_in_the_repr(tmp_path):
         ("ADMIN_USERNAME", "two words"),
     ],
 )
-def test_bad(tmp_path, name, value):
+def test_invalid_value(tmp_path, name, value):
     (tmp_path / "instance").mkdir()
     related = {"AI_MODEL": "llava"} if name == "AI_BASE_URL" else {}
     assert errors({name: value} | related, tmp_path).keys() == {name}
@@ -237,24 +237,24 @@ def test_bad(tmp_path, name, value):
         ("HOST", "::1"),
     ],
 )
-def test_good(tmp_path, name, value):
+def test_valid_value(tmp_path, name, value):
     settings = config.load({name: value}, root=tmp_path)
     name = {"DATABASE_URL": "SQLALCHEMY_DATABASE_URI"}.get(name, name)
     assert getattr(settings, name) in (value, (value,))
 
 
-def test_a_host_name_becomes_the_address_that_the_server_wants(tmp_path):
+def test_host_name_is_resolved_to_an_address(tmp_path):
     assert config.load({"HOST": "localhost"}, root=tmp_path).HOST == "127.0.0.1"
 
 
-def test_half_a_service_is_a_problem(tmp_path):
+def test_variable_needs_the_others_of_its_service(tmp_path):
     assert errors({"AI_MODEL": "llava"}, tmp_path) == {"AI_MODEL": "needs AI_BASE_URL to be set too"}
     assert errors({"MAIL_SERVER": "h", "MAIL_USERNAME": "u"}, tmp_path) == {
         "MAIL_USERNAME": "needs MAIL_PASSWORD to be set too"
     }
 
 
-def test_a_mail_password_does_not_travel_in_the_clear_by_default(tmp_path):
+def test_mail_password_is_sent_encrypted_by_default(tmp_path):
     relay = config.load({"MAIL_SERVER": "h"}, root=tmp_path)
     assert (relay.MAIL_PORT, relay.MAIL_USE_TLS) == (25, False)
     login = {"MAIL_SERVER": "h", "MAIL_USERNAME": "u", "MAIL_PASSWORD": "p"}
@@ -262,19 +262,19 @@ def test_a_mail_password_does_not_travel_in_the_clear_by_default(tmp_path):
     assert (submission.MAIL_PORT, submission.MAIL_USE_TLS) == (587, True)
 
 
-def test_the_admin_password_is_not_the_name(tmp_path):
+def test_admin_password_may_not_be_the_username(tmp_path):
     same = {"ADMIN_USERNAME": "Ada.Lovelace", "ADMIN_PASSWORD": "ada.lovelace"}
     assert errors(same, tmp_path) == {"ADMIN_PASSWORD": "may not be the username"}
 
 
-def test_errors_that_only_the_application_finds_are_reported_with_the_others(tmp_path):
+def test_errors_found_by_the_application_are_reported_with_the_others(tmp_path):
     assert errors({"PORT": "http", "ADMIN_EMAIL": "admin"}, tmp_path) == {
         "PORT": "must be a whole number from 1 to 65535",
         "ADMIN_EMAIL": "must be an e-mail address",
     }
 
 
-def test_the_settings_need_nothing_of_the_application():
+def test_import_config_loads_no_module_of_the_application():
     program = "import sys, config; print([name for name in sys.modules if name.split('.')[0] == 'app'])"
     imported = subprocess.check_output([sys.executable, "-c", program], cwd=config.ROOT, text=True)
     assert imported == "[]\n"
@@ -293,13 +293,13 @@ def test_the_admin_password_must_meet_the_policy(tmp_path):
 
 
 def test_production_refuses_to_start_without_its_secrets(tmp_path):
-    config.load({}, root=tmp_path)  # what development has kept is not taken for production
+    config.load({}, root=tmp_path)  # production does not use the secrets that development has generated
     missing = errors({"FLASK_ENV": "production"}, tmp_path)
     assert missing.keys() == {"SECRET_KEY", "JWT_SECRET_KEY"}
     assert "must be set" in missing["SECRET_KEY"]
 
 
-def test_development_makes_its_secrets_once(tmp_path):
+def test_development_generates_its_secrets_once(tmp_path):
     first = config.load({}, root=tmp_path)
     again = config.load({}, root=tmp_path)
 
@@ -309,7 +309,7 @@ def test_development_makes_its_secrets_once(tmp_path):
     assert config.load({}, root=tmp_path / "other").SECRET_KEY != first.SECRET_KEY
 
 
-def test_what_is_kept_is_closed_to_other_users(tmp_path):
+def test_instance_directory_is_closed_to_other_users(tmp_path):
     config.load({}, root=tmp_path)
     instance = tmp_path / "instance"
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
@@ -318,7 +318,7 @@ def test_what_is_kept_is_closed_to_other_users(tmp_path):
     assert {path.name for path in instance.iterdir()} == {"checkpoints", "secrets.json", "uploads"}
 
 
-def test_a_secret_that_is_set_comes_before_the_kept_one(tmp_path):
+def test_secret_that_is_set_overrides_the_generated_one(tmp_path):
     settings = config.load({"SECRET_KEY": A_SECRET}, root=tmp_path)
     kept = json.loads((tmp_path / "instance" / "secrets.json").read_text())
     assert settings.SECRET_KEY == A_SECRET
@@ -326,7 +326,7 @@ def test_a_secret_that_is_set_comes_before_the_kept_one(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"SECRET_KEY": 1}', "null"])
-def test_damaged_secrets_are_named_and_not_replaced(tmp_path, content):
+def test_damaged_secrets_file_is_reported_and_not_replaced(tmp_path, content):
     path = tmp_path / "instance" / "secrets.json"
     path.parent.mkdir()
     path.write_text(content)
@@ -336,15 +336,15 @@ def test_damaged_secrets_are_named_and_not_replaced(tmp_path, content):
     assert path.read_text() == content
 
 
-def test_a_kept_secret_that_is_too_short_is_refused(tmp_path):
+def test_generated_secret_that_is_too_short_is_refused(tmp_path):
     path = tmp_path / "instance" / "secrets.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"SECRET_KEY": "x" * 31, "JWT_SECRET_KEY": "x" * 32}))
     assert errors({}, tmp_path).keys() == {"SECRET_KEY"}
 
 
-def test_processes_that_start_at_once_agree_on_their_secrets(tmp_path):
-    # They say when they have imported everything, and then are let go together.
+def test_concurrent_first_starts_share_their_secrets(tmp_path):
+    # Each prints when it has imported everything; then all continue together.
     program = (
         "import sys, pathlib, config\n"
         "print('ready', flush=True)\n"
@@ -374,8 +374,8 @@ def test_processes_that_start_at_once_agree_on_their_secrets(tmp_path):
     assert {path.name for path in (tmp_path / "instance").iterdir()} == {"checkpoints", "secrets.json", "uploads"}
 
 
-def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):
-    # The other process has finished between our look for the file and our own.
+def test_first_of_two_concurrent_secrets_files_wins(tmp_path, monkeypatch):
+    # The other process writes its file after we have found none.
     path = tmp_path / "instance" / "secrets.json"
     link = os.link
 
@@ -392,7 +392,7 @@ def test_of_two_that_make_secrets_at_once_the_first_wins(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("environment", [{}, PRODUCTION])
-def test_without_redis_there_is_one_worker(tmp_path, environment):
+def test_one_worker_without_redis(tmp_path, environment):
     assert config.load(environment, root=tmp_path).WORKERS == 1
     assert config.load(environment | {"WORKERS": "1"}, root=tmp_path).WORKERS == 1
     reasons = errors(environment | {"WORKERS": "2"}, tmp_path)
@@ -400,14 +400,14 @@ def test_without_redis_there_is_one_worker(tmp_path, environment):
     assert "needs REDIS_URL, because" in reasons["WORKERS"]
 
 
-def test_with_redis_there_is_a_worker_per_core(tmp_path):
+def test_one_worker_per_core_with_redis(tmp_path):
     redis = PRODUCTION | {"REDIS_URL": "redis://h"}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert config.load(redis, root=tmp_path).WORKERS == cores
     assert config.load(redis | {"WORKERS": "9"}, root=tmp_path).WORKERS == 9
 
 
-def test_only_with_redis_others_carry_out_the_jobs(tmp_path):
+def test_job_workers_need_redis(tmp_path):
     assert config.load({}, root=tmp_path).JOB_WORKERS == 0
     assert config.load({"REDIS_URL": "redis://h"}, root=tmp_path).JOB_WORKERS == 1
     assert config.load({"REDIS_URL": "redis://h", "JOB_WORKERS": "0"}, root=tmp_path).JOB_WORKERS == 0
@@ -420,7 +420,7 @@ def test_only_with_redis_others_carry_out_the_jobs(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["var/data", "mit Leerzeichen", "größe", "100%25"])
-def test_a_relative_sqlite_path_starts_at_the_project_root(tmp_path, monkeypatch, folder):
+def test_relative_sqlite_path_starts_at_the_project_root(tmp_path, monkeypatch, folder):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     settings = config.load({"DATABASE_URL": f"sqlite:///{folder}/x.db"}, root=tmp_path)
@@ -432,7 +432,7 @@ def test_a_relative_sqlite_path_starts_at_the_project_root(tmp_path, monkeypatch
     assert (tmp_path / folder.replace("%25", "%") / "x.db").is_file()
 
 
-def test_an_absolute_sqlite_path_stays(tmp_path):
+def test_absolute_sqlite_path_is_kept(tmp_path):
     url = f"sqlite:///{tmp_path}/absolute.db"
     assert config.load({"DATABASE_URL": url}, root=tmp_path / "x").SQLALCHEMY_DATABASE_URI == url
 
@@ -462,9 +462,11 @@ def test_dotenv_completes_the_process_environment(tmp_path, monkeypatch):
     assert "TRUSTED_PROXIES" not in config.process_environment(tmp_path)
 
 
-def test_the_example_shows_every_variable_with_its_default(tmp_path):
+def test_example_and_readme_list_every_variable(tmp_path):
     lines = (config.ROOT / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     read = re.findall(r"= env\.\w+\(\s*\"(\w+)\"", (config.ROOT / "config.py").read_text())
     assert sorted(example) == sorted([*read, "POSTGRES_PASSWORD"])
     assert vars(config.load(example, root=tmp_path)) == vars(config.load({}, root=tmp_path))
+    readme = (config.ROOT / "README.md").read_text()
+    assert [name for name in read if f"`{name}`" not in readme] == []

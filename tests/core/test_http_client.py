@@ -1,4 +1,4 @@
-"""The guarded client, against servers that misbehave and names that lead inside."""
+"""The HTTP client against servers that misbehave and names that resolve to private addresses."""
 
 import gzip
 import socket
@@ -30,20 +30,20 @@ from tests.threads import TIMEOUT_SECONDS
 LOCAL = parse_policy(("127.0.0.0/8", "::1"))
 
 
-def ask(
+def get(
     url: str, *, policy: AddressPolicy = LOCAL, seconds: float = TIMEOUT_SECONDS, limit: int = 10_000
 ) -> HttpResponse:
     return fetch(url, policy=policy, timeout_seconds=seconds, max_bytes=limit)
 
 
-def ask_one_that(behave: Behaviour, **options: Any) -> HttpResponse:
+def get_from(behave: Behaviour, **options: Any) -> HttpResponse:
     with Server(behave).listening() as port:
-        return ask(f"http://127.0.0.1:{port}/", **options)
+        return get(f"http://127.0.0.1:{port}/", **options)
 
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Names and the addresses that they lead to, one after the other: the last is repeated."""
+    """Names and the addresses that they resolve to, one after the other; the last is repeated."""
     names: dict[str, list[str]] = {}
     look_up = socket.getaddrinfo
 
@@ -59,7 +59,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that this machine trusts."""
+    """A certificate authority that the client trusts."""
     authority = trustme.CA()
     context = http_client.ssl.create_default_context()
     authority.configure_trust(context)
@@ -90,19 +90,19 @@ NOT_PUBLIC = (
 
 
 @pytest.mark.parametrize("text", PUBLIC)
-def test_public_addresses_are_admitted(text: str) -> None:
+def test_public_address_is_allowed(text: str) -> None:
     address = parse_address(text)
     assert AddressPolicy().allows("example.com", address)
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
-def test_all_others_are_not(text: str) -> None:
+def test_other_address_is_not_allowed(text: str) -> None:
     address = parse_address(text)
     assert not is_public(address)
     assert not AddressPolicy().allows("example.com", address)
 
 
-def test_the_operator_admits_networks_addresses_and_names() -> None:
+def test_operator_allows_networks_addresses_and_names() -> None:
     policy = parse_policy(("10.0.0.0/8", "fd00::/8", "192.168.1.1", "metrics.internal"))
     for address in ("10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "192.168.1.1"):
         assert policy.allows("any.example", parse_address(address))
@@ -115,31 +115,31 @@ def test_the_operator_admits_networks_addresses_and_names() -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
 )
-def test_nothing_is_sent_where_nobody_admits_it(host: str) -> None:
+def test_nothing_is_sent_to_an_address_that_is_not_allowed(host: str) -> None:
     server = Server(sends(response()))
     with server.listening() as port, pytest.raises(RequestRefused, match="OUTGOING_ALLOWED"):
-        ask(f"http://{host}:{port}/", policy=AddressPolicy())
+        get(f"http://{host}:{port}/", policy=AddressPolicy())
     assert not server.contacted.is_set()
 
 
-def test_it_connects_to_the_address_that_was_judged(names: dict[str, list[str]]) -> None:
-    """The second answer of a name server that rebinds leads where the guard would not go."""
+def test_connects_to_the_address_that_was_checked(names: dict[str, list[str]]) -> None:
+    """DNS rebinding: the second answer of the name server is an address that is not allowed."""
     server = Server(sends(response(b"outside")))
     with server.listening("127.0.0.1") as port:
         names["rebind.example"] = ["127.0.0.1", "127.0.0.2"]
-        answer = ask(f"http://rebind.example:{port}/path?q=1", policy=parse_policy(("127.0.0.1",)))
+        answer = get(f"http://rebind.example:{port}/path?q=1", policy=parse_policy(("127.0.0.1",)))
     assert answer.content == b"outside"
     assert names["rebind.example"] == ["127.0.0.2"], "The name was resolved more than once."
     (request,) = server.received
     assert (request.target, request.headers["Host"]) == ("/path?q=1", f"rebind.example:{port}")
 
 
-def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_allowed_addresses_of_a_name_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(sends(response(b"yes")))
     with server.listening("127.0.0.2") as port:
         entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in ("127.0.0.1", "127.0.0.2")]
         monkeypatch.setattr(http_client, "_look_up", lambda *_: entries)
-        assert ask(f"http://both.example:{port}/", policy=parse_policy(("127.0.0.2",))).content == b"yes"
+        assert get(f"http://both.example:{port}/", policy=parse_policy(("127.0.0.2",))).content == b"yes"
 
 
 @pytest.mark.parametrize(
@@ -152,36 +152,36 @@ def test_of_several_addresses_only_those_admitted_are_tried(monkeypatch: pytest.
         "http://example.com/\x85", "http://" + "a." * 127 + "example/",
     ],
 )  # fmt: skip
-def test_what_is_no_url_of_the_web_is_refused(url: str) -> None:
+def test_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(RequestRefused):
-        ask(url)
+        get(url)
 
 
-def test_a_url_is_read_as_it_is_sent() -> None:
+def test_url_is_normalised() -> None:
     assert parse_http_url("http://bücher.example/").host == "xn--bcher-kva.example"
     server = Server(sends(response()))
     with server.listening("::1") as port:
-        ask(f"HTTP://[::0:1]:{port}/%7Ea/ü?q=ä#part")
+        get(f"HTTP://[::0:1]:{port}/%7Ea/ü?q=ä#part")
     (request,) = server.received
     assert (request.target, request.headers["Host"]) == ("/~a/%C3%BC?q=%C3%A4", f"[::0:1]:{port}")
 
 
-def test_a_name_that_does_not_exist_is_no_answer() -> None:
+def test_unknown_name_cannot_be_resolved() -> None:
     with pytest.raises(RequestFailed, match=r"no\.such\.host\.invalid cannot be resolved"):
-        ask("http://no.such.host.invalid/")
+        get("http://no.such.host.invalid/")
 
 
-def test_a_proper_answer_is_given_as_it_is() -> None:
-    assert ask_one_that(sends(response(b"body", "418 Odd"))) == HttpResponse(418, b"body")
+def test_response_is_returned_whatever_its_status() -> None:
+    assert get_from(sends(response(b"body", "418 Odd"))) == HttpResponse(418, b"body")
 
 
-def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
-    assert ask_one_that(sends(b"HTTP/1.0 200 OK\r\n\r\nall of it")).content == b"all of it"
+def test_response_may_end_with_the_connection_or_come_in_chunks() -> None:
+    assert get_from(sends(b"HTTP/1.0 200 OK\r\n\r\nall of it")).content == b"all of it"
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n1\r\n!\r\n0\r\n\r\n"
-    assert ask_one_that(sends(chunks)).content == b"all!"
+    assert get_from(sends(chunks)).content == b"all!"
 
 
-def test_a_body_is_sent() -> None:
+def test_body_is_sent() -> None:
     server = Server(sends(response()))
     with server.listening() as port:
         url, body = f"http://127.0.0.1:{port}/", b"x" * 300_000
@@ -194,31 +194,31 @@ def test_a_body_is_sent() -> None:
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
-def test_a_redirect_is_not_followed(status: str) -> None:
+def test_redirect_is_not_followed(status: str) -> None:
     other = Server(sends(response()))
     with other.listening() as port:
-        answer = ask_one_that(sends(response(status=status, Location=f"http://127.0.0.1:{port}/")))
+        answer = get_from(sends(response(status=status, Location=f"http://127.0.0.1:{port}/")))
     assert answer.status == int(status[:3])
     assert not other.contacted.is_set()
 
 
-def test_the_content_of_a_redirect_is_not_read_beyond_the_limit() -> None:
+def test_content_of_a_redirect_is_not_read_beyond_the_limit() -> None:
     def redirect(server: Server, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n")
         while not server.released.is_set():
             connection.sendall(b" " * 65536)
 
-    assert ask_one_that(redirect, limit=0).status == 302
+    assert get_from(redirect, limit=0).status == 302
     with pytest.raises(ResponseTooLarge):
-        ask_one_that(redirect)
+        get_from(redirect)
 
 
-def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Server(sends(response(b"proxy")))
     with proxy.listening() as port:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-        assert ask_one_that(sends(response(b"direct"))).content == b"direct"
+        assert get_from(sends(response(b"direct"))).content == b"direct"
     assert not proxy.contacted.is_set()
 
 
@@ -233,23 +233,23 @@ def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -
     ],
     ids=["hangs", "drips headers", "drips continues", "drips a body", "drips chunks"],
 )
-def test_nobody_is_waited_for_longer_than_the_deadline(behave: Behaviour) -> None:
+def test_slow_response_times_out(behave: Behaviour) -> None:
     begun = time.monotonic()
     with pytest.raises(RequestTimedOut, match=r"within 0\.4 seconds"):
-        ask_one_that(behave, seconds=0.4)
+        get_from(behave, seconds=0.4)
     assert time.monotonic() - begun < TIMEOUT_SECONDS / 2
 
 
-def test_a_server_that_does_not_read_is_not_waited_for_either() -> None:
+def test_server_that_does_not_read_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with pytest.raises(RequestTimedOut):
             fetch(url, policy=LOCAL, timeout_seconds=0.4, max_bytes=1, method="POST", body=b"x" * 50_000_000)
 
 
-def test_a_handshake_that_drips_ends_with_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_tls_handshake_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.4)
-    # The head of a record that never comes to its end, to whoever greets with TLS.
+    # The header of a TLS record that never ends.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -263,12 +263,12 @@ def test_a_handshake_that_drips_ends_with_the_time_to_connect(monkeypatch: pytes
         thread = threading.Thread(target=drip)
         thread.start()
         with pytest.raises(RequestFailed):
-            ask(f"https://127.0.0.1:{listener.getsockname()[1]}/")
+            get(f"https://127.0.0.1:{listener.getsockname()[1]}/")
         stop.set()
         thread.join()
 
 
-def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_name_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
 
     def hang(_host: str, *_: Any, flags: int = 0, **__: Any) -> Any:
@@ -281,28 +281,28 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.2)
     try:
         with pytest.raises(RequestTimedOut, match="not resolved"):
-            ask("http://slow.example/")
+            get("http://slow.example/")
     finally:
         released.set()
 
 
 @pytest.mark.parametrize("behave", [floods, sends(response(b"x" * 10_001))], ids=["without end", "one byte more"])
-def test_an_answer_has_a_largest_size(behave: Behaviour) -> None:
+def test_response_size_is_limited(behave: Behaviour) -> None:
     with pytest.raises(ResponseTooLarge, match="10000 bytes"):
-        ask_one_that(behave)
-    assert ask_one_that(sends(response(b"x" * 10_000))).content == b"x" * 10_000
+        get_from(behave)
+    assert get_from(sends(response(b"x" * 10_000))).content == b"x" * 10_000
 
 
-def test_the_size_is_that_of_what_was_decoded() -> None:
+def test_size_limit_counts_decoded_bytes() -> None:
     bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
     with pytest.raises(ResponseTooLarge):
-        ask_one_that(sends(response(bomb, Content_Encoding="gzip, gzip")))
+        get_from(sends(response(bomb, Content_Encoding="gzip, gzip")))
     small = response(gzip.compress(b"plain"), Content_Encoding="gzip")
-    assert ask_one_that(sends(small)).content == b"plain"
+    assert get_from(sends(small)).content == b"plain"
 
 
-def test_a_content_that_nobody_wants_is_not_read() -> None:
-    assert ask_one_that(floods, limit=0) == HttpResponse(200, b"")
+def test_content_is_not_read_with_a_limit_of_0() -> None:
+    assert get_from(floods, limit=0) == HttpResponse(200, b"")
 
 
 @pytest.mark.parametrize(
@@ -321,60 +321,60 @@ def test_a_content_that_nobody_wants_is_not_read() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
     ],
 )
-def test_garbage_is_no_answer(content: bytes) -> None:
+def test_garbage_is_a_failed_request(content: bytes) -> None:
     with pytest.raises(RequestFailed) as caught:
-        ask_one_that(sends(content))
+        get_from(sends(content))
     assert str(caught.value).isprintable()
     assert str(caught.value).endswith(".")
 
 
-def test_control_characters_of_an_answer_get_nowhere() -> None:
+def test_control_characters_of_a_response_are_dropped() -> None:
     odd = b"HTTP/1.1 200 \x1b[31mred\x07\r\nX-Odd: a\x1b\x00b\r\nContent-Length: 2\r\n\r\nok"
-    assert ask_one_that(sends(odd)) == HttpResponse(200, b"ok")
+    assert get_from(sends(odd)) == HttpResponse(200, b"ok")
 
 
-def test_a_closed_port_is_no_answer() -> None:
+def test_closed_port_cannot_be_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(RequestFailed, match="cannot be reached"):
-        ask(f"http://127.0.0.1:{port}/")
+        get(f"http://127.0.0.1:{port}/")
 
 
-def test_tls_is_verified_for_the_name(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
+def test_certificate_is_verified_for_the_name(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
     names["good.example"] = ["127.0.0.1"]
     server = secured("good.example")
     with server.listening() as port:
-        assert ask(f"https://good.example:{port}/").content == b"secret"
+        assert get(f"https://good.example:{port}/").content == b"secret"
     assert server.sni_names == ["good.example"]
     assert server.received[0].headers["Host"] == f"good.example:{port}"
 
 
-def test_tls_is_verified_for_an_address(secured: Callable[[str], Server]) -> None:
+def test_certificate_is_verified_for_an_address(secured: Callable[[str], Server]) -> None:
     with secured("127.0.0.1").listening() as port:
-        assert ask(f"https://127.0.0.1:{port}/").content == b"secret"
+        assert get(f"https://127.0.0.1:{port}/").content == b"secret"
 
 
-def test_the_certificate_of_another_is_not_taken(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
+def test_certificate_of_another_name_is_refused(secured: Callable[[str], Server], names: dict[str, list[str]]) -> None:
     names["good.example"] = ["127.0.0.1"]
     server = secured("evil.example")
     with server.listening() as port, pytest.raises(RequestFailed, match=r"certificate of good\.example is not valid"):
-        ask(f"https://good.example:{port}/")
+        get(f"https://good.example:{port}/")
     assert server.received == []
 
 
-def test_a_certificate_of_an_unknown_authority_is_not_taken() -> None:
+def test_certificate_of_an_unknown_authority_is_refused() -> None:
     context = http_client.ssl.create_default_context(http_client.ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Server(sends(response()), tls=context).listening() as port, pytest.raises(RequestFailed, match="certificate"):
-        ask(f"https://127.0.0.1:{port}/")
+        get(f"https://127.0.0.1:{port}/")
 
 
-def test_what_does_not_speak_tls_is_no_answer() -> None:
+def test_server_without_tls_is_a_failed_request() -> None:
     with Server(sends(response())).listening() as port, pytest.raises(RequestFailed):
-        ask(f"https://127.0.0.1:{port}/", seconds=1)
+        get(f"https://127.0.0.1:{port}/", seconds=1)
 
 
-def test_only_so_many_wait_for_others_at_once() -> None:
+def test_concurrent_requests_are_limited() -> None:
     def hold(count: int) -> Iterator[None]:
         if count:
             with http_client.request_slot():

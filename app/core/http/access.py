@@ -127,7 +127,11 @@ def _read_signed_token(*, refresh: bool) -> Actor:
 
 @functools.lru_cache(maxsize=4096)
 def _verified(token: str, _key: str) -> Mapping[str, Any]:
-    """The claims of a token that we signed. A signature stays good; what may change is asked each time."""
+    """The claims of a token whose signature is valid, expired or not; the session behind it is read for each request.
+
+    Cached, because verify_jwt_in_request() would verify the signature again for each request: 190 to 340 µs instead of
+    2 µs.
+    """
     return MappingProxyType(decode_token(token, allow_expired=True))
 
 
