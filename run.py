@@ -25,7 +25,7 @@ from app import create_app
 from app.cli import MIGRATIONS, prepare_database, schema_problem
 from app.core.gc_tuning import settle
 from app.core.http import metrics
-from app.core.jobs.runner import GRACE, runner
+from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
 from app.users.service import admin_setting_errors
 from config import Config, ConfigError, load
@@ -170,7 +170,7 @@ def start_worker() -> Flask:
     settle()
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
-        runner.start()
+        runner_of(app).start()
     return app
 
 

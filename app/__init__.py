@@ -1,7 +1,6 @@
 """The application factory: the whole wiring on one screen."""
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from flask import Flask
@@ -9,41 +8,39 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
+from app.accounts import routes as accounts
+from app.activity import routes as activity
 from app.assets import description_job, image_store
-from app.catalog import FOLDERS
-from app.core.cache import generations
+from app.assets.uploads import routes as uploads
+from app.audit_logs import routes as audit_logs
+from app.auth import routes as auth
+from app.auth import sessions
+from app.catalog import BLUEPRINTS
+from app.core.cache import backends, generations, redis_client
 from app.core.db import unit_of_work
-from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limits, security_headers
+from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limiter, security_headers
 from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
+from app.dashboard import routes as dashboard
+from app.events import routes as events
+from app.exports import routes as exports
+from app.exports.templates import routes as templates
 from app.gpus import expiry
+from app.health import routes as health
+from app.history import routes as history
 from app.imports import pipeline
-from app.imports.report import service as reports
+from app.imports import routes as imports
+from app.imports.mappings import routes as mappings
+from app.imports.report import routes as reports
+from app.imports.report import service as report_service
+from app.proof import routes as proof
 from app.proof import sealer
+from app.search import routes as search
 from app.services import check_scheduler
-
-FEATURES = (
-    *FOLDERS,
-    "auth",
-    "tokens",
-    "accounts",
-    "assets.uploads",
-    "topology",
-    "dashboard",
-    "search",
-    "imports",
-    "exports",
-    "imports.mappings",
-    "imports.report",
-    "exports.templates",
-    "audit_logs",
-    "proof",
-    "events",
-    "activity",
-    "history",
-    "health",
-)
+from app.tokens import routes as tokens
+from app.tokens import service as personal_tokens
+from app.topology import routes as topology
 
 
 class Platform(Flask):
@@ -57,36 +54,31 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Platform(__name__, static_folder=None)
     app.config.from_object(config)
-    unit_of_work.init_app(app, tables_changed=generations.announce)
-    for part in (
-        logs,
-        metrics,
-        envelope,
-        security_headers,
-        rate_limits,
-        generations,
-        outbox,
-        geoip,
-        api,
-        docs,
-    ):
-        part.init_app(app)
-    access.jwt.init_app(app)
-    pubsub.init_app(app)
-    runner.runner.init_app(app)
-    retention.register_jobs(runner.runner)
-    pipeline.register_jobs(runner.runner)
-    reports.register_jobs(runner.runner)
-    expiry.register_jobs(runner.runner)
-    outbox.register_jobs(runner.runner)
-    idempotency.register(runner.runner)
-    sealer.register(runner.runner)
-    check_scheduler.register_jobs(runner.runner)
-    image_store.register_jobs(runner.runner)
-    description_job.register_jobs(runner.runner)
+
+    logs.init_app(app)
+    metrics.init_app(app)
+    unit_of_work.init_app(app, tables_changed=generations.move_generations)
     Migrate(app, unit_of_work.db, render_as_batch=False)
-    for feature in FEATURES:
-        api.api.register_blueprint(import_module(f"app.{feature}.routes").blueprint)
+    for part in (envelope, redis_client, backends, generations, security_headers, rate_limiter, geoip, outbox, pubsub):
+        part.init_app(app)
+
+    token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}
+    access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
+    routes = api.init_app(app)
+    docs.init_app(app)
+    for blueprint in BLUEPRINTS:
+        routes.register_blueprint(blueprint)
+    for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):
+        routes.register_blueprint(feature.blueprint)
+    for feature in (templates, audit_logs, proof, events, activity, history, health):
+        routes.register_blueprint(feature.blueprint)
+
+    jobs = runner.init_app(app)
+    for worker in (retention, idempotency, outbox, sealer, pipeline, expiry, check_scheduler):
+        worker.register_jobs(jobs)
+    for worker in (report_service, image_store, description_job):
+        worker.register_jobs(jobs)
+
     cli.init_app(app)
     if proxies := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from importlib import import_module
 
 from app.core.errors import BadRequest
 from app.core.http.access import Actor
+from app.core.http.api import Blueprint
 from app.resource import Resource
 from app.resource.query.filters import unknown
 
@@ -21,12 +22,10 @@ FOLDERS = (
 """Below `app`; each has `routes` with the `resource` and its `blueprint`."""
 
 
-def _declared() -> dict[str, Resource]:
-    resources: list[Resource] = [import_module(f"app.{folder}.routes").resource for folder in FOLDERS]
-    return {resource.name: resource for resource in resources}
+_ROUTES = [import_module(f"app.{folder}.routes") for folder in FOLDERS]
 
-
-CATALOG = _declared()
+CATALOG: dict[str, Resource] = {routes.resource.name: routes.resource for routes in _ROUTES}
+BLUEPRINTS: list[Blueprint] = [routes.blueprint for routes in _ROUTES]
 IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "users"}
 """Resources of imports, templates and the export of everything. Users are invited: a spreadsheet of passwords and
 roles must not create administrators."""

@@ -97,7 +97,7 @@ def worker() -> None:
 @click.option("--check", is_flag=True, help="Compare only, and exit with 1 if the file differs.")
 def openapi(*, check: bool) -> None:
     """Write openapi.json."""
-    text = orjson.dumps(document(), option=orjson.OPT_INDENT_2).decode() + "\n"
+    text = orjson.dumps(document(current_app), option=orjson.OPT_INDENT_2).decode() + "\n"
     if not check:
         OPENAPI.write_text(text)
         click.echo(f"Wrote {OPENAPI.name}.")

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from psycopg import sql
 
 from app.catalog import IMPORTABLE
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from bench.fleet import Fleet
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
 
@@ -118,7 +118,7 @@ def upload(client: FlaskClient, path: Path) -> tuple[float, dict[str, Any]]:
     began = time.perf_counter()
     with path.open("rb") as file:
         answer = client.post("/api/imports", data={"file": (file, path.name), "apply": "true"})
-    runner.run_pending()
+    runner_of(client.application).run_pending()
     seconds = time.perf_counter() - began
     import_ = client.get(answer.headers["Location"]).get_json()["data"]
     if import_["status"] != "applied":

@@ -12,11 +12,10 @@ from flask import Flask
 
 import config
 from app import create_app
-from app.core.cache import generations, redis_client
+from app.core.cache.backends import cache
 from app.core.db.unit_of_work import db
 from app.core.http import api
 from app.core.http.access import Role
-from app.core.jobs import runner
 from app.users.models import User
 from tests.backends import BACKENDS, Backend, Missing
 from tests.client import PASSWORD, Client
@@ -71,7 +70,8 @@ def app(migrated_app: Flask, backend: Backend) -> Iterator[Flask]:
     backend.empty(migrated_app)
     for kept in migrated_app.config["AUDIT_CHECKPOINTS"].iterdir():
         kept.unlink()
-    forget_cache(migrated_app)
+    with migrated_app.app_context():
+        cache.clear()
 
 
 @pytest.fixture
@@ -90,8 +90,6 @@ def build_app(app: Flask, backend: Backend) -> Iterator[BuildApp]:
     yield build
     for other in built:
         close(other)
-    # Some parts remember the last application that was made.
-    runner.runner.init_app(app)
 
 
 def close(app: Flask) -> None:
@@ -99,20 +97,12 @@ def close(app: Flask) -> None:
     with app.app_context():
         db.engine.dispose()
         if app.config["REDIS_URL"]:
-            generations.cache.cache._write_client.close()
-
-
-def forget_cache(app: Flask) -> None:
-    with app.app_context():
-        generations.cache.clear()
-    generations._unannounced.clear()
-    generations._computing.clear()
-    redis_client.Breaker.alone_until = 0.0
+            cache.cache._write_client.close()
 
 
 @pytest.fixture(scope="session")
 def document(migrated_app: Flask) -> Document:
-    return Document(api.document())
+    return Document(api.document(migrated_app))
 
 
 @pytest.fixture

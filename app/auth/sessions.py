@@ -15,7 +15,7 @@ from app.core.audit import recorder
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, Unauthorized
-from app.core.http.access import Actor, current_actor, session_reader
+from app.core.http.access import Actor, current_actor
 from app.core.http.envelope import Page, Pagination
 from app.core.values import utcnow
 from app.users.models import User
@@ -40,7 +40,6 @@ _USER_OF_SESSION = Prepared(
 )
 
 
-@session_reader
 def authenticate(claims: Mapping[str, Any]) -> Actor:
     """The user of a signed token whose session has not ended; raises SessionEnded."""
     session_id = str(claims.get("sid", ""))

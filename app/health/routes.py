@@ -1,6 +1,7 @@
 """`GET /api/health` and `/api/health/ready`: liveness, and readiness of database, cache, job queue and sealing."""
 
 import sqlalchemy as sa
+from flask import current_app
 from marshmallow import Schema, fields
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -9,7 +10,7 @@ from app.core.db.unit_of_work import db
 from app.core.errors import Unavailable
 from app.core.http.access import public
 from app.core.http.api import Blueprint
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.proof.sealer import is_late
 
 blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")
@@ -48,7 +49,7 @@ def ready() -> dict[str, str]:
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":
         raise Unavailable(**states)
-    states["queue"] = "late" if runner.is_late() else "ok"
+    states["queue"] = "late" if runner_of(current_app).is_late() else "ok"
     states["audit"] = "late" if is_late() else "ok"
     return {"status": "degraded" if {"down", "late"} & {*states.values()} else "ok", **states}
 

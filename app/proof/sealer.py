@@ -96,7 +96,7 @@ class Horizon:
         return xmin, xmax
 
 
-def register(runner: Runner) -> None:
+def register_jobs(runner: Runner) -> None:
     runner.repeat("seal", seal, every=INTERVAL_SECONDS)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core.cache.generations import cached, pages
+from app.core.cache.backends import local_pages
+from app.core.cache.generations import cached
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps, json_response, success, success_body
@@ -85,7 +86,7 @@ def readable_blueprint(resource: Resource) -> Blueprint:
     schema = resource.schema
     shown = {resource.model, *(field.target for field in resource.references.values() if field.target)}
 
-    @cached(*shown, seconds=PAGE_SECONDS, shelf=pages)
+    @cached(*shown, seconds=PAGE_SECONDS, backend=local_pages)
     def page_at(_path: str, _query: bytes, _viewer: int | None) -> bytes:
         page = select_page(resource, parse_query(resource, request.args))
         return dumps(success_body(page.items, page.pagination))

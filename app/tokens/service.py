@@ -15,7 +15,7 @@ from app.core.audit import recorder
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
-from app.core.http.access import Actor, Role, token_reader
+from app.core.http.access import Actor, Role
 from app.core.http.envelope import Page, Pagination
 from app.core.net.addresses import parse_address
 from app.core.values import MAX_ID, utcnow
@@ -91,7 +91,6 @@ class TooManyTokens(Conflict):
     reason, message = "too_many_tokens", f"You already have {MAX_TOKENS} tokens. Please revoke some."
 
 
-@token_reader(PREFIX)
 def authenticate(token: str) -> Actor:
     """The user of a personal access token; raises Unauthorized."""
     if not _has_valid_checksum(token):

@@ -16,7 +16,7 @@ from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.gpus.models import Gpu
 from app.resource import Private, Resource
@@ -329,8 +329,9 @@ def _upload() -> dict[str, Any]:
 
 
 def _own_import(scene: Scene, _: Client) -> Any:
-    made = scene.callers["owner"].call("POST", "/api/imports", expect=202, **_upload())["data"]
-    runner.run_pending()
+    owner = scene.callers["owner"]
+    made = owner.call("POST", "/api/imports", expect=202, **_upload())["data"]
+    runner_of(owner.app).run_pending()
     return {"import_id": made["id"]}, {}
 
 
@@ -343,8 +344,9 @@ def _own_mapping(scene: Scene, _: Client) -> Any:
 
 def _own_applied(scene: Scene, _: Client) -> Any:
     form = {**_upload()["data"], "apply": "true"}
-    made = scene.callers["owner"].call("POST", "/api/imports", expect=202, data=form)["data"]
-    runner.run_pending()
+    owner = scene.callers["owner"]
+    made = owner.call("POST", "/api/imports", expect=202, data=form)["data"]
+    runner_of(owner.app).run_pending()
     return {"import_id": made["id"]}, {}
 
 

@@ -8,7 +8,7 @@ from flask import Flask
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base, Entity
 from app.core.db.unit_of_work import db
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.gpus.models import Gpu
 from app.servers.models import Server
 from app.services.models import Service
@@ -39,7 +39,7 @@ def test_every_route_that_changes_something_leaves_its_records(
             path, options = scene.request(method, route, caller)
             answer = caller.send(method, path, expect=tuple(range(200, 600)), **options)
             assert answer.status_code == TABLE[method, route][kind], (method, path)
-            runner.run_pending()
+            runner_of(app).run_pending()
             assert_log_matches_tables(app)
             if (method, route) in ENDING:
                 scene = Scene(app, document, make, sign_in)
@@ -65,7 +65,7 @@ def test_an_import_and_what_it_changes_leave_their_records(app: Flask, make: Mak
     for expected in ("applied", "applied"):
         file = {"file": (BytesIO(workbook(**sheets)), "fleet.xlsx"), "apply": "true"}
         answer = admin.send("POST", "/api/imports", data=file, expect=202)
-        runner.run_pending()
+        runner_of(app).run_pending()
         assert admin.call("GET", answer.headers["Location"])["data"]["status"] == expected
         assert_log_matches_tables(app)
 

@@ -8,7 +8,7 @@ import openpyxl
 import orjson
 import pytest
 
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.resource import Private, Resource
 from app.resource.fields import Kind
 from tests.client import Body, Client
@@ -106,7 +106,7 @@ def imported(client: Client, resource: Resource, *rows: tuple[Any, ...]) -> Body
     """What became of each row of a sheet."""
     content = workbook(**{resource.titles[0]: rows})
     made = client.call("POST", "/api/imports", data={"file": (BytesIO(content), "x.xlsx")}, expect=202)["data"]
-    runner.run_pending()
+    runner_of(client.app).run_pending()
     body: Body = client.call("GET", f"/api/imports/{made['id']}/rows")
     return body
 

@@ -13,8 +13,9 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.cache import generations, redis_client
-from app.core.cache.generations import OwnShelf, Shelf, cached, shared
+from app.core.cache import redis_client
+from app.core.cache.backends import CacheBackend, LocalPageCache, cache, shared_cache
+from app.core.cache.generations import cached
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
@@ -29,11 +30,11 @@ from tests.threads import TIMEOUT_SECONDS, run_concurrently
 class Names:
     """The names of the datacenters, cached, with a count of how often the database was asked."""
 
-    def __init__(self, app: Flask, shelf: Shelf = shared) -> None:
+    def __init__(self, app: Flask, backend: Callable[[], CacheBackend] = shared_cache) -> None:
         self.app = app
         self.computed = 0
         self.while_computing: Callable[[], Any] = lambda: None
-        self._cached = cached(Datacenter, shelf=shelf)(self._select)
+        self._cached = cached(Datacenter, backend=backend)(self._select)
 
     def __call__(self, prefix: str = "") -> list[str]:
         with self.app.app_context():
@@ -50,9 +51,10 @@ class Names:
         return [name for name in names if name.startswith(prefix)]
 
 
-@pytest.fixture(params=[shared, OwnShelf(1000)], ids=["shared", "own"])
+@pytest.fixture(params=["shared", "local"])
 def names(app: Flask, request: pytest.FixtureRequest) -> Names:
-    return Names(app, request.param)
+    pages = LocalPageCache(1000)
+    return Names(app) if request.param == "shared" else Names(app, lambda: pages)
 
 
 def test_an_answer_is_remembered(names: Names, make: Make) -> None:
@@ -147,14 +149,14 @@ def test_a_cold_answer_is_computed_once(names: Names, make: Make) -> None:
     assert names.computed == 1
 
 
-def test_an_answer_that_fails_is_not_remembered(names: Names, make: Make) -> None:
+def test_an_answer_that_fails_is_not_remembered(app: Flask, names: Names, make: Make) -> None:
     def fail() -> None:
         raise ValueError
 
     names.while_computing = fail
     with pytest.raises(ValueError):  # noqa: PT011 - our own
         names()
-    assert generations._computing == {}
+    assert app.extensions["generations"]._computing == {}
     names.while_computing = lambda: None
     assert names() == []
 
@@ -162,7 +164,8 @@ def test_an_answer_that_fails_is_not_remembered(names: Names, make: Make) -> Non
 def test_the_least_used_answers_make_room(app: Flask, make: Make) -> None:
     for name in ("a", "b", "c"):
         make(Datacenter, name=name)
-    names = Names(app, OwnShelf(2))
+    pages = LocalPageCache(2)
+    names = Names(app, lambda: pages)
     for prefix, computed in (("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4), ("c", 5)):
         assert names(prefix) == [prefix]
         assert names.computed == computed
@@ -176,7 +179,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     names = Names(app)
     make(Datacenter, name="a")
     assert names() == ["a"]
-    prefix = app.extensions["cache"][generations.cache].key_prefix
+    prefix = app.extensions["cache"][cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         kept = [client.get(key) for key in client.keys(f"{prefix}*")]
     assert ["a"] in [value[-1] for value in map(orjson.loads, kept) if isinstance(value, list)]
@@ -188,7 +191,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
 def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client, nonsense: bytes) -> None:
     make(Datacenter, name="a")
     assert names() == ["a"]
-    prefix = app.extensions["cache"][generations.cache].key_prefix
+    prefix = app.extensions["cache"][cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
         for key in client.keys(f"{prefix}*"):
             client.set(key, nonsense)
@@ -240,7 +243,7 @@ def test_redis_that_is_silent(
     build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request waits, and not for long; the others do not even ask while it is left alone."""
-    monkeypatch.setattr(redis_client, "PAUSE", 3600.0)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 3600.0)
     with silent_server() as (port, taken):
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
         use(app, document, admin)
@@ -315,7 +318,7 @@ def test_what_changed_while_redis_was_away_is_not_read_from_it(
     build_app: BuildApp, document: Document, admin: Client, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(redis_client, "PAUSE", 0.0)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
     database = urlsplit(REDIS_URL).path
     app = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{database}")
     names, client = Names(app), Client(app, document, admin.token)

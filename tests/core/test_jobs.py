@@ -17,7 +17,6 @@ from app.core.jobs.runner import Runner
 from app.core.request_context import RequestContext
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.health import routes as health
 from tests.backends import on_sqlite
 from tests.client import Client
 from tests.threads import TIMEOUT_SECONDS, run_concurrently
@@ -54,8 +53,7 @@ def work() -> Work:
 @pytest.fixture
 def new_runner(app: Flask, work: Work) -> NewRunner:
     def new_runner() -> Runner:
-        runner = Runner()
-        runner.init_app(app)
+        runner = Runner(app)
         runner.register("test", work.handler, work.give_up)
         return runner
 
@@ -124,7 +122,7 @@ def test_a_job_that_is_rolled_back_is_none(app: Flask, work: Work, new_runner: N
 
 
 def test_the_runner_is_woken_by_the_commit_and_not_before(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(app.extensions, "jobs", runner := Runner())
+    monkeypatch.setitem(app.extensions, "jobs", runner := Runner(app))
     runner.register("test", lambda _: None, lambda *_: None)
     (lane,) = runner._lanes.values()
     with app.app_context():
@@ -324,7 +322,7 @@ def test_without_redis_no_other_process_may_work(app: Flask) -> None:
 def test_readiness_says_when_nobody_works(
     app: Flask, work: Work, new_runner: NewRunner, anonymous: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "runner", new_runner())
+    monkeypatch.setitem(app.extensions, "jobs", new_runner())
 
     def ready() -> tuple[str, str]:
         answer = anonymous.call("GET", "/api/health/ready")["data"]

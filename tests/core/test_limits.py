@@ -13,9 +13,10 @@ from limits import parse
 from limits.storage import MemoryStorage
 
 from app.core.audit.models import AuditLog
+from app.core.cache.redis_client import CircuitBreaker
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
-from app.core.http.rate_limiter import Allowance, Allowances
+from app.core.http.rate_limiter import Allowance, RateLimiter
 from tests.backends import on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
@@ -75,13 +76,13 @@ def test_workers_share_a_limit(build_app: Build, document: Document, sign_in: Si
 
 
 def test_a_new_window_begins_with_the_whole_limit() -> None:
-    allowances = Allowances(parse("3 per second"), MemoryStorage())
-    admitted = [allowances.take("somebody").is_admitted for _ in range(4)]
+    limiter = RateLimiter(parse("3 per second"), MemoryStorage(), CircuitBreaker())
+    admitted = [limiter.take("somebody").is_admitted for _ in range(4)]
     assert admitted == [True, True, True, False]
-    ends_at = allowances.take("somebody").ends_at
+    ends_at = limiter.take("somebody").ends_at
     while time.time() < ends_at:
         time.sleep(0.05)
-    assert allowances.take("somebody") == Allowance(3, 2, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
+    assert limiter.take("somebody") == Allowance(3, 2, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])

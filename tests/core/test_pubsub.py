@@ -37,8 +37,8 @@ def test_what_was_missed_is_looked_for_when_redis_is_back(
     app: Flask, build_app: BuildApp, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(pubsub, "PAUSE", 0.01)
-    monkeypatch.setattr(redis_client, "PAUSE", 0.0)
+    monkeypatch.setattr(pubsub, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
     distant = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{urlsplit(REDIS_URL).path}")
     heard: list[Collection[str] | None] = []
     listening, stopping = Event(), Event()

@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 
 from app import create_app
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from tests.backends import testing
 
 
 def main(database_url: str, redis_url: str, uploads: str, prefix: str) -> None:
-    create_app(testing(database_url, redis_url or None, Path(uploads), prefix))
+    app = create_app(testing(database_url, redis_url or None, Path(uploads), prefix))
     say("ready")
     while sys.stdin.readline():
         pid = os.fork()
         if not pid:
-            runner.run_pending()
+            runner_of(app).run_pending()
             os._exit(0)
         say(pid)
         sys.stdin.readline()

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from openpyxl import Workbook
 
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from tests.client import Body, Client
 
 Rows = Sequence[Sequence[Any]]
@@ -42,7 +42,7 @@ def upload(app: Flask) -> Upload:
     ) -> Body:
         file = (BytesIO(content or workbook(**sheets)), filename)
         started = client.call("POST", "/api/imports", expect=202, data={**(form or {}), "file": file})
-        runner.run_pending()
+        runner_of(app).run_pending()
         return client.call("GET", f"/api/imports/{started['data']['id']}")["data"]  # type: ignore[no-any-return]
 
     return upload
@@ -68,5 +68,5 @@ def apply(client: Client, import_: Body, *, expect: int = 202, **body: str) -> B
     answer = client.call("POST", f"/api/imports/{import_['id']}/apply", expect=expect, json=body)
     if expect >= 400:
         return answer
-    runner.run_pending()
+    runner_of(client.app).run_pending()
     return client.call("GET", f"/api/imports/{import_['id']}")["data"]  # type: ignore[no-any-return]

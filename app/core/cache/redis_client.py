@@ -1,10 +1,11 @@
-"""Redis as we use it: waited for a quarter of a second at most, and left alone for a while after it has failed."""
+"""Redis with short timeouts and a circuit breaker: it is never a reason to fail, and seldom one to wait."""
 
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
+from flask import Flask, current_app
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -12,33 +13,43 @@ from redis.retry import Retry
 R = TypeVar("R")
 
 OPTIONS: Any = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25, "retry": Retry(NoBackoff(), 0)}
-"""A Redis that takes longer than this many seconds is away; the client would block for several."""
-PAUSE = 1.0
-"""Seconds for which a Redis that failed is left alone."""
+"""Connection options: timeouts in seconds, and no retries; by default the client would block for several seconds."""
+PAUSE_SECONDS = 1.0
+"""How long no request is sent to a Redis that has failed."""
 
 log = structlog.get_logger()
 
 
-class Breaker:
-    """One for the process: whoever finds Redis away finds so for all."""
+class CircuitBreaker:
+    """Calls Redis, and after a failure leaves it alone for PAUSE_SECONDS, in all threads of the application."""
 
-    alone_until = 0.0
-    is_away = False
+    def __init__(self) -> None:
+        self._closed_at = 0.0
+        self._has_failed = False
+
+    def call(self, function: Callable[..., R], *args: Any) -> R | None:
+        """The result of the function; None where it fails, and at once during the pause."""
+        if time.monotonic() < self._closed_at:
+            return None
+        try:
+            result = function(*args)
+        except (RedisError, OSError, ValueError, TypeError) as error:
+            self._closed_at = time.monotonic() + PAUSE_SECONDS
+            if not self._has_failed:
+                log.warning("redis_away", error=repr(error))
+            self._has_failed = True
+            return None
+        if self._has_failed:
+            log.info("redis_back")
+            self._has_failed = False
+        return result
 
 
-def attempt(call: Callable[..., R], *args: Any) -> R | None:
-    """Ask Redis; None where it fails, and at once while it is left alone."""
-    if time.monotonic() < Breaker.alone_until:
-        return None
-    try:
-        answer = call(*args)
-    except (RedisError, OSError, ValueError, TypeError) as error:
-        Breaker.alone_until = time.monotonic() + PAUSE
-        if not Breaker.is_away:
-            log.warning("redis_away", error=repr(error))
-        Breaker.is_away = True
-        return None
-    if Breaker.is_away:
-        log.info("redis_back")
-        Breaker.is_away = False
-    return answer
+def init_app(app: Flask) -> None:
+    app.extensions["redis_breaker"] = CircuitBreaker()
+
+
+def attempt(function: Callable[..., R], *args: Any) -> R | None:
+    """Call Redis through the application's circuit breaker; None where it is away."""
+    breaker: CircuitBreaker = current_app.extensions["redis_breaker"]
+    return breaker.call(function, *args)

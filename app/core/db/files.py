@@ -1,6 +1,7 @@
 """Files that go with a transaction: gone again if it is rolled back, and deleted only once it has committed."""
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,8 +31,7 @@ def store(path: Path, content: bytes) -> None:
         part.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        for left in (part, path):
-            _delete(left)
+        _delete([part, path])
         log.error("file_not_stored", file=path.name, error=repr(error))
         raise StorageUnavailable() from None
     after_rollback(_delete, path)
@@ -51,7 +51,8 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _delete(path: Path) -> None:
-    # What cannot be deleted now is found by whoever looks for what nobody needs.
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        # A file that cannot be deleted now is found later by the job that deletes unneeded ones.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ transaction of its own: a login counts the attempt in one, hashes the password i
 """
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,8 +30,8 @@ R = TypeVar("R")
 
 Place = tuple[str, int, int]
 """The resource type, resource id and version of an audit record."""
-Calls = dict[tuple[Callable[..., object], tuple[Hashable, ...]], None]
-"""Functions with their arguments, in the order in which they were registered, each pair once."""
+Calls = dict[Callable[[Collection[Any]], object], dict[Hashable, None]]
+"""Functions to be called once, each with all items that were registered for it, in their order and without doubles."""
 
 ATTEMPTS = 4
 """How often a block is run when the database sacrifices it to resolve a deadlock."""
@@ -98,8 +98,8 @@ class UnitOfWork:
         self.transaction = Transaction(ended.access, ended.action, ended.outer, ended.is_dry_run)
         if is_committed and ended.changed_tables:
             current_app.extensions["tables_changed"](ended.changed_tables)
-        for function, arguments in ended.after_commit if is_committed else ended.after_rollback:
-            function(*arguments)
+        for function, items in (ended.after_commit if is_committed else ended.after_rollback).items():
+            function(items.keys())
 
     def release(self) -> None:
         if self.connection is not None:
@@ -244,14 +244,19 @@ def _may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
     return is_first_read and error.connection_invalidated
 
 
-def after_commit(function: Callable[..., object], *arguments: Hashable) -> None:
-    """Call a function once the current transaction has committed; the same call twice is made once."""
-    unit_of_work().transaction.after_commit[function, arguments] = None
+def after_commit(function: Callable[[Collection[Any]], object], *items: Hashable) -> None:
+    """Call a function once after the commit of the current transaction, with all items that were given for it."""
+    _register(unit_of_work().transaction.after_commit, function, items)
 
 
-def after_rollback(function: Callable[..., object], *arguments: Hashable) -> None:
-    """Call a function if the current transaction is rolled back."""
-    unit_of_work().transaction.after_rollback[function, arguments] = None
+def after_rollback(function: Callable[[Collection[Any]], object], *items: Hashable) -> None:
+    """Call a function once if the current transaction is rolled back, with all items that were given for it."""
+    _register(unit_of_work().transaction.after_rollback, function, items)
+
+
+def _register(calls: Calls, function: Callable[[Collection[Any]], object], items: Collection[Hashable]) -> None:
+    if items:
+        calls.setdefault(function, {}).update(dict.fromkeys(items))
 
 
 def undo_at_end() -> None:

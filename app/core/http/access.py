@@ -3,10 +3,11 @@
 import functools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
@@ -18,16 +19,21 @@ from app.core.request_context import Actor, Role
 P = ParamSpec("P")
 R = TypeVar("R")
 
-jwt = JWTManager()
-
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 TokenReader = Callable[[str], Actor]
 SessionReader = Callable[[Mapping[str, Any]], Actor]
 
-_readers: dict[str, TokenReader] = {}
-"""Who reads the tokens that are not signed but looked up, by the prefix that tells them."""
-_session_reader: SessionReader
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The functions that know whom a token stands for; they raise Unauthorized."""
+
+    session: SessionReader
+    """Reads the claims of a signed token."""
+    tokens: Mapping[str, TokenReader]
+    """Read the tokens that are looked up instead of signed, by the prefix of each kind."""
+
 
 Access = Role | Literal["public", "refresh"]
 
@@ -75,54 +81,40 @@ def _declare(view: Callable[P, R], access: Access) -> Callable[P, R]:
     return view
 
 
-def token_reader(prefix: str) -> Callable[[TokenReader], TokenReader]:
-    """Make a function the reader of the bearer tokens that begin so; it raises Unauthorized."""
-
-    def register(reader: TokenReader) -> TokenReader:
-        _readers[prefix] = reader
-        return reader
-
-    return register
-
-
-def session_reader(reader: SessionReader) -> SessionReader:
-    """Make a function the one that knows who the claims of a signed token stand for; it raises Unauthorized."""
-    global _session_reader  # noqa: PLW0603 - there is one kind of session
-    _session_reader = reader
-    return reader
-
-
 def authenticate(*, refresh: bool = False) -> Actor:
     """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read.
 
     It reads before the view's transaction begins: on SQLite an anonymous caller never holds the one write lock.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    reader = None
-    if scheme == "Bearer" and not refresh:
-        reader = next((read for prefix, read in _readers.items() if token.startswith(prefix)), None)
+    if scheme != "Bearer":
+        raise Unauthorized(reason="token_missing")
+    readers: Readers = current_app.extensions["token_readers"]
     with reading():
-        actor = reader(token) if reader is not None else _read_signed_token(refresh=refresh)
+        for prefix, read_token in readers.tokens.items():
+            if token.startswith(prefix) and not refresh:
+                actor = read_token(token)
+                break
+        else:
+            actor = readers.session(_claims(token, "refresh" if refresh else "access"))
     act_as(actor)
     if not actor.may_write and request.method not in SAFE_METHODS:
         raise Forbidden("This token may only read.", reason="scope")
     return actor
 
 
-def _read_signed_token(*, refresh: bool) -> Actor:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme != "Bearer":
-        raise Unauthorized(reason="token_missing")
+def _claims(token: str, kind: str) -> Mapping[str, Any]:
+    """The claims of a signed token of this kind; raises Unauthorized."""
     try:
         claims = _verified(token, current_app.config["JWT_SECRET_KEY"])
     except (JWTExtendedException, PyJWTError, ValueError):
         raise Unauthorized("The token is not valid.", reason="token_invalid") from None
     if claims["exp"] <= time.time():
         raise Unauthorized("The token has expired.", reason="token_expired")
-    if claims["type"] != ("refresh" if refresh else "access"):
+    if claims["type"] != kind:
         raise Unauthorized("The token is not valid.", reason="token_invalid")
     unit_of_work().claims = claims
-    return _session_reader(claims)
+    return claims
 
 
 @functools.lru_cache(maxsize=4096)
@@ -144,10 +136,16 @@ def access_of(view: Callable[..., Any]) -> Access | None:
     return cast("Access | None", getattr(view, "access", None))
 
 
+def init_app(app: Flask, readers: Readers) -> None:
+    JWTManager(app)
+    app.extensions["token_readers"] = readers
+
+
 __all__ = [
     "SAFE_METHODS",
     "Access",
     "Actor",
+    "Readers",
     "Role",
     "access_of",
     "act_as",
@@ -155,10 +153,8 @@ __all__ = [
     "authenticate",
     "current_actor",
     "current_claims",
-    "jwt",
+    "init_app",
     "public",
     "requires",
     "requires_refresh_token",
-    "session_reader",
-    "token_reader",
 ]

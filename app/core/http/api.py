@@ -187,19 +187,9 @@ def _record_denied(error: Forbidden) -> ApiError:
     return error
 
 
-api = Api(
-    spec_kwargs={
-        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),
-        "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
-        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
-        "security": [{"bearer": []}],
-    }
-)
-
-
-def document() -> dict[str, Any]:
-    """The OpenAPI document of the application."""
-    spec: dict[str, Any] = api.spec.to_dict()
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of an application."""
+    spec: dict[str, Any] = app.extensions["api"].spec.to_dict()
     name_operations(spec)
     return spec
 
@@ -207,7 +197,7 @@ def document() -> dict[str, Any]:
 @public
 def serve_document() -> Response:
     """The OpenAPI document, as `openapi.json` holds it."""
-    return Response(dumps(document()), mimetype="application/json")
+    return Response(dumps(document(current_app)), mimetype="application/json")
 
 
 def _refuse_bad_encoding() -> None:
@@ -224,12 +214,20 @@ class Identity(IntegerConverter):
     regex = r"\d{1,18}"
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask) -> Api:
+    """Give an application its API, on which features register their blueprints."""
     app.url_map.converters["int"] = Identity
     app.before_request(_refuse_bad_encoding)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
-    api.init_app(app)
+    document = {
+        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),
+        "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"bearer": []}],
+    }
+    api = app.extensions["api"] = Api(app, spec_kwargs=document)
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)
+    return api
 
 
-__all__ = ["Blueprint", "Upload", "api", "document", "init_app"]
+__all__ = ["Blueprint", "Upload", "document", "init_app"]

@@ -132,7 +132,7 @@ def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
     return wrapper
 
 
-def register(runner: Runner) -> None:
+def register_jobs(runner: Runner) -> None:
     runner.repeat("idempotency", purge, every=PURGE_EVERY)
 
 

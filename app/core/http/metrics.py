@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, after_this_request, current_app, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -120,17 +120,17 @@ def _forget_the_dead(directory: Path) -> None:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _begin() -> None:
-    g.began = time.perf_counter()
+def _measure() -> None:
+    began = time.perf_counter()
 
+    def count(response: Response) -> Response:
+        method = request.method if request.method in _METHODS else "other"
+        route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
+        requests_total.labels(method, route, response.status_code).inc()
+        request_seconds.labels(method, route).observe(time.perf_counter() - began)
+        return response
 
-def _count(response: Response) -> Response:
-    method = request.method if request.method in _METHODS else "other"
-    route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
-    requests_total.labels(method, route, response.status_code).inc()
-    if "began" in g:
-        request_seconds.labels(method, route).observe(time.perf_counter() - g.began)
-    return response
+    after_this_request(count)
 
 
 @event.listens_for(Pool, "checkout")
@@ -144,6 +144,5 @@ def _given_back(*_: Any) -> None:
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_begin)
-    app.after_request(_count)
+    app.before_request(_measure)
     app.add_url_rule("/metrics", "metrics", transactional(show, reading))

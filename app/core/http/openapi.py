@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.core.http import rate_limits
+from app.core.http import rate_limiter
 from app.core.http.access import Access
 from app.core.http.envelope import FailureSchema
 
@@ -69,7 +69,7 @@ def document_failures(view: View, rule: str, access: Access, methods: list[str])
     for status in sorted(statuses):
         failure = {"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}
         if status == 429:
-            failure["headers"] = header_docs({"Retry-After": "Seconds to wait.", **rate_limits.HEADERS})
+            failure["headers"] = header_docs({"Retry-After": "Seconds to wait.", **rate_limiter.HEADERS})
         responses.setdefault(status, [failure])
     manual = docs.setdefault("manual_doc", {})
     if access == "public":

@@ -5,7 +5,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
 
 from app.core.db.unit_of_work import current_context
-from app.core.http.rate_limits import HEADERS
+from app.core.http.rate_limiter import HEADERS
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",

@@ -1,7 +1,4 @@
-"""Telling the workers in other processes that there is work: a message in Redis that nobody needs to get.
-
-Whoever did not hear it finds the work at the next look into the database.
-"""
+"""Redis pubsub: tells worker processes that jobs are queued. A lost message only delays them to the next poll."""
 
 from collections.abc import Callable, Collection
 from threading import Event
@@ -11,16 +8,16 @@ from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.cache.redis_client import OPTIONS, PAUSE, attempt
+from app.core.cache.redis_client import OPTIONS, PAUSE_SECONDS, attempt
 
 log = structlog.get_logger()
 
-Hear = Callable[[Collection[str] | None], None]
+Wake = Callable[[Collection[str] | None], None]
 
 
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
-    app.extensions["announcements"] = Redis.from_url(url, **OPTIONS) if url else None
+    app.extensions["pubsub"] = Redis.from_url(url, **OPTIONS) if url else None
 
 
 def channel(app: Flask) -> str:
@@ -29,18 +26,18 @@ def channel(app: Flask) -> str:
 
 
 def announce(kinds: Collection[str]) -> None:
-    """Say that jobs of these kinds are queued; called after the commit."""
-    client = current_app.extensions["announcements"]
+    """Publish that jobs of these kinds are queued; called after the commit."""
+    client = current_app.extensions["pubsub"]
     if client is not None:
         attempt(client.publish, channel(current_app), " ".join(sorted(kinds)))
 
 
-def listen(app: Flask, hear: Hear, listening: Event, stopping: Event) -> None:
-    """Call `hear` with the kinds of job that somebody announces, until `stopping`; `listening` says that it does.
+def listen(app: Flask, wake: Wake, listening: Event, stopping: Event) -> None:
+    """Call `wake` with the kinds of jobs that are announced, until `stopping`; `listening` is set once it listens.
 
-    With None it is told that it may have missed some.
+    After each connection it is called with None, for all kinds: announcements may have been missed.
     """
-    client = app.extensions["announcements"]
+    client = app.extensions["pubsub"]
     was_away = False
     while not stopping.is_set():
         try:
@@ -51,13 +48,13 @@ def listen(app: Flask, hear: Hear, listening: Event, stopping: Event) -> None:
                     if message is None:
                         continue
                     if message["type"] == "message":
-                        hear(message["data"].decode(errors="replace").split())
+                        wake(message["data"].decode(errors="replace").split())
                     else:
                         was_away = False
-                        hear(None)
+                        wake(None)
                         listening.set()
         except (RedisError, OSError) as error:
             if not was_away:
-                log.warning("announcements_unheard", error=repr(error))
+                log.warning("pubsub_away", error=repr(error))
             was_away = True
-            stopping.wait(PAUSE)
+            stopping.wait(PAUSE_SECONDS)

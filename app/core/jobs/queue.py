@@ -115,15 +115,14 @@ def release_jobs(job_ids: Collection[int], holder: str) -> None:
         .returning(jobs.c.kind)
     )
     with writing():
-        for kind in db.session.scalars(freed):
-            after_commit(_announce, kind)
+        after_commit(_announce, *db.session.scalars(freed))
 
 
 def _held(job_id: int, holder: str) -> sa.ColumnElement[bool]:
     return sa.and_(jobs.c.id == job_id, jobs.c.holder == holder)
 
 
-def _announce(kind: str) -> None:
-    """Wake the threads of this process, and worker processes, for a kind of job."""
-    current_app.extensions["jobs"].wake({kind})
-    pubsub.announce({kind})
+def _announce(kinds: Collection[str]) -> None:
+    """Wake the threads of this process, and worker processes, for these kinds of job."""
+    current_app.extensions["jobs"].wake(kinds)
+    pubsub.announce(kinds)

@@ -66,8 +66,8 @@ class Runner:
     called with one sentence that says so, in the transaction that ends the job.
     """
 
-    def __init__(self) -> None:
-        self._app: Flask | None = None
+    def __init__(self, app: Flask) -> None:
+        self._app = app
         self._lanes: dict[str, Lane] = {}
         self._repeated: dict[str, tuple[Callable[[], object], float]] = {}
         self._stopping = threading.Event()
@@ -75,10 +75,6 @@ class Runner:
         self._threads: list[threading.Thread] = []
         # Begins with what an administrator finds the process by.
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
-
-    def init_app(self, app: Flask) -> None:
-        self._app = app
-        app.extensions["jobs"] = self
 
     def register(self, kind: str, handler: Handler, give_up: GiveUp, *, lane: str = "work") -> None:
         """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
@@ -152,7 +148,6 @@ class Runner:
 
     def _run_next(self, lane: Lane) -> bool:
         """Carry out the next job of a lane, if there is one."""
-        assert self._app is not None
         with self._app.app_context():
             job = queue.claim(lane.kinds, self._name)
         if job is None:
@@ -172,7 +167,6 @@ class Runner:
             lane.wake.wait(LOOK)
 
     def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
-        assert self._app is not None
         while not self._stopping.wait(every):
             try:
                 with self._app.app_context():
@@ -182,7 +176,6 @@ class Runner:
 
     def _carry_out(self, lane: Lane, job: Claim) -> None:
         handler, give_up = lane.kinds[job.kind]
-        assert self._app is not None
         finished = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(job.id, finished), daemon=True)
         renewal.start()
@@ -212,7 +205,6 @@ class Runner:
         self._held.discard(job.id)
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
-        assert self._app is not None
         while not finished.wait(HEARTBEAT):
             try:
                 with self._app.app_context():
@@ -221,9 +213,16 @@ class Runner:
                 log.warning("lease_not_renewed", job=job_id)
 
     def _release_jobs(self) -> None:
-        assert self._app is not None
         with self._app.app_context():
             queue.release_jobs(self._held, self._name)
 
 
-runner = Runner()
+def init_app(app: Flask) -> Runner:
+    """Give an application its runner; no thread runs before `start`."""
+    runner = app.extensions["jobs"] = Runner(app)
+    return runner
+
+
+def runner_of(app: Flask) -> Runner:
+    runner: Runner = app.extensions["jobs"]
+    return runner

@@ -1,4 +1,4 @@
-"""A process that does nothing but carry out jobs and what is done again and again."""
+"""The worker process: runs jobs and repeated tasks, and serves no requests."""
 
 import os
 import signal
@@ -10,32 +10,33 @@ from flask import Flask
 
 from app.core.gc_tuning import settle
 from app.core.jobs import pubsub
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 
 FIRST_WAIT = 1.0
-"""Seconds that a worker waits for Redis before it says that it works; it does so without, too."""
+"""Seconds that a worker waits for Redis before it reports that it works; it works without Redis, too."""
 
 
 def work(app: Flask) -> None:
-    """Carry out jobs until SIGTERM or SIGINT, and end the process with 0; what is not done then is somebody else's.
+    """Run jobs until SIGTERM or SIGINT, and end the process with 0; unfinished jobs go back to the queue.
 
-    A signal that is ignored stays so.
+    A signal that the parent has set to be ignored stays ignored.
     """
     stopping, listening = threading.Event(), threading.Event()
     # A pipe, because a handler that sets an event may interrupt the very code that holds its lock.
-    told, telling = os.pipe()
+    receiver, sender = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os.write(telling, b"."))
+            signal.signal(number, lambda *_: os.write(sender, b"."))
     settle()
+    runner = runner_of(app)
     runner.start()
     arguments = (app, runner.wake, listening, stopping)
-    threading.Thread(target=pubsub.listen, args=arguments, name="announcements", daemon=True).start()
+    threading.Thread(target=pubsub.listen, args=arguments, name="pubsub", daemon=True).start()
     listening.wait(FIRST_WAIT)
     click.echo("Carrying out jobs.")
-    os.read(told, 1)
+    os.read(receiver, 1)
     stopping.set()
     runner.stop()
     sys.stdout.flush()
-    # What is still at work would commit what this process has just let go of.
+    # Exit hard: a running job would commit after its lease was returned.
     os._exit(0)

@@ -15,7 +15,8 @@ from flask import Flask
 from app.assets import ai_provider
 from app.assets.models import Asset, AssetImage
 from app.core.db.unit_of_work import db
-from app.core.jobs import queue, runner
+from app.core.jobs import queue
+from app.core.jobs.runner import runner_of
 from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -67,7 +68,7 @@ def test_image_is_described_after_the_upload(scenario_with: Callable[..., Scenar
         shown = scenario.upload()
         assert (shown["description"], shown["description_status"]) == (None, "pending")
         assert not server.contacted.is_set()
-        assert runner.runner.run_pending() == 1
+        assert runner_of(scenario.app).run_pending() == 1
     now = scenario.now()
     assert (now["description"], now["description_status"], now["description_problem"]) == (TEXT, "described", None)
     query = {"resource_type": "assets", "resource_id": scenario.asset.id, "sort": "id"}
@@ -84,7 +85,7 @@ def test_request_to_the_provider(scenario_with: Callable[..., Scenario]) -> None
     with server.listening() as port:
         scenario = scenario_with(port)
         upload(scenario.user, scenario.asset, encoded_image("PNG", (3000, 1500), exif=exif_data()))
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     (request,) = server.received
     assert (request.method, request.target) == ("POST", "/v1/chat/completions")
     assert request.headers["Authorization"] == "Bearer key-1"
@@ -110,8 +111,9 @@ def test_request_to_the_provider(scenario_with: Callable[..., Scenario]) -> None
 def test_base_url_may_have_a_path(scenario_with: Callable[..., Scenario], path: str, endpoint: str) -> None:
     server = Server(sends(completion(TEXT)))
     with server.listening() as port:
-        scenario_with(port, path, key=None).upload()
-        runner.runner.run_pending()
+        scenario = scenario_with(port, path, key=None)
+        scenario.upload()
+        runner_of(scenario.app).run_pending()
     assert server.received[0].target == endpoint
     assert server.received[0].headers["Authorization"] is None
 
@@ -152,20 +154,20 @@ def test_failing_provider_does_not_fail_the_upload(
     with Server(behave).listening() as port:
         scenario = scenario_with(port)
         url = scenario.upload()["image_url"]
-        assert runner.runner.run_pending() == 1
+        assert runner_of(scenario.app).run_pending() == 1
     now = scenario.now()
     assert (now["description"], now["description_status"]) == (None, "failed")
     assert problem in now["description_problem"]
     assert now["description_problem"].isprintable()
     scenario.user.send("GET", url)
-    assert runner.runner.run_pending() == 0
+    assert runner_of(scenario.app).run_pending() == 0
 
 
 def test_description_is_stripped_of_control_characters_and_truncated(scenario_with: Callable[..., Scenario]) -> None:
     with Server(sends(completion("A\x00 \x1b[31mred\x9b\u202e box.\nTwo\r\n" + "x" * 5000))).listening() as port:
         scenario = scenario_with(port)
         scenario.upload()
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     description = scenario.now()["description"]
     assert description.startswith("A   [31mred   box.\nTwo \nxxx")
     assert len(description) == ai_provider.MAX_DESCRIPTION_CHARS
@@ -176,7 +178,7 @@ def test_description_by_a_user_is_kept_and_none_is_requested(scenario_with: Call
     with server.listening() as port:
         scenario = scenario_with(port, description="Mine.")
         assert scenario.upload()["description_status"] == "kept"
-        assert runner.runner.run_pending() == 0
+        assert runner_of(scenario.app).run_pending() == 0
     assert scenario.now()["description"] == "Mine."
     assert not server.contacted.is_set()
 
@@ -191,7 +193,7 @@ def test_description_written_meanwhile_is_kept(scenario_with: Callable[..., Scen
     with Server(answer_late).listening() as port:
         scenario = scenario_with(port)
         scenario.upload()
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     now = scenario.now()
     assert (now["description"], now["description_status"]) == ("Written meanwhile.", "kept")
 
@@ -204,11 +206,11 @@ def test_new_image_replaces_a_generated_description_unless_it_was_edited(
         scenario = scenario_with(port)
         for expected in ("First.", "Second."):
             scenario.upload()
-            runner.runner.run_pending()
+            runner_of(scenario.app).run_pending()
             assert scenario.now()["description"] == expected
         scenario.change(description="Second, corrected.")
         scenario.upload()
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     now = scenario.now()
     assert (now["description"], now["description_status"]) == ("Second, corrected.", "kept")
 
@@ -223,7 +225,7 @@ def test_description_of_a_replaced_or_removed_image_is_dropped(scenario_with: Ca
         scenario = scenario_with(port)
         scenario.upload()
         scenario.upload()
-        assert runner.runner.run_pending() == 2
+        assert runner_of(scenario.app).run_pending() == 2
     assert len(server.received) == 1, "The replaced image was described."
     now = scenario.now()
     assert (now["description"], now["description_status"], now["image_url"]) == (None, None, None)
@@ -235,7 +237,7 @@ def test_missing_file_is_reported(scenario_with: Callable[..., Scenario], direct
         scenario.upload()
         for path in directory.iterdir():
             path.unlink()
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     now = scenario.now()
     assert (now["description_status"], now["description_problem"]) == (
         "failed",
@@ -251,21 +253,22 @@ def test_failed_job_is_reported(scenario_with: Callable[..., Scenario], monkeypa
     with Server(hangs).listening() as port:
         scenario = scenario_with(port)
         scenario.upload()
-        runner.runner.run_pending()
+        runner_of(scenario.app).run_pending()
     now = scenario.now()
     assert now["description_status"] == "failed"
     assert "mistake" in now["description_problem"]
 
 
 def test_hanging_provider_delays_neither_uploads_nor_other_jobs(
-    scenario_with: Callable[..., Scenario], monkeypatch: pytest.MonkeyPatch
+    scenario_with: Callable[..., Scenario],
 ) -> None:
     done: list[int] = []
-    monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (done.append, lambda *_: None))
     server = Server(hangs)
     with server.listening() as port:
         scenario = scenario_with(port)
-        runner.runner.start()
+        runner = runner_of(scenario.app)
+        runner.register("probe", done.append, lambda *_: None)
+        runner.start()
         try:
             scenario.upload()
             assert server.contacted.wait(TIMEOUT_SECONDS)
@@ -277,7 +280,7 @@ def test_hanging_provider_delays_neither_uploads_nor_other_jobs(
             assert not server.released.is_set()
         finally:
             server.released.set()
-            runner.runner.stop()
+            runner.stop()
 
 
 def test_without_a_provider_nothing_is_described(app: Flask, user: Client, make: Make, directory: Path) -> None:
@@ -285,7 +288,7 @@ def test_without_a_provider_nothing_is_described(app: Flask, user: Client, make:
     assert upload(user, asset, encoded_image())["description_status"] is None
     answer = user.call("POST", "/api/assets/describe", expect=409, **form(encoded_image()))
     assert answer["data"]["reason"] == "descriptions_off"
-    assert runner.runner.run_pending() == 0
+    assert runner_of(app).run_pending() == 0
 
 
 def test_image_can_be_described_without_being_stored(scenario_with: Callable[..., Scenario], directory: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from app.core.jobs import runner
+from app.core.jobs.runner import runner_of
 from app.core.mail.outbox import MailState
 from tests.features.auth.certificates import Authority
 from tests.features.auth.conftest import AWAY, HOME, Travel, Traveller
@@ -42,7 +42,7 @@ def send_one(traveller: Traveller) -> Any:
     """Let a mail be sent; returns its row of the outbox."""
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
-    runner.runner.run_pending()
+    runner_of(traveller.app).run_pending()
     (message,) = traveller.messages()
     return message
 

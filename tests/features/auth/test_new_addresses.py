@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
-from app.core.jobs import queue, runner
+from app.core.jobs import queue
+from app.core.jobs.runner import runner_of
 from app.core.mail import transport
 from app.core.mail.outbox import RETRY_DELAYS, MailState, Outbox
 from app.core.values import utcnow
@@ -24,8 +25,8 @@ def test_login_from_a_new_address_is_mailed(travel: Travel) -> None:
         traveller = travel(port)
         for address in (HOME, AWAY, AWAY, HOME):
             traveller.log_in(address, device="Firefox <b>")
-        assert runner.runner.run_pending() == 1
-        assert runner.runner.run_pending() == 0
+        assert runner_of(traveller.app).run_pending() == 1
+        assert runner_of(traveller.app).run_pending() == 0
     (message,) = inbox.received
     assert (message["To"], message["From"]) == ("t@example.com", "itam@localhost")
     text, html = (part.get_payload(decode=True).decode() for part in message.walk() if not part.is_multipart())
@@ -49,7 +50,7 @@ def test_login_from_a_new_address_is_audited(travel: Travel) -> None:
     networks = [(record.ip_address, record.changes["network"]["new"]) for record in records]
     documentation = "a private network"  # as Python classifies the addresses reserved for documentation
     assert networks == [(AWAY, documentation), ("2001:db8::1", documentation), ("10.0.0.1", "a private network")]
-    runner.runner.run_pending()
+    runner_of(traveller.app).run_pending()
     assert {message.state for message in traveller.messages()} == {MailState.LOGGED}
 
 
@@ -59,7 +60,7 @@ def test_concurrent_logins_from_a_new_address_send_one_mail(travel: Travel) -> N
         traveller = travel(port)
         traveller.log_in(HOME)
         run_concurrently([lambda: traveller.log_in(AWAY)] * 4)
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
     assert len(inbox.received) == 1
 
 
@@ -68,15 +69,15 @@ def test_temporarily_refused_mail_is_retried_and_sent_once(travel: Travel) -> No
     traveller = travel(port)
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
-    runner.runner.run_pending()  # no server is listening
+    runner_of(traveller.app).run_pending()  # no server is listening
     inbox = Inbox("451 Come back later")
     with server(inbox) as port:
         traveller.app.extensions["mail"].port = port
-        runner.runner.run_pending()  # the retry is not due yet
+        runner_of(traveller.app).run_pending()  # the retry is not due yet
         assert [message.attempts for message in traveller.messages()] == [1]
         for _ in range(3):
             traveller.make_due()
-            runner.runner.run_pending()
+            runner_of(traveller.app).run_pending()
     assert len(inbox.received) == 1
     assert [message.state for message in traveller.messages()] == [MailState.SENT]
 
@@ -86,7 +87,7 @@ def test_undeliverable_mail_is_given_up(travel: Travel) -> None:
     traveller.log_in(HOME)
     traveller.log_in(AWAY)
     for _ in range(len(RETRY_DELAYS) + 2):
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
         traveller.make_due()
     (message,) = traveller.messages()
     assert (message.state, message.attempts) == (MailState.FAILED, len(RETRY_DELAYS))
@@ -99,9 +100,9 @@ def test_permanently_refused_mail_is_not_retried(travel: Travel) -> None:
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
         assert [message.state for message in traveller.messages()] == [MailState.FAILED]
-        assert runner.runner.run_pending() == 0
+        assert runner_of(traveller.app).run_pending() == 0
     assert inbox.received == []
 
 
@@ -116,7 +117,7 @@ def test_mail_whose_process_died_while_sending_is_not_sent_again(travel: Travel)
             abandoned = {"state": "running", "lease_expires_at": utcnow() - timedelta(seconds=1), "attempts": 1}
             db.session.execute(sa.update(queue.Job.__table__).values(abandoned))
             db.session.commit()
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
     assert inbox.received == []
     assert [message.state for message in traveller.messages()] == [MailState.FAILED]
 
@@ -127,9 +128,9 @@ def test_mail_accepted_without_a_reply_is_not_sent_again(travel: Travel) -> None
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
         traveller.make_due()
-        assert runner.runner.run_pending() == 0
+        assert runner_of(traveller.app).run_pending() == 0
     assert len(inbox.received) == 1
     assert [message.state for message in traveller.messages()] == [MailState.FAILED]
 
@@ -141,12 +142,13 @@ def test_slow_mail_server_delays_neither_logins_nor_other_jobs(
     """The login responds while the mail job waits for the server, and other jobs run meanwhile."""
     imported: list[int] = []
     monkeypatch.setattr(transport, "DEADLINE_SECONDS", float(TIMEOUT_SECONDS))
-    monkeypatch.setitem(runner.runner._lanes["work"].kinds, "probe", (imported.append, lambda *_: None))
     hanging_server = HangingServer(greeting)
     with hanging_server.listening() as port:
         traveller = travel(port)
+        runner = runner_of(traveller.app)
+        runner.register("probe", imported.append, lambda *_: None)
         traveller.log_in(HOME)
-        runner.runner.start()
+        runner.start()
         try:
             traveller.log_in(AWAY)
             assert hanging_server.contacted.wait(TIMEOUT_SECONDS)
@@ -158,7 +160,7 @@ def test_slow_mail_server_delays_neither_logins_nor_other_jobs(
             assert not hanging_server.released.is_set()
         finally:
             hanging_server.released.set()
-            runner.runner.stop()
+            runner.stop()
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 " + b"x" * 10_000], ids=["hangs", "drips"])
@@ -168,7 +170,7 @@ def test_sending_times_out(travel: Travel, monkeypatch: pytest.MonkeyPatch, gree
         traveller = travel(port)
         traveller.log_in(HOME)
         traveller.log_in(AWAY)
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
     (message,) = traveller.messages()
     assert (message.state, message.attempts) == (MailState.QUEUED, 1)
 
@@ -181,7 +183,7 @@ def test_mail_names_the_place_if_a_geoip_database_is_configured(travel: Travel, 
         traveller = travel(port, GEOIP_DATABASE=path)
         for address in (HOME, AWAY, "2001:db8::1"):
             traveller.log_in(address)
-        runner.runner.run_pending()
+        runner_of(traveller.app).run_pending()
     located, unlocated = (message.as_string() for message in inbox.received)
     assert "Lyon, France" in located
     assert "Place" not in unlocated

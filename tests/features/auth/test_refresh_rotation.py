@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
 from typing import Any
@@ -76,14 +77,15 @@ def refresh_simultaneously(servers: list[Server], token: str) -> Body:
 def test_one_of_twenty_simultaneously_verified_refreshes_succeeds(
     app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, verify = Barrier(20), access._session_reader
+    readers: access.Readers = app.extensions["token_readers"]
+    gate = Barrier(20)
 
     def verify_together(claims: Any) -> Any:
         gate.wait(TIMEOUT_SECONDS)
-        return verify(claims)
+        return readers.session(claims)
 
     with monkeypatch.context() as patch:
-        patch.setattr(access, "_session_reader", verify_together)
+        patch.setitem(app.extensions, "token_readers", replace(readers, session=verify_together))
         answers = run_concurrently([lambda: client.call("POST", REFRESH, expect=(200, 401))] * 20)
     (winner,) = [answer["data"] for answer in answers if answer["code"] == 0]
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")

@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.containers.models import Container, HostPort
 from app.core.db.unit_of_work import db
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
@@ -106,7 +106,7 @@ def import_containers(client: Client, *rows: tuple[Any, ...], apply: str = "true
     content = workbook(**sheets, Containers=[TITLES, *rows])
     data: dict[str, Any] = {"file": (BytesIO(content), "x.xlsx"), "apply": apply}
     import_ = client.call("POST", "/api/imports", data=data, expect=202)["data"]
-    runner.run_pending()
+    runner_of(client.app).run_pending()
     return client.call("GET", f"/api/imports/{import_['id']}")["data"]  # type: ignore[no-any-return]
 
 
@@ -120,7 +120,7 @@ def row_errors(client: Client, import_: Body) -> list[tuple[int, str, str, Any, 
     ]
 
 
-def test_import_names_the_rows_whose_port_is_in_use(make: Make, admin: Client) -> None:
+def test_import_names_the_rows_whose_port_is_in_use(app: Flask, make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
     make(Server, name="n2")
     owner = create(admin, server, *ports(80))
@@ -145,7 +145,7 @@ def test_import_names_the_rows_whose_port_is_in_use(make: Make, admin: Client) -
     rows = [("_id", "Server"), (unplaced["id"], "n1")]
     data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx")}
     import_ = admin.call("POST", "/api/imports", data=data, expect=202)["data"]
-    runner.run_pending()
+    runner_of(app).run_pending()
     assert row_errors(admin, import_) == [(2, "B2", "Server", "80/tcp", in_use)]
     assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
 
@@ -163,7 +163,7 @@ def test_import_may_keep_and_reassign_ports(make: Make, admin: Client) -> None:
     assert import_containers(admin, *rows)["sheets"][0]["unchanged"] == 3
 
 
-def test_port_used_since_the_plan_fails_the_import_and_names_the_row(make: Make, admin: Client) -> None:
+def test_port_used_since_the_plan_fails_the_import_and_names_the_row(app: Flask, make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
     changed = create(admin, server)
     rows = (("web", "n1", json.dumps(ports(80))), (changed["name"], "n1", json.dumps(ports(81))))
@@ -171,7 +171,7 @@ def test_port_used_since_the_plan_fails_the_import_and_names_the_row(make: Make,
     assert import_["status"] == "ready"
     create(admin, server, *ports(80, 81))
     admin.call("POST", f"/api/imports/{import_['id']}/apply", json={}, expect=202)
-    runner.run_pending()
+    runner_of(app).run_pending()
     import_ = admin.call("GET", f"/api/imports/{import_['id']}")["data"]
     assert import_["status"] == "failed"
     assert [(conflict["row"], conflict["message"]) for conflict in import_["problem"]["conflicts"]] == [

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.core.db.unit_of_work import db
 from app.core.jobs.queue import ATTEMPTS, Job
-from app.core.jobs.runner import Runner, runner
+from app.core.jobs.runner import Runner, runner_of
 from app.core.values import utcnow
 from app.gpus import expiry
 from app.gpus.models import Gpu, GpuAssignment
@@ -72,10 +72,10 @@ def set_job(app: Flask, **values: Any) -> None:
 
 def test_gpu_is_released_when_its_assignment_expires(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
     assign(user, gpu)
-    assert runner.run_pending() == 0
+    assert runner_of(app).run_pending() == 0
     assert status(user, gpu) == "assigned"
     pass_time(app, 5)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     data = user.call("GET", f"/api/gpus/{gpu.id}")["data"]
     assert (data["status"], data["assigned_to"], data["assigned_at"]) == ("available", None, None)
     (entry,) = history(user, gpu)
@@ -86,7 +86,7 @@ def test_gpu_is_released_when_its_assignment_expires(app: Flask, gpu: Gpu, admin
 def test_release_is_audited_as_made_by_the_system(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
     assign(user, gpu)
     pass_time(app, 5)
-    runner.run_pending()
+    runner_of(app).run_pending()
     assigned, released = records(admin, gpu)[1:]
     assert (released["action"], released["version"]) == ("release", 3)
     assert (released["user_id"], released["username"], released["ip_address"]) == (None, "system", None)
@@ -96,7 +96,7 @@ def test_release_is_audited_as_made_by_the_system(app: Flask, gpu: Gpu, admin: C
 
 def test_assignment_without_expiry_stays(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu, None)
-    assert runner.run_pending() == 0
+    assert runner_of(app).run_pending() == 0
     with app.app_context():
         assert db.session.scalars(sa.select(Job)).all() == []
 
@@ -106,7 +106,7 @@ def test_expiry_does_not_end_a_later_assignment(app: Flask, gpu: Gpu, user: Clie
     user.call("POST", f"/api/gpus/{gpu.id}/release")
     assign(other, gpu, 60)
     pass_time(app, 5)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert [entry["released_by"] for entry in history(user, gpu)] == [None, user.user.username]
     assert status(user, gpu) == "assigned"
 
@@ -115,13 +115,13 @@ def test_deleted_gpu_is_ignored(app: Flask, gpu: Gpu, admin: Client) -> None:
     assign(admin, gpu)
     admin.call("DELETE", f"/api/gpus/{gpu.id}")
     pass_time(app, 5)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
 
 
 def test_job_that_runs_too_early_is_postponed(app: Flask, gpu: Gpu, user: Client) -> None:
     assign(user, gpu)
     set_job(app, due_at=utcnow() - timedelta(seconds=1))
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "assigned"
     with app.app_context():
         due, expires = db.session.scalar(sa.select(Job.due_at)), db.session.scalar(sa.select(GpuAssignment.expires_at))
@@ -129,7 +129,7 @@ def test_job_that_runs_too_early_is_postponed(app: Flask, gpu: Gpu, user: Client
     assert expires is not None
     assert abs(due - expires) < timedelta(seconds=5)
     pass_time(app, 6)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "available"
 
 
@@ -137,9 +137,9 @@ def test_job_of_a_dead_worker_is_taken_over(app: Flask, gpu: Gpu, user: Client) 
     assign(user, gpu)
     pass_time(app, 5)
     set_job(app, state="running", holder="gone", attempts=1, lease_expires_at=utcnow() + timedelta(seconds=30))
-    assert runner.run_pending() == 0
+    assert runner_of(app).run_pending() == 0
     pass_time(app, 1)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "available"
 
 
@@ -148,11 +148,11 @@ def test_job_of_a_worker_that_died_after_its_commit_is_harmless(
 ) -> None:
     assign(user, gpu)
     pass_time(app, 5)
-    runner.run_pending()
+    runner_of(app).run_pending()
     assign(user, gpu, None)
     past = utcnow() - timedelta(seconds=1)
     set_job(app, state="running", holder="gone", attempts=1, lease_expires_at=past)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "assigned"
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release", "assign"]
 
@@ -163,10 +163,10 @@ def test_job_is_never_given_up(app: Flask, gpu: Gpu, user: Client) -> None:
     pass_time(app, 5)
     past = utcnow() - timedelta(seconds=1)
     set_job(app, state="running", holder="gone", attempts=ATTEMPTS, lease_expires_at=past)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "assigned"
     pass_time(app, 2)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "available"
 
 
@@ -175,12 +175,12 @@ def test_release_that_cannot_be_written_is_retried(app: Flask, gpu: Gpu, user: C
     pass_time(app, 5)
     rename(app, "gpu_assignments", "away")
     try:
-        assert runner.run_pending() == 1
+        assert runner_of(app).run_pending() == 1
     finally:
         rename(app, "away", "gpu_assignments")
     assert status(user, gpu) == "assigned"
     pass_time(app, 2)
-    assert runner.run_pending() == 1
+    assert runner_of(app).run_pending() == 1
     assert status(user, gpu) == "available"
 
 
@@ -190,8 +190,7 @@ def test_concurrent_releases_by_workers_and_holder_count_once(
     """Four runners and two requests of the holder release the same GPU at once."""
 
     def worker() -> Runner:
-        runner = Runner()
-        runner.init_app(app)
+        runner = Runner(app)
         expiry.register_jobs(runner)
         return runner
 

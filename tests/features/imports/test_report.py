@@ -15,7 +15,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from app.core.db.unit_of_work import db
 from app.core.jobs import queue
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.imports.models import Import, ImportFile
 from app.imports.report import service
@@ -202,7 +202,7 @@ def test_a_large_report_is_made_in_the_background(admin: Client, upload: Upload)
         assert (answer.status_code, answer.headers["Retry-After"], answer.headers["Location"]) == (202, "1", path)
         assert answer.json["data"] == {"import_id": job["id"], "status": "making"}
     assert admin.call("GET", "/api/audit-logs?action=export&resource_type=imports")["data"] == []
-    assert runner.run_pending() == 1
+    assert runner_of(admin.app).run_pending() == 1
     assert comments(report(admin, job)["Servers"]) == MARKED
 
 
@@ -212,13 +212,13 @@ def test_a_report_survives_the_death_of_its_worker(app: Flask, admin: Client, up
     request_report(admin, job, 202)
     with app.app_context():
         assert queue.claim([service.REPORT], "killed") is not None
-    assert runner.run_pending() == 0
+    assert runner_of(admin.app).run_pending() == 0
     request_report(admin, job, 202)
     with app.app_context():
         lease_end = utcnow() - timedelta(seconds=1)
         db.session.execute(sa.update(queue.Job).where(queue.Job.holder == "killed").values(lease_expires_at=lease_end))
         db.session.commit()
-    assert runner.run_pending() == 1
+    assert runner_of(admin.app).run_pending() == 1
     first = admin.send("GET", f"/api/imports/{job['id']}/report.xlsx").data
     with app.app_context():
         # The worker was slow, not dead: its late result changes nothing.
@@ -234,12 +234,12 @@ def test_a_failed_report_can_be_requested_again_after_a_minute(
     with monkeypatch.context() as patch:
         patch.setattr(service, "_make", lambda _: 1 / 0)
         request_report(admin, job, 202)
-        runner.run_pending()
+        runner_of(admin.app).run_pending()
     answer = request_report(admin, job, 503)
     assert answer["data"]["reason"] == "report_failed"
     age_report(app, service.RETRY_DELAY)
     request_report(admin, job, 202)
-    runner.run_pending()
+    runner_of(admin.app).run_pending()
     assert comments(report(admin, job)["Servers"]) == MARKED
 
 
@@ -247,7 +247,7 @@ def test_a_failed_report_can_be_requested_again_after_a_minute(
 def test_simultaneous_first_requests_queue_one_job(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=ROWS)
     run_concurrently([lambda: request_report(admin, job, 202)] * 4)
-    assert runner.run_pending() == 1
+    assert runner_of(admin.app).run_pending() == 1
 
 
 @pytest.mark.usefixtures("in_background")
@@ -258,5 +258,5 @@ def test_a_report_is_not_made_of_a_deleted_file(app: Flask, admin: Client, uploa
         for model in (ImportReport, ImportFile):
             db.session.execute(sa.delete(model))
         db.session.commit()
-    assert runner.run_pending() == 1
+    assert runner_of(admin.app).run_pending() == 1
     request_report(admin, job, 404)

@@ -13,7 +13,7 @@ from app.core.cache import generations
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.core.jobs.queue import Job
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.imports import models, service
@@ -57,7 +57,7 @@ def revert_in_background(client: Client, import_: Body) -> Body:
     assert started.json["data"]["progress"]["phase"] == "reverting"
     assert client.call("POST", f"{path}/revert", expect=409)["data"]["reason"] == "not_revertible"
     assert client.call("POST", f"{path}/cancel", expect=409)["data"]["reason"] == "not_cancellable"
-    runner.run_pending()
+    runner_of(client.app).run_pending()
     return client.call("GET", path)["data"]  # type: ignore[no-any-return]
 
 
@@ -236,7 +236,7 @@ def test_a_revert_whose_workers_die_keeps_the_import_applied(app: Flask, admin: 
         gone: Any = {"state": "running", "attempts": 3, "lease_expires_at": utcnow() - timedelta(seconds=1)}
         db.session.execute(sa.update(Job).where(Job.kind == "import.revert").values(gone))
         db.session.commit()
-    runner.run_pending()
+    runner_of(app).run_pending()
     kept = admin.call("GET", f"/api/imports/{applied['id']}")["data"]
     assert (kept["status"], kept["problem"]["reason"]) == ("applied", "failed")
     assert live_rows(app) == before
@@ -253,12 +253,12 @@ def test_a_cancelled_plan_cannot_be_applied(admin: Client, upload: Upload) -> No
 
 
 def test_an_import_cancelled_in_the_queue_is_never_read(admin: Client, upload: Upload, monkeypatch: Any) -> None:
-    monkeypatch.setattr(runner, "run_pending", lambda: 0)
+    monkeypatch.setattr(runner_of(admin.app), "run_pending", lambda: 0)
     import_ = upload(admin, form=APPLY, **FLEET)
     assert import_["status"] == "queued"
     admin.call("POST", f"/api/imports/{import_['id']}/cancel")
     monkeypatch.undo()
-    runner.run_pending()
+    runner_of(admin.app).run_pending()
     assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["status"] == "cancelled"
     assert totals(admin)["servers"] == 0
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.datacenters.models import Datacenter
 from app.resource.bulk import writer
 from app.servers.models import Server
@@ -36,7 +36,7 @@ def apply_both(client: Client, one: Body, other: Body) -> tuple[Body, Body]:
     """Apply two plans in two threads; returns the applied import and the other one."""
     for plan in (one, other):
         client.call("POST", f"/api/imports/{plan['id']}/apply", expect=202, json={})
-    run_concurrently([runner.run_pending, runner.run_pending])
+    run_concurrently([runner_of(client.app).run_pending, runner_of(client.app).run_pending])
     ended = [client.call("GET", f"/api/imports/{plan['id']}")["data"] for plan in (one, other)]
     first, second = sorted(ended, key=lambda import_: import_["status"])
     return first, second

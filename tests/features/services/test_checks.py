@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.containers.models import Container
 from app.core.db.unit_of_work import db
-from app.core.jobs.runner import runner
+from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.servers.models import Server as Machine
@@ -358,14 +358,14 @@ def test_scheduler_runs_in_the_job_runner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     target = service(healthy[1])
-    repeated = runner._repeated["service checks"]
-    monkeypatch.setitem(runner._repeated, "service checks", (repeated[0], 0.01))
-    runner.start()
+    repeated = runner_of(outgoing_app)._repeated["service checks"]
+    monkeypatch.setitem(runner_of(outgoing_app)._repeated, "service checks", (repeated[0], 0.01))
+    runner_of(outgoing_app).start()
     try:
         assert healthy[0].contacted.wait(TIMEOUT_SECONDS)
         wait_until(lambda: read(user, target)["status"] == "healthy")
     finally:
-        runner.stop()
+        runner_of(outgoing_app).stop()
 
 
 def test_interval_of_zero_turns_the_scheduler_off(
