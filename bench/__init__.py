@@ -1,1 +1,1 @@
-"""The benchmarks: each measures the platform beside the limit of what it stands on, in the same run."""
+"""Benchmarks: each measures the platform and the physical limit of the same work in one run."""

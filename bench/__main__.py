@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import audit, checks, exports, imports, lists, logins, proof, reports, scale, uploads
 
 BENCHMARKS = (imports, uploads, lists, audit, reports, exports, logins, checks, scale, proof)
-"""Each has a function `run`, whose parameters are the options, and says in its first line what it measures."""
+"""Each module has a function `run`; its parameters are the options, and the first line of its docstring the help."""
 
 
 def main() -> None:
@@ -16,14 +16,16 @@ def main() -> None:
     names = parser.add_subparsers(metavar="NAME", title="benchmarks")
     for module in BENCHMARKS:
         first_line = (module.__doc__ or "").partition("\n")[0]
-        options = names.add_parser(module.__name__.removeprefix("bench."), description=module.__doc__, help=first_line)
-        options.set_defaults(run=module.run)
+        subparser = names.add_parser(
+            module.__name__.removeprefix("bench."), description=module.__doc__, help=first_line
+        )
+        subparser.set_defaults(run=module.run)
         for option in inspect.signature(module.run).parameters.values():
-            # What has no default number is a file.
+            # An option without a default is a path.
             kind = Path if option.default is None else type(option.default)
-            options.add_argument(f"--{option.name}", type=kind, default=option.default, help=f"({option.default})")
-    given = vars(parser.parse_args())
-    given.pop("run")(**given)
+            subparser.add_argument(f"--{option.name}", type=kind, default=option.default, help=f"({option.default})")
+    options = vars(parser.parse_args())
+    options.pop("run")(**options)
 
 
 def run_all() -> None:

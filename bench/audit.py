@@ -1,7 +1,7 @@
-"""Asking an audit log of millions of records: each filter, combinations of them, texts, and what changed.
+"""Queries of an audit log of ten million records: single filters, combinations, texts and changes.
 
-The records are made in the database, a few years of a company with two hundred people. Every question is asked
-several times with other values, in turn, over the application in this process, as an administrator.
+SQL generates the records: a few years of an organisation with two hundred users. Every query runs several times with
+other values, interleaved with the others, in this process and as an administrator.
 """
 
 import time
@@ -16,8 +16,7 @@ from bench.scratch import Scratch, scratch
 
 RECORDS = 10_000_000
 ROUNDS = 20
-LIMIT = 300
-"""Milliseconds within which 95 of 100 answers should be there."""
+AIM_P95_MS = 300
 
 # One record every ten seconds: 5 % logins, 40 % changes of one field or two, 20 % creations.
 _RECORDS = """
@@ -50,7 +49,7 @@ SELECT timestamptz '2023-01-01Z' + i * interval '10 seconds', person, 'user-' ||
         ELSE '{}' END,
     '10.' || person %% 3 || '.' || person %% 17 || '.' || i %% 40, 'Mozilla/5.0 (X11; Linux x86_64)',
     md5((person / 3)::text), md5(i::text), CASE WHEN i %% 12 = 0 THEN 'Ticket ' || i %% 99991 END,
-    'made up'
+    'generated'
 FROM (
     SELECT i,
         1 + i * 7919 %% 200 * (i * 31 %% 200) / 200 AS person,
@@ -65,8 +64,8 @@ FROM (
 """
 
 
-def questions(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is asked: a name, and the parameters of this turn."""
+def queries(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name of each query, and its parameters in this turn."""
     person, object_id = 1 + turn * 37 % 190, 1 + turn * 4999 % 100_000
     month = 1 + turn % 12
     spring = {"created_at__gte": f"2024-{month:02}-01", "created_at__lt": f"2024-{month:02}-28"}
@@ -105,50 +104,50 @@ def questions(turn: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def run(records: int = RECORDS, rounds: int = ROUNDS) -> None:
-    """Print the percentiles of each question's answers, and of all."""
+    """Print the percentiles of each query, and of all together."""
     with scratch() as database:
         database.allow_unrecorded()
         began = time.perf_counter()
         with database.connect() as connection:
             fill(connection, records)
-        print(f"audit: {records:,} records, made in {time.perf_counter() - began:,.0f} s; {rounds} turns of questions")
-        show(ask(database, rounds))
+        print(f"audit: {records:,} records, made in {time.perf_counter() - began:,.0f} s; {rounds} rounds of queries")
+        show(measure(database, rounds))
 
 
 def fill(connection: Connection, records: int) -> None:
-    """Make the records, with the indexes made anew after them: one by one they would take ten times as long."""
-    listed = connection.execute(
+    """Insert the records without indexes and create these afterwards: with them it takes ten times as long."""
+    indexes = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'audit_logs' AND indexname <> 'pk_audit_logs'"
     ).fetchall()
-    for name, _ in listed:
+    for name, _ in indexes:
         connection.execute(f'DROP INDEX "{name}"')
     connection.execute("SET synchronous_commit = off; SET maintenance_work_mem = '1GB'")
     connection.execute(_RECORDS, [records])
-    for _, definition in listed:
+    for _, definition in indexes:
         connection.execute(definition)
     connection.execute("VACUUM ANALYZE audit_logs")
 
 
-def ask(database: Scratch, rounds: int) -> dict[str, list[float]]:
-    """The milliseconds of each question, by its name."""
+def measure(database: Scratch, rounds: int) -> dict[str, list[float]]:
+    """The milliseconds of each query, by its name."""
     client = log_in(database)
-    took: dict[str, list[float]] = {}
+    durations: dict[str, list[float]] = {}
     for turn in range(rounds):
-        for name, parameters in questions(turn):
+        for name, parameters in queries(turn):
             began = time.perf_counter()
             answer = client.get("/api/audit-logs", query_string=parameters)
-            took.setdefault(name, []).append(1000 * (time.perf_counter() - began))
+            durations.setdefault(name, []).append(1000 * (time.perf_counter() - began))
             assert answer.status_code == 200, answer.data
-    return took
+    return durations
 
 
-def show(took: dict[str, list[float]]) -> None:
+def show(durations: dict[str, list[float]]) -> None:
     print(f"  {'':36} {'p50 ms':>8} {'p95 ms':>8} {'max ms':>8}")
-    together = [one for times in took.values() for one in times]
-    for name, times in {**took, "all": together}.items():
+    together = [duration for times in durations.values() for duration in times]
+    for name, times in {**durations, "all": together}.items():
         print(f"  {name:36} {median(times):8.1f} {percentile(times, 0.95):8.1f} {max(times):8.1f}")
-    print(f"  limit: p95 within {LIMIT} ms")
+    print(f"  limit: p95 within {AIM_P95_MS} ms")
 
 
-def percentile(times: list[float], part: float) -> float:
-    return sorted(times)[min(int(len(times) * part), len(times) - 1)]
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(int(len(times) * share), len(times) - 1)]

@@ -1,7 +1,7 @@
-"""The limit of a list: a WSGI function that runs one prepared query and answers its rows, and no more.
+"""The limit of a list: a WSGI function that runs one prepared statement and returns its rows as JSON.
 
-No routing, no token, no parameters, no count. `python -m bench.bare <port> <threads>` serves it by the same
-server as the platform; `BARE` in its environment holds a `Question` as JSON.
+No routing, no token, no parameters, no count. `python -m bench.bare <port> <threads>` serves it with the same server as
+the platform; the environment variable `BARE` holds a `BareQuery` as JSON.
 """
 
 import functools
@@ -20,12 +20,12 @@ from granian.log import LogLevels
 from psycopg.types.json import set_json_loads
 from psycopg.types.numeric import FloatLoader
 
-_here = threading.local()
+_local = threading.local()
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which rows; `references` says which columns of a row are the id and the name of an object beside it."""
+class BareQuery:
+    """The statement and its columns; `references` are (name, column of the id, column of the label)."""
 
     conninfo: str
     sql: str
@@ -35,20 +35,20 @@ class Question:
 
 
 @functools.cache
-def question() -> Question:
-    return Question(**orjson.loads(os.environ["BARE"]))
+def query() -> BareQuery:
+    return BareQuery(**orjson.loads(os.environ["BARE"]))
 
 
 def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    asked = question()
+    page = query()
     items = []
-    for row in connection().execute(asked.sql, prepare=True).fetchall():
-        item: dict[str, Any] = dict(zip(asked.names, row, strict=False))
-        for name, identity, label in asked.references:
-            found = row[identity]
-            item[name] = None if found is None else {"id": found, "name": row[label]}
+    for row in connection().execute(page.sql, prepare=True).fetchall():
+        item: dict[str, Any] = dict(zip(page.names, row, strict=False))
+        for name, identity, label in page.references:
+            target_id = row[identity]
+            item[name] = None if target_id is None else {"id": target_id, "name": row[label]}
         items.append(item)
-    body = {"code": 0, "message": "success", "data": items, "pagination": asked.pagination}
+    body = {"code": 0, "message": "success", "data": items, "pagination": page.pagination}
     content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
     start_response("200 OK", headers)
@@ -56,14 +56,14 @@ def application(_environ: dict[str, Any], start_response: Callable[..., Any]) ->
 
 
 def connection() -> psycopg.Connection:
-    """This thread's connection."""
-    if not hasattr(_here, "connection"):
-        opened = psycopg.connect(question().conninfo, autocommit=True, options="-c timezone=UTC")
+    """The connection of this thread."""
+    if not hasattr(_local, "connection"):
+        opened = psycopg.connect(query().conninfo, autocommit=True, options="-c timezone=UTC")
         opened.adapters.register_loader("numeric", FloatLoader)
         set_json_loads(orjson.loads, opened)
-        _here.connection = opened
-    made: psycopg.Connection = _here.connection
-    return made
+        _local.connection = opened
+    connection: psycopg.Connection = _local.connection
+    return connection
 
 
 if __name__ == "__main__":

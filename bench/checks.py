@@ -1,4 +1,4 @@
-"""A round of health checks, beside the same requests made by the standard library alone."""
+"""A round of health checks, compared with the same requests through http.client."""
 
 import asyncio
 import http.client
@@ -26,40 +26,40 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
 def run(services: int = SERVICES, rounds: int = ROUNDS) -> None:
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    receiver, sender = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(sender,), daemon=True)
     server.start()
-    port = here.recv()
+    port = receiver.recv()
     try:
-        with scratch() as made:
-            app = made.app
+        with scratch() as database:
+            app = database.app
             app.config["OUTGOING_ALLOWED"] = ("127.0.0.1/32",)
-            made.allow_unrecorded()
-            plan(app, services, port)
-            # The first round changes the status of all of them.
+            database.allow_unrecorded()
+            fill(app, services, port)
+            # Not measured: the first round changes the status of every service.
             check(app, services)
             ours, bare = [], []
             for _ in range(rounds):
-                bare.append(timed(lambda: ask(services, port)))
+                bare.append(timed(lambda: fetch(services, port)))
                 ours.append(timed(lambda: check(app, services)))
     finally:
         server.terminate()
         server.join()
-    for name, taken in (("bare requests", bare), ("a round of checks", ours)):
-        wall, cpu = (statistics.median(column) for column in zip(*taken, strict=True))
+    for name, durations in (("bare requests", bare), ("a round of checks", ours)):
+        wall, cpu = (statistics.median(column) for column in zip(*durations, strict=True))
         print(f"{name:>20}: {wall:6.1f} s, {cpu:5.1f} s of a core, {services / wall:6.0f} a second")
     ratio = statistics.median(mine[1] / theirs[1] for mine, theirs in zip(ours, bare, strict=True))
-    print(f"{'work':>20}: {ratio:.2f} times that of the bare requests")
+    print(f"{'work':>20}: {ratio:.2f} times the CPU time of the bare requests")
 
 
-def plan(app: Flask, services: int, port: int) -> None:
-    """Make the services, past the audit log: there is nothing to be proven of them."""
+def fill(app: Flask, services: int, port: int) -> None:
+    """Insert the services without audit records."""
     with app.app_context():
-        same = {"version": 1, "tags": [], "attributes": {}, "created_at": utcnow(), "updated_at": utcnow()}
-        db.session.execute(sa.insert(Server.__table__).values(id=1, name="bench", **same))
-        del same["tags"]
+        common = {"version": 1, "tags": [], "attributes": {}, "created_at": utcnow(), "updated_at": utcnow()}
+        db.session.execute(sa.insert(Server.__table__).values(id=1, name="bench", **common))
+        del common["tags"]
         health = {"health_check": f"http://127.0.0.1:{port}/", "server_id": 1}
-        rows = [{"name": f"service-{n}", **health, **same} for n in range(services)]
+        rows = [{"name": f"service-{n}", **health, **common} for n in range(services)]
         db.session.execute(sa.insert(Service.__table__), rows)
         db.session.commit()
 
@@ -71,7 +71,7 @@ def check(app: Flask, services: int) -> None:
         assert check_scheduler.run_due_checks() == services
 
 
-def ask(services: int, port: int) -> None:
+def fetch(services: int, port: int) -> None:
     def get(_: int) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         connection.request("GET", "/")
@@ -84,14 +84,14 @@ def ask(services: int, port: int) -> None:
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds by the clock, and seconds of this process."""
-    begun, cpu = time.perf_counter(), time.process_time()
+    """Wall clock seconds and CPU seconds of this process."""
+    begin, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - begun, time.process_time() - cpu
+    return time.perf_counter() - begin, time.process_time() - cpu
 
 
 def serve(ready: Connection) -> None:
-    """Answer every request alike, in a process of its own."""
+    """Give every request the same answer; runs in a process of its own."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):

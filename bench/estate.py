@@ -1,4 +1,4 @@
-"""A made-up estate of any size, written by COPY without its audit records: for what only reads."""
+"""A generated estate of any size, written by COPY without audit records, for benchmarks that only read."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ Row = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Estate:
-    """How many of each there are; four GPUs, a container and a service for each server, unless it is said."""
+    """The number of objects; there are as many containers and services as servers."""
 
     servers: int = 100_000
     gpus: int = 400_000
@@ -43,7 +43,8 @@ class Estate:
     assignments: int = 200_000
 
     def fill(self, database: Scratch) -> None:
-        """Write the rows and let the database look at them."""
+        """Write the rows and have the database analyse them."""
+        database.allow_unrecorded()
         with database.app.app_context():
             users = list(db.session.scalars(sa.select(User.id)))
             environments = list(db.session.scalars(sa.select(Environment.id)))
@@ -67,28 +68,28 @@ class Estate:
 
     def _servers(self, environments: Sequence[int]) -> Iterator[Row]:
         for n in range(self.servers):
-            place, chance = n % self.datacenters, random.Random(n)
-            maker, model = VENDORS[chance.randrange(4)]
-            role = ROLES[chance.randrange(8)]
+            datacenter, rng = n % self.datacenters, random.Random(n)
+            maker, model = VENDORS[rng.randrange(4)]
+            role = ROLES[rng.randrange(8)]
             yield (
                 f"{role}-{n:06}",
-                f"{role}-{n:06}.{CITIES[place % len(CITIES)]}.example.net",
+                f"{role}-{n:06}.{CITIES[datacenter % len(CITIES)]}.example.net",
                 ServerType.PHYSICAL if n % 5 else ServerType.VIRTUAL,
-                chance.choices(list(ServerStatus), (90, 5, 3, 2))[0],
-                place + 1,
+                rng.choices(list(ServerStatus), (90, 5, 3, 2))[0],
+                datacenter + 1,
                 environments[n % len(environments)],
                 f"R{n // 40:04}",
                 n % 40,
                 f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}",
                 maker,
                 model,
-                f"SN{chance.getrandbits(40):010X}",
+                f"SN{rng.getrandbits(40):010X}",
                 f"AT-{n:07}",
                 "Debian 12" if n % 3 else "Ubuntu 24.04",
                 32 * (1 + n % 4),
                 128 * (1 + n % 8),
                 date(2026, 1, 1) + timedelta(days=n % 2000),
-                OWNERS[chance.randrange(7)],
+                OWNERS[rng.randrange(7)],
                 ["prod", role] if n % 2 else [],
                 {"qos": "LS" if n % 3 else "BE", "cost center": f"CC{n % 500}"},
             )
@@ -113,22 +114,24 @@ class Estate:
             )
 
     def _gpus(self, user: int) -> Iterator[Row]:
-        each = -(-self.gpus // self.servers)
+        per_server = -(-self.gpus // self.servers)
         for n in range(self.gpus):
-            server, slot = n // each, n % each
-            held = n % 3 == 0
-            status = GpuStatus.ASSIGNED if held else (GpuStatus.MAINTENANCE if n % 97 == 1 else GpuStatus.AVAILABLE)
-            chance = random.Random(n)
-            uuid = f"GPU-{chance.getrandbits(32):08x}-{chance.getrandbits(16):04x}-{n:012x}"
+            server, slot = n // per_server, n % per_server
+            is_assigned = n % 3 == 0
+            status = (
+                GpuStatus.ASSIGNED if is_assigned else (GpuStatus.MAINTENANCE if n % 97 == 1 else GpuStatus.AVAILABLE)
+            )
+            rng = random.Random(n)
+            uuid = f"GPU-{rng.getrandbits(32):08x}-{rng.getrandbits(16):04x}-{n:012x}"
             yield (
-                GPU_MODELS[server % 8], server + 1, slot, 81_920, uuid, f"{chance.getrandbits(44):013d}", status,
-                user if held else None, START if held else None, {},
+                GPU_MODELS[server % 8], server + 1, slot, 81_920, uuid, f"{rng.getrandbits(44):013d}", status,
+                user if is_assigned else None, START if is_assigned else None, {},
             )  # fmt: skip
 
     def _assignments(self, user: int) -> Iterator[Row]:
-        """Every third GPU is held; the others were, once, for some hours."""
-        held = range(0, self.gpus, 3)
-        for n in held:
+        """Every third GPU is assigned; the others were assigned once, for some hours."""
+        assigned = range(0, self.gpus, 3)
+        for n in assigned:
             yield n + 1, user, "admin", "admin", START, None
         for n in range(self.assignments):
             begin = START + timedelta(hours=n % 6000)
@@ -164,7 +167,7 @@ ASSIGNMENT = ("gpu_id", "user_id", "username", "assigned_by", "assigned_at", "re
 
 
 def _write(model: Any, names: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write rows of these columns, numbered from one, with what every entity has and no default fills in."""
+    """Write rows of these columns with ids from one, scalar defaults, and the columns that every entity has."""
     table = model.__table__
     defaults = {
         column.key: column.default.arg if column.default.is_scalar else None
@@ -174,6 +177,6 @@ def _write(model: Any, names: Sequence[str], rows: Iterable[Row]) -> None:
     fixed = {**defaults, "version": 1, "created_at": START, "updated_at": START}
     written = ((n, *fixed.values(), *row) for n, row in enumerate(rows, start=1))
     write_rows(table, ("id", *fixed, *names), written)
-    # Whoever creates one afterwards must get an id of their own.
+    # The sequence continues after the ids that were written here.
     sequence = sa.func.pg_get_serial_sequence(table.name, "id")
     db.session.execute(sa.select(sa.func.setval(sequence, sa.select(sa.func.max(table.c.id)).scalar_subquery())))

@@ -1,4 +1,4 @@
-"""A made-up GPU cluster as a workbook: the shape of a published trace, with columns that are nobody's field."""
+"""A generated GPU cluster as a workbook: the shape of a published trace, with columns that match no field."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ PHASES = ("Running", "Succeeded", "Failed", "Pending")
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How many of each there are, in one datacenter."""
+    """The number of objects, in one datacenter."""
 
     servers: int = 1_500
     gpus: int = 6_000
     containers: int = 8_000
     wrong_every: int = 0
-    """Each so many servers, one does not say how many cores it has in figures."""
+    """One of this many servers has a text instead of its number of cores; 0: none."""
 
     def write(self, path: Path) -> None:
-        """Write the workbook, one sheet for each kind."""
+        """Write the workbook, one sheet per resource."""
         with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
             for title, header, rows in (
                 ("Datacenters", ("Name", "Description"), [("north", "One hall, four rows of racks")]),

@@ -1,8 +1,8 @@
-"""A page of a list over HTTP, beside a bare WSGI function that answers the same rows and does nothing else.
+"""A page of a list over HTTP, compared with a bare WSGI function that returns the same rows.
 
-Ours verifies the token, looks up its session and user, reads the parameters and counts. It keeps a page until one of
-its tables changes, so it is also asked for pages that nobody has asked for. All are served by the same server with
-as many threads; one client and eight ask in short bursts, in turn.
+The platform verifies the token, looks up session and user, parses the parameters and counts. It caches a page until one
+of its tables changes, so uncached pages are measured too. All run on the same server with the same number of threads;
+one client and eight clients send requests in short, interleaved bursts.
 """
 
 import json
@@ -26,7 +26,7 @@ import redis
 from app.core.db.unit_of_work import db
 from app.resource.projection import projection_of
 from app.servers.routes import resource
-from bench.bare import Question
+from bench.bare import BareQuery
 from bench.fleet import Fleet
 from bench.imports import log_in, upload
 from bench.scratch import PASSWORD, USERNAME, Scratch, plain, scratch
@@ -37,21 +37,20 @@ SERVERS = 1_500
 PAGE_SIZE = 20
 START_SECONDS = 60
 ROUNDS = 5
-SECONDS = 1.5
-"""Of each burst of requests."""
+BURST_SECONDS = 1.5
 CLIENTS = (1, 8)
 AIM = 0.4
-"""The part of the bare function's requests a second that ours should reach."""
+"""The share of the bare function's throughput that the platform should reach."""
 
 PATH = f"{resource.path}?page_size={PAGE_SIZE}"
-OTHER = f"{PATH}&name__ne={{turn}}"
-"""The same rows, asked for in other words each time: neither the page nor the total is known."""
+UNCACHED = f"{PATH}&name__ne={{turn}}"
+"""The same rows with another filter in each request: neither the page nor the total is cached."""
 LOAD = Path(__file__).with_name("load.py")
 
 
 @dataclass(frozen=True)
 class Service:
-    """A server that is asked: what it is called in the table, where it is, and who asks."""
+    """A server under load: its name in the table, its port, the token and the path of the requests."""
 
     name: str
     port: int
@@ -62,12 +61,12 @@ class Service:
         """The JSON of an answer; raises OSError."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         content = None if body is None else json.dumps(body).encode()
-        question = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
-        with urllib.request.urlopen(question, timeout=10) as answer:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
     def wait_for(self, path: str) -> None:
-        """Return once the server answers, or end the process if it does not within some seconds."""
+        """Return once the server answers; exit if it does not within START_SECONDS."""
         for _ in range(START_SECONDS * 20):
             try:
                 self.fetch(path)
@@ -80,17 +79,17 @@ class Service:
 
 @dataclass(frozen=True)
 class Burst:
-    """Requests a second, and percentiles in milliseconds."""
+    """Requests per second, and percentiles in milliseconds."""
 
     rate: float
     p50: float
     p95: float
 
 
-Found = dict[tuple[int, str], list[Burst]]
+Results = dict[tuple[int, str], list[Burst]]
 
 
-def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
+def run(rounds: int = ROUNDS, seconds: float = BURST_SECONDS) -> None:
     """Print the medians of some rounds."""
     with ExitStack() as stack:
         database = stack.enter_context(scratch())
@@ -101,42 +100,42 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
         if cache := stack.enter_context(empty_redis()):
             services.append(stack.enter_context(platform("ours", {**shared, "REDIS_URL": cache})))
         services.append(stack.enter_context(platform("ours, no Redis", {**shared, "REDIS_URL": ""})))
-        services.insert(2, replace(services[1], name="ours, never asked", path=OTHER))
+        services.insert(2, replace(services[1], name="ours, uncached", path=UNCACHED))
         answers = [service.fetch(service.path) for service in services]
         if any(answer != answers[0] for answer in answers):
-            sys.exit("The platform and the bare function answer differently.")
-        found: Found = {(clients, service.name): [] for clients in CLIENTS for service in services}
+            sys.exit("The platform and the bare function return different answers.")
+        results: Results = {(clients, service.name): [] for clients in CLIENTS for service in services}
         for service in services:
-            ask(service, max(CLIENTS), 1.0, service.path)
+            load(service, max(CLIENTS), 1.0, service.path)
         for _ in range(rounds):
             for clients in CLIENTS:
                 for service in services:
-                    found[clients, service.name].append(ask(service, clients, seconds, service.path))
-    show(found, rounds)
+                    results[clients, service.name].append(load(service, clients, seconds, service.path))
+    show(results, rounds)
 
 
-def show(found: Found, rounds: int) -> None:
+def show(results: Results, rounds: int) -> None:
     print(f"lists: GET {PATH} of {SERVERS:,} on PostgreSQL, medians of {rounds} interleaved rounds")
     print(f"  {'clients':8} {'':20} {'requests/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'of bare':>8}")
-    for (clients, name), bursts in found.items():
-        rate, p50, p95 = (median(getattr(one, what) for one in bursts) for what in ("rate", "p50", "p95"))
-        limit = found[clients, "bare"]
-        part = median(ours.rate / bare.rate for ours, bare in zip(bursts, limit, strict=True))
-        print(f"  {clients:<8} {name:20} {rate:10,.0f} {p50:8.2f} {p95:8.2f} {part:8.0%}")
+    for (clients, name), bursts in results.items():
+        rate, p50, p95 = (median(getattr(burst, figure) for burst in bursts) for figure in ("rate", "p50", "p95"))
+        limit = results[clients, "bare"]
+        share = median(ours.rate / bare.rate for ours, bare in zip(bursts, limit, strict=True))
+        print(f"  {clients:<8} {name:20} {rate:10,.0f} {p50:8.2f} {p95:8.2f} {share:8.0%}")
     print(f"  aim: at least {AIM:.0%} of the bare function")
 
 
-def ask(service: Service, clients: int, seconds: float, path: str = PATH, body: str = "") -> Burst:
-    """Load a server from a process of its own; see `load.py` for what path and body may be."""
-    where = ("127.0.0.1", str(service.port), path, service.token)
-    command = [sys.executable, "-I", str(LOAD), *where, str(clients), str(seconds), body]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 30)
-    told = json.loads(done.stdout)
-    return Burst(told["requests"] / told["seconds"], told["p50"], told["p95"])
+def load(service: Service, clients: int, seconds: float, path: str = PATH, body: str = "") -> Burst:
+    """Send requests from a process of its own; see `load.py` for path and body."""
+    target = ("127.0.0.1", str(service.port), path, service.token)
+    command = [sys.executable, "-I", str(LOAD), *target, str(clients), str(seconds), body]
+    process = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + 30)
+    result = json.loads(process.stdout)
+    return Burst(result["requests"] / result["seconds"], result["p50"], result["p95"])
 
 
 def fill(database: Scratch) -> None:
-    """Import the servers, as somebody would."""
+    """Import the servers through the API."""
     with TemporaryDirectory(prefix="bench-") as directory:
         path = Path(directory, "servers.xlsx")
         Fleet(SERVERS, gpus=0, containers=0).write(path)
@@ -148,21 +147,21 @@ def fill(database: Scratch) -> None:
 
 @contextmanager
 def bare(database: Scratch) -> Iterator[Service]:
-    """Serve the bare function, with the very statement that the platform runs."""
+    """Serve the bare function with the statement that the platform runs."""
     page = projection_of(resource).statement.order_by(resource.model.__table__.c.id).limit(PAGE_SIZE)
     with database.app.app_context():
         compiled = page.compile(db.engine, compile_kwargs={"literal_binds": True})
     names = [field.name for field in resource.fields.values()]
-    # The names of the objects that are referred to stand behind the fields.
+    # The labels of referenced objects follow the fields.
     references = [
-        (reads_as, names.index(field.name), place)
-        for place, (reads_as, field) in enumerate(resource.references.items(), len(names))
+        (reference, names.index(field.name), index)
+        for index, (reference, field) in enumerate(resource.references.items(), len(names))
     ]
     pagination = {"page": 1, "page_size": PAGE_SIZE, "total": SERVERS, "pages": -(-SERVERS // PAGE_SIZE)}
-    asked = Question(plain(database.url), str(compiled), names, references, pagination)
+    query = BareQuery(plain(database.url), str(compiled), names, references, pagination)
     port = free_port()
     command = [sys.executable, "-m", "bench.bare", str(port), str(THREADS)]
-    with served(command, {"BARE": json.dumps(asdict(asked))}):
+    with served(command, {"BARE": json.dumps(asdict(query))}):
         service = Service("bare", port)
         service.wait_for(PATH)
         yield service
@@ -201,19 +200,19 @@ def served(command: list[str], settings: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def empty_redis() -> Iterator[str | None]:
-    """The URL of BENCH_REDIS_URL, emptied in the end, or None where no Redis answers.
+    """The URL of BENCH_REDIS_URL, emptied at the end, or None if no Redis answers.
 
-    What is in it would be believed by the platform, and what the platform leaves by others: it must be empty.
+    It must be empty: the platform would use cached answers of others, and others those of the platform.
     """
     url = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/15")
     with redis.Redis.from_url(url, socket_timeout=3) as client:
         try:
-            kept = client.dbsize()
+            keys = client.dbsize()
         except redis.RedisError:
             yield None
             return
-        if kept:
-            sys.exit(f"{url} holds {kept} keys: empty it, or set BENCH_REDIS_URL to one that is empty.")
+        if keys:
+            sys.exit(f"{url} holds {keys} keys: empty it, or set BENCH_REDIS_URL to one that is empty.")
         try:
             yield url
         finally:

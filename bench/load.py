@@ -1,11 +1,11 @@
-"""A program of its own that asks one URL again and again: `load.py host port path token clients seconds [body]`.
+"""A load generator for one URL: `load.py host port path token clients seconds [body]`.
 
-With a body it sends PATCH requests; `{turn}` in it or in the path is another text each time, and `{7}` in the path
-is 7 for the first client, 8 for the second and so on.
+With a body it sends PATCH requests. `{turn}` in path or body is replaced by another text in each request, and `{7}` in
+the path by 7 for the first client, 8 for the second and so on.
 
-Prints one JSON object: the requests answered, the seconds that took, and the 50th and 95th percentile of the
-milliseconds that each took. It speaks just enough HTTP over kept-alive sockets in one thread, because the time
-that a client library takes is time that the server on the same machine does not get.
+It prints one JSON object: the number of requests, the seconds, and the 50th and 95th percentile of the milliseconds per
+request. It implements just enough HTTP over kept-alive sockets in one thread: the CPU time of a client library would be
+taken from the server on the same machine.
 """
 
 import json
@@ -20,73 +20,73 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
 class Client:
-    """One connection with one request on its way at any time."""
+    """One connection with one request at a time."""
 
-    def __init__(self, address: tuple[str, int], question: Callable[[int], bytes]) -> None:
+    def __init__(self, address: tuple[str, int], build_request: Callable[[int], bytes]) -> None:
         self.socket = socket.create_connection(address, timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._question = question
+        self._build_request = build_request
         self._turn = 0
-        self._asked = 0.0
+        self._sent_at = 0.0
         self._answer = b""
 
-    def ask(self) -> None:
+    def send(self) -> None:
         self._answer = b""
         self._turn += 1
-        question = self._question(self._turn)
-        self._asked = time.perf_counter()
-        self.socket.sendall(question)
+        request = self._build_request(self._turn)
+        self._sent_at = time.perf_counter()
+        self.socket.sendall(request)
 
     def receive(self) -> float | None:
-        """The seconds that the request took, once its answer is complete."""
-        part = self.socket.recv(1 << 18)
-        self._answer += part
+        """The duration of the request in seconds, or None while its answer is incomplete."""
+        chunk = self.socket.recv(1 << 18)
+        self._answer += chunk
         head, end, body = self._answer.partition(b"\r\n\r\n")
         length = _LENGTH.search(head + b"\r\n")
-        if not part or (end and (length is None or not head.startswith(b"HTTP/1.1 200 "))):
+        if not chunk or (end and (length is None or not head.startswith(b"HTTP/1.1 200 "))):
             sys.exit(f"The server answered {self._answer[:500]!r}.")
         if not end or length is None or len(body) < int(length[1]):
             return None
-        return time.perf_counter() - self._asked
+        return time.perf_counter() - self._sent_at
 
 
-def questions(head: str, path: str, body: str, client: int) -> Callable[[int], bytes]:
-    """What a client sends in its n-th turn."""
-    where = re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), path)
-    wanted = f"GET {where} HTTP/1.1\r\n{head}\r\n"
-    begun = f"PATCH {where} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
+def request_builder(head: str, path: str, body: str, client: int) -> Callable[[int], bytes]:
+    """A function that builds the n-th request of a client."""
+    target = re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), path)
+    get = f"GET {target} HTTP/1.1\r\n{head}\r\n"
+    patch = f"PATCH {target} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
 
-    def question(turn: int) -> bytes:
-        # A moment of its own makes it another text in the next burst too.
-        other = f"{turn}-{time.time()}"
+    def build_request(turn: int) -> bytes:
+        # With the time, so that the text is another one in the next burst too.
+        text = f"{turn}-{time.time()}"
         if not body:
-            return wanted.replace("{turn}", other).encode()
-        content = body.replace("{turn}", other)
-        return f"{begun}Content-Length: {len(content)}\r\n\r\n{content}".encode()
+            return get.replace("{turn}", text).encode()
+        content = body.replace("{turn}", text)
+        return f"{patch}Content-Length: {len(content)}\r\n\r\n{content}".encode()
 
-    return question
+    return build_request
 
 
 def main(host: str, port: str, path: str, token: str, clients: str, seconds: str, body: str = "") -> None:
     head = f"Host: {host}:{port}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
-    took: list[float] = []
+    durations: list[float] = []
     with selectors.DefaultSelector() as selector:
         for number in range(int(clients)):
-            client = Client((host, int(port)), questions(head, path, body, number))
+            client = Client((host, int(port)), request_builder(head, path, body, number))
             selector.register(client.socket, selectors.EVENT_READ, client)
-            client.ask()
+            client.send()
         began = now = time.perf_counter()
         until = began + float(seconds)
         while now < until:
             for key, _ in selector.select():
-                answered = key.data.receive()
-                if answered is not None:
-                    took.append(answered)
-                    key.data.ask()
+                duration = key.data.receive()
+                if duration is not None:
+                    durations.append(duration)
+                    key.data.send()
             now = time.perf_counter()
-    took.sort()
-    p50, p95 = (1000 * took[int(len(took) * part)] for part in (0.5, 0.95))
-    print(json.dumps({"requests": len(took), "seconds": now - began, "p50": p50, "p95": p95}))
+    durations.sort()
+    p50, p95 = (1000 * durations[int(len(durations) * share)] for share in (0.5, 0.95))
+    print(json.dumps({"requests": len(durations), "seconds": now - began, "p50": p50, "p95": p95}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How well the time of a failed login tells why it failed: the area under the ROC curve of each two reasons.
+"""Timing of failed logins: the area under the ROC curve between every two reasons for the failure.
 
-One half is a coin. The logins are asked in this process, without a network and with the cheapest hash there is,
-because either would only hide what there is to see; `--cost 12` is what an installation has.
+0.5 means that the time tells nothing. The logins run in this process, without a network and with the cheapest hash,
+because both would hide a difference; `--cost 12` is what an installation has.
 """
 
 import random
@@ -27,19 +27,19 @@ from app.users.models import User
 from bench.scratch import application, scratch
 
 TRIES = 400
-"""Of each kind."""
+"""Failed logins for each reason."""
 COST = 4
 AIM = (0.45, 0.55)
 
-KINDS = ("unknown", "wrong", "locked", "inactive")
-PER_ACCOUNT = 4
-"""Tries with one name: the fifth would lock it."""
+REASONS = ("unknown", "wrong", "locked", "inactive")
+TRIES_PER_ACCOUNT = 4
+"""The fifth would lock the account."""
 
-Found = dict[str, list[float]]
+Durations = dict[str, list[float]]
 
 
 def run(tries: int = TRIES, cost: int = COST) -> None:
-    """Print how each two reasons can be told apart on either database."""
+    """Print the AUC of every two reasons on both databases."""
     for name, served in (("SQLite", on_sqlite), ("PostgreSQL", on_postgresql)):
         with served() as app:
             app.config["BCRYPT_ROUNDS"] = cost
@@ -63,7 +63,7 @@ def on_sqlite() -> Iterator[Flask]:
 
 
 def fill(app: Flask, tries: int, cost: int) -> None:
-    """Make the accounts, all of one password."""
+    """Create the accounts, all with the same password."""
     hashed = bcrypt.hashpw(b"nobody knows it", bcrypt.gensalt(cost)).decode()
     states: dict[str, dict[str, Any]] = {
         "wrong": {"is_active": True, "locked_until": None},
@@ -71,7 +71,7 @@ def fill(app: Flask, tries: int, cost: int) -> None:
         "inactive": {"is_active": False, "locked_until": None},
     }
     with app.app_context():
-        for number in range(-(-tries // PER_ACCOUNT)):
+        for number in range(-(-tries // TRIES_PER_ACCOUNT)):
             for kind, state in states.items():
                 name = f"{kind}-{number}"
                 user = User(username=name, email=f"{name}@example.com", role=Role.USER, **state)
@@ -80,34 +80,34 @@ def fill(app: Flask, tries: int, cost: int) -> None:
         db.session.commit()
 
 
-def measure(app: Flask, tries: int) -> Found:
-    """The seconds that each failed login took, by its reason, all of them asked in turn."""
+def measure(app: Flask, tries: int) -> Durations:
+    """The seconds of each failed login by its reason, interleaved in random order."""
     client = app.test_client()
-    found: Found = {kind: [] for kind in KINDS}
+    durations: Durations = {reason: [] for reason in REASONS}
     for number in range(tries + 1):
-        for kind in random.sample(KINDS, len(KINDS)):
-            credentials = {"username": f"{kind}-{number // PER_ACCOUNT}", "password": "another guess"}
+        for reason in random.sample(REASONS, len(REASONS)):
+            credentials = {"username": f"{reason}-{number // TRIES_PER_ACCOUNT}", "password": "another guess"}
             began = time.perf_counter()
             answer = client.post("/api/auth/login", json=credentials)
-            took = time.perf_counter() - began
+            duration = time.perf_counter() - began
             assert answer.status_code == 401
-            # The first of each kind opens connections and compiles statements.
+            # Not measured: the first ones open connections and compile statements.
             if number:
-                found[kind].append(took)
-    return found
+                durations[reason].append(duration)
+    return durations
 
 
 def auc(one: list[float], other: list[float]) -> float:
-    """The probability that a try of the one kind takes longer than one of the other."""
+    """The probability that a login with the one reason takes longer than one with the other."""
     longer = sum((a > b) + (a == b) / 2 for a in one for b in other)
     return longer / (len(one) * len(other))
 
 
-def show(name: str, found: Found, cost: int) -> None:
-    tries = len(found[KINDS[0]])
+def show(name: str, durations: Durations, cost: int) -> None:
+    tries = len(durations[REASONS[0]])
     error = sqrt((2 * tries + 1) / (12 * tries * tries))
-    print(f"logins: {tries} failed ones of each kind in turn on {name}, bcrypt of cost {cost}")
-    print("  " + ", ".join(f"{kind} {1000 * median(took):.2f} ms" for kind, took in found.items()))
-    for one, other in combinations(KINDS, 2):
-        print(f"  {one:8} or {other:8} {auc(found[one], found[other]):6.3f}")
-    print(f"  aim: from {AIM[0]} to {AIM[1]}; a coin has a standard error of {error:.3f}")
+    print(f"logins: {tries} failed logins for each reason on {name}, bcrypt of cost {cost}")
+    print("  " + ", ".join(f"{reason} {1000 * median(times):.2f} ms" for reason, times in durations.items()))
+    for one, other in combinations(REASONS, 2):
+        print(f"  {one:8} or {other:8} {auc(durations[one], durations[other]):6.3f}")
+    print(f"  aim: from {AIM[0]} to {AIM[1]}; the standard error without a difference is {error:.3f}")

@@ -1,8 +1,8 @@
-"""What the proof of the audit log costs: a verification of a million records, and each write.
+"""The cost of the proof of the audit log: a verification of a million records, and the overhead of each write.
 
-The log is made by the set-based writer and sealed as always; `flask audit verify` is a process of its own. Writes are
-PATCH requests of eight clients, each to servers of its own, to the platform and in turn to the same platform
-without records, chain and sealing.
+The set-based writer makes the log; `flask audit verify` runs in a process of its own. Writes are PATCH requests of
+eight clients, each to a server of its own, alternately to the platform and to the same platform without audit records,
+MACs and sealing.
 """
 
 import os
@@ -23,28 +23,27 @@ from app.proof.sealer import seal
 from app.resource.bulk import writer
 from app.servers.models import Server
 from app.servers.routes import resource
-from bench.lists import Burst, Service, ask, free_port, platform, served
+from bench.lists import Burst, Service, free_port, load, platform, served
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
 
 RECORDS = 1_000_000
 ROUNDS = 5
 SECONDS = 4.0
 CLIENTS = 8
-MOST_SECONDS, MOST_MEGABYTES, LEAST_PART = 60, 300, 0.75
-"""What the platform aims at."""
+AIM_SECONDS, AIM_MEGABYTES, AIM_SHARE = 60, 300, 0.75
 
-REST = 0.3
-"""Seconds between two bursts."""
-BEFORE = 40_000
-"""Records that there are before the first write is measured."""
+PAUSE_SECONDS = 0.3
+"""The pause between two bursts, in which the last write of each client ends."""
+INITIAL_RECORDS = 40_000
+"""Records in the log before the first write is measured."""
 
-_AT_ONCE = 10_000
+_BATCH_SERVERS = 10_000
 _CHANGES = 3
-"""How often each server is changed after it was made."""
+"""Changes of each server after its creation."""
 
 
 def run(records: int = RECORDS, rounds: int = ROUNDS, seconds: float = SECONDS) -> None:
-    """Print medians of the writes, and a verification of so many records unless they are none."""
+    """Print the medians of the writes, and a verification of this many records unless it is 0."""
     with scratch() as database:
         with settings_for(database) as settings:
             measure_writes(database, settings, rounds, seconds)
@@ -56,17 +55,17 @@ def run(records: int = RECORDS, rounds: int = ROUNDS, seconds: float = SECONDS) 
 
 @contextmanager
 def settings_for(database: Scratch) -> Iterator[dict[str, str]]:
-    """What a process needs to work on the same database with the same keys, and a folder for its checkpoints."""
-    with TemporaryDirectory(prefix="bench-") as kept:
+    """The environment of a process on the same database, with the same keys and a folder for its checkpoints."""
+    with TemporaryDirectory(prefix="bench-") as checkpoints:
         secrets = {name: database.app.config[name] for name in ("SECRET_KEY", "JWT_SECRET_KEY")}
         url = database.url.render_as_string(hide_password=False)
-        yield {**secrets, "DATABASE_URL": url, "AUDIT_CHECKPOINTS": kept, "REDIS_URL": ""}
+        yield {**secrets, "DATABASE_URL": url, "AUDIT_CHECKPOINTS": checkpoints, "REDIS_URL": ""}
 
 
 def measure_verification(database: Scratch, settings: dict[str, str], records: int) -> None:
     began = time.perf_counter()
     with database.connect() as connection:
-        # They serve questions to the log, and take longer to fill than the log itself.
+        # Verification does not use them, and they take longer to fill than the log.
         connection.execute("DROP INDEX IF EXISTS ix_audit_logs_terms, ix_audit_logs_texts")
     fill(database.app, records)
     filled = time.perf_counter()
@@ -78,28 +77,28 @@ def measure_verification(database: Scratch, settings: dict[str, str], records: i
         connection.execute("VACUUM ANALYZE")
     fixed = {"FLASK_APP": "run", "FLASK_ENV": "production", "UPLOAD_DIR": settings["AUDIT_CHECKPOINTS"]}
     command = [sys.executable, "-m", "flask", "audit", "verify"]
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     process = subprocess.Popen(command, env={**os.environ, **settings, **fixed}, stdout=subprocess.PIPE, text=True)
     _, status, used = os.wait4(process.pid, 0)
-    took = time.perf_counter() - begun
+    duration = time.perf_counter() - begin
     assert process.stdout is not None
     print(f"proof: {process.stdout.read().strip()} (exit code {os.waitstatus_to_exitcode(status)})")
     print(f"  written                {filled - began:7.1f} s")
     print(f"  sealed                 {sealed - filled:7.1f} s  {count / (sealed - filled):9,.0f} records/s")
-    print(f"  verified               {took:7.1f} s  aim: at most {MOST_SECONDS} s for a million")
+    print(f"  verified               {duration:7.1f} s  aim: at most {AIM_SECONDS} s for a million")
     print(f"  of that in Python      {used.ru_utime:7.1f} s")
-    print(f"  peak memory            {used.ru_maxrss / 1024:7.0f} MB aim: at most {MOST_MEGABYTES} MB")
+    print(f"  peak memory            {used.ru_maxrss / 1024:7.0f} MB aim: at most {AIM_MEGABYTES} MB")
 
 
 def fill(app: Flask, records: int) -> None:
-    """Make servers and change each of them some times, by the set-based writer."""
+    """Create servers and change each of them _CHANGES times, by the set-based writer."""
     servers = records // (1 + _CHANGES)
     with app.app_context():
-        for start in range(0, servers, _AT_ONCE):
-            count = min(_AT_ONCE, servers - start)
+        for start in range(0, servers, _BATCH_SERVERS):
+            count = min(_BATCH_SERVERS, servers - start)
             ids = writer.allocate_ids(resource, count)
-            named = [{"name": f"node-{identity:07}", "owner": "team 0", "memory_gb": 256} for identity in ids]
-            writer.insert(resource, ids, named, None)
+            rows = [{"name": f"node-{identity:07}", "owner": "team 0", "memory_gb": 256} for identity in ids]
+            writer.insert(resource, ids, rows, None)
             for turn in range(_CHANGES):
                 old, new = {"owner": f"team {turn}"}, {"owner": f"team {turn + 1}"}
                 changes = [writer.Change(identity, turn + 1, f"node-{identity:07}", old, new) for identity in ids]
@@ -108,8 +107,8 @@ def fill(app: Flask, records: int) -> None:
 
 
 def measure_writes(database: Scratch, settings: dict[str, str], rounds: int, seconds: float) -> None:
-    # Statements are planned for a log that has grown, and not for an empty one.
-    fill(database.app, BEFORE)
+    # Statements must be planned for a log of some size, not for an empty one.
+    fill(database.app, INITIAL_RECORDS)
     with database.app.app_context():
         ids = writer.allocate_ids(resource, 2 * CLIENTS)
         writer.insert(resource, ids, [{"name": f"node-{identity}"} for identity in ids], None)
@@ -117,7 +116,7 @@ def measure_writes(database: Scratch, settings: dict[str, str], rounds: int, sec
     database.release()
     with database.connect() as connection:
         connection.execute("VACUUM ANALYZE")
-    found: dict[str, list[Burst]] = {}
+    bursts_of: dict[str, list[Burst]] = {}
     with ExitStack() as stack:
         ours = stack.enter_context(platform("ours", settings))
         bare = stack.enter_context(without_log(settings))
@@ -126,28 +125,27 @@ def measure_writes(database: Scratch, settings: dict[str, str], rounds: int, sec
                 with recorded(database, service is ours):
                     burst = write(service, first, seconds if number else 1.0)
                 if number:
-                    found.setdefault(service.name, []).append(burst)
+                    bursts_of.setdefault(service.name, []).append(burst)
     print(f"proof: PATCH /api/servers/<id>, {CLIENTS} clients, PostgreSQL, medians of {rounds} interleaved rounds")
-    for name, bursts in found.items():
-        rate, p50, p95 = (median(getattr(one, what) for one in bursts) for what in ("rate", "p50", "p95"))
+    for name, bursts in bursts_of.items():
+        rate, p50, p95 = (median(getattr(burst, figure) for burst in bursts) for figure in ("rate", "p50", "p95"))
         print(f"  {name:20} {rate:8,.0f} writes/s  p50 {p50:7.2f} ms  p95 {p95:7.2f} ms")
-    part = median(one.rate / other.rate for one, other in zip(*found.values(), strict=True))
-    print(f"  with / without       {part:8.0%}    aim: at least {LEAST_PART:.0%}")
+    share = median(one.rate / other.rate for one, other in zip(*bursts_of.values(), strict=True))
+    print(f"  with / without       {share:8.0%}    aim: at least {AIM_SHARE:.0%}")
 
 
 def write(service: Service, first: int, seconds: float) -> Burst:
-    return ask(service, CLIENTS, seconds, f"/api/servers/{{{first}}}", '{"owner": "team {turn}"}')
+    return load(service, CLIENTS, seconds, f"/api/servers/{{{first}}}", '{"owner": "team {turn}"}')
 
 
 @contextmanager
 def recorded(database: Scratch, required: bool) -> Iterator[None]:  # noqa: FBT001 - reads as a claim
-    """Have the database require a record of each change, or not, for as long as the block lasts."""
+    """Have the database require an audit record of each change, or not, during the block."""
     with database.connect() as connection:
         for trigger in ("servers_recorded", "servers_change_recorded"):
             connection.execute(f"ALTER TABLE servers {'ENABLE' if required else 'DISABLE'} TRIGGER {trigger}")
     yield
-    # The last write of each client is still on its way.
-    time.sleep(REST)
+    time.sleep(PAUSE_SECONDS)
 
 
 @contextmanager

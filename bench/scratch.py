@@ -1,4 +1,4 @@
-"""A PostgreSQL database that exists for the length of a benchmark, with the application on it."""
+"""A PostgreSQL database for the duration of a benchmark, with the application on it."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PASSWORD = "only-for-benchmarks"
 
 @dataclass(frozen=True)
 class Scratch:
-    """A database, and an application in this process that works on it, without Redis."""
+    """A database and an application in this process, without Redis."""
 
     app: Flask
     url: sa.URL
@@ -32,7 +32,7 @@ class Scratch:
     _migrated: sa.URL
 
     def renew(self) -> None:
-        """Make the database again, as the migrations and the first start leave it."""
+        """Replace the database by a fresh one, as migrations and the first start leave it."""
         self.release()
         _drop(self._server, self.url)
         _create(self._server, self.url, self._migrated)
@@ -43,41 +43,41 @@ class Scratch:
             db.engine.dispose()
 
     def allow_unrecorded(self) -> None:
-        """Let rows and records be written that nobody will verify."""
+        """Allow rows without audit records, and audit records without MACs."""
         with self.connect() as connection:
             connection.execute("ALTER TABLE audit_logs DROP CONSTRAINT ck_audit_logs_linked")
-            found = "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgname LIKE '%\\_recorded'"
-            for table, trigger in connection.execute(found).fetchall():
+            triggers = "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgname LIKE '%\\_recorded'"
+            for table, trigger in connection.execute(triggers).fetchall():
                 names = sql.Identifier(table), sql.Identifier(trigger)
                 connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(*names))
 
     def connect(self) -> psycopg.Connection:
-        """A connection of the driver's own, in autocommit."""
+        """A psycopg connection in autocommit."""
         return _connect(self.url)
 
 
 @contextmanager
 def scratch() -> Iterator[Scratch]:
-    """Create a database on the server of BENCH_DATABASE_URL or TEST_DATABASE_URL, and drop it in the end."""
-    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
-    there = sa.make_url(given or "postgresql+psycopg://postgres@127.0.0.1:5432/test")
-    url = there.set(database=f"bench_{os.getpid()}")
+    """Create a database on the server of BENCH_DATABASE_URL or TEST_DATABASE_URL, and drop it at the end."""
+    server_url = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
+    base = sa.make_url(server_url or "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+    url = base.set(database=f"bench_{os.getpid()}")
     migrated = url.set(database=f"{url.database}_migrated")
-    with _connect(there) as server, TemporaryDirectory(prefix="bench-") as uploads:
+    with _connect(base) as server, TemporaryDirectory(prefix="bench-") as uploads:
         try:
             _create(server, url)
-            made = Scratch(application(url, uploads), url, server, migrated)
-            made.release()
+            database = Scratch(application(url, uploads), url, server, migrated)
+            database.release()
             _create(server, migrated, url)
-            yield made
-            made.release()
+            yield database
+            database.release()
         finally:
             _drop(server, url)
             _drop(server, migrated)
 
 
 def application(url: sa.URL, uploads: str) -> Flask:
-    """The platform on an empty database, migrated and with its first administrator."""
+    """The platform on a migrated database with its first administrator."""
     address = url.render_as_string(hide_password=False)
     settings = {"DATABASE_URL": address, "UPLOAD_DIR": uploads}
     account = {"ADMIN_USERNAME": USERNAME, "ADMIN_PASSWORD": PASSWORD, "LOG_LEVEL": "ERROR"}
@@ -94,7 +94,7 @@ def _connect(url: sa.URL) -> psycopg.Connection:
 
 
 def plain(url: sa.URL) -> str:
-    """The URL as the driver and its tools take it."""
+    """The URL in the form that psycopg takes."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 

@@ -1,4 +1,4 @@
-"""The platform without its audit log, to measure what that costs: `python -m bench.unaudited <port>`."""
+"""The platform without its audit log, to measure the cost of it: `python -m bench.unaudited <port>`."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from run import THREADS, settings
 
 
 def __getattr__(name: str) -> Any:
-    # Made in the worker, when it is first asked for.
+    # Created in the worker process, on first use.
     if name == "application":
         event.remove(Session, "after_flush", recorder._record_changes)
         globals()[name] = create_app(settings())

@@ -53,7 +53,7 @@ def test_the_configuration_imports_nothing_of_the_application() -> None:
 
 def test_few_libraries_read_and_write_xlsx() -> None:
     lines = (config.ROOT / "requirements.txt").read_text().lower().splitlines()
-    required = {re.split(r"[\\[=<>~! ;]", line)[0] for line in lines}
+    required = {re.split(r"[\[=<>~! ;]", line)[0] for line in lines}
     assert len(required & KNOWN_XLSX_LIBRARIES) <= XLSX_LIBRARIES
 
 
