@@ -190,6 +190,12 @@ def test_secrets_are_not_in_the_repr(tmp_path):
     assert A_SECRET not in repr(settings)
 
 
+def test_secret_variables_are_hidden_in_errors():
+    lines = (config.ROOT / ".env.example").read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines if re.match(r"\w*(KEY|KEYS_BEFORE|PASSWORD|TOKEN)=", line)}
+    assert names - {"POSTGRES_PASSWORD"} <= config.HIDDEN
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -230,7 +230,7 @@ def _resolve(host: str, port: int, policy: AddressPolicy, deadline: Deadline) ->
         raise RequestFailed(f"The name {host} cannot be resolved.") from None
     allowed = [address for address in addresses if policy.allows(host, address)]
     if not allowed:
-        raise RequestRefused(f"{host} has no public address; the operator can admit it with OUTGOING_ALLOWED.")
+        raise RequestRefused(f"{host} has no public address; the operator can allow one with OUTGOING_ALLOWED.")
     return allowed
 
 
