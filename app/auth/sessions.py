@@ -16,7 +16,8 @@ from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, Unauthorized
 from app.core.http.access import Actor, current_actor
-from app.core.http.envelope import Page, Pagination
+from app.core.http.envelope import Page
+from app.core.http.paging import fetch_page
 from app.core.values import utcnow
 from app.users.models import User
 
@@ -98,18 +99,14 @@ def log_out(*, everywhere: bool) -> None:
 
 def select_sessions(user_id: int, page: int, page_size: int) -> Page:
     """A page of a user's valid sessions, the latest used first."""
+    current_id = current_actor().session_id
     valid = (
         sa.select(*(sessions.c[name] for name in _SHOWN))
         .join(users, users.c.id == sessions.c.user_id)
         .where(sessions.c.user_id == user_id, _VALID, sessions.c.expires_at > utcnow())
+        .order_by(sessions.c.last_used_at.desc(), sessions.c.id)
     )
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(valid.subquery()))
-    latest = valid.order_by(sessions.c.last_used_at.desc(), sessions.c.id)
-    rows = db.session.execute(latest.limit(page_size).offset((page - 1) * page_size))
-    current_id = current_actor().session_id
-    return Page(
-        [{**row._mapping, "is_current": row.id == current_id} for row in rows], Pagination(page, page_size, total)
-    )
+    return fetch_page(valid, page, page_size, lambda row: {**row, "is_current": row["id"] == current_id})
 
 
 def end(user_id: int, session_id: str) -> None:

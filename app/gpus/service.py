@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.core.http.access import current_actor
-from app.core.http.envelope import Page, Pagination
+from app.core.http.envelope import Page
+from app.core.http.paging import fetch_page
 from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
@@ -92,10 +93,7 @@ def select_assignments(gpu_id: int, page: int, page_size: int) -> Page:
         raise NotFound(f"There is no gpu {gpu_id}.")
     table = GpuAssignment.__table__
     of_gpu = sa.select(table).where(table.c.gpu_id == gpu_id)
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(of_gpu.subquery()))
-    latest = of_gpu.order_by(table.c.id.desc()).limit(page_size).offset((page - 1) * page_size)
-    rows = db.session.execute(latest).mappings()
-    return Page([_render(dict(row)) for row in rows], Pagination(page, page_size, total))
+    return fetch_page(of_gpu.order_by(table.c.id.desc()), page, page_size, _render)
 
 
 def _render(row: dict[str, Any]) -> dict[str, Any]:

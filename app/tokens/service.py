@@ -16,7 +16,8 @@ from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.http.access import Actor, Role
-from app.core.http.envelope import Page, Pagination
+from app.core.http.envelope import Page
+from app.core.http.paging import fetch_page
 from app.core.net.addresses import parse_address
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
@@ -151,9 +152,7 @@ def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
 def select_tokens(user_id: int, page: int, page_size: int) -> Page:
     """A page of a user's tokens, the latest first."""
     owned = sa.select(*(tokens.c[name] for name in _SHOWN)).where(tokens.c.user_id == user_id)
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(owned.subquery()))
-    rows = db.session.execute(owned.order_by(tokens.c.id.desc()).limit(page_size).offset((page - 1) * page_size))
-    return Page([dict(row._mapping) for row in rows], Pagination(page, page_size, total))
+    return fetch_page(owned.order_by(tokens.c.id.desc()), page, page_size)
 
 
 def revoke(user_id: int, token_id: int) -> None:
