@@ -1,4 +1,4 @@
-"""Job workers as they really run: woken by Redis, killed in the middle of their work, told to stop."""
+"""Job workers as processes of their own: woken by Redis, killed while they work, told to stop."""
 
 import os
 import signal
@@ -29,9 +29,10 @@ pytestmark = on_postgresql
 
 NEVER = 3600
 NO_REDIS = "redis://127.0.0.1:1/0"
-# The command itself, with other seconds where a test would wait for them, or must not let them help.
+# `flask worker` with other intervals: shorter ones save time, longer ones must not help the test to pass.
 PROGRAM = (
-    "import sys; from app.core import jobs; {}; from flask.cli import main; sys.argv = ['flask', 'worker']; main()"
+    "import sys; from app.core.jobs import runner; {}; "
+    "from flask.cli import main; sys.argv = ['flask', 'worker']; main()"
 )
 
 Worker = subprocess.Popen[str]
@@ -40,11 +41,12 @@ Start = Callable[..., Worker]
 
 @pytest.fixture
 def start(backend: Backend) -> Iterator[Start]:
-    """Start `flask worker` with other constants of app.core.jobs, and wait until it works."""
+    """Start `flask worker` with other constants of app.core.jobs.runner, and wait until it is ready."""
     with ExitStack() as stack:
 
         def start(redis_url: str = backend.settings().REDIS_URL or "", **seconds: float) -> Worker:
-            changes = "; ".join(f"jobs.{name} = {value}" for name, value in seconds.items()) or "pass"
+            # Reads each constant first, so that one that has been renamed fails instead of being ignored.
+            changes = "; ".join(f"runner.{name}; runner.{name} = {value}" for name, value in seconds.items()) or "pass"
             environ = {**environment(backend.settings()), "FLASK_APP": "run", "REDIS_URL": redis_url}
             command = [sys.executable, "-c", PROGRAM.format(changes)]
             worker = stack.enter_context(
@@ -59,7 +61,7 @@ def start(backend: Backend) -> Iterator[Start]:
 
 
 def queue(client: Client) -> int:
-    """Upload a workbook to be applied at once."""
+    """Upload a workbook that is applied without a confirmation."""
     content = workbook(Datacenters=[("Name",), ("SH-1",)], Servers=[("Name", "Datacenter"), ("n1", "SH-1")])
     form = {"file": (BytesIO(content), "fleet.xlsx"), "apply": "true"}
     return client.call("POST", "/api/imports", expect=202, data=form)["data"]["id"]  # type: ignore[no-any-return]
@@ -76,8 +78,8 @@ def is_applied(client: Client, import_id: int) -> bool:
 
 def jobs(app: Flask) -> list[tuple[str, int]]:
     with app.app_context():
-        found = db.session.execute(sa.select(Job.state, Job.attempts).where(Job.kind.like("import.%")))
-        return [(state, attempts) for state, attempts in found]
+        rows = db.session.execute(sa.select(Job.state, Job.attempts).where(Job.kind.like("import.%")))
+        return [(state, attempts) for state, attempts in rows]
 
 
 def servers(app: Flask) -> int:
@@ -86,60 +88,58 @@ def servers(app: Flask) -> int:
 
 
 @contextmanager
-def held_up(app: Flask, admin: Client) -> Iterator[int]:
-    """An import whose application waits, in its transaction, until the block is over."""
+def blocked_import(app: Flask, admin: Client) -> Iterator[int]:
+    """An import that waits in the middle of its transaction until the block ends."""
     with app.app_context():
         engine = db.engine
     with engine.connect() as lock, lock.begin():
         lock.execute(sa.text("LOCK TABLE servers IN SHARE MODE"))
         import_id = queue(admin)
-        blocked = sa.text("SELECT count(*) FROM pg_locks WHERE relation = 'servers'::regclass AND NOT granted")
+        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE relation = 'servers'::regclass AND NOT granted")
         with engine.connect() as watcher:
-            wait_until(lambda: bool(watcher.scalar(blocked)))
+            wait_until(lambda: bool(watcher.scalar(waiting)))
         yield import_id
 
 
-def test_a_worker_is_woken_by_what_is_committed(app: Flask, admin: Client, start: Start) -> None:
+def test_commit_wakes_a_worker(app: Flask, admin: Client, start: Start) -> None:
     start(LOOK=NEVER)
     for _ in range(2):
         wait_until(partial(is_applied, admin, queue(admin)))
 
 
-def test_without_redis_a_worker_looks_for_itself(
-    build_app: BuildApp, document: Any, admin: Client, start: Start
-) -> None:
+def test_worker_polls_without_redis(build_app: BuildApp, document: Any, admin: Client, start: Start) -> None:
     start(redis_url=NO_REDIS)
     client = Client(build_app(REDIS_URL=NO_REDIS), document, admin.token)
     wait_until(partial(is_applied, client, queue(client)))
 
 
-def test_a_worker_that_is_told_to_stop_ends_well(start: Start) -> None:
+def test_worker_stops_cleanly_on_a_signal(start: Start) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         worker = start()
         worker.send_signal(number)
         assert worker.wait(TIMEOUT_SECONDS) == 0
 
 
-def test_a_worker_that_is_told_to_stop_lets_go_of_its_job(app: Flask, admin: Client, start: Start) -> None:
-    """What it would take too long to finish is rolled back, and the next one does it without waiting for a lease."""
+def test_stopped_worker_returns_its_job(app: Flask, admin: Client, start: Start) -> None:
+    """Work beyond the grace period is rolled back, and the next worker need not wait for the lease to expire."""
     worker = start(GRACE=0.2)
-    with held_up(app, admin) as import_id:
+    with blocked_import(app, admin) as import_id:
         worker.terminate()
         assert worker.wait(TIMEOUT_SECONDS) == 0
         assert jobs(app) == [("queued", 0)]
     assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
     start(LOOK=NEVER)
     wait_until(partial(is_applied, admin, import_id))
-    # The import is applied a moment before its job knows.
+    # The import commits a moment before its job is marked as done.
     wait_until(lambda: jobs(app) == [("done", 1)])
     assert servers(app) == 1
 
 
-def test_a_server_replaces_its_worker_and_the_next_one_finishes(app: Flask, admin: Client, backend: Backend) -> None:
-    """Killed in the middle of an application, with the lease that jobs really have."""
+def test_server_replaces_a_killed_worker_which_finishes_the_job(app: Flask, admin: Client, backend: Backend) -> None:
+    """The worker is killed in the middle of an import, and its lease has the duration of production."""
     redis_url = backend.settings().REDIS_URL or ""
     with served(backend.settings(), REDIS_URL=redis_url, WORKERS="1") as server:
-        with held_up(app, admin) as import_id:
+        with blocked_import(app, admin) as import_id:
             with app.app_context():
                 holder = db.session.scalar(sa.select(Job.holder).where(Job.state == "running")) or ""
             os.kill(int(holder.partition("-")[0]), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of an import: all of it or nothing, and its job says which."""
+"""kill -9 at random moments of an import: all or nothing is stored, and the import's status tells which."""
 
 import os
 import random
@@ -27,12 +27,12 @@ from tests.client import Client
 from tests.features.conftest import workbook
 
 KILLS = 25
-KILLS_OF_REVERSALS = 10
+REVERT_KILLS = 10
 ROWS = 200
 
 
 class Workers:
-    """Worker processes on the tests' database, one after the other."""
+    """Worker processes on the test database, one after the other."""
 
     def __init__(self, backend: Backend) -> None:
         settings = backend.settings()
@@ -49,7 +49,7 @@ class Workers:
         assert self._line() == "ready"
 
     def run(self, *, kill_after: float | None = None) -> float:
-        """Let a worker carry out what is queued, or kill it after so many seconds; answers how long it lived."""
+        """Let a worker run the queued jobs, or kill it after so many seconds; returns how long it ran."""
         self._ask()
         pid, began = int(self._line()), time.perf_counter()
         if kill_after is not None:
@@ -84,7 +84,7 @@ def workers(app: Flask, backend: Backend) -> Iterator[Workers]:
 
 
 def queue(client: Client, name: str) -> int:
-    """Upload a workbook of so many servers to be applied at once, and leave it to the workers."""
+    """Upload a workbook of ROWS servers that is applied without a confirmation."""
     rows = [("Name", "Datacenter", "CPU Cores"), *((f"{name}-{n:04}", name, n) for n in range(ROWS))]
     content = workbook(Datacenters=[("Name",), (name,)], Servers=rows)
     form = {"file": (BytesIO(content), f"{name}.xlsx"), "apply": "true"}
@@ -92,7 +92,7 @@ def queue(client: Client, name: str) -> int:
 
 
 def stored(app: Flask, name: str) -> tuple[int, int]:
-    """How many of the servers are there, and how many records of them."""
+    """The number of stored servers, and of their audit records."""
     with app.app_context():
         count = sa.select(sa.func.count())
         servers = count.select_from(Server).where(Server.name.like(f"{name}-%"))
@@ -100,62 +100,62 @@ def stored(app: Flask, name: str) -> tuple[int, int]:
         return db.session.scalar(servers) or 0, db.session.scalar(records) or 0
 
 
-def let_lease_expire(app: Flask) -> None:
-    """What happens by itself half a minute after the last renewal."""
+def expire_leases(app: Flask) -> None:
+    """Expire the leases, as half a minute without a renewal does."""
     with app.app_context():
         past: Any = utcnow() - timedelta(seconds=1)
         db.session.execute(sa.update(Job).where(Job.state == "running").values(lease_expires_at=past))
         db.session.commit()
 
 
-def test_a_killed_worker_leaves_all_of_an_import_or_nothing(app: Flask, admin: Client, workers: Workers) -> None:
+def test_killed_worker_leaves_all_of_an_import_or_nothing(app: Flask, admin: Client, workers: Workers) -> None:
     queue(admin, "unharmed")
-    lasts = workers.run()
+    duration = workers.run()
     assert stored(app, "unharmed") == (ROWS, ROWS)
-    moments = random.Random(20260731)
-    undone = 0
+    rng = random.Random(20260731)
+    rolled_back = 0
     for number in range(KILLS):
         name = f"killed{number}"
         import_id = queue(admin, name)
-        workers.run(kill_after=moments.uniform(0, lasts))
+        workers.run(kill_after=rng.uniform(0, duration))
         servers, records = stored(app, name)
         assert (servers, records) in ((0, 0), (ROWS, ROWS))
-        undone += not servers
-        let_lease_expire(app)
+        rolled_back += not servers
+        expire_leases(app)
         workers.run()
-        job = admin.call("GET", f"/api/imports/{import_id}")["data"]
-        assert (job["status"], job["problem"]) == ("applied", None)
+        import_ = admin.call("GET", f"/api/imports/{import_id}")["data"]
+        assert (import_["status"], import_["problem"]) == ("applied", None)
         assert stored(app, name) == (ROWS, ROWS)
-    assert undone, "Some were killed before their end."
+    assert rolled_back, "No worker was killed before its commit."
 
 
-def test_a_killed_worker_leaves_an_import_whole_or_undone(
+def test_killed_worker_leaves_an_import_applied_or_reverted(
     app: Flask, admin: Client, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MAX_REVERTED_ROWS", 0)
 
-    def begin_to_undo(name: str) -> str:
+    def queue_revert(name: str) -> str:
         path = f"/api/imports/{queue(admin, name)}"
         workers.run()
         assert stored(app, name) == (ROWS, ROWS)
         admin.call("POST", f"{path}/revert", expect=202)
         return path
 
-    begin_to_undo("unharmed")
-    lasts = workers.run()
+    queue_revert("unharmed")
+    duration = workers.run()
     assert stored(app, "unharmed") == (0, 2 * ROWS)
-    moments = random.Random(20260801)
-    whole = 0
-    for number in range(KILLS_OF_REVERSALS):
-        name = f"undone{number}"
-        path = begin_to_undo(name)
-        workers.run(kill_after=moments.uniform(0, lasts))
+    rng = random.Random(20260801)
+    unreverted = 0
+    for number in range(REVERT_KILLS):
+        name = f"reverted{number}"
+        path = queue_revert(name)
+        workers.run(kill_after=rng.uniform(0, duration))
         servers, records = stored(app, name)
         assert (servers, records) in ((ROWS, ROWS), (0, 2 * ROWS))
-        whole += bool(servers)
-        let_lease_expire(app)
+        unreverted += bool(servers)
+        expire_leases(app)
         workers.run()
-        job = admin.call("GET", path)["data"]
-        assert (job["status"], job["problem"]) == ("reverted", None)
+        import_ = admin.call("GET", path)["data"]
+        assert (import_["status"], import_["problem"]) == ("reverted", None)
         assert stored(app, name) == (0, 2 * ROWS)
-    assert whole, "Some were killed before their end."
+    assert unreverted, "No worker was killed before its commit."

@@ -1,7 +1,7 @@
-"""A program that forks workers: a line in starts one and its pid goes out, the next line waits for its end.
+"""A program that forks workers. A line on stdin starts one and prints its pid; the next line waits for its end.
 
-Until it is waited for, its number is nobody else's, so that it can be killed without looking. Forking saves the
-second that importing the application takes. The parent itself never connects to anything.
+Until the parent waits for a worker, its pid is not reused, so that the test can kill it safely. Forking saves the
+second that importing the application takes. The parent itself opens no connection.
 """
 
 import os
@@ -15,20 +15,20 @@ from tests.backends import testing
 
 def main(database_url: str, redis_url: str, uploads: str, prefix: str) -> None:
     app = create_app(testing(database_url, redis_url or None, Path(uploads), prefix))
-    say("ready")
+    print_line("ready")
     while sys.stdin.readline():
         pid = os.fork()
         if not pid:
             runner_of(app).run_pending()
             os._exit(0)
-        say(pid)
+        print_line(pid)
         sys.stdin.readline()
         _, status = os.waitpid(pid, 0)
-        say(os.waitstatus_to_exitcode(status))
+        print_line(os.waitstatus_to_exitcode(status))
 
 
-def say(what: object) -> None:
-    sys.stdout.write(f"{what}\n")
+def print_line(value: object) -> None:
+    sys.stdout.write(f"{value}\n")
     sys.stdout.flush()
 
 
