@@ -19,6 +19,37 @@ KNOWN_XLSX_LIBRARIES = {
     *("openpyxl", "pyexcelerate", "pylightxl", "python-calamine", "pyxlsb"),
     *("rustpy-xlsxwriter", "xlrd", "xlsx2csv", "xlsxwriter", "xlwt"),
 }
+IMPORT_CHECK = """
+import importlib, sys
+from collections.abc import Mapping, MutableSequence, MutableSet
+from pathlib import Path
+
+def containers():
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] != "app":
+            continue
+        for attribute, value in list(vars(module).items()):
+            if attribute.startswith("__") or getattr(value, "__module__", None) not in (None, name):
+                continue
+            yield f"{name}.{attribute}", value
+            if type(value).__module__ == name:
+                for member in (*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())):
+                    yield f"{name}.{attribute}.{member}", getattr(value, member, None)
+
+def sizes():
+    kinds = (Mapping, MutableSequence, MutableSet)
+    return {name: len(value) for name, value in containers() if isinstance(value, kinds)}
+
+before = sizes()
+for path in sorted(Path("app").rglob("*.py")):
+    module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    importlib.import_module(module)
+    after = sizes()
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            print(f"{module} changes {name}")
+    before = after
+"""
 
 
 def name_of(path: Path) -> str:
@@ -46,9 +77,25 @@ def test_no_state_is_kept_in_the_session() -> None:
     assert [name_of(path) for path, node in nodes() if is_session_info(node)] == []
 
 
+def test_the_state_of_a_request_is_one_object() -> None:
+    assert len({name for _, node in nodes() for name in attributes_of_g(node)}) <= 1
+
+
 def test_the_configuration_imports_nothing_of_the_application() -> None:
     program = "import sys, config; print([name for name in sys.modules if name.split('.')[0] == 'app'])"
     assert run(program) == "[]\n"
+
+
+def test_no_registry_is_filled_by_importing_a_module() -> None:
+    """A module that is imported calls nothing for its effect, and changes no container of another module."""
+    calls = [
+        f"{name_of(path)}:{statement.lineno}"
+        for path in MODULES
+        for statement in ast.parse(path.read_text()).body
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    ]
+    assert calls == []
+    assert run(IMPORT_CHECK) == ""
 
 
 def test_few_libraries_read_and_write_xlsx() -> None:
@@ -63,6 +110,16 @@ def is_name(node: ast.AST, name: str) -> bool:
 
 def is_session_info(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr == "info" and is_name(node.value, "session")
+
+
+def attributes_of_g(node: ast.AST) -> Iterator[str]:
+    """The names that an expression reads or writes on `flask.g`."""
+    if isinstance(node, ast.Attribute) and is_name(node.value, "g") and node.attr not in ("get", "pop", "setdefault"):
+        yield node.attr
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and is_name(node.func.value, "g"):
+        yield str(getattr(node.args[0], "value", "?"))
+    elif isinstance(node, ast.Compare) and is_name(node.comparators[0], "g"):
+        yield str(getattr(node.left, "value", "?"))
 
 
 def run(program: str) -> str:

@@ -25,6 +25,8 @@ def init_app(app: Flask) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # urllib3 logs a warning with a stack trace for each response that is not HTTP.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -6,7 +6,6 @@ limited, and neither redirects nor the environment's proxies are followed.
 """
 
 import functools
-import logging
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -40,8 +39,6 @@ HEADERS = {"User-Agent": "itam/1", "Accept-Encoding": "identity", "Connection": 
 # getaddrinfo() cannot be interrupted: a thread waits for it, and the request gives up in time.
 _resolvers = ThreadPoolExecutor(32, thread_name_prefix="resolve")
 _slots = BoundedSemaphore(CONCURRENT_REQUESTS)
-# urllib3 logs a warning with a stack trace for each response that is not HTTP.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class RequestFailed(Exception):
