@@ -6,8 +6,8 @@ from app.core.values import MAX_ID
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
 from app.resource import ResourceSchema
+from app.resource.converter import ReferenceSchema
 from app.resource.json_fields import Moment, Text
-from app.resource.schema import ReferenceSchema
 
 
 class GpuSchema(ResourceSchema):

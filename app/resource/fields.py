@@ -136,10 +136,12 @@ _SYSTEM = {
 def fields_of(model: Any) -> dict[str, Field]:
     """Every field of a model that clients may see, by name, in the order of declaration."""
     columns: Sequence[sa.Column[Any]] = model.__table__.columns
-    return {item.name: item for item in map(_field_of, columns) if not item.column.info.get("hidden")}
+    return {item.name: item for item in map(field_of, columns) if not item.column.info.get("hidden")}
 
 
-def _field_of(column: sa.Column[Any]) -> Field:
+@functools.cache
+def field_of(column: sa.Column[Any]) -> Field:
+    """One column as its clients see it."""
     info = column.info
     title, *aliases = _SYSTEM.get(column.key, (info.get("title", column.key), *info.get("aliases", ())))
     kind = _kind_of(column)
@@ -233,7 +235,7 @@ def row_from_json(model: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
 
     A column that is younger than the snapshot has its default, and so has a secret, which is in no snapshot.
     """
-    fields = {column.key: _field_of(column) for column in model.__table__.columns}
+    fields = {column.key: field_of(column) for column in model.__table__.columns}
     return {
         name: from_json(field.kind, field, snapshot[name]) if name in snapshot else default_of(field.column)
         for name, field in fields.items()

@@ -1,14 +1,14 @@
 """What each kind of field takes in JSON: strict about types, trimmed, and in range."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import RAISE, ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from app.core.values import clean_text
-from app.resource.fields import Field, Kind
+from app.resource.fields import Check
 
 MAX_TEXT = 10_000
 """Characters of a text without a length of its own."""
@@ -19,15 +19,11 @@ MAX_ATTRIBUTES = 64
 
 ATTRIBUTE_KEY = re.compile(r"[^\W_][\w .()%+#/-]{0,63}")
 
-Options = dict[str, Any]
-
-Build = Callable[[Field, Options], fields.Field[Any]]
-
 
 class Text(fields.String):
     """Trimmed text in its canonical form; empty is null where null is allowed."""
 
-    def __init__(self, *, length: int | None = None, check: Any = None, **options: Any) -> None:
+    def __init__(self, *, length: int | None = None, check: Check | None = None, **options: Any) -> None:
         super().__init__(validate=validate.Length(max=length or MAX_TEXT), **options)
         self.check = check
 
@@ -64,7 +60,7 @@ class Money(fields.String):
     """An amount to the cent, as text: a JSON number is a float to most who read it."""
 
     def __init__(self, *, minimum: float | None, maximum: float | None, **options: Any) -> None:
-        options["metadata"] = {**options["metadata"], "format": "decimal", "example": "1299.00"}
+        options["metadata"] = {**options.get("metadata", {}), "format": "decimal", "example": "1299.00"}
         super().__init__(**options)
         self.in_range = validate.Range(minimum, maximum)
 
@@ -154,62 +150,3 @@ def _clean_attribute(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     raise ValueError("Must be text, a number, true, false or null.")
-
-
-def marshmallow_field(field: Field) -> fields.Field[Any]:
-    """The field that parses, validates and documents a value of this kind in JSON."""
-    options: dict[str, Any] = {
-        "allow_none": field.nullable,
-        "dump_only": field.read_only,
-        # What is read is always there; what is written may be left out unless it is required.
-        "required": field.required or field.read_only,
-        "metadata": {"title": field.title},
-    }
-    return _BUILDERS[field.kind](field, options)
-
-
-def _text(field: Field, options: Options) -> Text:
-    return Text(length=field.length, check=field.check, **options)
-
-
-def _integer(field: Field, options: Options) -> fields.Integer:
-    return fields.Integer(strict=True, validate=validate.Range(field.minimum, field.maximum), **options)
-
-
-def _number(field: Field, options: Options) -> Number:
-    return Number(validate=validate.Range(field.minimum, field.maximum), **options)
-
-
-def _money(field: Field, options: Options) -> Money:
-    return Money(minimum=field.minimum, maximum=field.maximum, **options)
-
-
-def _choice(field: Field, options: Options) -> fields.Enum[Any]:
-    assert field.choices is not None
-    return fields.Enum(field.choices, by_value=True, **options)
-
-
-def _texts(_field: Field, options: Options) -> fields.List[Any]:
-    return fields.List(Text(length=255), validate=validate.Length(max=MAX_ITEMS), **options)
-
-
-def _objects(field: Field, options: Options) -> fields.List[Any]:
-    members = Member(field.column.info["members"], unknown=RAISE)
-    return fields.List(members, validate=validate.Length(max=MAX_ITEMS), **options)
-
-
-_BUILDERS: Mapping[Kind, Build] = {
-    Kind.TEXT: _text,
-    Kind.INTEGER: _integer,
-    Kind.REFERENCE: _integer,
-    Kind.NUMBER: _number,
-    Kind.MONEY: _money,
-    Kind.BOOLEAN: lambda _, options: Flag(**options),
-    Kind.DATE: lambda _, options: Day(**options),
-    Kind.TIME: lambda _, options: Moment(**options),
-    Kind.CHOICE: _choice,
-    Kind.LIST: _texts,
-    Kind.OBJECTS: _objects,
-    Kind.ATTRIBUTES: lambda _, options: Attributes(**options),
-    Kind.DOCUMENT: lambda _, options: fields.Dict(**options),
-}
