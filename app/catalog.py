@@ -1,4 +1,4 @@
-"""Every resource, each after those that it refers to: a line here is all that the rest needs to know of a folder."""
+"""The catalog of all resources; a new one needs a line here, after the resources that it refers to."""
 
 from importlib import import_module
 
@@ -8,7 +8,7 @@ from app.core.http.api import Blueprint
 from app.resource import Resource
 from app.resource.query.filters import unknown
 
-FOLDERS = (
+PACKAGES = (
     "users",
     "datacenters",
     "environments",
@@ -19,10 +19,9 @@ FOLDERS = (
     "assets",
     "tasks",
 )
-"""Below `app`; each has `routes` with the `resource` and its `blueprint`."""
+"""The packages below `app` whose module `routes` has a `resource` and its `blueprint`."""
 
-
-_ROUTES = [import_module(f"app.{folder}.routes") for folder in FOLDERS]
+_ROUTES = [import_module(f"app.{package}.routes") for package in PACKAGES]
 
 CATALOG: dict[str, Resource] = {routes.resource.name: routes.resource for routes in _ROUTES}
 BLUEPRINTS: list[Blueprint] = [routes.blueprint for routes in _ROUTES]
@@ -32,14 +31,17 @@ roles must not create administrators."""
 
 
 def readable_types(actor: Actor, names: str | None) -> list[Resource]:
-    """The resources of these names, separated by commas, or all that the actor may read; raises BadRequest."""
-    readable = {name: item for name, item in CATALOG.items() if actor.role.covers(item.read)}
+    """The resources of a comma-separated `types` parameter, or all that the actor may read; raises BadRequest.
+
+    A resource that the actor may not read is treated as unknown.
+    """
+    readable = {name: resource for name, resource in CATALOG.items() if actor.role.covers(resource.read)}
     if names is None:
         return list(readable.values())
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted:
+    requested = [name.strip() for name in names.split(",") if name.strip()]
+    for name in requested:
         if name not in readable:
             raise unknown("type", name, readable)
-    if not wanted:
-        raise BadRequest("types names no resource.", reason="invalid_parameter")
-    return [readable[name] for name in dict.fromkeys(wanted)]
+    if not requested:
+        raise BadRequest("`types` names no resource. Omit it for all of them.", reason="invalid_parameter")
+    return [readable[name] for name in dict.fromkeys(requested)]

@@ -33,7 +33,10 @@ def _reason(sentence: str) -> str:
 
 
 def add_first_admin() -> str | None:
-    """Add the administrator of the settings where there is no user, and return a generated password."""
+    """Add the administrator of the ADMIN_* settings to a database without users.
+
+    Returns the password if it was generated, else None.
+    """
     if db.session.scalar(sa.select(sa.exists().select_from(User))):
         return None
     config = current_app.config

@@ -7,7 +7,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from app.catalog import FOLDERS
+from app.catalog import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ def imports() -> grimp.ImportGraph:
 
 
 def test_resources_know_only_those_before_them(imports: grimp.ImportGraph) -> None:
-    for earlier, later in combinations(FOLDERS, 2):
+    for earlier, later in combinations(PACKAGES, 2):
         chain = imports.find_shortest_chain(f"app.{earlier}", f"app.{later}", as_packages=True)
         assert chain is None, f"{earlier} stands before {later} in the catalog."
 
@@ -29,4 +29,4 @@ def test_every_package_has_its_layer(imports: grimp.ImportGraph) -> None:
     lines = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
     declared = {name.strip() for line in lines for name in line.split("|")}
     there = {name.removeprefix("app.") for name in imports.find_children("app")}
-    assert declared <= there <= declared | set(FOLDERS)
+    assert declared <= there <= declared | set(PACKAGES)
