@@ -9,15 +9,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
 from app.accounts import routes as accounts
+from app.accounts import rules as account_rules
 from app.activity import routes as activity
 from app.assets import description_job, image_store
 from app.assets.uploads import routes as uploads
+from app.audit_logs import change_terms
 from app.audit_logs import routes as audit_logs
 from app.auth import routes as auth
 from app.auth import sessions
 from app.catalog import BLUEPRINTS
+from app.core.audit import recorder
 from app.core.cache import backends, generations, redis_client
-from app.core.db import unit_of_work
+from app.core.db import listeners, unit_of_work
 from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limiter, security_headers
 from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
@@ -50,6 +53,16 @@ class Platform(Flask):
         return func
 
 
+_LISTENERS = listeners.Listeners(
+    checkout=metrics.count_checkout,
+    checkin=metrics.count_checkin,
+    handle_error=recorder.name_missing_record,
+    before_flush=recorder.stamp_changes,
+    after_flush=recorder.record_changes,
+    do_orm_execute=recorder.refuse_bulk_writes,
+)
+
+
 def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = Platform(__name__, static_folder=None)
@@ -58,11 +71,13 @@ def create_app(config: Any) -> Flask:
     logs.init_app(app)
     metrics.init_app(app)
     unit_of_work.init_app(app, tables_changed=generations.move_generations)
+    listeners.attach(app, _LISTENERS, sql_functions={"audit_terms": change_terms.terms_as_json})
     Migrate(app, unit_of_work.db, render_as_batch=False)
     for part in (envelope, redis_client, backends, generations, security_headers, rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
 
     token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}
+    account_rules.init_app(app)
     access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
     routes = api.init_app(app)
     docs.init_app(app)

@@ -7,18 +7,18 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from sqlalchemy import event
-from sqlalchemy.orm import Session
 
 from app import create_app
 from app.core.audit import recorder
+from app.core.db.unit_of_work import Session
 from run import THREADS, settings
 
 
 def __getattr__(name: str) -> Any:
     # Created in the worker process, on first use.
     if name == "application":
-        event.remove(Session, "after_flush", recorder._record_changes)
         globals()[name] = create_app(settings())
+        event.remove(Session, "after_flush", recorder.record_changes)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

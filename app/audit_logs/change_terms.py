@@ -6,13 +6,10 @@ The terms of a record are the name of each changed field, `name<old`, `name>new`
 """
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
-import sqlalchemy as sa
-from sqlalchemy import event
 
 from app.core.values import fold
 
@@ -27,13 +24,8 @@ def short(value: str) -> str:
     return hashlib.md5(fold(value).encode(), usedforsecurity=False).hexdigest()
 
 
-@event.listens_for(sa.Engine, "connect")
-def _create_sql_function(connection: Any, _record: Any) -> None:
-    if isinstance(connection, sqlite3.Connection):
-        connection.create_function("audit_terms", 1, _terms_as_json, deterministic=True)
-
-
-def _terms_as_json(changes: str) -> str:
+def terms_as_json(changes: str) -> str:
+    """The SQL function `audit_terms` of SQLite: the terms of a record's changes as a JSON list."""
     try:
         terms = [term for name, change in orjson.loads(changes).items() for term in _terms_of(name, change)]
         return orjson.dumps(terms).decode()

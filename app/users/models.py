@@ -1,5 +1,6 @@
 """User accounts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import bcrypt
@@ -7,16 +8,21 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped
 
-from app.core.audit.recorder import Audited
+from app.core.audit.recorder import Guarded
 from app.core.db.models import Entity
-from app.core.errors import Invalid
-from app.core.http.access import Role
+from app.core.db.unit_of_work import actor_or_none, db
+from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.request_context import Role
 from app.resource.fields import column
 from app.resource.formats import email, username
 from app.users.passwords import password_errors
 
 
-class User(Audited, Entity):
+class LastAdmin(Conflict):
+    reason, message = "last_admin", "There must be at least one active administrator."
+
+
+class User(Guarded, Entity):
     label = "username"
     watched = True
 
@@ -50,3 +56,35 @@ class User(Audited, Entity):
         rounds = current_app.config["BCRYPT_ROUNDS"]
         self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
         self.password_version = (self.password_version or 0) + 1
+
+    @classmethod
+    def before_flush(cls, changed: Sequence["User"], deleted: Sequence["User"]) -> None:
+        """Keep at least one active administrator, and users from demoting, deactivating or deleting themselves."""
+        losing = [*(user for user in changed if user._loses_power()), *deleted]
+        actor = actor_or_none()
+        if any(actor is not None and user.id == actor.id for user in losing):
+            raise Forbidden("Nobody can demote, deactivate or delete themselves.", reason="yourself")
+        if losing:
+            _require_another_admin([user.id for user in losing])
+
+    @classmethod
+    def after_flush(cls, changed: Sequence["User"]) -> None:
+        """End the access of deactivated users for good: reactivation revives no session, token or link."""
+        for user in changed:
+            if False in sa.inspect(user).attrs.is_active.history.added:
+                current_app.extensions["end_access"](user.id)
+
+    def _loses_power(self) -> bool:
+        attributes = sa.inspect(self).attrs
+        was_admin = Role.ADMIN in (attributes.role.history.deleted or [self.role])
+        was_active = True in (attributes.is_active.history.deleted or [self.is_active])
+        return was_admin and was_active and not (self.role is Role.ADMIN and self.is_active)
+
+
+def _require_another_admin(leaving: list[int]) -> None:
+    users = User.__table__
+    admins = sa.select(users.c.id).where(users.c.role == Role.ADMIN, users.c.is_active)
+    # Locked in the order of their ids, so that two administrators cannot remove each other at once.
+    active = db.session.scalars(admins.order_by(users.c.id).with_for_update()).all()
+    if set(active) <= set(leaving):
+        raise LastAdmin()

@@ -2,7 +2,6 @@
 
 from app.core.http.access import Role
 from app.resource import Resource, resource_blueprint
-from app.users import rules
 from app.users.models import User
 from app.users.schemas import UserSchema
 
@@ -16,5 +15,3 @@ resource = Resource(
     write=Role.ADMIN,
 )
 blueprint = resource_blueprint(resource)
-
-__all__ = ["blueprint", "resource", "rules"]

@@ -6,13 +6,12 @@ forget to. `audited` adds the intent (assign, release) and `record` what changes
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session
@@ -48,6 +47,21 @@ class Audited:
 
     id: Mapped[int]
     version: Mapped[int]
+
+
+class Guarded(Audited):
+    """Mark a model with rules that span several objects: each flush that changes or deletes some of them asks it.
+
+    The set-based writer refuses such a model, so no path goes past its rules; other models are not asked.
+    """
+
+    @classmethod
+    def before_flush(cls, changed: Sequence[Any], deleted: Sequence[Any]) -> None:
+        """Refuse the flush by raising."""
+
+    @classmethod
+    def after_flush(cls, changed: Sequence[Any]) -> None:
+        """Change in the same transaction what depends on these objects."""
 
 
 def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -131,7 +145,8 @@ def get_to_change(model: type[Object], object_id: int) -> Object | None:
     found: Object = row[0]
     mac = row[1]
     # None is also what somebody else's change looks like that was waited for: its record came after the question.
-    if mac is not None:
+    # In a savepoint, the record may be undone without this transaction.
+    if mac is not None and not db.session().in_nested_transaction():
         unit_of_work().transaction.known_macs[model.__table__.name, found.id, found.version] = mac
     return found
 
@@ -144,15 +159,8 @@ def _selection_to_change(model: type[Object]) -> sa.Select[Any]:
     return sa.select(model, mac).where(table.c.id == sa.bindparam("identity", type_=Id)).with_for_update()
 
 
-@event.listens_for(Session, "after_soft_rollback")
-def _forget_macs(_session: Session, _previous: Any) -> None:
-    """What has been undone may have been among what was read."""
-    unit_of_work().transaction.known_macs.clear()
-
-
-@event.listens_for(Session, "before_flush")
-def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
-    """Date each changed object with the time that its record will carry."""
+def stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
+    """Listener: date each changed object with the time that its record will carry."""
     work = unit_of_work()
     if work.is_reading and (session.new or session.dirty or session.deleted):
         raise RuntimeError("A safe request may not change anything.")
@@ -163,13 +171,23 @@ def _stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
     for target in session.dirty:
         if isinstance(target, Audited) and any(True for _ in changed_attributes(target)):
             target.updated_at = now  # type: ignore[attr-defined]
+    for model in _guarded(session):
+        changed, deleted = ([t for t in objects if type(t) is model] for objects in (session.dirty, session.deleted))
+        model.before_flush(changed, deleted)
 
 
-@event.listens_for(Session, "after_flush")
-def _record_changes(session: Session, _context: Any) -> None:
+def record_changes(session: Session, _context: Any) -> None:
+    """Listener: write a record of each object that the flush has changed."""
     rows = list(_entries(session))
     if rows:
         _write(session.connection(), rows)
+    for model in _guarded(session):
+        model.after_flush([target for target in session.dirty if type(target) is model])
+
+
+def _guarded(session: Session) -> set[type[Guarded]]:
+    """The models with rules of their own among what a flush changes or deletes."""
+    return {type(target) for target in (*session.dirty, *session.deleted) if isinstance(target, Guarded)}
 
 
 def _write(connection: sa.Connection, rows: list[Entry]) -> None:
@@ -205,8 +223,7 @@ def _stored(row: Entry) -> dict[str, Any]:
     return content
 
 
-@event.listens_for(Session, "do_orm_execute")
-def _refuse_bulk_writes(state: ORMExecuteState) -> None:
+def refuse_bulk_writes(state: ORMExecuteState) -> None:
     if not (state.is_insert or state.is_update or state.is_delete) or state.bind_mapper is None:
         return
     if issubclass(state.bind_mapper.class_, Audited):
@@ -214,8 +231,7 @@ def _refuse_bulk_writes(state: ORMExecuteState) -> None:
         raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
 
 
-@event.listens_for(sa.Engine, "handle_error")
-def _name_missing_record(context: ExceptionContext) -> DatabaseError | None:
+def name_missing_record(context: ExceptionContext) -> DatabaseError | None:
     """Say which record is missing where SQLite says at the commit that something is referred to and not there.
 
     No other foreign key waits for the commit; and after one that fails, the transaction is still there to be asked.

@@ -1,23 +1,15 @@
-"""How a connection to either database is made, begins its transactions, and is known to be alive."""
+"""The options of the engine for either database, and how its transactions begin."""
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
-import psycopg
-import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import Pool
-
-from app.core.values import fold_value
 
 Access = Literal["write", "read", "snapshot"]
 """What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
 between them, "snapshot" sees one moment throughout."""
 
-_BEGIN: Mapping[str, Mapping[Access, str]] = {
+BEGIN: Mapping[str, Mapping[Access, str]] = {
     # The write lock is taken at once: an upgrade from read to write fails whatever the timeout.
     "sqlite": {"write": "BEGIN IMMEDIATE", "snapshot": "BEGIN"},
     "postgresql": {"write": "BEGIN", "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
@@ -35,7 +27,7 @@ def engine_options(url: str) -> dict[str, Any]:
         return {**json, "connect_args": {"timeout": 30}}
     return {
         **json,
-        # The driver begins nothing by itself: `_begin` does, where there is something to write.
+        # The driver begins no transactions: the listener does, by BEGIN, where something may be written.
         "isolation_level": "AUTOCOMMIT",
         "pool_size": 10,
         "max_overflow": 10,
@@ -46,40 +38,3 @@ def engine_options(url: str) -> dict[str, Any]:
             "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC -c jit=off",
         },
     }
-
-
-@event.listens_for(sa.Engine, "connect")
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    if not isinstance(connection, sqlite3.Connection):
-        return
-    # The driver must not begin transactions by itself: it would begin deferred ones.
-    connection.isolation_level = None
-    connection.create_function("fold", 1, fold_value, deterministic=True)
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "recursive_triggers=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-@event.listens_for(sa.Engine, "begin")
-def _begin(connection: sa.Connection) -> None:
-    access = connection.get_execution_options().get("access", "write")
-    if access != "read":
-        connection.exec_driver_sql(_BEGIN[connection.dialect.name][access])
-
-
-@event.listens_for(Pool, "checkout")
-def _check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
-    """Replace a connection that the server has closed meanwhile, without asking the server each time.
-
-    libpq reads what there is: first a farewell perhaps, or a notice, and then that nobody is there.
-    """
-    if isinstance(connection, psycopg.Connection):
-        try:
-            connection.pgconn.consume_input()
-            connection.pgconn.consume_input()
-        except psycopg.Error as error:
-            raise InvalidatePoolError from error

@@ -14,11 +14,10 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
-from flask import Flask, current_app, g, has_app_context, has_request_context
+from flask import Flask, current_app, g, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from psycopg import errors as postgres
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db.engines import Access, engine_options
@@ -267,13 +266,6 @@ def undo_at_end() -> None:
 def touch(*tables: str) -> None:
     """Note that the current transaction changes these tables: what is cached of them is out of date after it."""
     unit_of_work().transaction.changed_tables.update(tables)
-
-
-@event.listens_for(sa.Engine, "after_execute")
-def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
-    """Every INSERT, UPDATE and DELETE comes by here, the flushed ones too; COPY says so itself."""
-    if statement.is_dml and has_app_context():
-        touch(statement.table.name)
 
 
 def init_app(app: Flask, *, tables_changed: Callable[[set[str]], None]) -> None:

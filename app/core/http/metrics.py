@@ -19,9 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
-from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import Pool
 
 from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
@@ -133,13 +131,13 @@ def _measure() -> None:
     after_this_request(count)
 
 
-@event.listens_for(Pool, "checkout")
-def _taken(*_: Any) -> None:
+def count_checkout(*_: Any) -> None:
+    """Listener: a connection is taken from the pool."""
     connections_in_use.inc()
 
 
-@event.listens_for(Pool, "checkin")
-def _given_back(*_: Any) -> None:
+def count_checkin(*_: Any) -> None:
+    """Listener: a connection goes back to the pool."""
     connections_in_use.dec()
 
 

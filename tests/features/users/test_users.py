@@ -10,8 +10,7 @@ from flask import Flask
 
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
-from app.users.models import User
-from app.users.rules import LastAdmin
+from app.users.models import LastAdmin, User
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make

@@ -1,0 +1,87 @@
+"""All SQLAlchemy listeners, attached in one place: to the application's engine and to our own session class."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import psycopg
+import sqlalchemy as sa
+from flask import Flask, has_app_context
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
+
+from app.core.db.engines import BEGIN
+from app.core.db.unit_of_work import Session, db, touch
+from app.core.values import fold_value
+
+Listener = Callable[..., Any]
+
+
+class Listeners(NamedTuple):
+    """The listeners that do not belong to the database itself."""
+
+    checkout: Listener
+    checkin: Listener
+    handle_error: Listener
+    before_flush: Listener
+    after_flush: Listener
+    do_orm_execute: Listener
+
+
+def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callable[[Any], Any]]) -> None:
+    """Attach the listeners; `sql_functions` of one argument are created on each connection to SQLite."""
+    functions = {"fold": fold_value, **sql_functions}
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkout", _check_liveness)
+    event.listen(engine, "checkout", listeners.checkout)
+    event.listen(engine, "checkin", listeners.checkin)
+    event.listen(engine, "after_execute", _note_changed_table)
+    event.listen(engine, "handle_error", listeners.handle_error)
+    # The session class is one for all applications of the process.
+    for name in ("before_flush", "after_flush", "do_orm_execute"):
+        if not event.contains(Session, name, getattr(listeners, name)):
+            event.listen(Session, name, getattr(listeners, name))
+
+
+def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any]]) -> None:
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    # The driver must not begin transactions by itself: it would begin deferred ones.
+    connection.isolation_level = None
+    for name, function in functions.items():
+        connection.create_function(name, 1, function, deterministic=True)
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    access = connection.get_execution_options().get("access", "write")
+    if access != "read":
+        connection.exec_driver_sql(BEGIN[connection.dialect.name][access])
+
+
+def _check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Replace a connection that the server has closed, without a round trip.
+
+    libpq reads what has arrived: first a notice perhaps, and then the end of the stream.
+    """
+    if isinstance(connection, psycopg.Connection):
+        try:
+            connection.pgconn.consume_input()
+            connection.pgconn.consume_input()
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
+    """Note the table of each INSERT, UPDATE and DELETE, the flushed ones too; COPY notes its own."""
+    if statement.is_dml and has_app_context():
+        touch(statement.table.name)
