@@ -23,6 +23,8 @@ from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
 from app.resource.service import may_change, singular
 
+_NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
+
 
 @dataclass(slots=True)
 class Planner:
@@ -152,9 +154,9 @@ def _number_by_name(parsed: ParsedTable) -> None:
             parent = row.reference_names.get(parents[0])
             if parent is None or last in row.values:
                 continue
-            numbered = re.compile(rf"{re.escape(parent)}[:/#](\d{{1,4}})", re.IGNORECASE)
             texts = [value for value in row.attributes.values() if isinstance(value, str)]
-            numbers = {int(match[1]) for match in map(numbered.fullmatch, texts) if match}
+            names = [match for match in map(_NUMBERED_NAME.fullmatch, texts) if match]
+            numbers = {int(match["number"]) for match in names if fold(match["parent"]) == fold(parent)}
             if len(numbers) == 1:
                 row.values[last] = numbers.pop()
 
