@@ -96,6 +96,10 @@ def first_schema() -> Any:
     return ScriptDirectory(MIGRATIONS).get_revision("0001").module
 
 
+def newest_first() -> list[Any]:
+    return [script.module for script in ScriptDirectory(MIGRATIONS).walk_revisions()]
+
+
 def tables(connection: sa.Connection) -> set[str]:
     return set(sa.inspect(connection).get_table_names())
 
@@ -120,14 +124,17 @@ def test_a_downgrade_refuses_to_drop_audit_records(connection: sa.Connection, mo
     assert tables(connection) >= {"audit_logs", "servers"}
 
 
-def test_the_first_schema_goes_and_comes_back(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_migration_goes_and_comes_back(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     write_record(connection)
     monkeypatch.setenv(guards.CONSENT, str(connection.scalar(sa.text("SELECT name FROM audit_origin"))))
     before = tables(connection)
-    first_schema().downgrade()
+    for migration in newest_first():
+        migration.downgrade()
     assert tables(connection) == {"alembic_version"}
-    first_schema().upgrade()
+    for migration in reversed(newest_first()):
+        migration.upgrade()
     assert tables(connection) == before
     # Without records there is nothing to consent to.
     monkeypatch.delenv(guards.CONSENT)
-    first_schema().downgrade()
+    for migration in newest_first():
+        migration.downgrade()
