@@ -5,8 +5,7 @@ from importlib import import_module
 from app.core.errors import BadRequest
 from app.core.http.access import Actor
 from app.core.http.api import Blueprint
-from app.resource import Resource
-from app.resource.query.filters import unknown
+from app.resource import Resource, unknown
 
 PACKAGES = (
     "users",

@@ -12,7 +12,7 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import Page
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
-from app.resource.routes import answer
+from app.resource import answer
 from app.tokens import service as tokens
 from app.tokens.schemas import TokenSchema
 from app.users.routes import resource as users

@@ -11,7 +11,7 @@ from app.core.db.column_types import Id
 from app.core.db.models import Base, Entity
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
-from app.resource.fields import Extensible, column, reference
+from app.resource import Extensible, column, reference
 
 
 class AssetType(Choice):

@@ -13,9 +13,7 @@ from app.core.http.access import Role, requires
 from app.core.http.envelope import success
 from app.core.http.request_parsing import read_form
 from app.core.net.http_client import request_slot
-from app.resource import Resource, resource_blueprint
-from app.resource.routes import ETAG, IF_MATCH, answer
-from app.resource.service import check_version, get
+from app.resource import ETAG, IF_MATCH, Resource, answer, check_version, get, resource_blueprint
 
 MEBIBYTE = 1024 * 1024
 

@@ -14,8 +14,7 @@ from app.core.errors import BadRequest
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, success
-from app.resource.dry_run import conclude
-from app.resource.routes import answer
+from app.resource.routes import answer, conclude
 from app.resource.schema import WriteQuerySchema
 
 blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])

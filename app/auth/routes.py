@@ -22,8 +22,7 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema, Page
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
-from app.resource.routes import answer
-from app.resource.service import read, update
+from app.resource import answer, read, update
 from app.users.models import User
 from app.users.routes import resource as users
 from app.users.schemas import UserSchema

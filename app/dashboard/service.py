@@ -17,7 +17,7 @@ from app.core.values import Choice, as_json
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.gpus.models import Gpu, GpuStatus
-from app.resource.query.list_query import ListQuery, select_page
+from app.resource import ListQuery, select_page
 from app.servers.models import Server, ServerStatus, ServerType
 from app.services.models import Service, ServiceStatus, ServiceType
 from app.tasks.models import Task

@@ -5,8 +5,7 @@ from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
 from app.core.db.models import Entity
-from app.resource.fields import column
-from app.resource.formats import color
+from app.resource import color, column
 
 
 class Environment(Audited, Entity):

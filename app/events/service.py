@@ -19,8 +19,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest
 from app.proof.models import leaves
-from app.resource import Resource
-from app.resource.visibility import is_visible, sees_own_only
+from app.resource import Resource, is_visible, sees_own_only
 
 WINDOW_RECORDS = 500
 """Records that one answer covers."""

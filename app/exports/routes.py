@@ -18,7 +18,8 @@ from app.core.http.file_responses import XLSX, file_answer
 from app.exports.columns import columns_of
 from app.resource import Resource
 from app.resource.query.documentation import list_parameters
-from app.resource.query.list_query import ListQuery, parse_query, select_all
+from app.resource.query.list_query import ListQuery, parse_query
+from app.resource.query.select import select_all
 from app.sheets.writers import Item, OutputSheet, write_csv, write_workbook
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "json": "application/json"}

@@ -9,7 +9,7 @@ from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
 from app.core.db.models import Base, Entity, present_when
 from app.core.values import Choice
-from app.resource.fields import Extensible, column, reference
+from app.resource import Extensible, column, reference
 from app.servers.models import Server
 from app.users.models import User
 

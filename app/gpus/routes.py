@@ -20,8 +20,7 @@ from app.gpus.schemas import (
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, resource_blueprint
-from app.resource.routes import answer
+from app.resource import Resource, answer, resource_blueprint
 
 resource = Resource(
     model=Gpu,

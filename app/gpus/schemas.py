@@ -5,9 +5,7 @@ from marshmallow import Schema, fields, validate
 from app.core.values import MAX_ID
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
-from app.resource import ResourceSchema
-from app.resource.converter import ReferenceSchema
-from app.resource.json_fields import Moment, Text
+from app.resource import Moment, ReferenceSchema, ResourceSchema, Text
 
 
 class GpuSchema(ResourceSchema):

@@ -1,8 +1,5 @@
 """`GET /api/<resource>/<id>/history`: the audit records of one object, for everybody who may read it."""
 
-from dataclasses import replace
-from typing import Any
-
 import sqlalchemy as sa
 from flask import request
 
@@ -15,10 +12,7 @@ from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page
 from app.core.values import MAX_ID
-from app.resource import Resource, service
-from app.resource.query.documentation import list_parameters
-from app.resource.query.filters import Filter
-from app.resource.query.list_query import ListQuery, Matching, parse_query, select_page
+from app.resource import ListQuery, Resource, get, list_parameters, parse_query, select_page, singular
 
 # A resource of its own, without ip_address and user_agent: a filter or a sort by a hidden field would reveal it.
 records = Resource(
@@ -37,7 +31,7 @@ def _add_history(resource: Resource) -> None:
     @requires(resource.read)
     @blueprint.doc(
         parameters=list_parameters(records),
-        summary=f"The audit records of one {service.singular(resource)}; sort by -id for the latest first.",
+        summary=f"The audit records of one {singular(resource)}; sort by -id for the latest first.",
     )
     @blueprint.response(200, HistorySchema, many=True, selected=True)
     def history(object_id: int) -> Page:
@@ -49,7 +43,7 @@ def _add_history(resource: Resource) -> None:
 def _require_visible(resource: Resource, object_id: int) -> None:
     """Raise NotFound, unless the acting user may read the object or an administrator asks about a deleted one."""
     try:
-        service.get(resource, object_id)
+        get(resource, object_id)
     except NotFound:
         if not current_actor().is_admin or object_id > MAX_ID or not _is_recorded(resource, object_id):
             raise
@@ -63,17 +57,8 @@ def _is_recorded(resource: Resource, object_id: int) -> bool:
 
 def _about(resource: Resource, object_id: int, query: ListQuery) -> ListQuery:
     """The query narrowed to one object. Denied requests are for administrators only."""
-    conditions: list[tuple[Filter, Any]] = [
-        (Filter("resource_type", "", several=False), resource.model.__tablename__),
-        (Filter("resource_id", "", several=False), object_id),
-    ]
-    if not current_actor().is_admin:
-        conditions.append((Filter("action", "ne", several=False), "denied"))
-    filters, values = list(query.matching.filters), dict(query.values)
-    for item, value in conditions:
-        values[f"p{len(filters)}"] = value
-        filters.append(item)
-    return replace(query, matching=Matching(tuple(filters), searched=query.matching.searched), values=values)
+    query = query.where(resource_type=resource.name, resource_id=object_id)
+    return query if current_actor().is_admin else query.where(action__ne="denied")
 
 
 for _resource in CATALOG.values():

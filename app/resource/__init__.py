@@ -1,18 +1,67 @@
-"""The resource kernel: declare a resource once, derive its routes, queries, documents and sheets."""
+"""The resource kernel: declare a resource once, and its routes, queries, documents and sheets follow.
 
+Features use what `__all__` lists, and nothing below this package. A hand-written action gets its object with
+`get(resource, object_id, to_change=True)`, changes it, and ends with `save`, which gives the errors of a PATCH.
+"""
+
+from app.resource.blueprint import readable_blueprint, resource_blueprint
+from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
-from app.resource.fields import Extensible, column, reference
-from app.resource.routes import readable_blueprint, resource_blueprint
-from app.resource.schema import ResourceSchema
-from app.resource.visibility import Private
+from app.resource.fields import Extensible, Field, Kind, column, reference
+from app.resource.formats import color, email, ip_address, mac_address, url_or_path, username
+from app.resource.json_fields import Moment, Text
+from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
+from app.resource.query.documentation import list_parameters
+from app.resource.query.filters import unknown
+from app.resource.query.list_query import ListQuery, parse_query
+from app.resource.query.select import select_page, select_where
+from app.resource.routes import ETAG, IF_MATCH, answer, conclude
+from app.resource.schema import ResourceSchema, WriteQuerySchema
+from app.resource.service import check_version, create, get, read, save, singular, update
+from app.resource.visibility import Private, is_visible, sees_own_only
 
 __all__ = [
+    "ETAG",
+    "IF_MATCH",
     "Extensible",
+    "Field",
+    "Kind",
+    "ListQuery",
+    "Moment",
     "Private",
+    "ReferenceSchema",
     "Resource",
     "ResourceSchema",
+    "Text",
+    "WriteQuerySchema",
+    "answer",
+    "check_version",
+    "children_at",
+    "color",
     "column",
+    "conclude",
+    "create",
+    "email",
+    "get",
+    "ids_at",
+    "ip_address",
+    "is_visible",
+    "list_parameters",
+    "mac_address",
+    "objects_at",
+    "parse_query",
+    "read",
+    "read_time",
     "readable_blueprint",
     "reference",
     "resource_blueprint",
+    "save",
+    "sees_own_only",
+    "select_page",
+    "select_where",
+    "singular",
+    "unknown",
+    "update",
+    "url_or_path",
+    "username",
 ]

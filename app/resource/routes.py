@@ -1,5 +1,6 @@
-"""The blueprint that every declared resource gets."""
+"""The routes of a resource. A PATCH begins in `change`, a list in `list_page`."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,17 +8,17 @@ from flask import Response, request
 
 from app.core.cache.backends import local_pages
 from app.core.cache.generations import cached
+from app.core.db.unit_of_work import undo_at_end
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps, json_response, success, success_body
 from app.resource import service
-from app.resource.bulk.routes import add_bulk_routes
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
-from app.resource.dry_run import conclude
 from app.resource.query.as_of import AsOfSchema, read_as_of
 from app.resource.query.documentation import list_parameters
-from app.resource.query.list_query import parse_query, select_page
+from app.resource.query.list_query import parse_query
+from app.resource.query.select import select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 from app.resource.visibility import sees_own_only
 
@@ -32,9 +33,8 @@ IF_MATCH = {
 }
 
 
-def resource_blueprint(resource: Resource) -> Blueprint:
-    """List, create, read, change and delete; add to what is returned whatever is special."""
-    blueprint = readable_blueprint(resource)
+def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
+    """Create, change and delete one object."""
     schema = resource.schema
     one = service.singular(resource)
 
@@ -74,15 +74,9 @@ def resource_blueprint(resource: Resource) -> Blueprint:
         remove([target], removal)
         return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
 
-    add_bulk_routes(blueprint, resource)
 
-    return blueprint
-
-
-def readable_blueprint(resource: Resource) -> Blueprint:
-    """List and read only: for what is written by other means."""
-    name = resource.path.removeprefix("/api/")
-    blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
+def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
+    """List all objects, and read one."""
     schema = resource.schema
     shown = {resource.model, *(field.target for field in resource.references.values() if field.target)}
 
@@ -109,8 +103,6 @@ def readable_blueprint(resource: Resource) -> Blueprint:
             return success(read_as_of(resource, object_id, query["as_of"]))
         return answer(resource, object_id)
 
-    return blueprint
-
 
 def answer(resource: Resource, object_id: int, status: int = 200) -> Response:
     """The object as it is now, under its version as ETag."""
@@ -119,3 +111,11 @@ def answer(resource: Resource, object_id: int, status: int = 200) -> Response:
     if status == 201:
         headers["Location"] = f"{resource.path}/{object_id}"
     return success(item, status, headers=headers)
+
+
+def conclude(response: Response, query: Mapping[str, bool]) -> Response:
+    """Answer a write. `?dry_run=true` undoes it after it has been done and answered, with its audit records."""
+    if query["dry_run"]:
+        undo_at_end()
+        response.headers.pop("Location", None)
+    return response

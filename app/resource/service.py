@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.audit.recorder import get_to_change
 from app.core.db.errors import from_database
@@ -60,14 +61,36 @@ def create(resource: Resource, values: Mapping[str, Any]) -> Any:
     """Store a new object of the acting user; raises Invalid and Conflict."""
     target = resource.model(**values, created_by_id=current_actor().id)
     db.session.add(target)
-    return _save(resource, target)
+    return save(resource, target)
 
 
 def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
     """Change the fields that are given; equal values change nothing, also not the version."""
     for name, value in values.items():
         setattr(target, name, value)
-    return _save(resource, target)
+    return save(resource, target)
+
+
+def save(resource: Resource, target: Any) -> Any:
+    """Write a changed object now, so that its rules answer here.
+
+    Raises Invalid for a rule of the object, a missing reference or a CHECK constraint; Conflict for a value that is
+    taken; PreconditionFailed where another transaction has changed the object meanwhile.
+    """
+    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
+    errors = target.validate(values)
+    if errors:
+        db.session.rollback()
+        raise Invalid(errors=errors)
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        raise _explain(resource, values, error) from error
+    except StaleDataError:
+        db.session.rollback()
+        raise PreconditionFailed(current=read(resource, values["id"])) from None
+    return target
 
 
 def check_version(resource: Resource, target: Any, if_match: str | None) -> None:
@@ -83,20 +106,6 @@ def check_version(resource: Resource, target: Any, if_match: str | None) -> None
 
 def singular(resource: Resource) -> str:
     return resource.name.removesuffix("s").replace("_", " ")
-
-
-def _save(resource: Resource, target: Any) -> Any:
-    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
-    flaws = target.validate(values)
-    if flaws:
-        db.session.rollback()
-        raise Invalid(errors=flaws)
-    try:
-        db.session.flush()
-    except IntegrityError as error:
-        db.session.rollback()
-        raise _explain(resource, values, error) from error
-    return target
 
 
 def _explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:

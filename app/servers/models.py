@@ -10,8 +10,7 @@ from app.core.db.models import Entity
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
-from app.resource.fields import Extensible, column, reference
-from app.resource.formats import ip_address, mac_address
+from app.resource import Extensible, column, ip_address, mac_address, reference
 
 
 class ServerType(Choice):

@@ -10,8 +10,7 @@ from app.core.audit.recorder import Audited
 from app.core.db.column_types import Id
 from app.core.db.models import Base, Entity, exactly_one
 from app.core.values import Choice
-from app.resource.fields import Extensible, column, reference
-from app.resource.formats import url_or_path
+from app.resource import Extensible, column, reference, url_or_path
 from app.servers.models import Server
 
 

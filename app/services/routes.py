@@ -1,18 +1,13 @@
 """The services resource, its health check action and the history of its checks."""
 
 from dataclasses import replace
-from typing import Any
 
 from flask import Response, request
 
 from app.core.db.unit_of_work import reading
 from app.core.http.access import Role, requires
 from app.core.http.envelope import Page, success
-from app.resource import Resource, resource_blueprint
-from app.resource.query.documentation import list_parameters
-from app.resource.query.filters import Filter
-from app.resource.query.list_query import parse_query, select_page
-from app.resource.service import get, read
+from app.resource import Resource, get, list_parameters, parse_query, read, resource_blueprint, select_page
 from app.services import service
 from app.services.models import Service, ServiceCheck
 from app.services.schemas import ServiceCheckSchema, ServiceSchema
@@ -54,8 +49,5 @@ def check(service_id: int) -> Response:
 def list_checks(service_id: int) -> Page:
     """List a service's health checks, the latest first."""
     get(resource, service_id)
-    query = parse_query(checks, request.args)
-    values: dict[str, Any] = {**query.values, f"p{len(query.matching.filters)}": service_id}
-    filters = (*query.matching.filters, Filter("service_id", "", several=False))
-    matching = replace(query.matching, filters=filters)
-    return select_page(checks, replace(query, matching=matching, values=values, sort=query.sort or ("-id",)))
+    query = parse_query(checks, request.args).where(service_id=service_id)
+    return select_page(checks, replace(query, sort=query.sort or ("-id",)))

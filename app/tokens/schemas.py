@@ -5,7 +5,7 @@ import ipaddress
 from marshmallow import Schema, ValidationError, fields, validate
 
 from app.core.values import utcnow
-from app.resource.json_fields import Text
+from app.resource import Text
 
 MAX_NETWORKS = 32
 

@@ -14,10 +14,18 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, Pagination
 from app.gpus.routes import resource as gpus
-from app.resource import Resource
-from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
-from app.resource.query.documentation import list_parameters
-from app.resource.query.list_query import ListQuery, parse_query, select_page, select_where
+from app.resource import (
+    ListQuery,
+    Resource,
+    children_at,
+    ids_at,
+    list_parameters,
+    objects_at,
+    parse_query,
+    read_time,
+    select_page,
+    select_where,
+)
 from app.servers.routes import resource as servers
 from app.services.routes import resource as services
 from app.topology.schemas import ServerNodeSchema

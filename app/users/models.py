@@ -13,8 +13,7 @@ from app.core.db.models import Entity
 from app.core.db.unit_of_work import actor_or_none, db
 from app.core.errors import Conflict, Forbidden, Invalid
 from app.core.request_context import Role
-from app.resource.fields import column
-from app.resource.formats import email, username
+from app.resource import column, email, username
 from app.users.passwords import password_errors
 
 

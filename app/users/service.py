@@ -9,8 +9,8 @@ from flask import current_app
 
 from app.core.db.unit_of_work import db
 from app.core.request_context import Role
-from app.resource.formats import email as check_email
-from app.resource.formats import username as check_username
+from app.resource import email as check_email
+from app.resource import username as check_username
 from app.users.models import User
 from app.users.passwords import password_errors
 

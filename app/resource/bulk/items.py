@@ -22,7 +22,8 @@ from app.core.values import MAX_ID, as_json
 from app.resource.bulk import writer
 from app.resource.cascade import Removal, has_children, removal_of, remove, standing_in_the_way
 from app.resource.declaration import Resource
-from app.resource.query.list_query import ListQuery, conditions_of, narrowed
+from app.resource.query.list_query import ListQuery
+from app.resource.query.select import conditions_of, narrowed
 from app.resource.service import may_change, singular
 from app.resource.uniqueness import Key, key_of, taken_keys
 from app.resource.visibility import visible

@@ -28,9 +28,10 @@ from app.resource.bulk import items as batch
 from app.resource.bulk.items import Item
 from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
 from app.resource.declaration import Resource
-from app.resource.dry_run import conclude
 from app.resource.query.filters import LIST_PARAMETERS, unknown
-from app.resource.query.list_query import parse_query, select_where
+from app.resource.query.list_query import parse_query
+from app.resource.query.select import select_where
+from app.resource.routes import conclude
 from app.resource.schema import DeleteQuerySchema, WriteQuerySchema
 
 MAX_MATCHED = 10_000

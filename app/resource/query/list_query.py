@@ -1,35 +1,18 @@
-"""From a query string to a page: filter, search, sort, count and cut.
+"""The parameters of a list: from a query string to a ListQuery, its shape apart from its values."""
 
-Statements are built once for each shape of a query (which filters, which order) and run with its values: building
-one costs more than running it.
-"""
-
-import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
-import sqlalchemy as sa
 from werkzeug.datastructures import MultiDict
 
-from app.core.cache.generations import cached
-from app.core.db.statements import Prepared, read_rows
-from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest
-from app.core.http.access import current_actor
-from app.core.http.envelope import Page, Pagination, Walk
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
-from app.resource.projection import Projection, projection_of, target_alias
-from app.resource.query.cursor import after, read_cursor, sort_keys, write_cursor
-from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, clause_of, parse_filter, read_text, unknown
-from app.resource.query.text_search import matches, search_values
-from app.resource.visibility import sees_own_only, visible
+from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, parse_filter, read_text, unknown
+from app.resource.query.text_search import search_values
 
 MAX_SEARCH = 200
-ROWS_AT_ONCE = 1000
-"""Rows that are held in memory while all of them are read."""
 
 _UNSORTABLE = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT})
 
@@ -56,6 +39,19 @@ class ListQuery:
     page_size: int = DEFAULT_PAGE_SIZE
     counted: bool = True
     cursor: str | None = None
+
+    def where(self, **conditions: Any) -> "ListQuery":
+        """The query narrowed by conditions of the application's own, named like a list's parameters.
+
+        `query.where(service_id=3, action__ne="denied")`. The fields must exist; the values are not checked.
+        """
+        filters, values = list(self.matching.filters), dict(self.values)
+        for parameter, value in conditions.items():
+            name, _, operator = parameter.partition("__")
+            item = Filter(name, operator, several=isinstance(value, list))
+            values[f"p{len(filters)}"] = bound_value(item, value)
+            filters.append(item)
+        return replace(self, matching=replace(self.matching, filters=tuple(filters)), values=values)
 
 
 def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
@@ -127,165 +123,3 @@ def _parse_fields(resource: Resource, text: str | None) -> tuple[str, ...] | Non
         if name not in valid:
             raise unknown("field", name, valid)
     return tuple(sorted(names))
-
-
-def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
-    """The query for what the acting user may see; the viewer is a value of it, and so of a cached answer's key."""
-    if not sees_own_only(resource.model):
-        return query
-    matching = replace(query.matching, own=True)
-    return replace(query, matching=matching, values={**query.values, "viewer": current_actor().id})
-
-
-def select_page(resource: Resource, query: ListQuery) -> Page:
-    """The page's objects, JSON-ready, and where it stands in its list."""
-    query = narrowed(resource, query)
-    if query.cursor is not None:
-        return _select_walked(resource, query, query.cursor)
-    statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
-    bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
-    rows = statement.rows({**query.values, **bounds})
-    total = count_matching(resource, query) if query.counted else None
-    return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
-
-
-def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
-    """A page of a walk by cursor; the empty cursor is its beginning."""
-    keys = sort_keys(resource, query.sort)
-    cursor = read_cursor(text, resource, query.sort, keys) if text else None
-    nulls = cursor.nulls if cursor else None
-    backwards = cursor is not None and cursor.backwards
-    statement, projection = _walk_statement(
-        resource, query.matching, query.sort, query.fields, nulls, backwards=backwards
-    )
-    places = cursor.parameters if cursor else {}
-    # One row more than asked for tells whether there is a further page.
-    rows = statement.rows({**query.values, **places, "page_size": query.page_size + 1})
-    further, rows = len(rows) > query.page_size, rows[: query.page_size]
-    rows = rows[::-1] if backwards else rows
-
-    def place(at: int, *, backwards: bool) -> str:
-        return write_cursor(resource, query.sort, rows[at][-len(keys) :], backwards=backwards)
-
-    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
-    return Page(
-        [projection.render(row) for row in rows],
-        Walk(
-            page_size=query.page_size,
-            total=count_matching(resource, query) if query.counted else None,
-            next_cursor=place(-1, backwards=False) if rows and has_next else None,
-            prev_cursor=place(0, backwards=True) if rows and has_previous else None,
-        ),
-    )
-
-
-def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]:
-    """Every object that matches, JSON-ready, read a few at a time on a connection of its own."""
-    query = narrowed(resource, query)
-    projection = projection_of(resource)
-    order = [key.ordered() for key in sort_keys(resource, query.sort)]
-    statement = projection.statement.where(*conditions_of(resource, query.matching)).order_by(*order)
-    with db.engine.connect() as connection:
-        reading = connection.execution_options(access="snapshot")
-        # Said of the statement alone: said of the connection, PostgreSQL would be asked for a cursor for its BEGIN.
-        for row in reading.execute(statement.execution_options(yield_per=ROWS_AT_ONCE), query.values):
-            yield projection.render(row)
-
-
-def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
-    """All objects that meet the conditions, JSON-ready, in the order of their ids."""
-    projection = projection_of(resource)
-    seen = projection.statement.where(*conditions, *visible(resource.model))
-    statement = seen.order_by(resource.model.__table__.c.id)
-    return [projection.render(row) for row in read_rows(statement)]
-
-
-def count_matching(resource: Resource, query: ListQuery) -> int:
-    """How many rows match, remembered until the table (or one that a filter looks into) changes."""
-    query = narrowed(resource, query)
-    models = {resource.model}
-    for item in query.matching.filters:
-        if item.name in resource.references:
-            target = resource.references[item.name].target
-            assert target is not None
-            models.add(target)
-    return cast(int, _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items()))))
-
-
-@functools.cache
-def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
-    def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> int:
-        counted = read_rows(_count_statement(resource, matching), dict(values))
-        return cast(int, counted.scalar_one())
-
-    count.__qualname__ = f"count_{resource.name}"
-    return cached(*models)(count)
-
-
-@functools.lru_cache(maxsize=512)
-def _page_statement(
-    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
-) -> tuple[Prepared, Projection]:
-    statement, projection = _matching_statement(resource, matching, sort, fields)
-    order = [key.ordered() for key in sort_keys(resource, sort)]
-    limit, offset = (
-        sa.bindparam("page_size", type_=sa.Integer),
-        sa.bindparam("offset", type_=sa.BigInteger),
-    )
-    return Prepared(statement.order_by(*order).limit(limit).offset(offset)), projection
-
-
-@functools.lru_cache(maxsize=512)
-def _walk_statement(
-    resource: Resource,
-    matching: Matching,
-    sort: tuple[str, ...],
-    fields: tuple[str, ...] | None,
-    nulls: tuple[bool, ...] | None,
-    *,
-    backwards: bool,
-) -> tuple[Prepared, Projection]:
-    """The statement of a page after a cursor; its last columns are the sort values that the next cursor needs."""
-    statement, projection = _matching_statement(resource, matching, sort, fields)
-    keys = sort_keys(resource, sort)
-    if nulls is not None:
-        statement = statement.where(after(keys, nulls, backwards=backwards))
-    statement = statement.add_columns(*(key.column.label(f"s{at}") for at, key in enumerate(keys)))
-    order = [key.ordered(backwards=backwards) for key in keys]
-    return Prepared(statement.order_by(*order).limit(sa.bindparam("page_size", type_=sa.Integer))), projection
-
-
-def _matching_statement(
-    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
-) -> tuple[sa.Select[Any], Projection]:
-    """The rows that match, still without an order, joined with all that the order needs."""
-    projection = projection_of(resource, fields)
-    statement = projection.statement
-    if fields is not None:
-        # A column by which the page is sorted needs its join, even if it is not shown.
-        for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
-            statement = _join(resource, statement, name)
-    return statement.where(*conditions_of(resource, matching)), projection
-
-
-@functools.lru_cache(maxsize=512)
-def _count_statement(resource: Resource, matching: Matching) -> sa.Select[Any]:
-    table = resource.model.__table__
-    return sa.select(sa.func.count()).select_from(table).where(*conditions_of(resource, matching))
-
-
-def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select[Any]:
-    item = resource.references[name]
-    referred = target_alias(resource, item)
-    return statement.outerjoin(referred, item.column == referred.c.id)
-
-
-def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
-    """What a row meets that matches; the values are those of the query."""
-    conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
-    if matching.searched:
-        conditions.append(matches(resource))
-    if matching.own:
-        created_by = resource.model.__table__.c.created_by_id
-        conditions.append(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
-    return conditions
