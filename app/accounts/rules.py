@@ -26,5 +26,5 @@ def void_links(user_id: int) -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Have the users feature, which is below this one, end the access of those whom it deactivates."""
+    """Register end_access for the users feature, which lies below this one and so cannot import it."""
     app.extensions["end_access"] = end_access

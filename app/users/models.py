@@ -18,7 +18,7 @@ from app.users.passwords import password_errors
 
 
 class LastAdmin(Conflict):
-    reason, message = "last_admin", "There must be at least one active administrator."
+    reason, message = "last_admin", "This is the last active administrator. Make another user an administrator first."
 
 
 class User(Guarded, Entity):
@@ -45,7 +45,7 @@ class User(Guarded, Entity):
 
     @property
     def password(self) -> str:
-        raise AttributeError("A password is written, never read.")
+        raise AttributeError("The password is write-only: only its hash is stored.")
 
     @password.setter
     def password(self, password: str) -> None:
@@ -59,12 +59,14 @@ class User(Guarded, Entity):
     @classmethod
     def before_flush(cls, changed: Sequence["User"], deleted: Sequence["User"]) -> None:
         """Keep at least one active administrator, and users from demoting, deactivating or deleting themselves."""
-        losing = [*(user for user in changed if user._loses_power()), *deleted]
+        affected = [*(user for user in changed if user._loses_admin_rights()), *deleted]
         actor = actor_or_none()
-        if any(actor is not None and user.id == actor.id for user in losing):
-            raise Forbidden("Nobody can demote, deactivate or delete themselves.", reason="yourself")
-        if losing:
-            _require_another_admin([user.id for user in losing])
+        if any(actor is not None and user.id == actor.id for user in affected):
+            raise Forbidden(
+                "You cannot demote, deactivate or delete yourself. Ask another administrator.", reason="yourself"
+            )
+        if affected:
+            _require_another_admin([user.id for user in affected])
 
     @classmethod
     def after_flush(cls, changed: Sequence["User"]) -> None:
@@ -73,17 +75,17 @@ class User(Guarded, Entity):
             if False in sa.inspect(user).attrs.is_active.history.added:
                 current_app.extensions["end_access"](user.id)
 
-    def _loses_power(self) -> bool:
+    def _loses_admin_rights(self) -> bool:
         attributes = sa.inspect(self).attrs
         was_admin = Role.ADMIN in (attributes.role.history.deleted or [self.role])
         was_active = True in (attributes.is_active.history.deleted or [self.is_active])
         return was_admin and was_active and not (self.role is Role.ADMIN and self.is_active)
 
 
-def _require_another_admin(leaving: list[int]) -> None:
+def _require_another_admin(affected_ids: list[int]) -> None:
     users = User.__table__
     admins = sa.select(users.c.id).where(users.c.role == Role.ADMIN, users.c.is_active)
     # Locked in the order of their ids, so that two administrators cannot remove each other at once.
     active = db.session.scalars(admins.order_by(users.c.id).with_for_update()).all()
-    if set(active) <= set(leaving):
+    if set(active) <= set(affected_ids):
         raise LastAdmin()
