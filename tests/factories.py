@@ -72,7 +72,7 @@ class Make:
                 value = sample(field, k // 2)
                 if field.kind is Kind.TEXT and field.check is None and k % 2:
                     value = value.upper()
-            if not flaws_of(resource, {**body, name: value}, unwritable):
+            if not validation_errors(resource, {**body, name: value}, unwritable):
                 body[name] = value
         return self(model, **schema_of(resource).load(body), **unwritable)
 
@@ -91,7 +91,7 @@ class Make:
         full: bool,
         turn: int = 0,
     ) -> dict[str, Json]:
-        """Complete a body, then drop or add the fields that the model's own `flaws` name, until it is valid.
+        """Complete a body, then drop or add the fields that the model's own `validate` names, until it is valid.
 
         `turn` chooses among several fields.
         """
@@ -103,10 +103,10 @@ class Make:
         for name in _secrets(resource):
             body[name] = PASSWORD
         for attempt in range(20):
-            flawed = [name for name in flaws_of(resource, body, unwritable) if name not in given]
-            if not flawed:
+            invalid = [name for name in validation_errors(resource, body, unwritable) if name not in given]
+            if not invalid:
                 return body
-            name = flawed[turn % len(flawed)]
+            name = invalid[turn % len(invalid)]
             if name in body:
                 del body[name]
             else:
@@ -220,16 +220,16 @@ def _secrets(resource: Resource) -> list[str]:
     ]
 
 
-def flaws_of(
+def validation_errors(
     resource: Resource, body: Mapping[str, Json], unwritable: Mapping[str, Any] | None = None
 ) -> dict[str, list[str]]:
     """The errors of an object of this body as a whole, by field."""
     columns = resource.model.__table__.columns
     defaults = {column.key: _default(column) for column in columns}
-    flaws: dict[str, list[str]] = resource.model.validate(
+    errors: dict[str, list[str]] = resource.model.validate(
         {**defaults, **schema_of(resource).load(body), **(unwritable or {})}
     )
-    return flaws
+    return errors
 
 
 def _default(column: Any) -> Any:

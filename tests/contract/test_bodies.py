@@ -10,7 +10,7 @@ from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_ITEMS, MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
-from tests.factories import Make, flaws_of, optional_fields, sample, writable_fields
+from tests.factories import Make, optional_fields, sample, validation_errors, writable_fields
 
 WRONG_TYPES: dict[Kind, tuple[Any, ...]] = {
     Kind.TEXT: (1, 1.5, True, [], {}, ["text"]),
@@ -237,7 +237,7 @@ def test_enumerations_take_each_of_their_values(resource: Resource, make: Make, 
     for name, field in writable_fields(resource).items():
         for member in field.choices or ():
             body = {**make.body(resource), name: member.value}
-            if flaws_of(resource, body):
+            if validation_errors(resource, body):
                 assert is_named(name, errors_of(admin, "POST", resource.path, body))
             else:
                 created = admin.call("POST", resource.path, json=body, expect=201)["data"]

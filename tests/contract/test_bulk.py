@@ -16,7 +16,7 @@ from tests.conftest import Statements
 from tests.contract.resources import all_rows, each_private, each_public, each_resource
 from tests.contract.test_removal import estate
 from tests.contract.test_versions import referring
-from tests.factories import Make, flaws_of, writable_fields
+from tests.factories import Make, validation_errors, writable_fields
 from tests.threads import run_concurrently
 
 DRY = {"dry_run": "true"}
@@ -301,7 +301,7 @@ def test_a_constraint_that_only_the_database_knows_is_told_of_the_right_item(
     for names, _ in unique_rules(resource.model.__table__):
         first = make.body(resource, full=True)
         same = {name: first[name] for name in names if name in first}
-        if flaws_of(resource, first) or len(same) < len(names):
+        if validation_errors(resource, first) or len(same) < len(names):
             continue
         sets = [[make.body(resource), make.body(resource, full=True, **same), make.body(resource)] for _ in range(2)]
         answers = run_concurrently([

@@ -12,7 +12,7 @@ from tests.client import Client
 from tests.contract.resources import each_resource
 from tests.contract.test_bulk import free_text
 from tests.contract.test_versions import another, stored
-from tests.factories import RESOURCE_OF, Make, flaws_of, writable_fields
+from tests.factories import RESOURCE_OF, Make, validation_errors, writable_fields
 from tests.threads import run_concurrently
 
 TIMES = 5
@@ -30,7 +30,7 @@ def test_a_child_that_is_created_while_its_parent_is_deleted(
         for _ in range(TIMES):
             parent = make(field.target)
             body = make.body(resource, **{name: parent.id})
-            if flaws_of(resource, body):
+            if validation_errors(resource, body):
                 continue
             path = f"{RESOURCE_OF[field.target].path}/{parent.id}"
             deleted, created = run_concurrently([

@@ -7,7 +7,7 @@ from app.core.db.models import unique_rules
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
-from tests.factories import Make, flaws_of
+from tests.factories import Make, validation_errors
 from tests.threads import run_concurrently
 
 Rule = tuple[tuple[str, ...], tuple[str, ...]]
@@ -75,7 +75,7 @@ def test_what_has_no_value_is_no_second_one(resource: Resource, make: Make, admi
 def test_of_names_without_a_parent_there_is_one_each(resource: Resource, make: Make, admin: Client) -> None:
     for names, folded in rules(resource):
         nobody = {name: None for name in names if name not in folded and resource.fields[name].nullable}
-        if not folded or not nobody or flaws_of(resource, {**make.body(resource), **nobody}):
+        if not folded or not nobody or validation_errors(resource, {**make.body(resource), **nobody}):
             continue
         stored = admin.call("POST", resource.path, json=make.body(resource, **nobody), expect=201)["data"]
         same = {name: stored[name].upper() for name in folded}
