@@ -14,6 +14,7 @@ APP = config.ROOT / "app"
 MODULES = sorted(APP.rglob("*.py"))
 MODULE_LINES = 300
 PACKAGE_MODULES = 15
+LISTENERS = 10
 XLSX_LIBRARIES = 3
 KNOWN_XLSX_LIBRARIES = {
     *("openpyxl", "pyexcelerate", "pylightxl", "python-calamine", "pyxlsb"),
@@ -71,6 +72,17 @@ def test_a_module_fits_on_a_few_screens() -> None:
 def test_a_package_has_shelves_before_it_is_crowded() -> None:
     counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     assert {name_of(package): count for package, count in counts.items() if count > PACKAGE_MODULES} == {}
+
+
+def test_listeners_of_the_database_are_few_and_attached_in_one_module() -> None:
+    attached = Counter(
+        name_of(path)
+        for path, node in nodes()
+        if (isinstance(node, ast.Attribute) and node.attr in ("listen", "listens_for") and is_name(node.value, "event"))
+        or (isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy.event")
+    )
+    assert len(attached) <= 1
+    assert attached.total() <= LISTENERS
 
 
 def test_no_state_is_kept_in_the_session() -> None:
