@@ -191,8 +191,11 @@ def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict
         names = ", ".join(resource.titles[0] for resource in IMPORTABLE.values())
         message = f"No sheet was recognised. Name each sheet after what it holds: {names}."
         return {"reason": "no_table", "message": message}
-    if any(sheet["error"] or sheet["problems"] for sheet in sheets):
-        message = "Some rows or columns have errors: correct them and upload the file again. Nothing was applied."
+    if any(sheet["problems"] for sheet in sheets):
+        message = "Some columns have errors: correct them and upload the file again."
+        return {"reason": "invalid_rows", "message": message}
+    if any(sheet["error"] for sheet in sheets):
+        message = "Some rows have errors: correct them and upload the file again, or apply only the others."
         return {"reason": "invalid_rows", "message": message}
     return None
 
