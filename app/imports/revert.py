@@ -21,11 +21,11 @@ from app.core.values import as_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
 from app.imports.models import Import, ImportStatus, Progress, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
-from app.resource import Resource
+from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
 from app.resource.cascade import detach_unseen, standing_in_the_way
-from app.resource.fields import Kind, defaults_of, from_json
-from app.resource.service import may_change, singular
+from app.resource.fields import defaults_of, from_json
+from app.resource.service import may_change
 
 logs = AuditLog.__table__
 

@@ -22,8 +22,7 @@ from app.imports.mappings import service as mappings
 from app.imports.models import RUNNING, Import, last_progress
 from app.imports.plan.store import select_page
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
-from app.resource.routes import conclude
-from app.resource.schema import WriteQuerySchema
+from app.resource import WriteQuerySchema, conclude
 from app.sheets.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 

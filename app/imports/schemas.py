@@ -7,7 +7,7 @@ from app.core.http.api import Upload
 from app.core.http.paging import PageSchema
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
-from app.resource.converter import ReferenceSchema
+from app.resource import ReferenceSchema
 
 
 class OptionsSchema(Schema):

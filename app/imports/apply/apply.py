@@ -11,9 +11,9 @@ from app.core.audit import recorder
 from app.core.db.unit_of_work import db
 from app.imports.models import Import, ImportPart, RowAction
 from app.imports.plan.store import PlannedRow, count_rows, read_parts, store_created_ids
-from app.resource import Resource
+from app.resource import Field, Kind, Resource
 from app.resource.bulk import writer
-from app.resource.fields import Field, Kind, from_json
+from app.resource.fields import from_json
 
 parts = ImportPart.__table__
 

@@ -12,8 +12,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from app.imports.models import ExtraColumns
-from app.resource.declaration import Resource
-from app.resource.fields import Field, Kind
+from app.resource import Field, Kind, Resource
 from app.sheets.amounts import unit_factor
 from app.sheets.cell_text import Value
 from app.sheets.column_letters import letters

@@ -19,7 +19,7 @@ from app.imports.map.columns import (
     title_key,
 )
 from app.imports.models import ExtraColumns
-from app.resource.declaration import Resource
+from app.resource import Resource
 from app.sheets.cell_text import Value
 from app.sheets.reserved_titles import SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook

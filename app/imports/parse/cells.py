@@ -14,9 +14,8 @@ from marshmallow import ValidationError
 
 from app.core.values import whole
 from app.imports.map.columns import title_key
+from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
-from app.resource.fields import Field, Kind
-from app.resource.formats import ip_address
 from app.resource.json_fields import MAX_TEXT
 from app.sheets.amounts import read_money, read_number, with_decimal_point
 from app.sheets.cell_text import CLEAR, FORMULA_ERRORS, CellError, Value, as_text, split_list

@@ -15,9 +15,8 @@ from app.core.db.unit_of_work import db
 from app.core.values import fold, fold_value
 from app.imports.map.tables import Table
 from app.imports.parse.row_parser import ParsedRow
-from app.resource.declaration import Resource
-from app.resource.fields import Kind, defaults_of
-from app.resource.service import singular
+from app.resource import Kind, Resource, singular
+from app.resource.fields import defaults_of
 from app.resource.uniqueness import Key, MemberRule, key_of, member_rules, taken_keys
 from app.resource.visibility import visible, visible_ids
 

@@ -7,8 +7,7 @@ from typing import Any
 from app.core.values import as_json, fold_value
 from app.imports.models import RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
-from app.resource.declaration import Resource
-from app.resource.fields import Kind
+from app.resource import Kind, Resource
 
 RowKey = tuple[Any, ...]
 

@@ -19,9 +19,9 @@ from app.imports.plan.matching import check_unique, find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
-from app.resource.declaration import Resource
-from app.resource.fields import Kind, defaults_of
-from app.resource.service import may_change, singular
+from app.resource import Kind, Resource, singular
+from app.resource.fields import defaults_of
+from app.resource.service import may_change
 
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
 

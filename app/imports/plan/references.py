@@ -20,9 +20,7 @@ from app.core.db.unit_of_work import db
 from app.core.values import fold
 from app.imports.map.columns import ColumnMapping, ColumnUse, edit_distance, title_key, without_marks
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
-from app.resource.declaration import Resource
-from app.resource.fields import Field
-from app.resource.service import singular
+from app.resource import Field, Resource, singular
 from app.resource.visibility import visible
 from app.sheets.cell_text import CellError
 

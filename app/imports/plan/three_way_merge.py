@@ -10,7 +10,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import as_json
 from app.imports.parse.row_parser import ParsedRow
-from app.resource.declaration import Resource
+from app.resource import Resource
 
 logs = AuditLog.__table__
 
