@@ -16,9 +16,9 @@ from app.audit_logs.query import AuditQuery, logs
 from app.core.db.statements import any_of, planned_by_value
 from app.core.db.unit_of_work import db, reading
 from app.core.errors import BadRequest
-from app.core.http.envelope import Page, Pagination, Walk
+from app.core.http.envelope import Page, Pagination
 from app.resource.projection import Projection, projection_of
-from app.resource.query.cursor import SortKey, after, read_cursor, sort_keys, write_cursor
+from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
 from app.resource.query.filters import Clause
 
 MAX_COUNT = 1_000
@@ -135,23 +135,16 @@ def _select_cursor_page(query: AuditQuery, text: str) -> Page:
     # One row more than requested tells whether there is a further page.
     statement = _ordered_with_keys(statement, keys, backwards=backwards).limit(listed.page_size + 1)
     rows = db.session.execute(statement, {**listed.values, **cursor_values}).all()
-    further, rows = len(rows) > listed.page_size, rows[: listed.page_size]
-    rows = rows[::-1] if backwards else rows
-    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
-
-    def cursor_at(index: int, *, backwards: bool) -> str:
-        return write_cursor(resource, order, rows[index][-len(keys) :], backwards=backwards)
-
     total, at_least = count(query) if listed.counted else (None, False)
-    return Page(
-        [projection.render(row) for row in rows],
-        Walk(
-            page_size=listed.page_size,
-            total=total,
-            next_cursor=cursor_at(-1, backwards=False) if rows and has_next else None,
-            prev_cursor=cursor_at(0, backwards=True) if rows and has_previous else None,
-            at_least=at_least,
-        ),
+    return cursor_page(
+        resource,
+        order,
+        cursor,
+        rows,
+        page_size=listed.page_size,
+        render=projection.render,
+        total=total,
+        at_least=at_least,
     )
 
 

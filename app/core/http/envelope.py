@@ -19,7 +19,7 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 @dataclass(frozen=True, slots=True)
 class Pagination:
-    """Where a page stands in its list; `total` and `pages` are None where the client asked for no count.
+    """The pagination block of a list; `total` and `pages` are None where the client asked for no count.
 
     `at_least` says that the count ended at `total`, and that there are more.
     """
@@ -34,12 +34,12 @@ class Pagination:
         return None if self.total is None else -(-self.total // self.page_size)
 
     def as_dict(self) -> dict[str, int | None]:
-        return {**_told(self), "pages": self.pages}
+        return {**_members(self), "pages": self.pages}
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """Where a page stands in a walk by cursor; a cursor is None at the end of its direction."""
+class CursorPage:
+    """The pagination block of a list read by cursor; a cursor is None at the end of its direction."""
 
     page_size: int
     total: int | None
@@ -48,12 +48,12 @@ class Walk:
     at_least: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        return _told(self)
+        return _members(self)
 
 
-def _told(place: Pagination | Walk) -> dict[str, Any]:
-    """The members of the block; that a total is a lower bound is only said where it is."""
-    members = {field.name: getattr(place, field.name) for field in fields_of(place)}
+def _members(block: Pagination | CursorPage) -> dict[str, Any]:
+    """The members of the block; `at_least` only where the total is a lower bound."""
+    members = {field.name: getattr(block, field.name) for field in fields_of(block)}
     if not members.pop("at_least"):
         return members
     return {**members, "at_least": True}
@@ -64,21 +64,21 @@ class Page:
     """One page of a longer list: JSON-ready objects."""
 
     items: list[Any]
-    pagination: Pagination | Walk
+    pagination: Pagination | CursorPage
 
 
 def success(
     data: Any,
     status: int = 200,
     *,
-    pagination: Pagination | Walk | None = None,
+    pagination: Pagination | CursorPage | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Envelope JSON-ready data. The schemas document the answers; the test suite holds each to its schema."""
     return json_response(dumps(success_body(data, pagination)), status, headers)
 
 
-def success_body(data: Any, pagination: Pagination | Walk | None = None) -> dict[str, Any]:
+def success_body(data: Any, pagination: Pagination | CursorPage | None = None) -> dict[str, Any]:
     body = {"code": 0, "message": "success", "data": data}
     if pagination is not None:
         body["pagination"] = pagination.as_dict()

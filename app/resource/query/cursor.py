@@ -1,4 +1,4 @@
-"""Walking a list by cursor: the next page begins after the last row's sort values, wherever that is.
+"""Keyset pagination: the next page begins after the sort values of the last row.
 
 Unlike an offset, which reads and drops all rows before it, this costs the same on every page, and a row that is
 inserted or deleted meanwhile neither repeats nor hides another.
@@ -13,10 +13,11 @@ from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.errors import BadRequest
+from app.core.http.envelope import CursorPage, Page
 from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, from_json
-from app.resource.projection import target_alias
+from app.resource.projection import Render, target_alias
 
 Clause = sa.ColumnElement[bool]
 
@@ -57,7 +58,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place between two rows: the sort values of the row before it, and the direction of the walk."""
+    """A position between two rows: the sort values of the row before it, and the direction of reading."""
 
     values: tuple[Any, ...]
     backwards: bool = False
@@ -100,6 +101,42 @@ def after(keys: Sequence[SortKey], nulls: Sequence[bool], *, backwards: bool) ->
         return sa.or_(*beyond)
     # Implied by the rest, and all that an index on the first column needs to begin at the right place.
     return sa.and_(first, sa.or_(*beyond))
+
+
+def cursor_page(
+    resource: Resource,
+    sort: Sequence[str],
+    cursor: Cursor | None,
+    rows: Sequence[Sequence[Any]],
+    *,
+    page_size: int,
+    render: Render,
+    total: int | None,
+    at_least: bool = False,
+) -> Page:
+    """The page of rows selected after a cursor, in the direction of reading.
+
+    They are one more than a page has, if there is a further page; their last columns are the sort values.
+    """
+    keys = len(sort_keys(resource, sort))
+    backwards = cursor is not None and cursor.backwards
+    further, rows = len(rows) > page_size, rows[:page_size]
+    rows = rows[::-1] if backwards else rows
+    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
+
+    def cursor_at(index: int, *, backwards: bool) -> str:
+        return write_cursor(resource, sort, rows[index][-keys:], backwards=backwards)
+
+    return Page(
+        [render(row) for row in rows],
+        CursorPage(
+            page_size=page_size,
+            total=total,
+            next_cursor=cursor_at(-1, backwards=False) if rows and has_next else None,
+            prev_cursor=cursor_at(0, backwards=True) if rows and has_previous else None,
+            at_least=at_least,
+        ),
+    )
 
 
 def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequence[SortKey]) -> Cursor:

@@ -50,7 +50,7 @@ def list_parameters(resource: Resource) -> list[dict[str, Any]]:
         _parameter(
             "cursor",
             {"type": "string"},
-            "Walk instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
+            "Instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
         ),
         _parameter(
             "sort",

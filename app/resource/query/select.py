@@ -15,10 +15,10 @@ from app.core.cache.generations import cached
 from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
-from app.core.http.envelope import Page, Pagination, Walk
+from app.core.http.envelope import Page, Pagination
 from app.resource.declaration import Resource
 from app.resource.projection import Projection, projection_of, target_alias
-from app.resource.query.cursor import after, read_cursor, sort_keys, write_cursor
+from app.resource.query.cursor import after, cursor_page, read_cursor, sort_keys
 from app.resource.query.filters import clause_of
 from app.resource.query.list_query import ListQuery, Matching
 from app.resource.query.text_search import matches
@@ -40,7 +40,7 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
     """The page's objects, JSON-ready, and where it stands in its list."""
     query = narrowed(resource, query)
     if query.cursor is not None:
-        return _select_walked(resource, query, query.cursor)
+        return _select_cursor_page(resource, query, query.cursor)
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
     bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
     rows = statement.rows({**query.values, **bounds})
@@ -48,33 +48,24 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
     return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
 
 
-def _select_walked(resource: Resource, query: ListQuery, text: str) -> Page:
-    """A page of a walk by cursor; the empty cursor is its beginning."""
+def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page:
+    """The page after a cursor; the empty cursor is the beginning."""
     keys = sort_keys(resource, query.sort)
     cursor = read_cursor(text, resource, query.sort, keys) if text else None
-    nulls = cursor.nulls if cursor else None
-    backwards = cursor is not None and cursor.backwards
-    statement, projection = _walk_statement(
-        resource, query.matching, query.sort, query.fields, nulls, backwards=backwards
+    statement, projection = _cursor_statement(
+        resource,
+        query.matching,
+        query.sort,
+        query.fields,
+        cursor.nulls if cursor else None,
+        backwards=cursor is not None and cursor.backwards,
     )
-    places = cursor.parameters if cursor else {}
-    # One row more than asked for tells whether there is a further page.
-    rows = statement.rows({**query.values, **places, "page_size": query.page_size + 1})
-    further, rows = len(rows) > query.page_size, rows[: query.page_size]
-    rows = rows[::-1] if backwards else rows
-
-    def place(at: int, *, backwards: bool) -> str:
-        return write_cursor(resource, query.sort, rows[at][-len(keys) :], backwards=backwards)
-
-    has_next, has_previous = (bool(cursor), further) if backwards else (further, bool(cursor))
-    return Page(
-        [projection.render(row) for row in rows],
-        Walk(
-            page_size=query.page_size,
-            total=count_matching(resource, query) if query.counted else None,
-            next_cursor=place(-1, backwards=False) if rows and has_next else None,
-            prev_cursor=place(0, backwards=True) if rows and has_previous else None,
-        ),
+    sort_values = cursor.parameters if cursor else {}
+    # One row more than requested tells whether there is a further page.
+    rows = statement.rows({**query.values, **sort_values, "page_size": query.page_size + 1})
+    total = count_matching(resource, query) if query.counted else None
+    return cursor_page(
+        resource, query.sort, cursor, rows, page_size=query.page_size, render=projection.render, total=total
     )
 
 
@@ -135,7 +126,7 @@ def _page_statement(
 
 
 @functools.lru_cache(maxsize=512)
-def _walk_statement(
+def _cursor_statement(
     resource: Resource,
     matching: Matching,
     sort: tuple[str, ...],
