@@ -1,1 +1,7 @@
-"""Spreadsheets as files: read in a sandbox, written; knows no resource."""
+"""Spreadsheets as files. Knows no resource and nothing of the platform but values and errors.
+
+- In: `workbook` (read_workbook, check_file) opens an upload, a workbook or delimited text; `package` checks its zip
+  package, `sandbox` reads it in a child process with limits, `limits` has the refusals.
+- Cells: `cell_text`, `amounts`, `dates` read what people write into them; `column_letters`, `reserved_titles`.
+- Out: `writers` (.xlsx and CSV, row by row); `marking` (a copy of an uploaded workbook with marks).
+"""

@@ -26,4 +26,4 @@ def mark_in_place(original: bytes, target: Path, sheets: Iterable[SheetMarks]) -
         raise refusal("too_large")
     save_marks(marks, sheets)
     options = {"path": str(path), "marks": str(marks), "target": str(target)}
-    run_program(MARKS, options, unpacked_bytes, limits, target.with_name("output"))
+    run_program(MARKS, options, unpacked_bytes + marks.stat().st_size, limits, target.with_name("output"))

@@ -1,4 +1,4 @@
-"""From the database to a file and back: nothing changes, nothing comes alive, nobody takes it unseen."""
+"""Exports: round trips through imports, formulas, audit records, permissions."""
 
 import csv
 from io import BytesIO, StringIO
@@ -46,7 +46,7 @@ def test_importing_everything_untouched_changes_nothing(admin: Client, make: Mak
 
 @pytest.mark.parametrize("day", ["0001-01-01", "0087-05-03", "1899-12-31", "1900-02-28", "1900-03-01", "9999-12-31"])
 @pytest.mark.parametrize("kind", ["xlsx", "csv"])
-def test_any_day_that_there_is_comes_back(day: str, kind: str, admin: Client, upload: Upload) -> None:
+def test_dates_survive_the_round_trip(day: str, kind: str, admin: Client, upload: Upload) -> None:
     """Excel has none before 1900, and one too many in that year."""
     bought = {"name": "abacus", "asset_type": "other", "purchase_date": day}
     admin.call("POST", "/api/assets", json=bought, expect=201)
@@ -86,14 +86,14 @@ def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make
     admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
 
 
-def test_an_export_of_nothing_has_its_titles(admin: Client) -> None:
+def test_an_empty_export_has_its_titles(admin: Client) -> None:
     page = load_workbook(BytesIO(admin.send("GET", "/api/assets/export").data))["Assets"]
     assert [cell.value for cell in page[1]][:3] == ["_id", "_version", "Name"]
     assert page.freeze_panes == "A2"
 
 
 @pytest.mark.parametrize("name", CATALOG)
-def test_no_two_columns_of_an_export_have_one_title(name: str, admin: Client) -> None:
+def test_titles_of_an_export_are_unique(name: str, admin: Client) -> None:
     page = load_workbook(BytesIO(admin.send("GET", f"{CATALOG[name].path}/export").data)).worksheets[0]
     titles = [cell.value for cell in page[1]]
     assert len(set(titles)) == len(titles)
@@ -109,7 +109,7 @@ def test_text_that_looks_like_a_formula_stays_text(admin: Client, make: Make) ->
     assert (row["Name"], row["Owner"]) == ("'=1+1", "'@SUM(A1)")
 
 
-def test_each_export_leaves_its_record(admin: Client, user: Client, make: Make) -> None:
+def test_each_export_is_recorded_in_the_audit_log(admin: Client, user: Client, make: Make) -> None:
     make(Server)
     for path in ("/api/servers/export?format=csv", "/api/export.xlsx?resources=servers"):
         user.send("GET", path)
@@ -121,12 +121,12 @@ def test_each_export_leaves_its_record(admin: Client, user: Client, make: Make) 
     assert {record["username"] for record in records} == {user.user.username}
 
 
-def test_who_may_not_read_may_not_export(sign_in: SignIn, anonymous: Client) -> None:
+def test_exports_need_permission_to_read(sign_in: SignIn, anonymous: Client) -> None:
     sign_in(role=Role.USER).call("GET", "/api/users/export", expect=403)
     anonymous.call("GET", "/api/export.xlsx", expect=401)
 
 
-def test_what_somebody_changed_since_the_export_is_not_overwritten(admin: Client, make: Make, upload: Upload) -> None:
+def test_changes_since_the_export_are_not_overwritten(admin: Client, make: Make, upload: Upload) -> None:
     server = make(Server, name="n1", rack="R1", owner="ann", attributes={"qos": "LS"})
     content = edited(admin, {"Rack": "R7", "attributes.qos": "BE", "OS": "linux"})
     admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R2", "attributes": {"qos": "ES"}})
@@ -147,7 +147,7 @@ def test_what_somebody_changed_since_the_export_is_not_overwritten(admin: Client
     ]
 
 
-def test_what_nobody_else_changed_since_the_export_goes_in(admin: Client, make: Make, upload: Upload) -> None:
+def test_fields_that_nobody_changed_since_the_export_are_updated(admin: Client, make: Make, upload: Upload) -> None:
     server = make(Server, name="n1", rack="R1")
     content = edited(admin, {"Rack": "R7", "OS": "linux"})
     admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R7"})

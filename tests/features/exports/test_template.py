@@ -1,4 +1,4 @@
-"""A workbook to begin with: it says what is wanted, and goes in as it is filled."""
+"""Templates: titles, example rows, drop-down lists, and their import."""
 
 from io import BytesIO
 from typing import Any
@@ -29,7 +29,7 @@ def titles(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", IMPORTABLE)
-def test_every_template_can_be_imported_and_its_example_is_left_out(
+def test_a_template_can_be_imported_and_its_example_is_skipped(
     name: str, admin: Client, make: Make, upload: Upload
 ) -> None:
     resource = IMPORTABLE[name]
@@ -47,7 +47,7 @@ def test_every_template_can_be_imported_and_its_example_is_left_out(
 
 
 @pytest.mark.parametrize("name", IMPORTABLE)
-def test_every_example_would_go_in(name: str, admin: Client, make: Make, upload: Upload) -> None:
+def test_the_example_of_a_template_is_valid(name: str, admin: Client, make: Make, upload: Upload) -> None:
     resource = IMPORTABLE[name]
     make(resource.model)
     book = template(admin, name)
@@ -57,7 +57,7 @@ def test_every_example_would_go_in(name: str, admin: Client, make: Make, upload:
     assert [row["action"] for row in rows_of(admin, job)] == ["create"]
 
 
-def test_what_there_is_can_be_chosen(admin: Client, make: Make) -> None:
+def test_drop_down_lists_have_choices_and_names(admin: Client, make: Make) -> None:
     for name in ("SH-1", "=BJ", "北京"):
         make(Datacenter, name=name)
     for name in ("a", "b"):
@@ -78,7 +78,7 @@ def test_what_there_is_can_be_chosen(admin: Client, make: Make) -> None:
     assert offered["Status"] == ["active", "maintenance", "offline", "retired"]
 
 
-def test_a_filled_template_goes_in(admin: Client, make: Make, upload: Upload) -> None:
+def test_a_filled_template_is_imported(admin: Client, make: Make, upload: Upload) -> None:
     make(Datacenter, name="SH-1")
     book = template(admin, "servers")
     page = book["Servers"]
@@ -89,6 +89,6 @@ def test_a_filled_template_goes_in(admin: Client, make: Make, upload: Upload) ->
     assert (server["name"], server["datacenter"]["name"], server["memory_gb"]) == ("n1", "SH-1", 64)
 
 
-def test_a_template_of_nothing_is_refused(admin: Client) -> None:
+def test_a_template_needs_one_valid_resource(admin: Client) -> None:
     for query in ("", "?resource=users", "?resource=servers&resources=gpus"):
         admin.call("GET", f"/api/imports/template.xlsx{query}", expect=400)

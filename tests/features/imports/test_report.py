@@ -1,4 +1,4 @@
-"""The workbook back: as it was, with its mistakes where they are."""
+"""The report of an import: marks, formats, fallback, background job, retention."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -67,7 +67,7 @@ MARKED = {
 }
 
 
-def test_bad_cells_are_marked_and_every_row_says_what_becomes_of_it(admin: Client, upload: Upload) -> None:
+def test_bad_cells_are_marked_and_rows_have_their_action(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=ROWS)
     page = report(admin, job)["Servers"]
     assert [page.cell(row, 5).value for row in range(1, 7)] == [None, "_import", "create", "error", None, "error"]
@@ -75,7 +75,7 @@ def test_bad_cells_are_marked_and_every_row_says_what_becomes_of_it(admin: Clien
     assert [colour(page[at]) for at in ("B4", "D4", "A4")] == ["FFC7CE", "FFEB9C", "000000"]
 
 
-def test_a_suggestion_and_a_mistake_of_a_whole_row_or_column_are_told(user: Client, upload: Upload) -> None:
+def test_suggestions_and_errors_of_rows_and_columns_are_marked(user: Client, upload: Upload) -> None:
     job = upload(user, Servers=[("Name", "Staus"), ("n1", "active")], Datacenters=[("Name",), ("SH-1",)])
     book = report(user, job)
     misspelt = "Column B: Staus is not a field of servers. Did you mean Status?"
@@ -85,7 +85,7 @@ def test_a_suggestion_and_a_mistake_of_a_whole_row_or_column_are_told(user: Clie
     assert "Did you mean active?" in comments(report(user, job)["Servers"])["B2"]
 
 
-def test_the_rest_of_the_workbook_is_as_it_was(admin: Client, upload: Upload) -> None:
+def test_the_rest_of_the_workbook_is_unchanged(admin: Client, upload: Upload) -> None:
     def decorate(page: Worksheet) -> None:
         page["A3"].font = Font(bold=True, color="00FF00")
         page["A3"].fill = PatternFill("solid", fgColor="0000FF")
@@ -118,13 +118,13 @@ def test_the_report_can_be_corrected_and_imported_again(admin: Client, upload: U
     assert [cell.value for cell in report(admin, again)["Servers"][1]] == ["Name", "CPU cores", "_import"]
 
 
-def test_rows_that_their_status_leaves_out_are_not_imported(admin: Client, upload: Upload) -> None:
+def test_rows_are_skipped_by_their_status(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=[("Name", "_import"), ("n1", "skip"), ("n2", "create"), ("n3", "示例")])
     assert [row["row"] for row in rows_of(admin, job)] == [3]
     assert job["sheets"][0]["notes"] == ["Skipped because of their _import column: row 2, 4."]
 
 
-def test_text_comes_back_as_a_workbook(admin: Client, upload: Upload) -> None:
+def test_the_report_of_text_is_a_workbook(admin: Client, upload: Upload) -> None:
     text = "Name;CPU cores;Notes\nn1;eight;=1+1\nn2;4;007\n"
     job = upload(admin, content=text.encode(), filename="服务器.csv")
     page = report(admin, job)["服务器"]
@@ -137,7 +137,7 @@ def test_text_comes_back_as_a_workbook(admin: Client, upload: Upload) -> None:
     assert comments(page) == {"B2": "Must be a number."}
 
 
-def test_a_workbook_that_cannot_be_marked_comes_back_as_its_values(
+def test_a_workbook_that_cannot_be_marked_is_reported_without_formats(
     admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_place, "MAX_MARKED_BYTES", 0)
@@ -146,7 +146,7 @@ def test_a_workbook_that_cannot_be_marked_comes_back_as_its_values(
     assert [page.cell(row, 5).value for row in range(1, 7)] == [None, "_import", "create", "error", None, "error"]
 
 
-def test_the_report_is_kept_with_its_import(admin: Client, upload: Upload) -> None:
+def test_the_report_is_stored_with_its_import(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=[("Name",), ("n1",)])
     path = f"/api/imports/{job['id']}/report.xlsx"
     first = admin.send("GET", path)
@@ -158,7 +158,7 @@ def test_the_report_is_kept_with_its_import(admin: Client, upload: Upload) -> No
     ] * 2
 
 
-def test_files_are_kept_as_long_as_configured(app: Flask, admin: Client, upload: Upload) -> None:
+def test_files_are_deleted_after_the_configured_days(app: Flask, admin: Client, upload: Upload) -> None:
     jobs = [upload(admin, Servers=[("Name",), ("n1",)]) for _ in range(2)]
     with app.app_context():
         long_ago = utcnow() - timedelta(days=app.config["IMPORT_FILE_DAYS"] + 1)
@@ -170,7 +170,7 @@ def test_files_are_kept_as_long_as_configured(app: Flask, admin: Client, upload:
     admin.send("GET", f"/api/imports/{jobs[1]['id']}/report.xlsx")
 
 
-def test_without_a_plan_there_is_nothing_to_report(admin: Client, upload: Upload) -> None:
+def test_an_import_without_a_plan_has_no_report(admin: Client, upload: Upload) -> None:
     job = upload(admin, content=b'Name\n"never closed\n', filename="servers.csv")
     assert job["problem"]["reason"] == "damaged"
     answer = admin.call("GET", f"/api/imports/{job['id']}/report.xlsx", expect=409)

@@ -69,8 +69,8 @@ def marks(status_column: int | None = None) -> list[SheetMarks]:
     return [SheetMarks("Servers", 2, status_column, rows)]
 
 
-def seen(path: Path) -> dict[str, dict[str, Any]]:
-    """What somebody sees of each cell, by sheet and address."""
+def looks_of(path: Path) -> dict[str, dict[str, Any]]:
+    """Value, comment, colour and number format of each cell, by sheet and address."""
     pages = openpyxl.load_workbook(path).worksheets
     return {
         page.title: {
@@ -109,7 +109,7 @@ def test_marks_are_added_and_all_other_cells_keep_their_look(tmp_path: Path, var
     book().save(original)
     save(original, variant(parts_of(original)))
     mark(str(original), str(marked), marks())
-    before, after = seen(original), seen(marked)
+    before, after = looks_of(original), looks_of(marked)
     expected = {cell: look[:3] for cell, look in before["Servers"].items()} | EXPECTED
     if variant is without_comments:
         expected["A3"] = ("n1", "Ours.", YELLOW)
@@ -121,7 +121,7 @@ def test_marks_are_added_and_all_other_cells_keep_their_look(tmp_path: Path, var
     assert page.data_validations.dataValidation[0].formula1 == '"R1,R2"'
 
 
-def test_what_is_not_marked_stays_to_the_byte(tmp_path: Path) -> None:
+def test_parts_without_marks_stay_the_same_bytes(tmp_path: Path) -> None:
     original, marked = tmp_path / "original.xlsx", tmp_path / "marked.xlsx"
     book().save(original)
     mark(str(original), str(marked), marks())
@@ -134,7 +134,7 @@ def test_what_is_not_marked_stays_to_the_byte(tmp_path: Path) -> None:
     ]
 
 
-def test_a_marked_workbook_is_marked_again(tmp_path: Path) -> None:
+def test_a_marked_workbook_can_be_marked_again(tmp_path: Path) -> None:
     original, once, twice = (tmp_path / name for name in ("original.xlsx", "once.xlsx", "twice.xlsx"))
     book().save(original)
     mark(str(original), str(once), marks())
@@ -146,7 +146,7 @@ def test_a_marked_workbook_is_marked_again(tmp_path: Path) -> None:
     assert page.max_column == 8
 
 
-def test_each_comment_has_a_shape_of_its_own(tmp_path: Path) -> None:
+def test_shape_ids_of_comments_are_unique(tmp_path: Path) -> None:
     made = Workbook(write_only=True)
     sheets = []
     for title in ("A", "B"):
@@ -167,7 +167,7 @@ def test_each_comment_has_a_shape_of_its_own(tmp_path: Path) -> None:
     assert {int(number) // 1024 for number in numbers} <= set(blocks)
 
 
-def test_blocks_are_enough() -> None:
+def test_blocks_of_shape_ids_are_large_enough() -> None:
     assert [blocks_of([None] * count) for count in (1, 1023, 1024)] == [1, 1, 2]  # type: ignore[list-item]
 
 
@@ -184,7 +184,7 @@ def another_encoding(parts: Parts) -> Parts:
     return {**parts, SHEET: b"<?xml version='1.0' encoding='ISO-8859-1'?>" + parts[SHEET]}
 
 
-def another_language(parts: Parts) -> Parts:
+def strict_namespace(parts: Parts) -> Parts:
     return {**parts, SHEET: parts[SHEET].replace(b"schemas.openxmlformats.org/spreadsheetml", b"purl.oclc.org/ooxml")}
 
 
@@ -192,7 +192,7 @@ def cut(parts: Parts) -> Parts:
     return {**parts, SHEET: parts[SHEET][:-40]}
 
 
-def conversations(parts: Parts) -> Parts:
+def threaded_comments(parts: Parts) -> Parts:
     (name,) = (name for name in parts if name.endswith("sheet1.xml.rels"))
     kind = "http://schemas.microsoft.com/office/2017/10/relationships/threadedComment"
     more = f'<Relationship Id="rId99" Type="{kind}" Target="/xl/threadedComments/1.xml"/></Relationships>'
@@ -204,9 +204,9 @@ def repeated_row(parts: Parts) -> Parts:
 
 
 @pytest.mark.parametrize(
-    "variant", [macros, entities, another_encoding, another_language, cut, conversations, repeated_row]
+    "variant", [macros, entities, another_encoding, strict_namespace, cut, threaded_comments, repeated_row]
 )
-def test_what_cannot_be_edited_is_known(tmp_path: Path, variant: Callable[[Parts], Parts]) -> None:
+def test_workbooks_that_cannot_be_edited_are_refused(tmp_path: Path, variant: Callable[[Parts], Parts]) -> None:
     original = tmp_path / "original.xlsx"
     book().save(original)
     save(original, variant(parts_of(original)))
@@ -214,7 +214,7 @@ def test_what_cannot_be_edited_is_known(tmp_path: Path, variant: Callable[[Parts
         mark(str(original), str(tmp_path / "marked.xlsx"), marks())
 
 
-def test_a_status_that_is_computed_is_not_edited(tmp_path: Path) -> None:
+def test_a_computed_status_is_refused(tmp_path: Path) -> None:
     original = tmp_path / "original.xlsx"
     made = book()
     made["Servers"]["E2"], made["Servers"]["E3"] = "_import", "=A3"

@@ -1,4 +1,4 @@
-"""Delimited text, as whatever program wrote it: what is found out about it, and what is refused."""
+"""Delimited text: detection of encoding, delimiter and line ends, and refusals."""
 
 import resource
 import time
@@ -50,7 +50,7 @@ def refusal(content: bytes, limits: Limits | None = None) -> str:
         (FRENCH, "latin-1", "cp1252"),
     ],
 )
-def test_the_encoding_is_found_out(text: str, encoding: str, found: str) -> None:
+def test_the_encoding_is_detected(text: str, encoding: str, found: str) -> None:
     facts, rows = read(text.encode(encoding))
     assert facts is not None
     assert facts["encoding"] == found
@@ -58,7 +58,7 @@ def test_the_encoding_is_found_out(text: str, encoding: str, found: str) -> None
     assert rows == [line.split(",") for line in lines]
 
 
-def test_text_far_into_the_file_tells_the_encoding_too() -> None:
+def test_the_encoding_is_detected_from_text_far_into_the_file() -> None:
     text = "Name,Notes\n" + "n,plain\n" * 50_000 + "n,Größe\n"
     facts, rows = read(text.encode("cp1252"))
     assert facts is not None
@@ -67,7 +67,7 @@ def test_text_far_into_the_file_tells_the_encoding_too() -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize(("end", "name"), [("\n", "LF"), ("\r\n", "CRLF"), ("\r", "CR")])
-def test_the_delimiter_and_the_line_end_are_found_out(delimiter: str, end: str, name: str) -> None:
+def test_delimiter_and_line_end_are_detected(delimiter: str, end: str, name: str) -> None:
     lines = ["Our machines", "", "Name,Notes,Memory", 'n1,"one, two; three",64', '"n ""2""",a|b,1,5', "n3,,"]
     content = end.join(lines).replace(",", delimiter).replace(f"one{delimiter} two", "one, two")
     facts, rows = read(f"{content}{end}".encode())
@@ -78,18 +78,18 @@ def test_the_delimiter_and_the_line_end_are_found_out(delimiter: str, end: str, 
     assert rows[-1] == ["n3"]
 
 
-def test_a_cell_may_hold_lines() -> None:
+def test_a_cell_can_have_several_lines() -> None:
     _, rows = read(b'Name,Notes\r\nn1,"two\r\nlines"\r\nn2,x\r\n')
     assert rows == [["Name", "Notes"], ["n1", "two\r\nlines"], ["n2", "x"]]
 
 
-def test_a_first_line_may_name_the_delimiter() -> None:
+def test_the_first_line_can_declare_the_delimiter() -> None:
     facts, rows = read(b"sep=|\nName|Notes\nn1|a,b\n")
     assert facts is not None
     assert (facts["delimiter"], rows) == ("|", [["Name", "Notes"], ["n1", "a,b"]])
 
 
-def test_what_only_kept_a_text_from_being_a_formula_is_no_part_of_it() -> None:
+def test_apostrophes_that_escape_formulas_are_removed() -> None:
     _, rows = read(b"Name,Notes\n'=1+1,''-x\n'quoted',-5\n")
     assert rows[1:] == [["=1+1", "'-x"], ["'quoted'", "-5"]]
 
@@ -114,11 +114,11 @@ def test_what_only_kept_a_text_from_being_a_formula_is_no_part_of_it() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_no_delimited_text_is_refused(content: bytes, reason: str) -> None:
+def test_other_files_than_delimited_text_are_refused(content: bytes, reason: str) -> None:
     assert refusal(content) == reason
 
 
-def test_limits_hold_for_text_too() -> None:
+def test_limits_apply_to_text() -> None:
     content = b"a,b,c\n" * 10
     assert len(read(content, Limits(rows=10, columns=3))[1]) == 10
     assert refusal(content, Limits(rows=9)) == "too_many_rows"
@@ -126,7 +126,7 @@ def test_limits_hold_for_text_too() -> None:
     assert refusal(content, Limits(unpacked_bytes=50)) == "too_large_unpacked"
 
 
-def test_one_endless_line_costs_neither_time_nor_memory() -> None:
+def test_an_endless_line_is_refused_quickly() -> None:
     content = b"x" * (100 << 20)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.process_time()
@@ -135,7 +135,7 @@ def test_one_endless_line_costs_neither_time_nor_memory() -> None:
     assert time.process_time() - began + after.ru_utime - before.ru_utime < 2
 
 
-def test_a_file_of_servers_goes_in_and_says_how_it_was_read(admin: Client, upload: Upload) -> None:
+def test_a_text_file_is_imported_and_its_format_reported(admin: Client, upload: Upload) -> None:
     text = "﻿Name;Speicher;Memory (GB);Serial Number;In use\r\nn1;x;1.128,5;007;TRUE\r\nn2;42;64.5;8;\r\n"
     job = upload(admin, form=APPLY, content=text.encode("utf-16"), filename="Servers.csv")
     assert job["status"] == "applied"
@@ -150,7 +150,7 @@ def test_a_file_of_servers_goes_in_and_says_how_it_was_read(admin: Client, uploa
     ("cell", "read"),
     [("1,5", 1.5), ("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1.234.567", 1234567), ("64.5 GB", 64.5), ("0,500", 0.5)],
 )
-def test_decimals_have_a_comma_where_semicolons_stand_between_cells(cell: str, read: float) -> None:
+def test_decimal_commas_are_read_in_text_separated_by_semicolons(cell: str, read: float) -> None:
     assert reader_of(IMPORTABLE["servers"].fields["memory_gb"], CellFormat(decimal_comma=True))(cell) == read
 
 
@@ -161,7 +161,7 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused(admin: Client, upload:
     assert [row["changes"]["memory_gb"]["new"] for row in rows_of(admin, commas)] == [65.536, 65536]
 
 
-def test_the_name_of_the_file_stands_for_the_title_of_its_sheet(admin: Client, upload: Upload) -> None:
+def test_the_sheet_is_named_after_the_file(admin: Client, upload: Upload) -> None:
     job = upload(admin, content=b"Name\nSH-1\n", filename="datacenters.csv")
     assert [(sheet["resource"], sheet["create"]) for sheet in job["sheets"]] == [("datacenters", 1)]
     wrong = upload(admin, content=b"Name,Memory\nn1,much\n", filename="servers.csv")
@@ -171,7 +171,7 @@ def test_the_name_of_the_file_stands_for_the_title_of_its_sheet(admin: Client, u
 @pytest.mark.parametrize(
     ("content", "name"), [(b"Name\nn1\n", "servers.xlsx"), (workbook(Servers=[("Name",)]), "servers.csv")]
 )
-def test_a_file_under_a_false_name_is_refused_at_once(admin: Client, content: bytes, name: str) -> None:
+def test_a_file_with_a_wrong_extension_is_refused_by_the_upload(admin: Client, content: bytes, name: str) -> None:
     answer = admin.call("POST", "/api/imports", expect=422, data={"file": (BytesIO(content), name)})
     assert answer["data"]["reason"] in ("not_csv", "not_a_workbook")
 

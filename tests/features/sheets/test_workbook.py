@@ -1,4 +1,4 @@
-"""What is read from a workbook, and what is refused without harm."""
+"""Reading workbooks, and refusing hostile ones within limits of time and memory."""
 
 import os
 import resource
@@ -101,19 +101,19 @@ def sheet_of(*rows: list[Any]) -> bytes:
         ("#DIV/0!", "#DIV/0!"),
     ],
 )
-def test_a_value_is_read_as_what_it_is(written: object, read: Value) -> None:
+def test_values_keep_their_type(written: object, read: Value) -> None:
     (value,) = rows_of(sheet_of([written]))["Sheet"][0]
     assert value == read
     assert type(value) is type(read)
 
 
-def test_an_error_cell_is_not_mistaken_for_an_empty_one() -> None:
+def test_error_cells_are_not_empty() -> None:
     computed = '<c r="C3" s="0" t="e"><f>VLOOKUP(A1,B:C,2)</f><v>#REF!</v></c>'
     content = hostile.workbook("", row(3, cell("B3"), computed, '<c r="E3" t="e"><v>#N/A</v></c>'))
     assert rows_of(content) == {"S1": [], "S2": [[], [], [None, 1, "#REF!", None, "#N/A"]]}
 
 
-def test_errors_are_found_in_files_of_other_writers() -> None:
+def test_error_cells_are_found_under_a_namespace_prefix() -> None:
     cells = '<x:row r="1"><x:c r="B1" t="e"><x:f>A1</x:f><x:v>#NAME?</x:v></x:c></x:row>'
     sheet = f'<x:worksheet xmlns:x="main"><x:sheetData>{cells}</x:sheetData></x:worksheet>'
     contents = hostile.parts("") | {SHEET: sheet}
@@ -122,7 +122,7 @@ def test_errors_are_found_in_files_of_other_writers() -> None:
     assert rows_of(hostile.packed(backslashes)) == {"S1": [[None, "#NAME?"]]}
 
 
-def test_rows_and_columns_keep_the_numbers_that_the_spreadsheet_shows() -> None:
+def test_rows_and_columns_are_numbered_as_in_the_spreadsheet() -> None:
     workbook, sheet = blank_workbook()
     sheet["C4"] = "name"
     sheet["E4"] = "slot"
@@ -132,13 +132,13 @@ def test_rows_and_columns_keep_the_numbers_that_the_spreadsheet_shows() -> None:
     }
 
 
-def test_cells_without_a_reference_follow_each_other() -> None:
+def test_cells_without_a_reference_are_consecutive() -> None:
     text = '<c t="inlineStr"><is><t>a</t></is></c>'
     content = hostile.workbook(f"<row>{text}<c><v>2</v></c></row><row/><row>{text}</row>")
     assert rows_of(content) == {"S1": [["a", 2], [], ["a"]]}
 
 
-def test_empty_text_and_formats_are_no_values() -> None:
+def test_empty_text_and_formats_are_not_values() -> None:
     workbook, sheet = blank_workbook()
     sheet.append(["a", "", None])
     for number in range(2, 2000):
@@ -146,13 +146,13 @@ def test_empty_text_and_formats_are_no_values() -> None:
     assert rows_of(saved(workbook), Limits(rows=1, columns=1)) == {"Sheet": [["a"]]}
 
 
-def test_formulas_without_text_are_no_rows() -> None:
+def test_formulas_with_empty_results_do_not_make_rows() -> None:
     formulas = "".join(row(n, f'<c r="A{n}" t="str"><f>""</f><v></v></c>') for n in range(2, 2000))
     content = hostile.workbook(row(1, cell("A1")) + formulas)
     assert rows_of(content, Limits(rows=1)) == {"S1": [[1]]}
 
 
-def test_phantom_rows_cost_nothing() -> None:
+def test_formatted_empty_rows_are_not_read() -> None:
     phantoms = "".join(f'<row r="{n}" s="1"><c r="XFD{n}" s="1"/></row>' for n in range(2, 50_000))
     content = hostile.workbook(row(1, cell("A1")) + phantoms + '<row r="1048576" s="1"/>')
     assert rows_of(content, Limits(rows=1)) == {"S1": [[1]]}
@@ -174,13 +174,13 @@ def test_hidden_sheets_are_read_and_charts_are_not() -> None:
     }
 
 
-def test_a_path_is_as_good_as_bytes(tmp_path: Path) -> None:
+def test_a_workbook_can_be_given_as_a_path(tmp_path: Path) -> None:
     path = tmp_path / "fleet.xlsm"
     path.write_bytes(sheet_of(["a", 1]))
     assert rows_of(path) == {"Sheet": [["a", 1]]}
 
 
-def test_rows_can_be_read_again_and_side_by_side() -> None:
+def test_rows_can_be_iterated_repeatedly_and_concurrently() -> None:
     with read_workbook(sheet_of(*[[n, f"name {n}"] for n in range(500)])) as workbook:
         (sheet,) = workbook.sheets
         pairs = list(zip(sheet.rows(), sheet.rows(), strict=True))
@@ -189,7 +189,7 @@ def test_rows_can_be_read_again_and_side_by_side() -> None:
     assert pairs[499][0] == [499, "name 499"]
 
 
-def test_nothing_stays_behind_when_the_reading_of_rows_fails(temporary: Path) -> None:
+def test_temporary_files_are_deleted_if_reading_rows_fails(temporary: Path) -> None:
     def fail() -> None:
         with read_workbook(sheet_of(["a"])) as workbook:
             assert list(temporary.iterdir())
@@ -215,11 +215,11 @@ def test_nothing_stays_behind_when_the_reading_of_rows_fails(temporary: Path) ->
         hostile.packed({"[Content_Types].xml": "<Types/>", "word/document.xml": "<document/>"}),
     ],
 )
-def test_another_file_under_the_name_of_a_workbook(content: bytes) -> None:
+def test_other_files_are_not_workbooks(content: bytes) -> None:
     assert refusal_of(content) == "not_a_workbook"
 
 
-def test_old_and_encrypted_workbooks_are_told_apart() -> None:
+def test_old_and_encrypted_workbooks_have_different_reasons() -> None:
     honest = hostile.workbook(row(1, cell("A1")))
     assert refusal_of(hostile.compound_file("Root Entry", "Workbook")) == "old_excel"
     assert refusal_of(hostile.compound_file("Root Entry", "EncryptedPackage")) == "encrypted"
@@ -245,51 +245,51 @@ def test_a_damaged_workbook(damage: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../evil.xml", "/etc/evil.xml", "C:\\evil.xml", "xl\\..\\..\\e.xml", "xl/.."])
-def test_a_part_that_leads_outside(name: str) -> None:
+def test_part_paths_outside_of_the_package_are_refused(name: str) -> None:
     content = hostile.workbook("", **{"x" * len(name): "<x/>"})
     assert refusal_of(hostile.renamed(content, "x" * len(name), name)) == "unsafe"
 
 
-def test_two_parts_with_one_name() -> None:
+def test_duplicate_part_names_are_refused() -> None:
     assert refusal_of(hostile.workbook("", **{"XL/Workbook.xml": "<workbook/>"})) == "unsafe"
 
 
-def test_parts_that_overlap() -> None:
+def test_overlapping_parts_are_refused() -> None:
     content = hostile.workbook("")
     assert refusal_of(hostile.with_claim(content, SHEET, "packed_bytes", 1 << 30)) == "unsafe"
 
 
-def test_more_parts_than_any_workbook_has() -> None:
+def test_too_many_parts_are_refused() -> None:
     assert refusal_of(hostile.workbook("", **{f"{n}": "" for n in range(10_001)})) == "unsafe"
 
 
-def test_one_sheet_under_many_names() -> None:
+def test_several_sheets_with_one_part_are_refused() -> None:
     contents = hostile.parts("", "")
     relations = contents["xl/_rels/workbook.xml.rels"].replace("sheet2.xml", "sheet1.xml")
     assert refusal_of(hostile.workbook("", "", **{"xl/_rels/workbook.xml.rels": relations})) == ("unsafe")
 
 
 @pytest.mark.parametrize("part", [SHEET, "xl/sharedStrings.xml", "xl/_rels/workbook.xml.rels"])
-def test_entity_expansion(part: str) -> None:
+def test_entities_are_refused(part: str) -> None:
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     document = f'<?xml version="1.0"?>{" " * 100_000}<!DOCTYPE s [<!ENTITY l0 "ha">{laughs}]>&l9;'
     assert refusal_of(hostile.workbook("", **{part: document})) == "unsafe"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_a_sheet_that_would_be_overlooked(encoding: str) -> None:
+def test_parts_in_utf_16_are_refused(encoding: str) -> None:
     sheet = f"\ufeff{hostile.parts(row(1, cell('A1')))[SHEET]}".encode(encoding)
     assert refusal_of(hostile.workbook("", **{SHEET: sheet})) == "unsafe"
 
 
 @pytest.mark.parametrize("part", [SHEET, "xl/sharedStrings.xml", "xl/media/image1.png"])
-def test_a_zip_bomb_that_lies_about_its_size(part: str) -> None:
+def test_a_zip_bomb_with_a_wrong_size_is_refused(part: str) -> None:
     bomb = hostile.workbook("", **{part: bytes(64 << 20)})
     assert len(bomb) < 100_000
     assert refusal_of(hostile.with_claim(bomb, part, "unpacked_bytes", 100)) == "too_large_unpacked"
 
 
-def test_a_bomb_inside_of_a_part_is_never_unpacked() -> None:
+def test_an_archive_inside_of_a_part_is_not_unpacked() -> None:
     bomb = hostile.workbook("", **{SHEET: bytes(64 << 20)})
     assert rows_of(hostile.workbook(row(1, cell("A1")), **{"xl/embeddings/inner.xlsx": bomb})) == {"S1": [[1]]}
 
@@ -376,14 +376,14 @@ def test_a_hostile_file_costs_two_seconds_and_100_megabytes_at_most(
     assert peak - len(content) < 10 << 20
 
 
-def test_parts_that_are_too_large_together() -> None:
+def test_the_total_size_is_limited() -> None:
     more = {f"xl/media/{n}.bin": os.urandom(100_000) for n in range(4)}
     content = hostile.workbook("", **more)
     assert rows_of(content) == {"S1": []}
     assert refusal_of(content, Limits(unpacked_bytes=300_000)) == "too_large_unpacked"
 
 
-def test_rows_that_grow_when_they_are_written_out() -> None:
+def test_the_size_of_rows_as_text_is_limited() -> None:
     strings = f"<sst><si><t>{'x' * 30_000}</t></si></sst>"
     repeated = "".join(row(n, f'<c r="A{n}" t="s"><v>0</v></c>') for n in range(1, 200))
     content = hostile.workbook(repeated, **{"xl/sharedStrings.xml": strings})
@@ -391,7 +391,7 @@ def test_rows_that_grow_when_they_are_written_out() -> None:
     assert refusal_of(content, Limits(unpacked_bytes=1_000_000)) == "too_large_unpacked"
 
 
-def test_a_row_that_is_too_long_to_hold() -> None:
+def test_the_size_of_a_row_is_limited() -> None:
     strings = f"<sst><si><t>{'x' * 1_000_000}</t></si></sst>"
     cells = [f'<c r="{letter}1" t="s"><v>0</v></c>' for letter in "ABCDEFGHIJKLMNOPQRS"]
     content = hostile.workbook(row(1, *cells), **{"xl/sharedStrings.xml": strings})
@@ -416,7 +416,7 @@ def test_a_value_in_a_far_corner(cells: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("reference", ["A99999999999", "A4294967295", "A1048577"])
-def test_a_row_that_no_spreadsheet_has(reference: str) -> None:
+def test_row_numbers_beyond_excel_are_refused(reference: str) -> None:
     assert refusal_of(hostile.workbook(f"<row>{cell(reference)}</row>")) == "too_many_rows"
     disguised = f'<row><c s="0" r="{reference}"><v>1</v></c></row>'
     assert refusal_of(hostile.workbook(disguised)) == "too_many_rows"
@@ -430,7 +430,7 @@ def test_limits_are_inclusive_and_count_all_sheets() -> None:
     assert refusal_of(content, Limits(sheets=1)) == "too_many_sheets"
 
 
-def test_a_reader_that_takes_too_much_memory_or_time() -> None:
+def test_memory_and_time_of_the_reader_are_limited() -> None:
     content = hostile.workbook("".join(row(n, cell(f"A{n}"), cell(f"ZZ{n}")) for n in range(1, 2000)))
     assert len(rows_of(content, Limits(columns=702))["S1"]) == 1999
     assert refusal_of(content, Limits(columns=702, memory_bytes=40 << 20)) == "too_large_unpacked"
