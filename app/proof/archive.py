@@ -72,7 +72,7 @@ def write(folder: Path, size: int | None = None) -> int:
 
 
 def verify(folder: Path, keys: Sequence[VerifierKey]) -> Report:
-    """Verify an archive with keys from elsewhere; its own keys prove nothing against whoever wrote it."""
+    """Verify an archive with keys from elsewhere; its own keys prove nothing against its author."""
     report = Report()
     trusted = list(keys)
     if not trusted:

@@ -22,7 +22,7 @@ class MacVerifier:
     def __init__(self, report: Report, keys: tuple[Key, ...]) -> None:
         self._report = report
         self._keys = {key.id: key for key in keys}
-        self._has_seen_mac = self._has_seen_key = False
+        self._has_seen_key = False
         # Records that are reported already. The MAC of the next version cannot match, and is not reported again.
         self.wrong: set[int] = set()
 
@@ -44,9 +44,7 @@ class MacVerifier:
     def _is_valid(self, content: dict[str, Any], previous_mac: str | None) -> bool:
         mac = content["mac"]
         if mac is None:
-            # Records from before MACs were introduced have none; behind the first MAC every record has one.
-            return not self._has_seen_mac
-        self._has_seen_mac = True
+            return False
         key = self._key_of(content)
         if key is None:
             # Keys are rotated in one direction: behind a configured key there is no record of an earlier one.

@@ -140,7 +140,7 @@ def _report_copies(connection: sa.Connection, report: Report) -> None:
     log = STORED.c
     copies = (
         sa.select(sa.func.max(log.id))
-        .where(log.version.is_(None), log.mac.is_not(None))
+        .where(log.version.is_(None))
         .group_by(log.mac)
         .having(sa.func.count() > 1)
         .order_by(sa.func.max(log.id))

@@ -218,7 +218,7 @@ def _create_audit_log() -> None:
         sa.Column("token_id", sa.String(length=64), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.String(length=500), nullable=True),
-        sa.Column("mac", sa.String(length=73), nullable=True),
+        sa.Column("mac", sa.String(length=73), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
         sqlite_autoincrement=True,
     )
@@ -276,13 +276,6 @@ def _create_audit_log() -> None:
     guards.create_functions()
     for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "audit_origin"):
         guards.guard_append_only(table)
-    if guards.on_postgresql():
-        op.execute("ALTER TABLE audit_logs ADD CONSTRAINT ck_audit_logs_linked CHECK (mac IS NOT NULL) NOT VALID")
-    else:
-        op.execute(
-            "CREATE TRIGGER audit_logs_linked BEFORE INSERT ON audit_logs WHEN NEW.mac IS NULL "
-            "BEGIN SELECT RAISE(ABORT, 'A record of audit_logs must have a MAC.'); END"
-        )
 
 
 def _create_users() -> None:

@@ -20,9 +20,9 @@ def test_a_checkpoint_follows_the_standard() -> None:
     """Verified here by the text of c2sp.org/signed-note and c2sp.org/tlog-checkpoint alone."""
     body, signature = sign(CHECKPOINT, [NEW]).split("\n\n")
     assert body == f"{ORIGIN}\n1234\n{base64.b64encode(CHECKPOINT.root).decode()}"
-    told = re.fullmatch(rf"— {ORIGIN} (\S+)\n", signature)
-    assert told is not None
-    raw = base64.b64decode(told[1])
+    match = re.fullmatch(rf"— {ORIGIN} (\S+)\n", signature)
+    assert match is not None
+    raw = base64.b64decode(match[1])
     name, identity, encoded = str(KEYS[0]).split("+", 2)
     public = base64.b64decode(encoded)
     assert name == ORIGIN

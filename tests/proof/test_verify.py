@@ -85,7 +85,7 @@ def test_keys_are_rotated_in_one_direction(app: Flask, make: Make, build_app: An
     sealed(later, Make(later), 2)
     assert run(later)[0] == 0
     assert run(build_app(AUDIT_KEY=new))[0] == 2
-    # Another worker has not been told yet.
+    # Another process still has the old key.
     sealed(later, Make(app), 2)
     assert run(later)[0] == 0
     back = build_app(AUDIT_KEYS_BEFORE=(new,))

@@ -38,8 +38,8 @@ class AuditLog(Base):
     token_id: Mapped[str | None] = mapped_column(sa.String(64))
     request_id: Mapped[str] = mapped_column(sa.String(64))
     reason: Mapped[str | None] = mapped_column(sa.String(500))
-    # See app/core/audit/mac.py. Records from before there was a chain have none; the Merkle tree covers them.
-    mac: Mapped[str | None] = mapped_column(sa.String(73), info={"hidden": True})
+    # See app/core/audit/mac.py.
+    mac: Mapped[str] = mapped_column(sa.String(73), info={"hidden": True})
 
     __table_args__ = (
         # The same version of an object cannot be recorded twice, whatever races.

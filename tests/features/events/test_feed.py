@@ -103,7 +103,7 @@ def test_private_objects_are_events_for_their_owner_only(app: Flask, make: Make,
     assert keys(poll(other, "", types="tasks")["events"]) == []
     mine = [("tasks", own["id"], 1), ("tasks", gone["id"], 1), ("tasks", gone["id"], 2)]
     assert keys(poll(user, "")["events"]) == [*mine, *public]
-    # The type itself is unknown to whoever may not read users.
+    # Without the right to read users, the type itself is unknown.
     assert user.call("GET", EVENTS, query_string={"types": "users"}, expect=400)["data"]["reason"] == "unknown_type"
 
 
