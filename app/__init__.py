@@ -1,6 +1,5 @@
 """The application factory: the whole wiring on one screen."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -45,14 +44,6 @@ from app.tokens import routes as tokens
 from app.tokens import service as personal_tokens
 from app.topology import routes as topology
 
-
-class Platform(Flask):
-    """Flask without what it asks of every function that it calls: whether it is a coroutine. None of ours is."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func
-
-
 _LISTENERS = listeners.Listeners(
     checkout=metrics.count_checkout,
     checkin=metrics.count_checkin,
@@ -65,7 +56,7 @@ _LISTENERS = listeners.Listeners(
 
 def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
-    app = Platform(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
 
     logs.init_app(app)

@@ -4,10 +4,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import KnownAddress
+from app.core.addresses import client_network
 from app.core.audit import recorder
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
-from app.core.net.addresses import client_network
 from app.core.net.geoip import kind_of_network, place_of
 from app.core.values import utcnow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import request
 
-from app.core.net.addresses import parse_address
+from app.core.addresses import parse_address
 from app.core.values import Choice
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")

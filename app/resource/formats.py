@@ -2,7 +2,7 @@
 
 import re
 
-from app.core.net.addresses import parse_address
+from app.core.addresses import parse_address
 from app.core.net.urls import parse_http_url
 
 _MAC_BYTES = (6, 8, 20)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from app.core.addresses import parse_address
 from app.core.audit import recorder
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
@@ -18,7 +19,6 @@ from app.core.errors import Conflict, NotFound, Unauthorized
 from app.core.http.access import Actor, Role
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
-from app.core.net.addresses import parse_address
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
+from app.core.addresses import is_public, parse_address
 from app.core.errors import TooManyRequests
 from app.core.net import http_client
 from app.core.net.address_policy import AddressPolicy, parse_policy
-from app.core.net.addresses import is_public, parse_address
 from app.core.net.http_client import (
     HttpResponse,
     RequestFailed,

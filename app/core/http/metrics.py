@@ -21,11 +21,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.addresses import parse_address
 from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import public
 from app.core.jobs.queue import Job
-from app.core.net.addresses import parse_address
 from app.core.values import utcnow
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"

@@ -12,9 +12,9 @@ from flask import Flask, Response, after_this_request, request
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, Storage, storage_from_string
 
+from app.core.addresses import client_network
 from app.core.cache.redis_client import OPTIONS, CircuitBreaker
 from app.core.errors import TooManyRequests
-from app.core.net.addresses import client_network
 
 V = TypeVar("V", bound=Callable[..., Any])
 

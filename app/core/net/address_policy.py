@@ -8,7 +8,7 @@ import functools
 import ipaddress
 from dataclasses import dataclass, replace
 
-from app.core.net.addresses import Address, Network, is_public
+from app.core.addresses import Address, Network, is_public
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import maxminddb
 import structlog
 from flask import Flask, current_app
 
-from app.core.net.addresses import parse_address
+from app.core.addresses import parse_address
 
 log = structlog.get_logger()
 

@@ -24,9 +24,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.util import Url
 
+from app.core.addresses import Address, parse_address
 from app.core.errors import TooManyRequests
 from app.core.net.address_policy import AddressPolicy, parse_policy
-from app.core.net.addresses import Address, parse_address
 from app.core.net.deadlines import Deadline, DeadlineSocket
 from app.core.net.urls import InvalidUrl, parse_http_url
 
