@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from app import create_app
 from app.cli import MIGRATIONS, prepare_database, schema_problem
-from app.core.gc_tuning import settle
+from app.core import gc_tuning
 from app.core.http import metrics
 from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
@@ -167,7 +167,7 @@ def start_worker() -> Flask:
     """Return the application for a worker, which ends with its parent process."""
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
-    settle()
+    gc_tuning.freeze()
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
         runner_of(app).start()

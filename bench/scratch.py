@@ -14,8 +14,8 @@ from psycopg import sql
 
 from app import create_app
 from app.cli import MIGRATIONS, prepare_database
+from app.core import gc_tuning
 from app.core.db.unit_of_work import db
-from app.core.gc_tuning import settle
 from config import TestingConfig
 
 USERNAME = "admin"
@@ -85,7 +85,7 @@ def application(url: sa.URL, uploads: str) -> Flask:
     with app.app_context():
         flask_migrate.upgrade(directory=MIGRATIONS)
     prepare_database(app)
-    settle()
+    gc_tuning.freeze()
     return app
 
 

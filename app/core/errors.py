@@ -1,4 +1,4 @@
-"""Every failure that the API answers with, and how a database's or a library's becomes one."""
+"""The errors of the API, and the translation of werkzeug's and webargs' errors."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -81,7 +81,7 @@ class Invalid(ApiError):
 
 
 class NotApplied(ApiError):
-    """Right in itself, and undone with the rest of a request of all or nothing."""
+    """A valid item of an atomic bulk write that was rolled back because others are invalid."""
 
     status, reason, message = 424, "not_applied", "Nothing was stored, because other items are wrong."
 
@@ -150,5 +150,5 @@ def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def taken(field: str) -> Conflict:
-    """The refusal of a value that another object has and that only one may have."""
+    """The error of a unique value that another object has."""
     return Conflict(f"This {field} is already taken.", reason="taken", errors={field: ["Already taken."]})

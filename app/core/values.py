@@ -1,4 +1,4 @@
-"""What a value of ours may be, whatever stores it, and how it reads as text."""
+"""Limits, comparison and JSON form of values, for every layer."""
 
 import enum
 import unicodedata

@@ -288,7 +288,7 @@ def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, ne
 def test_what_has_ended_is_kept_for_a_while(
     app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch, state: str, days: int
 ) -> None:
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
 
     def fail(_subject: int) -> None:
         if state == "failed":
@@ -306,7 +306,7 @@ def test_what_has_ended_is_kept_for_a_while(
             ended = utcnow() - timedelta(days=age)
             db.session.execute(sa.update(Job).where(Job.ended_at.is_not(None)).values(ended_at=ended))
             db.session.commit()
-            assert retention.forget_ended() == deleted
+            assert retention.delete_ended() == deleted
     assert states(app) == ["queued"]
 
 

@@ -136,7 +136,7 @@ from app.core.http import metrics
 metrics.requests_total.labels("GET", "/x", 200).inc(2)
 metrics.connections_in_use.inc(5)
 if "shown" in sys.argv:
-    metrics._forget_the_dead(metrics.Path(metrics.os.environ[metrics.DIRECTORY]))
+    metrics._drop_dead_workers(metrics.Path(metrics.os.environ[metrics.DIRECTORY]))
     registry = metrics.CollectorRegistry()
     metrics.MultiProcessCollector(registry)
     print(metrics.generate_latest(registry).decode())

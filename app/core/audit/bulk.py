@@ -1,4 +1,4 @@
-"""The records of many creations, made column by column and without asking the database.
+"""Bulk audit: the records of many new objects, made column by column without querying the database.
 
 The first record of an object is linked to none before it, so whatever thread knows the origin can make it.
 """
@@ -21,7 +21,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def creation_records(model: Any, columns: Columns) -> BoundRows:
-    """A record for each of some new rows, given with all their columns and created at one time.
+    """The records of new rows, which are given with all their columns and were created at one time.
 
     It says what the session's listener would: every value that there is, defaults too.
     """
@@ -39,26 +39,26 @@ def creation_records(model: Any, columns: Columns) -> BoundRows:
 
 
 def _changes(model: Any, columns: Columns) -> list[str]:
-    """What each record says has changed, as JSON."""
-    said = [
-        _said(name, ["changed" if value is not None else None for value in columns[name]])
+    """The `changes` of each record, as JSON."""
+    members = [
+        _members(name, ["changed" if value is not None else None for value in columns[name]])
         if column.info.get("secret")
-        else _said(name, columns[name])
+        else _members(name, columns[name])
         for name, column in audited_columns(model).items()
     ]
-    return [f"{{{','.join(filter(None, row))}}}" for row in zip(*said, strict=True)]
+    return [f"{{{','.join(filter(None, row))}}}" for row in zip(*members, strict=True)]
 
 
-def _said(name: str, values: Sequence[Any]) -> list[str]:
-    """The member of the JSON object that tells of a column; empty where there is no value."""
+def _members(name: str, values: Sequence[Any]) -> list[str]:
+    """One column's member of the JSON object for each row; empty where there is no value."""
     begin = f'{json_text(name)}:{{"old":null,"new":'
 
-    def say(value: Any) -> str:
+    def member(value: Any) -> str:
         return "" if value is None else f"{begin}{json_text(as_json(value))}}}"
 
     try:
-        known = {value: say(value) for value in set(values)}
+        by_value = {value: member(value) for value in set(values)}
     except TypeError:
         # JSON is not hashable.
-        return list(map(say, values))
-    return [known[value] for value in values]
+        return list(map(member, values))
+    return [by_value[value] for value in values]

@@ -1,4 +1,4 @@
-"""What a flush changes of an object, as its record says it: each column's old and new value, or all of them."""
+"""The changes of an object as its audit record shows them: each column's old and new value, or a snapshot."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
 
 
 def created(values: Mapping[str, Any], model: Any) -> Changes:
-    """The changes of a creation: every value that there is, defaults too, so that a replay needs nothing else."""
+    """The changes of a creation: every value that is not null, defaults too, so that a replay needs nothing else."""
     return {
         name: {
             "old": None,
@@ -47,7 +47,7 @@ def changes_of(target: Any) -> Changes:
 
 
 def changed_attributes(target: Any) -> Iterator[tuple[str, History]]:
-    """Each attribute that was set to something else since it was read; to ask all of them takes far longer."""
+    """Each attribute that was changed since it was loaded; checking the history of all takes far longer."""
     state = sa.inspect(target)
     for name in list(state.committed_state):
         history = state.attrs[name].history
@@ -56,7 +56,7 @@ def changed_attributes(target: Any) -> Iterator[tuple[str, History]]:
 
 
 def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is needed to bring an object of these values back, but its secrets."""
+    """Everything that restores an object of these values, except secrets."""
     return {name: as_json(values[name]) for name in _kept_columns(model)}
 
 

@@ -1,4 +1,4 @@
-"""The chain of an object's audit records: each carries a MAC over its text and the MAC of the one before.
+"""MAC chains: each audit record of an object carries a MAC over its text and the MAC of the record before.
 
 A change holds the lock of its object's row, so nobody else can write the next record of the same object: a chain
 for each object needs no lock of its own, one over the whole log would. What changes no version (a login, a
@@ -23,7 +23,7 @@ from app.core.db.unit_of_work import Place
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What proves the log's origin, derived from one secret; the id, which is no secret, names it in the log."""
+    """Keys derived from one secret; the id, which is public, names them in the log."""
 
     id: str
     mac: bytes
@@ -31,14 +31,14 @@ class Key:
 
 
 def keyring() -> tuple[Key, ...]:
-    """The configured keys, the current one first and then those before it, the latest first."""
+    """The configured keys, the newest first."""
     config = current_app.config
     return tuple(map(derive, (config["AUDIT_KEY"] or config["SECRET_KEY"], *config["AUDIT_KEYS_BEFORE"])))
 
 
 @functools.cache
 def derive(secret: str) -> Key:
-    """The keys of a secret by HKDF-SHA256 (RFC 5869), each for one purpose, so that none tells of another."""
+    """The keys of a secret by HKDF-SHA256 (RFC 5869), one for each purpose."""
 
     def part(purpose: str, length: int) -> bytes:
         info = f"itam audit log, {purpose}, 1".encode()
@@ -48,7 +48,7 @@ def derive(secret: str) -> Key:
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:
-    """The bytes that stand for a record: its columns as one JSON object in the canonical form of RFC 8785.
+    """The bytes that are authenticated: a record's columns as one JSON object in the canonical form of RFC 8785.
 
     `changes` and `snapshot` are the stored texts, as strings; what is absent is null. RFC 8785 sorts the names,
     leaves no blanks, and escapes only what JSON must, so every database and language comes to the same bytes.
@@ -100,7 +100,7 @@ def first_macs(common: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> I
     `common` are the columns in which the records agree, `own` the values of all others, column by column.
     """
     key = keyring()[0]
-    # In the order of the canonical form, which has nothing to sort then.
+    # In canonical order, so that each record need not be sorted again.
     content = dict(sorted({**common, "created_at": canonical_time(common["created_at"])}.items()))
     for values in zip(*own.values(), strict=True):
         content.update(zip(own, values, strict=True))
@@ -108,7 +108,7 @@ def first_macs(common: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> I
 
 
 def place_before(content: Mapping[str, Any]) -> Place | None:
-    """Where the record stands that this one is linked to; the first of an object and events have none."""
+    """The place of the record that this one is chained to; None for the first of an object and for events."""
     version = content["version"]
     if version is None or version <= 1:
         return None
@@ -140,7 +140,7 @@ _MANY_ON_POSTGRESQL = sa.text(
     "AS wanted (kind, identity, version) "
     "ON a.resource_type = kind AND a.resource_id = identity AND a.version = wanted.version"
 )
-# CROSS JOIN keeps SQLite from reading the log first.
+# CROSS JOIN fixes the join order: SQLite must not scan the log.
 _MANY_ON_SQLITE = sa.text(
     "SELECT a.resource_type, a.resource_id, a.version, a.mac FROM json_each(:places) wanted CROSS JOIN audit_logs a "
     "ON a.resource_type = json_extract(wanted.value, '$[0]') "

@@ -1,4 +1,4 @@
-"""The table of the audit log: one row for each changed object and version, and for what changes no row."""
+"""The audit log table: one row for each changed object and version, and for each event such as a login."""
 
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,17 @@ from app.core.db.column_types import Id, JsonText
 from app.core.db.models import Base
 
 LOWER = {"lower": True}
-"""Marks text that is always in lower case, so that it is found without asking for that of each row."""
+"""Marks columns that hold lower case only, so that filters need not fold them."""
 
 SEARCHED = (
     "fold(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
     "coalesce(ip_address, '') || '|' || coalesce(reason, ''))"
 )
-"""The texts of a record in one expression: an index of its runs of three letters costs a quarter of four."""
+"""The searched texts of a record as one expression: one trigram index costs a quarter of four."""
 
 
 class AuditLog(Base):
-    """One fact that is never changed again. It copies names and refers to nothing, so it outlives everything."""
+    """An immutable record. It copies names and has no foreign keys, so it outlives the objects."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     created_at: Mapped[datetime]
@@ -42,7 +42,7 @@ class AuditLog(Base):
     mac: Mapped[str] = mapped_column(sa.String(73), info={"hidden": True})
 
     __table_args__ = (
-        # The same version of an object cannot be recorded twice, whatever races.
+        # Two concurrent writers cannot record the same version.
         sa.Index(
             "uq_audit_logs_resource_type_resource_id_version",
             "resource_type",
@@ -50,7 +50,7 @@ class AuditLog(Base):
             "version",
             unique=True,
         ),
-        # Each ends with the id: the first page in the order of the log is read from the index, however many match.
+        # Each ends with the id, so that a page in log order is read from the index alone, however many match.
         sa.Index("ix_audit_logs_created_at_id", "created_at", "id"),
         sa.Index("ix_audit_logs_user_id_id", "user_id", "id"),
         sa.Index("ix_audit_logs_username_id", sa.text("fold(username)"), "id"),
@@ -59,7 +59,7 @@ class AuditLog(Base):
         sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
         sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
         sa.Index("ix_audit_logs_request_id_id", sa.text("fold(request_id)"), "id"),
-        # These two are PostgreSQL's alone: what changed, and the texts.
+        # On PostgreSQL only: the terms of changes, and the texts.
         sa.Index(
             "ix_audit_logs_terms",
             sa.text("audit_terms(changes)"),
@@ -83,4 +83,4 @@ STORED = sa.Table(
         for column in AuditLog.__table__.columns
     ),
 )
-"""The log as it is stored: JSON as the very text that the MACs and the Merkle tree are made of."""
+"""The log as stored: JSON as the exact text that the MACs and the Merkle tree cover."""

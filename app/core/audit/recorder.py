@@ -1,4 +1,4 @@
-"""Who changed what: one record per changed object and version, in the transaction that changed it.
+"""The audit recorder: one record per changed object and version, in the transaction that changed it.
 
 The session's listener records the facts (which columns went from what to what), so that no code path can
 forget to. `audited` adds the intent (assign, release) and `record` what changes no row (login, import).
@@ -21,8 +21,8 @@ from app.core.audit.changes import Changes, audited_columns, changed_attributes,
 from app.core.audit.models import COLUMNS, STORED, WRITTEN
 from app.core.db.column_types import Id
 from app.core.db.models import Entity
-from app.core.db.statements import binding, write_rows
-from app.core.db.unit_of_work import current_context, db, touch, unit_of_work
+from app.core.db.statements import write_rows
+from app.core.db.unit_of_work import current_context, db, unit_of_work
 from app.core.request_context import RequestContext
 from app.core.values import json_text, utcnow
 
@@ -34,8 +34,8 @@ Object = TypeVar("Object", bound=Entity)
 Entry = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
 
-RECORDS_AT_ONCE = 10_000
-"""Records that the set-based writer links and writes together."""
+BATCH_RECORDS = 10_000
+"""Records that the set-based writer chains and writes together."""
 
 
 class Audited:
@@ -65,7 +65,7 @@ class Guarded(Audited):
 
 
 def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Name what a view does to the objects that it updates, instead of "update"."""
+    """Name what a view does to the objects that it changes: their records say `action` instead of "update"."""
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
@@ -95,8 +95,8 @@ def record(
 def record_many(entries: Iterable[Entry]) -> None:
     """Write the records of a set-based change, each made by `entry`, in a few statements."""
     rest = iter(entries)
-    while some := list(islice(rest, RECORDS_AT_ONCE)):
-        linked = _linked(db.session.connection(), some)
+    while batch := list(islice(rest, BATCH_RECORDS)):
+        linked = _linked(db.session.connection(), batch)
         write_rows(STORED, WRITTEN, (tuple(record.values()) for record in linked))
 
 
@@ -144,8 +144,8 @@ def get_to_change(model: type[Object], object_id: int) -> Object | None:
         return None
     found: Object = row[0]
     mac = row[1]
-    # None is also what somebody else's change looks like that was waited for: its record came after the question.
-    # In a savepoint, the record may be undone without this transaction.
+    # None also after waiting for another change: its record is newer than this statement's snapshot.
+    # In a savepoint the record may be undone while the transaction goes on.
     if mac is not None and not db.session().in_nested_transaction():
         unit_of_work().transaction.known_macs[model.__table__.name, found.id, found.version] = mac
     return found
@@ -191,27 +191,11 @@ def _guarded(session: Session) -> set[type[Guarded]]:
 
 
 def _write(connection: sa.Connection, rows: list[Entry]) -> None:
-    linked = _linked(connection, rows)
-    if len(linked) > 1:
-        connection.execute(sa.insert(STORED).inline(), linked)
-        return
-    # What there is most of takes the shortest way.
-    text, binds = _insertion(connection.dialect)
-    values = tuple(bind(value) if bind else value for bind, value in zip(binds, linked[0].values(), strict=True))
-    connection.exec_driver_sql(text, values)
-    touch(STORED.name)
-
-
-@functools.cache
-def _insertion(dialect: sa.Dialect) -> tuple[str, list[Any]]:
-    """The INSERT of one record as the driver takes it, and what makes the driver's values of ours."""
-    marks = ", ".join(["%s" if dialect.name == "postgresql" else "?"] * len(WRITTEN))
-    text = f"INSERT INTO {STORED.name} ({', '.join(WRITTEN)}) VALUES ({marks})"  # noqa: S608 - names of ours
-    return text, [binding(STORED.c[name].type, dialect) for name in WRITTEN]
+    connection.execute(sa.insert(STORED).inline(), _linked(connection, rows))
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The records as they are stored, each with its MAC; their columns in the order of WRITTEN."""
+    """The records as they are stored, each with its MAC."""
     return chain.link(connection, (_stored(row) for row in rows), unit_of_work().transaction.known_macs)
 
 
@@ -232,9 +216,9 @@ def refuse_bulk_writes(state: ORMExecuteState) -> None:
 
 
 def name_missing_record(context: ExceptionContext) -> DatabaseError | None:
-    """Say which record is missing where SQLite says at the commit that something is referred to and not there.
+    """Listener: name the missing record if a commit on SQLite fails for a deferred foreign key.
 
-    No other foreign key waits for the commit; and after one that fails, the transaction is still there to be asked.
+    Only audit records have one, and after the failure the transaction can still be queried.
     """
     error = context.original_exception
     if context.statement is not None or not isinstance(error, sqlite3.IntegrityError) or context.connection is None:

@@ -6,32 +6,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import orjson
-from cachelib.serializers import BaseSerializer
 from flask import Flask, current_app
 from flask_caching import Cache
 
-from app.core.cache.redis_client import OPTIONS, attempt
-from app.core.values import as_json
+from app.core.cache.redis_client import OPTIONS, JsonSerializer, attempt
 
 PAGES_BYTES = 32 * 2**20
 """Size of each process's cache of whole pages."""
 
 Read = Callable[..., tuple[list[str] | None, list[Any]]]
 """Reads the generations of tables, and the values of further keys, in one round trip."""
-
-
-class JsonSerializer(BaseSerializer):
-    """Values travel as JSON: with the default, pickle, anyone who can write to Redis can run code here."""
-
-    def dumps(self, value: Any, protocol: int = 0) -> bytes:
-        return orjson.dumps(value, default=as_json)
-
-    def loads(self, bvalue: bytes | None) -> Any:
-        try:
-            return None if bvalue is None else orjson.loads(bvalue)
-        except orjson.JSONDecodeError:
-            return None
 
 
 cache = Cache()

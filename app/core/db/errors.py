@@ -1,4 +1,4 @@
-"""What a database refuses, as the failure that a client can understand: constraints know their fields and messages."""
+"""Database errors as API errors: constraints know their fields and messages."""
 
 import re
 from typing import Any
@@ -32,7 +32,7 @@ def _is_locked(cause: Any) -> bool:
 
 def _from_integrity(cause: Any) -> ApiError:
     if _table(cause) == "audit_logs":
-        # Nobody sent a record: that it cannot be written is our mistake, and undoes the change.
+        # Clients do not send audit records: one that cannot be written is an internal error.
         return ApiError()
     kind, fields, message = _violated(cause)
     if kind == "unique":
@@ -47,7 +47,7 @@ def _from_integrity(cause: Any) -> ApiError:
 
 
 def _table(cause: Any) -> str | None:
-    """The table whose constraint is violated, where the driver says so."""
+    """The table of the violated constraint, if the driver reports it."""
     if isinstance(cause, postgres.Error):
         return cause.diag.table_name
     named = re.match(r"[A-Z ]+ constraint failed: (\w+)\.", str(cause))
@@ -79,7 +79,7 @@ def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
 
 
 def _constrained_together(table: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """The same of the constraint on these columns: SQLite does not tell its name."""
+    """The fields and the message of the constraint on these columns: SQLite does not report its name."""
     declared: list[Any] = []
     if table in Base.metadata.tables:
         declared = [*Base.metadata.tables[table].constraints, *Base.metadata.tables[table].indexes]

@@ -1,4 +1,4 @@
-"""Files that go with a transaction: gone again if it is rolled back, and deleted only once it has committed."""
+"""Transactional files: a stored file is deleted on rollback, a dropped file after the commit."""
 
 import os
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class StorageUnavailable(Unavailable):
 
 
 def store(path: Path, content: bytes) -> None:
-    """Write a new file, whole or not at all, on the disk before the transaction that is going on commits.
+    """Write a new file atomically and durably, before the current transaction commits.
 
     Raises StorageUnavailable.
     """
@@ -38,12 +38,12 @@ def store(path: Path, content: bytes) -> None:
 
 
 def drop(path: Path) -> None:
-    """Delete a file once the transaction that is going on has committed."""
+    """Delete a file after the commit of the current transaction."""
     after_commit(_delete, path)
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a file's name durable too."""
+    """Make the file's directory entry durable."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -122,7 +122,7 @@ class Blueprint(SmorestBlueprint):
 
 
 def _refuse_unknown_query() -> None:
-    """Refuse a parameter of a route that takes none: it might be a misspelt wish to only try."""
+    """Refuse parameters of a route that takes none: a typo of dry_run must not execute the request."""
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if request.args and not view.takes_query:
         name = next(iter(request.args))
@@ -133,11 +133,11 @@ class Api(SmorestApi):
     """The API and its OpenAPI document."""
 
     ERROR_SCHEMA = FailureSchema
-    # Every failure that there is has its status.
+    # Every failure is documented under its own status.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def _register_pagination_header(self) -> None:
-        """Nothing: our pages stand in the body."""
+        """Does nothing: pagination is part of the body."""
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
         super().register_blueprint(blueprint, **options)
@@ -176,7 +176,7 @@ def _from_mistake(error: Exception) -> ApiError:
 
 
 def _record_denied(error: Forbidden) -> ApiError:
-    """A refusal is recorded in a transaction of its own, because the request's has been rolled back."""
+    """Record a refusal in a transaction of its own, because the request's has been rolled back."""
     kind = (request.blueprint or "").replace("-", "_")
     object_id = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
     try:
@@ -201,7 +201,7 @@ def serve_document() -> Response:
 
 
 def _refuse_bad_encoding() -> None:
-    """Refuse a query string that is no UTF-8: werkzeug would leave its escapes in the text."""
+    """Refuse a query string that is not UTF-8: werkzeug would leave the escapes in the text."""
     try:
         unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError:
@@ -209,7 +209,7 @@ def _refuse_bad_encoding() -> None:
 
 
 class Identity(IntegerConverter):
-    """An `int` in a path, as long as it surely has 64 bits: a longer one names nothing."""
+    """`int` in a path: at most 18 digits, which fit into 64 bits; a longer number is not found."""
 
     regex = r"\d{1,18}"
 

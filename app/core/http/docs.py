@@ -1,4 +1,4 @@
-"""The page on which people read and try the API: Swagger UI over our own OpenAPI document, nothing from elsewhere."""
+"""Swagger UI over our OpenAPI document, served by us without any external resource."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +13,13 @@ _SHIPPED = Path(str(files("flask_swagger_ui"))) / "dist"
 _FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "index.css", "favicon-32x32.png"})
 DAY = 86_400
 
-# Its scripts and styles come from us. React sets styles of elements, which a policy without 'unsafe-inline' refuses.
+# Scripts and styles come from us. React sets style attributes, which a policy without 'unsafe-inline' blocks.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-# Relative, so that it also works where a proxy serves us under a path of its own.
+# Relative URLs, so that it also works behind a proxy that adds a path prefix.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -38,7 +38,7 @@ _PAGE = """<!DOCTYPE html>
 </html>
 """
 
-# Closed at first: open, so many operations and their filters take a browser seconds to draw.
+# Collapsed at first: a browser needs seconds to render all operations and their filters.
 _START = """window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
@@ -53,13 +53,13 @@ _START = """window.ui = SwaggerUIBundle({
 
 @public
 def show() -> Response:
-    """The page."""
+    """The Swagger UI page."""
     return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
 @public
 def send_file(name: str) -> Response:
-    """What the page loads; raises NotFound for anything else."""
+    """A script or style of the page; raises NotFound for anything else."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
     if name not in _FILES:

@@ -1,9 +1,9 @@
-"""`Idempotency-Key`: a POST that is sent again is answered again, and done once.
+"""`Idempotency-Key`: a POST that is sent again is executed once and gets the same answer.
 
-The key is claimed in a transaction of its own, and the answer is stored in the one that has the effect: both are there,
-or neither is. Whoever dies in between leaves the key to the next after its lease; whoever outlives the lease finds at
-the end that the key is another's, and is rolled back. Answers are encrypted under what only the sender of the key
-knows, because some hold secrets: a token that is shown once, a pair of tokens.
+The key is claimed in a transaction of its own, and the answer is stored in the one that has the effect: both exist, or
+neither. A request that dies in between leaves the key to the next one after its lease; a request that outlives its
+lease finds at the end that another holds the key, and is rolled back. Answers are encrypted under a key that only the
+sender knows, because some hold secrets: a token that is shown once, a pair of tokens.
 """
 
 import base64
@@ -41,7 +41,7 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEPT_FOR = timedelta(hours=24)
 LEASE = timedelta(seconds=60)
-"""How long a key is kept for a request that has not come back: more than any request takes."""
+"""How long a key is held for a request in progress: more than any request takes."""
 PURGE_EVERY = 3600.0
 
 PARAMETER = {
@@ -52,13 +52,13 @@ PARAMETER = {
     "same request. Another request with the key is a 422, and a 409 while the first is still running.",
 }
 
-# What says nothing about the request itself: it may be sent again.
+# Statuses that say nothing about the request itself: it may be sent again.
 _NOT_KEPT = frozenset({401, 408, 413, 429})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class IdempotencyKey(Base):
-    """A key that somebody has sent; neither it nor the request nor the answer can be read from the table."""
+    """A key that was sent, hashed; neither it nor the request nor the answer can be read from the table."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
@@ -99,16 +99,16 @@ def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
         if request.method != "POST" or HEADER not in request.headers:
             return run(*args, **kwargs)
-        found = _claim(_caller(access), request.headers[HEADER])
-        if isinstance(found, Response):
-            return found
+        claim = _claim(_caller(access), request.headers[HEADER])
+        if isinstance(claim, Response):
+            return claim
         try:
-            response = transactional(_keeping(view, found))(*args, **kwargs)
+            response = transactional(_keeping(view, claim))(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - its answer is kept like any other
             response = make_response(current_app.handle_user_exception(error))
-            found.is_kept = False
-        if not found.is_kept:
-            _conclude(found, response)
+            claim.is_kept = False
+        if not claim.is_kept:
+            _conclude(claim, response)
         return response
 
     return wrapper
@@ -124,7 +124,7 @@ def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
         if not claim.is_dry_run and _is_worth_keeping(response):
             kept = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
             if kept is None:
-                # Somebody took the key over: the effect is theirs.
+                # Another request has taken the key over, and has the effect.
                 raise StillRunning
             claim.is_kept = True
         return response
@@ -137,13 +137,13 @@ def register_jobs(runner: Runner) -> None:
 
 
 def purge() -> None:
-    """Forget the keys whose time is over."""
+    """Delete the expired keys."""
     with db.engine.begin() as connection:
         connection.execute(sa.delete(keys).where(keys.c.created_at < utcnow() - KEPT_FOR))
 
 
 def _caller(access: Access) -> str:
-    """Whose keys these are; raises Unauthorized. What somebody may do in person, their scripts may not repeat."""
+    """The owner of the key; raises Unauthorized. A personal token must not replay what its user did in person."""
     if access == "public":
         return "anonymous"
     actor = authenticate(refresh=access == "refresh")
@@ -151,7 +151,7 @@ def _caller(access: Access) -> str:
 
 
 def _claim(caller: str, key: str) -> Claim | Response:
-    """Take a key that is free, or answer what was answered; raises KeyReused, StillRunning and BadRequest."""
+    """Claim a free key, or return the stored answer; raises KeyReused, StillRunning and BadRequest."""
     if not _KEY.fullmatch(key):
         raise BadRequest(f"{HEADER} must have 1 to 255 visible ASCII characters.", reason="invalid_header")
     secret = hmac.digest(current_app.config["SECRET_KEY"].encode(), f"idempotency {caller} {key}".encode(), "sha256")
@@ -192,7 +192,7 @@ def _insert(claim: Claim, content: str, now: datetime) -> bool:
 
 
 def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
-    """Take the key of a request that has died, or whose time is over, unless somebody was faster."""
+    """Take over the key of a request that has died, or an expired one; False if another request was faster."""
     same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder)
     with db.engine.begin() as connection:
         taken = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)
@@ -204,7 +204,7 @@ def _held(claim: Claim, content: str, now: datetime) -> dict[str, Any]:
 
 
 def _conclude(claim: Claim, response: Response) -> None:
-    """Keep the answer of a request that had no effect, or free its key."""
+    """Store the answer of a request that had no effect, or free its key."""
     try:
         with db.engine.begin() as connection:
             if _is_worth_keeping(response) and not claim.is_dry_run:
@@ -229,7 +229,7 @@ def _store(claim: Claim, response: Response) -> sa.Update:
 
 
 def _open(secret: bytes, answer: bytes) -> Response:
-    """The answer as it was given."""
+    """The stored answer."""
     head, _, body = _cipher(secret).decrypt(answer).partition(b"\n")
     status, headers = orjson.loads(head)
     return Response(body, status, {**headers, REPLAYED: "true"})
@@ -240,7 +240,7 @@ def _cipher(secret: bytes) -> Fernet:
 
 
 def _request_digest(secret: bytes) -> str:
-    """What tells this request from another one. A form is taken apart: each client draws a new boundary."""
+    """A digest of the request's content. Forms are parsed, because each client draws a new boundary."""
     digest = hmac.new(secret, request.full_path.encode(), hashlib.sha256)
 
     def add(*parts: str | bytes | None) -> None:

@@ -1,7 +1,7 @@
-"""What a monitoring system asks for at /metrics: requests, jobs, connections and the cache, in Prometheus' format.
+"""/metrics for Prometheus: requests, jobs, database connections and the cache.
 
 The numbers of all worker processes are added up: each writes them to files of its own in PROMETHEUS_MULTIPROC_DIR,
-which `run.py` makes where there are several.
+which `run.py` makes where there are several. prometheus_client's metrics belong to the process, not to an application.
 """
 
 import hmac
@@ -29,9 +29,9 @@ from app.core.jobs.queue import Job
 from app.core.values import utcnow
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which prometheus_client is told, when it is first imported, that there are other processes."""
+"""The variable that switches prometheus_client, when it is first imported, to files shared by several processes."""
 
-# A route is the rule that matched, not the path, and a method one of these: nobody can make up labels.
+# Labels are the matched rule instead of the path, and one of these methods: clients cannot create new ones.
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NO_ROUTE = "none"
 
@@ -50,7 +50,7 @@ connections_in_use = Gauge(
 
 
 class JobCollector(Collector):
-    """The jobs that are not done, from their table: the same whichever process is asked."""
+    """Queued, running and failed jobs, read from the table: the same in every process."""
 
     def collect(self) -> Iterator[Metric]:
         jobs = Job.__table__
@@ -61,7 +61,7 @@ class JobCollector(Collector):
                 waiting.where(jobs.c.state.in_(("queued", "running", "failed"))).group_by(jobs.c.kind, jobs.c.state)
             ).all()
         except SQLAlchemyError:
-            # The other numbers are needed most where the database is away.
+            # Without the database the other metrics matter most.
             db.session.rollback()
             return
         counts = GaugeMetricFamily("itam_jobs", "Jobs that are not done.", labels=["kind", "state"])
@@ -77,13 +77,13 @@ class JobCollector(Collector):
 
 @public
 def show() -> Response:
-    """The metrics, for whoever has METRICS_TOKEN; without one, for callers on this machine. Raises Unauthorized."""
+    """Metrics, for bearers of METRICS_TOKEN; if none is set, for clients on this machine. Raises Unauthorized."""
     _require_reader()
     registry = CollectorRegistry()
     registry.register(JobCollector())
     sources: list[Any] = [registry]
     if DIRECTORY in os.environ:
-        _forget_the_dead(Path(os.environ[DIRECTORY]))
+        _drop_dead_workers(Path(os.environ[DIRECTORY]))
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
         sources.append(REGISTRY)
@@ -97,7 +97,7 @@ def _require_reader() -> None:
         if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
             return
         raise Unauthorized("Send METRICS_TOKEN as the bearer token.", reason="metrics_token")
-    # A proxy on this machine that nobody told us of would make the whole world local.
+    # Behind an unconfigured proxy on this machine, every client would be local.
     proxied = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
     if proxied or not _is_local(request.remote_addr):
         raise Unauthorized("Without METRICS_TOKEN only this machine may read the metrics.", reason="metrics_token")
@@ -110,8 +110,8 @@ def _is_local(address: str | None) -> bool:
         return False
 
 
-def _forget_the_dead(directory: Path) -> None:
-    """A worker that was killed has no connections any more, but its file still says so."""
+def _drop_dead_workers(directory: Path) -> None:
+    """Drop the connection counts of killed workers, which their files still hold."""
     for path in directory.glob("gauge_live*_*.db"):
         pid = int(re.findall(r"_(\d+)\.db", path.name)[0])
         if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of a route beyond its schemas: failures, headers, and the names of things."""
+"""Parts of the OpenAPI document beyond the schemas: failures, headers, and the names of schemas and operations."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ _FAILURES: dict[int, str] = {
 def document_header(view: View, parameter: Mapping[str, Any]) -> None:
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     manual = docs.get("manual_doc", {})
-    # Parameters that were documented by hand stand in the place of all others.
+    # Parameters documented by hand replace all others.
     place = manual if "parameters" in manual else docs.setdefault("arguments", {})
     place.setdefault("parameters", []).append(dict(parameter))
 
@@ -42,7 +42,7 @@ def header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:
 
 
 def documents_query(view: View) -> bool:
-    """Whether a view says that it takes query parameters."""
+    """Whether a view documents query parameters."""
     docs: dict[str, Any] = view.__dict__.get("_apidoc", {})
     declared = (
         *docs.get("arguments", {}).get("parameters", ()),
@@ -52,7 +52,7 @@ def documents_query(view: View) -> bool:
 
 
 def document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
-    """Add to a route's documentation the failures that its shape makes possible."""
+    """Document the failures that a route's methods, path and access make possible."""
     statuses = {400, 429, 503}
     if access != "public":
         statuses |= {401, 403}

@@ -1,4 +1,4 @@
-"""What a client sends, read strictly: a body that is none, and a parameter that nobody declared, are refused."""
+"""Strict request parsing: unreadable bodies and undeclared parameters are refused."""
 
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ class BadJson(ApiError):
 
 
 class Parser(FlaskParser):
-    """Refuses what nobody declared: a misspelt parameter must not be dropped in silence."""
+    """webargs' parser that refuses undeclared parameters: a typo must not be ignored."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,

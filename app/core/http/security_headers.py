@@ -1,4 +1,4 @@
-"""What browsers are told: which front ends may call us, that our answers are data and never pages, and no cookies."""
+"""Security headers: CORS for configured front ends, a policy that treats answers as data, and no cookies."""
 
 from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
@@ -15,38 +15,38 @@ _ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-site",
 }
 _READABLE = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID", *HEADERS]
-"""The headers of an answer that a front end elsewhere may read."""
+"""Response headers that a front end of another origin may read."""
 
 
 class NoSessions(SessionInterface):
-    """Flask's session, neither read nor written: who asks stands in a header, so no other site can ask for them."""
+    """No Flask session: authentication is by header only, so other sites cannot send requests in a user's name."""
 
     def open_session(self, _app: Flask, _request: Request) -> SessionMixin | None:
         return None
 
     def save_session(self, _app: Flask, _session: SessionMixin, _response: Response) -> None:
-        """Nothing is ever in it."""
+        """Does nothing: there is no session."""
 
 
 def init_app(app: Flask) -> None:
     app.session_interface = NoSessions()
     always = dict(_ALWAYS)
     if origins := app.config["CORS_ORIGINS"]:
-        # Tokens travel in a header of their own, so no cookies are allowed along.
+        # Tokens are sent in a header: no credentials (cookies) are allowed.
         CORS(app, resources=r"/api/*", origins=list(origins), expose_headers=_READABLE, max_age=600)
-        # Whoever may call us from elsewhere may also show what we answer.
+        # Those front ends may also embed answers, such as images.
         always["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     def protect(response: Response) -> Response:
-        told = {**always, "X-Request-ID": current_context().request_id}
+        headers = {**always, "X-Request-ID": current_context().request_id}
         if request.path.startswith("/api/auth/"):
-            # Tokens and mail addresses are nobody else's to keep.
-            told["Cache-Control"] = "no-store"
+            # These answers hold tokens and mail addresses.
+            headers["Cache-Control"] = "no-store"
         if request.is_secure:
-            told["Strict-Transport-Security"] = "max-age=31536000"
-        # A view that needs another policy, such as a page, has set its own.
+            headers["Strict-Transport-Security"] = "max-age=31536000"
+        # A view that needs another policy, such as the documentation page, has set its own.
         own = {name.title() for name, _ in response.headers}
-        response.headers.extend((name, value) for name, value in told.items() if name.title() not in own)
+        response.headers.extend((name, value) for name, value in headers.items() if name.title() not in own)
         return response
 
     app.after_request(protect)

@@ -1,4 +1,4 @@
-"""The jobs as rows: queued in the transaction that wants them, claimed by one UPDATE, held by a lease, ended."""
+"""The job queue, a table: jobs are queued in the caller's transaction, claimed by one UPDATE and held by a lease."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from app.core.jobs import pubsub
 from app.core.values import utcnow
 
 LEASE = timedelta(seconds=15)
-"""How long a job stays with a process that has died. The last of ATTEMPTS is given up within a minute of the first."""
+"""How long a job stays with a process that has died; all ATTEMPTS end within a minute."""
 ATTEMPTS = 3
 
 
@@ -28,7 +28,7 @@ class Job(Base):
     state: Mapped[str] = mapped_column(sa.String(16), default="queued", index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
-    # Not before this time, where it was put off.
+    # The job does not start before this time.
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     holder: Mapped[str | None] = mapped_column(sa.String(32))
@@ -41,7 +41,7 @@ jobs = Job.__table__
 
 
 class Claim(NamedTuple):
-    """A job that this process has taken."""
+    """A job that this process has claimed."""
 
     id: int
     kind: str
@@ -51,7 +51,7 @@ class Claim(NamedTuple):
 
 
 def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> None:
-    """Queue work about a subject in the current transaction; it starts after the commit, and not before `due_at`."""
+    """Queue a job about a subject in the current transaction; it starts after the commit, and not before `due_at`."""
     db.session.execute(
         sa.insert(jobs).values(
             kind=kind,
@@ -67,7 +67,7 @@ def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> No
 
 
 def claim(kinds: Collection[str], holder: str) -> Claim | None:
-    """Take the oldest job of these kinds that waits, or whose holder has stopped renewing its lease."""
+    """Claim the oldest due job of these kinds, or one whose holder has stopped renewing its lease."""
     now = utcnow()
     open_to_all = sa.or_(
         sa.and_(jobs.c.state == "queued", sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)),
@@ -89,25 +89,25 @@ def claim(kinds: Collection[str], holder: str) -> Claim | None:
 
 
 def renew(job_id: int, holder: str) -> None:
-    """Hold a job for another LEASE."""
+    """Renew the lease of a job."""
     with writing():
         db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(lease_expires_at=utcnow() + LEASE))
 
 
 def put_off(job_id: int, holder: str, delay: timedelta) -> None:
-    """Queue a job again that could not be done now, in the current transaction; that was no attempt."""
+    """Queue a job again for later, in the current transaction; it does not count as an attempt."""
     values = {"state": "queued", "attempts": 0, "due_at": utcnow() + delay}
     db.session.execute(sa.update(jobs).where(_held(job_id, holder)).values(values))
 
 
 def end(job_id: int, holder: str, state: str) -> bool:
-    """End a job in the current transaction; False where another has it, because its lease could not be renewed."""
+    """End a job in the current transaction; False if its lease expired and another process holds it."""
     ended = sa.update(jobs).where(_held(job_id, holder)).values(state=state, ended_at=utcnow()).returning(jobs.c.id)
     return db.session.execute(ended).one_or_none() is not None
 
 
 def release_jobs(job_ids: Collection[int], holder: str) -> None:
-    """Queue again what a process holds that stops on purpose, which is no failed attempt."""
+    """Queue the jobs of a process that stops on purpose again; that does not count as an attempt."""
     freed = (
         sa.update(jobs)
         .where(jobs.c.id.in_(list(job_ids)), jobs.c.holder == holder, jobs.c.state == "running")

@@ -1,4 +1,4 @@
-"""How long jobs are kept that have ended: as long as somebody may ask what became of one."""
+"""Deletes the jobs that ended long ago."""
 
 from datetime import timedelta
 
@@ -9,24 +9,24 @@ from app.core.jobs.queue import Job
 from app.core.jobs.runner import Runner
 from app.core.values import utcnow
 
-EVERY = 600.0
-"""Seconds between two looks."""
-AT_ONCE = 5000
-KEPT = {"done": timedelta(days=7), "failed": timedelta(days=90)}
-"""What failed is looked into, and counted by the metrics; of what is done, its subject tells."""
+INTERVAL_SECONDS = 600.0
+BATCH_ROWS = 5000
+"""Jobs that are deleted in one transaction."""
+RETENTION = {"done": timedelta(days=7), "failed": timedelta(days=90)}
+"""How long jobs are kept after their end; failed ones are counted by the metrics and investigated."""
 
 jobs = Job.__table__
 
 
 def register_jobs(runner: Runner) -> None:
-    runner.repeat("ended jobs", forget_ended, every=EVERY)
+    runner.repeat("ended jobs", delete_ended, every=INTERVAL_SECONDS)
 
 
-def forget_ended() -> int:
-    """Delete the jobs that ended long ago, a few at a time; answers how many."""
+def delete_ended() -> int:
+    """Delete the jobs whose retention is over, BATCH_ROWS in a transaction; returns how many."""
     deleted = 0
-    for state, age in KEPT.items():
-        old = sa.select(jobs.c.id).where(jobs.c.state == state, jobs.c.ended_at < utcnow() - age).limit(AT_ONCE)
+    for state, age in RETENTION.items():
+        old = sa.select(jobs.c.id).where(jobs.c.state == state, jobs.c.ended_at < utcnow() - age).limit(BATCH_ROWS)
         while (count := _delete(old)) > 0:
             deleted += count
     return deleted

@@ -1,8 +1,7 @@
-"""Work that outlives its request: the row in the database is the truth, a thread only carries it out.
+"""Background jobs: the row is authoritative, threads only execute it.
 
-A job is claimed by one UPDATE, holds a lease that it renews while it lives, and is taken over when the lease has
-run out. Whoever dies, the row says what became of the work. The threads are those of worker processes where there is
-Redis to wake them, and else of the server's own process.
+A job is claimed by one UPDATE and holds a lease, which is renewed while it runs; after an expired lease another
+process takes it over. With Redis, which wakes them, the threads belong to worker processes, else to the server.
 """
 
 import os
@@ -31,11 +30,11 @@ log = structlog.get_logger()
 HEARTBEAT = 3.0
 """Seconds between renewals of a lease."""
 LOOK = 3.0
-"""Seconds between looks for work that nobody announced."""
+"""Seconds between polls of the queue, for jobs whose announcement was lost."""
 GRACE = 5.0
-"""Seconds that a job has to come to its end when its process is told to stop."""
+"""Seconds that a running job has to finish when its process stops."""
 PATIENCE = timedelta(seconds=30)
-"""How long a due job may wait while nobody is at work in its lane."""
+"""How long a due job may wait in an idle lane before the queue is reported as late."""
 
 
 Handler = Callable[[int], None]
@@ -43,7 +42,7 @@ GiveUp = Callable[[int, str], None]
 
 
 class Later(Exception):
-    """Raised by a handler that cannot do its work now: the job is put off, and has not failed."""
+    """Raised by a handler that cannot run now: the job is queued again for later, and has not failed."""
 
     def __init__(self, delay: timedelta) -> None:
         self.delay = delay
@@ -52,14 +51,14 @@ class Later(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The kinds of job that wait for each other, in one thread of each process."""
+    """Kinds of job that run one after the other, in one thread of each process."""
 
     kinds: dict[str, tuple[Handler, GiveUp]] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)
 
 
 class Runner:
-    """Carries out queued jobs, each lane in a thread of this process.
+    """Runs queued jobs, each lane in a thread of this process.
 
     A handler is called with the job's subject inside an application context, in the name of the origin that
     queued it. It reads and writes in blocks of its own. When it has failed or died `ATTEMPTS` times, its `give_up` is
@@ -73,22 +72,22 @@ class Runner:
         self._stopping = threading.Event()
         self._held: set[int] = set()
         self._threads: list[threading.Thread] = []
-        # Begins with what an administrator finds the process by.
+        # Begins with the process id, so that an administrator finds the process.
         self._name = f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
 
     def register(self, kind: str, handler: Handler, give_up: GiveUp, *, lane: str = "work") -> None:
-        """Say who carries out a kind of job; what must not wait behind other jobs has a lane of its own."""
+        """Register the handler of a kind of job; jobs that must not wait behind others have a lane of their own."""
         self._lanes.setdefault(lane, Lane()).kinds[kind] = (handler, give_up)
 
     def repeat(self, name: str, action: Callable[[], object], *, every: float) -> None:
-        """Say what each process does again and again, `every` so many seconds, in a thread of its own.
+        """Register an action that each process repeats `every` so many seconds, in a thread of its own.
 
-        Of several processes the action itself sees to it that only one does it.
+        The action itself ensures that of several processes only one does the work.
         """
         self._repeated[name] = (action, every)
 
     def start(self) -> None:
-        """Begin to look for work; called by the server, never by importing the application."""
+        """Start the threads; called by the server and the worker, never by importing the application."""
         self._stopping.clear()
         for name, lane in self._lanes.items():
             self._begin(name, self._work, lane)
@@ -101,12 +100,12 @@ class Runner:
         thread.start()
 
     def stop(self) -> None:
-        """Take no more work, and let go of what is not done within GRACE seconds: somebody else begins it at once."""
+        """Start no more jobs, and release those not done within GRACE seconds, so that others run them at once."""
         self._stopping.set()
         self.wake()
         self._join(GRACE)
         if self._held:
-            # It waits for a lock where the work has one; then the lease runs out instead.
+            # It may wait for a lock that a running job holds; then the lease expires instead.
             self._begin("release", self._release_jobs)
             self._join(1)
         self._threads.clear()
@@ -117,13 +116,13 @@ class Runner:
             thread.join(max(0.0, end - time.monotonic()))
 
     def wake(self, kinds: Collection[str] | None = None) -> None:
-        """Have the lanes of these kinds of job look for work now, or all of them."""
+        """Have the lanes of these kinds of job poll the queue now, or all lanes."""
         for lane in self._lanes.values():
             if kinds is None or not lane.kinds.keys().isdisjoint(kinds):
                 lane.wake.set()
 
     def run_pending(self) -> int:
-        """Carry out what is queued, here and now; answers how many jobs were run."""
+        """Run the due jobs in this thread; returns how many."""
         done = 0
         for lane in self._lanes.values():
             while self._run_next(lane):
@@ -131,7 +130,7 @@ class Runner:
         return done
 
     def is_late(self) -> bool:
-        """Whether a job should long be at work and nobody is, in its lane: there is no worker, or none that can."""
+        """Whether a due job waits for longer than PATIENCE in an idle lane: no worker runs, or none gets on."""
         jobs = Job.__table__
         now = utcnow()
         waits_since = sa.case(
@@ -147,13 +146,13 @@ class Runner:
         return any(lane_of.get(kind) not in busy for kind, _, oldest, _ in rows if oldest < now - PATIENCE)
 
     def _run_next(self, lane: Lane) -> bool:
-        """Carry out the next job of a lane, if there is one."""
+        """Run the next job of a lane, if there is one."""
         with self._app.app_context():
             job = queue.claim(lane.kinds, self._name)
         if job is None:
             return False
         self._held.add(job.id)
-        self._carry_out(lane, job)
+        self._run(lane, job)
         return True
 
     def _work(self, lane: Lane) -> None:
@@ -162,7 +161,7 @@ class Runner:
             try:
                 while not self._stopping.is_set() and self._run_next(lane):
                     pass
-            except Exception as error:  # noqa: BLE001 - the database may be away; the next look may find it
+            except Exception as error:  # noqa: BLE001 - the database may be away; the next poll tries again
                 log.warning("jobs_paused", error=repr(error))
             lane.wake.wait(LOOK)
 
@@ -171,10 +170,10 @@ class Runner:
             try:
                 with self._app.app_context():
                     action()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next time may go well
+            except Exception as error:  # noqa: BLE001 - it is repeated anyway
                 log.warning("repeated_work_failed", work=name, error=repr(error))
 
-    def _carry_out(self, lane: Lane, job: Claim) -> None:
+    def _run(self, lane: Lane, job: Claim) -> None:
         handler, give_up = lane.kinds[job.kind]
         finished = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(job.id, finished), daemon=True)

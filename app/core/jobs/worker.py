@@ -8,7 +8,7 @@ import threading
 import click
 from flask import Flask
 
-from app.core.gc_tuning import settle
+from app.core import gc_tuning
 from app.core.jobs import pubsub
 from app.core.jobs.runner import runner_of
 
@@ -27,7 +27,7 @@ def work(app: Flask) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: os.write(sender, b"."))
-    settle()
+    gc_tuning.freeze()
     runner = runner_of(app)
     runner.start()
     arguments = (app, runner.wake, listening, stopping)
