@@ -194,8 +194,7 @@ def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, hol
 def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], str]:
     """What to call the object that has a value: with its id only where the acting user sees it."""
     shown = visible_ids(resource.model, set(ids))
-    another = f"Another {singular(resource)}"
-    return lambda holder: f"{another} ({holder})" if holder in shown else another
+    return lambda holder: f"Another {singular(resource)}{f' ({holder})' if holder in shown else ''}"
 
 
 def _add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:

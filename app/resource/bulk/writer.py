@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -17,7 +17,7 @@ from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
 from app.core.audit.changes import created, snapshot_of
 from app.core.db.models import Entity
-from app.core.db.statements import ROWS_AT_ONCE, BoundRows, any_of, bind_rows, write_bound, write_rows
+from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, json_text, utcnow
 from app.resource.declaration import Resource
@@ -39,13 +39,6 @@ class Change:
     name: str
     old: Values
     new: Values
-
-
-class Creation(NamedTuple):
-    """New objects and their records, ready to be written."""
-
-    rows: BoundRows
-    records: BoundRows
 
 
 def allocate_ids(resource: Resource, count: int) -> list[int]:
@@ -75,46 +68,31 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
-    """Create one object per id from its values; what they do not say has its default."""
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        some = objects[start : start + ROWS_AT_ONCE]
-        said = set().union(*some)
-        columns = {
-            column.key: [values.get(column.key, default) for values in some]
-            for column, default in _defaults(resource)
-            if column.key in said
-        }
-        write(prepare(resource, ids[start : start + ROWS_AT_ONCE], columns, created_by_id))
-
-
-def prepare(
-    resource: Resource, ids: Sequence[int], columns: Mapping[str, Sequence[Any]], created_by_id: int | None
-) -> Creation:
-    """Make new objects ready to be written, one per id, from the values of each column that somebody filled.
-
-    The other columns have their defaults. The database is not asked, so that another thread can do it while the
-    objects before are written; it must know the application and the context, as `contextvars.copy_context` has them.
-    """
+    """Create one object per id from its values, with its audit record; missing values are the defaults."""
     _refuse_watched(resource.model)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        batch = slice(start, start + ROWS_AT_ONCE)
+        _insert_batch(resource, ids[batch], objects[batch], created_by_id)
+
+
+def _insert_batch(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     table = resource.model.__table__
     now, count = utcnow(), len(ids)
     given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
-    of_all = {column.key: default for column, default in _defaults(resource) if column.key not in columns} | given
-    filled = {**columns, **{name: [value] * count for name, value in of_all.items()}, "id": ids}
+    filled = set().union(*objects)
+    # Columns that no object fills are the same value for all, which costs less than a look into each object.
+    columns: dict[str, Sequence[Any]] = {
+        name: [values.get(name, default) for values in objects] if name in filled else [default] * count
+        for name, default in _defaults(resource)
+    }
+    columns |= {**{name: [value] * count for name, value in given.items()}, "id": ids}
     names = tuple(column.key for column in table.columns)
-    rows = bind_rows(table, names, zip(*(filled[name] for name in names), strict=True))
-    records = creation_records(resource.model, filled)
-    return Creation(*(bound._replace(rows=list(bound.rows)) for bound in (rows, records)))
+    write_rows(table, names, zip(*(columns[name] for name in names), strict=True))
+    write_bound(creation_records(resource.model, columns))
 
 
-def write(creation: Creation) -> None:
-    """Create the objects that were made ready."""
-    write_bound(creation.rows)
-    write_bound(creation.records)
-
-
-def _defaults(resource: Resource) -> Iterator[tuple[sa.Column[Any], Any]]:
-    return ((column, default_of(column)) for column in resource.model.__table__.columns)
+def _defaults(resource: Resource) -> Iterator[tuple[str, Any]]:
+    return ((column.key, default_of(column)) for column in resource.model.__table__.columns)
 
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:

@@ -19,17 +19,17 @@ def test_progress_is_shown_before_the_transaction_commits(
     plan = upload(admin, **FLEET)
     path = f"/api/imports/{plan['id']}"
     seen: list[tuple[Body, int]] = []
-    write = writer.write
+    insert = writer.insert
 
     def look() -> tuple[Body, int]:
         return admin.call("GET", path)["data"], admin.call("GET", "/api/servers")["pagination"]["total"]
 
-    def write_and_look(creation: writer.Creation) -> None:
-        write(creation)
+    def insert_and_look(*arguments: Any) -> None:
+        insert(*arguments)
         seen.extend(run_concurrently([look]))
 
     monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
-    monkeypatch.setattr(writer, "write", write_and_look)
+    monkeypatch.setattr(writer, "insert", insert_and_look)
     done = apply(admin, plan)
     shown = [(import_["status"], import_["progress"]["phase"], import_["progress"]["done"]) for import_, _ in seen]
     assert shown == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]
