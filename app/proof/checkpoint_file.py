@@ -69,6 +69,11 @@ def read_last(path: Path) -> Entry | None:
         return None
 
 
+def others(path: Path) -> Iterator[Path]:
+    """The checkpoint files of other logs in the same folder."""
+    return (other for other in sorted(path.parent.glob("*.jsonl")) if other != path)
+
+
 def measure(path: Path) -> Extent:
     """The extent of the file now; its size is 0 if the last line is no checkpoint."""
     try:

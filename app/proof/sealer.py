@@ -22,7 +22,7 @@ from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs.runner import Runner
 from app.core.values import as_json, utcnow
 from app.proof import checkpoint_file
-from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note, sign, verifier_key
+from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note, read, sign, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves, origin
 from app.proof.records import content_of, leaf_bytes, select_unsealed
@@ -136,6 +136,30 @@ def checkpoint_path() -> Path:
     return folder / f"{log_name().replace('/', '-')}.jsonl"
 
 
+def check_other_logs(path: Path) -> list[str]:
+    """Refuse a checkpoint file of another log that one of our keys has signed, and return doubts about the others.
+
+    The name of the log is in the database: its owner could change it, and nobody would read the checkpoints that were
+    signed before. Raises CannotSeal.
+    """
+    doubts = []
+    for other in checkpoint_file.others(path):
+        try:
+            last = checkpoint_file.read_last(other)
+            if last is None:
+                continue
+            name = read(last.note).origin
+            open_note(last.note, [verifier_key(key, name) for key in keyring()])
+        except (checkpoint_file.DamagedFile, InvalidCheckpoint) as error:
+            doubts.append(f"{other.name} beside the checkpoints of this log: {error} Move it out of the folder.")
+            continue
+        raise CannotSeal(
+            f"The log was started anew: {other.name} has checkpoints of {last.size} records, signed by a key of this "
+            f"log. If that was you, move {other.name} out of the folder and keep it as evidence."
+        )
+    return doubts
+
+
 def is_late() -> bool:
     """Whether a record has been unsealed, or a checkpoint not been written to the file, for more than LATE_AFTER."""
     # A horizon of its own: this process may be another one than the sealer's.
@@ -145,6 +169,7 @@ def is_late() -> bool:
     unsealed = sa.select(STORED.c.created_at).where(STORED.c.id == unsealed_id)
     try:
         last = _last_in_file()
+        check_other_logs(checkpoint_path())
     except CannotSeal:
         return True
     is_newer = checkpoints.c.size > (last.size if last else -1)
@@ -194,6 +219,7 @@ def _continue_tree() -> Frontier:
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
     last = _last_in_file()
+    check_other_logs(checkpoint_path())
     if row is None:
         if last is not None:
             raise CannotSeal("The database has no checkpoint, but the file outside has: the log was rolled back.")

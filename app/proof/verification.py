@@ -38,6 +38,11 @@ def verify(*, newest: int | None = None) -> Report:
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
         return report
+    try:
+        for doubt in sealer.check_other_logs(path):
+            report.add_doubt(doubt)
+    except CannotSeal as error:
+        report.add(FindingKind.LOG_REWRITTEN, str(error))
     # Measured before the snapshot: every checkpoint in the file was committed earlier, so the snapshot has it.
     extent = checkpoint_file.measure(path)
     with snapshot() as connection:

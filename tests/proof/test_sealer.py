@@ -173,6 +173,24 @@ def test_a_rolled_back_log_is_not_sealed(app: Flask, make: Make) -> None:
         seal_now(app)
 
 
+def test_a_log_that_was_started_anew_is_not_sealed(
+    app: Flask, make: Make, anonymous: Client, origin_kept: None, tmp_path: Path
+) -> None:
+    make(Datacenter)
+    seal_now(app)
+    first = path_of(app)
+    with as_administrator(app) as connection:
+        for table in ("audit_leaves", "audit_checkpoints"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+        connection.execute(sa.text("UPDATE audit_origin SET name = 'itam-audit-log/another'"))
+    with pytest.raises(CannotSeal, match=f"move {first.name} out of"):
+        seal_now(app)
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"
+    first.rename(tmp_path / first.name)
+    assert seal_now(app) == 1
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "ok"
+
+
 @pytest.mark.parametrize("column", ["frontier", "note"])
 def test_a_forged_tree_is_not_continued(app: Flask, make: Make, column: str) -> None:
     make(Datacenter)

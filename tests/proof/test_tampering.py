@@ -31,7 +31,7 @@ SEALED = 4
 
 
 @pytest.fixture
-def history(app: Flask) -> Flask:
+def history(app: Flask, origin_kept: None) -> Flask:
     """Servers that were created, changed and deleted, and logins, sealed several times; the last records are not."""
     with app.app_context():
         site = Datacenter(name="north")
@@ -363,6 +363,41 @@ def checkpoint_roll_back_to_nothing(by: Attack) -> Expected:
     for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "servers", "datacenters"):
         by.sql(f"DELETE FROM {table}")
     return FindingKind.CHECKPOINT_MISSING, {"last": sizes[0] - 1}
+
+
+# The name of the log
+
+
+@attack
+def name_change_of_a_log_with_no_checkpoints(by: Attack) -> Expected:
+    """The log begins anew: nothing in the database refers to the checkpoints that were signed."""
+    for table in ("audit_leaves", "audit_checkpoints"):
+        by.sql(f"DELETE FROM {table}")
+    by.sql("UPDATE audit_origin SET name = 'itam-audit-log/another'")
+    return FindingKind.LOG_REWRITTEN, {}
+
+
+@attack
+def name_change_of_an_empty_database(by: Attack) -> Expected:
+    """As after `flask db downgrade base` and `flask db upgrade`."""
+    for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "servers", "datacenters"):
+        by.sql(f"DELETE FROM {table}")
+    by.sql("UPDATE audit_origin SET name = 'itam-audit-log/another'")
+    return FindingKind.LOG_REWRITTEN, {}
+
+
+@attack
+def name_change_to_that_of_the_same_file(by: Attack) -> Expected:
+    for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "servers", "datacenters"):
+        by.sql(f"DELETE FROM {table}")
+    by.sql("UPDATE audit_origin SET name = replace(name, '/', '-')")
+    return FindingKind.CHECKPOINT_MISSING, {}
+
+
+@attack
+def name_delete(by: Attack) -> Expected:
+    by.sql("DELETE FROM audit_origin")
+    return FindingKind.LOG_REWRITTEN, {}
 
 
 # The checkpoint file

@@ -1,6 +1,7 @@
 """Verification by command and API: verdicts, doubts, and the range that is verified."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -75,6 +76,30 @@ def test_without_the_key_it_is_undecided(app: Flask, make: Make, build_app: Any)
     code, shown = run(forgetful)
     assert code == 2
     assert "AUDIT_KEYS_BEFORE" in shown
+
+
+def test_checkpoints_of_another_log_are_undecided_unless_a_known_key_has_signed_them(
+    app: Flask, make: Make, build_app: Any, origin_kept: None, tmp_path: Path
+) -> None:
+    """A file signed by a known key shows that the log was started anew, until the operator moves it away."""
+    sealed(build_app(AUDIT_KEY="another key of the audit log, 32 bytes"), make, 1)
+    with app.app_context():
+        first = checkpoint_path()
+    with as_administrator(app) as connection:
+        for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "datacenters"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+        connection.execute(sa.text("UPDATE audit_origin SET name = 'itam-audit-log/another'"))
+    code, shown = run(app)
+    assert (code, first.name in shown) == (2, True)
+    later = build_app(AUDIT_KEYS_BEFORE=("another key of the audit log, 32 bytes",))
+    code, shown = run(later)
+    assert (code, f"move {first.name} out of" in shown) == (1, True)
+    damaged = first.with_name("damaged.jsonl")
+    damaged.write_text("nonsense\n")
+    first.rename(tmp_path / first.name)
+    assert run(later)[0] == 2
+    damaged.unlink()
+    assert run(later)[0] == 0
 
 
 def test_keys_are_rotated_in_one_direction(app: Flask, make: Make, build_app: Any) -> None:
