@@ -136,7 +136,8 @@ def entry(
 def get_to_change(model: type[Object], object_id: int) -> Object | None:
     """The object by its id, locked until the transaction ends.
 
-    The MAC that the record of its change is linked to comes along, which saves each change a question.
+    The MAC that its next record is chained to is read with it instead of by a query of its own: a PATCH took 4,075
+    instead of 4,300 µs of processor time (medians of 2,000 requests in turn, SQLite).
     """
     given, options = {"identity": object_id}, {"populate_existing": True}
     row = db.session.execute(_selection_to_change(model), given, execution_options=options).one_or_none()
