@@ -23,7 +23,7 @@ from app.imports.models import Import, ImportStatus, Progress, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
-from app.resource.cascade import detach_unseen, standing_in_the_way
+from app.resource.cascade import count_referring, detach_unseen
 from app.resource.fields import defaults_of, from_json
 from app.resource.service import may_change
 
@@ -129,7 +129,7 @@ def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reve
     created = dict(zip(part.created_ids or [], (row for _, row in part.rows_with(RowAction.CREATE)), strict=True))
     stored = _locked(resource, list(created))
     used = _used(resource, [object_id for object_id, current in stored.items() if current["version"] > 1])
-    children = standing_in_the_way(resource.model, list(stored))
+    children = count_referring(resource.model, list(stored))
     removed = []
     for object_id, current in stored.items():
         row = created[object_id]

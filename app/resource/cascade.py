@@ -1,7 +1,7 @@
 """Deleting objects together with everything under them, each with its record, in a number of statements that
 depends on the depth of the tree and not on its size.
 
-What the acting user does not see neither stands in their way nor goes along: it stays, and refers to nothing more.
+An object that the acting user does not see neither blocks the deletion nor is deleted: its reference becomes null.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What a deletion takes along: the rows of each model, those that refer before those that are referred to."""
+    """The rows that a deletion removes, by model, children before parents."""
 
     rows: list[tuple[type[Entity], list[Row]]]
     detached: list[tuple[type[Entity], list[writer.Change]]] = field(default_factory=list)
@@ -157,7 +157,7 @@ def has_children(children: Mapping[str, int]) -> Conflict:
     return Conflict(f"This object still has {listed}.", reason="has_children", children=dict(children))
 
 
-def standing_in_the_way(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:
+def count_referring(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:
     """How many rows of which table keep each of these objects from being deleted, one statement a table's column."""
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     entities = _entities()

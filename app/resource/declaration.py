@@ -1,4 +1,4 @@
-"""What the kernel knows about a resource."""
+"""The declaration of a resource."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

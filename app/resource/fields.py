@@ -1,4 +1,4 @@
-"""What a model's columns say of themselves: the one declaration that schema, filters, sheets and audit read."""
+"""Field declarations: what schemas, filters, spreadsheets and the audit log read from a model's columns."""
 
 import enum
 import functools
@@ -243,7 +243,7 @@ def row_from_json(model: Any, snapshot: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_of(column: sa.Column[Any]) -> Any:
-    """The value of a column that nobody gave one; None where it has no default."""
+    """The default of a column; None where it has none."""
     default: Any = column.default
     if default is None:
         return None
@@ -252,5 +252,5 @@ def default_of(column: sa.Column[Any]) -> Any:
 
 @functools.cache
 def defaults_of(model: Any) -> Mapping[str, Any]:
-    """The values of a new object that nobody gave any, by column."""
+    """The defaults of a model, by column; one declaration for ORM, set-based writer, imports and restores."""
     return {column.key: default_of(column) for column in model.__table__.columns}

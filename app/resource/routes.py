@@ -23,7 +23,7 @@ from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySche
 from app.resource.visibility import sees_own_only
 
 PAGE_SECONDS = 5
-"""For which a page is kept: what a process changed that could tell nobody (no Redis, or killed) is seen after that."""
+"""How long a page is cached: a change whose invalidation got lost (Redis down, process killed) shows after that."""
 ETAG = {"ETag": "The object's version, for If-Match."}
 IF_MATCH = {
     "in": "header",

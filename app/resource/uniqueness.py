@@ -1,4 +1,4 @@
-"""Which values of uniqueness rules are taken already, asked of the database for many objects at once."""
+"""Look up which values of uniqueness rules are taken, for many objects in one statement."""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ class MemberRule(NamedTuple):
     members: tuple[str, ...]
 
     def keys(self, values: Mapping[str, Any]) -> Iterator[Key]:
-        """What an object of these values takes: nothing where it is nobody's."""
+        """The keys that an object of these values takes; none without an owner."""
         above = tuple(values[name] for name in self.own)
         if None not in above:
             yield from ((*above, *(member[name] for name in self.members)) for member in values[self.field] or ())
 
     def taken(self, keys: Iterable[Key]) -> dict[Key, int]:
-        """Which of these are stored already, and by which object."""
+        """Those of the keys that are stored, with the id of their object."""
         wanted = set(keys)
         if not wanted:
             return {}
@@ -65,7 +65,7 @@ def member_rules(model: type[Entity]) -> tuple[MemberRule, ...]:
 def taken_keys(
     resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
 ) -> dict[Key, int]:
-    """Which of these combinations of a uniqueness rule's fields are stored already, and by which object."""
+    """Those of the keys of a uniqueness rule that are stored, with the id of their object."""
     table = resource.model.__table__
     keys = set(wanted)
     if not keys:
@@ -87,7 +87,7 @@ def taken_keys(
 
 
 def key_of(values: Sequence[Any], fields: Sequence[str], folded: Sequence[str]) -> Key | None:
-    """What is compared of a uniqueness rule's fields, or None where the rule does not apply to these values."""
+    """The key that a uniqueness rule compares, or None where the rule does not apply to these values."""
     if not folded:
         return None if None in values else tuple(values)
     if any(value is None and name in folded for name, value in zip(fields, values, strict=True)):

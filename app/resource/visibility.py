@@ -1,7 +1,7 @@
-"""Who sees which objects: of a private model, only their creator and administrators do.
+"""Who sees which objects: those of a private model are visible to their creator and to administrators.
 
-To everybody else a private object does not exist: an answer about it is a 404, and it is neither listed nor counted
-nor found. Whoever selects rows of a model adds these conditions, and whoever caches an answer keys it by the viewer.
+For everybody else a private object does not exist: reading it is a 404, and lists, counts and searches leave it out.
+Every SELECT of a model's rows adds these conditions, and a cached answer has the viewer in its key.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from app.core.http.access import current_actor
 
 
 class Private:
-    """Mark a model whose objects are there for their creator and for administrators only."""
+    """Marks a model whose objects are visible to their creator and to administrators only."""
 
 
 def sees_own_only(model: Any) -> bool:
@@ -29,14 +29,14 @@ def visible(model: Any) -> list[sa.ColumnElement[bool]]:
 
 
 def invisible(model: Any) -> list[sa.ColumnElement[bool]]:
-    """The conditions on a row that the acting user does not see; what nobody created is nobody's own."""
+    """The conditions on a row that the acting user does not see; an object without a creator is one."""
     if not sees_own_only(model):
         return [sa.false()]
     return [model.__table__.c.created_by_id.is_distinct_from(current_actor().id)]
 
 
 def visible_ids(model: Any, ids: Collection[int]) -> Collection[int]:
-    """Those of these objects that the acting user sees: no other may be named where one is in the way."""
+    """The ids of those objects that the acting user sees: an error may name no other."""
     if not ids or not sees_own_only(model):
         return ids
     identity = model.__table__.c.id

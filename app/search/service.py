@@ -11,7 +11,7 @@ from app.core.values import fold
 from app.resource import Resource
 from app.resource.projection import projection_of
 from app.resource.query.filters import escape_like
-from app.resource.query.text_search import matches, near, search_values
+from app.resource.query.text_search import matches, may_match, search_values
 from app.resource.visibility import visible
 
 MIN_SIMILARITY = 0.6
@@ -95,7 +95,7 @@ def _select_similar(resource: Resource, text: str) -> Iterator[Hit]:
     shared = sum((sa.case((condition, 1), else_=0) for condition in contains), start=sa.literal(0))
     difference = sa.func.abs(sa.func.length(label) - len(folded))
     shares_one = sa.or_(
-        *(sa.and_(near(resource, part), condition) for part, condition in zip(fragments, contains, strict=True))
+        *(sa.and_(may_match(resource, part), condition) for part, condition in zip(fragments, contains, strict=True))
     )
     scanned = (
         sa.select(table.c.id, shared.label("shared"), difference.label("difference"))

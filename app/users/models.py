@@ -23,7 +23,7 @@ class LastAdmin(Conflict):
 
 class User(Guarded, Entity):
     label = "username"
-    watched = True
+    orm_only = True
 
     username: Mapped[str] = column("Username", "用户名", "Login", type_=sa.String(64), check=username)
     email: Mapped[str] = column("E-mail", "邮箱", "Email", check=email)

@@ -111,8 +111,8 @@ class Entity(Base):
 
     label: ClassVar[str] = "name"
     """The column by which a person recognises the object; what a reference to it shows as `name`."""
-    watched: ClassVar[bool] = False
-    """Whether the session's listeners guard its rules, so that the set-based writer may not touch it."""
+    orm_only: ClassVar[bool] = False
+    """Whether its rules run in the session's flush, so that the set-based writer refuses the model."""
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Each of these combinations of fields once. Texts are compared as `fold` has them."""
     checks: ClassVar[tuple[Check, ...]] = ()

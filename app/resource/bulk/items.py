@@ -1,7 +1,7 @@
 """Many writes in one request: each item gets what it would have got alone, in few statements.
 
-All that can be looked up is looked up for all items at once. What only the database knows (a race, a constraint of
-another table) fails the set: it is then halved, inside of savepoints, until it is known whose it is.
+References and unique values are looked up for all items at once. What only the database detects (a race, a constraint
+of another table) fails the whole set, which is then halved inside of savepoints until the failing items are alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, take
 from app.core.http.access import current_actor
 from app.core.values import MAX_ID, as_json
 from app.resource.bulk import writer
-from app.resource.cascade import Removal, has_children, removal_of, remove, standing_in_the_way
+from app.resource.cascade import Removal, count_referring, has_children, removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One submitted item: the object that it is about, the values that it sends, and what speaks against it."""
+    """One submitted item: the id of its object, the values sent, and its error, if any."""
 
     object_id: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
@@ -48,13 +48,13 @@ class Item:
 
 
 def create(resource: Resource, items: Sequence[Item]) -> None:
-    """Store a new object for each item that has no error yet; whatever fails notes its error."""
+    """Store a new object for each item that has no error yet; an item that fails keeps its error."""
     nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
-    _check(resource, {item: {**nothing, **item.values} for item in _sound(items)}, creating=True)
+    _check(resource, {item: {**nothing, **item.values} for item in _valid(items)}, creating=True)
     owner = current_actor().id
 
     def store(some: Sequence[Item]) -> None:
-        if not resource.model.watched:
+        if not resource.model.orm_only:
             ids = writer.allocate_ids(resource, len(some))
             writer.insert(resource, ids, [item.values for item in some], owner)
             for item, identity in zip(some, ids, strict=True):
@@ -66,19 +66,19 @@ def create(resource: Resource, items: Sequence[Item]) -> None:
         for item, target in zip(some, targets, strict=True):
             item.object_id = target.id
 
-    _settle(_sound(items), store)
+    _store_or_halve(_valid(items), store)
     for item in items:
         # A savepoint that was rolled back took the number with it.
         item.object_id = item.object_id if item.error is None else None
 
 
 def update(resource: Resource, items: Sequence[Item]) -> None:
-    """Change the object of each item that has no error yet; whatever fails notes its error."""
+    """Change the object of each item that has no error yet; an item that fails keeps its error."""
     found = _find(resource, items)
-    _check(resource, {item: {**found[item], **item.values} for item in _sound(items)}, creating=False)
+    _check(resource, {item: {**found[item], **item.values} for item in _valid(items)}, creating=False)
 
     def store(some: Sequence[Item]) -> None:
-        if not resource.model.watched:
+        if not resource.model.orm_only:
             changes = [_change(resource, found[item], item.values) for item in some]
             writer.update(resource.model, [change for change in changes if change.new])
             return
@@ -88,15 +88,15 @@ def update(resource: Resource, items: Sequence[Item]) -> None:
                 setattr(targets[item.object_id], name, value)
         db.session.flush()
 
-    _settle(_in_order(items), store)
+    _store_or_halve(_in_order(items), store)
 
 
 def delete(resource: Resource, items: Sequence[Item], *, cascade: bool) -> list[Removal]:
     """Delete the object of each item that has no error yet; answers all that went."""
     _find(resource, items)
     if not cascade:
-        blocked = standing_in_the_way(resource.model, {item.object_id for item in _sound(items) if item.object_id})
-        for item in _sound(items):
+        blocked = count_referring(resource.model, {item.object_id for item in _valid(items) if item.object_id})
+        for item in _valid(items):
             if children := blocked.get(item.object_id or 0):
                 item.error = has_children(children)
     removals: list[Removal] = []
@@ -107,7 +107,7 @@ def delete(resource: Resource, items: Sequence[Item], *, cascade: bool) -> list[
         remove(targets, removal)
         removals.append(removal)
 
-    _settle(_in_order(items), store)
+    _store_or_halve(_in_order(items), store)
     return removals
 
 
@@ -119,17 +119,17 @@ def lock_matching(resource: Resource, query: ListQuery, most: int) -> list[int]:
     return list(db.session.scalars(matching.with_for_update(), query.values))
 
 
-def _sound(items: Sequence[Item]) -> list[Item]:
+def _valid(items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.error is None]
 
 
 def _in_order(items: Sequence[Item]) -> list[Item]:
     """Those without an error by their ids, so that two requests about the same objects do not lock in a circle."""
-    return sorted(_sound(items), key=lambda item: item.object_id or 0)
+    return sorted(_valid(items), key=lambda item: item.object_id or 0)
 
 
-def _settle(items: Sequence[Item], store: Callable[[Sequence[Item]], None]) -> None:
-    """Store all of the items; where that fails, halve them until it is known which of them it was."""
+def _store_or_halve(items: Sequence[Item], store: Callable[[Sequence[Item]], None]) -> None:
+    """Store all of the items; on failure halve them until the failing ones are alone."""
     if not items:
         return
     try:
@@ -140,20 +140,20 @@ def _settle(items: Sequence[Item], store: Callable[[Sequence[Item]], None]) -> N
             items[0].error = from_database(error) if isinstance(error, IntegrityError) else error
             return
         middle = len(items) // 2
-        _settle(items[:middle], store)
-        _settle(items[middle:], store)
+        _store_or_halve(items[:middle], store)
+        _store_or_halve(items[middle:], store)
 
 
 def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
-    """Lock the items' rows; notes what is not there, may not be changed, or stands among the items before."""
+    """Lock the items' rows; sets the error of an item whose object is missing, protected or named before."""
     table = resource.model.__table__
-    wanted = [item.object_id for item in _sound(items) if item.object_id is not None and item.object_id <= MAX_ID]
+    wanted = [item.object_id for item in _valid(items) if item.object_id is not None and item.object_id <= MAX_ID]
     these = sa.select(table).where(any_of(table.c.id, wanted), *visible(resource.model)).order_by(table.c.id)
     rows = {row["id"]: dict(row) for row in db.session.execute(these.with_for_update()).mappings()}
     actor = current_actor()
     found: dict[Item, Row] = {}
     seen: set[int | None] = set()
-    for item in _sound(items):
+    for item in _valid(items):
         row = rows.get(item.object_id)
         if row is None:
             item.error = NotFound(f"There is no {singular(resource)} {item.object_id}.")
@@ -182,7 +182,7 @@ def _loaded(resource: Resource, items: Sequence[Item]) -> dict[int | None, Any]:
 
 
 def _check(resource: Resource, merged: Mapping[Item, dict[str, Any]], *, creating: bool) -> None:
-    """Note what is wrong with the objects as the items would make them, as far as it can be looked up."""
+    """Set the errors that can be found without writing: rules, references, unique values."""
     for item, values in merged.items():
         if flaws := resource.model.validate(values):
             item.error = Invalid(errors=flaws)

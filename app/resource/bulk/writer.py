@@ -1,7 +1,7 @@
 """The set-based writer: many objects of one resource in a few statements, each with its audit record.
 
 The counterpart of the session's listener for changes that are too many to build objects for. It runs in the
-current transaction and raises what the database raises; whoever calls it has validated the values.
+current transaction and raises what the database raises; the caller has validated the values.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ Values = Mapping[str, Any]
 
 
 class StaleVersion(Exception):
-    """An object has changed since the version that the change was meant for."""
+    """An object is not at the version for which the change was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Change:
 
 
 def allocate_ids(resource: Resource, count: int) -> list[int]:
-    """Take `count` ids that nobody has had and nobody else gets."""
+    """Reserve `count` new ids."""
     table = resource.model.__tablename__
     if db.engine.dialect.name == "postgresql":
         # In a query of its own, which is asked once and not for each number.
@@ -51,7 +51,7 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
         taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
         found: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
         return found
-    # The transaction holds SQLite's only write lock, so nobody else reads the same number.
+    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
     last = db.session.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
     return list(range((last or 0) + 1, (last or 0) + 1 + count))
 
@@ -69,7 +69,7 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values, with its audit record; missing values are the defaults."""
-    _refuse_watched(resource.model)
+    _refuse_orm_only(resource.model)
     for start in range(0, len(ids), ROWS_AT_ONCE):
         batch = slice(start, start + ROWS_AT_ONCE)
         _insert_batch(resource, ids[batch], objects[batch], created_by_id)
@@ -97,7 +97,7 @@ def _defaults(resource: Resource) -> Iterator[tuple[str, Any]]:
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
     """Apply the changes, recorded as this action; raises StaleVersion if any object is not at its version."""
-    _refuse_watched(model)
+    _refuse_orm_only(model)
     table = model.__table__
     now = utcnow()
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
@@ -126,9 +126,9 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
     )
 
 
-def _refuse_watched(model: type[Entity]) -> None:
-    if model.watched:
-        raise RuntimeError(f"The rules of {model.__name__} are known to the session only.")
+def _refuse_orm_only(model: type[Entity]) -> None:
+    if model.orm_only:
+        raise RuntimeError(f"The rules of {model.__name__} run in the session's flush: write it through the ORM.")
 
 
 def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
@@ -174,7 +174,7 @@ def _update_each(table: sa.Table, names: Sequence[str], changes: Sequence[Change
 
 def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     """Delete these rows, given with all their columns; each record holds what is needed to bring one back."""
-    _refuse_watched(model)
+    _refuse_orm_only(model)
     table = model.__table__
     now, context = utcnow(), current_context()
     db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))

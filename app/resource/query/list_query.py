@@ -24,7 +24,7 @@ class Matching:
     filters: tuple[Filter, ...] = ()
     searched: bool = False
     own: bool = False
-    """Only what the acting user created; set by whoever selects, not by whoever asks."""
+    """Only what the acting user created; set when rows are selected, not by the request."""
 
 
 @dataclass(frozen=True, slots=True)
