@@ -1,0 +1,89 @@
+"""The documents agree with each other and with the code: links, the index of decisions, settings, paths."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DECISIONS = ROOT / "docs" / "decisions"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+CODE = sorted(
+    path
+    for folder in ("app", "bench", "migrations", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@each_document
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        page = (document.parent / path).resolve() if path else document
+        if not page.exists() or (anchor and anchor not in anchors(page)):
+            broken.append(target)
+    assert not broken
+
+
+@each_document
+def test_paths_of_the_repository_exist(document: Path) -> None:
+    """A decision that is superseded may name what is gone."""
+    text = document.read_text()
+    if "superseded" in text.split("##")[0]:
+        return
+    # Racks and shelves are the examples of CONTRIBUTING.md.
+    named = {
+        name for name in re.findall(r"`((?:app|bench|docs|migrations|tests)/[\w/.]+)`", text) if "rack" not in name
+    }
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
+def test_each_decision_is_in_the_index_once() -> None:
+    listed = re.findall(r"^- \[(\d{4})\]\((\1-[\w-]+\.md)\) (.+)$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
+    pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
+    assert sorted(name for _, name, _ in listed) == pages
+
+
+def test_decisions_that_the_code_names_exist() -> None:
+    index = (DECISIONS / "README.md").read_text()
+    named = {
+        number
+        for path in CODE
+        for number in re.findall(r"\b[Dd]ecisions?[ /](\d{4})\b", path.read_text(encoding="utf-8"))
+    }
+    assert not {number for number in named if number not in index}
+
+
+def test_a_decision_says_what_and_why() -> None:
+    parts = ("Status: ", "Topic: ", "## Context", "## Decision", "## Consequences", "## Alternatives")
+    incomplete = {
+        page.name: missing
+        for page in DECISIONS.glob("0*.md")
+        if (missing := [part for part in parts if part not in page.read_text()])
+    }
+    assert not incomplete
+
+
+def test_the_readme_has_every_setting() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Configuration")[2]
+    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", table))
+    example = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    only_compose = {"POSTGRES_PASSWORD"}
+    assert example - only_compose <= documented
+
+
+def prose(document: Path) -> str:
+    """The text without its blocks and spans of code."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
