@@ -7,7 +7,7 @@ leaf. It begins at a horizon below which all records are known to be sealed, so 
 import threading
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,12 @@ INTERVAL_SECONDS = 5.0
 """The pause of the background sealer between two runs."""
 BATCH_RECORDS = 5_000
 """Records that are sealed in one transaction; on SQLite no other writer runs meanwhile."""
-LATE_AFTER = timedelta(minutes=2)
-"""The age of an unsealed record from which readiness reports `late`."""
+LATE_AFTER = timedelta(seconds=10)
+"""How long sealing may make no progress, while a record is unsealed, before readiness reports `late`."""
 SETTLE_SECONDS = 60.0
 """The time within which a transaction that has taken an id from the sequence has begun to write with it."""
 
 _health_lock = threading.Lock()
-
-# The key of a PostgreSQL advisory lock; no other lock uses this number.
-_LOCK_KEY = 0x6974616D
 
 
 class CannotSeal(Exception):
@@ -161,21 +158,33 @@ def check_other_logs(path: Path) -> list[str]:
 
 
 def is_late() -> bool:
-    """Whether a record has been unsealed, or a checkpoint not been written to the file, for more than LATE_AFTER."""
+    """Whether something has to be sealed or written to the checkpoint file, and nothing was within LATE_AFTER.
+
+    The file's own time shows the progress, because the owner of the database cannot set it; a time in the database
+    counts as recent only if it is not in the future. A transaction that commits records older than LATE_AFTER, such
+    as that of a long import, makes a pause look late until the next run of the sealer.
+    """
     # A horizon of its own: this process may be another one than the sealer's.
     horizon: Horizon = current_app.extensions.setdefault("audit_horizon_of_health", Horizon())
     with _health_lock:
         unsealed_id = horizon.move()
     unsealed = sa.select(STORED.c.created_at).where(STORED.c.id == unsealed_id)
     try:
+        path = checkpoint_path()
         last = _last_in_file()
-        check_other_logs(checkpoint_path())
+        check_other_logs(path)
     except CannotSeal:
         return True
     is_newer = checkpoints.c.size > (last.size if last else -1)
     unwritten = sa.select(checkpoints.c.sealed_at).where(is_newer).order_by(checkpoints.c.size).limit(1)
     times = (db.session.scalar(unsealed), db.session.scalar(unwritten))
-    return any(time is not None and utcnow() - time > LATE_AFTER for time in times)
+    written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC) if last else None
+    is_progressing = written_at is not None and _is_recent(written_at)
+    return not is_progressing and any(time is not None and not _is_recent(time) for time in times)
+
+
+def _is_recent(time: datetime) -> bool:
+    return abs(utcnow() - time) <= LATE_AFTER
 
 
 def _select_last_id() -> int:
@@ -208,10 +217,14 @@ def _seal_batch(after: int, last_id: int) -> list[int]:
 
 
 def _try_lock() -> bool:
-    """Keep other processes from sealing until the end of this transaction; SQLite has one writer anyway."""
+    """Keep other processes from sealing until the end of this transaction; SQLite has one writer anyway.
+
+    It locks the row that names the log. Any account that can connect may take an advisory lock, whatever its number;
+    a row can only be locked by those who may write the table.
+    """
     if db.engine.dialect.name != "postgresql":
         return True
-    return bool(db.session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK_KEY))))
+    return db.session.execute(sa.select(origin.c.name).with_for_update(skip_locked=True)).first() is not None
 
 
 def _continue_tree() -> Frontier:

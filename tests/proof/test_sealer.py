@@ -220,12 +220,75 @@ def test_readiness_reports_late_sealing(
     make(Datacenter)
     ready = anonymous.call("GET", "/api/health/ready")["data"]
     assert (ready["status"], ready["audit"]) == ("ok", "ok")
-    later = utcnow() + timedelta(minutes=3)
-    monkeypatch.setattr(sealer, "utcnow", lambda: later)
+    pass_time(monkeypatch, 11)
     ready = anonymous.call("GET", "/api/health/ready")["data"]
     assert (ready["status"], ready["audit"]) == ("degraded", "late")
     seal_now(app)
     assert anonymous.call("GET", "/api/health/ready")["data"]["status"] == "ok"
+
+
+def test_readiness_is_ok_while_a_long_backlog_is_being_sealed(
+    app: Flask, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint file shows the progress, and nobody who owns only the database can write it."""
+    monkeypatch.setattr(sealer, "BATCH_RECORDS", 1)
+    for _ in range(2):
+        make(Datacenter)
+    with as_administrator(app) as connection:
+        connection.execute(sa.text("UPDATE audit_logs SET created_at = '2020-01-01 00:00:00+00:00'"))
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"
+    with app.app_context():
+        sealer._seal_batch(0, record_ids(app)[-1])
+        sealer._write_checkpoint_file()
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "ok"
+    pass_time(monkeypatch, 60)
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"
+
+
+@pytest.mark.parametrize("time", ["2020-01-01 00:00:00+00:00", "2099-01-01 00:00:00+00:00"])
+def test_a_checkpoint_that_is_not_in_the_file_is_late_at_a_forged_time(
+    app: Flask, make: Make, anonymous: Client, time: str
+) -> None:
+    make(Datacenter)
+    with app.app_context():
+        sealer._seal_batch(0, record_ids(app)[-1])
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "ok"
+    with as_administrator(app) as connection:
+        connection.execute(sa.text(f"UPDATE audit_checkpoints SET sealed_at = '{time}'"))
+    assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"
+
+
+@on_postgresql
+def test_an_advisory_lock_does_not_hold_sealing_off(app: Flask, make: Make) -> None:
+    """Anybody who can connect may take any advisory lock, and pg_locks shows the number of ours."""
+    make(Datacenter)
+    with app.app_context(), db.engine.connect() as attacker:
+        attacker.execute(sa.text("SELECT pg_advisory_lock(1769234797)"))
+        try:
+            assert seal_now(app) == 1
+        finally:
+            attacker.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+
+
+@on_postgresql
+def test_sealing_that_the_owner_of_the_database_holds_off_is_late(
+    app: Flask, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(Datacenter)
+    with app.app_context():
+        owner = db.engine.connect()
+    with owner:
+        owner.execute(sa.text("SELECT name FROM audit_origin FOR UPDATE"))
+        assert seal_now(app) == 0
+        pass_time(monkeypatch, 11)
+        ready = anonymous.call("GET", "/api/health/ready")["data"]
+        assert (ready["status"], ready["audit"]) == ("degraded", "late")
+    assert seal_now(app) == 1
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    later = utcnow() + timedelta(seconds=seconds)
+    monkeypatch.setattr(sealer, "utcnow", lambda: later)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
