@@ -18,7 +18,7 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.cache.backends import cache
+from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
 from app.resource.query.cursor import write_cursor
 from app.servers.models import Server

@@ -12,7 +12,7 @@ from flask import Flask
 
 import config
 from app import create_app
-from app.core.cache.backends import cache
+from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
 from app.core.http import api
 from app.core.http.access import Role

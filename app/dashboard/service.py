@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app.assets.models import Asset, AssetStatus, AssetType
 from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
-from app.core.cache.generations import cached
+from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
 from app.core.http.access import Actor
 from app.core.values import Choice, as_json

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.cache.generations import cached
+from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest

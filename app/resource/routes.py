@@ -6,8 +6,7 @@ from typing import Any
 
 from flask import Response, request
 
-from app.core.cache.backends import local_pages
-from app.core.cache.generations import cached
+from app.core.cache.backends import cached, local_pages
 from app.core.db.unit_of_work import undo_at_end
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.cache import redis_client
-from app.core.cache.backends import CacheBackend, LocalPageCache, cache, shared_cache
-from app.core.cache.generations import cached
+from app.core.cache.backends import CacheBackend, LocalPageCache, cached, shared_cache
+from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server

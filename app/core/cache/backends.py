@@ -1,15 +1,26 @@
-"""Where cached answers are kept: as JSON for all processes, or as bytes in this one."""
+"""Caching that cannot go stale: an answer is kept under the generation of every table that it was read from.
 
+The generation is read before the query and moved on after a commit, so a reader that started before the commit
+stores its answer where nobody looks any more. Redis away is a slower answer, never an error. Answers are kept as JSON
+for all processes, or as bytes in this one.
+"""
+
+import functools
+import hashlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
+import sqlalchemy as sa
 from flask import Flask, current_app
-from flask_caching import Cache
+from prometheus_client import Counter
 
-from app.core.cache.redis_client import OPTIONS, JsonSerializer, attempt
+from app.core.cache.generations import cache, generations_of_app
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PAGES_BYTES = 32 * 2**20
 """Size of each process's cache of whole pages."""
@@ -17,8 +28,8 @@ PAGES_BYTES = 32 * 2**20
 Read = Callable[..., tuple[list[str] | None, list[Any]]]
 """Reads the generations of tables, and the values of further keys, in one round trip."""
 
-
-cache = Cache()
+# prometheus_client's metrics belong to the process, whatever number of applications it has.
+_lookups = Counter("itam_cache_lookups", "Answers that were looked for in the cache.", ["result"])
 
 
 class CacheBackend(Protocol):
@@ -45,10 +56,10 @@ class SharedCache:
         return generations, self._answer(entry, generations)
 
     def get(self, key: str, generations: list[str]) -> Any:
-        return self._answer(attempt(cache.get, key), generations)
+        return self._answer(cache.get(key), generations)
 
     def set(self, key: str, generations: list[str], answer: Any, seconds: int) -> None:
-        attempt(cache.set, key, [generations, answer], seconds)
+        cache.set(key, [generations, answer], seconds)
 
     def _answer(self, entry: Any, generations: list[str] | None) -> Any:
         is_fresh = isinstance(entry, list) and len(entry) == 2 and entry[0] == generations
@@ -102,11 +113,47 @@ def local_pages() -> CacheBackend:
     return pages
 
 
+def cached(
+    *models: type, seconds: int = 60, backend: Callable[[], CacheBackend] = shared_cache
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Cache a function's answer until one of `models` changes, for `seconds` at most.
+
+    The arguments are part of the key, by their `repr`. A cold answer is computed once per process at a time.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        tables = sorted(_table(model) for model in models)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs))])
+            key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+            state, store = generations_of_app(), backend()
+            generations, answer = store.look_up(state.read, tables, key)
+            _lookups.labels("away" if generations is None else "miss" if answer is None else "hit").inc()
+            if answer is not None:
+                return cast(R, answer)
+            if generations is None:
+                return function(*args, **kwargs)
+            # Nobody waits for an answer that is out of date before it is computed.
+            with state.computing(":".join([key, *generations])):
+                # The thread that had the turn before may have computed it.
+                answer = store.get(key, generations)
+                if answer is None:
+                    answer = function(*args, **kwargs)
+                    # Overtaken by a commit meanwhile, it must not take the place of a newer one.
+                    if state.read(tables)[0] == generations:
+                        store.set(key, generations, answer, seconds)
+            return cast(R, answer)
+
+        return wrapper
+
+    return decorate
+
+
 def init_app(app: Flask) -> None:
-    url = app.config["REDIS_URL"]
-    settings: dict[str, Any] = {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 5000}
-    if url:
-        settings = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url, "CACHE_OPTIONS": OPTIONS}
-    prefix = f"{app.config['REDIS_PREFIX']}:"
-    cache.init_app(app, {"CACHE_KEY_PREFIX": prefix, "CACHE_SERIALIZER": JsonSerializer(), **settings})
     app.extensions["local_pages"] = LocalPageCache(PAGES_BYTES)
+
+
+def _table(model: type) -> str:
+    return cast(str, sa.inspect(model).local_table.name)

@@ -4,15 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import orjson
 import structlog
-from cachelib.serializers import BaseSerializer
 from flask import Flask, current_app
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-
-from app.core.values import as_json
 
 R = TypeVar("R")
 
@@ -22,19 +18,6 @@ PAUSE_SECONDS = 1.0
 """How long no request is sent to a Redis that has failed."""
 
 log = structlog.get_logger()
-
-
-class JsonSerializer(BaseSerializer):
-    """Values travel as JSON: with the default, pickle, anyone who can write to Redis can run code here."""
-
-    def dumps(self, value: Any, protocol: int = 0) -> bytes:
-        return orjson.dumps(value, default=as_json)
-
-    def loads(self, bvalue: bytes | None) -> Any:
-        try:
-            return None if bvalue is None else orjson.loads(bvalue)
-        except orjson.JSONDecodeError:
-            return None
 
 
 class CircuitBreaker:

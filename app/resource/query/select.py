@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from app.core.cache.generations import cached
+from app.core.cache.backends import cached
 from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
