@@ -6,6 +6,22 @@ import ipaddress
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_SPECIAL_PURPOSE = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+            *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+        ),
+    )
+)
+"""All networks of the IANA IPv4 and IPv6 Special-Purpose Address Registries, and multicast.
+
+Of IPv6 only those within global unicast; is_public refuses everything else. `is_global` would follow the edition of the
+registries that a Python release knows, and 3.11 calls 192.88.99.0/24 and 3fff::/20 global.
+"""
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are the IPv4 address that a translator connects to."""
@@ -42,9 +58,9 @@ def is_public(address: Address) -> bool:
     Of the IPv6 addresses that contain an IPv4 address, only NAT64 is in use: hosts without IPv4 need it. 6to4 and
     Teredo are deprecated, and never public here.
     """
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
-    if address in _NAT64:
-        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    is_tunnel = address.sixtofour is not None or address.teredo is not None
-    return address in _GLOBAL_UNICAST and address.is_global and not is_tunnel and address.scope_id is None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address not in _GLOBAL_UNICAST or address.scope_id is not None:
+            return False
+    return not any(address in network for network in _SPECIAL_PURPOSE)

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -77,6 +77,41 @@ def secured(authority: trustme.CA) -> Callable[[str], Server]:
         return Server(sends(response(b"secret")), tls=context)
 
     return secured
+
+
+IANA_SPECIAL_PURPOSE = (
+    # https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast
+    "0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/32",
+    "192.0.0.171/32", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32",
+    "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+    "255.255.255.255/32", "224.0.0.0/4",
+    # https://www.iana.org/assignments/iana-ipv6-special-registry but 64:ff9b::/96, and multicast
+    "::1/128", "::/128", "::ffff:0:0/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23", "2001::/32",
+    "2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:2::/48", "2001:3::/32", "2001:4:112::/48",
+    "2001:10::/28", "2001:20::/28", "2001:30::/28", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+    "5f00::/16", "fc00::/7", "fe80::/10", "ff00::/8",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", IANA_SPECIAL_PURPOSE)
+def test_special_purpose_network_is_not_public(text: str) -> None:
+    network = ip_network(text)
+    assert not is_public(network[0])
+    assert not is_public(network[-1])
+    if network.version == 4:
+        assert not is_public(ip_address(f"64:ff9b::{network[-1]}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1.0.0.0", "9.255.255.255", "192.0.1.0", "192.88.98.255", "192.88.100.0", "223.255.255.255"),
+        *("2000::1", "2001:200::1", "2003::1", "2620:4f:7fff::1", "2620:4f:8001::1", "3ffe::1", "3fff:1000::1"),
+    ],
+)
+def test_neighbour_of_a_special_purpose_network_is_public(text: str) -> None:
+    assert is_public(ip_address(text))
 
 
 PUBLIC = ("93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "::ffff:93.184.216.34")
