@@ -17,7 +17,7 @@ from app.audit_logs import routes as audit_logs
 from app.auth import routes as auth
 from app.auth import sessions
 from app.catalog import BLUEPRINTS
-from app.core.audit import recorder
+from app.core.audit import missing_record, recorder
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
 from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limiter, security_headers
@@ -47,7 +47,7 @@ from app.topology import routes as topology
 _LISTENERS = listeners.Listeners(
     checkout=metrics.count_checkout,
     checkin=metrics.count_checkin,
-    handle_error=recorder.name_missing_record,
+    handle_error=missing_record.name_missing_record,
     before_flush=recorder.stamp_changes,
     after_flush=recorder.record_changes,
     do_orm_execute=recorder.refuse_bulk_writes,

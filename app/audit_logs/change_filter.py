@@ -16,8 +16,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.audit_logs.change_terms import short
 from app.catalog import CATALOG
-from app.core.audit.changes import audited_columns
 from app.core.audit.models import AuditLog
+from app.core.audit.recorder import audited_columns
 from app.core.db.unit_of_work import db
 from app.core.values import fold
 from app.resource.fields import Kind

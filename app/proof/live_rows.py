@@ -8,10 +8,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from app.core.audit.changes import audited_columns
 from app.core.audit.mac import canonical_time
 from app.core.audit.models import STORED
-from app.core.audit.recorder import Audited
+from app.core.audit.recorder import Audited, audited_columns
 from app.core.db.models import Base
 from app.core.values import as_json
 from app.proof.report import FindingKind, Report

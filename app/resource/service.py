@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.core.audit.recorder import get_to_change
+from app.core.audit.mac import get_to_change
 from app.core.db.errors import from_database
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db

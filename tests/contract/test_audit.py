@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit.changes import audited_columns
 from app.core.audit.models import AuditLog
+from app.core.audit.recorder import audited_columns
 from app.core.db.unit_of_work import db
 from app.core.values import as_json
 from app.resource import Resource

@@ -7,9 +7,8 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from app.core.audit.changes import audited_columns
 from app.core.audit.models import AuditLog
-from app.core.audit.recorder import Audited
+from app.core.audit.recorder import Audited, audited_columns
 from app.core.db.models import Base, unique_rules
 from app.core.db.unit_of_work import db, reading
 from app.datacenters.models import Datacenter

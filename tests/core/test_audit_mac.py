@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
 from app.core.audit import mac as chain
+from app.core.audit.mac import get_to_change
 from app.core.audit.models import COLUMNS, STORED
-from app.core.audit.recorder import get_to_change
 from app.core.db.unit_of_work import db
 from app.resource.bulk import writer
 from app.servers.models import Server

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
-from app.core.audit.changes import created, snapshot_of
+from app.core.audit.recorder import created, snapshot_of
 from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
