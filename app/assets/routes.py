@@ -10,8 +10,8 @@ from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import reading
 from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType
 from app.core.http.access import Role, requires
+from app.core.http.api import read_form
 from app.core.http.envelope import success
-from app.core.http.request_parsing import read_form
 from app.core.net.http_client import request_slot
 from app.resource import ETAG, IF_MATCH, Resource, answer, check_version, get, resource_blueprint
 

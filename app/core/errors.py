@@ -40,6 +40,18 @@ class BadRequest(ApiError):
     status, reason, message = 400, "bad_request", "The request could not be understood."
 
 
+class BadParameter(BadRequest):
+    reason, message = "invalid_parameter", "A query parameter is not valid."
+
+
+class UnknownParameter(BadRequest):
+    reason, message = "unknown_parameter", "There is no such parameter here."
+
+
+class BadJson(BadRequest):
+    reason, message = "bad_json", "The body is not valid JSON."
+
+
 class Unauthorized(ApiError):
     status, reason, message = 401, "unauthorized", "Authentication is required."
 

@@ -11,10 +11,9 @@ from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, TooLarge
 from app.core.http.access import Role, current_actor, requires
-from app.core.http.api import Blueprint
+from app.core.http.api import Blueprint, read_form
 from app.core.http.envelope import Page, Pagination, envelope_of, success
 from app.core.http.paging import PageSchema
-from app.core.http.request_parsing import read_form
 from app.core.values import clean_text
 from app.imports import service
 from app.imports.map.tables import MAX_TITLE

@@ -1,31 +1,28 @@
 """The HTTP edge: the only module that knows flask-smorest.
 
-A blueprint's route is run as one transaction, authorised, validated, answered in the envelope and documented.
+A blueprint's route is run as one transaction, authorised, validated, answered in the envelope and documented. Request
+parsing is strict: unreadable bodies and undeclared parameters are refused.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
-import structlog
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask, Response, current_app, request
+from flask import Flask, Request, Response, current_app, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
-from marshmallow import Schema
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest as UnreadableBody
 from werkzeug.routing import IntegerConverter
 
-from app.core.audit import recorder
-from app.core.db.errors import from_database
 from app.core.db.unit_of_work import reading, transactional, writing
-from app.core.errors import ApiError, Forbidden, Unavailable, from_http
-from app.core.http import idempotency
+from app.core.errors import BadJson, BadParameter, Invalid, UnknownParameter, UnsupportedMediaType, dotted
+from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of, public
-from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, failure, success
+from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, success
 from app.core.http.openapi import (
     View,
     document_failures,
@@ -35,9 +32,24 @@ from app.core.http.openapi import (
     name_operations,
     schema_name,
 )
-from app.core.http.request_parsing import BadParameter, Parser, UnknownParameter
 
-log = structlog.get_logger()
+
+class Parser(FlaskParser):
+    """webargs' parser that refuses undeclared parameters: a typo must not be ignored."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+        "form": RAISE,
+    }
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        if not req.is_json:
+            raise UnsupportedMediaType("Send the body as application/json.")
+        try:
+            return req.get_json()
+        except (UnreadableBody, ValueError):
+            raise BadJson() from None
 
 
 class Blueprint(SmorestBlueprint):
@@ -129,6 +141,14 @@ def _refuse_unknown_query() -> None:
         raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
 
 
+def read_form(schema: Schema) -> dict[str, Any]:
+    """The text fields of a form, validated; raises Invalid."""
+    try:
+        return cast("dict[str, Any]", schema.load(request.form.to_dict()))
+    except ValidationError as error:
+        raise Invalid(errors=dotted(error.messages)) from None
+
+
 class Api(SmorestApi):
     """The API and its OpenAPI document."""
 
@@ -143,48 +163,7 @@ class Api(SmorestApi):
         super().register_blueprint(blueprint, **options)
 
     def _register_error_handlers(self) -> None:
-        for kind, translate in (
-            (ApiError, lambda error: error),
-            (HTTPException, from_http),
-            (DBAPIError, _from_database),
-            (PoolTimeout, lambda _: Unavailable()),
-            (Exception, _from_mistake),
-        ):
-            self._app.register_error_handler(kind, _answer_with(translate))
-
-
-def _answer_with(translate: Callable[[Any], ApiError]) -> Callable[[Any], Response]:
-    def answer(error: Any) -> Response:
-        translated = translate(error)
-        if isinstance(translated, Forbidden):
-            translated = _record_denied(translated)
-        return failure(translated)
-
-    return answer
-
-
-def _from_database(error: DBAPIError) -> ApiError:
-    translated = from_database(error)
-    if translated.status >= 500:
-        log.error("database_error", error=str(error.orig), status=translated.status)
-    return translated
-
-
-def _from_mistake(error: Exception) -> ApiError:
-    log.error("internal_error", error=repr(error), exc_info=error)
-    return ApiError()
-
-
-def _record_denied(error: Forbidden) -> ApiError:
-    """Record a refusal in a transaction of its own, because the request's has been rolled back."""
-    kind = (request.blueprint or "").replace("-", "_")
-    object_id = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
-    try:
-        with writing():
-            recorder.record("denied", kind, object_id, f"{request.method} {request.path}")
-    except DBAPIError as failed:
-        return from_database(failed)
-    return error
+        error_handlers.register(self._app)
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -230,4 +209,4 @@ def init_app(app: Flask) -> Api:
     return api
 
 
-__all__ = ["Blueprint", "Upload", "document", "init_app"]
+__all__ = ["Blueprint", "Upload", "document", "init_app", "read_form"]
