@@ -10,6 +10,7 @@ from app.resource.declaration import Resource
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, ip_address, mac_address, url_or_path, username
 from app.resource.json_fields import Moment, Text
+from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
 from app.resource.query.documentation import list_parameters
 from app.resource.query.filters import unknown
@@ -18,7 +19,6 @@ from app.resource.query.select import select_page, select_where
 from app.resource.routes import ETAG, IF_MATCH, answer, conclude
 from app.resource.schema import ResourceSchema, WriteQuerySchema
 from app.resource.service import check_version, create, get, read, save, singular, update
-from app.resource.visibility import Private, is_visible, sees_own_only
 
 __all__ = [
     "ETAG",

@@ -14,12 +14,12 @@ from app.core.http.envelope import dumps, json_response, success, success_body
 from app.resource import service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
+from app.resource.projection import sees_own_only
 from app.resource.query.as_of import AsOfSchema, read_as_of
 from app.resource.query.documentation import list_parameters
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
-from app.resource.visibility import sees_own_only
 
 PAGE_SECONDS = 5
 """How long a page is cached: a change whose invalidation got lost (Redis down, process killed) shows after that."""

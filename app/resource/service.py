@@ -16,8 +16,7 @@ from app.core.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, 
 from app.core.http.access import Actor, Role, current_actor
 from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
-from app.resource.projection import projection_of
-from app.resource.visibility import is_visible, visible
+from app.resource.projection import is_visible, projection_of, visible
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from app.core.db.statements import read_rows
 from app.core.values import fold
 from app.resource import Resource
-from app.resource.projection import projection_of
+from app.resource.projection import projection_of, visible
 from app.resource.query.filters import escape_like
 from app.resource.query.text_search import matches, may_match, search_values
-from app.resource.visibility import visible
 
 MIN_SIMILARITY = 0.6
 """The ratio of difflib, from 0 to 1, from which a name counts as a misspelling of the text."""

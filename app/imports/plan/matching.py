@@ -17,8 +17,8 @@ from app.imports.map.tables import Table
 from app.imports.parse.row_parser import ParsedRow
 from app.resource import Kind, Resource, singular
 from app.resource.fields import defaults_of
+from app.resource.projection import visible, visible_ids
 from app.resource.uniqueness import Key, MemberRule, key_of, member_rules, taken_keys
-from app.resource.visibility import visible, visible_ids
 
 Columns = Sequence[sa.Column[Any]]
 

@@ -22,11 +22,11 @@ from app.core.values import MAX_ID, as_json
 from app.resource.bulk import writer
 from app.resource.cascade import Removal, count_referring, has_children, removal_of, remove
 from app.resource.declaration import Resource
+from app.resource.projection import visible
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
 from app.resource.service import may_change, singular
 from app.resource.uniqueness import Key, key_of, taken_keys
-from app.resource.visibility import visible
 
 Row = dict[str, Any]
 

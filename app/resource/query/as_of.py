@@ -22,8 +22,8 @@ from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of
+from app.resource.projection import is_visible
 from app.resource.query.filters import read_text
-from app.resource.visibility import is_visible
 
 logs = AuditLog.__table__
 

@@ -17,12 +17,11 @@ from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
 from app.core.http.envelope import Page, Pagination
 from app.resource.declaration import Resource
-from app.resource.projection import Projection, projection_of, target_alias
+from app.resource.projection import Projection, projection_of, sees_own_only, target_alias, visible
 from app.resource.query.cursor import after, cursor_page, read_cursor, sort_keys
 from app.resource.query.filters import clause_of
 from app.resource.query.list_query import ListQuery, Matching
 from app.resource.query.text_search import matches
-from app.resource.visibility import sees_own_only, visible
 
 ROWS_AT_ONCE = 1000
 """Rows that are held in memory while all of them are read."""
