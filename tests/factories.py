@@ -11,7 +11,7 @@ from flask import Flask
 from marshmallow import validate
 
 from app.catalog import CATALOG
-from app.core.db.models import unique_rules
+from app.core.db.rules import unique_rules
 from app.core.db.unit_of_work import act_in, db
 from app.core.request_context import RequestContext
 from app.core.values import as_json

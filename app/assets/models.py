@@ -7,8 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
-from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity
+from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.resource import Extensible, column, reference

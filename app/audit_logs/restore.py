@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
-from app.core.db.models import Base, unique_rules
+from app.core.db.models import Base
+from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound

@@ -8,8 +8,7 @@ from marshmallow import Schema, fields, validate
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
-from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity
+from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
 from app.resource import Extensible, column, reference
 from app.servers.models import Server

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
-from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, present_when
+from app.core.db.models import Base, Entity, Id
+from app.core.db.rules import present_when
 from app.core.values import Choice
 from app.resource import Extensible, column, reference
 from app.servers.models import Server

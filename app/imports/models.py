@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.cache import generations
-from app.core.db.column_types import Id, Json, JsonText
-from app.core.db.models import Base
+from app.core.db.models import Base, Id, Json, JsonText
 from app.core.db.unit_of_work import db
 from app.core.values import Choice, utcnow
 from app.users.models import User

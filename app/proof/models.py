@@ -5,8 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id
-from app.core.db.models import Base
+from app.core.db.models import Base, Id
 from app.proof.merkle import HASH_BYTES
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from marshmallow import RAISE, Schema, fields, validate
 from marshmallow_sqlalchemy import ModelConverter
 
-from app.core.db.column_types import JsonText, Money, Quantity, UtcDateTime
+from app.core.db.models import JsonText, Money, Quantity, UtcDateTime
 from app.resource import json_fields
 from app.resource.fields import Field, Kind, field_of, fields_of
 

@@ -11,8 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id, JsonText, Money, Quantity, UtcDateTime
-from app.core.db.models import Entity
+from app.core.db.models import Entity, Id, JsonText, Money, Quantity, UtcDateTime
 from app.core.values import MAX_ID, MAX_INTEGER, Choice
 
 Check = Callable[[str], str]

@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.models import Entity, add_lookup_index, is_text
+from app.core.db.models import Entity
+from app.core.db.rules import add_lookup_index, is_text
 
 
 def add_indexes(model: Any, search: Sequence[str], natural_key: Iterable[Sequence[str]]) -> None:

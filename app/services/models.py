@@ -7,8 +7,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.containers.models import MAX_PORT, Container
 from app.core.audit.recorder import Audited
-from app.core.db.column_types import Id
-from app.core.db.models import Base, Entity, exactly_one
+from app.core.db.models import Base, Entity, Id
+from app.core.db.rules import exactly_one
 from app.core.values import Choice
 from app.resource import Extensible, column, reference, url_or_path
 from app.servers.models import Server

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped
 from app.assets.models import Asset
 from app.containers.models import Container
 from app.core.audit.recorder import Audited
-from app.core.db.models import Entity, at_most_one
+from app.core.db.models import Entity
+from app.core.db.rules import at_most_one
 from app.gpus.models import Gpu
 from app.resource import Private, column, reference
 from app.servers.models import Server

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.db.models import unique_rules
+from app.core.db.rules import unique_rules
 from app.datacenters.routes import resource as datacenters
 from app.resource import Resource
 from app.resource.bulk.schemas import MAX_ITEMS

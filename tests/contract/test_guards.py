@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.audit.models import AuditLog
 from app.core.audit.recorder import Audited, audited_columns
-from app.core.db.models import Base, unique_rules
+from app.core.db.models import Base
+from app.core.db.rules import unique_rules
 from app.core.db.unit_of_work import db, reading
 from app.datacenters.models import Datacenter
 from app.servers.models import Server

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from app.core.db.models import unique_rules
+from app.core.db.rules import unique_rules
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db.column_types import Json
+from app.core.db.models import Json
 from app.core.db.unit_of_work import db
 from app.core.values import fold
 

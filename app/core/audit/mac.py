@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import current_app
 
 from app.core.audit.models import STORED
-from app.core.db.column_types import Id
-from app.core.db.models import Entity
+from app.core.db.models import Entity, Id
 from app.core.db.unit_of_work import Place, db, unit_of_work
 
 Object = TypeVar("Object", bound=Entity)

@@ -6,8 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id, JsonText
-from app.core.db.models import Base
+from app.core.db.models import Base, Id, JsonText
 
 LOWER = {"lower": True}
 """Marks columns that hold lower case only, so that filters need not fold them."""

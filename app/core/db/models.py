@@ -1,18 +1,97 @@
-"""The declarative base of every model, the base of rows that clients see, and their rules."""
+"""The declarative base of every model, its column types, and the base of rows that clients see."""
 
 import enum
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
-from app.core.db.column_types import Id, Json, Money, Quantity, UtcDateTime
-from app.core.values import Choice, utcnow
+import app.core.db.functions  # noqa: F401 - types what sa.func.fold and the others return
+from app.core.db.rules import Check, add_lookup_index, add_unique_index, is_text
+from app.core.values import Choice, json_text, utcnow, whole
+
+CENT = Decimal("0.01")
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC time in microseconds, also on SQLite, which stores no zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        if dialect.name == "postgresql":
+            # The driver reads it as it should be, because our connections are in UTC.
+            return None
+        read: Any = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
+        return lambda value: None if value is None else read(value).replace(tzinfo=UTC)
+
+
+class Quantity(sa.types.TypeDecorator[float]):
+    """A measured amount with up to three decimals (cores, gigabytes); whole amounts read as integers."""
+
+    impl = sa.Numeric(15, 3, asdecimal=False)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: sa.Dialect) -> float | None:
+        return None if value is None else whole(round(value, 3))
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], float | None]:
+        return lambda value: None if value is None else whole(float(value))
+
+
+class Money(sa.types.TypeDecorator[Decimal]):
+    """An amount to the cent, never a float; SQLite, which has no decimals, stores the cents."""
+
+    impl = sa.Numeric(15, 2)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Numeric(15, 2, asdecimal=False))
+        return dialect.type_descriptor(sa.Numeric(15, 2))
+
+    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> Decimal | int | None:
+        if value is None:
+            return None
+        cents = value.quantize(CENT)
+        return int(cents * 100) if dialect.name == "sqlite" else cents
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        return (Decimal(value) / 100 if dialect.name == "sqlite" else Decimal(value)).quantize(CENT)
+
+
+class JsonText(sa.types.TypeDecorator[Any]):
+    """JSON kept as the exact text that was written, so that its bytes can be hashed and verified."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return None if value is None else json_text(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+# SQLite numbers rows only where the key is exactly INTEGER.
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -57,53 +136,6 @@ class Base(DeclarativeBase):
         return re.sub(r"(?<![aeiou])y$", "ie", name) + "s"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A rule about an object as a whole, declared once for validation and for the database's CHECK constraint."""
-
-    name: str
-    fields: tuple[str, ...]
-    message: str
-    sql: str
-    holds: Callable[[Mapping[str, Any]], bool]
-
-    def errors(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        """The message at each field that has a value, or at all of them where none has; empty if the rule holds."""
-        if self.holds(values):
-            return {}
-        present = [name for name in self.fields if values[name] is not None]
-        return {name: [self.message] for name in present or self.fields}
-
-
-def exactly_one(*fields: str, name: str, message: str) -> Check:
-    """Exactly one of these fields has a value."""
-    return Check(name, fields, message, f"{_count_in_sql(fields)} = 1", lambda values: _count(fields, values) == 1)
-
-
-def at_most_one(*fields: str, name: str, message: str) -> Check:
-    """At most one of these fields has a value."""
-    return Check(name, fields, message, f"{_count_in_sql(fields)} <= 1", lambda values: _count(fields, values) <= 1)
-
-
-def present_when(field: str, *, status: Choice, name: str, message: str) -> Check:
-    """A field has a value in this status, and in no other."""
-    return Check(
-        name,
-        ("status",),
-        message,
-        f"(status = '{status.value}') = ({field} IS NOT NULL)",
-        lambda values: (values["status"] is status) == (values[field] is not None),
-    )
-
-
-def _count(fields: tuple[str, ...], values: Mapping[str, Any]) -> int:
-    return sum(values[name] is not None for name in fields)
-
-
-def _count_in_sql(fields: tuple[str, ...]) -> str:
-    return " + ".join(f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END" for name in fields)
-
-
 class Entity(Base):
     """A row that clients see: numbered, versioned, dated and owned."""
 
@@ -138,7 +170,7 @@ class Entity(Base):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for fields in cls.unique_together:
-            _add_unique_index(cls.__table__, fields)
+            add_unique_index(cls.__table__, fields)
         looked_up = {cls.label, *(fields[-1] for fields in cls.unique_together)}
         for column in cls.__table__.columns:
             if column.info.get("index") or (column.key in looked_up and is_text(column)):
@@ -154,54 +186,3 @@ class Entity(Base):
     def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
         """What is wrong with an object of these values as a whole, by field."""
         return {name: messages for check in cls.checks for name, messages in check.errors(values).items()}
-
-
-class UniqueRule(NamedTuple):
-    """Fields that are unique together; `folded` are those of them that are compared as `fold` has them.
-
-    With a folded field an absent parent counts as a parent: names are unique there too. Without one, objects that
-    lack any of the values never collide. An object without a value in a folded field never does.
-    """
-
-    fields: tuple[str, ...]
-    folded: tuple[str, ...]
-
-
-def unique_rules(table: sa.Table) -> Iterable[UniqueRule]:
-    """Every uniqueness rule of a table."""
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        if index.unique and "folded" in index.info:
-            yield UniqueRule(index.info["fields"], index.info["folded"])
-
-
-def is_folded(column: sa.Column[Any]) -> bool:
-    """Whether a column's values are compared as `fold` has them: texts are, unless they are canonical anyway."""
-    return is_text(column) and not column.info.get("lower")
-
-
-def is_text(column: sa.Column[Any]) -> bool:
-    return isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
-
-
-def add_lookup_index(table: sa.Table, name: str) -> None:
-    """Index a field as it is compared, unless there is an index of it already: its own, or of its uniqueness."""
-    column = table.c[name]
-    if (name,) in (rule.fields for rule in unique_rules(table)):
-        return
-    index_name = f"ix_{table.name}_{name}" + ("_folded" if is_folded(column) else "")
-    if all(index.name != index_name for index in table.indexes):
-        sa.Index(index_name, sa.text(f"fold({name})") if is_folded(column) else column, _table=table)
-
-
-def _add_unique_index(table: sa.Table, fields: tuple[str, ...]) -> None:
-    folded = tuple(name for name in fields if is_folded(table.c[name]))
-    expressions: list[Any] = [table.c[name] for name in fields]
-    if folded:
-        expressions = [sa.text(f"fold({name})" if name in folded else f"coalesce({name}, 0)") for name in fields]
-    sa.Index(
-        f"uq_{table.name}_{'_'.join(fields)}",
-        *expressions,
-        unique=True,
-        info={"fields": fields, "folded": folded},
-        _table=table,
-    )

@@ -25,8 +25,7 @@ from flask import Response, current_app, make_response, request
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id
-from app.core.db.models import Base
+from app.core.db.models import Base, Id
 from app.core.db.unit_of_work import db, transactional, unit_of_work
 from app.core.errors import BadRequest, Conflict, Invalid
 from app.core.http.access import Access, authenticate

@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id, Json, UtcDateTime
-from app.core.db.models import Base
+from app.core.db.models import Base, Id, Json, UtcDateTime
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import after_commit, current_context, db, reading, writing
 from app.core.jobs import pubsub

@@ -9,8 +9,7 @@ from flask import Flask, current_app, render_template
 from flask_mail import Message
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id
-from app.core.db.models import Base
+from app.core.db.models import Base, Id
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs import queue
 from app.core.jobs import runner as jobs

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog import CATALOG
-from app.core.db.models import unique_rules
+from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.imports.models import RowAction

@@ -6,8 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db.column_types import Id, Json
-from app.core.db.models import Base
+from app.core.db.models import Base, Id, Json
 from app.core.values import utcnow
 from app.imports.models import Import
 from app.users.models import User

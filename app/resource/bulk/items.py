@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from app.core.db.errors import from_database
-from app.core.db.models import unique_rules
+from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, taken

@@ -1,0 +1,54 @@
+"""SQL functions that both databases understand, as `sa.func` offers them: each class names one and types it."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+
+
+class json_items(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The members of a JSON list as rows with a text column `value`."""
+
+    inherit_cache = True
+
+
+class json_entries(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The entries of a JSON object as rows with the text columns `key` and `value`."""
+
+    inherit_cache = True
+
+
+class fold(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of an SQL function
+    """A text as it is compared, the same as `app.core.values.fold` makes it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+class json_member(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
+    """The value of a JSON object's key as text."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+# SQLite has no booleans: it would show them as 1 and 0.
+_SQLITE_TEXT = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE value END"
+
+
+@compiles(json_items)
+@compiles(json_entries)
+def _json_each(element: Any, compiler: Any, **options: Any) -> str:
+    argument = compiler.process(element.clause_expr, **options)
+    if compiler.dialect.name == "postgresql":
+        names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
+        return f"{names[element.name]}{argument}"
+    return f"(SELECT key, {_SQLITE_TEXT} AS value FROM json_each{argument})"  # noqa: S608 - compiled parts
+
+
+@compiles(json_member)
+def _json_member(element: Any, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "postgresql":
+        return f"({document} ->> {key})"
+    return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"  # noqa: S608

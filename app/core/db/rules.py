@@ -1,0 +1,107 @@
+"""Rules of models, declared once: for validation and a CHECK constraint, or for a unique index and its errors."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from app.core.values import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A rule about an object as a whole, declared once for validation and for the database's CHECK constraint."""
+
+    name: str
+    fields: tuple[str, ...]
+    message: str
+    sql: str
+    holds: Callable[[Mapping[str, Any]], bool]
+
+    def errors(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The message at each field that has a value, or at all of them where none has; empty if the rule holds."""
+        if self.holds(values):
+            return {}
+        present = [name for name in self.fields if values[name] is not None]
+        return {name: [self.message] for name in present or self.fields}
+
+
+def exactly_one(*fields: str, name: str, message: str) -> Check:
+    """Exactly one of these fields has a value."""
+    return Check(name, fields, message, f"{_count_in_sql(fields)} = 1", lambda values: _count(fields, values) == 1)
+
+
+def at_most_one(*fields: str, name: str, message: str) -> Check:
+    """At most one of these fields has a value."""
+    return Check(name, fields, message, f"{_count_in_sql(fields)} <= 1", lambda values: _count(fields, values) <= 1)
+
+
+def present_when(field: str, *, status: Choice, name: str, message: str) -> Check:
+    """A field has a value in this status, and in no other."""
+    return Check(
+        name,
+        ("status",),
+        message,
+        f"(status = '{status.value}') = ({field} IS NOT NULL)",
+        lambda values: (values["status"] is status) == (values[field] is not None),
+    )
+
+
+def _count(fields: tuple[str, ...], values: Mapping[str, Any]) -> int:
+    return sum(values[name] is not None for name in fields)
+
+
+def _count_in_sql(fields: tuple[str, ...]) -> str:
+    return " + ".join(f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END" for name in fields)
+
+
+class UniqueRule(NamedTuple):
+    """Fields that are unique together; `folded` are those of them that are compared as `fold` has them.
+
+    With a folded field an absent parent counts as a parent: names are unique there too. Without one, objects that
+    lack any of the values never collide. An object without a value in a folded field never does.
+    """
+
+    fields: tuple[str, ...]
+    folded: tuple[str, ...]
+
+
+def unique_rules(table: sa.Table) -> Iterable[UniqueRule]:
+    """Every uniqueness rule of a table."""
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        if index.unique and "folded" in index.info:
+            yield UniqueRule(index.info["fields"], index.info["folded"])
+
+
+def is_folded(column: sa.Column[Any]) -> bool:
+    """Whether a column's values are compared as `fold` has them: texts are, unless they are canonical anyway."""
+    return is_text(column) and not column.info.get("lower")
+
+
+def is_text(column: sa.Column[Any]) -> bool:
+    return isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
+
+
+def add_lookup_index(table: sa.Table, name: str) -> None:
+    """Index a field as it is compared, unless there is an index of it already: its own, or of its uniqueness."""
+    column = table.c[name]
+    if (name,) in (rule.fields for rule in unique_rules(table)):
+        return
+    index_name = f"ix_{table.name}_{name}" + ("_folded" if is_folded(column) else "")
+    if all(index.name != index_name for index in table.indexes):
+        sa.Index(index_name, sa.text(f"fold({name})") if is_folded(column) else column, _table=table)
+
+
+def add_unique_index(table: sa.Table, fields: tuple[str, ...]) -> None:
+    folded = tuple(name for name in fields if is_folded(table.c[name]))
+    expressions: list[Any] = [table.c[name] for name in fields]
+    if folded:
+        expressions = [sa.text(f"fold({name})" if name in folded else f"coalesce({name}, 0)") for name in fields]
+    sa.Index(
+        f"uq_{table.name}_{'_'.join(fields)}",
+        *expressions,
+        unique=True,
+        info={"fields": fields, "folded": folded},
+        _table=table,
+    )
