@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 import config
+from app.core.db.models import Base
 from app.core.db.unit_of_work import db
 from app.imports.models import Import
 from app.servers.models import Server
@@ -28,7 +29,8 @@ MIGRATIONS = str(config.ROOT / "migrations")
 def connection(app: Flask) -> Iterator[sa.Connection]:
     """A connection on which Alembic's operations run; all that they do is rolled back."""
     with app.app_context(), db.engine.connect() as connection, connection.begin() as transaction:
-        with Operations.context(MigrationContext.configure(connection)):
+        # The naming convention of the metadata names constraints, as in env.py.
+        with Operations.context(MigrationContext.configure(connection, opts={"target_metadata": Base.metadata})):
             yield connection
         transaction.rollback()
 
