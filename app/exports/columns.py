@@ -13,7 +13,7 @@ from app.core.values import as_json, fold
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.projection import visible
-from app.sheets.cell_text import join_list
+from app.sheets.cells import join_list
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, VERSION
 from app.sheets.writers import Item, OutputColumn
 

@@ -9,7 +9,7 @@ from os import SEEK_CUR, SEEK_END
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from app.sheets.column_letters import column_index
+from app.sheets.cells import column_index
 from app.sheets.limits import Limits, UnreadableWorkbook, refusal
 
 _CHUNK_BYTES = 1 << 18

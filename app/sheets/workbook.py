@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from app.sheets.cell_text import Value
+from app.sheets.cells import Value
 from app.sheets.limits import Limits, UnreadableWorkbook, refusal
 from app.sheets.package import check_package
 from app.sheets.sandbox.runner import TEXT, WORKBOOK, run_program

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import orjson
 
+from app.core.values import json_text
+
 Access = Literal["write", "read", "snapshot"]
 """What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
 between them, "snapshot" sees one moment throughout."""
@@ -20,7 +22,7 @@ def engine_options(url: str) -> dict[str, Any]:
     """The `SQLALCHEMY_ENGINE_OPTIONS` for a database URL."""
     # The default serializer writes "\\u4e2d" for a Chinese character, which no search would find.
     json = {
-        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_serializer": json_text,
         "json_deserializer": orjson.loads,
     }
     if url.startswith("sqlite"):

@@ -15,7 +15,7 @@ from app.exports.columns import reference_names, title_of
 from app.exports.templates.example import example_of
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.sheets.column_letters import letters
+from app.sheets.cells import letters
 from app.sheets.reserved_titles import EXAMPLE, STATUS
 
 LISTS = "_lists"

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 
 from app.imports.models import ExtraColumns
 from app.resource import Field, Kind, Resource
-from app.sheets.amounts import unit_factor
-from app.sheets.cell_text import Value
-from app.sheets.column_letters import letters
+from app.sheets.cells import Value, letters, unit_factor
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, STATUS, VERSION
 
 _REQUIRED_MARKS = re.compile(r"[(\[【]\s*(required|optional|必填|必须|选填|可选)\s*[)\]】]|\*", re.IGNORECASE)

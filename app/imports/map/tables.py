@@ -20,7 +20,7 @@ from app.imports.map.columns import (
 )
 from app.imports.models import ExtraColumns
 from app.resource import Resource
-from app.sheets.cell_text import Value
+from app.sheets.cells import Value
 from app.sheets.reserved_titles import SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook
 

@@ -17,8 +17,17 @@ from app.imports.map.columns import title_key
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
 from app.resource.json_fields import MAX_TEXT
-from app.sheets.amounts import read_money, read_number, with_decimal_point
-from app.sheets.cell_text import CLEAR, FORMULA_ERRORS, CellError, Value, as_text, split_list
+from app.sheets.cells import (
+    CLEAR,
+    FORMULA_ERRORS,
+    CellError,
+    Value,
+    as_text,
+    read_money,
+    read_number,
+    split_list,
+    with_decimal_point,
+)
 from app.sheets.dates import Guess, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})

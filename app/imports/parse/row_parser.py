@@ -19,7 +19,7 @@ from app.imports.models import RowAction
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
 from app.resource import Kind
 from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, clean_attributes
-from app.sheets.cell_text import CellError, Value, as_number, is_placeholder
+from app.sheets.cells import CellError, Value, as_number, is_placeholder
 from app.sheets.dates import Guess
 from app.sheets.workbook import Sheet
 

@@ -22,7 +22,7 @@ from app.imports.map.columns import ColumnMapping, ColumnUse, edit_distance, tit
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Field, Resource, singular
 from app.resource.projection import visible
-from app.sheets.cell_text import CellError
+from app.sheets.cells import CellError
 
 RowsByName = Mapping[str, Sequence[ParsedRow]]
 """The rows of the file that create or describe objects, by the folded name of their object."""

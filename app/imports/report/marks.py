@@ -7,7 +7,7 @@ from typing import Any
 from app.imports.map.columns import ColumnUse
 from app.imports.models import Import, RowAction
 from app.imports.plan.store import read_parts
-from app.sheets.column_letters import column_index
+from app.sheets.cells import column_index
 from app.sheets.marking.marks import ERROR, WARNING, Mark, RowMarks, SheetMarks
 
 _CELL = re.compile(r"([A-Z]{1,3})\d+")

@@ -9,7 +9,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
-from app.sheets.cell_text import Value, as_number
+from app.sheets.cells import Value, as_number
 from app.sheets.marking.marks import AUTHOR, COLOURS, COMMENT_WIDTH, RowMarks, SheetMarks
 from app.sheets.reserved_titles import STATUS
 from app.sheets.workbook import Sheet

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from app.sheets.column_letters import column_index, letters
+from app.sheets.cells import column_index, letters
 from app.sheets.marking.marks import Mark, SheetMarks
 from app.sheets.marking.sheet_scanner import Cell, SheetScan
 from app.sheets.marking.xml_edits import Edits, NotEditable, as_xml, element, end_tag, tag_end, with_attributes

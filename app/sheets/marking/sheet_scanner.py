@@ -4,7 +4,7 @@ from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.sheets.column_letters import column_index
+from app.sheets.cells import column_index
 from app.sheets.marking.xml_edits import Attributes, NotEditable, parse, parser_of, require_namespace
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
 
-from app.sheets.column_letters import column_index
+from app.sheets.cells import column_index
 from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
 
 Errors = dict[int, list[tuple[int, str]]]

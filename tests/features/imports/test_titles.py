@@ -10,8 +10,7 @@ from app.imports.map.columns import attribute_key, edit_distance, match_title, m
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
-from app.sheets.cell_text import CellError
-from app.sheets.column_letters import column_index, letters
+from app.sheets.cells import CellError, column_index, letters
 
 
 @pytest.mark.parametrize(

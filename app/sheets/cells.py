@@ -1,0 +1,181 @@
+"""Cells: their text (placeholders, formula errors, lists), numbers with units and currencies, names of columns."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+import orjson
+
+from app.core.values import clean_text, whole
+
+Value = str | int | float | bool | None
+"""The value of a cell as the readers return it."""
+
+CLEAR = "<clear>"
+"""A cell that holds only this empties the field; an empty cell leaves it unchanged."""
+
+PLACEHOLDERS = frozenset(
+    {
+        "-",
+        "--",
+        "—",
+        "/",
+        "n/a",
+        "n.a.",
+        "na",
+        "nil",
+        "none",
+        "null",
+        "not available",
+        "not specified",
+        "无",
+        "没有",
+        "暂无",
+        "default string",
+        "to be filled by o.e.m.",
+    }
+)
+FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
+# As many digits as a spreadsheet keeps of a number.
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?")
+# A variable that a template engine did not replace.
+_TEMPLATE = re.compile(r"\{\{.*\}\}")
+_LIST_SEPARATORS = re.compile(r"[,;，；、\n]")
+
+_NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+)\s*([^\d\s.,]*)")
+_SEPARATED = re.compile(r"[+-]?\d[\d.,]*[.,][\d.,]*")
+_CURRENCY = re.compile(r"^[¥$€£]|[¥$€£元]$|,(?=\d{3})")
+_CENT = Decimal("0.01")
+
+# In bytes. In this field a gigabyte of memory or disk has 1024 megabytes, whichever way it is written.
+_SIZES = {
+    unit: 1024**power
+    for power, letter in enumerate("bkmgtp")
+    for unit in ({letter, f"{letter}b", f"{letter}ib", f"{letter}byte", f"{letter}bytes"} if power else {"b", "bytes"})
+}  # fmt: skip
+_CORES = {**dict.fromkeys(("cores", "core", "vcpu", "vcpus", "核", "个"), 1.0), "milli": 0.001, "millicores": 0.001}
+
+
+class CellError(Exception):
+    """A cell whose value is refused: the rule, a sentence, and the value that was probably meant."""
+
+    def __init__(self, rule: str, message: str, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.rule, self.message, self.suggestion = rule, message, suggestion
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands for an empty cell: n/a, -, none …"""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return plain.lower() in PLACEHOLDERS
+
+
+def as_number(text: str) -> Value:
+    """A number or boolean in delimited text (42, 1.5, TRUE); any other text unchanged, also 007 and 1e5."""
+    if _PLAIN_NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return text.lower() == "true" if text.lower() in ("true", "false") else text
+
+
+def as_text(value: Value) -> str:
+    """A cell as the text that a person reads in it; raises CellError."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return repr(whole(value))
+    if isinstance(value, str) and "{{" in value and _TEMPLATE.search(value):
+        raise CellError("template", "This is a template variable without a value.")
+    try:
+        return clean_text(str(value))
+    except ValueError as error:
+        raise CellError("text", str(error)) from None
+
+
+def split_list(text: str) -> list[str]:
+    """The entries of a list in one cell, separated by commas, semicolons or lines."""
+    return [entry.strip() for entry in _LIST_SEPARATORS.split(text) if entry.strip()]
+
+
+def join_list(entries: Sequence[str]) -> str | None:
+    """A list as the text of one cell: JSON if `split_list` would not return the same entries."""
+    if any(_LIST_SEPARATORS.search(entry) or entry.startswith("[") for entry in entries):
+        return orjson.dumps(entries).decode()
+    return ", ".join(entries) or None
+
+
+def unit_factor(unit: str, target: str | None) -> float | None:
+    """The factor that converts a number in `unit` to `target` (GB, MB or cores); None if it cannot be converted."""
+    unit = unicodedata.normalize("NFKC", unit).strip().lower()
+    if target in ("GB", "MB") and unit in _SIZES:
+        return float(_SIZES[unit] / _SIZES[target.lower()])
+    if target == "cores":
+        return _CORES.get(unit)
+    return None
+
+
+def read_number(value: Value, unit: str | None, scale: float) -> float:
+    """The number in a cell, converted to `unit`; one without a unit of its own is multiplied by `scale`.
+
+    Raises CellError.
+    """
+    if isinstance(value, bool):
+        raise CellError("number", "Must be a number.")
+    if isinstance(value, int | float):
+        return value * scale
+    match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", str(value)).strip())
+    if match is None:
+        raise CellError("number", "Must be a number.")
+    number = float(match[1].replace(",", ""))
+    if not match[2]:
+        return number * scale
+    factor = unit_factor(match[2], unit)
+    if factor is None:
+        raise CellError("unit", f"{match[2]} cannot be converted to {unit}." if unit else "Must be a number.")
+    return number * factor
+
+
+def read_money(value: Value) -> str:
+    """The digits of an amount without its currency and thousands separators, a binary fraction rounded to cents."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # A cell holds a binary fraction: 0.1 + 0.2 must be 0.30.
+        return str(Decimal(repr(value)).quantize(_CENT, ROUND_HALF_UP))
+    return _CURRENCY.sub("", unicodedata.normalize("NFKC", as_text(value))).strip()
+
+
+def with_decimal_point(text: str) -> str:
+    """A text with its decimal comma replaced: `1.234,5 GB` is `1234.5 GB`.
+
+    Raises CellError if the number can be read in two ways, as 65.536 can.
+    """
+    return _SEPARATED.sub(lambda match: _normalize(match[0]), text, count=1)
+
+
+def _normalize(number: str) -> str:
+    separator = max(".", ",", key=number.rfind)
+    other = "," if separator == "." else "."
+    whole_part, _, decimals = number.rpartition(separator)
+    if separator in whole_part:
+        return number.replace(separator, "")
+    digits = whole_part.lstrip("+-")
+    if other not in digits and len(decimals) == 3 and len(digits) <= 3 and digits != "0":
+        raise CellError("number", "It may be read in two ways: write it without a separator.")
+    return f"{whole_part.replace(other, '')}.{decimals}"
+
+
+def letters(index: int) -> str:
+    """The name of a column, counted from 0."""
+    name = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name
+
+
+def column_index(name: str) -> int:
+    """The index of a column from 0, given its name."""
+    number = 0
+    for letter in name:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number - 1
