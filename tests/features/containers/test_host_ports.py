@@ -136,11 +136,11 @@ def test_import_names_the_rows_whose_port_is_in_use(app: Flask, make: Make, admi
         Servers=[("Name",), ("n3",)],
     )
     assert import_["status"] == "invalid"
-    in_use = f"Another container ({owner['id']}) has 80/tcp on this server already."
+    in_use = f"Another container ({owner['id']}) already has 80/tcp on this server."
     assert row_errors(admin, import_) == [
         (2, "C2", "Port mappings", "80/tcp", in_use),
-        (5, "C5", "Port mappings", "81/tcp", "Row 2 has 81/tcp on this server already."),
-        (7, "C7", "Port mappings", "80/tcp", "Row 6 has 80/tcp on this server already."),
+        (5, "C5", "Port mappings", "81/tcp", "Row 2 already has 81/tcp on this server."),
+        (7, "C7", "Port mappings", "80/tcp", "Row 6 already has 80/tcp on this server."),
     ]
     rows = [("_id", "Server"), (unplaced["id"], "n1")]
     data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx")}
@@ -175,8 +175,8 @@ def test_port_used_since_the_plan_fails_the_import_and_names_the_row(app: Flask,
     import_ = admin.call("GET", f"/api/imports/{import_['id']}")["data"]
     assert import_["status"] == "failed"
     assert [(conflict["row"], conflict["message"]) for conflict in import_["problem"]["conflicts"]] == [
-        (2, "Another object has taken 80/tcp of its Port mappings since the plan was made."),
-        (3, "Another object has taken 81/tcp of its Port mappings since the plan was made."),
+        (2, "Port mappings: another object has taken 80/tcp since the plan was made."),
+        (3, "Port mappings: another object has taken 81/tcp since the plan was made."),
     ]
     assert admin.call("GET", CONTAINERS)["pagination"]["total"] == 2
 

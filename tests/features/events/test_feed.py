@@ -177,7 +177,7 @@ def changed_server(app: Flask, identity: int, rack: str) -> Session:
     """An open transaction that has changed a server and taken the id of its record."""
     with app.app_context():
         act_in(ORIGIN)
-        session = Session(db.engine)
+        session = db.session.session_factory()
         session.get_one(Server, identity, with_for_update=True).rack = rack
         session.flush()
         return session
