@@ -28,6 +28,8 @@ class Projection:
     """The SELECT of a resource's fields, and how one of its rows becomes an object of the answer."""
 
     statement: sa.Select[Any]
+    one: sa.Select[Any]
+    """The same for the object with the id `identity`; built once, because a new statement costs a new cache key."""
     render: Render
 
 
@@ -55,7 +57,9 @@ def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> P
     # Two tables have columns of one name; the position is all that the renderer goes by.
     labelled = [_as_sent(column).label(f"c{position}") for position, column in enumerate(columns)]
     names_in_order = tuple(field.name for field in plain)
-    return Projection(sa.select(*labelled).select_from(source), _renderer(names_in_order, references))
+    statement = sa.select(*labelled).select_from(source)
+    this = resource.model.__table__.c.id == sa.bindparam("identity", type_=sa.BigInteger)
+    return Projection(statement, statement.where(this), _renderer(names_in_order, references))
 
 
 def _as_sent(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

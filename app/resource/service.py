@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -45,9 +44,9 @@ def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> b
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The object as its clients see it; raises NotFound."""
     projection = projection_of(resource, names)
-    identity = resource.model.__table__.c.id
-    this = identity == sa.bindparam("identity", type_=sa.BigInteger)
-    statement = projection.statement.where(this, *visible(resource.model))
+    statement = projection.one
+    if conditions := visible(resource.model):
+        statement = statement.where(*conditions)
     row = None
     if object_id <= MAX_ID:
         row = read_rows(statement, {"identity": object_id}).one_or_none()

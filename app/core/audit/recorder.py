@@ -38,6 +38,10 @@ BATCH_RECORDS = 10_000
 """Records that the set-based writer chains and writes together."""
 
 
+# Built once: SQLAlchemy computes the cache key of each new statement.
+_INSERT = sa.insert(STORED).inline()
+
+
 class Audited:
     """Mark a model whose every change is recorded.
 
@@ -165,7 +169,7 @@ def _guarded(session: Session) -> set[type[Guarded]]:
 
 
 def _write(connection: sa.Connection, rows: list[Entry]) -> None:
-    connection.execute(sa.insert(STORED).inline(), _linked(connection, rows))
+    connection.execute(_INSERT, _linked(connection, rows))
 
 
 def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
