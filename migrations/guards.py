@@ -94,7 +94,7 @@ def create_functions() -> None:
 def create_fold_functions() -> None:
     """Create `fold(text)` on PostgreSQL: the form in which texts are compared, the same as app.core.values.fold.
 
-    The first function is inlined, so that ASCII costs what lower() costs (0.25 us). RETURN instead of a quoted body
+    The first function is inlined, so that ASCII costs what lower() costs (0.2 us). RETURN instead of a quoted body
     binds the second one with its schema, which pg_restore and autovacuum need. There `lower` follows the locale of the
     database, which may know no letters but ASCII (C): what it leaves in upper case is translated, at 100 us a text.
     Letters whose lower case depends on the locale (I, a dotted I, a sigma) are translated before.
