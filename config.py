@@ -26,7 +26,7 @@ HIDDEN = {
     *GENERATED, "AUDIT_KEY", "AUDIT_KEYS_BEFORE", "DATABASE_URL", "REDIS_URL", "ADMIN_PASSWORD", "MAIL_PASSWORD",
     "AI_API_KEY", "METRICS_TOKEN",
 }  # fmt: skip
-# Pairs of which the first has no effect without the second.
+# Pairs of variables: the first has no effect without the second.
 REQUIRES = (
     ("MAIL_USERNAME", "MAIL_PASSWORD"),
     ("MAIL_USERNAME", "MAIL_SERVER"),

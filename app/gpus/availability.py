@@ -14,7 +14,7 @@ from app.gpus.models import Gpu, GpuStatus
 from app.servers.models import Server, ServerStatus
 
 MAX_SERVERS = 20
-"""Servers that are suggested, each of which has enough GPUs."""
+"""Suggested servers with enough GPUs."""
 
 _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__table__
 _AVAILABLE = _gpus.c.status == GpuStatus.AVAILABLE
@@ -58,7 +58,7 @@ def matching_models(text: str | None) -> list[str]:
     """
     first = sa.select(sa.func.min(_gpus.c.model).label("model")).where(_AVAILABLE).cte("models", recursive=True)
     next_model = sa.select(sa.func.min(_gpus.c.model)).where(_AVAILABLE, _gpus.c.model > first.c.model)
-    # A loose index scan: one index lookup per model, of which there are a dozen, instead of one row per GPU.
+    # A loose index scan: one index lookup for each of about a dozen models, instead of reading every GPU.
     models = first.union_all(sa.select(next_model.scalar_subquery()).where(first.c.model.is_not(None)))
     available = read_rows(sa.select(models.c.model).where(models.c.model.is_not(None))).scalars().all()
     if text is None:

@@ -135,7 +135,7 @@ def cached(
                 return cast(R, answer)
             if generations is None:
                 return function(*args, **kwargs)
-            # Nobody waits for an answer that is out of date before it is computed.
+            # One lock per key and generations: a request never waits for an answer that is already out of date.
             with state.computing(":".join([key, *generations])):
                 # The thread that had the turn before may have computed it.
                 answer = store.get(key, generations)

@@ -139,7 +139,7 @@ def _resource_titled(name: str) -> Resource | None:
 
 
 def _resource_of_columns(sheet: Sheet, mapping: Mapping[str, Any]) -> Resource | None:
-    """The resource of which a sheet has clearly more columns than of any other."""
+    """The resource that clearly more columns of a sheet belong to than to any other."""
     rows = _first_rows(sheet)
     scores = {
         name: max((_score(row, resource, mapping) for row in rows), default=0) for name, resource in IMPORTABLE.items()
