@@ -13,6 +13,7 @@ import orjson
 
 from app.sheets.limits import Limits, refusal
 
+_CHILD = Path(__file__).with_name("process.py")
 _REFUSED = 3
 # More than an honest file needs; bounds what a hostile file of a few bytes can cost.
 _MEMORY_BYTES = 96 << 20
@@ -49,7 +50,7 @@ def run_program(program: Program, options: Mapping[str, Any], file_bytes: int, l
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         try:
             status = subprocess.run(  # noqa: S603 - our own program, without a shell
-                [sys.executable, "-I", Path(__file__).parent, program.module, orjson.dumps(bounded)],
+                [sys.executable, "-I", _CHILD, program.module, orjson.dumps(bounded)],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
