@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from app import create_app
 from app.cli import MIGRATIONS, prepare_database, schema_problem
 from app.core import gc_tuning
+from app.core.db import engines
 from app.core.http import metrics
 from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
@@ -43,8 +44,9 @@ application: Flask
 def __getattr__(name: str) -> Any:
     # Built on first access, so that an import starts nothing; `flask --app run` and WSGI servers find it here.
     if name == "application":
-        globals()[name] = create_app(settings())
-        return globals()[name]
+        globals()[name] = app = create_app(settings())
+        atexit.register(close_database, app)
+        return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -52,8 +54,19 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     config = settings()
     require_free_address(config)
-    prepare(create_app(config))
-    serve(config)
+    app = create_app(config)
+    prepare(app)
+    try:
+        serve(config)
+    finally:
+        # The workers have ended, some of them without closing their connections.
+        close_database(app)
+
+
+def close_database(app: Flask) -> None:
+    """Leave a database that is complete without this process."""
+    with app.app_context():
+        engines.close(app.extensions["sqlalchemy"].engine)
 
 
 def settings() -> Config:

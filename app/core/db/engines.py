@@ -1,11 +1,16 @@
 """The options of the engine for either database, and how its transactions begin."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+import sqlalchemy as sa
+import structlog
 
 from app.core.values import json_text
+
+log = structlog.get_logger()
 
 Access = Literal["write", "read", "snapshot"]
 """What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
@@ -16,6 +21,9 @@ BEGIN: Mapping[str, Mapping[Access, str]] = {
     "sqlite": {"write": "BEGIN IMMEDIATE", "snapshot": "BEGIN"},
     "postgresql": {"write": "BEGIN", "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 }
+
+CLOSE_TIMEOUT_MS = 2_000
+"""How long the end of a process waits for other users of SQLite's file before it writes what it can."""
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -40,3 +48,23 @@ def engine_options(url: str) -> dict[str, Any]:
             "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC -c jit=off",
         },
     }
+
+
+def close(engine: sa.Engine) -> None:
+    """Close the connections of a process that ends, and write SQLite's write-ahead log into the database file.
+
+    People copy the file alone. SQLite writes it only when the last connection is closed, and connections of threads or
+    of killed workers are never closed.
+    """
+    # Connecting would create a file that does not exist.
+    if engine.dialect.name == "sqlite" and Path(engine.url.database or "").is_file():
+        try:
+            with engine.connect().execution_options(access="read") as connection:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {CLOSE_TIMEOUT_MS}")
+                # Where others read or write for longer, it writes what is committed and nobody reads an older state of.
+                is_incomplete, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            if is_incomplete:
+                log.warning("database_in_use", effect="copy it with its -wal file")
+        except sa.exc.DBAPIError as error:
+            log.warning("database_not_closed", error=repr(error.orig))
+    engine.dispose()

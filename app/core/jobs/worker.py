@@ -9,6 +9,8 @@ import click
 from flask import Flask
 
 from app.core import gc_tuning
+from app.core.db import engines
+from app.core.db.unit_of_work import db
 from app.core.jobs import pubsub
 from app.core.jobs.runner import runner_of
 
@@ -38,5 +40,7 @@ def work(app: Flask) -> None:
     stopping.set()
     runner.stop()
     sys.stdout.flush()
+    with app.app_context():
+        engines.close(db.engine)
     # Exit hard: a running job would commit after its lease was returned.
     os._exit(0)
