@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
+from app.core.request_context import USER_AGENT_LENGTH
 from app.users.models import User
 
 
@@ -25,7 +26,7 @@ class AuthSession(Base):
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     ip_address: Mapped[str | None] = mapped_column(sa.String(45))
-    user_agent: Mapped[str | None]
+    user_agent: Mapped[str | None] = mapped_column(sa.String(USER_AGENT_LENGTH))
 
 
 class KnownAddress(Base):

@@ -3,16 +3,24 @@
 import functools
 import random
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from flask import request
 
 from app.core.addresses import parse_address
+from app.core.header_text import one_line, read_description, read_sentence
 from app.core.values import Choice
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+REASON = "reason"
+"""The query parameter of every write that says why."""
+REASON_HEADER = "X-Audit-Reason"
+REASON_LENGTH = 500
+USER_AGENT_LENGTH = 500
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Role(Choice):
@@ -63,12 +71,41 @@ class RequestContext:
 def context_of_request() -> RequestContext:
     """The context of the HTTP request that is being answered; nobody is signed in yet."""
     sent = request.headers.get("X-Request-ID", "")
+    agent = request.environ.get("HTTP_USER_AGENT")
     return RequestContext(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
         ip_address=_address(request.remote_addr),
-        user_agent=_header("User-Agent", 255),
-        reason=_header("X-Audit-Reason", 500),
+        user_agent=None if agent is None else read_description(agent, USER_AGENT_LENGTH),
+        reason=_reason_or_none(),
     )
+
+
+def reason_of_request() -> str | None:
+    """Why the client makes this request, as it says; raises ValueError with a sentence if that cannot be read."""
+    header = request.environ.get("HTTP_X_AUDIT_REASON")
+    parameters = [] if request.method in SAFE_METHODS else request.args.getlist(REASON)
+    reasons = set()
+    if header is not None:
+        reasons.add(_readable(REASON_HEADER, header, read_sentence))
+    reasons.update(_readable(REASON, text, str) for text in parameters)
+    if len(reasons) > 1:
+        raise ValueError(f"Give one reason: either the parameter {REASON} or the header {REASON_HEADER}.")
+    return next(iter(reasons), None)
+
+
+def _readable(name: str, text: str, decode: Callable[[str], str]) -> str:
+    try:
+        return one_line(decode(text), REASON_LENGTH)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _reason_or_none() -> str | None:
+    try:
+        return reason_of_request()
+    except ValueError:
+        # The request is refused (app/core/http/api.py); what is recorded of it has no reason.
+        return None
 
 
 def context_of_system() -> RequestContext:
@@ -88,9 +125,3 @@ def _address(sender: str | None) -> str | None:
         return str(parse_address(sender or ""))[:45].lower()
     except ValueError:
         return None
-
-
-def _header(name: str, length: int) -> str | None:
-    """The text of a header: clients send UTF-8, which WSGI hands over as Latin-1."""
-    text = request.headers.get(name, "").encode("latin-1", "replace").decode("utf-8", "replace")
-    return _CONTROL.sub(" ", text).strip()[:length] or None

@@ -214,7 +214,7 @@ def _create_audit_log() -> None:
         sa.Column("changes", sa.Text(), nullable=False),
         sa.Column("snapshot", sa.Text(), nullable=True),
         sa.Column("ip_address", sa.String(length=45), nullable=True),
-        sa.Column("user_agent", sa.String(length=255), nullable=True),
+        sa.Column("user_agent", sa.String(length=500), nullable=True),
         sa.Column("token_id", sa.String(length=64), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.String(length=500), nullable=True),
@@ -333,7 +333,7 @@ def _create_users() -> None:
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("ended_at", TIME, nullable=True),
         sa.Column("ip_address", sa.String(length=45), nullable=True),
-        sa.Column("user_agent", sa.String(length=255), nullable=True),
+        sa.Column("user_agent", sa.String(length=500), nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_auth_sessions_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_sessions")),
     )

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id, JsonText
+from app.core.request_context import REASON_LENGTH, USER_AGENT_LENGTH
 
 LOWER = {"lower": True}
 """Marks columns that hold lower case only, so that filters need not fold them."""
@@ -33,10 +34,10 @@ class AuditLog(Base):
     changes: Mapped[dict[str, Any]] = mapped_column(JsonText)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
     ip_address: Mapped[str | None] = mapped_column(sa.String(45), info=LOWER)
-    user_agent: Mapped[str | None]
+    user_agent: Mapped[str | None] = mapped_column(sa.String(USER_AGENT_LENGTH))
     token_id: Mapped[str | None] = mapped_column(sa.String(64))
     request_id: Mapped[str] = mapped_column(sa.String(64))
-    reason: Mapped[str | None] = mapped_column(sa.String(500))
+    reason: Mapped[str | None] = mapped_column(sa.String(REASON_LENGTH))
     # See app/core/audit/mac.py.
     mac: Mapped[str] = mapped_column(sa.String(73), info={"hidden": True})
 

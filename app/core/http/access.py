@@ -14,12 +14,10 @@ from jwt.exceptions import PyJWTError
 
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import Forbidden, Unauthorized
-from app.core.request_context import Actor, Role
+from app.core.request_context import SAFE_METHODS, Actor, Role
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 TokenReader = Callable[[str], Actor]
 SessionReader = Callable[[Mapping[str, Any]], Actor]

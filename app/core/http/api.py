@@ -15,11 +15,12 @@ from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest as UnreadableBody
 from werkzeug.routing import IntegerConverter
 
 from app.core.db.unit_of_work import reading, transactional, writing
-from app.core.errors import BadJson, BadParameter, Invalid, UnknownParameter, UnsupportedMediaType, dotted
+from app.core.errors import BadJson, BadParameter, BadRequest, Invalid, UnknownParameter, UnsupportedMediaType, dotted
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of, public
 from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, success
@@ -27,11 +28,13 @@ from app.core.http.openapi import (
     View,
     document_failures,
     document_header,
+    document_reason,
     documents_query,
     header_docs,
     name_operations,
     schema_name,
 )
+from app.core.request_context import REASON, reason_of_request
 
 
 class Parser(FlaskParser):
@@ -42,6 +45,9 @@ class Parser(FlaskParser):
         "query": RAISE,
         "form": RAISE,
     }
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        return self._makeproxy(_own_query(req), schema)
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         if not req.is_json:
@@ -69,6 +75,8 @@ class Blueprint(SmorestBlueprint):
             view = idempotency.once(view_func, access)
             document_header(view, idempotency.PARAMETER)
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
+        if not SAFE_METHODS.issuperset(methods):
+            document_reason(view)
         document_failures(view, rule, access, methods)
         super().add_url_rule(rule, endpoint, view, **options)
 
@@ -136,9 +144,16 @@ class Blueprint(SmorestBlueprint):
 def _refuse_unknown_query() -> None:
     """Refuse parameters of a route that takes none: a typo of dry_run must not execute the request."""
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
-    if request.args and not view.takes_query:
-        name = next(iter(request.args))
+    if not view.takes_query and (sent := _own_query(request)):
+        name = next(iter(sent))
         raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
+
+
+def _own_query(req: Request) -> MultiDict[str, str]:
+    """The query parameters that a view declares: the reason of a write belongs to its audit records."""
+    if req.method in SAFE_METHODS or REASON not in req.args:
+        return req.args
+    return MultiDict((name, value) for name, value in req.args.items(multi=True) if name != REASON)
 
 
 def read_form(schema: Schema) -> dict[str, Any]:
@@ -187,6 +202,17 @@ def _refuse_bad_encoding() -> None:
         raise BadParameter("The query string is not valid UTF-8.") from None
 
 
+def _refuse_unreadable_headers() -> None:
+    """Refuse headers that arrive empty because they were not ASCII, where that would change what is recorded."""
+    try:
+        reason_of_request()
+    except ValueError as error:
+        raise BadRequest(str(error), reason="invalid_reason") from None
+    # Behind a proxy, the client would be recorded and limited under the proxy's address.
+    if current_app.config["TRUSTED_PROXIES"] and request.environ.get("HTTP_X_FORWARDED_FOR") == "":
+        raise BadRequest("X-Forwarded-For must be ASCII.", reason="invalid_header")
+
+
 class Identity(IntegerConverter):
     """`int` in a path: at most 18 digits, which fit into 64 bits; a longer number is not found."""
 
@@ -197,6 +223,7 @@ def init_app(app: Flask) -> Api:
     """Give an application its API, on which features register their blueprints."""
     app.url_map.converters["int"] = Identity
     app.before_request(_refuse_bad_encoding)
+    app.before_request(_refuse_unreadable_headers)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     document = {
         "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),

@@ -8,6 +8,7 @@ from typing import Any
 from app.core.http import rate_limiter
 from app.core.http.access import Access
 from app.core.http.envelope import FailureSchema
+from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 View = Callable[..., Any]
 
@@ -25,6 +26,29 @@ _FAILURES: dict[int, str] = {
     429: "Too many requests: by address where somebody signs in, by token elsewhere.",
     503: "A dependency is away; try again after Retry-After seconds.",
 }
+
+
+_REASONS = (
+    {
+        "in": "query",
+        "name": REASON,
+        "schema": {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH},
+        "description": "Why, for the audit log.",
+    },
+    {
+        "in": "header",
+        "name": REASON_HEADER,
+        "schema": {"type": "string", "minLength": 1},
+        "description": "The same in a header, where anything but ASCII is percent-encoded UTF-8 (`Ger%C3%A4t`) or an "
+        f"`ext-value` of RFC 8187 (`UTF-8''Ger%C3%A4t`); at most {REASON_LENGTH} characters when decoded.",
+    },
+)
+
+
+def document_reason(view: View) -> None:
+    """Document that a write may say why."""
+    for parameter in _REASONS:
+        document_header(view, parameter)
 
 
 def document_header(view: View, parameter: Mapping[str, Any]) -> None:
