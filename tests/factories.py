@@ -125,7 +125,8 @@ class Make:
 
 @functools.cache
 def schema_of(resource: Resource) -> marshmallow.Schema:
-    return resource.schema()
+    """The schema of a body that need not be whole: rules of the object are tried with what is set besides."""
+    return resource.schema(partial=True)
 
 
 def writable_fields(resource: Resource) -> dict[str, Field]:

@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from app.users.passwords import PASSWORD_METADATA, check_new_password
 from app.users.schemas import UserSchema
 
 
@@ -41,7 +42,7 @@ class ProfileSchema(UserSchema):
 
 class ChangePasswordSchema(Schema):
     current_password = fields.String(required=True, validate=validate.Length(1, 1024))
-    new_password = fields.String(required=True, validate=validate.Length(1, 1024))
+    new_password = fields.String(required=True, validate=check_new_password, metadata=PASSWORD_METADATA)
 
 
 class LogoutSchema(Schema):

@@ -63,10 +63,13 @@ def change_password(current_password: str, new_password: str) -> None:
     """Change the current user's password and end their other sessions; raises Invalid."""
     actor = current_actor()
     user = db.session.get_one(User, actor.id, with_for_update=True)
+    errors = {}
     if not _matches(current_password, user.password_hash or _dummy_hash()):
-        raise Invalid(errors={"current_password": ["Is not your current password."]})
-    if errors := password_errors(new_password, user.username):
-        raise Invalid(errors={"new_password": errors})
+        errors["current_password"] = ["Is not your current password."]
+    if refused := password_errors(new_password, user.username):
+        errors["new_password"] = refused
+    if errors:
+        raise Invalid(errors=errors)
     user.password = new_password
     db.session.flush()
     sessions.end_all(user.id, but=actor.session_id)

@@ -6,11 +6,11 @@ from typing import Any
 
 from flask_marshmallow import Schema as BaseSchema
 from flask_marshmallow.sqla import SQLAlchemyAutoSchemaOpts
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow_sqlalchemy.schema import SQLAlchemyAutoSchemaMeta
 
 from app.resource.converter import FieldConverter
-from app.resource.fields import fields_of
+from app.resource.fields import defaults_of, fields_of
 
 
 class WriteQuerySchema(Schema):
@@ -54,6 +54,22 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
         unknown = RAISE
         model_converter = FieldConverter
         include_fk = True
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def check_rules(self, values: dict[str, Any], sent: Any, *, partial: Any, **_: Any) -> None:
+        """Report the rules that a new object breaks together with the fields that are invalid by themselves.
+
+        Those of a changed object depend on what is stored: `save` checks them.
+        """
+        model = getattr(self.Meta, "model", None)
+        rules = getattr(model, "checks", ())
+        if partial or not rules or not isinstance(sent, dict):
+            return
+        invalid = sent.keys() - values.keys()
+        whole = {**defaults_of(model), **values}
+        broken = [rule.errors(whole) for rule in rules if invalid.isdisjoint(rule.fields)]
+        if errors := {name: messages for each in broken for name, messages in each.items()}:
+            raise ValidationError(errors)
 
     @classmethod
     @functools.cache

@@ -4,9 +4,17 @@ import functools
 import re
 from importlib.resources import files
 
+from marshmallow import ValidationError
+
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_BYTES = 72
 """bcrypt ignores what follows."""
+
+PASSWORD_METADATA = {
+    "minLength": MIN_PASSWORD_CHARS,
+    "description": f"At most {MAX_PASSWORD_BYTES} bytes; neither the username nor a well-known password.",
+}
+"""What the OpenAPI document says about a new password."""
 
 _LEET = str.maketrans("@4310!5$7", "aaeioisst")
 """Characters that are commonly written for letters."""
@@ -26,6 +34,12 @@ def password_errors(password: str, name: str | None) -> list[str]:
     if is_well_known(password):
         errors.append("May not be a well-known password.")
     return errors
+
+
+def check_new_password(password: str) -> None:
+    """Validate a new password whose user is not known yet; raises ValidationError with each reason."""
+    if errors := password_errors(password, None):
+        raise ValidationError(errors)
 
 
 def is_well_known(password: str) -> bool:

@@ -154,6 +154,14 @@ def test_invalid_password_changes_are_refused(make: Make, begin: Begin, old: str
     begin(user)
 
 
+@pytest.mark.parametrize(("old", "new"), [(None, "too short"), ("", "short"), ("wrong password", "THE-USERNAME")])
+def test_a_bad_new_password_is_reported_with_a_wrong_one(make: Make, begin: Begin, old: str | None, new: str) -> None:
+    client = begin(make(User, username="the-username")).client
+    change = {"current_password": old, "new_password": new}
+    errors = client.call("POST", "/api/auth/change-password", json=change, expect=422)["data"]["errors"]
+    assert set(errors) == {"current_password", "new_password"}
+
+
 def test_password_set_by_an_administrator_ends_all_sessions(make: Make, begin: Begin, admin: Client) -> None:
     user = make(User)
     session = begin(user)

@@ -134,6 +134,17 @@ def test_password_policy(admin: Client, make: Make) -> None:
         Client(admin.app, admin.document).call("POST", "/api/auth/login", json=credentials)
 
 
+def test_a_bad_password_is_reported_with_other_invalid_fields(admin: Client, make: Make) -> None:
+    for password, expected in PASSWORDS.items():
+        body = {"username": "ada.LOVELACE", "email": "nonsense", "role": 1, "password": password}
+        errors = admin.call("POST", "/api/users", json=body, expect=422)["data"]["errors"]
+        assert set(errors) == {"email", "role", "password"}
+        assert expected in " ".join(errors["password"])
+    body = {"username": "no name", "password": "short"}
+    for method, path in (("POST", "/api/users"), ("PATCH", f"/api/users/{make(User).id}")):
+        assert {"username", "password"} <= set(admin.call(method, path, json=body, expect=422)["data"]["errors"])
+
+
 def test_password_is_never_part_of_a_response(admin: Client, user: Client) -> None:
     shown = admin.call("GET", f"/api/users/{user.user.id}")["data"]
     me = user.call("GET", "/api/auth/me")["data"]
