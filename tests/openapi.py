@@ -127,12 +127,12 @@ def _absolute(schema: Any, name: str) -> Any:
 
 
 def _trimmed(body: Any) -> Any:
-    """The body with its texts trimmed, as the application reads it."""
+    """The body as the application reads it: texts are trimmed, and empty ones are null."""
     if isinstance(body, dict):
         return {name: _trimmed(value) for name, value in body.items()}
     if isinstance(body, list):
         return [_trimmed(item) for item in body]
-    return body.strip() if isinstance(body, str) else body
+    return (body.strip() or None) if isinstance(body, str) else body
 
 
 def _without(spec: Any, mark: str) -> Any:

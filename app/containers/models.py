@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
-from app.resource import Extensible, column, reference
+from app.resource import Extensible, Integer, column, reference
 from app.servers.models import Server
 
 MAX_PORT = 65_535
@@ -30,8 +30,8 @@ class ContainerStatus(Choice):
 class PortMappingSchema(Schema):
     """A port of the server that is forwarded to a port of the container."""
 
-    host_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
-    container_port = fields.Integer(strict=True, required=True, validate=validate.Range(1, MAX_PORT))
+    host_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
+    container_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
     protocol = fields.String(required=True, validate=validate.OneOf(("tcp", "udp", "sctp")))
 
 

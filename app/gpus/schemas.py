@@ -5,7 +5,7 @@ from marshmallow import Schema, fields, validate
 from app.core.values import MAX_ID
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
-from app.resource import Moment, ReferenceSchema, ResourceSchema, Text
+from app.resource import Integer, Moment, ReferenceSchema, ResourceSchema, Text
 
 
 class GpuSchema(ResourceSchema):
@@ -16,7 +16,7 @@ class GpuSchema(ResourceSchema):
 class AssignmentSchema(Schema):
     """The user, the purpose and the end of a new assignment."""
 
-    user_id = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_ID))
+    user_id = Integer(required=True, validate=validate.Range(1, MAX_ID))
     purpose = Text(length=255, allow_none=True, load_default=None)
     expires_at = Moment(allow_none=True, load_default=None)
 

@@ -9,7 +9,7 @@ from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, ip_address, mac_address, url_or_path, username
-from app.resource.json_fields import Moment, Text
+from app.resource.json_fields import Integer, Moment, Text
 from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
 from app.resource.query.documentation import list_parameters
@@ -25,6 +25,7 @@ __all__ = [
     "IF_MATCH",
     "Extensible",
     "Field",
+    "Integer",
     "Kind",
     "ListQuery",
     "Moment",

@@ -30,8 +30,8 @@ class FieldConverter(ModelConverter):
     """
 
     SQLA_TYPE_MAPPING: dict[Any, Any] = {
-        sa.Enum: lambda *_: partial(fields.Enum, by_value=True),
-        sa.Integer: lambda *_: partial(fields.Integer, strict=True),
+        sa.Enum: json_fields.Option,
+        sa.Integer: json_fields.Integer,
         sa.String: json_fields.Text,
         sa.Boolean: json_fields.Flag,
         sa.Date: json_fields.Day,

@@ -20,6 +20,15 @@ MAX_ATTRIBUTES = 64
 ATTRIBUTE_KEY = re.compile(r"[^\W_][\w .()%+#/-]{0,63}")
 
 
+class EmptyIsNull(fields.Field[Any]):
+    """Reads empty text as null where null is allowed: forms send it for every field that is not filled in."""
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.allow_none and isinstance(value, str) and not value.strip():
+            value = None
+        return super().deserialize(value, *args, **kwargs)
+
+
 class Text(fields.String):
     """Trimmed text in its canonical form; empty is null where null is allowed."""
 
@@ -45,7 +54,25 @@ class Text(fields.String):
             super()._validate(value)
 
 
-class Number(fields.Float):
+class Integer(EmptyIsNull, fields.Integer):
+    """A whole JSON number: 8.0 is one, as in JSON Schema; text and true are not."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        # A float beyond 2^53 may have been rounded already, so it names no integer.
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**53)
+        if isinstance(value, bool) or not is_whole:
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Option(EmptyIsNull, fields.Enum[Any]):
+    """A member of an enumeration, by its value."""
+
+    def __init__(self, enum: Any, **options: Any) -> None:
+        super().__init__(enum, by_value=True, **options)
+
+
+class Number(EmptyIsNull, fields.Float):
     """A JSON number: not text, not true, not infinite."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
@@ -56,7 +83,7 @@ class Number(fields.Float):
         return number
 
 
-class Money(fields.String):
+class Money(EmptyIsNull, fields.String):
     """An amount to the cent, as text: a JSON number is a float to most who read it."""
 
     def __init__(self, *, minimum: float | None, maximum: float | None, **options: Any) -> None:
@@ -71,7 +98,7 @@ class Money(fields.String):
         return self.in_range(Decimal(str(value)))
 
 
-class Flag(fields.Boolean):
+class Flag(EmptyIsNull, fields.Boolean):
     """true or false, and not what equals them in Python: 1 and 0."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
@@ -80,7 +107,7 @@ class Flag(fields.Boolean):
         return value
 
 
-class Day(fields.Date):
+class Day(EmptyIsNull, fields.Date):
     """A date as YYYY-MM-DD; ISO 8601 has more ways to write one."""
 
     def __init__(self, **options: Any) -> None:
@@ -92,7 +119,7 @@ class Day(fields.Date):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Moment(fields.AwareDateTime):
+class Moment(EmptyIsNull, fields.AwareDateTime):
     """A time with its zone, far enough from the ends of the calendar to be one in UTC too."""
 
     def __init__(self, **options: Any) -> None:

@@ -5,7 +5,7 @@ import ipaddress
 from marshmallow import Schema, ValidationError, fields, validate
 
 from app.core.values import utcnow
-from app.resource import Text
+from app.resource import Moment, Text
 
 MAX_NETWORKS = 32
 
@@ -31,8 +31,7 @@ class NewTokenSchema(Schema):
         validate=validate.Length(1, 2),
         metadata={"description": "`write` includes `read`."},
     )
-    expires_at = fields.AwareDateTime(
-        format="iso",
+    expires_at = Moment(
         allow_none=True,
         load_default=None,
         validate=_in_the_future,

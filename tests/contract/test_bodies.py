@@ -17,10 +17,10 @@ WRONG_TYPES: dict[Kind, tuple[Any, ...]] = {
     Kind.INTEGER: ("1", 1.5, True, [], {}, 2**31, -(2**31) - 1, 2**63, 10**30, 1e300),
     Kind.REFERENCE: ("1", 1.5, True, [], {}, 0, -1, 2**63, 10**30),
     Kind.NUMBER: ("1", True, [], {}, 1e12, -1e12, 10**30, 1e300),
-    Kind.MONEY: (True, "", "x", [], {}, "-0.01", "1.234", "1e3", "NaN", "Infinity", "1,000.00", "9" * 14, "٣"),
-    Kind.BOOLEAN: (1, 0, "true", "yes", "", [], {}),
-    Kind.DATE: (1, True, "", "x", [], {}, "2026-02-30", "20260131", "2026-1-1", "2026-W05-6", "2026-01-31T00:00:00Z"),
-    Kind.CHOICE: (1, True, "", "nonsense", [], {}, ["active"]),
+    Kind.MONEY: (True, "x", [], {}, "-0.01", "1.234", "1e3", "NaN", "Infinity", "1,000.00", "9" * 14, "٣"),
+    Kind.BOOLEAN: (1, 0, "true", "yes", [], {}),
+    Kind.DATE: (1, True, "x", [], {}, "2026-02-30", "20260131", "2026-1-1", "2026-W05-6", "2026-01-31T00:00:00Z"),
+    Kind.CHOICE: (1, True, "nonsense", [], {}, ["active"]),
     Kind.LIST: (1, "x", {}, [1], [None], [[]], [""], ["x" * 256], ["x"] * (MAX_ITEMS + 1)),
     Kind.OBJECTS: (1, "x", {}, [1], [None], [[]], [{}], [{"nonsense": 1}]),
     Kind.ATTRIBUTES: (1, "x", [], {"": 1}, {"a\x00": 1}, {"k": []}, {"k": {}}, {"k": "a\x00"}, {"k" * 65: 1}),
@@ -91,7 +91,7 @@ def test_a_value_of_another_type_is_refused(resource: Resource, make: Make, admi
     for name, field in writable_fields(resource).items():
         wrong = list(WRONG_TYPES[field.kind])
         if not field.nullable:
-            wrong.append(None)
+            wrong += [None] if field.kind is Kind.TEXT else [None, ""]
         # One schema reads both: a value or two show that a creation asks it too.
         for value in wrong[:2]:
             assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: value})), (name, value)
@@ -107,6 +107,23 @@ def test_every_bad_field_is_reported_at_once(resource: Resource, make: Make, adm
     for method, path in (("POST", resource.path), ("PATCH", f"{resource.path}/{make(resource.model).id}")):
         errors = errors_of(admin, method, path, body)
         assert not [name for name in body if not is_named(name, errors)]
+
+
+@pytest.mark.parametrize("resource", [each for each in RESOURCES if each.model.checks], ids=lambda each: each.name)
+def test_a_broken_rule_is_reported_with_invalid_fields(resource: Resource, make: Make, admin: Client) -> None:
+    for rule in resource.model.checks:
+        full = {name: make.value(field, 1) for name, field in writable_fields(resource).items()}
+        for body in (full, make.body(resource), {**full, "status": "assigned"}):
+            broken = errors_of(admin, "POST", resource.path, body) if validation_errors(resource, body) else {}
+            if rule.message in {text for texts in broken.values() for text in texts}:
+                break
+        else:
+            raise AssertionError(f"None of the bodies breaks {rule.name}.")
+        errors = errors_of(admin, "POST", resource.path, {**body, "description": 1, "nonsense": 1})
+        assert errors == {**broken, "description": errors["description"], "nonsense": ["Unknown field."]}
+        for name in rule.fields:
+            # Nothing is known about a rule of which a field is invalid.
+            assert rule.message not in errors_of(admin, "POST", resource.path, {**body, name: []})[name]
 
 
 @each_resource
@@ -143,6 +160,43 @@ def test_a_required_field_cannot_be_left_out_or_emptied(resource: Resource, make
         for empty in (None, "", " \t\n"):
             assert is_named(name, errors_of(admin, "POST", resource.path, {**body, name: empty}))
             assert is_named(name, errors_of(admin, "PATCH", path, {name: empty}))
+
+
+@each_resource
+def test_empty_text_is_null_in_every_kind_of_field(resource: Resource, make: Make, admin: Client) -> None:
+    """A form sends empty text for each field that is not filled in."""
+    path = f"{resource.path}/{make(resource.model, full=True).id}"
+    for name in optional_fields(resource):
+        null, empty, blank = (
+            admin.call("PATCH", f"{path}?dry_run=true", json={name: value}, expect=(200, 422))
+            for value in (None, "", " \t\n")
+        )
+        assert same_answer(empty, null), name
+        assert same_answer(blank, null), name
+    left_empty = dict.fromkeys(optional_fields(resource), "")
+    kept = {name: value for name, value in make.body(resource).items() if value is not None}
+    created = admin.call("POST", resource.path, json={**left_empty, **kept}, expect=201)["data"]
+    assert {name for name in left_empty if created[name] is not None} <= kept.keys()
+
+
+def same_answer(one: Body, other: Body) -> bool:
+    """Whether two answers are the same but for the time at which they were given."""
+    return {**one, "data": {**one["data"], "updated_at": 0}} == {**other, "data": {**other["data"], "updated_at": 0}}
+
+
+@each_resource
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero(resource: Resource, make: Make, admin: Client) -> None:
+    path = f"{resource.path}/{make(resource.model).id}"
+    for name, field in writable_fields(resource).items():
+        if field.kind in (Kind.INTEGER, Kind.REFERENCE):
+            value = make.value(field, 4711)
+            asked = [
+                admin.call("PATCH", f"{path}?dry_run=true", json={name: number}, expect=(200, 422))
+                for number in (value, float(value))
+            ]
+            assert same_answer(*asked), name
+            for number in (1.5, 2.0**53, -(2.0**53), 1e300):
+                assert is_named(name, errors_of(admin, "PATCH", path, {name: number}))
 
 
 def texts(resource: Resource) -> dict[str, Field]:

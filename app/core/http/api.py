@@ -157,9 +157,10 @@ def _own_query(req: Request) -> MultiDict[str, str]:
 
 
 def read_form(schema: Schema) -> dict[str, Any]:
-    """The text fields of a form, validated; raises Invalid."""
+    """The text fields of a form, validated; raises Invalid. A field that is left empty is as if it were not sent."""
+    sent = {name: text for name, text in request.form.to_dict().items() if text or name not in schema.fields}
     try:
-        return cast("dict[str, Any]", schema.load(request.form.to_dict()))
+        return cast("dict[str, Any]", schema.load(sent))
     except ValidationError as error:
         raise Invalid(errors=dotted(error.messages)) from None
 

@@ -6,6 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from app.core.http.envelope import FailureSchema
 from app.resource.declaration import Resource
+from app.resource.json_fields import Integer
 
 MAX_ITEMS = 1000
 
@@ -43,7 +44,7 @@ class FilteredBulkSchema(BulkSchema):
             "description": "As in a list: `{status: active, memory_gb__gte: 64}`; a list of values is any of them."
         },
     )
-    expected_count = fields.Integer(strict=True, validate=validate.Range(min=0))
+    expected_count = Integer(validate=validate.Range(min=0))
 
     @validates_schema
     def check_either(self, values: Body, **_: Any) -> None:
@@ -59,7 +60,7 @@ class FilteredBulkSchema(BulkSchema):
 def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Schema], type[Schema]]:
     """The schemas of the three bodies, which document what each item may hold."""
     schema = resource.schema
-    identity = {"id": fields.Integer(strict=True, required=True), "suffix": ""}
+    identity = {"id": Integer(required=True), "suffix": ""}
     change = type(f"{name}ItemSchema", (schema,), identity)
     others = tuple(member for member in change().fields if member != "id")
     one = fields.Raw(

@@ -84,3 +84,10 @@ def test_invalid_mappings_and_names_are_refused(user: Client, form: dict[str, st
     answer = user.call("POST", "/api/imports", expect=422, data={**form, "file": file})
     assert set(answer["data"]["errors"]) == {field}
     assert remembered(user) == []
+
+
+def test_form_fields_that_are_left_empty_are_as_if_not_sent(user: Client, upload: Upload) -> None:
+    empty = dict.fromkeys(("resource", "mode", "match", "mapping", "remember", "extra", "apply"), "")
+    import_ = upload(user, form=empty, Servers=[("Name",), ("a",)])
+    assert (import_["status"], import_["mode"], import_["extra"]) == ("ready", "upsert", "keep")
+    assert remembered(user) == []
