@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from app.audit_logs.reattachment import Key, reattach
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.models import Base
@@ -16,6 +17,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
 from app.core.values import as_json, fold, utcnow
+from app.gpus.service import resume_assignments
 from app.resource import Resource, service
 from app.resource.bulk import writer
 from app.resource.fields import Field, default_of, from_json, row_from_json
@@ -25,9 +27,6 @@ MAX_LISTED = 1000
 """Objects and conflicts that an answer lists; its counts are exact."""
 
 logs = AuditLog.__table__
-
-Key = tuple[str, int]
-"""The type and the id of an object."""
 
 
 class NotRestorable(Conflict):
@@ -50,16 +49,22 @@ class RestoreConflict(Conflict):
 
 @dataclass(slots=True)
 class Restoration:
-    """The restored objects, and the references that were left out because their objects no longer exist."""
+    """The restored objects, and references: those that point to them again, and those that could not be restored."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
+    reattached: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         counts: dict[str, int] = defaultdict(int)
         for item in self.objects:
             counts[item["type"]] += 1
-        return {"counts": counts, "objects": self.objects[:MAX_LISTED], "left_out": self.left_out[:MAX_LISTED]}
+        return {
+            "counts": counts,
+            "objects": self.objects[:MAX_LISTED],
+            "reattached": self.reattached[:MAX_LISTED],
+            "left_out": self.left_out[:MAX_LISTED],
+        }
 
 
 def restore(record_id: int) -> Restoration:
@@ -94,6 +99,9 @@ def _restore_deleted(record: Any) -> Restoration:
         for name, restored in rows.items():
             writer.restore(CATALOG[name].model, restored)
             restoration.objects += [_named(CATALOG[name], row) for row in restored]
+        for reference, is_reattached in reattach(record.request_id, deleted):
+            (restoration.reattached if is_reattached else restoration.left_out).append(reference)
+        resume_assignments([row["id"] for row in rows.get("gpus", ())])
     except IntegrityError as error:
         # Another transaction has committed since the checks above.
         message = "The same objects were changed at the same time; try again."

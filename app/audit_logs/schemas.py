@@ -30,7 +30,7 @@ class RestoredSchema(Schema):
     version = fields.Integer(required=True)
 
 
-class LeftOutSchema(RestoredSchema):
+class RestoredReferenceSchema(RestoredSchema):
     field = fields.String(required=True)
     value = fields.Integer(required=True)
 
@@ -40,8 +40,16 @@ class RestorationSchema(Schema):
 
     counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     objects = fields.List(fields.Nested(RestoredSchema), required=True, metadata={"description": "At most 1000."})
-    left_out = fields.List(
-        fields.Nested(LeftOutSchema),
+    reattached = fields.List(
+        fields.Nested(RestoredReferenceSchema),
         required=True,
-        metadata={"description": "References that only the application sets and whose objects no longer exist."},
+        metadata={"description": "Tasks that the deletion had detached and that point to their object again."},
+    )
+    left_out = fields.List(
+        fields.Nested(RestoredReferenceSchema),
+        required=True,
+        metadata={
+            "description": "References that were not restored: set by the application alone, to objects that no longer "
+            "exist; or of tasks that the deletion had detached, and that are deleted or about something else now."
+        },
     )

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base, Entity, Id
-from app.core.db.rules import present_when
+from app.core.db.rules import absent_without, present_when
 from app.core.values import Choice
 from app.resource import Extensible, column, reference
 from app.servers.models import Server
@@ -22,6 +22,7 @@ class GpuStatus(Choice):
 
 
 HOLDER = "A GPU is `assigned` exactly while a user holds it: use assign and release."
+ASSIGNMENT = "Only a GPU that a user holds has the time, purpose and end of an assignment."
 
 
 class Gpu(Audited, Extensible, Entity):
@@ -36,19 +37,29 @@ class Gpu(Audited, Extensible, Entity):
     status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)
     assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
     assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
+    # Of the current assignment, so that the audit log has them, and with them what a restore brings back.
+    purpose: Mapped[str | None] = column("Assignment purpose", "分配用途", read_only=True)
+    expires_at: Mapped[datetime | None] = column("Assigned until", "分配到期时间", read_only=True)
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
 
     unique_together = (("server_id", "slot"), ("uuid",))
-    checks = (present_when("assigned_to_id", status=GpuStatus.ASSIGNED, name="holder", message=HOLDER),)
+    checks = (
+        present_when("assigned_to_id", status=GpuStatus.ASSIGNED, name="holder", message=HOLDER),
+        absent_without("assigned_to_id", "assigned_at", "purpose", "expires_at", name="assignment", message=ASSIGNMENT),
+    )
     # Covers the queries of availability.py (index-only scan).
     __table_args__ = (sa.Index("ix_gpus_status_model_server_id", "status", "model", "server_id"), Entity.__table_args__)
 
 
 class GpuAssignment(Base):
-    """One assignment, current or past. The holder's name is copied, because it outlives the user."""
+    """One assignment, current or past.
+
+    It outlives the user, whose name is copied, and the GPU, which has no foreign key: a restored GPU has its history
+    again. No id is used twice. While a GPU is deleted, its assignment stays open.
+    """
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    gpu_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(Gpu.id, ondelete="CASCADE"), index=True)
+    gpu_id: Mapped[int] = mapped_column(Id, index=True)
     user_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="SET NULL"), index=True)
     username: Mapped[str]
     assigned_by: Mapped[str]

@@ -20,7 +20,7 @@ from app.gpus.schemas import (
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, answer, resource_blueprint
+from app.resource import Resource, answer, get, get_locked, resource_blueprint
 
 resource = Resource(
     model=Gpu,
@@ -39,7 +39,7 @@ blueprint: Blueprint = resource_blueprint(resource)
 @audited("assign")
 def assign(body: dict[str, Any], gpu_id: int) -> Response:
     """Assign a GPU to a user."""
-    service.assign(service.get_locked(gpu_id), **body)
+    service.assign(get_locked(resource, gpu_id), **body)
     return answer(resource, gpu_id)
 
 
@@ -49,7 +49,7 @@ def assign(body: dict[str, Any], gpu_id: int) -> Response:
 @audited("release")
 def release(gpu_id: int) -> Response:
     """Release a GPU."""
-    service.release(service.get_locked(gpu_id))
+    service.release(get_locked(resource, gpu_id))
     return answer(resource, gpu_id)
 
 
@@ -59,7 +59,7 @@ def release(gpu_id: int) -> Response:
 @blueprint.response(200, AssignmentRecordSchema, many=True)
 def list_assignments(query: dict[str, int], gpu_id: int) -> Page:
     """List a GPU's assignments, the latest first."""
-    return service.select_assignments(gpu_id, **query)
+    return service.select_assignments(get(resource, gpu_id).id, **query)
 
 
 @blueprint.get("/available")

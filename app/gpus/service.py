@@ -1,12 +1,14 @@
 """Assigning GPUs to users, releasing them, and the history of assignments."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.core.errors import Conflict, Forbidden, Invalid
 from app.core.http.access import current_actor
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
@@ -18,6 +20,8 @@ from app.users.models import User
 EXPIRY_JOB = "gpu_expiry"
 """The job that releases a GPU when its assignment expires."""
 
+gpus, assignments = Gpu.__table__, GpuAssignment.__table__
+
 
 class GpuNotAvailable(Conflict):
     reason, message = "gpu_not_available", "This GPU is not available."
@@ -27,16 +31,8 @@ class GpuNotAssigned(Conflict):
     reason, message = "gpu_not_assigned", "Nobody holds this GPU."
 
 
-def get_locked(gpu_id: int) -> Gpu:
-    """The GPU with its row locked, so that concurrent assigns and releases see each other's result; raises NotFound."""
-    gpu = db.session.get(Gpu, gpu_id, with_for_update=True)
-    if gpu is None:
-        raise NotFound(f"There is no gpu {gpu_id}.")
-    return gpu
-
-
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
-    """Assign an available GPU to an active user.
+    """Assign an available GPU, which is locked, to an active user.
 
     Raises GpuNotAvailable, which names the holder; Forbidden if a user assigns it to somebody else; Invalid.
     """
@@ -52,6 +48,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     if holder is None or not holder.is_active:
         raise Invalid(errors={"user_id": [f"There is no active user {user_id}."]})
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.ASSIGNED, holder.id, now
+    gpu.purpose, gpu.expires_at = purpose, expires_at
     assignment = GpuAssignment(
         gpu_id=gpu.id,
         user_id=holder.id,
@@ -68,7 +65,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
 
 
 def release(gpu: Gpu) -> None:
-    """Release a GPU; raises GpuNotAssigned, and Forbidden if another user holds it."""
+    """Release a GPU, which is locked; raises GpuNotAssigned, and Forbidden if another user holds it."""
     actor = current_actor()
     if gpu.status is not GpuStatus.ASSIGNED:
         raise GpuNotAssigned()
@@ -80,20 +77,36 @@ def release(gpu: Gpu) -> None:
 def end_assignment(gpu: Gpu, released_by: str) -> None:
     """End the active assignment of a locked GPU and make it available."""
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.AVAILABLE, None, None
+    gpu.purpose = gpu.expires_at = None
     active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
-    # None for a GPU that was deleted and restored: a restore does not bring its assignments back.
     for assignment in db.session.scalars(active):
         assignment.released_at, assignment.released_by = utcnow(), released_by
     db.session.flush()
 
 
+def resume_assignments(gpu_ids: Collection[int]) -> None:
+    """Continue the open assignments of GPUs that were deleted and have just been restored.
+
+    A GPU that came back without its holder, who has been deleted, is available: its assignment ends now. The others
+    expire when they were to, or at once if that time has passed.
+    """
+    restored = sa.select(
+        gpus.c.id, gpus.c.assigned_to_id, assignments.c.id.label("assignment_id"), assignments.c.expires_at
+    )
+    resumed = restored.join(assignments, assignments.c.gpu_id == gpus.c.id)
+    rows = db.session.execute(resumed.where(any_of(gpus.c.id, gpu_ids), assignments.c.released_at.is_(None))).all()
+    abandoned = [row.assignment_id for row in rows if row.assigned_to_id is None]
+    ended = {"released_at": utcnow(), "released_by": current_actor().username}
+    db.session.execute(sa.update(assignments).where(any_of(assignments.c.id, abandoned)).values(ended))
+    for row in rows:
+        if row.assigned_to_id is not None and row.expires_at is not None:
+            enqueue(EXPIRY_JOB, row.assignment_id, due_at=row.expires_at)
+
+
 def select_assignments(gpu_id: int, page: int, page_size: int) -> Page:
-    """A page of a GPU's assignments, the latest first; raises NotFound."""
-    if db.session.scalar(sa.select(Gpu.id).where(Gpu.id == gpu_id)) is None:
-        raise NotFound(f"There is no gpu {gpu_id}.")
-    table = GpuAssignment.__table__
-    of_gpu = sa.select(table).where(table.c.gpu_id == gpu_id)
-    return fetch_page(of_gpu.order_by(table.c.id.desc()), page, page_size, _render)
+    """A page of a GPU's assignments, the latest first."""
+    of_gpu = sa.select(assignments).where(assignments.c.gpu_id == gpu_id)
+    return fetch_page(of_gpu.order_by(assignments.c.id.desc()), page, page_size, _render)
 
 
 def _render(row: dict[str, Any]) -> dict[str, Any]:

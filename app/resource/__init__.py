@@ -18,7 +18,7 @@ from app.resource.query.list_query import ListQuery, parse_query
 from app.resource.query.select import select_page, select_where
 from app.resource.routes import ETAG, IF_MATCH, answer, conclude
 from app.resource.schema import ResourceSchema, WriteQuerySchema
-from app.resource.service import check_version, create, get, read, save, singular, update
+from app.resource.service import check_version, create, get, get_locked, read, save, singular, update
 
 __all__ = [
     "ETAG",
@@ -44,6 +44,7 @@ __all__ = [
     "create",
     "email",
     "get",
+    "get_locked",
     "ids_at",
     "ip_address",
     "is_visible",

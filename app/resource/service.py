@@ -26,13 +26,28 @@ def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
 
     Raises NotFound, and Forbidden where the acting user may not change it.
     """
-    found = None
-    if object_id <= MAX_ID:
-        found = get_to_change(resource.model, object_id) if to_change else db.session.get(resource.model, object_id)
+    if not to_change:
+        found = db.session.get(resource.model, object_id) if object_id <= MAX_ID else None
+        return _require_visible(resource, object_id, found)
+    found = get_locked(resource, object_id)
+    if not may_change(resource, current_actor(), found.created_by_id):
+        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+    return found
+
+
+def get_locked(resource: Resource, object_id: int) -> Any:
+    """The object by its id, locked until the transaction ends, for an action with its own rule of who may do it.
+
+    Raises NotFound.
+    """
+    found = get_to_change(resource.model, object_id) if object_id <= MAX_ID else None
+    return _require_visible(resource, object_id, found)
+
+
+def _require_visible(resource: Resource, object_id: int, found: Any) -> Any:
+    """What was found by the id; raises NotFound if it is None, or an object that the acting user does not see."""
     if found is None or not is_visible(resource.model, found.created_by_id):
         raise NotFound(f"There is no {singular(resource)} {object_id}.")
-    if to_change and not may_change(resource, current_actor(), found.created_by_id):
-        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
     return found
 
 

@@ -9,7 +9,7 @@ from app.containers.models import MAX_PORT, Container
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import exactly_one
-from app.core.values import Choice
+from app.core.values import MAX_ID, Choice
 from app.resource import Extensible, column, reference, url_or_path
 from app.servers.models import Server
 
@@ -65,10 +65,13 @@ class Service(Audited, Extensible, Entity):
 
 
 class ServiceCheck(Base):
-    """The result of one health check."""
+    """The result of one health check.
+
+    It has no foreign key to its service: one that is restored has its history again. No id is used twice.
+    """
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    service_id: Mapped[int] = reference(Service, "Service", ondelete="CASCADE")
+    service_id: Mapped[int] = column("Service", type_=Id, minimum=1, maximum=MAX_ID)
     checked_at: Mapped[datetime] = column("Checked at")
     status: Mapped[ServiceStatus] = column("Status")
     # Whether it changed the service's status: such checks are kept for longer.
@@ -80,6 +83,7 @@ class ServiceCheck(Base):
     checked_by: Mapped[str | None] = column("Checked by")
 
     __table_args__ = (
+        sa.Index("ix_service_checks_service_id", "service_id"),
         sa.Index("ix_service_checks_is_change_checked_at", "is_change", "checked_at"),
         {"sqlite_autoincrement": True},
     )

@@ -567,12 +567,18 @@ def _create_infrastructure() -> None:
         ),
         sa.Column("assigned_to_id", ID, nullable=True),
         sa.Column("assigned_at", TIME, nullable=True),
+        sa.Column("purpose", sa.String(length=255), nullable=True),
+        sa.Column("expires_at", TIME, nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("attributes", JSON, nullable=False),
         sa.Column("created_by_id", ID, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint("(status = 'assigned') = (assigned_to_id IS NOT NULL)", name=op.f("ck_gpus_holder")),
+        sa.CheckConstraint(
+            "assigned_to_id IS NOT NULL OR (assigned_at IS NULL AND purpose IS NULL AND expires_at IS NULL)",
+            name=op.f("ck_gpus_assignment"),
+        ),
         sa.ForeignKeyConstraint(["assigned_to_id"], ["users.id"], name=op.f("fk_gpus_assigned_to_id")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_gpus_created_by_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_gpus_server_id")),
@@ -601,7 +607,6 @@ def _create_infrastructure() -> None:
         sa.Column("expires_at", TIME, nullable=True),
         sa.Column("released_at", TIME, nullable=True),
         sa.Column("released_by", sa.String(length=255), nullable=True),
-        sa.ForeignKeyConstraint(["gpu_id"], ["gpus.id"], name=op.f("fk_gpu_assignments_gpu_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_gpu_assignments_user_id"), ondelete="SET NULL"
         ),
@@ -692,9 +697,6 @@ def _create_infrastructure() -> None:
         sa.Column("response_ms", sa.Integer(), nullable=True),
         sa.Column("problem", sa.String(length=500), nullable=True),
         sa.Column("checked_by", sa.String(length=255), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["service_id"], ["services.id"], name=op.f("fk_service_checks_service_id"), ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_checks")),
         sqlite_autoincrement=True,
     )

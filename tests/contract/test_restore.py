@@ -44,7 +44,7 @@ def test_a_deleted_object_comes_back_as_it_was(app: Flask, resource: Resource, m
     admin.call("DELETE", path)
     deletion = latest(resource, before["id"], admin)
     named = {"type": resource.name, "id": before["id"], "name": str(before[resource.model.label]), "version": 3}
-    expected = {"counts": {resource.name: 1}, "objects": [named], "left_out": []}
+    expected = {"counts": {resource.name: 1}, "objects": [named], "reattached": [], "left_out": []}
     assert undo(deletion, admin, **DRY) == expected
     admin.call("GET", path, expect=404)
     assert undo(deletion, admin) == expected

@@ -48,6 +48,18 @@ def present_when(field: str, *, status: Choice, name: str, message: str) -> Chec
     )
 
 
+def absent_without(other: str, *fields: str, name: str, message: str) -> Check:
+    """These fields have no value while another one has none."""
+    empty = " AND ".join(f"{each} IS NULL" for each in fields)
+    return Check(
+        name,
+        fields,
+        message,
+        f"{other} IS NOT NULL OR ({empty})",
+        lambda values: values[other] is not None or _count(fields, values) == 0,
+    )
+
+
 def _count(fields: tuple[str, ...], values: Mapping[str, Any]) -> int:
     return sum(values[name] is not None for name in fields)
 

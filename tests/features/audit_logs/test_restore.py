@@ -1,5 +1,7 @@
 """Restore of a cascade, of users and of GPUs, and two restores at once."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,14 +13,16 @@ from app.auth.models import AuthSession
 from app.containers.models import Container
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
+from app.core.values import as_json, utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.servers.models import Server
-from app.services.models import Service
+from app.services.models import Service, ServiceCheck, ServiceStatus
 from app.users.models import User
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn, Statements
 from tests.factories import Make
+from tests.features.conftest import Upload
 from tests.threads import run_concurrently
 
 
@@ -160,6 +164,123 @@ def test_a_gpu_whose_holder_is_missing_is_restored_as_available(sign_in: SignIn,
     after = admin.call("GET", f"/api/gpus/{gpu.id}")["data"]
     assert (after["status"], after["assigned_to"]) == ("available", None)
     admin.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": admin.user.id})
+    current, former = admin.call("GET", f"/api/gpus/{gpu.id}/assignments")["data"]
+    assert (current["released_at"], former["username"]) == (None, holder.user.username)
+    assert (former["user"], former["released_by"]) == (None, admin.user.username)
+
+
+BULK: Body = {"mode": "atomic"}
+
+
+@pytest.mark.parametrize("path", ["gpu", "cascade", "bulk", "bulk cascade"])
+def test_a_restored_gpu_has_its_assignments(make: Make, admin: Client, user: Client, path: str) -> None:
+    gpu, until = make(Gpu, status="available"), as_json(utcnow() + timedelta(days=1))
+    for purpose in ("first", "second"):
+        body = {"user_id": user.user.id, "purpose": purpose, "expires_at": until}
+        admin.call("POST", f"/api/gpus/{gpu.id}/assign", json=body)
+        if purpose == "first":
+            admin.call("POST", f"/api/gpus/{gpu.id}/release")
+    before = admin.call("GET", f"/api/gpus/{gpu.id}")["data"]
+    history = admin.call("GET", f"/api/gpus/{gpu.id}/assignments")["data"]
+    kind = "servers" if "cascade" in path else "gpus"
+    identity = gpu.server_id if "cascade" in path else gpu.id
+    if "bulk" in path:
+        admin.call("DELETE", f"/api/{kind}/bulk?cascade=true", json={**BULK, "items": [identity]})
+    else:
+        admin.call("DELETE", f"/api/{kind}/{identity}?cascade=true")
+    admin.call("POST", deletion_of(kind, identity, admin))
+    after = admin.call("GET", f"/api/gpus/{gpu.id}")["data"]
+    assert without_stamps(after) == without_stamps(before)
+    assert (after["purpose"], after["expires_at"]) == ("second", until)
+    assert admin.call("GET", f"/api/gpus/{gpu.id}/assignments")["data"] == history
+    admin.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": admin.user.id}, expect=409)
+    admin.call("POST", f"/api/gpus/{gpu.id}/release")
+    assert all(entry["released_at"] for entry in admin.call("GET", f"/api/gpus/{gpu.id}/assignments")["data"])
+
+
+def test_a_restored_service_has_the_history_of_its_checks(app: Flask, make: Make, admin: Client) -> None:
+    service = make(Service)
+    with app.app_context():
+        check = {"service_id": service.id, "checked_at": utcnow(), "status": ServiceStatus.HEALTHY, "is_change": False}
+        db.session.execute(sa.insert(ServiceCheck.__table__).values(check))
+        db.session.commit()
+    before = admin.call("GET", f"/api/services/{service.id}/checks")["data"]
+    admin.call("DELETE", f"/api/services/{service.id}")
+    admin.call("POST", deletion_of("services", service.id, admin))
+    assert admin.call("GET", f"/api/services/{service.id}/checks")["data"] == before
+    assert len(before) == 1
+
+
+def remove_alone(owner: Client, server: int) -> None:
+    owner.call("DELETE", f"/api/servers/{server}")
+
+
+def remove_cascade(owner: Client, server: int) -> None:
+    owner.call("DELETE", f"/api/servers/{server}?cascade=true")
+
+
+def remove_in_bulk(owner: Client, server: int) -> None:
+    owner.call("DELETE", "/api/servers/bulk", json={**BULK, "items": [server]})
+
+
+def remove_by_filter(owner: Client, server: int) -> None:
+    owner.call("DELETE", "/api/servers/bulk", json={**BULK, "filter": {"id": server}, "expected_count": 1})
+
+
+REMOVALS = [remove_alone, remove_cascade, remove_in_bulk, remove_by_filter]
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_a_task_of_another_user_is_reattached(
+    make: Make, admin: Client, user: Client, other: Client, remove: Callable[[Client, int], None]
+) -> None:
+    server = make(Server, created_by_id=user.user.id)
+    task = other.call("POST", "/api/tasks", json={"title": "t", "server_id": server.id}, expect=201)["data"]
+    remove(user, server.id)
+    assert other.call("GET", f"/api/tasks/{task['id']}")["data"]["server"] is None
+    path = deletion_of("servers", server.id, admin)
+    restored = admin.call("POST", path, query_string={"dry_run": "true"})["data"]
+    shown = {"type": "tasks", "id": task["id"], "name": "t", "version": 3, "field": "server_id", "value": server.id}
+    assert (restored["counts"], restored["reattached"], restored["left_out"]) == ({"servers": 1}, [shown], [])
+    assert admin.call("POST", path)["data"] == restored
+    after = other.call("GET", f"/api/tasks/{task['id']}")["data"]
+    assert (after["server"]["id"], after["version"]) == (server.id, 3)
+    query = {"resource_type": "tasks", "resource_id": task["id"], "version": 3}
+    (record,) = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
+    assert (record["action"], record["changes"]) == ("restore", {"server_id": {"old": None, "new": server.id}})
+
+
+def test_a_task_is_reattached_after_the_revert_of_an_import(
+    make: Make, admin: Client, user: Client, other: Client, upload: Upload
+) -> None:
+    import_ = upload(user, Servers=[("Name",), ("imported",)], form={"apply": "true"})
+    (server,) = user.call("GET", "/api/servers?name=imported")["data"]
+    task = other.call("POST", "/api/tasks", json={"title": "t", "server_id": server["id"]}, expect=201)["data"]
+    user.call("POST", f"/api/imports/{import_['id']}/revert")
+    user.call("GET", f"/api/servers/{server['id']}", expect=404)
+    restored = admin.call("POST", deletion_of("servers", server["id"], admin))["data"]
+    assert [item["id"] for item in restored["reattached"]] == [task["id"]]
+    assert other.call("GET", f"/api/tasks/{task['id']}")["data"]["server"]["id"] == server["id"]
+
+
+def test_a_task_that_is_about_something_else_now_is_left_out(
+    make: Make, admin: Client, user: Client, other: Client
+) -> None:
+    server, elsewhere = make(Server, created_by_id=user.user.id), make(Server)
+    tasks = [
+        other.call("POST", "/api/tasks", json={"title": title, "server_id": server.id}, expect=201)["data"]["id"]
+        for title in ("moved", "deleted", "other kind")
+    ]
+    user.call("DELETE", f"/api/servers/{server.id}")
+    other.call("PATCH", f"/api/tasks/{tasks[0]}", json={"server_id": elsewhere.id})
+    other.call("DELETE", f"/api/tasks/{tasks[1]}")
+    other.call("PATCH", f"/api/tasks/{tasks[2]}", json={"gpu_id": make(Gpu).id})
+    restored = admin.call("POST", deletion_of("servers", server.id, admin))["data"]
+    assert restored["reattached"] == []
+    left_out = [(item["name"], item["version"], item["field"], item["value"]) for item in restored["left_out"]]
+    versions = {"moved": 3, "deleted": 2, "other kind": 3}
+    assert left_out == [(name, version, "server_id", server.id) for name, version in versions.items()]
+    assert other.call("GET", f"/api/tasks/{tasks[0]}")["data"]["server"]["id"] == elsewhere.id
 
 
 def test_an_assignment_is_undone_by_a_release(make: Make, admin: Client) -> None:

@@ -49,6 +49,7 @@ def test_gpu_is_assigned(gpu: Gpu, admin: Client, user: Client) -> None:
     assert (data["status"], data["version"]) == ("assigned", 2)
     assert data["assigned_to"] == {"id": user.user.id, "name": user.user.username}
     assert data["assigned_at"] >= before.isoformat()[:19]
+    assert (data["purpose"], data["expires_at"]) == ("training", TOMORROW)
     assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"] == data
     (entry,) = history(user, gpu)["data"]
     assert entry == {
@@ -69,6 +70,7 @@ def test_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     data = release(user, gpu)["data"]
     assert (data["status"], data["assigned_to"], data["assigned_at"]) == ("available", None, None)
+    assert (data["purpose"], data["expires_at"]) == (None, None)
     (entry,) = history(user, gpu)["data"]
     assert (entry["released_by"], entry["expires_at"], entry["purpose"]) == (user.user.username, None, None)
     assert entry["released_at"] is not None
@@ -76,7 +78,7 @@ def test_gpu_is_released(gpu: Gpu, admin: Client, user: Client) -> None:
 
 
 def test_assign_and_release_are_audited_with_their_own_action(gpu: Gpu, admin: Client, user: Client) -> None:
-    assign(admin, gpu, user.user)
+    assign(admin, gpu, user.user, purpose="training", expires_at=TOMORROW)
     release(user, gpu)
     entries = records(admin, gpu)
     assert [(record["action"], record["version"]) for record in entries] == [
@@ -88,6 +90,7 @@ def test_assign_and_release_are_audited_with_their_own_action(gpu: Gpu, admin: C
     changes = entries[1]["changes"]
     assert changes["status"] == {"old": "available", "new": "assigned"}
     assert changes["assigned_to_id"] == {"old": None, "new": user.user.id}
+    assert (changes["purpose"]["new"], changes["expires_at"]["new"]) == ("training", TOMORROW)
     assert {name: (change["new"], change["old"]) for name, change in changes.items()} == {
         name: (change["old"], change["new"]) for name, change in entries[2]["changes"].items()
     }

@@ -1,5 +1,6 @@
 """Expiry of assignments: released once, by the system, whatever worker dies or user interferes meanwhile."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -201,3 +202,39 @@ def test_concurrent_releases_by_workers_and_holder_count_once(
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "release"]
     (entry,) = history(user, gpu)
     assert entry["released_by"] in ("system", user.user.username)
+
+
+def delete_and_restore(admin: Client, gpu: Gpu, between: Callable[[], object] = lambda: None) -> None:
+    admin.call("DELETE", f"/api/gpus/{gpu.id}")
+    between()
+    deletion = records(admin, gpu)[-1]
+    admin.call("POST", f"/api/audit-logs/{deletion['id']}/restore")
+
+
+def test_a_restored_gpu_is_released_when_its_assignment_expires(
+    app: Flask, gpu: Gpu, admin: Client, user: Client
+) -> None:
+    assign(user, gpu)
+    delete_and_restore(admin, gpu)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "assigned"
+    pass_time(app, 5)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "available"
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "delete", "restore", "release"]
+
+
+def test_a_gpu_that_was_deleted_when_its_assignment_expired_is_released_after_its_restore(
+    app: Flask, gpu: Gpu, admin: Client, user: Client
+) -> None:
+    def expire_deleted() -> None:
+        pass_time(app, 5)
+        assert runner_of(app).run_pending() == 1
+
+    assign(user, gpu)
+    delete_and_restore(admin, gpu, expire_deleted)
+    assert status(user, gpu) == "assigned"
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "available"
+    (entry,) = history(user, gpu)
+    assert entry["released_by"] == "system"

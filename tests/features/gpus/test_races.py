@@ -14,6 +14,8 @@ from app.core.db.unit_of_work import db, transactional
 from app.core.http.access import Actor, Role, act_as
 from app.gpus import service
 from app.gpus.models import Gpu, GpuAssignment
+from app.gpus.routes import resource
+from app.resource import get_locked
 from app.servers.models import Server
 from app.users.models import User
 from tests.factories import Make
@@ -75,7 +77,7 @@ def test_each_gpu_gets_exactly_one_holder(app: Flask, make: Make) -> None:
     @audited("assign")
     def assign(gpu_id: int, user_id: int) -> tuple[bool, int]:
         try:
-            gpu = service.get_locked(gpu_id)
+            gpu = get_locked(resource, gpu_id)
             service.assign(gpu, user_id, None, None)
         except service.GpuNotAvailable as error:
             db.session.rollback()
