@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+CHALLENGE = 'Bearer realm="itam"'
+
 Messages = Mapping[str, Any]
 """What is wrong with which field: {"port": ["Must be at most 65535."]}; nested fields are dotted."""
 
@@ -53,7 +55,14 @@ class BadJson(BadRequest):
 
 
 class Unauthorized(ApiError):
+    """Tells the client in WWW-Authenticate how to authenticate (RFC 6750, section 3)."""
+
     status, reason, message = 401, "unauthorized", "Authentication is required."
+
+    def __init__(self, message: str | None = None, **options: Any) -> None:
+        super().__init__(message, **options)
+        has_refused_token = self.reason.startswith("token_") and self.reason != "token_missing"
+        self.headers["WWW-Authenticate"] = CHALLENGE + (', error="invalid_token"' if has_refused_token else "")
 
 
 class Forbidden(ApiError):

@@ -25,7 +25,7 @@ def feed(query: dict[str, str]) -> Response:
     types = readable_types(actor, query.get("types"))
     window = window_after(query.get("after"))
     tag = f"{window.begin}-{window.end}-{actor.role.value}"
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+    headers = {"ETag": f'"{tag}"'}
     if request.if_none_match.contains(tag):
         return Response(status=304, headers=headers)
     events = select_events(window, types)

@@ -66,6 +66,15 @@ def test_the_api_is_limited_by_token(build_app: Build, document: Document, sign_
     second.call("GET", "/api/auth/me")
 
 
+def test_spellings_of_the_scheme_share_a_limit(build_app: Build, document: Document, sign_in: SignIn) -> None:
+    token = sign_in().token
+    client = Client(build_app(API_LIMIT="3 per minute"), document)
+    schemes = ("Bearer ", "bearer ", "BEARER  ", "bEARER ")
+    sent = [{"Authorization": f"{scheme}{token}"} for scheme in schemes]
+    found = [client.send("GET", "/api/auth/me", headers=headers, expect=(200, 429)).status_code for headers in sent]
+    assert found == [200, 200, 200, 429]
+
+
 @on_postgresql
 def test_workers_share_a_limit(build_app: Build, document: Document, sign_in: SignIn) -> None:
     """Each draws from it in blocks, and together they admit as many as it says."""
@@ -130,7 +139,38 @@ def test_answers_tell_browsers_to_treat_them_as_data(anonymous: Client) -> None:
         assert "Strict-Transport-Security" not in headers
     secure = anonymous.send("GET", "/api/health", base_url="https://localhost")
     assert secure.headers["Strict-Transport-Security"]
-    assert anonymous.send("GET", "/api/auth/me", expect=401).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/auth/me",
+        "/api/auth/me/activity",
+        "/api/auth/sessions",
+        "/api/auth/tokens",
+        "/api/users",
+        "/api/users/{me}",
+        "/api/users/{me}/history",
+        "/api/users/export.csv",
+        "/api/audit-logs",
+        "/api/audit-logs/export.csv",
+        "/api/events",
+        "/api/search?q=a",
+        "/api/dashboard",
+        "/api/servers",
+        "/api/imports",
+        "/api/nothing",
+    ],
+)
+def test_nothing_that_names_people_is_kept_by_caches(admin: Client, path: str) -> None:
+    answer = admin.send("GET", path.format(me=admin.user.id), expect=(200, 404))
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_not_modified_answer_is_not_kept_either(admin: Client) -> None:
+    tag = admin.send("GET", "/api/events").headers["ETag"]
+    answer = admin.send("GET", "/api/events", headers={"If-None-Match": tag}, expect=304)
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_front_ends_elsewhere_are_allowed_by_name(build_app: Build, document: Document) -> None:

@@ -1,5 +1,7 @@
 """Access is declared on every route, and a token is believed only as far as it goes."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -98,6 +100,74 @@ def test_a_token_of_one_user_in_the_session_of_another(app: Flask, document: Doc
     for each in (token, orphan, unknown, odd):
         answer = Client(app, document, each).call("GET", "/api/auth/me", expect=401)
         assert answer["data"]["reason"] == "token_revoked"
+
+
+ODD_CLAIMS: dict[str, dict[str, Any]] = {
+    "no expiry": {"exp": None},
+    "expiry as text": {"exp": "9999999999"},
+    "expiry of another type": {"exp": [9999999999]},
+    "endless": {"exp": float("inf")},
+    "never": {"exp": float("nan")},
+    "not before infinity": {"nbf": float("inf")},
+    "issued at nonsense": {"iat": {}},
+    "session with NUL": {"sid": "a\x00b"},
+    "session of half a surrogate pair": {"sid": "\ud800"},
+    "session of another type": {"sid": [1]},
+    "session as number": {"sid": 1},
+    "long session": {"sid": "a" * 100_000},
+    "subject as number": {"sub": 1},
+    "no subject": {"sub": None},
+    "token id with NUL": {"jti": "a\x00b"},
+    "token id of another type": {"jti": {"a": 1}},
+    "no token id": {"jti": None},
+    "long token id": {"jti": "a" * 1000},
+    "kind of another type": {"type": ["access"]},
+    "no kind": {"type": None},
+    "generation as text": {"gen": "x", "type": "refresh"},
+    "no generation": {"gen": None, "type": "refresh"},
+    "large generation": {"gen": 10**30, "type": "refresh"},
+    "negative expiry": {"exp": -(10**30)},
+}
+
+
+@pytest.mark.parametrize("changes", ODD_CLAIMS.values(), ids=ODD_CLAIMS)
+def test_a_signed_token_with_claims_that_we_never_write(
+    app: Flask, document: Document, admin: Client, changes: dict[str, Any]
+) -> None:
+    """Another program may have the key: its tokens are refused, and are no errors of ours."""
+    call = ("POST", "/api/auth/refresh") if changes.get("type") == "refresh" else ("GET", "/api/auth/me")
+    token = signed(forged(app, admin, **changes), app.config["JWT_SECRET_KEY"])
+    Client(app, document, token).call(*call, expect=401)
+
+
+@pytest.mark.parametrize("missing", ["exp", "sub", "jti", "sid", "gen"])
+def test_a_signed_token_without_a_claim(app: Flask, document: Document, admin: Client, missing: str) -> None:
+    for kind, call in (("access", ("GET", "/api/auth/me")), ("refresh", ("POST", "/api/auth/refresh"))):
+        if (kind, missing) != ("access", "gen"):
+            claims = forged(app, admin, type=kind, gen=0)
+            del claims[missing]
+            token = signed(claims, app.config["JWT_SECRET_KEY"])
+            Client(app, document, token).call(*call, expect=401)
+
+
+def test_a_signed_token_nested_too_deeply(app: Flask, document: Document) -> None:
+    token = signed_text('{"a":' * 50_000 + "1" + "}" * 50_000, app.config["JWT_SECRET_KEY"])
+    Client(app, document, token).call("GET", "/api/auth/me", expect=401)
+
+
+def signed(claims: Mapping[str, Any], key: str) -> str:
+    return signed_text(json.dumps(claims), key)
+
+
+def signed_text(payload: str, key: str) -> str:
+    """A token with this text in the place of its claims."""
+    return jwt.api_jws.encode(payload.encode(), key, algorithm="HS256")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+def test_the_name_of_the_scheme_may_be_in_any_case(app: Flask, document: Document, admin: Client, scheme: str) -> None:
+    sent = {"Authorization": f"{scheme} {admin.token}"}
+    Client(app, document).call("GET", "/api/auth/me", headers=sent)
 
 
 def test_the_role_is_not_taken_from_the_token(app: Flask, document: Document, user: Client) -> None:

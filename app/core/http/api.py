@@ -223,6 +223,8 @@ class Identity(IntegerConverter):
 def init_app(app: Flask) -> Api:
     """Give an application its API, on which features register their blueprints."""
     app.url_map.converters["int"] = Identity
+    # A path with `//` is not found: werkzeug would redirect, to whatever host the request names.
+    app.url_map.merge_slashes = False
     app.before_request(_refuse_bad_encoding)
     app.before_request(_refuse_unreadable_headers)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.addresses import parse_address
 from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
-from app.core.http.access import public
+from app.core.http.access import bearer_token, public
 from app.core.jobs.queue import Job
 from app.core.values import utcnow
 
@@ -93,8 +93,8 @@ def show() -> Response:
 def _require_reader() -> None:
     token = current_app.config["METRICS_TOKEN"]
     if token:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer" and hmac.compare_digest(given.encode(), token.encode()):
+        given = bearer_token()
+        if given is not None and hmac.compare_digest(given.encode(), token.encode()):
             return
         raise Unauthorized("Send METRICS_TOKEN as the bearer token.", reason="metrics_token")
     # Behind an unconfigured proxy on this machine, every client would be local.

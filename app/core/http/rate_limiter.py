@@ -15,6 +15,7 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from app.core.addresses import client_network
 from app.core.cache.redis_client import OPTIONS, CircuitBreaker
 from app.core.errors import TooManyRequests
+from app.core.http.access import bearer_token
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -147,7 +148,8 @@ def _network() -> str:
 
 def _caller() -> str:
     """The key under which a caller's requests are counted; a token is hashed, because keys can be listed."""
-    token = request.headers.get("Authorization")
+    # Not the header: its scheme has many spellings.
+    token = bearer_token()
     if token is None:
         return f"anonymous:{_network()}"
     return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"

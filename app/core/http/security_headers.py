@@ -8,13 +8,23 @@ from app.core.db.unit_of_work import current_context
 from app.core.http.rate_limiter import HEADERS
 
 _ALWAYS = {
+    # Nearly all answers name people, such as the creator of an object. What may be cached says so itself.
+    "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-site",
 }
-_READABLE = ["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID", *HEADERS]
+_READABLE = [
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+    *HEADERS,
+]
 """Response headers that a front end of another origin may read."""
 
 
@@ -39,9 +49,6 @@ def init_app(app: Flask) -> None:
 
     def protect(response: Response) -> Response:
         headers = {**always, "X-Request-ID": current_context().request_id}
-        if request.path.startswith("/api/auth/"):
-            # These answers hold tokens and mail addresses.
-            headers["Cache-Control"] = "no-store"
         if request.is_secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
         # A view that needs another policy, such as the documentation page, has set its own.
