@@ -99,6 +99,7 @@ class Client:
             response.status_code,
             response.mimetype,
             body,
+            in_part="fields" in parameters,
         )
         if operation is not None and response.status_code < 400:
             self.document.check_request(operation, parameters, options.get("json"))

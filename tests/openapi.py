@@ -1,7 +1,7 @@
 """Checks requests and responses against the application's own OpenAPI document."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ class Document:
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = spec
         self._answers = _without(spec, "writeOnly")
+        self._answers_in_part = _without_required(self._answers)
         self._requests = _without(spec, "readOnly")
         self._validators: dict[tuple[Any, ...], Draft202012Validator] = {}
 
@@ -55,8 +56,10 @@ class Document:
             if method != "parameters"
         }
 
-    def check_answer(self, operation: Operation | None, status: int, mimetype: str, body: Any) -> None:
-        """Assert that the document allows this response."""
+    def check_answer(
+        self, operation: Operation | None, status: int, mimetype: str, body: Any, *, in_part: bool = False
+    ) -> None:
+        """Assert that the document allows this response; `in_part`: to a request for some fields only."""
         if operation is None:
             # No such path or method: an error of the framework.
             assert status in (404, 405), status
@@ -71,21 +74,30 @@ class Document:
         if mimetype != JSON:
             return
         schema = response["content"][JSON]["schema"]
-        self._validate(self._answers, schema, body, (operation, status))
+        spec = self._answers_in_part if in_part and status < 400 else self._answers
+        self._validate(spec, schema, body, (operation, status, in_part))
 
     def check_request(self, operation: Operation, parameters: list[str], body: Any) -> None:
         """Assert that the document allows a request that the application has accepted."""
         documented = self.operations[operation]
-        names = {item["name"] for item in self._parameters(operation) if item["in"] == "query"}
+        names = self.query_parameters(operation)
         for name in parameters:
             assert name in names or name.startswith("attributes."), f"{operation} does not document {name}."
         if body is not None:
             schema = documented["requestBody"]["content"][JSON]["schema"]
             self._validate(self._requests, schema, _trimmed(body), (operation, "request"))
 
-    def _parameters(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
-        for item in self.operations[operation].get("parameters", ()):
-            yield self.resolve(item)
+    def query_parameters(self, operation: Operation) -> set[str]:
+        """The names of an operation's query parameters, of an object of filters those of its members."""
+        names: set[str] = set()
+        for parameter in map(self.resolve, self.operations[operation].get("parameters", ())):
+            if parameter["in"] != "query":
+                continue
+            if parameter.get("explode"):
+                names.update(self.resolve(parameter["schema"]).get("properties", ()))
+            else:
+                names.add(parameter["name"])
+        return names
 
     def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
         response = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))
@@ -133,6 +145,19 @@ def _trimmed(body: Any) -> Any:
     if isinstance(body, list):
         return [_trimmed(item) for item in body]
     return (body.strip() or None) if isinstance(body, str) else body
+
+
+def _without_required(spec: Any) -> Any:
+    """The document where no property must be there: what `fields` leaves out is not in the answer."""
+    if isinstance(spec, list):
+        return [_without_required(item) for item in spec]
+    if not isinstance(spec, dict):
+        return spec
+    return {
+        key: _without_required(value)
+        for key, value in spec.items()
+        if not (key == "required" and isinstance(value, list))
+    }
 
 
 def _without(spec: Any, mark: str) -> Any:

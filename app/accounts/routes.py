@@ -43,7 +43,7 @@ def send_reset_link(user_id: int) -> None:
 @blueprint.post("/users/<int:user_id>/unlock")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200, UserSchema)
-def unlock(user_id: int) -> Response:
+def unlock_user(user_id: int) -> Response:
     """Unlock an account that wrong passwords have locked."""
     service.unlock(user_id)
     return answer(users, user_id)
@@ -53,7 +53,7 @@ def unlock(user_id: int) -> Response:
 @requires(Role.ADMIN, in_person=True)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, SessionSchema, many=True)
-def list_sessions(query: dict[str, int], user_id: int) -> Page:
+def list_user_sessions(query: dict[str, int], user_id: int) -> Page:
     """List a user's sessions, the latest used first."""
     return sessions.select_sessions(service.get_user(user_id).id, **query)
 
@@ -61,7 +61,7 @@ def list_sessions(query: dict[str, int], user_id: int) -> Page:
 @blueprint.delete("/users/<int:user_id>/sessions")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
-def end_sessions(user_id: int) -> None:
+def end_user_sessions(user_id: int) -> None:
     """End all sessions of a user."""
     user = service.get_user(user_id)
     sessions.end_all(user.id)
@@ -71,7 +71,7 @@ def end_sessions(user_id: int) -> None:
 @blueprint.delete("/users/<int:user_id>/sessions/<string:session_id>")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
-def end_session(user_id: int, session_id: str) -> None:
+def end_user_session(user_id: int, session_id: str) -> None:
     """End one session of a user."""
     sessions.end(service.get_user(user_id).id, session_id)
 
@@ -80,7 +80,7 @@ def end_session(user_id: int, session_id: str) -> None:
 @requires(Role.ADMIN, in_person=True)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, TokenSchema, many=True)
-def list_tokens(query: dict[str, int], user_id: int) -> Page:
+def list_user_tokens(query: dict[str, int], user_id: int) -> Page:
     """List a user's personal access tokens, the latest first."""
     return tokens.select_tokens(service.get_user(user_id).id, **query)
 
@@ -88,6 +88,6 @@ def list_tokens(query: dict[str, int], user_id: int) -> Page:
 @blueprint.delete("/users/<int:user_id>/tokens/<int:token_id>")
 @requires(Role.ADMIN, in_person=True)
 @blueprint.response(200)
-def revoke_token(user_id: int, token_id: int) -> None:
+def revoke_user_token(user_id: int, token_id: int) -> None:
     """Revoke one of a user's personal access tokens."""
     tokens.revoke(service.get_user(user_id).id, token_id)

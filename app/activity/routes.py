@@ -2,7 +2,7 @@
 
 from flask import request
 
-from app.audit_logs.documentation import LIST_PARAMETERS
+from app.audit_logs.documentation import document_log
 from app.audit_logs.pages import select_records
 from app.audit_logs.query import parse_audit_query
 from app.audit_logs.schemas import AuditLogSchema
@@ -15,8 +15,8 @@ blueprint = Blueprint("activity", __name__, url_prefix="/api/auth/me/activity", 
 
 @blueprint.get("")
 @requires(Role.USER)
-@blueprint.doc(parameters=LIST_PARAMETERS)
-@blueprint.response(200, AuditLogSchema, many=True, selected=True)
-def list_activity() -> Page:
+@document_log(blueprint)
+@blueprint.response(200, AuditLogSchema, many=True)
+def list_my_activity() -> Page:
     """What I did, and what others tried with my username; sort by -id for the latest first."""
     return select_records(parse_audit_query(request.args).about(current_actor().id))

@@ -13,7 +13,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import read_form
 from app.core.http.envelope import success
 from app.core.net.http_client import request_slot
-from app.resource import ETAG, IF_MATCH, Resource, answer, check_version, get, resource_blueprint
+from app.resource import Resource, answer, check_version, get, resource_blueprint
 
 MEBIBYTE = 1024 * 1024
 
@@ -37,8 +37,8 @@ class DescriptionsDisabled(Conflict):
 @blueprint.post("/<int:asset_id>/image")
 @requires(Role.USER)
 @blueprint.multipart(ImageUploadSchema)
-@blueprint.response(200, AssetSchema, headers=ETAG)
-def upload_image(asset_id: int) -> Response:
+@blueprint.response(200, AssetSchema, headers=["ETag"])
+def upload_asset_image(asset_id: int) -> Response:
     """Upload an asset's image, replacing the current one; a description is generated in the background."""
     # Not in the transaction: a slow upload, or a large image to decode, must not block other writers.
     with reading():
@@ -52,9 +52,9 @@ def upload_image(asset_id: int) -> Response:
 
 @blueprint.delete("/<int:asset_id>/image")
 @requires(Role.USER)
-@blueprint.header(IF_MATCH)
+@blueprint.parameter("IfMatch")
 @blueprint.response(200)
-def delete_image(asset_id: int) -> None:
+def delete_asset_image(asset_id: int) -> None:
     """Remove an asset's image."""
     asset = get(resource, asset_id, to_change=True)
     check_version(resource, asset, request.headers.get("If-Match"))
@@ -65,7 +65,7 @@ def delete_image(asset_id: int) -> None:
 @requires(Role.USER)
 @blueprint.multipart(ImageUploadSchema)
 @blueprint.response(200, DescriptionSchema)
-def describe() -> Response:
+def describe_picture() -> Response:
     """Describe an image without storing it; takes up to 20 seconds."""
     if not ai_provider.is_configured():
         raise DescriptionsDisabled()

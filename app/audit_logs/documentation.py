@@ -1,11 +1,14 @@
 """The parameters of the audit log in the OpenAPI document."""
 
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES
 from app.audit_logs.pages import MAX_COUNT
-from app.resource.query.documentation import list_parameters
+from app.core.http.api import Blueprint
+from app.core.http.openapi import View
+from app.resource import document_list
 
 Parameter = dict[str, Any]
 
@@ -16,8 +19,12 @@ _SORT = (
 _TOTAL = f"Counting ends at {MAX_COUNT:,}; if there are more, `pagination.at_least` is true. `none` skips the count."
 
 
+def _parameter(name: str, schema: dict[str, Any], description: str) -> Parameter:
+    return {"in": "query", "name": name, "required": False, "schema": schema, "description": description}
+
+
 def _text(name: str, description: str) -> Parameter:
-    return {"in": "query", "name": name, "required": False, "schema": {"type": "string"}, "description": description}
+    return _parameter(name, {"type": "string"}, description)
 
 
 _CHANGE_PARAMETERS = [
@@ -27,28 +34,30 @@ _CHANGE_PARAMETERS = [
 ]
 
 
-def _list_parameters() -> list[Parameter]:
-    overrides: dict[str, Parameter] = {
-        "sort": {"description": _SORT, "schema": {"type": "string", "example": "-id"}},
-        "total": {"description": _TOTAL},
-    }
-    return [{**item, **overrides.get(item["name"], {})} for item in list_parameters(resource)]
+_SORTING: list[Parameter] = [
+    _parameter("sort", {"type": "string", "example": "-id"}, _SORT),
+    _parameter("total", {"type": "string", "enum": ["exact", "none"], "default": "exact"}, _TOTAL),
+]
+NOT_IN_EXPORTS = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
 
-LIST_PARAMETERS = [*_list_parameters(), *_CHANGE_PARAMETERS]
+def document_log(
+    blueprint: Blueprint, *, without: Collection[str] = (), more: Iterable[Parameter] = (), **documentation: Any
+) -> Callable[[View], View]:
+    """Document a view that takes the parameters of the audit log's list, `without` some and with `more`."""
+    own = [item for item in (*_SORTING, *_CHANGE_PARAMETERS) if item["name"] not in without]
+    return document_list(blueprint, resource, without=["sort", "total", *without], more=[*more, *own], **documentation)
 
-_PAGING = frozenset({"page", "page_size", "cursor", "fields", "total"})
+
 FORMAT = {
     "in": "query",
     "name": "format",
     "schema": {"type": "string", "enum": list(CONTENT_TYPES), "default": "xlsx"},
     "description": "The format of the file.",
 }
-EXPORT_PARAMETERS = [FORMAT, *(item for item in LIST_PARAMETERS if item["name"] not in _PAGING)]
 FILES = {
     200: {
         "description": "The file. CSV and NDJSON are streamed.",
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES.values()},
     }
 }
-NOT_IN_EXPORTS = _PAGING

@@ -22,9 +22,9 @@ blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, descript
 
 @blueprint.get("")
 @requires(resource.read)
-@blueprint.doc(parameters=documentation.LIST_PARAMETERS)
-@blueprint.response(200, AuditLogSchema, many=True, selected=True)
-def list_page() -> Page:
+@documentation.document_log(blueprint)
+@blueprint.response(200, AuditLogSchema, many=True)
+def list_audit_logs() -> Page:
     """List the audit records: who changed what, when, from where and why."""
     return select_records(parse_audit_query(request.args))
 
@@ -32,15 +32,17 @@ def list_page() -> Page:
 @blueprint.get("/<int:object_id>")
 @requires(resource.read)
 @blueprint.response(200, AuditLogSchema)
-def read(object_id: int) -> Response:
+def get_audit_log(object_id: int) -> Response:
     """Read one record."""
     return answer(resource, object_id)
 
 
 @blueprint.get("/export")
 @requires(resource.read)
-@blueprint.doc(parameters=documentation.EXPORT_PARAMETERS, responses=documentation.FILES)
-def download() -> Response:
+@documentation.document_log(
+    blueprint, without=documentation.NOT_IN_EXPORTS, more=[documentation.FORMAT], responses=documentation.FILES
+)
+def export_audit_logs() -> Response:
     """Download the matching records as a file; the download is recorded too."""
     for name in documentation.NOT_IN_EXPORTS & set(request.args):
         raise BadRequest(f"An export does not take the parameter {name}.", reason="unknown_parameter", did_you_mean=[])
@@ -55,6 +57,6 @@ def download() -> Response:
 @requires(resource.write)
 @blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, RestorationSchema)
-def undo(query: dict[str, bool], object_id: int) -> Response:
+def restore_audit_log(query: dict[str, bool], object_id: int) -> Response:
     """Restore what a deletion removed, or the old values of a change."""
     return conclude(success(restore(object_id).as_dict()), query)

@@ -76,7 +76,7 @@ def logout(query: dict[str, bool]) -> None:
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, SessionSchema, many=True)
-def list_sessions(query: dict[str, int]) -> Page:
+def list_my_sessions(query: dict[str, int]) -> Page:
     """List my sessions, the latest used first."""
     return sessions.select_sessions(current_actor().id, **query)
 
@@ -84,7 +84,7 @@ def list_sessions(query: dict[str, int]) -> Page:
 @blueprint.delete("/sessions/<string:session_id>")
 @requires(Role.USER, in_person=True)
 @blueprint.response(200)
-def end_session(session_id: str) -> None:
+def end_my_session(session_id: str) -> None:
     """End one of my sessions."""
     sessions.end(current_actor().id, session_id)
 
@@ -92,7 +92,7 @@ def end_session(session_id: str) -> None:
 @blueprint.get("/me")
 @requires(Role.USER)
 @blueprint.response(200, UserSchema)
-def show_me() -> Response:
+def get_me() -> Response:
     """Show my account."""
     return answer(users, current_actor().id)
 

@@ -17,8 +17,8 @@ blueprint = Blueprint("dashboard", __name__, url_prefix="/api/dashboard", descri
 @blueprint.get("")
 @requires(Role.USER)
 @blueprint.not_modified
-@blueprint.response(200, DashboardSchema, headers={"ETag": "For If-None-Match: 304 while nothing has changed."})
-def dashboard() -> Response:
+@blueprint.response(200, DashboardSchema, headers=["ETag"])
+def get_dashboard() -> Response:
     """The totals and breakdowns of everything that you may read."""
     response = success(service.overview(current_actor(), utcnow().date()))
     response.add_etag()

@@ -11,15 +11,13 @@ from app.events.service import select_events, window_after
 
 blueprint = Blueprint("events", __name__, url_prefix="/api/events", description="The change feed")
 
-ETAG = {"ETag": "For If-None-Match: 304 while there are no new events."}
-
 
 @blueprint.get("")
 @requires(Role.USER)
 @blueprint.arguments(FeedQuerySchema, location="query")
-@blueprint.response(200, FeedSchema, headers=ETAG)
+@blueprint.response(200, FeedSchema, headers=["ETag"])
 @blueprint.not_modified
-def feed(query: dict[str, str]) -> Response:
+def list_events(query: dict[str, str]) -> Response:
     """The changes after a cursor, without gaps and in order for each object."""
     actor = current_actor()
     types = readable_types(actor, query.get("types"))

@@ -15,9 +15,10 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
+from app.core.http.openapi import camel_case
 from app.exports.columns import columns_of
 from app.resource import Resource
-from app.resource.query.documentation import list_parameters
+from app.resource.query.documentation import document_list
 from app.resource.query.list_query import ListQuery, parse_query
 from app.resource.query.select import select_all
 from app.sheets.writers import Item, OutputSheet, write_csv, write_workbook
@@ -45,7 +46,7 @@ RESOURCES = {
     "schema": {"type": "string", "example": "servers,gpus"},
     "description": f"The resources, separated by commas; without it, all: {', '.join(IMPORTABLE)}.",
 }
-PAGING = frozenset({"page", "page_size", "fields", "total"})
+PAGING = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
 blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Spreadsheets out")
 
@@ -54,7 +55,7 @@ blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Sprea
 @requires(Role.USER)
 @blueprint.doc(parameters=[RESOURCES])
 @blueprint.file_response(XLSX, "A workbook with a sheet for each resource.")
-def export_all() -> Response:
+def export_workbook() -> Response:
     """Download several resources, or all, as one workbook that can be imported again."""
     resources = _parse_resources()
 
@@ -83,10 +84,14 @@ def _add_export(resource: Resource) -> None:
 
     @blueprint.get(f"{resource.path.removeprefix('/api')}/export", endpoint=f"export_{resource.name}")
     @requires(resource.read)
-    @blueprint.doc(
-        parameters=[FORMAT, *(item for item in list_parameters(resource) if item["name"] not in PAGING)],
+    @document_list(
+        blueprint,
+        resource,
+        without=PAGING,
+        more=[FORMAT],
         responses={200: {"description": "The file.", "content": content}},
         summary=f"Download {resource.titles[0]}, with the filters and the order of the list.",
+        operationId=camel_case("export", resource.name),
     )
     def export() -> Response:
         kind, query = _parse_export(resource)

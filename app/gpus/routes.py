@@ -37,7 +37,7 @@ blueprint: Blueprint = resource_blueprint(resource)
 @blueprint.arguments(AssignmentSchema)
 @blueprint.response(200, GpuSchema)
 @audited("assign")
-def assign(body: dict[str, Any], gpu_id: int) -> Response:
+def assign_gpu(body: dict[str, Any], gpu_id: int) -> Response:
     """Assign a GPU to a user."""
     service.assign(get_locked(resource, gpu_id), **body)
     return answer(resource, gpu_id)
@@ -47,7 +47,7 @@ def assign(body: dict[str, Any], gpu_id: int) -> Response:
 @requires(Role.USER)
 @blueprint.response(200, GpuSchema)
 @audited("release")
-def release(gpu_id: int) -> Response:
+def release_gpu(gpu_id: int) -> Response:
     """Release a GPU."""
     service.release(get_locked(resource, gpu_id))
     return answer(resource, gpu_id)
@@ -57,7 +57,7 @@ def release(gpu_id: int) -> Response:
 @requires(Role.USER)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, AssignmentRecordSchema, many=True)
-def list_assignments(query: dict[str, int], gpu_id: int) -> Page:
+def list_gpu_assignments(query: dict[str, int], gpu_id: int) -> Page:
     """List a GPU's assignments, the latest first."""
     return service.select_assignments(get(resource, gpu_id).id, **query)
 
@@ -66,7 +66,7 @@ def list_assignments(query: dict[str, int], gpu_id: int) -> Page:
 @requires(Role.USER)
 @blueprint.arguments(AvailabilityQuerySchema, location="query")
 @blueprint.response(200, AvailabilitySchema)
-def find_available(query: dict[str, Any]) -> dict[str, Any]:
+def find_available_gpus(query: dict[str, Any]) -> dict[str, Any]:
     """Find available GPUs by model and count, also on one server."""
     return availability.find_available(query.get("model"), query["count"], same_server=query["same_server"])
 
@@ -75,7 +75,7 @@ def find_available(query: dict[str, Any]) -> dict[str, Any]:
 @requires(Role.USER)
 @blueprint.arguments(UtilizationQuerySchema, location="query")
 @blueprint.response(200, UtilizationSchema)
-def measure_utilization(query: dict[str, Any]) -> dict[str, Any]:
+def measure_gpu_utilization(query: dict[str, Any]) -> dict[str, Any]:
     """Show the utilization of GPUs over time, by model, datacenter or user."""
     period = utilization.period_of(query.get("since"), query.get("until"), query["bucket"])
     actor = current_actor()

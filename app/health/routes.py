@@ -36,7 +36,7 @@ class ReadySchema(Schema):
 @blueprint.get("")
 @public
 @blueprint.response(200, AliveSchema)
-def alive() -> dict[str, str]:
+def get_health() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "ok"}
 
@@ -44,7 +44,7 @@ def alive() -> dict[str, str]:
 @blueprint.get("/ready")
 @public
 @blueprint.response(200, ReadySchema)
-def ready() -> dict[str, str]:
+def get_readiness() -> dict[str, str]:
     """Whether database and cache answer, due jobs are executed and the audit log is sealed; 503 without a database."""
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":

@@ -12,7 +12,15 @@ from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page
 from app.core.values import MAX_ID
-from app.resource import ListQuery, Resource, get, list_parameters, parse_query, select_page, singular
+from app.resource import (
+    ListQuery,
+    Resource,
+    document_list,
+    get,
+    parse_query,
+    select_page,
+    singular,
+)
 
 # A resource of its own, without ip_address and user_agent: a filter or a sort by a hidden field would reveal it.
 records = Resource(
@@ -29,11 +37,13 @@ blueprint = Blueprint("history", __name__, url_prefix="/api", description="The a
 def _add_history(resource: Resource) -> None:
     @blueprint.get(f"{resource.path.removeprefix('/api')}/<int:object_id>/history", endpoint=f"history_{resource.name}")
     @requires(resource.read)
-    @blueprint.doc(
-        parameters=list_parameters(records),
+    @document_list(
+        blueprint,
+        records,
         summary=f"The audit records of one {singular(resource)}; sort by -id for the latest first.",
+        operationId=f"list{resource.noun}History",
     )
-    @blueprint.response(200, HistorySchema, many=True, selected=True)
+    @blueprint.response(200, HistorySchema, many=True)
     def history(object_id: int) -> Page:
         query = parse_query(records, request.args)
         _require_visible(resource, object_id)

@@ -27,7 +27,7 @@ from app.users.models import User
 
 MAX_MAPPED = 512
 
-_ENVELOPE = envelope_of(ImportSchema, many=False, nullable=False, selected=False)
+_ENVELOPE = envelope_of(ImportSchema, many=False, nullable=False)
 
 blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", description="Spreadsheets in")
 
@@ -36,7 +36,7 @@ blueprint = Blueprint("imports", __name__, url_prefix="/api/imports", descriptio
 @requires(Role.USER)
 @blueprint.multipart(UploadSchema)
 @blueprint.response(202, ImportSchema)
-def upload() -> Response:
+def create_import() -> Response:
     """Upload a workbook; its plan is made in the background."""
     options = read_form(OptionsSchema())
     content, filename = _read_file()
@@ -71,7 +71,7 @@ def list_imports(query: dict[str, int]) -> Page:
 @requires(Role.USER)
 @blueprint.not_modified
 @blueprint.response(200, ImportSchema)
-def read(import_id: int) -> Response:
+def get_import(import_id: int) -> Response:
     """The status and progress of an import, and its plan by sheet."""
     response = _response(import_id)
     response.add_etag()
@@ -82,7 +82,7 @@ def read(import_id: int) -> Response:
 @requires(Role.USER)
 @blueprint.arguments(RowQuerySchema, location="query")
 @blueprint.response(200, RowSchema, many=True)
-def rows(query: dict[str, Any], import_id: int) -> Page:
+def list_import_rows(query: dict[str, Any], import_id: int) -> Page:
     """The plan row by row: what changes, and which errors a row has."""
     service.get(import_id)
     page, size = query["page"], query["page_size"]
@@ -94,7 +94,7 @@ def rows(query: dict[str, Any], import_id: int) -> Page:
 @requires(Role.USER)
 @blueprint.arguments(ApplySchema)
 @blueprint.response(202, ImportSchema)
-def apply(body: dict[str, Any], import_id: int) -> Response:
+def apply_import(body: dict[str, Any], import_id: int) -> Response:
     """Apply exactly the plan that was shown."""
     service.request_apply(import_id, body["on_error"])
     db.session.flush()
@@ -104,7 +104,7 @@ def apply(body: dict[str, Any], import_id: int) -> Response:
 @blueprint.post("/<int:import_id>/cancel")
 @requires(Role.USER)
 @blueprint.response(200, ImportSchema)
-def cancel(import_id: int) -> Response:
+def cancel_import(import_id: int) -> Response:
     """Cancel an import that has not changed anything yet."""
     service.cancel(import_id)
     return _response(import_id)
@@ -117,7 +117,7 @@ def cancel(import_id: int) -> Response:
 @blueprint.alt_response(
     202, schema=_ENVELOPE, description="A large import is reverted in the background.", success=True
 )
-def revert(query: dict[str, bool], import_id: int) -> Response:
+def revert_import(query: dict[str, bool], import_id: int) -> Response:
     """Revert a whole import: what it created is deleted and what it changed is restored, or nothing happens."""
     done = service.revert(import_id, dry_run=query["dry_run"])
     db.session.flush()

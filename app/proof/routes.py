@@ -47,6 +47,6 @@ class VerificationSchema(Schema):
 @blueprint.get("/verify")
 @requires(Role.ADMIN)
 @blueprint.response(200, VerificationSchema)
-def verify_quickly() -> dict[str, Any]:
+def verify_audit_log() -> dict[str, Any]:
     """Verify the audit log, or the newest records of a long one."""
     return verify(newest=NEWEST_RECORDS).as_dict()

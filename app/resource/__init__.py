@@ -12,17 +12,15 @@ from app.resource.formats import color, email, ip_address, mac_address, url_or_p
 from app.resource.json_fields import Integer, Moment, Text
 from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
-from app.resource.query.documentation import list_parameters
+from app.resource.query.documentation import document_list
 from app.resource.query.filters import unknown
 from app.resource.query.list_query import ListQuery, parse_query
 from app.resource.query.select import select_page, select_where
-from app.resource.routes import ETAG, IF_MATCH, answer, conclude
+from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, WriteQuerySchema
 from app.resource.service import check_version, create, get, get_locked, read, save, singular, update
 
 __all__ = [
-    "ETAG",
-    "IF_MATCH",
     "Extensible",
     "Field",
     "Integer",
@@ -42,13 +40,13 @@ __all__ = [
     "column",
     "conclude",
     "create",
+    "document_list",
     "email",
     "get",
     "get_locked",
     "ids_at",
     "ip_address",
     "is_visible",
-    "list_parameters",
     "mac_address",
     "objects_at",
     "parse_query",

@@ -38,6 +38,11 @@ class Resource:
         return str(self.model.__tablename__)
 
     @cached_property
+    def noun(self) -> str:
+        """What generated clients call one object: `AuditLog`."""
+        return self.schema.__name__.removesuffix("Schema")
+
+    @cached_property
     def fields(self) -> dict[str, Field]:
         """What the schema excludes is not there: it is neither shown nor filtered nor sorted by."""
         hidden = getattr(self.schema.Meta, "exclude", ())

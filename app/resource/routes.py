@@ -11,38 +11,32 @@ from app.core.db.unit_of_work import undo_at_end
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps, json_response, success, success_body
+from app.core.http.openapi import camel_case
 from app.resource import service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.projection import sees_own_only
 from app.resource.query.as_of import AsOfSchema, read_as_of
-from app.resource.query.documentation import list_parameters
+from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_page
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
 
 PAGE_SECONDS = 5
 """How long a page is cached: a change whose invalidation got lost (Redis down, process killed) shows after that."""
-ETAG = {"ETag": "The object's version, for If-Match."}
-IF_MATCH = {
-    "in": "header",
-    "name": "If-Match",
-    "schema": {"type": "string"},
-    "description": 'The ETag that you read, such as `"3"`; 412 if the object has changed since.',
-}
 
 
 def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Create, change and delete one object."""
     schema = resource.schema
-    one = service.singular(resource)
+    one, noun = service.singular(resource), resource.noun
 
     @blueprint.post("")
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema)
-    @blueprint.doc(summary=f"Create one {one}.")
-    @blueprint.response(201, schema, headers=ETAG)
+    @blueprint.doc(summary=f"Create one {one}.", operationId=f"create{noun}")
+    @blueprint.response(201, schema, headers=["ETag", "Location"])
     def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
         target = service.create(resource, body)
         return conclude(answer(resource, target.id, 201), query)
@@ -51,9 +45,9 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(schema(partial=True))
-    @blueprint.header(IF_MATCH)
-    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.")
-    @blueprint.response(200, schema, headers=ETAG)
+    @blueprint.parameter("IfMatch")
+    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.", operationId=f"update{noun}")
+    @blueprint.response(200, schema, headers=["ETag"])
     def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
@@ -63,8 +57,8 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
     @blueprint.arguments(DeleteQuerySchema, location="query")
-    @blueprint.header(IF_MATCH)
-    @blueprint.doc(summary=f"Delete one {one}, with `cascade` all that is under it too.")
+    @blueprint.parameter("IfMatch")
+    @blueprint.doc(summary=f"Delete one {one}, with `cascade` all that is under it too.", operationId=f"delete{noun}")
     @blueprint.response(200, RemovalSchema, nullable=True)
     def delete(query: dict[str, bool], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
@@ -86,8 +80,13 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
 
     @blueprint.get("")
     @requires(resource.read)
-    @blueprint.doc(parameters=list_parameters(resource), summary=f"List {resource.titles[0]}.")
-    @blueprint.response(200, schema, many=True, selected=True)
+    @document_list(
+        blueprint,
+        resource,
+        summary=f"List {resource.titles[0]}.",
+        operationId=camel_case("list", resource.name),
+    )
+    @blueprint.response(200, schema, many=True)
     def list_page() -> Response:
         viewer = current_actor().id if sees_own_only(resource.model) else None
         return json_response(page_at(resource.path, request.query_string, viewer))
@@ -95,8 +94,10 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)
     @blueprint.arguments(AsOfSchema, location="query")
-    @blueprint.doc(summary=f"Read one {service.singular(resource)}, as it is or as it was.")
-    @blueprint.response(200, schema, headers=ETAG)
+    @blueprint.doc(
+        summary=f"Read one {service.singular(resource)}, as it is or as it was.", operationId=f"get{resource.noun}"
+    )
+    @blueprint.response(200, schema, headers=["ETag"])
     def read(query: dict[str, datetime], object_id: int) -> Response:
         if "as_of" in query:
             return success(read_as_of(resource, object_id, query["as_of"]))

@@ -49,6 +49,8 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
     error_messages = {"unknown": "Unknown field."}
     suffix = "Input"
     """What the OpenAPI document adds to the name of the schema of a body."""
+    is_body = True
+    """Whether it is what a client sends: its document leaves out what is only read."""
 
     class Meta:
         unknown = RAISE
@@ -82,13 +84,4 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
             field.required = field.required or name in own
         hidden = tuple(name for name, field in members.items() if field.load_only)
         meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
-        return type(cls.__name__, (cls,), {"suffix": "", "Meta": meta, **members})
-
-    @classmethod
-    @functools.cache
-    def listed(cls) -> "type[ResourceSchema]":
-        """The schema of the object in a list, of which the client may want some fields only."""
-        members: dict[str, Any] = copy.deepcopy(cls.answer()._declared_fields)
-        for field in members.values():
-            field.required = False
-        return type(cls.__name__, (cls.answer(),), {"suffix": "Listed", **members})
+        return type(cls.__name__, (cls,), {"suffix": "", "is_body": False, "Meta": meta, **members})

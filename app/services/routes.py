@@ -7,7 +7,15 @@ from flask import Response, request
 from app.core.db.unit_of_work import reading
 from app.core.http.access import Role, requires
 from app.core.http.envelope import Page, success
-from app.resource import Resource, get, list_parameters, parse_query, read, resource_blueprint, select_page
+from app.resource import (
+    Resource,
+    document_list,
+    get,
+    parse_query,
+    read,
+    resource_blueprint,
+    select_page,
+)
 from app.services import service
 from app.services.models import Service, ServiceCheck
 from app.services.schemas import ServiceCheckSchema, ServiceSchema
@@ -35,7 +43,7 @@ checks = Resource(
 @blueprint.post("/<int:service_id>/check")
 @requires(Role.USER)
 @blueprint.response(200, ServiceCheckSchema)
-def check(service_id: int) -> Response:
+def check_service(service_id: int) -> Response:
     """Run a service's health check now."""
     with reading():
         target = service.target_of(get(resource, service_id, to_change=True))
@@ -44,9 +52,9 @@ def check(service_id: int) -> Response:
 
 @blueprint.get("/<int:service_id>/checks")
 @requires(Role.USER)
-@blueprint.doc(parameters=list_parameters(checks))
-@blueprint.response(200, ServiceCheckSchema, many=True, selected=True)
-def list_checks(service_id: int) -> Page:
+@document_list(blueprint, checks)
+@blueprint.response(200, ServiceCheckSchema, many=True)
+def list_service_checks(service_id: int) -> Page:
     """List a service's health checks, the latest first."""
     get(resource, service_id)
     query = parse_query(checks, request.args).where(service_id=service_id)

@@ -16,7 +16,7 @@ blueprint = Blueprint("tokens", __name__, url_prefix="/api/auth/tokens", descrip
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, TokenSchema, many=True)
-def list_tokens(query: dict[str, int]) -> Page:
+def list_my_tokens(query: dict[str, int]) -> Page:
     """List my personal access tokens, the latest first."""
     return service.select_tokens(current_actor().id, **query)
 
@@ -25,7 +25,7 @@ def list_tokens(query: dict[str, int]) -> Page:
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(NewTokenSchema)
 @blueprint.response(201, CreatedTokenSchema)
-def create(body: dict[str, Any]) -> dict[str, Any]:
+def create_token(body: dict[str, Any]) -> dict[str, Any]:
     """Create a personal access token; only this response shows it."""
     return service.create(current_actor().id, body)
 
@@ -33,6 +33,6 @@ def create(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.delete("/<int:token_id>")
 @requires(Role.USER, in_person=True)
 @blueprint.response(200)
-def revoke(token_id: int) -> None:
+def revoke_my_token(token_id: int) -> None:
     """Revoke one of my personal access tokens."""
     service.revoke(current_actor().id, token_id)

@@ -18,8 +18,8 @@ from app.resource import (
     ListQuery,
     Resource,
     children_at,
+    document_list,
     ids_at,
-    list_parameters,
     objects_at,
     parse_query,
     read_time,
@@ -54,12 +54,15 @@ Node = dict[str, Any]
 
 @blueprint.get("/tree")
 @requires(Role.USER)
-@blueprint.doc(
-    parameters=[LEVEL, AS_OF, *(item for item in list_parameters(servers) if item["name"] != "fields")],
+@document_list(
+    blueprint,
+    servers,
+    without=["fields"],
+    more=[LEVEL, AS_OF],
     summary="Servers with their containers, GPUs and services.",
 )
 @blueprint.response(200, ServerNodeSchema, many=True)
-def tree() -> Page:
+def get_server_tree() -> Page:
     """List servers with the filters and paging of their list, each with its children."""
     arguments: MultiDict[str, str] = MultiDict(request.args)
     levels = arguments.poplist("level") or ["1"]

@@ -24,7 +24,7 @@ blueprint = Blueprint("uploads", __name__, url_prefix="/api/uploads", descriptio
 @requires(Role.USER)
 @blueprint.not_modified
 @blueprint.doc(responses={200: {"description": "The image.", "content": CONTENT}})
-def read(name: str) -> Response:
+def get_upload(name: str) -> Response:
     """Download an asset's image."""
     stream, content_type = open_image(name)
     # conditional=False: Range requests are not supported. The ETag is handled below.

@@ -4,11 +4,10 @@ A blueprint's route is run as one transaction, authorised, validated, answered i
 parsing is strict: unreadable bodies and undeclared parameters are refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
-from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, Request, Response, current_app, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
@@ -25,14 +24,17 @@ from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of, public
 from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, success
 from app.core.http.openapi import (
+    Parameter,
+    Plugin,
     View,
     document_failures,
-    document_header,
+    document_parameter,
     document_reason,
     documents_query,
-    header_docs,
-    name_operations,
-    schema_name,
+    headers_of,
+    name_operation,
+    share_components,
+    tell_puts_apart,
 )
 from app.core.request_context import REASON, reason_of_request
 
@@ -63,6 +65,11 @@ class Blueprint(SmorestBlueprint):
 
     ARGUMENTS_PARSER = Parser()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.shared_parameters: dict[str, dict[str, Any]] = {}
+        self.shared_schemas: dict[str, dict[str, Any]] = {}
+
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: View | None = None, **options: Any
     ) -> None:
@@ -73,11 +80,12 @@ class Blueprint(SmorestBlueprint):
         view = transactional(view_func, reading if SAFE_METHODS.issuperset(methods) else writing)
         if "POST" in methods:
             view = idempotency.once(view_func, access)
-            document_header(view, idempotency.PARAMETER)
+            document_parameter(view, "IdempotencyKey")
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
         if not SAFE_METHODS.issuperset(methods):
             document_reason(view)
         document_failures(view, rule, access, methods)
+        name_operation(view)
         super().add_url_rule(rule, endpoint, view, **options)
 
     def response(
@@ -87,16 +95,16 @@ class Blueprint(SmorestBlueprint):
         *,
         many: bool = False,
         nullable: bool = False,
-        selected: bool = False,
-        headers: Mapping[str, str] | None = None,
+        headers: Iterable[str] = (),
         **options: Any,
     ) -> Callable[[View], View]:
         """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many.
 
-        `selected`: of some fields only, where the client says which.
+        `headers`: those of the answer, beside those that
+        every answer has.
         """
-        envelope = envelope_of(schema, many=many, nullable=nullable, selected=selected)
-        document = super().response(status_code, envelope, headers=header_docs(headers), **options)
+        envelope = envelope_of(schema, many=many, nullable=nullable)
+        document = super().response(status_code, envelope, headers=headers_of(*headers), **options)
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:
@@ -114,11 +122,11 @@ class Blueprint(SmorestBlueprint):
 
         return decorate
 
-    def header(self, parameter: Mapping[str, Any]) -> Callable[[View], View]:
-        """Document a header beside the arguments; `doc(parameters=…)` would stand in their place."""
+    def parameter(self, parameter: Parameter) -> Callable[[View], View]:
+        """Document a parameter beside the arguments; `doc(parameters=…)` would stand in their place."""
 
         def decorate(view: View) -> View:
-            document_header(view, parameter)
+            document_parameter(view, parameter)
             return view
 
         return decorate
@@ -130,6 +138,7 @@ class Blueprint(SmorestBlueprint):
 
     def not_modified(self, view: View) -> View:
         """Document that a view answers 304, without a body, to a matching If-None-Match."""
+        document_parameter(view, "IfNoneMatch")
         return cast(View, self.alt_response(304, description="Nothing has changed.", success=True)(view))
 
     def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
@@ -137,7 +146,13 @@ class Blueprint(SmorestBlueprint):
         schema = {"type": "string", "format": "binary"}
         return cast(
             Callable[[View], View],
-            super().response(200, schema, content_type=content_type, description=description),
+            super().response(
+                200,
+                schema,
+                content_type=content_type,
+                description=description,
+                headers=headers_of("Content-Disposition"),
+            ),
         )
 
 
@@ -176,6 +191,14 @@ class Api(SmorestApi):
         """Does nothing: pagination is part of the body."""
 
     def register_blueprint(self, blueprint: Blueprint, **options: Any) -> None:
+        components = self.spec.components
+        # Several blueprints may bring the same: what all lists share, and what list and export of a resource do.
+        for name, parameter in blueprint.shared_parameters.items():
+            if name not in components.parameters:
+                components.parameter(name, parameter["in"], dict(parameter))
+        for name, schema in blueprint.shared_schemas.items():
+            if name not in components.schemas:
+                components.schema(name, schema)
         super().register_blueprint(blueprint, **options)
 
     def _register_error_handlers(self) -> None:
@@ -185,7 +208,7 @@ class Api(SmorestApi):
 def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of an application."""
     spec: dict[str, Any] = app.extensions["api"].spec.to_dict()
-    name_operations(spec)
+    tell_puts_apart(spec)
     return spec
 
 
@@ -229,12 +252,13 @@ def init_app(app: Flask) -> Api:
     app.before_request(_refuse_unreadable_headers)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     document = {
-        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=schema_name),
+        "marshmallow_plugin": Plugin(),
         "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "security": [{"bearer": []}],
     }
     api = app.extensions["api"] = Api(app, spec_kwargs=document)
+    share_components(api.spec.components)
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)
     return api
 

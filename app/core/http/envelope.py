@@ -179,19 +179,14 @@ class FailureSchema(Schema):
 
 
 @functools.cache
-def envelope_of(
-    schema: type[Schema] | None, *, many: bool = False, nullable: bool = False, selected: bool = False
-) -> type[Schema]:
-    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block.
-
-    `selected`: the client may say which fields it wants.
-    """
+def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bool = False) -> type[Schema]:
+    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
     if schema is None:
         return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
     name = schema.__name__.removesuffix("Schema")
     # What is written and what is read of one resource differ in what must be there.
     if hasattr(schema, "answer"):
-        schema = cast("type[Schema]", getattr(schema, "listed" if selected else "answer")())
+        schema = cast("type[Schema]", schema.answer())
     if not many:
         data = fields.Nested(schema, required=True, allow_none=nullable)
         return type(f"{name}Envelope", (EnvelopeSchema,), {"data": data})

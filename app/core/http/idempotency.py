@@ -43,14 +43,6 @@ LEASE = timedelta(seconds=60)
 """How long a key is held for a request in progress: more than any request takes."""
 PURGE_EVERY = 3600.0
 
-PARAMETER = {
-    "in": "header",
-    "name": HEADER,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "The first answer is kept for 24 hours, and sent again (with `Idempotency-Replayed: true`) to the "
-    "same request. Another request with the key is a 422, and a 409 while the first is still running.",
-}
-
 # Statuses that say nothing about the request itself: it may be sent again.
 _NOT_KEPT = frozenset({401, 408, 413, 429})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

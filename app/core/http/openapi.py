@@ -1,68 +1,123 @@
 """Parts of the OpenAPI document beyond the schemas: failures, headers, and the names of schemas and operations."""
 
+import enum
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from apispec.core import Components
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema
+from marshmallow.fields import Enum, Field
 
 from app.core.http import rate_limiter
 from app.core.http.access import Access
 from app.core.http.envelope import FailureSchema
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
+JSON = "application/json"
+
 View = Callable[..., Any]
+Parameter = Mapping[str, Any] | str
+"""A parameter object of OpenAPI, or the name of a shared one."""
 
-_FAILURES: dict[int, str] = {
-    400: "Unreadable JSON, or an unknown or ill-typed query parameter.",
-    401: "No valid token.",
-    403: "Signed in, but not allowed.",
-    404: "No such object.",
-    409: "A conflict with stored data.",
-    412: "If-Match does not match; `data.current` is the object as it is now.",
-    413: "The body is too large.",
-    415: "Wrong content type.",
-    422: "Some fields are invalid; every bad one is named in `data.errors`.",
-    428: "A bulk write by filter without `expected_count`.",
-    429: "Too many requests: by address where somebody signs in, by token elsewhere.",
-    503: "A dependency is away; try again after Retry-After seconds.",
+_FAILURES: Mapping[int, tuple[str, str]] = {
+    400: ("BadRequest", "Unreadable JSON, or an unknown or ill-typed query parameter."),
+    401: ("Unauthorized", "No valid token."),
+    403: ("Forbidden", "Signed in, but not allowed."),
+    404: ("NotFound", "No such object."),
+    409: ("Conflict", "A conflict with stored data."),
+    412: ("PreconditionFailed", "If-Match does not match; `data.current` is the object as it is now."),
+    413: ("TooLarge", "The body is too large."),
+    415: ("UnsupportedMediaType", "Wrong content type."),
+    422: ("Invalid", "Some fields are invalid; every bad one is named in `data.errors`."),
+    428: ("PreconditionRequired", "A bulk write by filter without `expected_count`."),
+    429: ("TooManyRequests", "Too many requests: by address where somebody signs in, by token elsewhere."),
+    503: ("Unavailable", "A dependency is away; try again after Retry-After seconds."),
 }
-
-
-_REASONS = (
-    {
+_HEADERS: Mapping[str, str] = {
+    "Content-Disposition": "The name of the file.",
+    "ETag": "The version of the answer, for If-Match and If-None-Match.",
+    "Idempotency-Replayed": "`true`: the stored answer to an earlier request with this Idempotency-Key.",
+    "Location": "The URL of the new object.",
+    "Retry-After": "Seconds to wait.",
+    "WWW-Authenticate": "How to sign in.",
+    "X-Request-ID": "Finds the request in the logs and in the audit log.",
+    **rate_limiter.HEADERS,
+}
+_FAILURE_HEADERS: Mapping[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", *rate_limiter.HEADERS),
+    503: ("Retry-After",),
+}
+_SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
+    "Reason": {
         "in": "query",
         "name": REASON,
         "schema": {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH},
         "description": "Why, for the audit log.",
     },
-    {
+    "AuditReason": {
         "in": "header",
         "name": REASON_HEADER,
         "schema": {"type": "string", "minLength": 1},
         "description": "The same in a header, where anything but ASCII is percent-encoded UTF-8 (`Ger%C3%A4t`) or an "
         f"`ext-value` of RFC 8187 (`UTF-8''Ger%C3%A4t`); at most {REASON_LENGTH} characters when decoded.",
     },
-)
+    "IdempotencyKey": {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The first answer is kept for 24 hours, and sent again (with `Idempotency-Replayed: true`) to "
+        "the same request. Another request with the key is a 422, and a 409 while the first is still running.",
+    },
+    "IfMatch": {
+        "in": "header",
+        "name": "If-Match",
+        "schema": {"type": "string", "example": '"3"'},
+        "description": "The ETag that you read; 412 if the object has changed since.",
+    },
+    "IfNoneMatch": {
+        "in": "header",
+        "name": "If-None-Match",
+        "schema": {"type": "string"},
+        "description": "The ETag of the answer that you have; 304 if nothing has changed.",
+    },
+}
 
 
-def document_reason(view: View) -> None:
-    """Document that a write may say why."""
-    for parameter in _REASONS:
-        document_header(view, parameter)
+def share_components(components: Components) -> None:
+    """Register what many operations share; an operation refers to it by name."""
+    for name, text in _HEADERS.items():
+        components.header(name, {"description": text, "schema": {"type": "string"}})
+    for name, parameter in _SHARED_PARAMETERS.items():
+        components.parameter(name, parameter["in"], dict(parameter))
+    for status, (name, text) in _FAILURES.items():
+        headers = headers_of(*_FAILURE_HEADERS.get(status, ()))
+        response = {"description": text, "headers": headers, "content": {JSON: {"schema": FailureSchema}}}
+        components.response(name, response)
 
 
-def document_header(view: View, parameter: Mapping[str, Any]) -> None:
+def headers_of(*names: str) -> dict[str, str]:
+    """The headers of a response in the document: those that every answer has, and these. They refer to shared ones."""
+    return {name: name for name in ("X-Request-ID", *names)}
+
+
+def document_parameter(view: View, parameter: Parameter) -> None:
+    """Add a parameter beside the arguments; `doc(parameters=…)` would stand in their place."""
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     manual = docs.get("manual_doc", {})
     # Parameters documented by hand replace all others.
     place = manual if "parameters" in manual else docs.setdefault("arguments", {})
-    place.setdefault("parameters", []).append(dict(parameter))
+    place.setdefault("parameters", []).append(parameter if isinstance(parameter, str) else dict(parameter))
 
 
-def header_docs(headers: Mapping[str, str] | None) -> dict[str, Any] | None:
-    if headers is None:
-        return None
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+def document_reason(view: View) -> None:
+    """Document that a write may say why."""
+    for parameter in ("Reason", "AuditReason"):
+        document_parameter(view, parameter)
 
 
 def documents_query(view: View) -> bool:
@@ -72,7 +127,14 @@ def documents_query(view: View) -> bool:
         *docs.get("arguments", {}).get("parameters", ()),
         *docs.get("manual_doc", {}).get("parameters", ()),
     )
-    return any(item["in"] == "query" for item in declared)
+    return any(_is_of_query(item) for item in declared)
+
+
+def _is_of_query(parameter: Parameter) -> bool:
+    if isinstance(parameter, str):
+        # What is not shared by all is a parameter of lists.
+        parameter = _SHARED_PARAMETERS.get(parameter, {"in": "query"})
+    return bool(parameter["in"] == "query")
 
 
 def document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
@@ -91,13 +153,51 @@ def document_failures(view: View, rule: str, access: Access, methods: list[str])
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     responses = docs.setdefault("response", {}).setdefault("responses", {})
     for status in sorted(statuses):
-        failure = {"schema": FailureSchema, "description": _FAILURES[status], "content_type": None}
-        if status == 429:
-            failure["headers"] = header_docs({"Retry-After": "Seconds to wait.", **rate_limiter.HEADERS})
-        responses.setdefault(status, [failure])
+        responses.setdefault(status, [_FAILURES[status][0]])
     manual = docs.setdefault("manual_doc", {})
     if access == "public":
         manual["security"] = []
+
+
+class Converter(OpenAPIConverter):
+    """From marshmallow's fields to the document: enumerations have names, and bodies no fields that are only read."""
+
+    def field2property(self, field: Field[Any]) -> dict[str, Any]:
+        described: dict[str, Any] = super().field2property(field)
+        if not isinstance(field, Enum) or not field.by_value:
+            return described
+        reference = self._share_enumeration(field.enum)
+        rest = {name: value for name, value in described.items() if name not in ("type", "enum")}
+        return {**({"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference), **rest}
+
+    def _share_enumeration(self, choices: type[enum.Enum]) -> dict[str, str]:
+        """The reference to the schema of an enumeration, which has the name of its class."""
+        name = choices.__name__
+        if name not in self.spec.components.schemas:
+            self.spec.components.schema(name, {"type": "string", "enum": [member.value for member in choices]})
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        if getattr(schema, "is_body", False):
+            read_only = {name for name, member in described["properties"].items() if member.get("readOnly")}
+            members = {name: member for name, member in described["properties"].items() if name not in read_only}
+            required = [name for name in described.get("required", ()) if name not in read_only]
+            described["properties"] = members
+            if required:
+                described["required"] = required
+            else:
+                described.pop("required", None)
+        return described
+
+
+class Plugin(MarshmallowPlugin):
+    """apispec's plugin with our converter and our names of schemas."""
+
+    Converter = Converter
+
+    def __init__(self) -> None:
+        super().__init__(schema_name_resolver=schema_name)
 
 
 def schema_name(schema: Any) -> str:
@@ -107,10 +207,21 @@ def schema_name(schema: Any) -> str:
     return name + ("Patch" if instance.partial else getattr(instance, "suffix", ""))
 
 
-def name_operations(spec: Mapping[str, Any]) -> None:
-    """Give each operation a stable, unique name for generated clients: GET /api/gpus/{id} is `get_gpus_id`."""
-    for path, operations in spec["paths"].items():
-        for method, operation in operations.items():
-            if isinstance(operation, dict) and method != "parameters":
-                words = re.findall(r"\w+", path.removeprefix("/api").replace("-", "_").replace(".", "_"))
-                operation["operationId"] = "_".join((method, *words))
+def camel_case(*words: str) -> str:
+    """A name for generated clients: `list`, `audit_logs` is `listAuditLogs`."""
+    found: list[str] = re.findall(r"[^\W_]+", " ".join(words))
+    first, *others = found
+    return first + "".join(word[0].upper() + word[1:] for word in others)
+
+
+def name_operation(view: View) -> None:
+    """Name the operation of a view after its function, unless its document has a name: `assign_gpu` is `assignGpu`."""
+    docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
+    docs.setdefault("manual_doc", {}).setdefault("operationId", camel_case(view.__name__))
+
+
+def tell_puts_apart(spec: Mapping[str, Any]) -> None:
+    """Name the PUT of a view that PATCH has too: `updateServer` is `putServer`."""
+    for operations in spec["paths"].values():
+        if "put" in operations:
+            operations["put"]["operationId"] = re.sub("^[a-z]+", "put", operations["put"]["operationId"])

@@ -23,7 +23,7 @@ class TemplateQuerySchema(Schema):
 @requires(Role.USER)
 @blueprint.arguments(TemplateQuerySchema, location="query")
 @blueprint.file_response(XLSX, "The workbook, with an example row that is not imported.")
-def template(query: dict[str, Any]) -> Response:
+def get_import_template(query: dict[str, Any]) -> Response:
     """Download an empty workbook for a resource, with drop-down lists of choices and related objects."""
     resource = IMPORTABLE[query["resource"]]
     return file_answer(lambda path: write_template(path, resource), f"{resource.name}-template.xlsx", XLSX)[0]

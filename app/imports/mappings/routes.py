@@ -30,7 +30,7 @@ class MappingSchema(Schema):
 @requires(Role.USER)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, MappingSchema, many=True)
-def list_mappings(query: dict[str, int]) -> Page:
+def list_import_mappings(query: dict[str, int]) -> Page:
     """My saved mappings by name; they are private."""
     mappings = service.own_mappings()
     page, size = query["page"], query["page_size"]
@@ -41,7 +41,7 @@ def list_mappings(query: dict[str, int]) -> Page:
 @blueprint.delete("/<int:mapping_id>")
 @requires(Role.USER)
 @blueprint.response(200)
-def delete_mapping(mapping_id: int) -> Response:
+def delete_import_mapping(mapping_id: int) -> Response:
     """Delete a saved mapping; objects that were imported with it stay."""
     service.delete(mapping_id)
     return success(None)

@@ -35,7 +35,7 @@ class ReportSchema(Schema):
     success=True,
 )
 @blueprint.file_response(XLSX, "The workbook with its marks.")
-def report(import_id: int) -> Response:
+def get_import_report(import_id: int) -> Response:
     """Download the uploaded workbook with its errors marked and the action of each row."""
     import_ = service.get(import_id)
     content = get_report(import_)

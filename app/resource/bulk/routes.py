@@ -24,6 +24,7 @@ from app.core.errors import (
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import envelope_of, failure_body, success
+from app.core.http.openapi import camel_case
 from app.resource.bulk import items as batch
 from app.resource.bulk.items import Item
 from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
@@ -41,19 +42,19 @@ MAX_MATCHED = 10_000
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Give a resource its bulk writes."""
     schema = resource.schema
-    name = schema.__name__.removesuffix("Schema")
+    name = resource.noun
     create_schema, change_schema, delete_schema = body_schemas(resource, name)
     answer_schema = answer_schema_of(schema, name)
     whole, partial = schema(), schema(partial=True)
     titles = resource.titles[0]
     # As `response` makes it, so that it is the same schema in the document.
-    envelope = envelope_of(answer_schema, many=False, nullable=False, selected=False)
+    envelope = envelope_of(answer_schema, many=False, nullable=False)
 
     @blueprint.post("/bulk")
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(create_schema)
-    @blueprint.doc(summary=f"Create many {titles}.")
+    @blueprint.doc(summary=f"Create many {titles}.", operationId=camel_case("create", resource.name))
     @blueprint.alt_response(200, schema=envelope, description="Some items are wrong.", success=True)
     @blueprint.response(201, answer_schema)
     def create_many(query: dict[str, bool], body: Body) -> Response:
@@ -65,7 +66,10 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
     @blueprint.arguments(change_schema)
-    @blueprint.doc(summary=f"Change many {titles}, one by one or all that a filter matches.")
+    @blueprint.doc(
+        summary=f"Change many {titles}, one by one or all that a filter matches.",
+        operationId=camel_case("update", resource.name),
+    )
     @blueprint.response(200, answer_schema)
     def change_many(query: dict[str, bool], body: Body) -> Response:
         if "items" in body:
@@ -83,7 +87,10 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     @requires(resource.write)
     @blueprint.arguments(DeleteQuerySchema, location="query")
     @blueprint.arguments(delete_schema)
-    @blueprint.doc(summary=f"Delete many {titles}, one by one or all that a filter matches.")
+    @blueprint.doc(
+        summary=f"Delete many {titles}, one by one or all that a filter matches.",
+        operationId=camel_case("delete", resource.name),
+    )
     @blueprint.response(200, answer_schema)
     def delete_many(query: dict[str, bool], body: Body) -> Response:
         if "items" in body:

@@ -1,14 +1,23 @@
-"""The parameters of a list in the OpenAPI document, from the same declaration that parses them."""
+"""The parameters of a list in the OpenAPI document, from the same declaration that parses them.
 
-from typing import Any
+What all lists share is described once; a resource adds its columns to sort by, its fields, and one object of filters
+that list, export and tree have in common. A generated client has them as one type: `ServerFilter`.
+"""
 
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, cast
+
+from app.core.http.api import Blueprint
+from app.core.http.openapi import Parameter, View
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query.filters import filter_names, operators_of
 from app.resource.query.list_query import sortable
 
-_SCHEMAS: dict[Kind, dict[str, Any]] = {
+Schema = dict[str, Any]
+
+_SCHEMAS: Mapping[Kind, Schema] = {
     Kind.INTEGER: {"type": "integer"},
     Kind.REFERENCE: {"type": "integer"},
     Kind.NUMBER: {"type": "number"},
@@ -17,86 +26,111 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
     Kind.DATE: {"type": "string", "format": "date"},
     Kind.TIME: {"type": "string", "format": "date-time"},
 }
+_FILTERS = """\
+Conditions that all must hold: `name`, or `name__operator`. A name repeated is equal to any of its values; `ne` is \
+different from all of them. `in`: any of these, separated by commas. `gt`, `gte`, `lt`, `lte`: in order. `contains`, \
+`startswith`: of a text, ignoring case. `isnull`: has no value (true) or has one (false)."""
+_MEMBERS = {"style": "form", "explode": True}
+"""How an object travels each of whose members is a query parameter of its own."""
 
-_MEANINGS = {
-    "": "Equal to any of these.",
-    "ne": "Different from all of these.",
-    "in": "Any of these, separated by commas.",
-    "gt": "Greater than.",
-    "gte": "At least.",
-    "lt": "Less than.",
-    "lte": "At most.",
-    "contains": "Contains this text, ignoring case.",
-    "startswith": "Starts with this text, ignoring case.",
-    "isnull": "Has no value (true) or has one (false).",
+
+def _parameter(name: str, schema: Schema, description: str, **style: Any) -> dict[str, Any]:
+    return {"in": "query", "name": name, "required": False, "schema": schema, "description": description, **style}
+
+
+def _several(name: str, values: Iterable[str], description: str) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"type": "string", "enum": list(values)}}
+    return _parameter(name, schema, description, style="form", explode=False)
+
+
+_SHARED: Mapping[str, dict[str, Any]] = {
+    "Page": _parameter("page", {"type": "integer", "minimum": 1, "default": 1}, "The page, from 1."),
+    "PageSize": _parameter(
+        "page_size",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
+        "Objects on a page.",
+    ),
+    "Cursor": _parameter(
+        "cursor",
+        {"type": "string"},
+        "Instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
+    ),
+    "Search": _parameter(
+        "q", {"type": "string", "maxLength": 200}, "Text that any search column or attribute contains."
+    ),
+    "Total": _parameter(
+        "total", {"type": "string", "enum": ["exact", "none"], "default": "exact"}, "`none` skips the count."
+    ),
 }
+_ATTRIBUTES = _parameter(
+    "attributes",
+    {
+        "type": "object",
+        "additionalProperties": {"type": ["string", "number", "boolean"]},
+        "example": {"attributes.qos": "LS"},
+    },
+    "Conditions on the organisation's own fields: `attributes.<key>`, with the operators of filters.",
+    **_MEMBERS,
+)
 
 
-def list_parameters(resource: Resource) -> list[dict[str, Any]]:
-    """The parameter objects of OpenAPI for a resource's list."""
+def document_list(
+    blueprint: Blueprint,
+    resource: Resource,
+    *,
+    without: Collection[str] = (),
+    more: Iterable[Parameter] = (),
+    **documentation: Any,
+) -> Callable[[View], View]:
+    """Document a view that takes the parameters of a resource's list, `without` some and with `more`.
+
+    What else is given goes to the blueprint's `doc`.
+    """
+    described = list_parameters(resource)
+    blueprint.shared_schemas[_own(resource, "filter")] = filter_schema(resource)
+    blueprint.shared_parameters.update(described)
+    names = [name for name, parameter in described.items() if parameter["name"] not in without]
+    return cast("Callable[[View], View]", blueprint.doc(parameters=[*more, *names], **documentation))
+
+
+def list_parameters(resource: Resource) -> dict[str, dict[str, Any]]:
+    """The parameters of a resource's list by their names in the document; the first are those of all lists."""
     columns = sortable(resource)
-    fixed = [
-        _parameter("page", {"type": "integer", "minimum": 1, "default": 1}, "The page, from 1."),
-        _parameter(
-            "page_size",
-            {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": MAX_PAGE_SIZE,
-                "default": DEFAULT_PAGE_SIZE,
-            },
-            "Objects on a page.",
-        ),
-        _parameter(
-            "cursor",
-            {"type": "string"},
-            "Instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
-        ),
-        _parameter(
-            "sort",
-            {"type": "string", "example": f"{columns[-1]},-id"},
-            f"Columns in order, `-` for descending: {', '.join(columns)}.",
-        ),
-        _parameter(
-            "q",
-            {"type": "string", "maxLength": 200},
-            "Text that any search column or attribute contains.",
-        ),
-        _parameter("fields", {"type": "string", "example": "id"}, "Only these fields, separated by commas."),
-        _parameter(
-            "total",
-            {"type": "string", "enum": ["exact", "none"], "default": "exact"},
-            "`none` skips the count.",
-        ),
-    ]
-    filters = [
-        _filter(name, operator, field)
+    orders = [order for column in columns for order in (column, f"-{column}")]
+    filters = {"$ref": f"#/components/schemas/{_own(resource, 'filter')}"}
+    parameters = {
+        **_SHARED,
+        _own(resource, "sort"): _several("sort", orders, "The columns to sort by, in order; `-` for descending."),
+        _own(resource, "fields"): _several("fields", [*resource.fields, *resource.references], "Only these fields."),
+        _own(resource, "filter"): _parameter("filter", filters, _FILTERS, **_MEMBERS),
+    }
+    if any(field.kind is Kind.ATTRIBUTES for field in resource.fields.values()):
+        parameters["Attributes"] = _ATTRIBUTES
+    return parameters
+
+
+def filter_schema(resource: Resource) -> Schema:
+    """The object of all conditions of a resource's list."""
+    conditions = {
+        f"{name}__{operator}" if operator else name: _condition(name, operator, field)
         for name, field in filter_names(resource).items()
         for operator in sorted(operators_of(field, name, field.kind))
-    ]
-    return fixed + filters
+    }
+    return {"type": "object", "properties": conditions, "additionalProperties": False}
 
 
-def _filter(name: str, operator: str, field: Field) -> dict[str, Any]:
+def _condition(name: str, operator: str, field: Field) -> Schema:
+    if operator == "isnull":
+        return {"type": "boolean"}
     by_name = field.target is not None and name == field.reads_as
     kind = Kind.TEXT if by_name else field.kind
     schema = dict(_SCHEMAS.get(kind, {"type": "string"}))
     if kind is Kind.CHOICE and field.choices is not None:
-        schema["enum"] = [member.value for member in field.choices]
-    if operator == "isnull":
-        schema = {"type": "boolean"}
-    elif operator == "in":
-        schema = {"type": "string"}
-    elif operator in ("", "ne"):
-        schema = {"type": "array", "items": schema}
-    return _parameter(f"{name}__{operator}" if operator else name, schema, _MEANINGS[operator])
+        # The converter of schemas has shared it under this name.
+        schema = {"$ref": f"#/components/schemas/{field.choices.__name__}"}
+    return {"type": "array", "items": schema} if operator == "in" else schema
 
 
-def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {
-        "in": "query",
-        "name": name,
-        "required": False,
-        "schema": schema,
-        "description": description,
-    }
+def _own(resource: Resource, parameter: str) -> str:
+    """The name in the document of a parameter that only this resource's lists have: `ServerSort`."""
+    return resource.noun + parameter.title()
