@@ -74,7 +74,8 @@ class Asset(Audited, Extensible, Entity):
         "Description problem", "描述问题", type_=sa.String(500), read_only=True
     )
 
-    unique_together = (("datacenter_id", "name"), ("asset_tag",), ("serial_number",))
+    # Not the name: an organisation has forty of one monitor.
+    unique_together = (("asset_tag",), ("serial_number",))
 
 
 class AssetImage(Base):

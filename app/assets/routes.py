@@ -22,7 +22,7 @@ resource = Resource(
     schema=AssetSchema,
     titles=("Assets", "资产", "固定资产", "办公资产"),
     search=(Asset.name, Asset.serial_number, Asset.asset_tag, Asset.model, Asset.assigned_to),
-    natural_key=(("asset_tag",), ("datacenter_id", "name"), ("serial_number",)),
+    natural_key=(("asset_tag",), ("serial_number",)),
 )
 blueprint = resource_blueprint(resource)
 

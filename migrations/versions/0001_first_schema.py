@@ -778,12 +778,6 @@ def _create_assets_and_tasks() -> None:
     _index_search_text("assets", "name", "serial_number", "asset_tag", "model", "assigned_to")
     op.create_index(op.f("ix_assets_status"), "assets", ["status"])
     op.create_index("uq_assets_asset_tag", "assets", [sa.text("fold(asset_tag)")], unique=True)
-    op.create_index(
-        "uq_assets_datacenter_id_name",
-        "assets",
-        [sa.text("coalesce(datacenter_id, 0)"), sa.text("fold(name)")],
-        unique=True,
-    )
     op.create_index("uq_assets_serial_number", "assets", [sa.text("fold(serial_number)")], unique=True)
     op.create_table(
         "asset_images",

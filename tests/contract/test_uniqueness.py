@@ -32,9 +32,12 @@ def stored_for_each_rule(resource: Resource, make: Make, admin: Client) -> Itera
 
 
 def test_every_name_is_unique_somewhere() -> None:
+    """Except for those of assets: an organisation has forty of one monitor."""
     for resource in RESOURCES:
         names = {"name", "username"} & set(resource.fields)
-        assert not names or any(names & set(folded) for _, folded in rules(resource)), resource.name
+        assert not names or resource.name == "assets" or any(names & set(folded) for _, folded in rules(resource)), (
+            resource.name
+        )
 
 
 @each_resource

@@ -16,6 +16,7 @@ from app.core.db.unit_of_work import db
 from app.core.values import fold, fold_value
 from app.imports.map.tables import Table
 from app.imports.parse.row_parser import ParsedRow
+from app.imports.plan.references import stored_ids
 from app.resource import Kind, Resource, singular
 from app.resource.fields import defaults_of
 from app.resource.projection import visible, visible_ids
@@ -41,6 +42,7 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
             first = first_rows.setdefault(row.existing["id"], row)
             if first is not row:
                 _add_duplicate_error(row, first, resource.natural_key[-1][-1])
+    _warn_without_key(resource, rows, [key[-1] for key in keys])
 
 
 def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
@@ -99,6 +101,28 @@ def _find_by_key(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[st
             advice = f"Fill in {resource.fields[parents[0]].title}" if parents else "Add a column _id"
             message = f"{len(candidates)} objects are called {row.values[last]}. {advice} to tell them apart."
             row.add_error(last, "ambiguous", message)
+
+
+def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields: Sequence[str]) -> None:
+    """Add a warning to each row that fills in no key, where a stored object has the same label.
+
+    Such a row creates an object each time it is imported. Rows whose label is a key cannot be meant: it is required.
+    """
+    label = resource.model.label
+    if label in key_fields:
+        return
+    without_key = [row for row in rows if row.exported_id is None and not any(row.values.get(k) for k in key_fields)]
+    names = {fold(row.values[label]) for row in without_key if row.values.get(label)}
+    ids = stored_ids(resource.model, names)
+    title = resource.fields[label].title.lower()
+    keys = " or ".join(resource.fields[name].title for name in dict.fromkeys(key_fields))
+    for row in without_key:
+        if row.values.get(label) and (alike := ids.get(fold(row.values[label]))):
+            others = (
+                f"{len(alike)} others have" if len(alike) > 1 else f"{singular(resource).capitalize()} {alike[0]} has"
+            )
+            message = f"{others} this {title}. Without {keys} the row is a new {singular(resource)} at each import."
+            row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)
 
 
 def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Column[Any]]:

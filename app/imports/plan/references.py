@@ -45,7 +45,7 @@ def resolve_references(item: Field, rows: Sequence[ParsedRow], in_file: RowsByNa
     filled = [row for row in rows if row.values.get(name) is not None]
     names = {row.values[name] for row in filled}
     folded = {fold(one) for one in names}
-    stored = _stored_ids(item.target, {*folded, *(match[1] for match in map(_NAME_AND_ID.fullmatch, folded) if match)})
+    stored = stored_ids(item.target, {*folded, *(match[1] for match in map(_NAME_AND_ID.fullmatch, folded) if match)})
     # Names repeat down a column: each is resolved once.
     targets = {one: _resolve(one, item, in_file, stored) for one in names}
     for row in filled:
@@ -87,7 +87,7 @@ def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, S
     return CellError("reference", message, _closest_name(name, item.target, in_file))
 
 
-def _stored_ids(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
+def stored_ids(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
     """The ids of the stored objects that have one of these names, by folded name."""
     if not folded:
         return {}
@@ -154,7 +154,7 @@ def _check_column(column: ColumnMapping, rows: Sequence[ParsedRow], target: Reso
     wanted = {fold(text) for _, text in cells} - in_file
     if len(cells) < MIN_CELLS or not wanted:
         return
-    missing = wanted - _stored_ids(target.model, wanted).keys()
+    missing = wanted - stored_ids(target.model, wanted).keys()
     unresolved = [(row, text) for row, text in cells if fold(text) in missing]
     if len(cells) - len(unresolved) < MIN_SHARE * len(cells):
         return

@@ -1,0 +1,63 @@
+"""How rows of assets and servers find their objects, and what is only doubtful."""
+
+from app.assets.models import Asset
+from tests.client import Body, Client
+from tests.factories import Make
+from tests.features.conftest import Upload, apply, errors_of, rows_of
+
+MONITOR = {"name": "Dell U2723", "asset_type": "monitor"}
+
+
+def warnings_of(client: Client, import_: Body) -> dict[int, list[tuple[str | None, str]]]:
+    """(cell, rule) of the warnings of each row that has any, by row number."""
+    rows = rows_of(client, import_)
+    return {row["row"]: [(each["cell"], each["rule"]) for each in row["warnings"]] for row in rows if row["warnings"]}
+
+
+def test_assets_of_one_name(user: Client) -> None:
+    tagged = [{**MONITOR, "asset_tag": f"M-{number}"} for number in range(3)]
+    answer = user.call("POST", "/api/assets/bulk", json={"items": [*tagged, MONITOR]}, expect=201)
+    assert len({item["id"] for item in answer["data"]["results"]}) == 4
+    assert user.call("POST", "/api/assets", json=MONITOR, expect=201)
+    named = user.call("GET", "/api/assets", query_string={"name": "dell u2723"})
+    assert named["pagination"]["total"] == 5
+
+
+def test_rows_of_assets_match_by_tag_then_by_serial_number(user: Client, make: Make, upload: Upload) -> None:
+    owner = {"created_by_id": user.user.id}
+    tagged = make(Asset, name="Screen", asset_tag="M-1", **owner)
+    numbered = make(Asset, name="Screen", serial_number="sn-2", **owner)
+    both = make(Asset, name="Screen", asset_tag="M-3", serial_number="sn-3", **owner)
+    rows = [
+        ("Name", "Type", "Asset tag", "Serial number", "Model"),
+        ("Screen", "monitor", "m-1", "new", "A"),
+        ("Screen", "monitor", None, "SN-2", "B"),
+        ("Screen", "monitor", "M-3", None, "C"),
+        ("Screen", "monitor", "M-4", "sn-4", "D"),
+    ]
+    import_ = upload(user, Assets=rows)
+    assert [row["action"] for row in rows_of(user, import_)] == ["update", "update", "update", "create"]
+    apply(user, import_)
+    models = {
+        asset.id: user.call("GET", f"/api/assets/{asset.id}")["data"]["model"] for asset in (tagged, numbered, both)
+    }
+    assert list(models.values()) == ["A", "B", "C"]
+
+
+def test_tag_and_serial_number_of_two_assets_are_an_error(user: Client, make: Make, upload: Upload) -> None:
+    make(Asset, asset_tag="M-1", created_by_id=user.user.id)
+    make(Asset, serial_number="sn-2", created_by_id=user.user.id)
+    rows = [("Name", "Type", "Asset tag", "Serial number"), ("Screen", "monitor", "M-1", "sn-2")]
+    assert errors_of(user, upload(user, Assets=rows)) == [("Assets", 2, "D2", "taken")]
+
+
+def test_a_row_without_a_key_is_a_new_asset_and_says_so(user: Client, upload: Upload) -> None:
+    rows = [("Name", "Type", "Asset tag"), ("Screen", "monitor", None), ("Screen", "monitor", None)]
+    first = upload(user, Assets=rows)
+    assert warnings_of(user, first) == {}
+    apply(user, first)
+    again = upload(user, Assets=[*rows, ("Screen", "monitor", "M-1")])
+    assert [row["action"] for row in rows_of(user, again)] == ["create"] * 3
+    assert warnings_of(user, again) == {2: [("A2", "without_key")], 3: [("A3", "without_key")]}
+    matched = upload(user, form={"match": "name"}, Assets=rows[:2])
+    assert errors_of(user, matched) == [("Assets", 2, "A2", "ambiguous")]
