@@ -111,17 +111,17 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
     label = resource.model.label
     if label in key_fields:
         return
-    without_key = [row for row in rows if row.exported_id is None and not any(row.values.get(k) for k in key_fields)]
+    without_key = [
+        row for row in rows if row.exported_id is None and all(row.values.get(name) is None for name in key_fields)
+    ]
     names = {fold(row.values[label]) for row in without_key if row.values.get(label)}
     ids = stored_ids(resource.model, names)
-    title = resource.fields[label].title.lower()
+    what, title = singular(resource), resource.fields[label].title.lower()
     keys = " or ".join(resource.fields[name].title for name in dict.fromkeys(key_fields))
     for row in without_key:
         if row.values.get(label) and (alike := ids.get(fold(row.values[label]))):
-            others = (
-                f"{len(alike)} others have" if len(alike) > 1 else f"{singular(resource).capitalize()} {alike[0]} has"
-            )
-            message = f"{others} this {title}. Without {keys} the row is a new {singular(resource)} at each import."
+            others = f"{len(alike)} others have" if len(alike) > 1 else f"{what.capitalize()} {alike[0]} has"
+            message = f"{others} this {title}. Without {keys} the row is a new {what} at each import."
             row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)
 
 

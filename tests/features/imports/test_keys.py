@@ -1,6 +1,8 @@
 """How rows of assets and servers find their objects, and what is only doubtful."""
 
 from app.assets.models import Asset
+from app.gpus.models import Gpu
+from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
 from tests.features.conftest import Upload, apply, errors_of, rows_of
@@ -61,3 +63,10 @@ def test_a_row_without_a_key_is_a_new_asset_and_says_so(user: Client, upload: Up
     assert warnings_of(user, again) == {2: [("A2", "without_key")], 3: [("A3", "without_key")]}
     matched = upload(user, form={"match": "name"}, Assets=rows[:2])
     assert errors_of(user, matched) == [("Assets", 2, "A2", "ambiguous")]
+
+
+def test_a_gpu_in_slot_0_has_a_key(user: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="n1", created_by_id=user.user.id)
+    make(Gpu, model="H100", server_id=server.id, slot=1)
+    rows = [("Model", "Server", "Slot"), ("H100", "n1", 0), ("H100", "n1", None)]
+    assert warnings_of(user, upload(user, GPUs=rows)) == {3: [("A3", "without_key")]}
