@@ -161,7 +161,7 @@ def _time(_field: Field, n: int) -> Json:
 
 
 def _attributes(_field: Field, n: int) -> Json:
-    return {"qos": "LS", "level": n, "ratio": n + 0.25, "spare": n % 2 == 0, "note": None}
+    return {"qos": "LS", "level": n, "ratio": n + 0.25, "spare": n % 2 == 0}
 
 
 def _text(field: Field, n: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from app.core.values import fold
+from app.core.values import fold, same_json
 
 MAX_VALUE_LENGTH = 64
 """Characters of a value that are written into a term; a longer one is replaced by its MD5, as in `audit_terms`."""
@@ -44,7 +44,7 @@ def _terms_of(name: str, change: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}>{short(text)}" for text in added)
     old_dict, new_dict = (value if isinstance(value, dict) else {} for value in (old, new))
     for key in old_dict | new_dict:
-        if key not in old_dict or key not in new_dict or old_dict[key] != new_dict[key]:
+        if key not in old_dict or key not in new_dict or not same_json(old_dict[key], new_dict[key]):
             yield f"{name}.{key}"
             for field in (f"{name}.{key}", name):
                 yield from _terms_of_values(field, old_dict.get(key), new_dict.get(key))

@@ -16,7 +16,7 @@ from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
-from app.core.values import as_json, fold, utcnow
+from app.core.values import as_json, fold, same_json, utcnow
 from app.gpus.service import resume_assignments
 from app.resource import Resource, service
 from app.resource.bulk import writer
@@ -260,7 +260,7 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
 def _find_changed(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, change in changes.items():
         value = as_json(getattr(target, name))
-        if value != change["new"]:
+        if not same_json(value, change["new"]):
             message = f"Its {resource.fields[name].title.lower()} has changed since."
             conflict = _conflict(resource, target.id, str(target), "changed", message, field=name)
             yield {**conflict, "now": value, "then": change["new"]}

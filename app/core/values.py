@@ -11,6 +11,8 @@ import orjson
 # What the driver's numbers may hold: beyond them SQLite overflows and PostgreSQL compares as numeric.
 MAX_INTEGER = 2**31 - 1
 MAX_ID = 2**63 - 1
+MAX_EXACT = 2**53
+"""Beyond it a double does not hold every integer."""
 
 
 def utcnow() -> datetime:
@@ -62,6 +64,27 @@ def fold_value(value: Any) -> Any:
 def whole(value: float) -> float:
     """An integer where the number is one, so that 256.0 and 256 are the same text everywhere."""
     return int(value) if value == int(value) else value
+
+
+def exact_number(number: float) -> float:
+    """A number that every reader of JSON keeps as it is, 16.0 as 16; raises ValueError for one that some would round.
+
+    JavaScript, Excel and SQLite read numbers as doubles. A float of 2^53 or more may be rounded already.
+    """
+    if abs(number) > MAX_EXACT or (isinstance(number, float) and abs(number) == MAX_EXACT):
+        raise ValueError("A number beyond 2^53 would be rounded: write it as text.")
+    return whole(number)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same; Python alone finds 1 and true equal, also inside of lists and objects."""
+    if one != other:
+        return False
+    if isinstance(one, dict):
+        return all(same_json(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return all(map(same_json, one, other))
+    return isinstance(one, bool) == isinstance(other, bool)
 
 
 def json_text(value: Any) -> str:

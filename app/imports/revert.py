@@ -17,7 +17,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden
 from app.core.http.access import current_actor
-from app.core.values import as_json, utcnow
+from app.core.values import as_json, same_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
 from app.imports.models import Import, ImportStatus, Progress, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
@@ -106,12 +106,12 @@ def _restore(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> None:
         _require_right(resource, current)
         assert row.old is not None
         current_values = {name: as_json(current[name]) for name in row.new}
-        if current_values == row.old:
+        if same_json(current_values, row.old):
             continue
         changed = [
             resource.fields[name].title
             for name, value in row.new.items()
-            if current_values[name] != _stored_value(value, resource, name, ids)
+            if not same_json(current_values[name], _stored_value(value, resource, name, ids))
         ]
         if changed:
             reversal.add_conflict(part, row, object_id, f"Changed since the import: {', '.join(changed)}.")
@@ -174,7 +174,7 @@ def _differs(resource: Resource, current: ObjectRow, row: PlannedRow, import_: I
     imported = {name: as_json(value) for name, value in defaults_of(resource.model).items()}
     imported |= {name: _stored_value(value, resource, name, ids) for name, value in row.new.items()}
     imported["created_by_id"] = import_.created_by_id
-    return any(as_json(current[name]) != imported[name] for name in audited_columns(resource.model))
+    return not all(same_json(as_json(current[name]), imported[name]) for name in audited_columns(resource.model))
 
 
 def _used(resource: Resource, ids: Sequence[int]) -> set[int]:

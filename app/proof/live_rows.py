@@ -12,7 +12,7 @@ from app.core.audit.mac import canonical_time
 from app.core.audit.models import STORED
 from app.core.audit.recorder import Audited, audited_columns
 from app.core.db.models import Base
-from app.core.values import as_json
+from app.core.values import as_json, same_json
 from app.proof.report import FindingKind, Report
 
 Row = dict[str, Any]
@@ -106,7 +106,7 @@ def _differing_columns(model: Any, records: Sequence[Any], row: Row) -> list[str
             continue
         value = as_json(row[name])
         if name in values:
-            if value != values[name]:
+            if not same_json(value, values[name]):
                 names.append(name)
         elif value is not None and value != _default_of(column):
             names.append(name)

@@ -74,6 +74,9 @@ class FieldConverter(ModelConverter):
             # A field that is read is in every answer.
             kwargs.update(dump_only=True, required=True)
         match field.kind:
+            case Kind.ATTRIBUTES:
+                # Null clears all of them; it is never read.
+                kwargs["allow_none"] = True
             case Kind.TEXT:
                 # `Text` bounds its length itself, after trimming.
                 del kwargs["validate"]

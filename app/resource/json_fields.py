@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.core.values import clean_text
+from app.core.values import clean_text, exact_number
 from app.resource.fields import Check
 
 MAX_TEXT = 10_000
@@ -140,9 +140,13 @@ class Member(fields.Nested):
 
 
 class Attributes(fields.Dict):
-    """An object of the organisation's own fields."""
+    """Changes of the organisation's own fields: an object that is merged by key into the stored one."""
 
     def __init__(self, **options: Any) -> None:
+        options["metadata"] = {
+            **options.get("metadata", {}),
+            "description": "Merged by key: null removes one attribute. Null instead of an object removes all.",
+        }
         super().__init__(keys=fields.String(), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
@@ -158,9 +162,12 @@ def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     errors: dict[str, list[str]] = {}
     for key, value in attributes.items():
         try:
-            if not ATTRIBUTE_KEY.fullmatch(key):
+            name = clean_text(key)
+            if not ATTRIBUTE_KEY.fullmatch(name):
                 raise ValueError("Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-.")
-            clean[key] = _clean_attribute(value)
+            if name in clean:
+                raise ValueError("This attribute is there twice.")
+            clean[name] = clean_attribute(value)
         except ValueError as error:
             errors[key] = [str(error)]
     if errors:
@@ -168,12 +175,15 @@ def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return clean
 
 
-def _clean_attribute(value: Any) -> Any:
+def clean_attribute(value: Any) -> Any:
+    """The value of an attribute as it is stored; raises ValueError."""
     if isinstance(value, str):
         text = clean_text(value)
         if len(text) > MAX_TEXT:
             raise ValueError(f"At most {MAX_TEXT} characters.")
         return text
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, (int, float)):
+        return exact_number(value)
     raise ValueError("Must be text, a number, true, false or null.")

@@ -44,14 +44,14 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.route("/<int:object_id>", methods=["PUT", "PATCH"])
     @requires(resource.write)
     @blueprint.arguments(WriteQuerySchema, location="query")
-    @blueprint.arguments(schema(partial=True))
+    @blueprint.arguments(schema.change()(partial=True))
     @blueprint.parameter("IfMatch")
     @blueprint.doc(summary=f"Change the fields of one {one} that are sent.", operationId=f"update{noun}")
     @blueprint.response(200, schema, headers=["ETag"])
     def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
-        service.update(resource, target, body)
+        service.change(resource, target, body)
         return conclude(answer(resource, object_id), query)
 
     @blueprint.delete("/<int:object_id>")

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from flask_marshmallow import Schema as BaseSchema
@@ -9,8 +10,12 @@ from flask_marshmallow.sqla import SQLAlchemyAutoSchemaOpts
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow_sqlalchemy.schema import SQLAlchemyAutoSchemaMeta
 
-from app.resource.converter import FieldConverter
-from app.resource.fields import defaults_of, fields_of
+from app.resource.converter import FieldConverter, MarshmallowField, marshmallow_field
+from app.resource.fields import Field, Kind, defaults_of, fields_of
+from app.resource.json_fields import Attributes
+
+ADD, REMOVE = "__add", "__remove"
+"""Suffixes of the fields that change some members of a list: `tags__add`, `tags__remove`."""
 
 
 class WriteQuerySchema(Schema):
@@ -75,6 +80,21 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
 
     @classmethod
     @functools.cache
+    def change(cls) -> "type[ResourceSchema]":
+        """The schema of the fields that change an object: a list may also be changed by some of its members."""
+        known = fields_of(getattr(cls.Meta, "model", None))
+        lists = [name for name, field in known.items() if field.kind is Kind.LIST and not field.read_only]
+        members = {name + suffix: _members_field(known[name], suffix) for name in lists for suffix in (ADD, REMOVE)}
+
+        def check_either(_self: Schema, values: Mapping[str, Any], **_: Any) -> None:
+            for name in lists:
+                if name in values and not {name + ADD, name + REMOVE}.isdisjoint(values):
+                    raise ValidationError({name: [f"Send either {name}, or {name}{ADD} and {name}{REMOVE}."]})
+
+        return type(cls.__name__, (cls,), {**members, "check_either": validates_schema(check_either)})
+
+    @classmethod
+    @functools.cache
     def answer(cls) -> "type[ResourceSchema]":
         """The schema of the object as it is read: every field is there, and none is written only."""
         known = fields_of(getattr(cls.Meta, "model", None))
@@ -82,6 +102,21 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
         members: dict[str, Any] = copy.deepcopy(cls._declared_fields)
         for name, field in members.items():
             field.required = field.required or name in own
+            if isinstance(field, Attributes):
+                # Only a write may send null, which removes all of them.
+                field.allow_none, field.metadata = False, {"title": field.metadata["title"]}
         hidden = tuple(name for name, field in members.items() if field.load_only)
         meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
         return type(cls.__name__, (cls,), {"suffix": "", "is_body": False, "Meta": meta, **members})
+
+
+def _members_field(field: Field, suffix: str) -> MarshmallowField:
+    """The field of the members that a write adds to a list, or removes from it."""
+    meanings = {
+        ADD: f"Members to add to `{field.name}`, except those that it has already, ignoring case.",
+        REMOVE: f"Members to remove from `{field.name}`, ignoring case.",
+    }
+    members = marshmallow_field(field)
+    members.load_only = True
+    members.metadata = {**members.metadata, "description": meanings[suffix]}
+    return members

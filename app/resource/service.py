@@ -14,7 +14,9 @@ from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed
 from app.core.http.access import Actor, Role, current_actor
 from app.core.values import MAX_ID, as_json
+from app.resource.changes import changed_values
 from app.resource.declaration import Resource
+from app.resource.fields import defaults_of
 from app.resource.projection import is_visible, projection_of, visible
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
@@ -72,13 +74,20 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
 
 def create(resource: Resource, values: Mapping[str, Any]) -> Any:
     """Store a new object of the acting user; raises Invalid and Conflict."""
-    target = resource.model(**values, created_by_id=current_actor().id)
+    columns = changed_values(resource, defaults_of(resource.model), values)
+    target = resource.model(**columns, created_by_id=current_actor().id)
     db.session.add(target)
     return save(resource, target)
 
 
+def change(resource: Resource, target: Any, sent: Mapping[str, Any]) -> Any:
+    """Change a locked object by the fields of a write, of which some merge into what is stored; see `save`."""
+    stored = {name: getattr(target, name) for name in resource.fields}
+    return update(resource, target, changed_values(resource, stored, sent))
+
+
 def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
-    """Change the fields that are given; equal values change nothing, also not the version."""
+    """Set the columns that are given; equal values change nothing, also not the version."""
     for name, value in values.items():
         setattr(target, name, value)
     return save(resource, target)

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import orjson
 
-from app.core.values import clean_text, whole
+from app.core.values import clean_text, exact_number
 
 Value = str | int | float | bool | None
 """The value of a cell as the readers return it."""
@@ -37,8 +37,8 @@ PLACEHOLDERS = frozenset(
     }
 )
 FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
-# As many digits as a spreadsheet keeps of a number.
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?")
+# As many digits as a spreadsheet keeps of a number. 2.10 may be a version: as a number it would lose its zero.
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,8}[1-9])?")
 # A variable that a template engine did not replace.
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
 _LIST_SEPARATORS = re.compile(r"[,;，；、\n]")
@@ -71,8 +71,10 @@ def is_placeholder(text: str) -> bool:
     return plain.lower() in PLACEHOLDERS
 
 
-def as_number(text: str) -> Value:
-    """A number or boolean in delimited text (42, 1.5, TRUE); any other text unchanged, also 007 and 1e5."""
+def as_number(text: Value) -> Value:
+    """A number or boolean in delimited text (42, 1.5, TRUE); any other value unchanged, also 007, 2.10 and 1e5."""
+    if not isinstance(text, str):
+        return text
     if _PLAIN_NUMBER.fullmatch(text):
         return float(text) if "." in text else int(text)
     return text.lower() == "true" if text.lower() in ("true", "false") else text
@@ -82,14 +84,23 @@ def as_text(value: Value) -> str:
     """A cell as the text that a person reads in it; raises CellError."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
-    if isinstance(value, float):
-        return repr(whole(value))
+    if isinstance(value, int | float):
+        return repr(exact(value))
     if isinstance(value, str) and "{{" in value and _TEMPLATE.search(value):
         raise CellError("template", "This is a template variable without a value.")
     try:
         return clean_text(str(value))
     except ValueError as error:
         raise CellError("text", str(error)) from None
+
+
+def exact(number: float) -> float:
+    """A number of a cell, 16.0 as 16; raises CellError for one that is rounded in the file already."""
+    try:
+        return exact_number(number)
+    except ValueError:
+        message = "Spreadsheets round a number beyond 2^53: format the cell as text and enter it again."
+        raise CellError("rounded", message) from None
 
 
 def split_list(text: str) -> list[str]:

@@ -90,7 +90,10 @@ def test_a_value_of_another_type_is_refused(resource: Resource, make: Make, admi
     path = f"{resource.path}/{make(resource.model).id}"
     for name, field in writable_fields(resource).items():
         wrong = list(WRONG_TYPES[field.kind])
-        if not field.nullable:
+        if field.kind is Kind.ATTRIBUTES:
+            # Null removes all of them.
+            wrong.append("")
+        elif not field.nullable:
             wrong += [None] if field.kind is Kind.TEXT else [None, ""]
         # One schema reads both: a value or two show that a creation asks it too.
         for value in wrong[:2]:
@@ -325,9 +328,14 @@ def test_an_optional_field_can_be_cleared(resource: Resource, make: Make, admin:
 )
 def test_attributes(resource: Resource, make: Make, admin: Client) -> None:
     path = f"{resource.path}/{make(resource.model).id}"
-    for kept in ({}, {"k": None}, {"K (a) %/+#-_.": "x"}, {"数据": "中心", "n": 1.5, "t": True, "big": 2**63 - 1}):
+    for kept in ({}, {"K (a) %/+#-_.": "x"}, {"数据": "中心", "n": 1.5, "t": True, "big": -(2**53)}):
+        admin.call("PATCH", path, json={"attributes": None})
         assert admin.call("PATCH", path, json={"attributes": kept})["data"]["attributes"] == kept
-    assert admin.call("PATCH", path, json={"attributes": {"k": "  x "}})["data"]["attributes"] == {"k": "x"}
+    admin.call("PATCH", path, json={"attributes": None})
+    assert admin.call("PATCH", path, json={"attributes": {" k ": "  x "}})["data"]["attributes"] == {"k": "x"}
+    twice = errors_of(admin, "PATCH", path, {"attributes": {"k": 1, " k": 2}})
+    assert is_named("attributes", twice)
+    admin.call("PATCH", path, json={"attributes": None})
     many = {f"k{number}": number for number in range(64)}
     assert admin.call("PATCH", path, json={"attributes": many})["data"]["attributes"] == many
     for refused in ('{"k": "%s"}' % ("x" * (MAX_TEXT + 1)), '{"k": 1e999}', '{"k": -1e999}', '{"k": NaN}'):

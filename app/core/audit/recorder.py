@@ -19,7 +19,7 @@ from app.core.audit.models import COLUMNS, STORED, WRITTEN
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import current_context, db, unit_of_work
 from app.core.request_context import RequestContext
-from app.core.values import as_json, json_text, utcnow
+from app.core.values import as_json, json_text, same_json, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -253,7 +253,7 @@ def changes_of(target: Any) -> Changes:
         new = as_json(history.added[0]) if history.added else None
         if column.info.get("secret"):
             old, new = None, "changed"
-        if old != new:
+        if not same_json(old, new):
             changes[name] = {"old": old, "new": new}
     return changes
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 import app.core.db.functions  # noqa: F401 - types what sa.func.fold and the others return
 from app.core.db.rules import Check, add_lookup_index, add_unique_index, is_text
-from app.core.values import Choice, json_text, utcnow, whole
+from app.core.values import Choice, json_text, same_json, utcnow, whole
 
 CENT = Decimal("0.01")
 
@@ -88,7 +88,14 @@ class JsonText(sa.types.TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
-Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+class _Json(sa.JSON):
+    """JSON whose changes the session sees as JSON has them: true replaces 1, which Python finds equal."""
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return same_json(x, y)
+
+
+Json = _Json(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 # SQLite numbers rows only where the key is exactly INTEGER.
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")

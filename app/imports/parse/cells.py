@@ -23,6 +23,7 @@ from app.sheets.cells import (
     CellError,
     Value,
     as_text,
+    exact,
     read_money,
     read_number,
     split_list,
@@ -63,8 +64,10 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
 
 def read_attribute(value: Value) -> Value:
     """The value of a cell that fills no field: kept as it is, but text is trimmed; raises CellError."""
-    if not isinstance(value, str):
+    if value is None or isinstance(value, bool):
         return value
+    if not isinstance(value, str):
+        return exact(value)
     text = as_text(value)
     if len(text) > MAX_TEXT:
         raise CellError("length", f"May have at most {MAX_TEXT} characters.")
@@ -75,6 +78,8 @@ def _cleared(field: Field) -> Any:
     """The value of a cleared field; raises CellError where it may not be empty."""
     if field.kind is Kind.LIST:
         return []
+    if field.kind is Kind.ATTRIBUTES:
+        return None
     if not field.nullable:
         raise CellError("required", f"{field.title} cannot be cleared.")
     return None

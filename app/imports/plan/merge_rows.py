@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.core.values import as_json, fold_value
+from app.core.values import as_json, fold_value, same_json
 from app.imports.models import RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Kind, Resource
@@ -79,7 +79,7 @@ def _merge(first: ParsedRow, later: ParsedRow) -> None:
             message = f"It describes the same object as {place}, where this value is {other}."
             later.add_error(name, "contradiction", message)
     for name, value in later.attributes.items():
-        if name in first.attributes and first.attributes[name] != value:
+        if name in first.attributes and not same_json(first.attributes[name], value):
             message = f"It describes the same object as {place}, where {name} is {first.attributes[name]}."
             later.add_error("attributes", "contradiction", message)
     if not later.errors:

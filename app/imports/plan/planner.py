@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import Any
 
 from app.core.http.access import Actor
-from app.core.values import fold
+from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
@@ -20,7 +20,9 @@ from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.resource import Kind, Resource, singular
+from app.resource.changes import merge_attributes
 from app.resource.fields import defaults_of
+from app.resource.json_fields import MAX_ATTRIBUTES
 from app.resource.service import may_change
 
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
@@ -111,19 +113,20 @@ class Planner:
             if values.get(name) is None and all(error["field"] != name for error in row.errors):
                 row.add_error(name, "required", f"{title} is required.")
         if row.attributes:
-            cleared = [name for name, value in row.attributes.items() if value is None]
-            for name in cleared:
-                del row.attributes[name]
-            values["attributes"] = row.attributes
+            row.attributes = values["attributes"] = merge_attributes({}, row.attributes)
 
     def _plan_update(self, resource: Resource, row: ParsedRow) -> None:
         existing = row.existing
+        if "attributes" in row.values:
+            # Cleared as a whole, which is to say each of them.
+            row.attributes = {**dict.fromkeys(existing["attributes"]), **row.attributes}
         if row.attributes:
             _keep_stored_types(row, existing["attributes"])
-            attributes = {**existing["attributes"], **row.attributes}
-            cleared = {name for name, value in row.attributes.items() if value is None}
-            row.values["attributes"] = {name: value for name, value in attributes.items() if name not in cleared}
-        changed = {name: value for name, value in row.values.items() if existing[name] != value}
+            row.values["attributes"] = merge_attributes(existing["attributes"], row.attributes)
+            if len(row.values["attributes"]) > MAX_ATTRIBUTES:
+                message = f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(row.values['attributes'])}."
+                row.add_error("attributes", "attributes", message)
+        changed = {name: value for name, value in row.values.items() if not same_json(existing[name], value)}
         label = resource.model.label
         if not changed:
             # Rows that refer to this one find it by its name.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.values import as_json
+from app.core.values import as_json, same_json
 from app.imports.parse.row_parser import ParsedRow
 from app.resource import Resource
 
@@ -66,7 +66,7 @@ def _conflicts(resource: Resource, row: ParsedRow, bases: dict[str, Any]) -> Ite
             continue
         base = bases[name] or {}
         for key, value in row.attributes.items():
-            if value != theirs.get(key) != base.get(key):
+            if not same_json(value, theirs.get(key)) and not same_json(theirs.get(key), base.get(key)):
                 yield name, key, base.get(key), theirs.get(key), value
 
 

@@ -12,16 +12,19 @@ import sqlalchemy as sa
 from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import IntegrityError
 
+from app.core.audit import recorder
 from app.core.db.errors import from_database
 from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, Forbidden, Invalid, NotFound, dotted, taken
 from app.core.http.access import current_actor
-from app.core.values import MAX_ID, as_json
+from app.core.values import MAX_ID, as_json, same_json
 from app.resource.bulk import writer
 from app.resource.cascade import Removal, count_referring, has_children, removal_of, remove
+from app.resource.changes import changed_values
 from app.resource.declaration import Resource
+from app.resource.fields import defaults_of
 from app.resource.projection import visible
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
@@ -33,11 +36,15 @@ Row = dict[str, Any]
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One submitted item: the id of its object, the values sent, and its error, if any."""
+    """One submitted item: the id of its object, the values sent, and its error, if any.
+
+    `row` is the stored object that an update changes.
+    """
 
     object_id: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
     error: ApiError | None = None
+    row: Row | None = None
 
     def load(self, schema: Schema, values: Mapping[str, Any]) -> None:
         """Validate what is sent, like the body of a request of its own."""
@@ -46,10 +53,28 @@ class Item:
         except ValidationError as error:
             self.error = Invalid(errors=dotted(error.messages))
 
+    @property
+    def changes(self) -> recorder.Changes:
+        """What an update changes, as its audit record says it."""
+        row = self.row or {}
+        # What is no column, a password, is as secret as what is stored of it.
+        secret = {name: {"old": None, "new": "changed"} for name in self.values if name not in row}
+        changed = _changed(row, self.values)
+        return secret | {name: {"old": as_json(row[name]), "new": as_json(new)} for name, new in changed.items()}
+
+    def merge(self, resource: Resource, stored: Mapping[str, Any]) -> None:
+        """Turn what is sent into the values of columns, given those of the object before."""
+        try:
+            self.values = changed_values(resource, stored, self.values)
+        except Invalid as error:
+            self.error = error
+
 
 def create(resource: Resource, items: Sequence[Item]) -> None:
     """Store a new object for each item that has no error yet; an item that fails keeps its error."""
     nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
+    for item in _valid(items):
+        item.merge(resource, defaults_of(resource.model))
     _check(resource, {item: {**nothing, **item.values} for item in _valid(items)}, creating=True)
     owner = current_actor().id
 
@@ -75,6 +100,9 @@ def create(resource: Resource, items: Sequence[Item]) -> None:
 def update(resource: Resource, items: Sequence[Item]) -> None:
     """Change the object of each item that has no error yet; an item that fails keeps its error."""
     found = _find(resource, items)
+    for item, row in found.items():
+        item.row = row
+        item.merge(resource, row)
     _check(resource, {item: {**found[item], **item.values} for item in _valid(items)}, creating=False)
 
     def store(some: Sequence[Item]) -> None:
@@ -168,10 +196,18 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
 
 
 def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.Change:
-    """What of the values differs from the row."""
-    new = {name: value for name, value in values.items() if as_json(value) != as_json(row[name])}
+    new = _changed(row, values)
     label = str({**row, **new}[resource.model.label])
     return writer.Change(row["id"], row["version"], label, old={name: row[name] for name in new}, new=new)
+
+
+def _changed(row: Row, values: Mapping[str, Any]) -> Row:
+    """What of the values differs from the row."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name in row and not same_json(as_json(value), as_json(row[name]))
+    }
 
 
 def _loaded(resource: Resource, items: Sequence[Item]) -> dict[int | None, Any]:

@@ -45,7 +45,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     name = resource.noun
     create_schema, change_schema, delete_schema = body_schemas(resource, name)
     answer_schema = answer_schema_of(schema, name)
-    whole, partial = schema(), schema(partial=True)
+    whole, partial = schema(), schema.change()(partial=True)
     titles = resource.titles[0]
     # As `response` makes it, so that it is the same schema in the document.
     envelope = envelope_of(answer_schema, many=False, nullable=False)
@@ -81,7 +81,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
                 raise Invalid(errors=dotted({"set": error.messages})) from None
             items = [Item(identity, values) for identity in _matching(resource, body)]
         batch.update(resource, items)
-        return _conclude(resource, items, body["mode"], query, shown="items" in body)
+        return _conclude(resource, items, body["mode"], query, shown="items" in body, changing=True)
 
     @blueprint.delete("/bulk")
     @requires(resource.write)
@@ -154,9 +154,13 @@ def _conclude(
     query: Mapping[str, bool],
     *,
     creating: bool = False,
+    changing: bool = False,
     shown: bool = True,
 ) -> Response:
-    """Answer with a result for each item; where all or nothing was asked for and some are wrong, fail as the first."""
+    """Answer with a result for each item; where all or nothing was asked for and some are wrong, fail as the first.
+
+    The dry run of a change says of each object what would change.
+    """
     wrong = next((item.error for item in items if item.error is not None), None)
     if mode == "atomic" and wrong is not None:
         count = sum(item.error is not None for item in items)
@@ -172,6 +176,9 @@ def _conclude(
         identity = resource.model.__table__.c.id
         objects = {each["id"]: each for each in select_where(resource, any_of(identity, stored))}
     results = [_result(item, objects.get(item.object_id)) for item in items]
+    if changing and query["dry_run"]:
+        for item, result in zip(items, results, strict=True):
+            result["changes"] = item.changes if item.error is None else None
     _record_denied(resource, items)
     counts = Counter(result["status"] for result in results)
     data = {"results": results, "counts": {name: counts[name] for name in STATUSES}}

@@ -15,6 +15,11 @@ STATUSES = ("ok", "error", "not_found", "forbidden", "conflict")
 Body = dict[str, Any]
 
 
+class OldNewSchema(Schema):
+    old = fields.Raw(required=True, allow_none=True)
+    new = fields.Raw(required=True, allow_none=True)
+
+
 class Objects(fields.List[Any]):
     """Items that are validated one by one, so that each has a result; documented as what they must be."""
 
@@ -61,7 +66,7 @@ def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Sche
     """The schemas of the three bodies, which document what each item may hold."""
     schema = resource.schema
     identity = {"id": Integer(required=True), "suffix": ""}
-    change = type(f"{name}ItemSchema", (schema,), identity)
+    change = type(f"{name}ItemSchema", (schema.change(),), identity)
     others = tuple(member for member in change().fields if member != "id")
     one = fields.Raw(
         metadata={
@@ -101,6 +106,12 @@ def answer_schema_of(schema: type[Any], name: str) -> type[Schema]:
                 required=True,
                 allow_none=True,
                 metadata={"description": "The object as it is now; null where it was found by a filter, or is gone."},
+            ),
+            "changes": fields.Dict(
+                keys=fields.String(),
+                values=fields.Nested(OldNewSchema),
+                allow_none=True,
+                metadata={"description": "Only in the dry run of a change: what would change, by field."},
             ),
             "error": fields.Nested(
                 FailureSchema,

@@ -18,8 +18,8 @@ from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, 
 
 Errors = dict[int, list[tuple[int, str]]]
 
-# orjson writes no integer as large as this.
-LARGEST_INTEGER = 2**63
+# A larger number may be rounded, which only a float says of itself.
+LARGEST_INTEGER = 2**53
 
 _ERROR_CELL = re.compile(
     rb'<(?:\w{1,20}:)?c ([^<>]{0,200}\bt="e"[^<>]{0,200})>'
