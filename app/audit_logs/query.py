@@ -12,8 +12,9 @@ from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
 from app.core.errors import BadRequest
 from app.resource.fields import Kind
-from app.resource.query.filters import Clause, clause_of, parse_filter, read_text, unknown
+from app.resource.query.filters import Clause, clause_of, parse_filter, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query
+from app.resource.query.parameter_values import read_text
 
 SORTS = ("id", "created_at")
 CHANGE_PARAMETERS = ("field", "from", "to")

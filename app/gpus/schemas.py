@@ -5,7 +5,7 @@ from marshmallow import Schema, fields, validate
 from app.core.values import MAX_ID
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
-from app.resource import Integer, Moment, ReferenceSchema, ResourceSchema, Text
+from app.resource import Integer, Moment, QueryTime, ReferenceSchema, ResourceSchema, Text
 
 
 class GpuSchema(ResourceSchema):
@@ -78,8 +78,10 @@ class AvailabilitySchema(Schema):
 
 
 class UtilizationQuerySchema(Schema):
-    since = Moment(data_key="from", metadata={"description": "Default: the midnight (UTC) 30 days before `to`."})
-    until = Moment(data_key="to", metadata={"description": "Default, and at most: now."})
+    since = QueryTime(data_key="from", metadata={"description": "Default: the midnight (UTC) 30 days before `to`."})
+    until = QueryTime(
+        ends=True, data_key="to", metadata={"description": "Default, and at most: now. Of a date, its end in UTC."}
+    )
     bucket = fields.Enum(Bucket, by_value=True, load_default=Bucket.DAY)
     by = fields.Enum(Grouping, by_value=True, load_default=Grouping.MODEL)
     limit = fields.Integer(

@@ -15,6 +15,7 @@ from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
 from app.resource.query.documentation import document_list
 from app.resource.query.filters import unknown
 from app.resource.query.list_query import ListQuery, parse_query
+from app.resource.query.parameter_values import QueryTime
 from app.resource.query.select import select_page, select_where
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, WriteQuerySchema
@@ -28,6 +29,7 @@ __all__ = [
     "ListQuery",
     "Moment",
     "Private",
+    "QueryTime",
     "ReferenceSchema",
     "Resource",
     "ResourceSchema",

@@ -1,7 +1,7 @@
 """Every filter and every operator of every field finds exactly what it says."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -159,6 +159,9 @@ def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -
         return
     texts = list(dict.fromkeys(as_text(value) for value in flat(present)))[:2]
     texts.append(as_text(absent(kind, field)))
+    if kind is Kind.TIME:
+        # A date stands for its whole day; the days before and after show that it ends.
+        texts = [*texts[-2:], *days_around(texts[0])]
     if operator == "in":
         yield from ([",".join(texts)], [texts[0], texts[-1]])
         return
@@ -171,6 +174,11 @@ def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -
             yield [text.swapcase() if kind is Kind.TEXT else text]
     if operator in ("", "ne"):
         yield [texts[0], texts[-1]]
+
+
+def days_around(time: str) -> list[str]:
+    day = datetime.fromisoformat(time).date()
+    return [str(day + timedelta(days)) for days in (-1, 0, 1)]
 
 
 def absent(kind: Kind, field: Field) -> Any:
@@ -201,23 +209,30 @@ def holds(operator: str, kind: Kind, have: Any, texts: list[str]) -> bool:
         return (have is None) == (texts[0] in ("true", "1"))
     if operator == "in":
         texts = [part for text in texts for part in text.split(",")]
-    wanted = [comparable(kind, text) for text in texts]
     if kind is Kind.LIST:
-        return any(member.lower() in wanted for member in have)
+        return any(member.lower() in [comparable(kind, text) for text in texts] for member in have)
     if have is None:
         return operator == "ne"
-    value = comparable(kind, as_text(have))
+    pairs = [compared(kind, as_text(have), text) for text in texts]
+    value, wanted = pairs[0]
     match operator:
         case "" | "in":
-            return value in wanted
+            return any(value == wanted for value, wanted in pairs)
         case "ne":
-            return value not in wanted
+            return all(value != wanted for value, wanted in pairs)
         case "contains":
-            return wanted[0] in value
+            return wanted in value
         case "startswith":
-            return value.startswith(wanted[0])
-    order = {"gt": value > wanted[0], "gte": value >= wanted[0], "lt": value < wanted[0]}
-    return order.get(operator, value <= wanted[0])
+            return bool(value.startswith(wanted))
+    order = {"gt": value > wanted, "gte": value >= wanted, "lt": value < wanted}
+    return bool(order.get(operator, value <= wanted))
+
+
+def compared(kind: Kind, have: str, text: str) -> tuple[Any, Any]:
+    """A row's value and the one that is asked for, as they are compared: a time with a date by its day in UTC."""
+    if kind is Kind.TIME and len(text) == len("2026-01-31"):
+        return datetime.fromisoformat(have).astimezone(UTC).date(), date.fromisoformat(text)
+    return comparable(kind, have), comparable(kind, text)
 
 
 def comparable(kind: Kind, text: str) -> Any:

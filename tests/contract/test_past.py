@@ -1,6 +1,6 @@
 """Every single object as it was: in the shape, and with all that was said, of the answers of then."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +92,14 @@ def test_what_is_no_time_that_has_come_is_refused(at: str, make: Make, admin: Cl
     admin.call("POST", "/api/environments", json={"name": "e"}, expect=201)
     for path in ("/api/environments/1", "/api/servers/tree"):
         assert then(path, at, admin, expect=400)["reason"] == "invalid_parameter"
+
+
+def test_a_date_stands_for_its_end(admin: Client) -> None:
+    made = admin.call("POST", "/api/servers", json={"name": "made"}, expect=201)["data"]
+    path, day = f"/api/servers/{made['id']}", date.fromisoformat(made["created_at"][:10])
+    assert then(path, str(day), admin)["name"] == "made"
+    then(path, str(day - timedelta(1)), admin, expect=404)
+    then(path, str(day + timedelta(2)), admin, expect=400)
 
 
 def test_nothing_else_may_be_asked(admin: Client) -> None:

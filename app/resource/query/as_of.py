@@ -7,7 +7,7 @@ bookkeeping and leaves no record (when somebody last signed in) is not known of 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of
 from app.resource.projection import is_visible
-from app.resource.query.filters import read_text
+from app.resource.query.parameter_values import Period, read_text
 
 logs = AuditLog.__table__
 
@@ -60,16 +60,20 @@ class AsOf(fields.AwareDateTime):
 
 class AsOfSchema(Schema):
     as_of = AsOf(
-        metadata={"description": "As it was then, rebuilt from the audit log: with the names of then, without an ETag."}
+        metadata={
+            "description": "As it was then, rebuilt from the audit log: with the names of then, without an ETag. "
+            "A date stands for its end in UTC, or for now."
+        }
     )
 
 
 def read_time(text: str) -> datetime:
-    """The time of `as_of`; raises BadRequest for none, and for one that has not come yet."""
-    at: datetime = read_text("as_of", text, Kind.TIME, None)
-    if at > utcnow():
+    """The time of `as_of`, for a date its end or now; raises BadRequest for none, and for one that is still to come."""
+    period: Period = read_text("as_of", text, Kind.TIME, None)
+    now = utcnow()
+    if period.start > now:
         raise BadRequest("as_of lies ahead.", reason="invalid_parameter")
-    return at
+    return min(period.end - timedelta.resolution, now)
 
 
 def read_as_of(resource: Resource, object_id: int, at: datetime) -> dict[str, Any]:

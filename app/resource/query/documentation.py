@@ -24,7 +24,12 @@ _SCHEMAS: Mapping[Kind, Schema] = {
     Kind.MONEY: {"type": "string", "format": "decimal"},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.DATE: {"type": "string", "format": "date"},
-    Kind.TIME: {"type": "string", "format": "date-time"},
+    Kind.TIME: {"$ref": "#/components/schemas/TimeOrDate"},
+}
+_TIME_OR_DATE = {
+    "type": "string",
+    "anyOf": [{"format": "date-time"}, {"format": "date"}],
+    "description": "A time, or a date, which stands for its whole day in UTC.",
 }
 _FILTERS = """\
 Conditions that all must hold: `name`, or `name__operator`. A name repeated is equal to any of its values; `ne` is \
@@ -87,6 +92,7 @@ def document_list(
     What else is given goes to the blueprint's `doc`.
     """
     described = list_parameters(resource)
+    blueprint.shared_schemas["TimeOrDate"] = _TIME_OR_DATE
     blueprint.shared_schemas[_own(resource, "filter")] = filter_schema(resource)
     blueprint.shared_parameters.update(described)
     names = [name for name, parameter in described.items() if parameter["name"] not in without]

@@ -6,20 +6,18 @@ and run again with other values.
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 import sqlalchemy as sa
-from marshmallow import ValidationError, fields
 
 from app.core.errors import BadRequest
-from app.core.values import MAX_ID, clean_text, fold
+from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.json_fields import ATTRIBUTE_KEY, MAX_TEXT
+from app.resource.json_fields import ATTRIBUTE_KEY
+from app.resource.query.parameter_values import Period, read_text
 
 Clause = sa.ColumnElement[bool]
 
@@ -54,6 +52,8 @@ class Filter:
     name: str
     operator: str
     several: bool
+    periods: int = 0
+    """How many periods a time is compared with; each has two parameters, its first moment and the one after it."""
 
 
 def filter_names(resource: Resource) -> dict[str, Field]:
@@ -81,9 +81,25 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
     if len(texts) > MAX_VALUES:
         raise BadRequest(f"{parameter} may list at most {MAX_VALUES} values.", reason="too_many_values")
     values = [read_text(parameter, text, kind, field) for text in texts]
+    if kind is Kind.TIME:
+        return _time_filter(name, operator, values)
     if len(values) > 1:
         return Filter(name, operator, several=True), values
     return Filter(name, operator, several=False), values[0]
+
+
+def _time_filter(name: str, operator: str, periods: list[Period]) -> tuple[Filter, Any]:
+    """A filter of times: each text stands for a period, so that a date is the whole day under every operator."""
+    match operator:
+        case "gt":
+            return Filter(name, "gte", several=False), periods[0].end
+        case "gte":
+            return Filter(name, "gte", several=False), periods[0].start
+        case "lt":
+            return Filter(name, "lt", several=False), periods[0].start
+        case "lte":
+            return Filter(name, "lt", several=False), periods[0].end
+    return Filter(name, operator, several=len(periods) > 1, periods=len(periods)), periods
 
 
 def operators_of(field: Field | None, name: str, kind: Kind) -> frozenset[str]:
@@ -123,85 +139,6 @@ def unknown(what: str, given: str, valid: Iterable[str]) -> BadRequest:
     )
 
 
-def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any:
-    """The typed value of a query parameter; raises BadRequest."""
-    try:
-        # SQLite refuses patterns of more than 50,000 bytes.
-        if len(text) > MAX_TEXT:
-            raise ValueError(f"May have at most {MAX_TEXT} characters.")
-        return _READERS[kind](clean_text(text), field)
-    except (ValueError, ValidationError) as error:
-        detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
-        raise BadRequest(f"{parameter}: {detail}", reason="invalid_parameter") from None
-
-
-def _read_integer(text: str, _field: Field | None) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or abs(int(text)) > MAX_ID:
-        raise ValueError("Must be a whole number of at most 64 bits.")
-    return int(text)
-
-
-def _read_number(text: str, _field: Field | None) -> float:
-    if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
-        raise ValueError("Must be a number.")
-    return float(text)
-
-
-def _read_money(text: str, _field: Field | None) -> Decimal:
-    if not re.fullmatch(r"[+-]?[0-9]{1,13}(\.[0-9]{1,2})?", text):
-        raise ValueError("Must be an amount such as 1299.00.")
-    return Decimal(text)
-
-
-def _read_boolean(text: str, _field: Field | None) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("Must be true or false.")
-    return text.lower() in ("true", "1")
-
-
-def _read_date(text: str, _field: Field | None) -> date:
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError("Must be a date (YYYY-MM-DD).")
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("There is no such date.") from None
-
-
-def _read_time(text: str, _field: Field | None) -> datetime:
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        text += "T00:00:00Z"
-    # In a query string an unescaped "+" of the zone arrives as a space.
-    found = fields.AwareDateTime(format="iso", error_messages={"invalid": "Must be a time (ISO 8601 with its zone)."})
-    value: datetime = found.deserialize(text.replace(" ", "+"))
-    if not 1 < value.year < 9999:
-        raise ValueError("Must be a time of this era.")
-    return value
-
-
-def _read_choice(text: str, field: Field | None) -> Any:
-    assert field is not None
-    assert field.choices is not None
-    try:
-        return field.choices(text.lower())
-    except ValueError:
-        raise ValueError(f"Must be one of {', '.join(member.value for member in field.choices)}.") from None
-
-
-_READERS: Mapping[Kind, Callable[[str, Field | None], Any]] = {
-    Kind.TEXT: lambda text, _field: text,
-    Kind.LIST: lambda text, _field: text,
-    Kind.INTEGER: _read_integer,
-    Kind.REFERENCE: _read_integer,
-    Kind.NUMBER: _read_number,
-    Kind.MONEY: _read_money,
-    Kind.BOOLEAN: _read_boolean,
-    Kind.DATE: _read_date,
-    Kind.TIME: _read_time,
-    Kind.CHOICE: _read_choice,
-}
-
-
 def clause_of(resource: Resource, item: Filter, parameter: str) -> Clause:
     """The condition of a filter whose value arrives in the statement's parameter of that name."""
     field = filter_names(resource).get(item.name)
@@ -239,11 +176,25 @@ def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter:
     if item.operator == "isnull":
         # One shape for both answers: the parameter is compared with the fact.
         return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
+    if item.periods:
+        return _within(column, item, parameter)
     folds = kind is Kind.TEXT and not getattr(column, "info", {}).get("lower")
     subject: Any = sa.func.fold(column) if folds else column
     if item.operator in TEXT:
         return cast(Clause, subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
     return cast(Clause, _ordered(subject, column, item, _values(kind, item, parameter, column)))
+
+
+def _within(column: sa.ColumnElement[Any], item: Filter, parameter: str) -> Clause:
+    """Whether a time is in one of the periods; for `ne`, in none of them."""
+
+    def bound(at: int, end: str) -> sa.BindParameter[Any]:
+        return sa.bindparam(f"{parameter}_{at}_{end}", type_=column.type)
+
+    if item.operator == "ne":
+        outside = [sa.or_(column < bound(at, "start"), column >= bound(at, "end")) for at in range(item.periods)]
+        return sa.or_(column.is_(None), sa.and_(*outside))
+    return sa.or_(*(sa.and_(column >= bound(at, "start"), column < bound(at, "end")) for at in range(item.periods)))
 
 
 def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: Any) -> Any:
@@ -275,6 +226,15 @@ def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[A
     if item.several:
         return sa.bindparam(parameter, type_=type_, expanding=True)
     return sa.bindparam(parameter, type_=type_)
+
+
+def bound_values(item: Filter, value: Any, parameter: str) -> dict[str, Any]:
+    """The values of a filter by the parameters of its condition, whose own is `parameter`."""
+    if not item.periods:
+        return {parameter: bound_value(item, value)}
+    return {
+        f"{parameter}_{at}_{end}": getattr(period, end) for at, period in enumerate(value) for end in ("start", "end")
+    }
 
 
 def bound_value(item: Filter, value: Any) -> Any:

@@ -193,6 +193,11 @@ def test_report_is_not_stale_after_a_change(app: Flask, new_gpu: NewGpu, user: C
     assert utilization(user)["total"]["held_hours"] == 24
 
 
+def test_a_date_stands_for_the_whole_day(user: Client) -> None:
+    report = user.call("GET", "/api/gpus/utilization?from=2026-03-02&to=2026-03-03")["data"]
+    assert (report["from"], report["to"]) == ("2026-03-02T00:00:00Z", "2026-03-04T00:00:00Z")
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -1,0 +1,123 @@
+"""The typed values of query parameters."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from app.core.errors import BadRequest
+from app.core.values import MAX_ID, clean_text
+from app.resource.fields import Field, Kind
+from app.resource.json_fields import MAX_TEXT
+
+_NO_TIME = "Must be a time (ISO 8601 with its zone) or a date (YYYY-MM-DD)."
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The times that a text stands for, from `start` to before `end`: a microsecond, or a date's whole day in UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def until(self) -> datetime:
+        """Where a range ends whose end is this: after the day, or at the moment."""
+        return self.start if self.end - self.start == timedelta.resolution else self.end
+
+
+class QueryTime(fields.AwareDateTime):
+    """A time in a query, read as filters read theirs: of a date its beginning or, where it `ends` a range, its end."""
+
+    def __init__(self, *, ends: bool = False, **options: Any) -> None:
+        self.ends = ends
+        super().__init__(format="iso", **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        period: Period = read_text(attr or "time", str(value), Kind.TIME, None)
+        return period.until if self.ends else period.start
+
+
+def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any:
+    """The typed value of a query parameter; raises BadRequest."""
+    try:
+        # SQLite refuses patterns of more than 50,000 bytes.
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"May have at most {MAX_TEXT} characters.")
+        return _READERS[kind](clean_text(text), field)
+    except (ValueError, ValidationError) as error:
+        detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
+        raise BadRequest(f"{parameter}: {detail}", reason="invalid_parameter") from None
+
+
+def _read_integer(text: str, _field: Field | None) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or abs(int(text)) > MAX_ID:
+        raise ValueError("Must be a whole number of at most 64 bits.")
+    return int(text)
+
+
+def _read_number(text: str, _field: Field | None) -> float:
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
+        raise ValueError("Must be a number.")
+    return float(text)
+
+
+def _read_money(text: str, _field: Field | None) -> Decimal:
+    if not re.fullmatch(r"[+-]?[0-9]{1,13}(\.[0-9]{1,2})?", text):
+        raise ValueError("Must be an amount such as 1299.00.")
+    return Decimal(text)
+
+
+def _read_boolean(text: str, _field: Field | None) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("Must be true or false.")
+    return text.lower() in ("true", "1")
+
+
+def _read_date(text: str, _field: Field | None) -> date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("Must be a date (YYYY-MM-DD).")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("There is no such date.") from None
+
+
+def _read_period(text: str, _field: Field | None) -> Period:
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        day = _read_date(text, None)
+        start, length = datetime(day.year, day.month, day.day, tzinfo=UTC), timedelta(days=1)
+    else:
+        # In a query string an unescaped "+" of the zone arrives as a space.
+        found = fields.AwareDateTime(format="iso", error_messages={"invalid": _NO_TIME})
+        start, length = found.deserialize(text.replace(" ", "+")), timedelta.resolution
+    if not 1 < start.year < 9999:
+        raise ValueError("Must be a time of this era.")
+    return Period(start, start + length)
+
+
+def _read_choice(text: str, field: Field | None) -> Any:
+    assert field is not None
+    assert field.choices is not None
+    try:
+        return field.choices(text.lower())
+    except ValueError:
+        raise ValueError(f"Must be one of {', '.join(member.value for member in field.choices)}.") from None
+
+
+_READERS: Mapping[Kind, Callable[[str, Field | None], Any]] = {
+    Kind.TEXT: lambda text, _field: text,
+    Kind.LIST: lambda text, _field: text,
+    Kind.INTEGER: _read_integer,
+    Kind.REFERENCE: _read_integer,
+    Kind.NUMBER: _read_number,
+    Kind.MONEY: _read_money,
+    Kind.BOOLEAN: _read_boolean,
+    Kind.DATE: _read_date,
+    Kind.TIME: _read_period,
+    Kind.CHOICE: _read_choice,
+}
