@@ -126,6 +126,14 @@ class Unavailable(ApiError):
         super().__init__(message, headers={"Retry-After": "2"}, **options)
 
 
+class Locked(Unavailable):
+    reason, message = "locked", "Somebody else is changing what this request needs. Please try again shortly."
+
+
+class TooSlow(Unavailable):
+    reason, message = "too_slow", "The database needs too long for this request."
+
+
 _BY_STATUS: dict[int, type[ApiError]] = {kind.status: kind for kind in ApiError.__subclasses__()}
 
 

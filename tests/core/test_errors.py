@@ -162,7 +162,8 @@ def test_a_row_that_somebody_holds_for_too_long(
         # In a thread of its own, where this transaction is not open.
         (answer,) = run_concurrently([change])
         db.session.rollback()
-    assert answer["data"]["reason"] == "unavailable"
+    assert answer["data"]["reason"] == "locked"
+    assert "changing" in answer["message"]
     admin.call("PATCH", path, json={"name": "x"})
 
 

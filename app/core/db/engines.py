@@ -22,6 +22,17 @@ BEGIN: Mapping[str, Mapping[Access, str]] = {
     "postgresql": {"write": "BEGIN", "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 }
 
+POSTGRESQL_SETTINGS: Mapping[str, str] = {
+    "statement_timeout": "30s",
+    # Of a request; jobs and commands wait longer (waiting.py).
+    "lock_timeout": "2s",
+    # A statement that its request has given up on ends, instead of running into its timeout.
+    "client_connection_check_interval": "1s",
+    "timezone": "UTC",
+    # To compile a plan takes longer than any of ours runs.
+    "jit": "off",
+}
+
 CLOSE_TIMEOUT_MS = 2_000
 """How long the end of a process waits for other users of SQLite's file before it writes what it can."""
 
@@ -34,6 +45,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "json_deserializer": orjson.loads,
     }
     if url.startswith("sqlite"):
+        # For the statements that prepare a connection; waiting.py has the others.
         return {**json, "connect_args": {"timeout": 30}}
     return {
         **json,
@@ -44,8 +56,9 @@ def engine_options(url: str) -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {
             "connect_timeout": 3,
-            # To compile a plan takes longer than any of ours runs.
-            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC -c jit=off",
+            # A job waits for a network that loses everything; a request does not wait so long (waiting.py).
+            "tcp_user_timeout": 30_000,
+            "options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items()),
         },
     }
 

@@ -7,16 +7,26 @@ from psycopg import errors as postgres
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.core.db.models import Base
-from app.core.errors import ApiError, Conflict, Invalid, Unavailable, taken
+from app.core.errors import ApiError, Conflict, Invalid, Locked, TooSlow, Unavailable, taken
 
 
 def from_database(error: DBAPIError) -> ApiError:
     """Translate a violated constraint, naming the fields that it covers, and a database that is away."""
     if isinstance(error, IntegrityError):
         return _from_integrity(error.orig)
-    if error.connection_invalidated or isinstance(error.orig, _AWAY) or _is_locked(error.orig):
-        return Unavailable()
-    return ApiError()
+    for kind, says_so in ((Locked, _is_locked), (TooSlow, _is_too_slow), (Unavailable, _is_away)):
+        if says_so(error.orig):
+            return kind()
+    return Unavailable() if error.connection_invalidated else ApiError()
+
+
+def _is_locked(cause: Any) -> bool:
+    """Whether another transaction holds a row, or SQLite's write lock."""
+    return isinstance(cause, postgres.LockNotAvailable) or "database is locked" in str(cause)
+
+
+def _is_too_slow(cause: Any) -> bool:
+    return isinstance(cause, postgres.QueryCanceled)
 
 
 _AWAY = (
@@ -26,8 +36,8 @@ _AWAY = (
 )
 
 
-def _is_locked(cause: Any) -> bool:
-    return bool(re.search(r"database is locked|disk is full|readonly database|unable to open", str(cause)))
+def _is_away(cause: Any) -> bool:
+    return isinstance(cause, _AWAY) or bool(re.search(r"disk is full|readonly database|unable to open", str(cause)))
 
 
 def _from_integrity(cause: Any) -> ApiError:

@@ -10,9 +10,11 @@ from flask import Flask, has_app_context
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 
-from app.core.db.engines import BEGIN
+from app.core.db import waiting
 from app.core.db.unit_of_work import Session, db, touch
 from app.core.values import fold_value
+
+_BEGIN = {"sqlite": waiting.begin_on_sqlite, "postgresql": waiting.begin_on_postgresql}
 
 Listener = Callable[..., Any]
 
@@ -34,12 +36,14 @@ def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callabl
     with app.app_context():
         engine = db.engine
     event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))
+    event.listen(engine, "do_connect", waiting.connect)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "checkout", _check_liveness)
     event.listen(engine, "checkout", listeners.checkout)
     event.listen(engine, "checkin", listeners.checkin)
     event.listen(engine, "after_execute", _note_changed_table)
     event.listen(engine, "handle_error", listeners.handle_error)
+    event.listen(engine, "handle_error", waiting.keep_pool)
     # The session class is one for all applications of the process.
     for name in ("before_flush", "after_flush", "do_orm_execute"):
         if not event.contains(Session, name, getattr(listeners, name)):
@@ -58,14 +62,18 @@ def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",
+        f"busy_timeout={waiting.LOCK_SECONDS * 1000:.0f}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: sa.Connection) -> None:
     access = connection.get_execution_options().get("access", "write")
+    driver = connection.connection.driver_connection
+    if isinstance(driver, waiting.Connection):
+        driver.is_long = access == "snapshot"
     if access != "read":
-        connection.exec_driver_sql(BEGIN[connection.dialect.name][access])
+        _BEGIN[connection.dialect.name](connection, access)
 
 
 def _check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:

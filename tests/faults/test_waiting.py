@@ -1,0 +1,116 @@
+"""No request waits long for a database that hangs, or for what somebody else holds; jobs do."""
+
+from collections.abc import Iterator
+from threading import Event
+from typing import NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app.core.db import waiting
+from app.core.db.unit_of_work import db, reading, writing
+from app.datacenters.models import Datacenter
+from tests.backends import Backend, on_postgresql
+from tests.client import Client
+from tests.conftest import BuildApp
+from tests.factories import Make
+from tests.faults.proxy import Proxy
+from tests.openapi import Document
+from tests.server import Server, encode_request, send_simultaneously, served
+from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
+
+MORE_THAN_THREADS = 20
+"""Requests that queue for a thread of the server."""
+
+
+class Behind(NamedTuple):
+    """A server whose PostgreSQL can fall silent."""
+
+    server: Server
+    proxy: Proxy
+
+
+@pytest.fixture
+def behind(app: Flask, backend: Backend) -> Iterator[Behind]:
+    settings = backend.settings()
+    url = sa.make_url(settings.SQLALCHEMY_DATABASE_URI)
+    proxy = Proxy((url.host or "127.0.0.1", url.port or 5432))
+    with proxy.listening() as port:
+        hung = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        with served(settings, DATABASE_URL=hung) as server:
+            yield Behind(server, proxy)
+
+
+@on_postgresql
+def test_requests_to_a_database_that_hangs(behind: Behind, make: Make, admin: Client) -> None:
+    """They are answered while it hangs, those too that queue for a thread; and it is used again afterwards."""
+    site = f"/api/datacenters/{make(Datacenter, name='before').id}"
+    server, proxy = behind
+    assert server.call("GET", site, admin.token).status == 200
+    requests = [
+        encode_request("GET", "/api/servers", admin.token),
+        encode_request("GET", site, admin.token),
+        encode_request("PATCH", site, admin.token, {"name": "lost"}),
+        encode_request("POST", "/api/auth/login", None, {"username": "somebody", "password": "something"}),
+        encode_request("GET", "/api/health/ready"),
+    ]
+    with proxy.silent():
+        found = send_simultaneously([(server, requests[turn % len(requests)]) for turn in range(MORE_THAN_THREADS)])
+        assert {answer.status for answer in found} == {503}
+        assert {answer.body["data"]["reason"] for answer in found} == {"unavailable"}
+        assert server.call("GET", "/api/health").status == 200
+    wait_until(lambda: server.call("GET", site, admin.token).status == 200)
+    assert server.call("GET", site, admin.token).body["data"]["name"] == "before"
+    assert server.call("PATCH", site, admin.token, {"name": "after"}).status == 200
+
+
+def test_only_a_request_gives_up_on_what_another_transaction_holds(
+    app: Flask, build_app: BuildApp, document: Document, make: Make, admin: Client
+) -> None:
+    site = make(Datacenter, name="as it was").id
+    held, refused = Event(), Event()
+
+    def hold() -> None:
+        with app.app_context(), writing():
+            db.session.get_one(Datacenter, site, with_for_update=True)
+            held.set()
+            assert refused.wait(TIMEOUT_SECONDS)
+
+    def ask() -> None:
+        held.wait(TIMEOUT_SECONDS)
+        client = Client(build_app(), document, admin.token)
+        answer = client.send("PATCH", f"/api/datacenters/{site}", json={"name": "x"}, expect=503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.get_json()["data"]["reason"] == "locked"
+        refused.set()
+
+    def work() -> None:
+        held.wait(TIMEOUT_SECONDS)
+        with build_app().app_context(), writing():
+            db.session.get_one(Datacenter, site, with_for_update=True).description = "by a job"
+
+    run_concurrently([hold, ask, work])
+    shown = admin.call("GET", f"/api/datacenters/{site}")["data"]
+    assert (shown["name"], shown["description"]) == ("as it was", "by a job")
+
+
+@on_postgresql
+def test_a_statement_that_takes_too_long_ends_on_the_server_too(
+    app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "ANSWER_SECONDS", 0.2)
+    running = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
+    with pytest.raises(sa.exc.OperationalError), app.test_request_context(), reading():
+        db.session.execute(sa.text("SELECT pg_sleep(3600)"))
+    with app.app_context(), reading():
+        wait_until(lambda: db.session.scalar(running) == 0)
+        # What is no request waits for a result as long as it takes.
+        assert db.session.execute(sa.text("SELECT pg_sleep(0.5)")).all()
+
+
+@on_postgresql
+@pytest.mark.parametrize(("is_request", "expected"), [(True, "2s"), (False, "10s")])
+def test_how_long_a_transaction_waits_for_a_lock(app: Flask, is_request: bool, expected: str) -> None:
+    with app.test_request_context() if is_request else app.app_context(), writing():
+        assert db.session.scalar(sa.text("SHOW lock_timeout")) == expected
