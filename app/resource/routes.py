@@ -20,7 +20,7 @@ from app.resource.query.as_of import AsOfSchema, read_as_of
 from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_page
-from app.resource.schema import DeleteQuerySchema, RemovalSchema, WriteQuerySchema
+from app.resource.schema import DeleteQuerySchema, RemovalSchema, store_query
 
 PAGE_SECONDS = 5
 """How long a page is cached: a change whose invalidation got lost (Redis down, process killed) shows after that."""
@@ -28,22 +28,23 @@ PAGE_SECONDS = 5
 
 def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Create, change and delete one object."""
-    schema = resource.schema
+    schema, store_query_schema = resource.schema, store_query(resource.model)
     one, noun = service.singular(resource), resource.noun
 
     @blueprint.post("")
     @requires(resource.write)
-    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(schema)
     @blueprint.doc(summary=f"Create one {one}.", operationId=f"create{noun}")
     @blueprint.response(201, schema, headers=["ETag", "Location"])
     def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
         target = service.create(resource, body)
+        service.refuse_shared(resource, target, query)
         return conclude(answer(resource, target.id, 201), query)
 
     @blueprint.route("/<int:object_id>", methods=["PUT", "PATCH"])
     @requires(resource.write)
-    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(schema.change()(partial=True))
     @blueprint.parameter("IfMatch")
     @blueprint.doc(summary=f"Change the fields of one {one} that are sent.", operationId=f"update{noun}")
@@ -52,6 +53,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
         service.change(resource, target, body)
+        service.refuse_shared(resource, target, query)
         return conclude(answer(resource, object_id), query)
 
     @blueprint.delete("/<int:object_id>")

@@ -30,6 +30,16 @@ class DeleteQuerySchema(WriteQuerySchema):
     cascade = fields.Boolean(load_default=False, metadata={"description": "Delete everything under it too."})
 
 
+@functools.cache
+def store_query(model: Any) -> type[Schema]:
+    """The query of a write that stores an object: each soft rule of the model may be enforced by its parameter."""
+    rules = {
+        rule.name: fields.Boolean(load_default=False, metadata={"description": rule.description})
+        for rule in getattr(model, "rarely_shared", ())
+    }
+    return type("StoreQuerySchema", (WriteQuerySchema,), rules) if rules else WriteQuerySchema
+
+
 class RemovedSchema(Schema):
     type = fields.String(required=True)
     id = fields.Integer(required=True)

@@ -9,15 +9,17 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.audit.mac import get_to_change
 from app.core.db.errors import from_database
+from app.core.db.rules import SoftUnique
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
-from app.core.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from app.core.http.access import Actor, Role, current_actor
 from app.core.values import MAX_ID, as_json
 from app.resource.changes import changed_values
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
 from app.resource.projection import is_visible, projection_of, visible
+from app.resource.uniqueness import shared_key, shared_with
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
@@ -113,6 +115,21 @@ def save(resource: Resource, target: Any) -> Any:
         db.session.rollback()
         raise PreconditionFailed(current=read(resource, values["id"])) from None
     return target
+
+
+def refuse_shared(resource: Resource, target: Any, query: Mapping[str, bool]) -> None:
+    """Enforce the soft rules that the query of a write names, on an object that has been saved; raises Conflict."""
+    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
+    for rule in resource.model.rarely_shared:
+        key = shared_key(rule, resource.model, values) if query[rule.name] else None
+        if key is not None and (holder := shared_with(resource, rule, [key], {values["id"]}).get(key)):
+            raise shared(rule, f"{singular(resource).capitalize()} {holder}")
+
+
+def shared(rule: SoftUnique, holder: str) -> Conflict:
+    """The error of a write that shares what it asked not to share."""
+    message = f"{holder} has this {rule.noun}."
+    return Conflict(message, reason="shared", errors={rule.fields[-1]: [message]})
 
 
 def check_version(resource: Resource, target: Any, if_match: str | None) -> None:

@@ -1,12 +1,14 @@
 """Look up which values of uniqueness rules are taken, for many objects in one statement."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from app.core.db.models import Base, Entity
+from app.core.db.rules import SoftUnique, is_folded, soft_rule
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold_value
@@ -66,6 +68,13 @@ def taken_keys(
     resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
 ) -> dict[Key, int]:
     """Those of the keys of a uniqueness rule that are stored, with the id of their object."""
+    return {key: holders[0] for key, holders in holders_of(resource, wanted, fields, folded).items()}
+
+
+def holders_of(
+    resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
+) -> dict[Key, list[int]]:
+    """Those of the keys that are stored, with the ids of the objects that have them."""
     table = resource.model.__table__
     keys = set(wanted)
     if not keys:
@@ -78,12 +87,32 @@ def taken_keys(
     column = table.c[fields[narrow]]
     condition = any_of(sa.func.fold(column) if fields[narrow] in folded else column, values)
     statement = sa.select(table.c.id, *(table.c[name] for name in fields)).where(condition)
-    found: dict[Key, int] = {}
+    holders: dict[Key, list[int]] = defaultdict(list)
     for identity, *parts in db.session.execute(statement):
         key = key_of(parts, fields, folded)
         if key in keys:
-            found[key] = identity
-    return found
+            holders[key].append(identity)
+    return holders
+
+
+def shared_key(rule: SoftUnique, model: type[Entity], values: Mapping[str, Any]) -> Key | None:
+    """The key that a soft rule compares, or None where an object of these values shares nothing."""
+    columns = model.__table__.c
+    if any(values[name] is None and not columns[name].foreign_keys for name in rule.fields):
+        return None
+    return tuple(fold_value(values[name]) if is_folded(columns[name]) else values[name] for name in rule.fields)
+
+
+def shared_with(
+    resource: Resource, rule: SoftUnique, keys: Iterable[Key], but: Collection[int | None]
+) -> dict[Key, int]:
+    """A stored object for each of the keys that one has, apart from the objects of some ids."""
+    fields, folded = soft_rule(resource.model.__table__, rule)
+    others = {
+        key: [holder for holder in holders if holder not in but]
+        for key, holders in holders_of(resource, keys, fields, folded).items()
+    }
+    return {key: ids[0] for key, ids in others.items() if ids}
 
 
 def key_of(values: Sequence[Any], fields: Sequence[str], folded: Sequence[str]) -> Key | None:

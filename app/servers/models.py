@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped
 
 from app.core.audit.recorder import Audited
 from app.core.db.models import Entity
+from app.core.db.rules import SoftUnique
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
@@ -48,7 +49,7 @@ class Server(Audited, Extensible, Entity):
         Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación"
     )
     environment_id: Mapped[int | None] = reference(Environment, "Environment", "环境", "所属环境", "Env", "Entorno")
-    rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64))
+    rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64), index=True)
     rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
     internal_ip: Mapped[str | None] = column(
         "Internal IP", "内网IP", "IP地址", "IP", "IP address", "Private IP", "IPv4 address",
@@ -86,5 +87,14 @@ class Server(Audited, Extensible, Entity):
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
 
     unique_together = (("datacenter_id", "name"), ("datacenter_id", "internal_ip"), ("asset_tag",))
+    # Blades share a unit, and a server that was moved may not be corrected yet: no reason to refuse it.
+    rarely_shared = (
+        SoftUnique(
+            "strict_racks",
+            ("rack", "datacenter_id", "rack_unit"),
+            noun="rack unit",
+            description="Refuse (409) a rack unit that another server has.",
+        ),
+    )
     # The order in which people look at them.
     __table_args__ = (sa.Index("ix_servers_name_id", "name", "id"), Entity.__table_args__)

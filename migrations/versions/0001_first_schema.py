@@ -477,6 +477,7 @@ def _create_infrastructure() -> None:
     op.create_index("ix_servers_hostname_folded", "servers", [sa.text("fold(hostname)")])
     op.create_index("ix_servers_internal_ip", "servers", ["internal_ip"])
     op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
+    op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])
     op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])
     op.create_index("ix_servers_name_id", "servers", ["name", "id"])
     _index_search_text("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner")

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 import app.core.db.functions  # noqa: F401 - types what sa.func.fold and the others return
-from app.core.db.rules import Check, add_lookup_index, add_unique_index, is_text
+from app.core.db.rules import Check, SoftUnique, add_lookup_index, add_unique_index, is_text
 from app.core.values import Choice, json_text, same_json, utcnow, whole
 
 CENT = Decimal("0.01")
@@ -155,6 +155,7 @@ class Entity(Base):
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Each of these combinations of fields once. Texts are compared as `fold` has them."""
     checks: ClassVar[tuple[Check, ...]] = ()
+    rarely_shared: ClassVar[tuple[SoftUnique, ...]] = ()
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     version: Mapped[int] = mapped_column(sort_order=-1)

@@ -68,6 +68,20 @@ def _count_in_sql(fields: tuple[str, ...]) -> str:
     return " + ".join(f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END" for name in fields)
 
 
+@dataclass(frozen=True, slots=True)
+class SoftUnique:
+    """Fields that two objects rarely have in common: imports warn, and a write refuses it where its query asks so.
+
+    `name` is the query parameter, `description` its documentation, `noun` what the last field is called in messages.
+    An object without a value in one of the fields shares nothing, except that an absent parent counts as one.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    noun: str
+    description: str
+
+
 class UniqueRule(NamedTuple):
     """Fields that are unique together; `folded` are those of them that are compared as `fold` has them.
 
@@ -84,6 +98,11 @@ def unique_rules(table: sa.Table) -> Iterable[UniqueRule]:
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.unique and "folded" in index.info:
             yield UniqueRule(index.info["fields"], index.info["folded"])
+
+
+def soft_rule(table: sa.Table, rule: SoftUnique) -> UniqueRule:
+    """The fields of a soft rule, and those of them that are compared as `fold` has them."""
+    return UniqueRule(rule.fields, tuple(name for name in rule.fields if is_folded(table.c[name])))
 
 
 def is_folded(column: sa.Column[Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.db.rules import unique_rules
+from app.core.db.rules import SoftUnique, unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold, fold_value
@@ -20,7 +20,15 @@ from app.imports.plan.references import stored_ids
 from app.resource import Kind, Resource, singular
 from app.resource.fields import defaults_of
 from app.resource.projection import visible, visible_ids
-from app.resource.uniqueness import Key, MemberRule, key_of, member_rules, taken_keys
+from app.resource.uniqueness import (
+    Key,
+    MemberRule,
+    key_of,
+    member_rules,
+    shared_key,
+    shared_with,
+    taken_keys,
+)
 
 Columns = Sequence[sa.Column[Any]]
 
@@ -51,6 +59,34 @@ def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
         _check_rule(resource, rows, fields, folded)
     for rule in member_rules(resource.model):
         _check_member_rule(resource, rows, rule)
+
+
+def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
+    """Add a warning to each row whose object comes to share what objects rarely share, such as a rack unit."""
+    defaults = defaults_of(resource.model)
+    for rule in resource.model.rarely_shared:
+        first_rows: dict[Key, ParsedRow] = {}
+        claims: dict[Key, ParsedRow] = {}
+        moving: set[int] = set()
+        for row in rows:
+            if row.errors or set(rule.fields).isdisjoint(row.values):
+                continue
+            base = defaults if row.existing is None else row.existing
+            key = shared_key(rule, resource.model, {name: row.values.get(name, base[name]) for name in rule.fields})
+            is_claim = row.existing is None or not set(rule.fields).isdisjoint(row.old)
+            if row.existing is not None and is_claim:
+                moving.add(row.existing["id"])
+            if key is None:
+                continue
+            first = first_rows.setdefault(key, row)
+            if first is not row:
+                _add_shared_warning(row, rule, _place(first, row))
+            elif is_claim:
+                claims[key] = row
+        stored = shared_with(resource, rule, claims, moving)
+        name_of = _namer(resource, stored.values())
+        for key, holder in stored.items():
+            _add_shared_warning(claims[key], rule, name_of(holder))
 
 
 def has_rule(model: type[Entity]) -> bool:
@@ -132,6 +168,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
     names.update(name for key in resource.natural_key for name in key)
     names.update(name for fields, _ in unique_rules(model.__table__) for name in fields)
+    names.update(name for rule in model.rarely_shared for name in rule.fields)
     names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
     if "attributes" in resource.fields:
         names.add("attributes")
@@ -220,6 +257,12 @@ def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], str]:
     """What to call the object that has a value: with its id only where the acting user sees it."""
     shown = visible_ids(resource.model, set(ids))
     return lambda holder: f"Another {singular(resource)}{f' ({holder})' if holder in shown else ''}"
+
+
+def _add_shared_warning(row: ParsedRow, rule: SoftUnique, holder: str) -> None:
+    field = next(name for name in reversed(rule.fields) if name in row.values)
+    value = row.reference_names.get(field, row.values[field])
+    row.add_warning(row.table.column_of(field), value, "shared", f"{holder} has this {rule.noun} too.")
 
 
 def _add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:

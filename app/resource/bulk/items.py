@@ -28,8 +28,8 @@ from app.resource.fields import defaults_of
 from app.resource.projection import visible
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
-from app.resource.service import may_change, singular
-from app.resource.uniqueness import Key, key_of, taken_keys
+from app.resource.service import may_change, shared, singular
+from app.resource.uniqueness import Key, key_of, shared_key, shared_with, taken_keys
 
 Row = dict[str, Any]
 
@@ -70,12 +70,14 @@ class Item:
             self.error = error
 
 
-def create(resource: Resource, items: Sequence[Item]) -> None:
+def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:
     """Store a new object for each item that has no error yet; an item that fails keeps its error."""
     nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
     for item in _valid(items):
         item.merge(resource, defaults_of(resource.model))
-    _check(resource, {item: {**nothing, **item.values} for item in _valid(items)}, creating=True)
+    merged = {item: {**nothing, **item.values} for item in _valid(items)}
+    _check(resource, merged, creating=True)
+    _check_shared(resource, merged, query)
     owner = current_actor().id
 
     def store(some: Sequence[Item]) -> None:
@@ -97,13 +99,15 @@ def create(resource: Resource, items: Sequence[Item]) -> None:
         item.object_id = item.object_id if item.error is None else None
 
 
-def update(resource: Resource, items: Sequence[Item]) -> None:
+def update(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:
     """Change the object of each item that has no error yet; an item that fails keeps its error."""
     found = _find(resource, items)
     for item, row in found.items():
         item.row = row
         item.merge(resource, row)
-    _check(resource, {item: {**found[item], **item.values} for item in _valid(items)}, creating=False)
+    merged = {item: {**found[item], **item.values} for item in _valid(items)}
+    _check(resource, merged, creating=False)
+    _check_shared(resource, merged, query)
 
     def store(some: Sequence[Item]) -> None:
         if not resource.model.orm_only:
@@ -264,3 +268,22 @@ def _check_unique(
         if key in seen or (holder is not None and holder not in ours):
             item.error = taken(fields[-1])
         seen.add(key)
+
+
+def _check_shared(resource: Resource, merged: Mapping[Item, dict[str, Any]], query: Mapping[str, bool]) -> None:
+    """Set the error of each item that breaks a soft rule which the query of the request enforces."""
+    for rule in resource.model.rarely_shared:
+        if not query[rule.name]:
+            continue
+        checked = {item: values for item, values in merged.items() if item.error is None}
+        keys = {item: shared_key(rule, resource.model, values) for item, values in checked.items()}
+        ours = {item.object_id for item in checked}
+        stored = shared_with(resource, rule, {key for key in keys.values() if key}, ours)
+        seen: set[Key] = set()
+        for item, key in keys.items():
+            if key in stored:
+                item.error = shared(rule, f"{singular(resource).capitalize()} {stored[key]}")
+            elif key in seen:
+                item.error = shared(rule, "An item before")
+            elif key is not None:
+                seen.add(key)

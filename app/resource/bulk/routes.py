@@ -33,7 +33,7 @@ from app.resource.query.filters import LIST_PARAMETERS, unknown
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_where
 from app.resource.routes import conclude
-from app.resource.schema import DeleteQuerySchema, WriteQuerySchema
+from app.resource.schema import DeleteQuerySchema, store_query
 
 MAX_MATCHED = 10_000
 """Objects that a filter may match: one transaction holds the locks of them all."""
@@ -41,7 +41,7 @@ MAX_MATCHED = 10_000
 
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Give a resource its bulk writes."""
-    schema = resource.schema
+    schema, store_query_schema = resource.schema, store_query(resource.model)
     name = resource.noun
     create_schema, change_schema, delete_schema = body_schemas(resource, name)
     answer_schema = answer_schema_of(schema, name)
@@ -52,19 +52,19 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
 
     @blueprint.post("/bulk")
     @requires(resource.write)
-    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(create_schema)
     @blueprint.doc(summary=f"Create many {titles}.", operationId=camel_case("create", resource.name))
     @blueprint.alt_response(200, schema=envelope, description="Some items are wrong.", success=True)
     @blueprint.response(201, answer_schema)
     def create_many(query: dict[str, bool], body: Body) -> Response:
         items = [_item(sent, whole) for sent in body["items"]]
-        batch.create(resource, items)
+        batch.create(resource, items, query)
         return _conclude(resource, items, body["mode"], query, creating=True)
 
     @blueprint.patch("/bulk")
     @requires(resource.write)
-    @blueprint.arguments(WriteQuerySchema, location="query")
+    @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(change_schema)
     @blueprint.doc(
         summary=f"Change many {titles}, one by one or all that a filter matches.",
@@ -80,7 +80,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
             except ValidationError as error:
                 raise Invalid(errors=dotted({"set": error.messages})) from None
             items = [Item(identity, values) for identity in _matching(resource, body)]
-        batch.update(resource, items)
+        batch.update(resource, items, query)
         return _conclude(resource, items, body["mode"], query, shown="items" in body, changing=True)
 
     @blueprint.delete("/bulk")

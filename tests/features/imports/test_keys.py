@@ -1,6 +1,7 @@
 """How rows of assets and servers find their objects, and what is only doubtful."""
 
 from app.assets.models import Asset
+from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
 from app.servers.models import Server
 from tests.client import Body, Client
@@ -70,3 +71,31 @@ def test_a_gpu_in_slot_0_has_a_key(user: Client, make: Make, upload: Upload) -> 
     make(Gpu, model="H100", server_id=server.id, slot=1)
     rows = [("Model", "Server", "Slot"), ("H100", "n1", 0), ("H100", "n1", None)]
     assert warnings_of(user, upload(user, GPUs=rows)) == {3: [("A3", "without_key")]}
+
+
+def test_two_servers_in_one_rack_unit_are_a_warning(user: Client, make: Make, upload: Upload) -> None:
+    site = make(Datacenter, name="SH-1")
+    owner = {"created_by_id": user.user.id}
+    make(Server, name="stored", datacenter_id=site.id, rack="R1", rack_unit=3, **owner)
+    make(Server, name="elsewhere", rack="R1", rack_unit=3, **owner)
+    rows = [
+        ("Name", "Datacenter", "Rack", "Rack unit"),
+        ("a", "SH-1", "r1", 3),
+        ("b", "SH-1", "R1", 4),
+        ("c", "SH-1", "Ｒ1", 4),
+        ("d", "SH-1", "R1", None),
+        ("e", "SH-1", "R1", None),
+        ("f", None, "R2", 3),
+    ]
+    import_ = upload(user, Servers=rows)
+    assert warnings_of(user, import_) == {2: [("D2", "shared")], 4: [("D4", "shared")]}
+    assert apply(user, import_)["status"] == "applied"
+    # What is stored already is not warned about again.
+    assert warnings_of(user, upload(user, Servers=rows[:2])) == {}
+
+
+def test_a_rack_unit_that_the_file_itself_frees_is_not_shared(user: Client, make: Make, upload: Upload) -> None:
+    for name, unit in (("a", 1), ("b", 2)):
+        make(Server, name=name, rack="R1", rack_unit=unit, created_by_id=user.user.id)
+    rows = [("Name", "Rack", "Rack unit"), ("a", "R1", 2), ("b", "R1", 1), ("c", "R1", 3)]
+    assert warnings_of(user, upload(user, Servers=rows)) == {}
