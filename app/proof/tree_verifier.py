@@ -1,38 +1,44 @@
 """Verification of the tree, leaf by leaf: the record as it is now, the leaf that was kept, the root that was signed."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.core.audit.mac import Key, canonical, mac_of
 from app.proof.checkpoints import Checkpoint
+from app.proof.event_verifier import EventVerifier, PreviousRecord
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.report import FindingKind, Report
-
-
-class PreviousRecord(NamedTuple):
-    """The record of the version before of the same object, over whose MAC the next MAC is computed."""
-
-    record_id: int | None
-    mac: str | None
 
 
 class MacVerifier:
     """Verifies the MAC of each record, in the order of sealing."""
 
-    def __init__(self, report: Report, keys: tuple[Key, ...]) -> None:
+    def __init__(self, report: Report, keys: tuple[Key, ...], events: EventVerifier) -> None:
         self._report = report
+        self._events = events
         self._keys = {key.id: key for key in keys}
         self._has_seen_key = False
         # Records that are reported already. The MAC of the next version cannot match, and is not reported again.
         self.wrong: set[int] = set()
 
+    def skip(self, content: dict[str, Any]) -> None:
+        """Follow the chain of a record that is known to be wrong."""
+        self.wrong.add(content["id"])
+        if content["version"] is None:
+            self._events.previous(content)
+
     def verify(self, content: dict[str, Any], previous: PreviousRecord, position: int | None) -> None:
-        version = content["version"]
+        """Verify a record; `previous` is that of the version before, which an event does not have."""
+        version, place = content["version"], content["version"]
+        if version is None:
+            previous, place = self._events.previous(content), content["event_number"]
         if previous.record_id in self.wrong:
             return
-        if version is not None and version > 1 and previous.record_id is None:
-            message = f"Version {version - 1} of this object has no record."
-            self._report.add(FindingKind.RECORD_MISSING, message, **_object(content))
+        if place is not None and place > 1 and previous.record_id is None:
+            before = f"Version {place - 1} of this object"
+            if version is None:
+                before = f"Event {place - 1} of chain {content['event_chain']}"
+            self._report.add(FindingKind.RECORD_MISSING, f"{before} has no record.", **_object(content))
         elif not self._is_valid(content, previous.mac):
             self.wrong.add(content["id"])
             kind, message = FindingKind.RECORD_CHANGED, "The record and its leaf were rewritten: its MAC is wrong."
@@ -93,7 +99,8 @@ class TreeVerifier:
             if self._tree_of_records is self._tree_of_leaves:
                 self._tree_of_records = self._tree_of_records.copy()
             self._differences.append((position, record_id, content is not None))
-            self._macs.wrong.add(record_id)
+            if content is not None:
+                self._macs.skip(content)
         elif content is not None:
             self._macs.verify(content, previous, position)
         self._tree_of_leaves.append(leaf)

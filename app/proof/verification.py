@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from app.core.audit import event_heads
+from app.core.audit.event_heads import DamagedHeads, Head
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
 from app.core.db.unit_of_work import db, reading
@@ -13,16 +15,24 @@ from app.core.values import utcnow
 from app.proof import checkpoint_file, sealer
 from app.proof.checkpoint_verifier import CheckpointVerifier, StoredCheckpoint
 from app.proof.checkpoints import VerifierKey
+from app.proof.event_verifier import EventVerifier, PreviousRecord
 from app.proof.live_rows import compare_rows
 from app.proof.merkle import Frontier
 from app.proof.models import checkpoints, leaves
 from app.proof.records import RAW_COLUMNS, content_of
 from app.proof.report import FindingKind, Report
-from app.proof.sealer import CannotSeal, checkpoint_path, verifier_keys
-from app.proof.tree_verifier import MacVerifier, PreviousRecord, TreeVerifier
+from app.proof.sealer import CannotSeal, checkpoint_path, log_name, verifier_keys
+from app.proof.tree_verifier import MacVerifier, TreeVerifier
 
 FETCH_ROWS = 2_000
 """Rows that are fetched together."""
+
+
+class Outside(NamedTuple):
+    """What is kept outside the database."""
+
+    checkpoints: checkpoint_file.Extent
+    event_heads: list[Head]
 
 
 def verify(*, newest: int | None = None) -> Report:
@@ -34,7 +44,7 @@ def verify(*, newest: int | None = None) -> Report:
     report = Report()
     try:
         with reading():
-            path, keys = checkpoint_path(), verifier_keys()
+            name, path, keys = log_name(), checkpoint_path(), verifier_keys()
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
         return report
@@ -43,20 +53,29 @@ def verify(*, newest: int | None = None) -> Report:
             report.add_doubt(doubt)
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
-    # Measured before the snapshot: every checkpoint in the file was committed earlier, so the snapshot has it.
-    extent = checkpoint_file.measure(path)
+    # Read before the snapshot: what is in the files was committed earlier, so the snapshot has it.
+    outside = Outside(checkpoint_file.measure(path), _read_heads(name, report))
     with snapshot() as connection:
         start = _start(connection, newest)
-        _verify_log(connection, report, start, extent, keys)
+        _verify_log(connection, report, start, outside, keys)
         if report.first == 0:
             _report_copies(connection, report)
             compare_rows(connection, report)
     return report
 
 
+def _read_heads(name: str, report: Report) -> list[Head]:
+    try:
+        return event_heads.read(name)
+    except DamagedHeads as error:
+        report.add_doubt(f"{event_heads.heads_path(name).name}: {error} Move it out of the folder.")
+        return []
+
+
 def _verify_log(
-    connection: sa.Connection, report: Report, start: Frontier, extent: checkpoint_file.Extent, keys: list[VerifierKey]
+    connection: sa.Connection, report: Report, start: Frontier, outside: Outside, keys: list[VerifierKey]
 ) -> None:
+    extent = outside.checkpoints
     sealed = sa.select(sa.func.max(checkpoints.c.size), sa.func.min(checkpoints.c.sealed_at))
     newest, first_sealed_at = connection.execute(sealed).one()
     # The first checkpoint is written to the file a moment after its commit.
@@ -66,7 +85,8 @@ def _verify_log(
     stored = (StoredCheckpoint(*row) for row in stream(connection, _select_checkpoints(start.size)))
     entries = (entry for entry in checkpoint_file.read_all(extent) if entry.size >= report.first)
     signed = CheckpointVerifier(report, keys).select_signed(stored, entries, extent.size)
-    macs = MacVerifier(report, keyring())
+    events = EventVerifier(report, connection)
+    macs = MacVerifier(report, keyring(), events)
     tree = TreeVerifier(report, macs, start, signed)
     for position, record_id, leaf, previous_id, previous_mac, *row in stream(connection, _select_sealed(start.size)):
         content = None if row[0] is None else content_of(row)
@@ -77,6 +97,7 @@ def _verify_log(
         macs.verify(content_of(row), PreviousRecord(previous_id, previous_mac), None)
         report.records += 1
         report.unsealed += 1
+    events.finish(outside.event_heads)
 
 
 @contextmanager
@@ -141,7 +162,7 @@ def _select_unsealed() -> sa.Select[Any]:
 
 
 def _report_copies(connection: sa.Connection, report: Report) -> None:
-    """Report duplicated events: an event is linked to no previous record, so the MAC of a copy is valid."""
+    """Report duplicated events: the MAC of a copy is valid, and its place in the chain is not unique."""
     log = STORED.c
     copies = (
         sa.select(sa.func.max(log.id))

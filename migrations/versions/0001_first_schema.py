@@ -19,6 +19,7 @@ TIME = sa.DateTime(timezone=True)
 
 TABLES = (
     "audit_logs",
+    "audit_event_chains",
     "audit_leaves",
     "audit_checkpoints",
     "audit_origin",
@@ -218,12 +219,21 @@ def _create_audit_log() -> None:
         sa.Column("token_id", sa.String(length=64), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.String(length=500), nullable=True),
+        sa.Column("event_chain", sa.Integer(), nullable=True),
+        sa.Column("event_number", ID, nullable=True),
         sa.Column("mac", sa.String(length=73), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_audit_logs_action_id", "audit_logs", ["action", "id"])
     op.create_index("ix_audit_logs_created_at_id", "audit_logs", ["created_at", "id"])
+    op.create_index(
+        "ix_audit_logs_event_chain_event_number",
+        "audit_logs",
+        ["event_chain", "event_number"],
+        postgresql_where=sa.text("event_chain IS NOT NULL"),
+        sqlite_where=sa.text("event_chain IS NOT NULL"),
+    )
     op.create_index("ix_audit_logs_ip_address_id", "audit_logs", ["ip_address", "id"])
     op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("fold(request_id)"), "id"])
     op.create_index("ix_audit_logs_resource_id_id", "audit_logs", ["resource_id", "id"])
@@ -249,6 +259,13 @@ def _create_audit_log() -> None:
         "audit_logs",
         ["resource_type", "resource_id", "version"],
         unique=True,
+    )
+    op.create_table(
+        "audit_event_chains",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("length", ID, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_event_chains")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "audit_leaves",

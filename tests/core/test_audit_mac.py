@@ -32,7 +32,7 @@ def records(app: Flask, **where: Any) -> list[dict[str, Any]]:
 
 
 def expected_macs(app: Flask, of_object: list[dict[str, Any]]) -> list[str]:
-    """The MACs of an object's records, computed from the description alone: RFC 5869, RFC 8785, HMAC-SHA256."""
+    """The MACs of an object or of a chain of events, from the description alone: RFC 5869, RFC 8785, HMAC-SHA256."""
     secret = app.config["SECRET_KEY"].encode()
     hkdf = {
         purpose: HKDF(SHA256(), length, None, f"itam audit log, {purpose}, 1".encode()).derive(secret)
@@ -42,7 +42,7 @@ def expected_macs(app: Flask, of_object: list[dict[str, Any]]) -> list[str]:
     for record in of_object:
         content = {name: record[name] for name in COLUMNS}
         content["created_at"] = record["created_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        content["previous"] = macs[-1] if macs and record["version"] is not None else None
+        content["previous"] = macs[-1] if macs else None
         text = "{" + ",".join(f"{_json(name)}:{_json(content[name])}" for name in sorted(content)) + "}"
         digest = hmac.new(hkdf["record"], text.encode(), hashlib.sha256).hexdigest()
         macs.append(f"{hkdf['key id'].hex()}:{digest}")
@@ -63,10 +63,11 @@ def test_an_object_s_records_are_linked(app: Flask, make: Make, admin: Client) -
     assert [record["mac"] for record in of_server] == expected_macs(app, of_server)
 
 
-def test_events_are_linked_to_nothing(app: Flask, admin: Client) -> None:
-    """A login takes no lock that would make one of two at once the first."""
+def test_events_are_linked_to_those_before_them(app: Flask, admin: Client, user: Client) -> None:
     logins = records(app, action="login")
-    assert [record["mac"] for record in logins] == [mac for one in logins for mac in expected_macs(app, [one])]
+    assert [(record["event_number"], record["mac"]) for record in logins] == [
+        *enumerate(expected_macs(app, logins), 1),
+    ]
 
 
 def test_the_set_based_writer_links_too(app: Flask, make: Make, statements: Statements) -> None:

@@ -23,6 +23,9 @@ from app.proof.report import FindingKind, Report, Status
 from app.proof.sealer import checkpoint_path, log_name, seal
 from app.proof.verification import verify
 from app.servers.models import Server
+from app.users.models import User
+from tests.client import Client
+from tests.factories import Make
 from tests.proof.administrator import as_administrator
 
 SQL = Callable[..., Any]
@@ -71,6 +74,11 @@ class Attack:
 
     def sizes(self) -> list[int]:
         return [size for (size,) in self.sql("SELECT size FROM audit_checkpoints ORDER BY size")]
+
+    @property
+    def chain(self) -> int:
+        """The chain of the newest event."""
+        return newest_event(self)[1]
 
     def sample(self, of: list[int], count: int = 2) -> list[int]:
         return sorted(self.chance.sample(of, count))
@@ -220,6 +228,49 @@ def record_roll_back(by: Attack) -> Expected:
     by.sql(f"DELETE FROM audit_logs WHERE resource_id = {server} AND version >= {version}")
     by.sql(f"UPDATE servers SET version = {version - 1}, owner = 'team {version - 2}' WHERE id = {server}")
     return FindingKind.RECORD_MISSING, {"record_id": record}
+
+
+# Events, which raise no version
+
+
+@attack
+def event_delete_before_it_is_sealed(by: Attack) -> Expected:
+    record, _, number = newest_event(by)
+    by.sql(f"DELETE FROM audit_logs WHERE id = {record}")
+    return FindingKind.RECORD_MISSING, {"message": f"Events {number} to {number} of chain {by.chain} have no records."}
+
+
+@attack
+def event_delete_with_its_place_in_the_chain(by: Attack) -> Expected:
+    """The database is as it was before the event."""
+    record, chain, number = newest_event(by)
+    by.sql(f"DELETE FROM audit_logs WHERE id = {record}")
+    by.sql(f"UPDATE audit_event_chains SET length = length - 1 WHERE id = {chain}")
+    return FindingKind.RECORD_MISSING, {
+        "message": f"Event {number} of chain {chain} is noted outside and has no record."
+    }
+
+
+@attack
+def event_delete_with_its_chain(by: Attack) -> Expected:
+    _, chain, number = newest_event(by)
+    by.sql("DELETE FROM audit_event_chains")
+    by.sql("DELETE FROM audit_logs WHERE version IS NULL")
+    return FindingKind.RECORD_MISSING, {
+        "message": f"Event {number} of chain {chain} is noted outside and has no record."
+    }
+
+
+@attack
+def event_change_of_the_length_of_its_chain(by: Attack) -> Expected:
+    by.sql("UPDATE audit_event_chains SET length = length - 1")
+    return FindingKind.LOG_REWRITTEN, {"message": f"The length of the chain of events {by.chain} was changed."}
+
+
+@attack
+def event_delete_of_its_chain_only(by: Attack) -> Expected:
+    by.sql("DELETE FROM audit_event_chains")
+    return FindingKind.LOG_REWRITTEN, {"message": f"The length of the chain of events {by.chain} was changed."}
 
 
 # Leaves
@@ -495,6 +546,14 @@ def row_roll_back(by: Attack) -> Expected:
     return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
+def newest_event(by: Attack) -> tuple[int, int, int]:
+    """The id of the newest event, its chain and its number there."""
+    found: tuple[int, int, int] = by.sql(
+        "SELECT id, event_chain, event_number FROM audit_logs WHERE version IS NULL ORDER BY id DESC LIMIT 1"
+    ).one()
+    return found
+
+
 def live_servers(by: Attack) -> list[int]:
     return [server for (server,) in by.sql("SELECT id FROM servers ORDER BY id")]
 
@@ -576,3 +635,30 @@ def test_tampering_is_found_and_named(history: Flask, name: str) -> None:
     runner = history.test_cli_runner()
     result = runner.invoke(args=["audit", "verify"])
     assert (result.exit_code, kind.value in result.output) == (1, True)
+
+
+@pytest.mark.parametrize("shortens_chain", [False, True])
+@pytest.mark.parametrize("is_followed", [False, True])
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_failed_login_that_is_deleted_before_it_is_sealed_is_missed(
+    app: Flask, make: Make, anonymous: Client, shortens_chain: bool, is_followed: bool, is_sealed: bool
+) -> None:
+    """Also after the sealer has sealed what is left."""
+    user = make(User)
+
+    def fail() -> None:
+        credentials = {"username": user.username, "password": "a wrong password"}
+        anonymous.call("POST", "/api/auth/login", expect=401, json=credentials)
+
+    fail()
+    fail()
+    with as_administrator(app) as connection:
+        connection.execute(sa.text("DELETE FROM audit_logs WHERE id = (SELECT max(id) FROM audit_logs)"))
+        if shortens_chain:
+            connection.execute(sa.text("UPDATE audit_event_chains SET length = length - 1"))
+    if is_followed:
+        fail()
+    if is_sealed:
+        with app.app_context():
+            seal()
+    assert verify_log(app).status is Status.TAMPERED

@@ -2,7 +2,8 @@
 
 A change holds the lock of its object's row, so nobody else can write the next record of the same object: a chain
 for each object needs no lock of its own, one over the whole log would. What changes no version (a login, a
-refusal) holds no such lock, and is linked to nothing. The order of everything is the Merkle tree's business.
+refusal) holds no such lock, and is linked to the event before it in a chain of events. The order of everything is the
+Merkle tree's business.
 """
 
 import functools
@@ -18,9 +19,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import current_app
 
+from app.core.audit import event_chains, event_heads
+from app.core.audit.event_heads import Head
 from app.core.audit.models import STORED
 from app.core.db.models import Entity, Id
-from app.core.db.unit_of_work import Place, db, unit_of_work
+from app.core.db.unit_of_work import Place, after_commit, db, unit_of_work
 
 Object = TypeVar("Object", bound=Entity)
 
@@ -31,6 +34,7 @@ class Key:
 
     id: str
     mac: bytes
+    state: bytes
     seed: bytes
 
 
@@ -48,7 +52,7 @@ def derive(secret: str) -> Key:
         info = f"itam audit log, {purpose}, 1".encode()
         return HKDF(SHA256(), length, salt=None, info=info).derive(secret.encode())
 
-    return Key(part("key id", 4).hex(), part("record", 32), part("checkpoint", 32))
+    return Key(part("key id", 4).hex(), part("record", 32), part("state", 32), part("checkpoint", 32))
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:
@@ -80,22 +84,40 @@ def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
 def link(
     connection: sa.Connection, contents: Iterable[dict[str, Any]], known: Mapping[Place, str]
 ) -> list[dict[str, Any]]:
-    """Complete records of the current transaction with their `mac`.
+    """Complete records of the current transaction with their `mac`, and events with their place in a chain.
 
     All MACs before them that are not `known` come in one query.
     """
     records = list(contents)
+    if events := [content for content in records if content["version"] is None]:
+        _link_events(connection, events)
     places = [place for content in records if (place := place_before(content)) and place not in known]
     before = {**known, **_macs_at(connection, places)}
     key = keyring()[0]
     for content in records:
+        if content["version"] is None:
+            continue
         place = place_before(content)
-        shown = {**content, "created_at": canonical_time(content["created_at"])}
-        content["mac"] = mac_of(key, shown, before.get(place) if place else None)
-        if content["version"] is not None:
-            # The next version of the same object may be among these.
-            before[content["resource_type"], content["resource_id"], content["version"]] = content["mac"]
+        content["mac"] = _mac_of_new(key, content, before.get(place) if place else None)
+        # The next version of the same object may be among these.
+        before[content["resource_type"], content["resource_id"], content["version"]] = content["mac"]
     return records
+
+
+def _link_events(connection: sa.Connection, events: Sequence[dict[str, Any]]) -> None:
+    """Give events their places in one chain and their MACs, and note the last one outside once it is committed."""
+    chain, first, previous_mac, log_name = event_chains.take_places(connection, len(events))
+    key = keyring()[0]
+    for number, content in enumerate(events, first):
+        content["event_chain"], content["event_number"] = chain, number
+        previous_mac = content["mac"] = _mac_of_new(key, content, previous_mac)
+    # In a savepoint the events may be undone while the transaction is committed.
+    if not db.session().in_nested_transaction():
+        after_commit(event_heads.note, Head(log_name, chain, first + len(events) - 1, events[-1]["mac"]))
+
+
+def _mac_of_new(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
+    return mac_of(key, {**content, "created_at": canonical_time(content["created_at"])}, previous)
 
 
 def first_macs(common: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The audit log table: one row for each changed object and version, and for each event such as a login."""
+"""The audit log table, one row for each changed object and version, and for each event; the chains of the events."""
 
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,8 @@ from app.core.request_context import REASON_LENGTH, USER_AGENT_LENGTH
 
 LOWER = {"lower": True}
 """Marks columns that hold lower case only, so that filters need not fold them."""
+
+HIDDEN = {"hidden": True}
 
 SEARCHED = (
     "fold(coalesce(username, '') || '|' || coalesce(resource_name, '') || '|' || "
@@ -38,8 +40,11 @@ class AuditLog(Base):
     token_id: Mapped[str | None] = mapped_column(sa.String(64))
     request_id: Mapped[str] = mapped_column(sa.String(64))
     reason: Mapped[str | None] = mapped_column(sa.String(REASON_LENGTH))
+    # The place of an event; a change is placed by its object and version. See app/core/audit/event_chains.py.
+    event_chain: Mapped[int | None] = mapped_column(info=HIDDEN)
+    event_number: Mapped[int | None] = mapped_column(Id, info=HIDDEN)
     # See app/core/audit/mac.py.
-    mac: Mapped[str] = mapped_column(sa.String(73), info={"hidden": True})
+    mac: Mapped[str] = mapped_column(sa.String(73), info=HIDDEN)
 
     __table_args__ = (
         # Two concurrent writers cannot record the same version.
@@ -59,6 +64,14 @@ class AuditLog(Base):
         sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
         sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
         sa.Index("ix_audit_logs_request_id_id", sa.text("fold(request_id)"), "id"),
+        # Not unique: a chain has one writer at a time, and a copied event is found by its MAC.
+        sa.Index(
+            "ix_audit_logs_event_chain_event_number",
+            "event_chain",
+            "event_number",
+            postgresql_where=sa.text("event_chain IS NOT NULL"),
+            sqlite_where=sa.text("event_chain IS NOT NULL"),
+        ),
         # On PostgreSQL only: the terms of changes, and the texts.
         sa.Index(
             "ix_audit_logs_terms",
@@ -69,6 +82,16 @@ class AuditLog(Base):
         sa.Index("ix_audit_logs_texts", sa.text(f"({SEARCHED}) gin_trgm_ops"), postgresql_using="gin"),
         {"sqlite_autoincrement": True},
     )
+
+
+class AuditEventChain(Base):
+    """A chain of events and how many there are in it."""
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    length: Mapped[int] = mapped_column(Id)
+
+    # Not numbered anew after a deletion: the heads outside name the chains.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 COLUMNS = tuple(column.key for column in AuditLog.__table__.columns if column.key not in ("id", "mac"))

@@ -134,6 +134,9 @@ def entry(
         context.token_id,
         context.request_id,
         context.reason,
+        # The place of an event is taken when its MAC is computed.
+        None,
+        None,
     )
 
 
