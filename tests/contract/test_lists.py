@@ -9,6 +9,7 @@ import pytest
 
 from app.resource import Resource
 from app.resource.fields import Field, Kind
+from app.servers.models import Server
 from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.contract.resources import (
@@ -222,6 +223,17 @@ def test_only_the_fields_that_are_asked_for(resource: Resource, make: Make, admi
     for asked in (*([name] for name in names), names[:3], names[::2], names):
         body = admin.call("GET", resource.path, query_string={"fields": ",".join(asked), "sort": "id"})
         assert body["data"] == [{name: row[name] for name in asked} for row in rows], asked
+
+
+def test_a_list_of_names_may_be_repeated_instead_of_separated(make: Make, admin: Client) -> None:
+    """As some generated clients send it."""
+    for name in "ab":
+        make(Server, name=name)
+    body = admin.call(
+        "GET", "/api/servers?fields=name&fields=id&sort=status&sort=-name&status__in=active&status__in=retired"
+    )
+    assert [set(row) for row in body["data"]] == [{"id", "name"}] * 2
+    assert [row["name"] for row in body["data"]] == ["b", "a"]
 
 
 @each_readable

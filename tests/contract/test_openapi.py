@@ -3,6 +3,7 @@
 That it is true is tried by the client of all tests, which holds every answer to it.
 """
 
+import gzip
 import re
 from collections import Counter
 from typing import Any
@@ -54,6 +55,23 @@ def test_the_file_is_what_the_application_serves(app: Flask, document: Document)
     served = app.test_client().get("/api/openapi.json")
     assert served.mimetype == "application/json"
     assert served.json == document.spec
+
+
+def test_the_document_is_sent_compressed_and_only_when_it_has_changed(app: Flask, document: Document) -> None:
+    client = app.test_client()
+    plain = client.get("/api/openapi.json")
+    packed = client.get("/api/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    again = client.get("/api/openapi.json", headers={"If-None-Match": packed.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_every_operation_says_who_may_call_it(document: Document) -> None:
+    for operation, described in document.operations.items():
+        assert re.search(r"(administrators|signed in|no token|refresh token)\.$", described["description"]), operation
 
 
 def test_every_route_is_documented_and_nothing_else(app: Flask, document: Document) -> None:

@@ -94,8 +94,8 @@ def paging_mistakes() -> Iterator[str]:
         for value in ("0", "-1", "x", "", "1.5", "9" * 30, "2147483649", *ANYWHERE):
             yield f"{name}={value}"
     yield from ("page_size=101", "total=", "total=some", "total=exact,none")
-    yield from ("page=1&page=2", "page_size=1&page_size=1", "sort=id&sort=id", "q=a&q=b", "total=none&total=none")
-    yield from ("fields=", "fields=id,,version", "fields=id&fields=id", "fields=nonsense", "fields=password_hash")
+    yield from ("page=1&page=2", "page_size=1&page_size=1", "sort=id&sort=-id", "q=a&q=b", "total=none&total=none")
+    yield from ("fields=", "fields=id,,version", "fields=id&fields=", "fields=nonsense", "fields=password_hash")
     yield from ("sort=nonsense", "sort=--id", "sort=id,-id", "sort=id desc", "sort=password_hash", "sort=id;drop")
     yield from (f"q={'x' * 201}", "q=a%00")
     yield from (f"{name}={value}" for name in ("q", "sort", "fields", "total") for value in ANYWHERE)

@@ -21,8 +21,8 @@ from werkzeug.routing import IntegerConverter
 from app.core.db.unit_of_work import reading, transactional, writing
 from app.core.errors import BadJson, BadParameter, BadRequest, Invalid, UnknownParameter, UnsupportedMediaType, dotted
 from app.core.http import error_handlers, idempotency
-from app.core.http.access import SAFE_METHODS, access_of, public
-from app.core.http.envelope import FailureSchema, Page, dumps, envelope_of, success
+from app.core.http.access import SAFE_METHODS, access_of
+from app.core.http.envelope import FailureSchema, Page, envelope_of, success
 from app.core.http.openapi import (
     Parameter,
     Plugin,
@@ -31,10 +31,10 @@ from app.core.http.openapi import (
     document_parameter,
     document_reason,
     documents_query,
+    finish_operations,
     headers_of,
     name_operation,
     share_components,
-    tell_puts_apart,
 )
 from app.core.request_context import REASON, reason_of_request
 
@@ -208,14 +208,8 @@ class Api(SmorestApi):
 def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of an application."""
     spec: dict[str, Any] = app.extensions["api"].spec.to_dict()
-    tell_puts_apart(spec)
+    finish_operations(spec)
     return spec
-
-
-@public
-def serve_document() -> Response:
-    """The OpenAPI document, as `openapi.json` holds it."""
-    return Response(dumps(document(current_app)), mimetype="application/json")
 
 
 def _refuse_bad_encoding() -> None:
@@ -253,13 +247,16 @@ def init_app(app: Flask) -> Api:
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     document = {
         "marshmallow_plugin": Plugin(),
-        "info": {"description": "Who holds which server, container, service, GPU and asset; every change provable."},
+        "info": {
+            "description": "Who holds which server, container, service, GPU and asset; every change provable.",
+            "contact": {"name": "The administrators of this installation"},
+        },
+        "servers": [{"url": "/", "description": "The server that this document is read from."}],
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "security": [{"bearer": []}],
     }
     api = app.extensions["api"] = Api(app, spec_kwargs=document)
     share_components(api.spec.components)
-    app.add_url_rule("/api/openapi.json", "openapi", serve_document)
     return api
 
 

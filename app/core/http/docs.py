@@ -1,13 +1,19 @@
-"""Swagger UI over our OpenAPI document, served by us without any external resource."""
+"""The OpenAPI document and Swagger UI over it, served by us without any external resource."""
 
+import gzip
+import hashlib
+import threading
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
-from flask import Flask, Response, send_from_directory
+from flask import Flask, Response, current_app, request, send_from_directory
 from werkzeug.exceptions import NotFound as NoSuchPath
 
 from app.core.errors import NotFound
 from app.core.http.access import public
+from app.core.http.api import document
+from app.core.http.envelope import dumps
 
 _SHIPPED = Path(str(files("flask_swagger_ui"))) / "dist"
 _FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "index.css", "favicon-32x32.png"})
@@ -51,6 +57,37 @@ _START = """window.ui = SwaggerUIBundle({
 """
 
 
+class ServedDocument:
+    """The OpenAPI document as it is sent: made at the first request, and then the same while the process lives."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bodies: tuple[bytes, bytes, str] | None = None
+
+    def bodies(self, app: Flask) -> tuple[bytes, bytes, str]:
+        """The plain body, the compressed one, and the tag of both."""
+        with self._lock:
+            if self._bodies is None:
+                plain = dumps(document(app))
+                self._bodies = plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:16]
+            return self._bodies
+
+
+@public
+def serve_document() -> Response:
+    """The OpenAPI document, as `openapi.json` holds it."""
+    served: ServedDocument = current_app.extensions["openapi_document"]
+    plain, compressed, tag = served.bodies(current_app)
+    is_compressed = request.accept_encodings["gzip"] > 0
+    response = Response(compressed if is_compressed else plain, mimetype="application/json")
+    if is_compressed:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers.update({"Vary": "Accept-Encoding", "Cache-Control": "no-cache"})
+    # Weak, because it is the tag of both bodies.
+    response.set_etag(tag, weak=True)
+    return cast(Response, response.make_conditional(request))
+
+
 @public
 def show() -> Response:
     """The Swagger UI page."""
@@ -71,5 +108,7 @@ def send_file(name: str) -> Response:
 
 
 def init_app(app: Flask) -> None:
+    app.extensions["openapi_document"] = ServedDocument()
+    app.add_url_rule("/api/openapi.json", "openapi", serve_document)
     app.add_url_rule("/api/docs", "docs", show)
     app.add_url_rule("/api/docs/<name>", "docs_file", send_file)

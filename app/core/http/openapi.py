@@ -13,7 +13,7 @@ from marshmallow import Schema
 from marshmallow.fields import Enum, Field
 
 from app.core.http import rate_limiter
-from app.core.http.access import Access
+from app.core.http.access import Access, Role
 from app.core.http.envelope import FailureSchema
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
@@ -155,6 +155,7 @@ def document_failures(view: View, rule: str, access: Access, methods: list[str])
     for status in sorted(statuses):
         responses.setdefault(status, [_FAILURES[status][0]])
     manual = docs.setdefault("manual_doc", {})
+    manual["x-access"] = access.value if isinstance(access, Role) else access
     if access == "public":
         manual["security"] = []
 
@@ -220,8 +221,21 @@ def name_operation(view: View) -> None:
     docs.setdefault("manual_doc", {}).setdefault("operationId", camel_case(view.__name__))
 
 
-def tell_puts_apart(spec: Mapping[str, Any]) -> None:
-    """Name the PUT of a view that PATCH has too: `updateServer` is `putServer`."""
+_WHO_MAY: Mapping[str, str] = {
+    "public": "Needs no token.",
+    "refresh": "Takes the refresh token.",
+    Role.USER.value: "For everybody who is signed in.",
+    Role.ADMIN.value: "For administrators.",
+}
+
+
+def finish_operations(spec: Mapping[str, Any]) -> None:
+    """Complete a document: who may call an operation, and another name for the PUT of a view that PATCH has too."""
     for operations in spec["paths"].values():
-        if "put" in operations:
-            operations["put"]["operationId"] = re.sub("^[a-z]+", "put", operations["put"]["operationId"])
+        for method, operation in operations.items():
+            if method == "parameters":
+                continue
+            who = _WHO_MAY[operation["x-access"]]
+            operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
+            if method == "put":
+                operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])

@@ -13,7 +13,7 @@ from app.imports.mappings.models import ImportMapping
 blueprint = Blueprint("mappings", __name__, url_prefix="/api/imports/mappings", description="Saved mappings of columns")
 
 
-class MappingSchema(Schema):
+class ImportMappingSchema(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True)
     mapping = fields.Dict(
@@ -29,7 +29,7 @@ class MappingSchema(Schema):
 @blueprint.get("")
 @requires(Role.USER)
 @blueprint.arguments(PageSchema, location="query")
-@blueprint.response(200, MappingSchema, many=True)
+@blueprint.response(200, ImportMappingSchema, many=True)
 def list_import_mappings(query: dict[str, int]) -> Page:
     """My saved mappings by name; they are private."""
     mappings = service.own_mappings()

@@ -49,7 +49,8 @@ def _several(name: str, values: Iterable[str], description: str) -> dict[str, An
 
 
 _SHARED: Mapping[str, dict[str, Any]] = {
-    "Page": _parameter("page", {"type": "integer", "minimum": 1, "default": 1}, "The page, from 1."),
+    # Without a default here: some generated clients send defaults, and a page does not go with a cursor.
+    "Page": _parameter("page", {"type": "integer", "minimum": 1}, "The page, from 1."),
     "PageSize": _parameter(
         "page_size",
         {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},

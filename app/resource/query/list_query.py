@@ -15,6 +15,9 @@ from app.resource.query.text_search import search_values
 
 MAX_SEARCH = 200
 
+_LISTS = frozenset({"sort", "fields"})
+"""May be repeated: some clients send a list so, and others separate its items by commas."""
+
 _UNSORTABLE = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT})
 
 
@@ -61,7 +64,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     values: dict[str, Any] = {}
     for parameter, texts in arguments.lists():
         if parameter in LIST_PARAMETERS:
-            if len(texts) > 1:
+            if len(texts) > 1 and parameter not in _LISTS:
                 raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
             continue
         item, value = parse_filter(resource, parameter, texts)
@@ -80,8 +83,8 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     return ListQuery(
         matching=Matching(tuple(filters), searched=bool(text)),
         values=values,
-        sort=_parse_sort(resource, arguments.get("sort", "")),
-        fields=_parse_fields(resource, arguments.get("fields")),
+        sort=_parse_sort(resource, ",".join(arguments.getlist("sort"))),
+        fields=_parse_fields(resource, ",".join(arguments.getlist("fields")) if "fields" in arguments else None),
         page=_parse_size(arguments, "page", 1, MAX_PAGE),
         page_size=_parse_size(arguments, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
         counted=total == "exact",
