@@ -44,6 +44,24 @@ END $$
 """,
 )
 
+# inet_send puts four bytes before those of the address.
+_ADDRESS_KEY = """
+CREATE FUNCTION address_key(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF t ~ '^([0-9]{1,3}\\.){3}[0-9]{1,3}$' THEN
+        RETURN '4' || lpad(split_part(t, '.', 1), 3, '0') || lpad(split_part(t, '.', 2), 3, '0')
+            || lpad(split_part(t, '.', 3), 3, '0') || lpad(split_part(t, '.', 4), 3, '0');
+    END IF;
+    IF t ~ '^[0-9a-f.]*:[0-9a-f.:]*(%.*)?$' THEN
+        RETURN '6' || (
+            SELECT string_agg(lpad(get_byte(address, at)::text, 3, '0'), '' ORDER BY at)
+            FROM inet_send(split_part(t, '%', 1)::inet) AS address, generate_series(4, 19) AS at
+        );
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
 EXPECTED = "audit_expected"
 """SQLite's table of the audit records that the current transaction still has to write; empty between transactions.
 
@@ -111,6 +129,11 @@ def create_fold_functions() -> None:
         "CREATE FUNCTION fold(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE "
         """RETURN CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE "C") ELSE fold_unicode(t) END"""
     )
+
+
+def create_address_function() -> None:
+    """Create `address_key(text)` on PostgreSQL: an IP address as it is ordered, as app.core.addresses.address_key."""
+    op.execute(_ADDRESS_KEY)
 
 
 def is_upper(letter: str) -> bool:

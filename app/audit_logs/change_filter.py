@@ -20,7 +20,8 @@ from app.core.audit.models import AuditLog
 from app.core.audit.recorder import audited_columns
 from app.core.db.unit_of_work import db
 from app.core.values import fold
-from app.resource.fields import Kind
+from app.resource import ip_address, mac_address
+from app.resource.fields import Check, Kind
 
 Clause = sa.ColumnElement[bool]
 
@@ -45,29 +46,58 @@ class ChangeFilter:
         return sa.and_(logs.c.action != sa.literal_column("'create'"), self._has_terms())
 
     def _has_terms(self) -> Clause:
-        # Implied by the terms, but cheaper than these where another index selects the rows.
-        implied = [
-            _contains(sa.func.fold(logs.c.changes), orjson.dumps(fold(value)).decode()[1:-1])
-            for value in (self.old, self.new)
-            if value
-        ]
         if self.field is not None:
             name = _columns().get(self.field, self.field)
+            implied = _implied(name, self.old, self.new)
             key = orjson.dumps(name.rpartition(".")[2]).decode()
             return sa.and_(_contains(logs.c.changes, f"{key}:"), *implied, _has_all(self._terms_of(name)))
         names = sorted({name for resource in CATALOG.values() for name in audited_columns(resource.model)})
         pairs = [terms for terms in map(self._terms_of, names) if len(terms) > 1]
         singles = [terms[0] for terms in map(self._terms_of, names) if len(terms) == 1]
-        return sa.and_(*implied, sa.or_(_has_any(singles), *map(_has_all, pairs)))
+        return sa.and_(*_implied(None, self.old, self.new), sa.or_(_has_any(singles), *map(_has_all, pairs)))
 
     def _terms_of(self, name: str) -> list[str]:
         """The fewest terms of this field that a record must have."""
-        old = "" if self.old is None else f"<{short(self.old)}"
-        new = "" if self.new is None else f">{short(self.new)}"
+        old = "" if self.old is None else f"<{short(_canonical(name, self.old))}"
+        new = "" if self.new is None else f">{short(_canonical(name, self.new))}"
         if old and new and name in _lists():
             # A list may lose and gain several members, so there is no term for both.
             return [name + old, name + new]
         return [name + old + new]
+
+
+def _implied(name: str | None, *values: str | None) -> list[Clause]:
+    """What the terms imply, and is cheaper than these where another index selects the rows: the values are there."""
+    folded = sa.func.fold(logs.c.changes)
+    names = [name] if name else ["", *_addresses()]
+    return [
+        sa.or_(
+            *(
+                _contains(folded, orjson.dumps(fold(form)).decode()[1:-1])
+                for form in dict.fromkeys(_canonical(each, value) for each in names)
+            )
+        )
+        for value in values
+        if value
+    ]
+
+
+def _canonical(name: str, value: str) -> str:
+    """A value of a field as it is stored: an address may be given in any spelling."""
+    check = _addresses().get(name)
+    if check is None:
+        return value
+    try:
+        return check(value)
+    except ValueError:
+        return value
+
+
+@functools.cache
+def _addresses() -> dict[str, Check]:
+    """The checks of the fields that hold addresses, by their names."""
+    fields = (field for resource in CATALOG.values() for field in resource.fields.values())
+    return {field.name: field.check for field in fields if field.check in (ip_address, mac_address)}
 
 
 def _contains(text: sa.ColumnElement[str], part: str) -> Clause:

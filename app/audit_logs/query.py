@@ -64,7 +64,7 @@ class AuditQuery:
         if "created_at" in self.order[0]:
             names = [name for name, item in filters.items() if item.name == "created_at" and item.operator in _BOUNDS]
         else:
-            equal = {item.name: name for name, item in filters.items() if not item.operator and not item.several}
+            equal = {item.name: name for name, item in filters.items() if item.is_equality}
             names = [equal[name] for name in _INDEXED if name in equal][:1]
         return [clause_of(resource, filters[name], name) for name in names]
 

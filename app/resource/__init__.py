@@ -4,11 +4,12 @@ Features use what `__all__` lists, and nothing below this package. A hand-writte
 `get(resource, object_id, to_change=True)`, changes it, and ends with `save`, which gives the errors of a PATCH.
 """
 
+from app.core.addresses import ip_address, mac_address
 from app.resource.blueprint import readable_blueprint, resource_blueprint
 from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
 from app.resource.fields import Extensible, Field, Kind, column, reference
-from app.resource.formats import color, email, ip_address, mac_address, url_or_path, username
+from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import Integer, Moment, Text
 from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, read_time

@@ -2,37 +2,7 @@
 
 import re
 
-from app.core.addresses import parse_address
 from app.core.net.urls import parse_http_url
-
-_MAC_BYTES = (6, 8, 20)
-"""Ethernet, EUI-64 and InfiniBand."""
-
-
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
-"""An IPv4 address has this one form; the library takes ten times as long to say so."""
-
-
-def ip_address(text: str) -> str:
-    """An IPv4 or IPv6 address in its shortest form; an IPv4 address that is mapped into IPv6 is unwrapped."""
-    if _IPV4.fullmatch(text):
-        return text
-    try:
-        address = parse_address(text)
-    except ValueError:
-        raise ValueError("Must be an IPv4 or IPv6 address.") from None
-    if "%" in text:
-        raise ValueError("Must be an address without a zone.")
-    return str(address)
-
-
-def mac_address(text: str) -> str:
-    """A hardware address as lower-case pairs with colons, from any of the usual notations."""
-    digits = re.sub(r"[:.\-\s]", "", text).lower()
-    if len(digits) // 2 not in _MAC_BYTES or len(digits) % 2 or not re.fullmatch(r"[0-9a-f]+", digits):
-        raise ValueError("Must be a MAC address such as 00:1b:44:11:3a:b7.")
-    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
 
 
 def color(text: str) -> str:

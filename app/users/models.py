@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped
 
+from app.core.addresses import ip_address
 from app.core.audit.recorder import Guarded
 from app.core.db.models import Entity
 from app.core.db.unit_of_work import actor_or_none, db
@@ -33,7 +34,13 @@ class User(Guarded, Entity):
     is_active: Mapped[bool] = column("Active", "启用", default=True)
     last_login_at: Mapped[datetime | None] = column("Last login at", "最近登录时间", read_only=True, audit=False)
     last_login_ip: Mapped[str | None] = column(
-        "Last login IP", "最近登录IP", type_=sa.String(45), read_only=True, audit=False
+        "Last login IP",
+        "最近登录IP",
+        type_=sa.String(45),
+        check=ip_address,
+        lower=True,
+        read_only=True,
+        audit=False,
     )
     password_hash: Mapped[str | None] = column("Password", type_=sa.String(60), hidden=True, secret=True)
     # Sessions store the version that they were created under: a new password ends them.

@@ -59,6 +59,7 @@ def upgrade() -> None:
         # pg_trgm is a trusted extension: the owner of the database may create it.
         op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         guards.create_fold_functions()
+        guards.create_address_function()
     _create_audit_log()
     _create_users()
     _create_infrastructure()
@@ -72,7 +73,9 @@ def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table)
     if guards.on_postgresql():
-        op.execute("DROP FUNCTION audit_terms(text), keep_host_ports(), fold(text), fold_unicode(text)")
+        op.execute(
+            "DROP FUNCTION audit_terms(text), keep_host_ports(), fold(text), fold_unicode(text), address_key(text)"
+        )
     guards.drop_functions()
 
 
@@ -234,7 +237,7 @@ def _create_audit_log() -> None:
         postgresql_where=sa.text("event_chain IS NOT NULL"),
         sqlite_where=sa.text("event_chain IS NOT NULL"),
     )
-    op.create_index("ix_audit_logs_ip_address_id", "audit_logs", ["ip_address", "id"])
+    op.create_index("ix_audit_logs_ip_address_id", "audit_logs", [sa.text("address_key(ip_address)"), "id"])
     op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("fold(request_id)"), "id"])
     op.create_index("ix_audit_logs_resource_id_id", "audit_logs", ["resource_id", "id"])
     op.create_index("ix_audit_logs_resource_type_id", "audit_logs", ["resource_type", "id"])
@@ -492,7 +495,7 @@ def _create_infrastructure() -> None:
     op.create_index(op.f("ix_servers_datacenter_id"), "servers", ["datacenter_id"])
     op.create_index(op.f("ix_servers_environment_id"), "servers", ["environment_id"])
     op.create_index("ix_servers_hostname_folded", "servers", [sa.text("fold(hostname)")])
-    op.create_index("ix_servers_internal_ip", "servers", ["internal_ip"])
+    op.create_index("ix_servers_internal_ip_key", "servers", [sa.text("address_key(internal_ip)")])
     op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
     op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])
     op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])

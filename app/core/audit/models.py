@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.addresses import ip_address
 from app.core.db.models import Base, Id, JsonText
 from app.core.request_context import REASON_LENGTH, USER_AGENT_LENGTH
 
@@ -35,7 +36,7 @@ class AuditLog(Base):
     version: Mapped[int | None]
     changes: Mapped[dict[str, Any]] = mapped_column(JsonText)
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
-    ip_address: Mapped[str | None] = mapped_column(sa.String(45), info=LOWER)
+    ip_address: Mapped[str | None] = mapped_column(sa.String(45), info=LOWER | {"check": ip_address})
     user_agent: Mapped[str | None] = mapped_column(sa.String(USER_AGENT_LENGTH))
     token_id: Mapped[str | None] = mapped_column(sa.String(64))
     request_id: Mapped[str] = mapped_column(sa.String(64))
@@ -62,7 +63,7 @@ class AuditLog(Base):
         sa.Index("ix_audit_logs_action_id", "action", "id"),
         sa.Index("ix_audit_logs_resource_type_id", "resource_type", "id"),
         sa.Index("ix_audit_logs_resource_id_id", "resource_id", "id"),
-        sa.Index("ix_audit_logs_ip_address_id", "ip_address", "id"),
+        sa.Index("ix_audit_logs_ip_address_id", sa.text("address_key(ip_address)"), "id"),
         sa.Index("ix_audit_logs_request_id_id", sa.text("fold(request_id)"), "id"),
         # Not unique: a chain has one writer at a time, and a copied event is found by its MAC.
         sa.Index(

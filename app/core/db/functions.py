@@ -25,6 +25,13 @@ class fold(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of a
     inherit_cache = True
 
 
+class address_key(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of an SQL function
+    """An IP address as it is ordered, the same as `app.core.addresses.address_key` makes it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
 class json_member(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
     """The value of a JSON object's key as text."""
 

@@ -10,6 +10,7 @@ from flask import Flask, has_app_context
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 
+from app.core.addresses import address_key
 from app.core.db import waiting
 from app.core.db.unit_of_work import Session, db, touch
 from app.core.values import fold_value
@@ -32,7 +33,7 @@ class Listeners(NamedTuple):
 
 def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callable[[Any], Any]]) -> None:
     """Attach the listeners; `sql_functions` of one argument are created on each connection to SQLite."""
-    functions = {"fold": fold_value, **sql_functions}
+    functions = {"fold": fold_value, "address_key": address_key, **sql_functions}
     with app.app_context():
         engine = db.engine
     event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))

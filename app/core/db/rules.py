@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from app.core.addresses import ip_address, mac_address
 from app.core.values import Choice
 
 
@@ -110,6 +111,16 @@ def is_folded(column: sa.Column[Any]) -> bool:
     return is_text(column) and not column.info.get("lower")
 
 
+def is_ip_address(column: sa.ColumnElement[Any]) -> bool:
+    """Whether a column holds IP addresses in their canonical form."""
+    return getattr(column, "info", {}).get("check") is ip_address
+
+
+def is_mac_address(column: sa.ColumnElement[Any]) -> bool:
+    """Whether a column holds hardware addresses in their canonical form."""
+    return getattr(column, "info", {}).get("check") is mac_address
+
+
 def is_text(column: sa.Column[Any]) -> bool:
     return isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
 
@@ -119,9 +130,14 @@ def add_lookup_index(table: sa.Table, name: str) -> None:
     column = table.c[name]
     if (name,) in (rule.fields for rule in unique_rules(table)):
         return
-    index_name = f"ix_{table.name}_{name}" + ("_folded" if is_folded(column) else "")
+    suffix, expression = "", column
+    if is_ip_address(column):
+        suffix, expression = "_key", sa.text(f"address_key({name})")
+    elif is_folded(column):
+        suffix, expression = "_folded", sa.text(f"fold({name})")
+    index_name = f"ix_{table.name}_{name}{suffix}"
     if all(index.name != index_name for index in table.indexes):
-        sa.Index(index_name, sa.text(f"fold({name})") if is_folded(column) else column, _table=table)
+        sa.Index(index_name, expression, _table=table)
 
 
 def add_unique_index(table: sa.Table, fields: tuple[str, ...]) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from app.resource import color, ip_address, mac_address, url_or_path
 from app.resource.declaration import Resource
 from app.resource.fields import Check, Field, Kind, defaults_of
-from app.resource.formats import color, ip_address, mac_address, url_or_path
 
 # Addresses reserved for documentation (RFC 5737, RFC 7042).
 _FORMATTED: Mapping[Check, str] = {

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
+from app.core.db.rules import is_ip_address
 from app.core.errors import BadRequest
 from app.core.http.envelope import CursorPage, Page
 from app.core.values import as_json
@@ -81,6 +82,9 @@ def sort_keys(resource: Resource, sort: Sequence[str]) -> list[SortKey]:
 def _sort_key(resource: Resource, name: str, *, descending: bool) -> SortKey:
     if name not in resource.references:
         field = resource.fields[name]
+        if is_ip_address(field.column):
+            # The values of a cursor are keys then, and no addresses.
+            return SortKey(field, sa.func.address_key(field.column), Kind.TEXT, descending)
         return SortKey(field, field.column, field.kind, descending)
     field = resource.references[name]
     assert field.target is not None

@@ -34,7 +34,8 @@ _TIME_OR_DATE = {
 _FILTERS = """\
 Conditions that all must hold: `name`, or `name__operator`. A name repeated is equal to any of its values; `ne` is \
 different from all of them. `in`: any of these, separated by commas. `gt`, `gte`, `lt`, `lte`: in order. `contains`, \
-`startswith`: of a text, ignoring case. `isnull`: has no value (true) or has one (false)."""
+`startswith`: of a text, ignoring case. `isnull`: has no value (true) or has one (false). An address may have any \
+spelling, and a network such as 10.0.0.0/8 stands for the IP addresses in it."""
 _MEMBERS = {"style": "form", "explode": True}
 """How an object travels each of whose members is a query parameter of its own."""
 

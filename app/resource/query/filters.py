@@ -12,11 +12,13 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from app.core.db.rules import is_ip_address, is_mac_address
 from app.core.errors import BadRequest
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import ATTRIBUTE_KEY
+from app.resource.query.address_values import is_address, read_ip_addresses, read_mac_address, read_part
 from app.resource.query.parameter_values import Period, read_text
 
 Clause = sa.ColumnElement[bool]
@@ -52,8 +54,14 @@ class Filter:
     name: str
     operator: str
     several: bool
-    periods: int = 0
-    """How many periods a time is compared with; each has two parameters, its first moment and the one after it."""
+    ranges: int = 0
+    """How many ranges a value is compared with: the periods of a time, the networks of an address. Each has two
+    parameters, its start and its end."""
+
+    @property
+    def is_equality(self) -> bool:
+        """Whether it compares with one value for equality."""
+        return not self.operator and not self.several and not self.ranges
 
 
 def filter_names(resource: Resource) -> dict[str, Field]:
@@ -80,6 +88,8 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
         raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
     if len(texts) > MAX_VALUES:
         raise BadRequest(f"{parameter} may list at most {MAX_VALUES} values.", reason="too_many_values")
+    if field is not None and is_address(field, name):
+        return _address_filter(parameter, operator, texts, field)
     values = [read_text(parameter, text, kind, field) for text in texts]
     if kind is Kind.TIME:
         return _time_filter(name, operator, values)
@@ -99,7 +109,22 @@ def _time_filter(name: str, operator: str, periods: list[Period]) -> tuple[Filte
             return Filter(name, "lt", several=False), periods[0].start
         case "lte":
             return Filter(name, "lt", several=False), periods[0].end
-    return Filter(name, operator, several=len(periods) > 1, periods=len(periods)), periods
+    return Filter(name, operator, several=len(periods) > 1, ranges=len(periods)), periods
+
+
+def _address_filter(parameter: str, operator: str, texts: list[str], field: Field) -> tuple[Filter, Any]:
+    """A filter of addresses in any spelling; a network stands for all addresses in it."""
+    several = len(texts) > 1
+    if operator in TEXT:
+        return Filter(field.name, operator, several=False), read_part(parameter, texts[0], field)
+    if is_mac_address(field.column):
+        macs = [read_mac_address(parameter, text, field) for text in texts]
+        return Filter(field.name, operator, several), macs if several else macs[0]
+    ranges = [read_ip_addresses(parameter, text, field, single=operator in ORDER) for text in texts]
+    if not all(one.is_single for one in ranges):
+        return Filter(field.name, operator, several, ranges=len(ranges)), ranges
+    keys = [one.start for one in ranges]
+    return Filter(field.name, operator, several), keys if several else keys[0]
 
 
 def operators_of(field: Field | None, name: str, kind: Kind) -> frozenset[str]:
@@ -176,25 +201,39 @@ def _compare(column: sa.ColumnElement[Any], kind: Kind, item: Filter, parameter:
     if item.operator == "isnull":
         # One shape for both answers: the parameter is compared with the fact.
         return column.is_(None) == sa.bindparam(parameter, type_=sa.Boolean)
-    if item.periods:
-        return _within(column, item, parameter)
-    folds = kind is Kind.TEXT and not getattr(column, "info", {}).get("lower")
-    subject: Any = sa.func.fold(column) if folds else column
     if item.operator in TEXT:
-        return cast(Clause, subject.like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
+        return cast(Clause, _as_text(column).like(sa.bindparam(parameter, type_=sa.Text), escape="\\"))
+    subject = comparable(column, kind)
+    if item.ranges:
+        return _within(subject, item, parameter)
     return cast(Clause, _ordered(subject, column, item, _values(kind, item, parameter, column)))
 
 
+def comparable(column: sa.ColumnElement[Any], kind: Kind) -> sa.ColumnElement[Any]:
+    """A column as its values are compared and ordered by filters: texts folded, IP addresses as numbers."""
+    if is_ip_address(column):
+        return sa.func.address_key(column)
+    folds = kind is Kind.TEXT and not getattr(column, "info", {}).get("lower")
+    return sa.func.fold(column) if folds else column
+
+
+def _as_text(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A text as parts of it are looked for."""
+    if is_mac_address(column):
+        return sa.func.replace(column, ":", "")
+    return column if getattr(column, "info", {}).get("lower") else sa.func.fold(column)
+
+
 def _within(column: sa.ColumnElement[Any], item: Filter, parameter: str) -> Clause:
-    """Whether a time is in one of the periods; for `ne`, in none of them."""
+    """Whether a value is in one of the ranges; for `ne`, in none of them."""
 
     def bound(at: int, end: str) -> sa.BindParameter[Any]:
         return sa.bindparam(f"{parameter}_{at}_{end}", type_=column.type)
 
     if item.operator == "ne":
-        outside = [sa.or_(column < bound(at, "start"), column >= bound(at, "end")) for at in range(item.periods)]
+        outside = [sa.or_(column < bound(at, "start"), column >= bound(at, "end")) for at in range(item.ranges)]
         return sa.or_(column.is_(None), sa.and_(*outside))
-    return sa.or_(*(sa.and_(column >= bound(at, "start"), column < bound(at, "end")) for at in range(item.periods)))
+    return sa.or_(*(sa.and_(column >= bound(at, "start"), column < bound(at, "end")) for at in range(item.ranges)))
 
 
 def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: Any) -> Any:
@@ -230,11 +269,9 @@ def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[A
 
 def bound_values(item: Filter, value: Any, parameter: str) -> dict[str, Any]:
     """The values of a filter by the parameters of its condition, whose own is `parameter`."""
-    if not item.periods:
+    if not item.ranges:
         return {parameter: bound_value(item, value)}
-    return {
-        f"{parameter}_{at}_{end}": getattr(period, end) for at, period in enumerate(value) for end in ("start", "end")
-    }
+    return {f"{parameter}_{at}_{end}": getattr(one, end) for at, one in enumerate(value) for end in ("start", "end")}
 
 
 def bound_value(item: Filter, value: Any) -> Any:

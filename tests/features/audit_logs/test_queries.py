@@ -59,6 +59,16 @@ def test_records_are_found_by_old_and_new_value(admin: Client) -> None:
     assert changed(admin, field="owner", to="team ä " + "x" * 79) == []
 
 
+def test_addresses_are_found_in_any_spelling(make: Make, admin: Client) -> None:
+    server = make(Server, internal_ip="2001:db8::9", mac_address="00:1b:44:11:3a:b7")
+    new = {"internal_ip": "10.0.0.9", "mac_address": "00:1b:44:11:3a:b8"}
+    admin.call("PATCH", f"/api/servers/{server.id}", json=new)
+    for old, now in (("2001:0DB8:0::0009", "::ffff:10.0.0.9"), ("001B.4411.3AB7", "00-1b-44-11-3a-b8")):
+        assert changed(admin, **{"from": old}) == changed(admin, to=now) == [2]
+        assert changed(admin, to=old) == []
+    assert changed(admin, field="internal_ip", **{"from": "2001:DB8::0009"}) == [2]
+
+
 @pytest.mark.usefixtures("server")
 def test_nothing_is_a_value_too(admin: Client) -> None:
     assert changed(admin, field="owner", **{"from": ""}) == [4]
