@@ -18,15 +18,30 @@ _FORMATTED: Mapping[Check, str] = {
 
 
 def example_of(resource: Resource, fields: Sequence[Field], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A value for each field, so that the object is valid; `names` lists the objects that each reference can name."""
+    """A value for each field, so that the object is valid; `names` lists the objects that each reference can name.
+
+    On an empty installation there may be none: a reference that the object needs then names one that is to come.
+    """
     values = {field.name: _value(field, names) for field in fields}
+    for field in fields:
+        if field.required and field.target is not None and values[field.name] is None:
+            values[field.name] = _name_to_come(field)
     if resource.model.label in values:
         values[resource.model.label] = f"example-{resource.titles[0].lower()}"
     while errors := resource.model.validate({**defaults_of(resource.model), **values}):
-        # Of two fields that exclude each other, clear one.
-        cleared = next(name for name in errors if resource.fields[name].nullable and values.get(name) is not None)
-        values[cleared] = None
+        filled = [name for name in errors if resource.fields[name].nullable and values.get(name) is not None]
+        if filled:
+            # Of two fields that exclude each other, clear one.
+            values[filled[0]] = None
+        else:
+            # Of several parents, name one.
+            missing = next(name for name in errors if resource.fields[name].target is not None)
+            values[missing] = _name_to_come(resource.fields[missing])
     return values
+
+
+def _name_to_come(field: Field) -> str:
+    return f"example-{field.title.lower()}"
 
 
 def _value(field: Field, names: Mapping[str, Sequence[str]]) -> Any:

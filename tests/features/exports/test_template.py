@@ -57,6 +57,19 @@ def test_the_example_of_a_template_is_valid(name: str, admin: Client, make: Make
     assert [row["action"] for row in rows_of(admin, job)] == ["create"]
 
 
+@pytest.mark.parametrize("name", IMPORTABLE)
+def test_a_template_on_an_empty_installation(name: str, admin: Client, upload: Upload) -> None:
+    """The example names objects that are not there yet, and is skipped all the same."""
+    resource = IMPORTABLE[name]
+    book = template(admin, name)
+    assert upload(admin, content=saved(book))["status"] == "ready"
+    page = book[resource.titles[0]]
+    values = {title: cell.value for title, cell in zip(titles(page), page[2], strict=True)}
+    assert all(value is not None for title, value in values.items() if title.endswith(" *"))
+    page["A2"].value = None
+    assert {rule for *_, rule in errors_of(admin, upload(admin, content=saved(book)))} <= {"reference"}
+
+
 def test_drop_down_lists_have_choices_and_names(admin: Client, make: Make) -> None:
     for name in ("SH-1", "=BJ", "北京"):
         make(Datacenter, name=name)
