@@ -32,7 +32,8 @@ def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[
                 errors[name + ADD] = [f"At most {MAX_ITEMS} members; with these there are {len(values[name])}."]
     if errors:
         raise Invalid(errors=errors)
-    return values
+    implied: dict[str, Any] = resource.model.implied(stored, values)
+    return values | implied
 
 
 def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Services, which run in a container or directly on a server, and the results of their health checks."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -62,6 +64,15 @@ class Service(Audited, Extensible, Entity):
 
     unique_together = (("container_id", "server_id", "name"),)
     checks = (exactly_one("container_id", "server_id", name="one_parent", message=ONE_PARENT),)
+
+    @classmethod
+    def implied(cls, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Without its health check nobody knows how a service is, unless the same change says so."""
+        loses_check = stored["health_check"] is not None and values.get("health_check", "") is None
+        is_said = values.get("status", stored["status"]) is not stored["status"]
+        if loses_check and not is_said and stored["status"] is not ServiceStatus.DISABLED:
+            return {"status": ServiceStatus.UNKNOWN}
+        return {}
 
 
 class ServiceCheck(Base):

@@ -191,6 +191,11 @@ class Entity(Base):
         return str(getattr(self, self.label))
 
     @classmethod
+    def implied(cls, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """What else changes where these values replace the stored ones, whatever carries them; models override it."""
+        return {}
+
+    @classmethod
     def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
         """What is wrong with an object of these values as a whole, by field."""
         return {name: messages for check in cls.checks for name, messages in check.errors(values).items()}

@@ -91,8 +91,11 @@ def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
 
 def has_rule(model: type[Entity]) -> bool:
     """Whether a model validates an object as a whole; the rule may read any of its values."""
-    own = getattr(model.validate, "__func__", None) is not getattr(Entity.validate, "__func__", None)
-    return own or bool(model.checks)
+    return _overrides(model, "validate") or bool(model.checks)
+
+
+def _overrides(model: type[Entity], method: str) -> bool:
+    return getattr(model, method).__func__ is not getattr(Entity, method).__func__
 
 
 def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
@@ -172,7 +175,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
     if "attributes" in resource.fields:
         names.add("attributes")
-    if has_rule(model):
+    if has_rule(model) or _overrides(model, "implied"):
         names.update(column.key for column in model.__table__.columns)
     return [column for column in model.__table__.columns if column.key in names]
 

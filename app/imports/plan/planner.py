@@ -128,6 +128,7 @@ class Planner:
                 message = f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(row.values['attributes'])}."
                 row.add_error("attributes", "attributes", message)
         changed = {name: value for name, value in row.values.items() if not same_json(existing[name], value)}
+        changed |= resource.model.implied(existing, changed)
         label = resource.model.label
         if not changed:
             # Rows that refer to this one find it by its name.

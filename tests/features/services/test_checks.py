@@ -23,6 +23,7 @@ from app.services.models import Service, ServiceCheck, ServiceSchedule
 from tests.client import Body, Client
 from tests.conftest import BuildApp, Statements
 from tests.factories import Make
+from tests.features.conftest import Upload, rows_of
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
 from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
@@ -274,6 +275,45 @@ def test_service_deleted_during_its_check_is_a_conflict(service: Callable[..., S
     with Server(delete).listening() as port:
         target = service(f"http://127.0.0.1:{port}/")
         assert check(user, target, expect=409)["reason"] == "deleted"
+
+
+CLEARED = {"health_check": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "after"),
+    [
+        ("healthy", CLEARED, "unknown"),
+        ("unhealthy", CLEARED, "unknown"),
+        ("unhealthy", {**CLEARED, "health_check": ""}, "unknown"),
+        ("healthy", {**CLEARED, "status": "healthy"}, "unknown"),
+        ("healthy", {**CLEARED, "status": "unhealthy"}, "unhealthy"),
+        ("disabled", CLEARED, "disabled"),
+        ("healthy", {"health_check": "/other"}, "healthy"),
+        ("healthy", {"description": "x"}, "healthy"),
+    ],
+)
+def test_without_its_health_check_nobody_knows_how_a_service_is(
+    user: Client, service: Callable[..., Service], before: str, body: Body, after: str
+) -> None:
+    ids = [service("/", status=before).id for _ in range(4)]
+    for method, identity in zip(("PATCH", "PUT"), ids, strict=False):
+        assert user.call(method, f"/api/services/{identity}", json=body)["data"]["version"] == 2
+    user.call("PATCH", "/api/services/bulk", json={"items": [{"id": ids[2], **body}]})
+    user.call("PATCH", "/api/services/bulk", json={"filter": {"id": ids[3]}, "set": body, "expected_count": 1})
+    assert {user.call("GET", f"/api/services/{identity}")["data"]["status"] for identity in ids} == {after}
+
+
+def test_an_import_that_clears_the_health_check_makes_the_status_unknown(
+    user: Client, service: Callable[..., Service], upload: Upload
+) -> None:
+    target = service("/", status="healthy", name="web")
+    import_ = upload(
+        user, form={"match": "name", "apply": "true"}, Services=[("Name", "Health check"), ("web", "<clear>")]
+    )
+    (row,) = rows_of(user, import_)
+    assert row["changes"]["status"] == {"old": "healthy", "new": "unknown"}
+    assert read(user, target)["status"] == "unknown"
 
 
 def test_service_disabled_during_its_check_stays_disabled(
