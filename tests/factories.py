@@ -49,9 +49,14 @@ class Make:
             db.session.commit()
         return target
 
-    def body(self, resource: Resource, *, full: bool = False, **values: Json) -> dict[str, Json]:
-        """The body of a valid creation, with the required fields, or with `full` all of them."""
-        return self._fill(resource, values, {}, full=full)
+    def body(
+        self, resource: Resource, *, full: bool = False, below: int | None = None, **values: Json
+    ) -> dict[str, Json]:
+        """The body of a valid creation, with the required fields, or with `full` all of them.
+
+        A parent that it names is new, and belongs to the user `below`.
+        """
+        return self._fill(resource, values, {}, full=full, below=below)
 
     def varied(self, model: type[M], k: int) -> M:
         """The k-th of several objects that differ.
@@ -76,10 +81,10 @@ class Make:
                 body[name] = value
         return self(model, **schema_of(resource).load(body), **unwritable)
 
-    def value(self, field: Field, n: int) -> Json:
+    def value(self, field: Field, n: int, below: int | None = None) -> Json:
         """The n-th valid value of a field, as JSON; values of different n differ where the field has several."""
         if field.target is not None:
-            return self(field.target).id
+            return self(field.target, created_by_id=below if field.parent else None).id
         return sample(field, n)
 
     def _fill(
@@ -90,6 +95,7 @@ class Make:
         *,
         full: bool,
         turn: int = 0,
+        below: int | None = None,
     ) -> dict[str, Json]:
         """Complete a body, then drop or add the fields that the model's own `validate` names, until it is valid.
 
@@ -99,7 +105,7 @@ class Make:
         body = dict(given)
         for name, field in writable_fields(resource).items():
             if name not in given and (full or field.required):
-                body[name] = self.value(field, n)
+                body[name] = self.value(field, n, below)
         for name in _secrets(resource):
             body[name] = PASSWORD
         for attempt in range(20):
@@ -110,7 +116,7 @@ class Make:
             if name in body:
                 del body[name]
             else:
-                body[name] = self.value(resource.fields[name], n + attempt // 2)
+                body[name] = self.value(resource.fields[name], n + attempt // 2, below)
         raise AssertionError(f"No valid body of {resource.name} in 20 attempts: {body}")
 
     def _unwritable(self, resource: Resource, k: int) -> dict[str, Any]:

@@ -37,7 +37,9 @@ class PortMappingSchema(Schema):
 
 class Container(Audited, Extensible, Entity):
     name: Mapped[str] = column("Name", "名称", "容器", "容器名称", "Container", "Pod", "Pod name")
-    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host", "Node")
+    server_id: Mapped[int | None] = reference(
+        Server, "Server", "服务器", "主机", "所属主机", "Host", "Node", parent=True
+    )
     image: Mapped[str | None] = column("Image", "镜像", type_=sa.String(512))
     status: Mapped[ContainerStatus] = column(
         "Status", "状态", "运行状态", "State", "Phase", default=ContainerStatus.UNKNOWN, index=True

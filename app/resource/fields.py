@@ -55,6 +55,8 @@ class Field:
     check: Check | None
     choices: type[Choice] | None
     target: type[Entity] | None
+    parent: bool
+    """Whether the object is below the one that it refers to, so that only who may change that one adds to it."""
 
     @property
     def reads_as(self) -> str:
@@ -105,12 +107,16 @@ def column(
 
 
 def reference(target: type[Entity], title: str, *aliases: str, **options: Any) -> Any:
-    """A column that refers to another object: written as its id, read as its id and name, imported by name."""
+    """A column that refers to another object: written as its id, read as its id and name, imported by name.
+
+    With `parent` the object is below the other one, as a container is on a server: see app/resource/parents.py.
+    """
     info = {
         "title": title,
         "aliases": aliases,
         "target": target,
         "read_only": options.pop("read_only", False),
+        "parent": options.pop("parent", False),
     }
     ondelete = options.pop("ondelete", None)
     return mapped_column(Id, sa.ForeignKey(target.id, ondelete=ondelete), index=True, info=info, **options)
@@ -161,6 +167,7 @@ def field_of(column: sa.Column[Any]) -> Field:
         check=info.get("check"),
         choices=cast("type[Choice] | None", getattr(column.type, "enum_class", None)),
         target=info.get("target") or _target_of(column),
+        parent=info.get("parent", False),
     )
 
 

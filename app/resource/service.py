@@ -18,6 +18,7 @@ from app.core.values import MAX_ID, as_json
 from app.resource.changes import changed_values
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
+from app.resource.parents import require_parents
 from app.resource.projection import is_visible, projection_of, visible
 from app.resource.uniqueness import shared_key, shared_with
 
@@ -75,7 +76,8 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
 
 
 def create(resource: Resource, values: Mapping[str, Any]) -> Any:
-    """Store a new object of the acting user; raises Invalid and Conflict."""
+    """Store a new object of the acting user; raises Invalid and Conflict, and Forbidden below another's object."""
+    require_parents(resource, values)
     columns = changed_values(resource, defaults_of(resource.model), values)
     target = resource.model(**columns, created_by_id=current_actor().id)
     db.session.add(target)
@@ -89,7 +91,11 @@ def change(resource: Resource, target: Any, sent: Mapping[str, Any]) -> Any:
 
 
 def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
-    """Set the columns that are given; equal values change nothing, also not the version."""
+    """Set the columns that are given; equal values change nothing, also not the version.
+
+    Raises what `save` raises, and Forbidden where the object would come below another's.
+    """
+    require_parents(resource, values, target)
     for name, value in values.items():
         setattr(target, name, value)
     return save(resource, target)

@@ -50,8 +50,8 @@ class Service(Audited, Extensible, Entity):
     service_type: Mapped[ServiceType] = column(
         "Type", "类型", "服务类型", "Service type", default=ServiceType.OTHER, index=True
     )
-    container_id: Mapped[int | None] = reference(Container, "Container", "容器", "所属容器", "Pod")
-    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host")
+    container_id: Mapped[int | None] = reference(Container, "Container", "容器", "所属容器", "Pod", parent=True)
+    server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机", "所属主机", "Host", parent=True)
     port: Mapped[int | None] = column("Port", "端口", minimum=1, maximum=MAX_PORT)
     protocol: Mapped[Protocol] = column("Protocol", "协议", default=Protocol.TCP)
     health_check: Mapped[str | None] = column(

@@ -108,7 +108,8 @@ def test_who_creates(resource: Resource, make: Make, admin: Client, user: Client
     allowed = resource.write is Role.USER
     created = admin.call("POST", resource.path, json=make.body(resource), expect=201)["data"]
     assert created["created_by"] == {"id": admin.user.id, "name": admin.user.username}
-    body = user.call("POST", resource.path, json=make.body(resource), expect=201 if allowed else 403)
+    sent = make.body(resource, below=user.user.id)
+    body = user.call("POST", resource.path, json=sent, expect=201 if allowed else 403)
     if allowed:
         assert body["data"]["created_by"] == {"id": user.user.id, "name": user.user.username}
 

@@ -58,6 +58,7 @@ READ = signed_in("200 200 200 200 200 200")
 ADMINS_READ = signed_in("403 403 200 403 403 403")
 #                           owner other admin demoted read write
 CREATE = signed_in("        201   201   201   201    403  201 ")
+CREATE_BELOW = signed_in("  201   403   201   403    403  201 ")  # below what the owner created
 CHANGE = signed_in("        200   403   200   403    403  200 ")
 ADMINS_CREATE = signed_in(" 403   403   201   403    403  403 ")
 ADMINS_CHANGE = signed_in(" 403   403   200   403    403  403 ")
@@ -133,7 +134,7 @@ def table() -> dict[tuple[str, str], Expected]:
     }
     shared, governed = ("servers", "containers", "services", "gpus", "assets"), ("datacenters", "environments")
     for name in shared:
-        rows |= _resource(name, READ, CREATE, CHANGE)
+        rows |= _resource(name, READ, CREATE_BELOW if name in ("services", "gpus") else CREATE, CHANGE)
     for name in governed:
         rows |= _resource(name, READ, ADMINS_CREATE, ADMINS_CHANGE)
     rows |= _private("tasks") | _resource("users", ADMINS_READ, ADMINS_CREATE, ADMINS_CHANGE)
@@ -249,7 +250,7 @@ class Scene:
             return route, {}
         options = {"json": {}} if method in ("PUT", "PATCH") else {}
         if method == "POST":
-            options = {"json": self.make.body(resource)}
+            options = {"json": self.make.body(resource, below=self.callers["owner"].user.id)}
         if route.endswith("/bulk") and method == "POST":
             return route, {"json": {"items": [options["json"]]}}
         if "{" not in route and not route.endswith("/bulk"):

@@ -104,13 +104,13 @@ def test_who_made_or_holds_something_is_no_parent_of_it(make: Make, admin: Clien
     assert refused["data"]["children"] == {"servers": 1}
 
 
-def test_a_cascade_stops_at_what_belongs_to_somebody_else(make: Make, user: Client, other: Client) -> None:
+def test_a_cascade_stops_at_what_belongs_to_somebody_else(make: Make, user: Client, admin: Client) -> None:
     server = user.call("POST", "/api/servers", json={"name": "mine"}, expect=201)["data"]
     own = {"name": "my pod", "server_id": server["id"]}
     user.call("POST", "/api/containers", json=own, expect=201)
     path = f"/api/servers/{server['id']}"
     theirs = {"name": "their pod", "server_id": server["id"]}
-    other.call("POST", "/api/containers", json=theirs, expect=201)
+    admin.call("POST", "/api/containers", json=theirs, expect=201)
     answer = user.call("DELETE", path, query_string={"cascade": "true"}, expect=403)
     assert answer["data"]["reason"] == "not_owner"
     assert user.call("GET", "/api/containers")["pagination"]["total"] == 2

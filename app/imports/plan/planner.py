@@ -23,6 +23,7 @@ from app.resource import Kind, Resource, singular
 from app.resource.changes import merge_attributes
 from app.resource.fields import defaults_of
 from app.resource.json_fields import MAX_ATTRIBUTES
+from app.resource.parents import closed_parents, parents_in, refusal
 from app.resource.service import may_change
 
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
@@ -59,6 +60,7 @@ class Planner:
         rows = [row for row in all_rows if row.merged_into is None]
         find_existing(resource, [parsed.table for parsed in tables], rows, self.match)
         self._compare(resource, rows)
+        self._check_parents(resource, rows)
         stale = [row for row in rows if row.old and row.exported_version not in (None, row.existing["version"])]
         if stale:
             check_three_way_merge(resource, stale)
@@ -101,6 +103,24 @@ class Planner:
                 for name, messages in resource.model.validate(_merged_values(resource, row)).items():
                     for message in messages:
                         row.add_error(name, "whole", message)
+
+    def _check_parents(self, resource: Resource, rows: Sequence[ParsedRow]) -> None:
+        """Add an error to each row that would bring its object below somebody else's.
+
+        A parent that the file itself creates is a row, and belongs to the user who imports it.
+        """
+        if self.actor.is_admin:
+            return
+        added = [
+            (row, parent)
+            for row in rows
+            for parent in parents_in(resource, row.values, row.existing or {})
+            if isinstance(parent[1], int)
+        ]
+        closed = closed_parents(resource, self.actor, {parent for _, parent in added})
+        for row, parent in added:
+            if parent in closed:
+                row.add_error(parent[0], "not_owner", refusal(resource, parent).message)
 
     def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[tuple[str, str]]) -> None:
         row.action = RowAction.CREATE

@@ -6,6 +6,7 @@ of another table) fails the whole set, which is then halved inside of savepoints
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from app.resource.cascade import Removal, count_referring, has_children, removal
 from app.resource.changes import changed_values
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
+from app.resource.parents import closed_parents, parents_in, refusal
 from app.resource.projection import visible
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
@@ -75,9 +77,14 @@ def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
     for item in _valid(items):
         item.merge(resource, defaults_of(resource.model))
+<<<<<<< HEAD
     merged = {item: {**nothing, **item.values} for item in _valid(items)}
     _check(resource, merged, creating=True)
     _check_shared(resource, merged, query)
+=======
+    _check_parents(resource, dict.fromkeys(_valid(items), nothing))
+    _check(resource, {item: {**nothing, **item.values} for item in _valid(items)}, creating=True)
+>>>>>>> 206aa0b (resource: only those who may change a parent add below it)
     owner = current_actor().id
 
     def store(some: Sequence[Item]) -> None:
@@ -105,9 +112,14 @@ def update(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     for item, row in found.items():
         item.row = row
         item.merge(resource, row)
+<<<<<<< HEAD
     merged = {item: {**found[item], **item.values} for item in _valid(items)}
     _check(resource, merged, creating=False)
     _check_shared(resource, merged, query)
+=======
+    _check_parents(resource, found)
+    _check(resource, {item: {**found[item], **item.values} for item in _valid(items)}, creating=False)
+>>>>>>> 206aa0b (resource: only those who may change a parent add below it)
 
     def store(some: Sequence[Item]) -> None:
         if not resource.model.orm_only:
@@ -197,6 +209,15 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
             found[item] = row
         seen.add(item.object_id)
     return found
+
+
+def _check_parents(resource: Resource, before: Mapping[Item, Row]) -> None:
+    """Refuse the items that would come below somebody else's object; `before` are their stored values."""
+    wanted = {item: parents_in(resource, item.values, row) for item, row in before.items()}
+    closed = closed_parents(resource, current_actor(), set(chain.from_iterable(wanted.values())))
+    for item, parents in wanted.items():
+        for parent in closed.intersection(parents):
+            item.error = refusal(resource, parent)
 
 
 def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.Change:

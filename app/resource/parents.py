@@ -1,0 +1,57 @@
+"""Parents: whoever adds an object below another one, or moves it there, may change that one too.
+
+Otherwise a server would have children that its owner can neither change nor delete, and so could not be deleted itself.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core.db.statements import any_of
+from app.core.db.unit_of_work import db
+from app.core.errors import Forbidden
+from app.core.http.access import Actor, current_actor
+from app.resource.declaration import Resource
+
+Parent = tuple[str, int]
+"""The reference field of the child, and the id of the parent."""
+
+
+def require_parents(resource: Resource, values: Mapping[str, Any], stored: Any = None) -> None:
+    """Raise Forbidden where the acting user may not add to a parent among the values; `stored` is a changed object."""
+    actor = current_actor()
+    wanted = parents_in(resource, values, {name: getattr(stored, name, None) for name in values})
+    for parent in closed_parents(resource, actor, wanted):
+        raise refusal(resource, parent)
+
+
+def parents_in(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any]) -> list[Parent]:
+    """The parents that values give an object which had others before."""
+    return [
+        (field.name, values[field.name])
+        for field in resource.references.values()
+        if field.parent and values.get(field.name) not in (None, before.get(field.name))
+    ]
+
+
+def closed_parents(resource: Resource, actor: Actor, wanted: Collection[Parent]) -> set[Parent]:
+    """Those of the parents that belong to somebody else, in one statement a field; a missing one is not among them."""
+    closed: set[Parent] = set()
+    for name in {name for name, _ in wanted} if not actor.is_admin else ():
+        target = resource.fields[name].target
+        assert target is not None
+        table = target.__table__
+        ids = any_of(table.c.id, {identity for field, identity in wanted if field == name})
+        others = sa.select(table.c.id).where(ids, table.c.created_by_id.is_distinct_from(actor.id))
+        closed |= {(name, identity) for identity in db.session.scalars(others)}
+    return closed
+
+
+def refusal(resource: Resource, parent: Parent) -> Forbidden:
+    """The refusal to add to somebody else's object."""
+    name, identity = parent
+    target = resource.fields[name].target
+    assert target is not None
+    message = f"Only the creator of {target.__tablename__.removesuffix('s')} {identity} and administrators add to it."
+    return Forbidden(message, reason="not_owner", errors={name: [message]})
