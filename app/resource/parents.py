@@ -3,8 +3,8 @@
 Otherwise a server would have children that its owner can neither change nor delete, and so could not be deleted itself.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -14,6 +14,7 @@ from app.core.errors import Forbidden
 from app.core.http.access import Actor, current_actor
 from app.resource.declaration import Resource
 
+Child = TypeVar("Child")
 Parent = tuple[str, int]
 """The reference field of the child, and the id of the parent."""
 
@@ -21,8 +22,9 @@ Parent = tuple[str, int]
 def require_parents(resource: Resource, values: Mapping[str, Any], stored: Any = None) -> None:
     """Raise Forbidden where the acting user may not add to a parent among the values; `stored` is a changed object."""
     actor = current_actor()
-    wanted = parents_in(resource, values, {name: getattr(stored, name, None) for name in values})
-    for parent in closed_parents(resource, actor, wanted):
+    before = {name: getattr(stored, name, None) for name in values}
+    wanted = [(None, parent) for parent in parents_in(resource, values, before)]
+    for _, parent in closed_parents(resource, actor, wanted):
         raise refusal(resource, parent)
 
 
@@ -35,17 +37,21 @@ def parents_in(resource: Resource, values: Mapping[str, Any], before: Mapping[st
     ]
 
 
-def closed_parents(resource: Resource, actor: Actor, wanted: Collection[Parent]) -> set[Parent]:
-    """Those of the parents that belong to somebody else, in one statement a field; a missing one is not among them."""
-    closed: set[Parent] = set()
-    for name in {name for name, _ in wanted} if not actor.is_admin else ():
+def closed_parents(
+    resource: Resource, actor: Actor, wanted: Collection[tuple[Child, Parent]]
+) -> Iterator[tuple[Child, Parent]]:
+    """Those of the children whose parent belongs to somebody else, with it; a missing parent does not.
+
+    One statement for each field, none for administrators.
+    """
+    for name in {name for _, (name, _) in wanted} if not actor.is_admin else ():
         target = resource.fields[name].target
         assert target is not None
         table = target.__table__
-        ids = any_of(table.c.id, {identity for field, identity in wanted if field == name})
+        ids = any_of(table.c.id, {identity for _, (field, identity) in wanted if field == name})
         others = sa.select(table.c.id).where(ids, table.c.created_by_id.is_distinct_from(actor.id))
-        closed |= {(name, identity) for identity in db.session.scalars(others)}
-    return closed
+        closed = {(name, identity) for identity in db.session.scalars(others)}
+        yield from (each for each in wanted if each[1] in closed)
 
 
 def refusal(resource: Resource, parent: Parent) -> Forbidden:

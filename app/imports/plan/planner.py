@@ -117,10 +117,8 @@ class Planner:
             for parent in parents_in(resource, row.values, row.existing or {})
             if isinstance(parent[1], int)
         ]
-        closed = closed_parents(resource, self.actor, {parent for _, parent in added})
-        for row, parent in added:
-            if parent in closed:
-                row.add_error(parent[0], "not_owner", refusal(resource, parent).message)
+        for row, parent in closed_parents(resource, self.actor, added):
+            row.add_error(parent[0], "not_owner", refusal(resource, parent).message)
 
     def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[tuple[str, str]]) -> None:
         row.action = RowAction.CREATE

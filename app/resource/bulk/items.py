@@ -6,7 +6,6 @@ of another table) fails the whole set, which is then halved inside of savepoints
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -77,14 +76,10 @@ def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     nothing = dict.fromkeys(column.key for column in resource.model.__table__.columns)
     for item in _valid(items):
         item.merge(resource, defaults_of(resource.model))
-<<<<<<< HEAD
+    _check_parents(resource, dict.fromkeys(_valid(items), nothing))
     merged = {item: {**nothing, **item.values} for item in _valid(items)}
     _check(resource, merged, creating=True)
     _check_shared(resource, merged, query)
-=======
-    _check_parents(resource, dict.fromkeys(_valid(items), nothing))
-    _check(resource, {item: {**nothing, **item.values} for item in _valid(items)}, creating=True)
->>>>>>> 206aa0b (resource: only those who may change a parent add below it)
     owner = current_actor().id
 
     def store(some: Sequence[Item]) -> None:
@@ -112,14 +107,10 @@ def update(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     for item, row in found.items():
         item.row = row
         item.merge(resource, row)
-<<<<<<< HEAD
+    _check_parents(resource, found)
     merged = {item: {**found[item], **item.values} for item in _valid(items)}
     _check(resource, merged, creating=False)
     _check_shared(resource, merged, query)
-=======
-    _check_parents(resource, found)
-    _check(resource, {item: {**found[item], **item.values} for item in _valid(items)}, creating=False)
->>>>>>> 206aa0b (resource: only those who may change a parent add below it)
 
     def store(some: Sequence[Item]) -> None:
         if not resource.model.orm_only:
@@ -213,11 +204,9 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
 
 def _check_parents(resource: Resource, before: Mapping[Item, Row]) -> None:
     """Refuse the items that would come below somebody else's object; `before` are their stored values."""
-    wanted = {item: parents_in(resource, item.values, row) for item, row in before.items()}
-    closed = closed_parents(resource, current_actor(), set(chain.from_iterable(wanted.values())))
-    for item, parents in wanted.items():
-        for parent in closed.intersection(parents):
-            item.error = refusal(resource, parent)
+    wanted = [(item, parent) for item, row in before.items() for parent in parents_in(resource, item.values, row)]
+    for item, parent in closed_parents(resource, current_actor(), wanted):
+        item.error = refusal(resource, parent)
 
 
 def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.Change:
