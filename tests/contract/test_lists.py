@@ -23,6 +23,7 @@ from tests.contract.resources import (
     value_in,
     varied_rows,
 )
+from tests.contract.test_filters import numeric
 from tests.factories import Make
 
 UNSORTABLE = {Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT}
@@ -173,7 +174,7 @@ def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
 def orderable(kind: Kind, value: Any) -> Any:
     if kind is Kind.MONEY:
         return Decimal(value)
-    return datetime.fromisoformat(value) if kind is Kind.TIME else value
+    return datetime.fromisoformat(value) if kind is Kind.TIME else numeric(value)
 
 
 @each_readable
