@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import config
+from app.core.audit.actions import ACTIONS
 
 APP = config.ROOT / "app"
 MODULES = sorted(APP.rglob("*.py"))
@@ -138,3 +139,17 @@ def run(program: str) -> str:
     """What a Python process of its own prints."""
     command = [sys.executable, "-c", program]
     return subprocess.run(command, cwd=config.ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_actions_of_records_are_declared() -> None:
+    """A query of the audit log for any other is refused as misspelt."""
+    used = set()
+    for _, node in nodes():
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        first = node.args[:1] if called in ("record", "entry", "audited") else []
+        actions = [*first, *(keyword.value for keyword in node.keywords if keyword.arg == "action")]
+        used |= {item.value for item in actions if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+    assert used <= set(ACTIONS)
+    assert {"login", "assign", "revert"} <= used

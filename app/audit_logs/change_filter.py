@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.audit_logs.change_terms import short
+from app.audit_logs.names import check_field
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.audit.recorder import audited_columns
@@ -35,15 +36,24 @@ class ChangeFilter:
     field: str | None = None
     old: str | None = None
     new: str | None = None
+    in_creations: bool = False
+    """Whether the values of creations are searched too, for which there is no index."""
 
     def __bool__(self) -> bool:
-        return self != ChangeFilter()
+        return (self.field, self.old, self.new) != (None, None, None)
 
     @property
     def condition(self) -> Clause:
         """Whether one change of a record matches all of it; text is compared ignoring case."""
+        if self.in_creations:
+            return self._has_terms()
         # Written like the condition of the partial index, or PostgreSQL would not use it.
         return sa.and_(logs.c.action != sa.literal_column("'create'"), self._has_terms())
+
+    def check(self) -> None:
+        """Raise BadRequest for a field that neither a resource nor a record has."""
+        if self.field is not None:
+            check_field(self.field, ChangeFilter(self.field).condition)
 
     def _has_terms(self) -> Clause:
         if self.field is not None:

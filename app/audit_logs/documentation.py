@@ -28,7 +28,11 @@ def _text(name: str, description: str) -> Parameter:
 
 
 _CHANGE_PARAMETERS = [
-    _text("field", "A field that changed, or `attributes.<key>`. Creations do not count as changes."),
+    _text(
+        "field",
+        "A field that changed, or `attributes.<key>`. Creations are searched only where `action` asks for `create`; "
+        "else `pagination.left_out` names them.",
+    ),
     _text("from", "The old value of `field`, or of any field; empty for null. Of a list, an item that was removed."),
     _text("to", "The new value; empty for null. Of a list, an item that was added."),
 ]

@@ -40,8 +40,10 @@ def select_records(query: AuditQuery) -> Page:
     with planned_by_value():
         query = _estimate(query)
         if query.listed.cursor is not None:
-            return _select_cursor_page(query, query.listed.cursor)
-        return _select_numbered_page(query)
+            page = _select_cursor_page(query, query.listed.cursor)
+        else:
+            page = _select_numbered_page(query)
+    return replace(page, pagination=replace(page.pagination, left_out=query.left_out))
 
 
 def _estimate(query: AuditQuery) -> AuditQuery:

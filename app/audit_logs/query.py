@@ -8,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.audit_logs.change_filter import ChangeFilter
 from app.audit_logs.declaration import resource
+from app.audit_logs.names import check_names
 from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
 from app.core.errors import BadRequest
@@ -17,6 +18,7 @@ from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.parameter_values import read_text
 
 SORTS = ("id", "created_at")
+CREATE = "create"
 CHANGE_PARAMETERS = ("field", "from", "to")
 
 logs = AuditLog.__table__
@@ -32,6 +34,11 @@ class AuditQuery:
     """The ids of all matching records, if they are few and have been selected."""
     has_many: bool = False
     """Whether more records match than are counted, if that is known."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The actions whose records are not searched."""
+        return (CREATE,) if self.changed and not self.changed.in_creations else ()
 
     def about(self, user_id: int) -> "AuditQuery":
         """The same query, narrowed to what one user did; no filter of the request can widen it."""
@@ -86,11 +93,22 @@ _BOUNDS = frozenset({"", "gt", "gte", "lt", "lte"})
 def parse_audit_query(arguments: MultiDict[str, str]) -> AuditQuery:
     """Parse the parameters of a request for records; raises BadRequest."""
     others = MultiDict((name, value) for name, value in arguments.items(multi=True) if name not in CHANGE_PARAMETERS)
-    query = AuditQuery(
-        parse_query(resource, others), ChangeFilter(*(_read_text(arguments, name) for name in CHANGE_PARAMETERS))
+    listed = parse_query(resource, others)
+    field, old, new = (_read_text(arguments, name) for name in CHANGE_PARAMETERS)
+    changed = ChangeFilter(field, old, new, in_creations=_asks_for_creations(listed))
+    _sort_column(listed.sort)
+    check_names(listed)
+    changed.check()
+    return AuditQuery(listed, changed)
+
+
+def _asks_for_creations(query: ListQuery) -> bool:
+    """Whether `create` is among the actions that a query asks for by name."""
+    return any(
+        CREATE in (value if item.several else [value])
+        for position, item in enumerate(query.matching.filters)
+        if (item.name, item.operator) == ("action", "") and (value := query.values[f"p{position}"])
     )
-    _sort_column(query.listed.sort)
-    return query
 
 
 def _read_text(arguments: MultiDict[str, str], name: str) -> str | None:

@@ -21,19 +21,20 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 class Pagination:
     """The pagination block of a list; `total` and `pages` are None where the client asked for no count.
 
-    `at_least` says that the count ended at `total`, and that there are more.
+    `at_least` says that the count ended at `total`, and that there are more; `left_out` what was not searched.
     """
 
     page: int
     page_size: int
     total: int | None
     at_least: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def pages(self) -> int | None:
         return None if self.total is None else -(-self.total // self.page_size)
 
-    def as_dict(self) -> dict[str, int | None]:
+    def as_dict(self) -> dict[str, Any]:
         return {**_members(self), "pages": self.pages}
 
 
@@ -46,17 +47,17 @@ class CursorPage:
     next_cursor: str | None
     prev_cursor: str | None
     at_least: bool = False
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return _members(self)
 
 
 def _members(block: Pagination | CursorPage) -> dict[str, Any]:
-    """The members of the block; `at_least` only where the total is a lower bound."""
+    """The members of the block; `at_least` and `left_out` only where there is something to say."""
     members = {field.name: getattr(block, field.name) for field in fields_of(block)}
-    if not members.pop("at_least"):
-        return members
-    return {**members, "at_least": True}
+    remarks = {name: members.pop(name) for name in ("at_least", "left_out")}
+    return {**members, **{name: remark for name, remark in remarks.items() if remark}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,13 @@ class PaginationSchema(Schema):
     pages = fields.Integer(allow_none=True)
     at_least = fields.Boolean(
         metadata={"description": "Only there, and true, where counting ended at `total` and there are more."}
+    )
+    left_out = fields.List(
+        fields.String(),
+        metadata={
+            "description": "Only there where records of the audit log were not searched: their actions. `field`, "
+            "`from` and `to` search creations only where `action=create` asks for them."
+        },
     )
     next_cursor = fields.String(allow_none=True)
     prev_cursor = fields.String(allow_none=True)
