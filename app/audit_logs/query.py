@@ -9,6 +9,7 @@ from werkzeug.datastructures import MultiDict
 from app.audit_logs.change_filter import ChangeFilter
 from app.audit_logs.declaration import resource
 from app.audit_logs.names import check_names
+from app.audit_logs.own_trail import hide_private
 from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
 from app.core.errors import BadRequest
@@ -34,6 +35,8 @@ class AuditQuery:
     """The ids of all matching records, if they are few and have been selected."""
     has_many: bool = False
     """Whether more records match than are counted, if that is known."""
+    seen: tuple[Clause, ...] = ()
+    """Conditions that leave out what the acting user does not see: few records, in whatever order they are read."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -41,17 +44,22 @@ class AuditQuery:
         return (CREATE,) if self.changed and not self.changed.in_creations else ()
 
     def about(self, user_id: int) -> "AuditQuery":
-        """The same query, narrowed to what one user did; no filter of the request can widen it."""
+        """The same query, narrowed to what one user did and still sees; no filter of the request can widen it."""
         item, value = parse_filter(resource, "user_id", [str(user_id)])
         matching = self.listed.matching
         name = f"p{len(matching.filters)}"
         narrowed = Matching((*matching.filters, item), searched=matching.searched)
-        return replace(self, listed=replace(self.listed, matching=narrowed, values={**self.listed.values, name: value}))
+        listed = replace(self.listed, matching=narrowed, values={**self.listed.values, name: value})
+        return replace(self, listed=listed, seen=tuple(hide_private(user_id)))
 
     @property
     def conditions(self) -> list[Clause]:
         if self.matching_ids is not None:
             return [any_of(logs.c.id, self.matching_ids)]
+        return [*self._requested, *self.seen]
+
+    @property
+    def _requested(self) -> list[Clause]:
         conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(self.listed.matching.filters)]
         if self.listed.matching.searched:
             conditions.append(sa.literal_column(SEARCHED, sa.Text).like(sa.bindparam("q", type_=sa.Text), escape="\\"))
@@ -62,7 +70,7 @@ class AuditQuery:
     @property
     def is_served_by_one_index(self) -> bool:
         """Whether one index holds exactly the matching records, in the requested order."""
-        return self.matching_ids is not None or len(self.conditions) == len(self.index_conditions)
+        return self.matching_ids is not None or len(self._requested) == len(self.index_conditions)
 
     @property
     def index_conditions(self) -> list[Clause]:

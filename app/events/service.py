@@ -15,11 +15,10 @@ from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.audit.models import AuditLog
-from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import BadRequest
 from app.proof.models import leaves
-from app.resource import Resource, is_visible, sees_own_only
+from app.resource import Resource, is_visible, owners_of, sees_own_only
 
 WINDOW_RECORDS = 500
 """Records that one answer covers."""
@@ -112,23 +111,10 @@ def _select_hidden(records: Sequence[Any], types: Sequence[Resource]) -> set[tup
     hidden: set[tuple[str, int]] = set()
     for resource in types:
         if ids[resource.name] and sees_own_only(resource.model):
-            owners = _select_owners(resource, ids[resource.name])
+            owners = owners_of(resource, ids[resource.name])
             hidden |= {
                 (resource.name, identity)
                 for identity in ids[resource.name]
                 if identity not in owners or not is_visible(resource.model, owners[identity])
             }
     return hidden
-
-
-def _select_owners(resource: Resource, ids: set[int]) -> dict[int, int | None]:
-    """The creator of each object; for a deleted one, from the snapshot in its last record."""
-    table = resource.model.__table__
-    existing = sa.select(table.c.id, table.c.created_by_id).where(any_of(table.c.id, ids))
-    owners: dict[int, int | None] = dict(db.session.execute(existing).all())
-    if deleted := ids - set(owners):
-        deletions = sa.select(logs.c.resource_id, logs.c.snapshot).where(
-            logs.c.resource_type == resource.name, any_of(logs.c.resource_id, deleted), logs.c.action == "delete"
-        )
-        owners |= {identity: snapshot["created_by_id"] for identity, snapshot in db.session.execute(deletions)}
-    return owners

@@ -12,7 +12,7 @@ from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import Integer, Moment, Text
 from app.resource.projection import Private, is_visible, sees_own_only
-from app.resource.query.as_of import children_at, ids_at, objects_at, read_time
+from app.resource.query.as_of import children_at, ids_at, objects_at, owners_of, read_time
 from app.resource.query.documentation import document_list
 from app.resource.query.filters import unknown
 from app.resource.query.list_query import ListQuery, parse_query
@@ -52,6 +52,7 @@ __all__ = [
     "is_visible",
     "mac_address",
     "objects_at",
+    "owners_of",
     "parse_query",
     "read",
     "read_time",

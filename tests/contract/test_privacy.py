@@ -8,12 +8,14 @@ import openpyxl
 import orjson
 import pytest
 
+from app.core.http.access import Role
 from app.core.jobs.runner import runner_of
 from app.resource import Private, Resource
 from app.resource.fields import Kind
 from tests.client import Body, Client
 from tests.conftest import SignIn, Statements
 from tests.contract.resources import RESOURCES, each_private
+from tests.contract.test_bulk import free_text
 from tests.factories import Make
 from tests.features.conftest import workbook
 
@@ -149,6 +151,48 @@ def test_it_keeps_nobody_from_deleting_what_it_is_about(
         (record,) = admin.call("GET", "/api/audit-logs", query_string=asked)["data"]
         assert record["changes"] == {name: {"old": subject.id, "new": None}}
         assert record["username"] == other.user.username
+
+
+@each_private
+def test_it_is_not_named_in_the_trail_of_others(
+    resource: Resource, secret: Callable[..., Any], make: Make, user: Client, other: Client, admin: Client
+) -> None:
+    """Whoever deletes what it is about changes it, and does not learn its name from the record of that."""
+    (name, field), *_ = ((n, f) for n, f in resource.fields.items() if f.kind is Kind.REFERENCE and not f.read_only)
+    subject = make(field.target, created_by_id=other.user.id)  # type: ignore[arg-type]
+    target = secret(resource, **{name: subject.id})
+    other.call("DELETE", f"/api/{field.target.__tablename__}/{subject.id}")  # type: ignore[union-attr]
+    own = other.call("POST", resource.path, json=make.body(resource), expect=201)["data"]["id"]
+    other.call("DELETE", f"{resource.path}/{own}")
+
+    def trail(client: Client, **query: Any) -> Body:
+        body = client.call("GET", "/api/auth/me/activity", query_string={"page_size": 100, **query})
+        assert body["pagination"]["total"] == len(body["data"])
+        assert NAME not in str(body) or client is not other
+        return body
+
+    by_type = {"resource_type": resource.name}
+    for query in (by_type, {"resource_id": target.id, **by_type}, {"q": "unlikely"}, {"field": name}, {"cursor": ""}):
+        found = {(record["resource_type"], record["resource_id"]) for record in trail(other, **query)["data"]}
+        assert (resource.name, target.id) not in found
+    # One's own are there, deleted ones too; and administrators see all.
+    assert [record["action"] for record in trail(other, **by_type)["data"]] == ["create", "delete"]
+    everything = admin.call("GET", "/api/audit-logs", query_string={**by_type, "resource_id": target.id})["data"]
+    assert everything[-1]["changes"] == {name: {"old": subject.id, "new": None}}
+    user.call("DELETE", f"{resource.path}/{target.id}")
+    assert trail(user, **by_type)["data"][-1]["resource_name"] == NAME
+
+
+@each_private
+def test_a_demoted_administrator_sees_it_no_more(
+    resource: Resource, secret: Callable[..., Any], user: Client, admin: Client, sign_in: SignIn
+) -> None:
+    demoted = sign_in(role=Role.ADMIN)
+    path = f"{resource.path}/{secret(resource).id}"
+    demoted.call("PATCH", path, json={free_text(resource): "touched"})
+    assert NAME in str(demoted.call("GET", "/api/auth/me/activity"))
+    admin.call("PATCH", f"/api/users/{demoted.user.id}", json={"role": "user"})
+    assert NAME not in str(demoted.call("GET", "/api/auth/me/activity"))
 
 
 @each_private

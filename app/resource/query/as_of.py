@@ -102,6 +102,20 @@ def children_at(resource: Resource, parent: str, ids: Collection[int], at: datet
     return [item for item in objects_at(resource, candidates, at) if item[parent] in ids]
 
 
+def owners_of(resource: Resource, ids: Collection[int]) -> dict[int, int | None]:
+    """The creator of each object; for a deleted one, from the snapshot in its last record."""
+    table = resource.model.__table__
+    existing = sa.select(table.c.id, table.c.created_by_id).where(any_of(table.c.id, ids))
+    owners: dict[int, int | None] = dict(db.session.execute(existing).all())
+    if deleted := set(ids) - set(owners):
+        deletions = sa.select(logs.c.resource_id, logs.c.snapshot).where(
+            logs.c.resource_type == resource.name, any_of(logs.c.resource_id, deleted), logs.c.action == "delete"
+        )
+        by_version = db.session.execute(deletions.order_by(logs.c.version))
+        owners |= {identity: snapshot["created_by_id"] for identity, snapshot in by_version}
+    return owners
+
+
 def ids_at(resource: Resource, at: datetime, among: Collection[int] | None = None) -> list[int]:
     """The ids of all objects, or of those among these, that were there at that time, in order."""
     records = _until(resource.name, at, among).subquery()
