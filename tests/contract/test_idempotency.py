@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app.core.db.unit_of_work import db
 from app.core.http import idempotency
+from app.core.http.access import Role
 from app.core.http.idempotency import KEPT_FOR, LEASE, REPLAYED, IdempotencyKey, keys
 from app.resource import Resource
 from app.resource import service as resource_service
@@ -114,6 +115,31 @@ def test_a_key_is_its_senders_own(admin: Client, user: Client, other: Client, ke
         answer = client.send("POST", "/api/tasks", json={"title": "the same"}, headers=key, expect=201)
         assert REPLAYED not in answer.headers, number
         assert client.call("GET", "/api/tasks", query_string={"created_by_id": client.user.id})["pagination"]["total"]
+
+
+@each_resource
+def test_a_demoted_administrator_gets_no_answer_of_an_administrator(
+    resource: Resource, make: Make, admin: Client, sign_in: SignIn, key: dict[str, str]
+) -> None:
+    demoted = sign_in(role=Role.ADMIN)
+    send = partial(demoted.send, "POST", resource.path, json=make.body(resource), headers=key)
+    send(expect=201)
+    before = len(all_rows(resource, admin))
+    admin.call("PATCH", f"/api/users/{demoted.user.id}", json={"role": "user"})
+    refused = send(expect=403)
+    assert json.loads(refused.data)["data"]["reason"] == "role"
+    # Nor is it done a second time under the rights of a user.
+    assert len(all_rows(resource, admin)) == before
+    admin.call("PATCH", f"/api/users/{demoted.user.id}", json={"role": "admin"})
+    assert send(expect=201).headers[REPLAYED] == "true"
+
+
+def test_a_refusal_is_not_kept(make: Make, admin: Client, user: Client, key: dict[str, str]) -> None:
+    """Whether somebody may do something is decided when they ask."""
+    send = partial(user.send, "POST", "/api/datacenters", json={"name": "SH-1"}, headers=key)
+    send(expect=403)
+    admin.call("PATCH", f"/api/users/{user.user.id}", json={"role": "admin"})
+    assert REPLAYED not in send(expect=201).headers
 
 
 def test_a_script_does_not_get_what_was_answered_in_person(

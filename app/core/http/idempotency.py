@@ -27,8 +27,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
 from app.core.db.unit_of_work import db, transactional, unit_of_work
-from app.core.errors import BadRequest, Conflict, Invalid
-from app.core.http.access import Access, authenticate
+from app.core.errors import BadRequest, Conflict, Forbidden, Invalid
+from app.core.http.access import Access, Role, authenticate, current_actor
 from app.core.jobs.runner import Runner
 from app.core.values import utcnow
 
@@ -44,7 +44,7 @@ LEASE = timedelta(seconds=60)
 PURGE_EVERY = 3600.0
 
 # Statuses that say nothing about the request itself: it may be sent again.
-_NOT_KEPT = frozenset({401, 408, 413, 429})
+_NOT_KEPT = frozenset({401, 403, 408, 413, 429})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -67,8 +67,20 @@ class KeyReused(Invalid):
     reason, message = "idempotency_key_reused", "This Idempotency-Key belongs to another request."
 
 
+class NoLongerAllowed(Forbidden):
+    reason, message = "role", "The first answer was for an administrator, and you are none any more."
+
+
 class StillRunning(Conflict):
     reason, message = "still_running", "The first request with this Idempotency-Key is still running."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner of a key, and with which rights they ask now."""
+
+    name: str
+    role: Role | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +90,7 @@ class Claim:
     digest: str
     secret: bytes
     holder: str
+    role: Role | None
     is_kept: bool = False
     is_dry_run: bool = False
 
@@ -112,6 +125,9 @@ def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Response:
         response = make_response(view(*args, **kwargs))
         claim.is_dry_run = unit_of_work().transaction.is_dry_run
+        if claim.role is not None:
+            # The role under which it was done: it may have changed since the key was claimed.
+            claim.role = current_actor().role
         if not claim.is_dry_run and _is_worth_keeping(response):
             kept = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
             if kept is None:
@@ -133,22 +149,27 @@ def purge() -> None:
         connection.execute(sa.delete(keys).where(keys.c.created_at < utcnow() - KEPT_FOR))
 
 
-def _caller(access: Access) -> str:
-    """The owner of the key; raises Unauthorized. A personal token must not replay what its user did in person."""
+def _caller(access: Access) -> Caller:
+    """Who asks; raises Unauthorized. A personal token must not replay what its user did in person."""
     if access == "public":
-        return "anonymous"
+        return Caller("anonymous")
     actor = authenticate(refresh=access == "refresh")
-    return f"{actor.id} {'in person' if actor.is_in_person else 'by token'}"
+    return Caller(f"{actor.id} {'in person' if actor.is_in_person else 'by token'}", actor.role)
 
 
-def _claim(caller: str, key: str) -> Claim | Response:
-    """Claim a free key, or return the stored answer; raises KeyReused, StillRunning and BadRequest."""
+def _claim(caller: Caller, key: str) -> Claim | Response:
+    """Claim a free key, or return the stored answer.
+
+    Raises KeyReused, StillRunning, NoLongerAllowed and BadRequest.
+    """
     if not _KEY.fullmatch(key):
         raise BadRequest(f"{HEADER} must have 1 to 255 visible ASCII characters.", reason="invalid_header")
-    secret = hmac.digest(current_app.config["SECRET_KEY"].encode(), f"idempotency {caller} {key}".encode(), "sha256")
+    secret = hmac.digest(
+        current_app.config["SECRET_KEY"].encode(), f"idempotency {caller.name} {key}".encode(), "sha256"
+    )
     digest = hmac.new(secret, b"digest", hashlib.sha256).hexdigest()
     content = _request_digest(secret)
-    claim = Claim(digest, secret, uuid.uuid4().hex)
+    claim = Claim(digest, secret, uuid.uuid4().hex, caller.role)
     while True:
         now = utcnow()
         row = _look_up(digest)
@@ -163,7 +184,7 @@ def _claim(caller: str, key: str) -> Claim | Response:
         elif row.answer is None:
             raise StillRunning(headers={"Retry-After": "1"})
         else:
-            return _open(secret, row.answer)
+            return _open(secret, row.answer, caller.role)
 
 
 def _look_up(digest: str) -> Any:
@@ -214,15 +235,18 @@ def _is_worth_keeping(response: Response) -> bool:
 
 def _store(claim: Claim, response: Response) -> sa.Update:
     headers = {name: value for name, value in response.headers if name != "Content-Length"}
-    content = orjson.dumps([response.status_code, headers]) + b"\n" + response.get_data()
+    role = claim.role and claim.role.value
+    content = orjson.dumps([response.status_code, headers, role]) + b"\n" + response.get_data()
     ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
     return sa.update(keys).where(ours).values(answer=_cipher(claim.secret).encrypt(content))
 
 
-def _open(secret: bytes, answer: bytes) -> Response:
-    """The stored answer."""
+def _open(secret: bytes, answer: bytes, role: Role | None) -> Response:
+    """The stored answer; raises NoLongerAllowed where it was for an administrator and the caller is none now."""
     head, _, body = _cipher(secret).decrypt(answer).partition(b"\n")
-    status, headers = orjson.loads(head)
+    status, headers, answered_role = orjson.loads(head)
+    if answered_role is not None and (role is None or not role.covers(Role(answered_role))):
+        raise NoLongerAllowed
     return Response(body, status, {**headers, REPLAYED: "true"})
 
 
