@@ -22,7 +22,7 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema, Page
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
-from app.resource import answer, read, update
+from app.resource import Sent, answer, change, read
 from app.users.models import User
 from app.users.routes import resource as users
 from app.users.schemas import UserSchema
@@ -99,12 +99,12 @@ def get_me() -> Response:
 
 @blueprint.patch("/me")
 @requires(Role.USER, in_person=True)
-@blueprint.arguments(ProfileSchema(partial=True))
+@blueprint.arguments(ProfileSchema.change()(partial=True))
 @blueprint.response(200, UserSchema)
-def update_me(body: dict[str, Any]) -> Response:
+def update_me(body: Sent) -> Response:
     """Update my account."""
     user = db.session.get_one(User, current_actor().id, with_for_update=True)
-    update(users, user, body)
+    change(users, user, body)
     return answer(users, user.id)
 
 

@@ -19,8 +19,8 @@ from app.resource.query.list_query import ListQuery, parse_query
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.select import select_page, select_where
 from app.resource.routes import answer, conclude
-from app.resource.schema import ResourceSchema, WriteQuerySchema
-from app.resource.service import check_version, create, get, get_locked, read, save, singular, update
+from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
+from app.resource.service import change, check_version, create, get, get_locked, read, save, singular
 
 __all__ = [
     "Extensible",
@@ -34,9 +34,11 @@ __all__ = [
     "ReferenceSchema",
     "Resource",
     "ResourceSchema",
+    "Sent",
     "Text",
     "WriteQuerySchema",
     "answer",
+    "change",
     "check_version",
     "children_at",
     "color",
@@ -65,7 +67,6 @@ __all__ = [
     "select_where",
     "singular",
     "unknown",
-    "update",
     "url_or_path",
     "username",
 ]

@@ -1,14 +1,20 @@
 """What the fields of a write make of the stored values: attributes merge by key, lists gain and lose members."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from app.core.errors import Invalid
-from app.core.values import fold
+import orjson
+
+from app.core.errors import Invalid, dotted
+from app.core.http.envelope import dumps
+from app.core.values import fold, same_json
 from app.resource.declaration import Resource
-from app.resource.fields import Kind
+from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_ATTRIBUTES, MAX_ITEMS
-from app.resource.schema import ADD, REMOVE
+from app.resource.schema import ADD, REMOVE, Sent
+
+CHANGED = "Is read-only, and the object has another value now: the application sets it."
 
 
 def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +40,42 @@ def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[
         raise Invalid(errors=errors)
     implied: dict[str, Any] = resource.model.implied(stored, values)
     return values | implied
+
+
+def check_sent_back(resource: Resource, sent: Sent, shown: Mapping[str, Any]) -> None:
+    """Refuse read-only fields that were sent with other values than the object is `shown` with, and what waited.
+
+    Raises Invalid.
+    """
+    current = orjson.loads(dumps(shown))
+    moved_on = _has_moved_on(resource, sent.read_only, current)
+    errors = dict(sent.errors)
+    for name, value in sent.read_only.items():
+        is_excused = moved_on and name in resource.fields and _is_bookkeeping(resource.fields[name])
+        if not is_excused and not same_json(value, current.get(name)):
+            errors[name] = [CHANGED]
+    if errors:
+        raise Invalid(errors=dotted(errors))
+
+
+def _has_moved_on(resource: Resource, sent: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Whether what raises no version (a login, a health check) has happened since the client read the object."""
+    times = [name for name, field in resource.fields.items() if field.kind is Kind.TIME and _is_bookkeeping(field)]
+    return any(_is_before(sent[name], current[name]) for name in times if name in sent)
+
+
+def _is_bookkeeping(field: Field) -> bool:
+    return field.column.info.get("audit") is False
+
+
+def _is_before(earlier: Any, later: str | None) -> bool:
+    """Whether one time, which a client has sent, is before another one; null is before every time."""
+    if earlier is None or later is None:
+        return later is not None
+    try:
+        return datetime.fromisoformat(earlier) < datetime.fromisoformat(later)
+    except (ValueError, TypeError):
+        return False
 
 
 def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from app.resource.query.as_of import AsOfSchema, read_as_of
 from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_page
-from app.resource.schema import DeleteQuerySchema, RemovalSchema, store_query
+from app.resource.schema import DeleteQuerySchema, RemovalSchema, Sent, store_query
 
 PAGE_SECONDS = 5
 """How long a page is cached: a change whose invalidation got lost (Redis down, process killed) shows after that."""
@@ -47,9 +47,13 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(schema.change()(partial=True))
     @blueprint.parameter("IfMatch")
-    @blueprint.doc(summary=f"Change the fields of one {one} that are sent.", operationId=f"update{noun}")
+    @blueprint.doc(
+        summary=f"Change the fields of one {one} that are sent.",
+        description="Read-only fields may be sent back as they were read; another value is a 422.",
+        operationId=f"update{noun}",
+    )
     @blueprint.response(200, schema, headers=["ETag"])
-    def change(query: dict[str, bool], body: dict[str, Any], object_id: int) -> Response:
+    def change(query: dict[str, bool], body: Sent, object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
         service.change(resource, target, body)

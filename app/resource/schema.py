@@ -18,6 +18,9 @@ ADD, REMOVE = "__add", "__remove"
 """Suffixes of the fields that change some members of a list: `tags__add`, `tags__remove`."""
 
 
+READ_ONLY = "Is read-only: the application sets it."
+
+
 class WriteQuerySchema(Schema):
     """How a write is meant."""
 
@@ -51,6 +54,19 @@ class RemovalSchema(Schema):
 
     counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     objects = fields.List(fields.Nested(RemovedSchema), required=True, metadata={"description": "1000 at most."})
+
+
+class Sent(dict[str, Any]):
+    """The loaded values of a change, with the read-only fields that came with them as they were sent.
+
+    Forms send what they read. Whether it is unchanged depends on the object: the errors of all other fields wait in
+    `errors` for that, so that every bad field is named at once. `changes.check_sent_back` raises both.
+    """
+
+    def __init__(self, values: Mapping[str, Any], read_only: Mapping[str, Any], errors: Any) -> None:
+        super().__init__(values)
+        self.read_only = read_only
+        self.errors = errors
 
 
 class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
@@ -88,10 +104,27 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
         if errors := {name: messages for each in broken for name, messages in each.items()}:
             raise ValidationError(errors)
 
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **options: Any) -> None:
+        """Say of a field that the application sets that it is one."""
+        super().handle_error(error, data, many=many, **options)
+        if isinstance(error.messages, dict):
+            for name in self.read_only_names() & error.messages.keys():
+                error.messages[name] = [READ_ONLY]
+
+    @classmethod
+    @functools.cache
+    def read_only_names(cls) -> frozenset[str]:
+        """The fields of the resource that are read, and that this schema does not take."""
+        known = fields_of(getattr(cls.Meta, "model", None))
+        return frozenset({*known, *(field.reads_as for field in known.values())} - cls().load_fields.keys())
+
     @classmethod
     @functools.cache
     def change(cls) -> "type[ResourceSchema]":
-        """The schema of the fields that change an object: a list may also be changed by some of its members."""
+        """The schema of the fields that change an object, which loads a `Sent`.
+
+        A list may also be changed by some of its members, and what is read-only may be sent back.
+        """
         known = fields_of(getattr(cls.Meta, "model", None))
         lists = [name for name, field in known.items() if field.kind is Kind.LIST and not field.read_only]
         members = {name + suffix: _members_field(known[name], suffix) for name in lists for suffix in (ADD, REMOVE)}
@@ -101,7 +134,7 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
                 if name in values and not {name + ADD, name + REMOVE}.isdisjoint(values):
                     raise ValidationError({name: [f"Send either {name}, or {name}{ADD} and {name}{REMOVE}."]})
 
-        return type(cls.__name__, (cls,), {**members, "check_either": validates_schema(check_either)})
+        return type(cls.__name__, (_Change, cls), {**members, "check_either": validates_schema(check_either)})
 
     @classmethod
     @functools.cache
@@ -118,6 +151,22 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
         hidden = tuple(name for name, field in members.items() if field.load_only)
         meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
         return type(cls.__name__, (cls,), {"suffix": "", "is_body": False, "Meta": meta, **members})
+
+
+class _Change:
+    """Mixed into the schema of a change: it sets read-only fields aside."""
+
+    def load(self, data: Any, **options: Any) -> Sent:
+        schema: Any = super()
+        sent = data if isinstance(data, dict) else {}
+        read_only = {name: sent[name] for name in self.read_only_names() & sent.keys()}  # type: ignore[attr-defined]
+        if not read_only:
+            return Sent(schema.load(data, **options), {}, {})
+        try:
+            values = schema.load({name: value for name, value in sent.items() if name not in read_only}, **options)
+        except ValidationError as error:
+            return Sent({}, read_only, error.messages)
+        return Sent(values, read_only, {})
 
 
 def _members_field(field: Field, suffix: str) -> MarshmallowField:

@@ -15,11 +15,12 @@ from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from app.core.http.access import Actor, Role, current_actor
 from app.core.values import MAX_ID, as_json
-from app.resource.changes import changed_values
+from app.resource.changes import changed_values, check_sent_back
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
 from app.resource.parents import require_parents
 from app.resource.projection import is_visible, projection_of, visible
+from app.resource.schema import Sent
 from app.resource.uniqueness import shared_key, shared_with
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
@@ -84,8 +85,13 @@ def create(resource: Resource, values: Mapping[str, Any]) -> Any:
     return save(resource, target)
 
 
-def change(resource: Resource, target: Any, sent: Mapping[str, Any]) -> Any:
-    """Change a locked object by the fields of a write, of which some merge into what is stored; see `save`."""
+def change(resource: Resource, target: Any, sent: Sent) -> Any:
+    """Change a locked object by the fields of a write, of which some merge into what is stored; see `save`.
+
+    Raises Invalid also for a read-only field that is not sent back as it is.
+    """
+    if sent.read_only:
+        check_sent_back(resource, sent, read(resource, target.id))
     stored = {name: getattr(target, name) for name in resource.fields}
     return update(resource, target, changed_values(resource, stored, sent))
 

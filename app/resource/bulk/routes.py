@@ -26,17 +26,20 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import envelope_of, failure_body, success
 from app.core.http.openapi import camel_case
 from app.resource.bulk import items as batch
-from app.resource.bulk.items import Item
+from app.resource.bulk.item import Item
 from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
 from app.resource.declaration import Resource
+from app.resource.json_fields import Integer
 from app.resource.query.filters import LIST_PARAMETERS, unknown
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_where
 from app.resource.routes import conclude
-from app.resource.schema import DeleteQuerySchema, store_query
+from app.resource.schema import READ_ONLY, DeleteQuerySchema, Sent, store_query
 
 MAX_MATCHED = 10_000
 """Objects that a filter may match: one transaction holds the locks of them all."""
+
+IDENTITY = Integer()
 
 
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
@@ -75,10 +78,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
         if "items" in body:
             items = [_identified(sent, partial) for sent in body["items"]]
         else:
-            try:
-                values = partial.load(body["set"])
-            except ValidationError as error:
-                raise Invalid(errors=dotted({"set": error.messages})) from None
+            values = _values_for_all(body["set"], partial)
             items = [Item(identity, values) for identity in _matching(resource, body)]
         batch.update(resource, items, query)
         return _conclude(resource, items, body["mode"], query, shown="items" in body, changing=True)
@@ -94,7 +94,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.response(200, answer_schema)
     def delete_many(query: dict[str, bool], body: Body) -> Response:
         if "items" in body:
-            items = [_identified({"id": sent} if isinstance(sent, int) else sent) for sent in body["items"]]
+            items = [_identified(sent) for sent in body["items"]]
         else:
             items = [Item(identity) for identity in _matching(resource, body)]
         batch.delete(resource, items, cascade=query["cascade"])
@@ -107,10 +107,25 @@ def _item(sent: Any, schema: Schema) -> Item:
     return item
 
 
+def _values_for_all(sent: Any, schema: Schema) -> dict[str, Any]:
+    """What a filter sets; nothing was read here that could be sent back. Raises Invalid."""
+    try:
+        values: Sent = schema.load(sent)
+    except ValidationError as error:
+        raise Invalid(errors=dotted({"set": error.messages})) from None
+    if values.read_only:
+        errors = {**values.errors, **{name: [READ_ONLY] for name in values.read_only}}
+        raise Invalid(errors=dotted({"set": errors}))
+    return values
+
+
 def _identified(sent: Any, schema: Schema | None = None) -> Item:
-    """An item that names its object."""
-    identity = sent.get("id") if isinstance(sent, dict) else None
-    if not isinstance(identity, int) or isinstance(identity, bool):
+    """An item that names its object; without a schema the id alone will do."""
+    if not isinstance(sent, dict):
+        sent = {"id": sent} if schema is None else {}
+    try:
+        identity = IDENTITY.deserialize(sent["id"])
+    except (KeyError, ValidationError):
         return Item(error=Invalid(errors={"id": ["Must be the id of an object."]}))
     item = Item(identity)
     values = {name: value for name, value in sent.items() if name != "id"}

@@ -13,6 +13,7 @@ from app.core.http.access import Role
 from app.users.models import LastAdmin, User
 from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
+from tests.contract.test_bodies import send_back
 from tests.factories import Make
 from tests.threads import run_concurrently
 
@@ -221,3 +222,30 @@ def test_username_may_have_letters_of_any_script(admin: Client, make: Make) -> N
     path = f"/api/users/{make(User).id}"
     for name in ("张伟", "zoë", "Müller.M", "o_o", "x-1"):
         assert admin.call("PATCH", path, json={"username": name})["data"]["username"] == name
+
+
+def test_a_profile_may_be_sent_back_as_it_was_read(user: Client) -> None:
+    read = user.call("GET", "/api/auth/me")["data"]
+    assert send_back(user, "PATCH", "/api/auth/me", read)["data"] == read
+    changed = send_back(user, "PATCH", "/api/auth/me", {**read, "full_name": "Ada"})["data"]
+    assert (changed["full_name"], changed["version"]) == ("Ada", read["version"] + 1)
+    for name, value in (("role", "admin"), ("username", "other"), ("is_active", False), ("id", 987_654_321)):
+        body = {**changed, name: value, "email": "nonsense"}
+        errors = user.call("PATCH", "/api/auth/me", json=body, expect=422)["data"]["errors"]
+        assert set(errors) == {name, "email"}
+    assert user.call("GET", "/api/auth/me")["data"] == changed
+
+
+def test_a_login_since_the_form_was_read_is_no_error(admin: Client, make: Make) -> None:
+    user = make(User)
+    path = f"/api/users/{user.id}"
+    forms = [admin.call("GET", path)["data"]]
+    for _ in range(2):
+        credentials = {"username": user.username, "password": PASSWORD}
+        Client(admin.app, admin.document).call("POST", "/api/auth/login", json=credentials)
+        forms.append(admin.call("GET", path)["data"])
+    for form in forms:
+        assert send_back(admin, "PATCH", path, form)["data"] == forms[-1]
+    later = {**forms[-1], "last_login_at": "2099-01-01T00:00:00Z"}
+    errors = admin.call("PATCH", path, json=later, expect=422)["data"]["errors"]
+    assert list(errors) == ["last_login_at"]

@@ -1,0 +1,65 @@
+"""One item of a bulk request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from app.core.audit import recorder
+from app.core.errors import ApiError, Invalid, dotted
+from app.core.values import as_json, same_json
+from app.resource.changes import changed_values
+from app.resource.declaration import Resource
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One submitted item: the id of its object, the values sent, and its error, if any.
+
+    `row` is the stored object that an update changes.
+    """
+
+    object_id: int | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    error: ApiError | None = None
+    row: Row | None = None
+
+    def load(self, schema: Schema, values: Mapping[str, Any]) -> None:
+        """Validate what is sent, like the body of a request of its own."""
+        try:
+            self.values = schema.load(values)
+        except ValidationError as error:
+            self.error = Invalid(errors=dotted(error.messages))
+
+    @property
+    def changes(self) -> recorder.Changes:
+        """What an update changes, as its audit record says it."""
+        row = self.row or {}
+        # What is no column, a password, is as secret as what is stored of it.
+        secret = {name: {"old": None, "new": "changed"} for name in self.values if name not in row}
+        new_values = changed(row, self.values)
+        return secret | {name: {"old": as_json(row[name]), "new": as_json(new)} for name, new in new_values.items()}
+
+    def merge(self, resource: Resource, stored: Mapping[str, Any]) -> None:
+        """Turn what is sent into the values of columns, given those of the object before."""
+        try:
+            self.values = changed_values(resource, stored, self.values)
+        except Invalid as error:
+            self.error = error
+
+
+def changed(row: Row, values: Mapping[str, Any]) -> Row:
+    """What of the values differs from the row."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name in row and not same_json(as_json(value), as_json(row[name]))
+    }
+
+
+def valid(items: Sequence[Item]) -> list[Item]:
+    """The items that have no error yet."""
+    return [item for item in items if item.error is None]
