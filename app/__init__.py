@@ -36,6 +36,7 @@ from app.imports import routes as imports
 from app.imports.mappings import routes as mappings
 from app.imports.report import routes as reports
 from app.imports.report import service as report_service
+from app.meta import routes as meta
 from app.proof import routes as proof
 from app.proof import sealer
 from app.search import routes as search
@@ -76,7 +77,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):
         routes.register_blueprint(feature.blueprint)
-    for feature in (templates, audit_logs, proof, events, activity, history, health):
+    for feature in (templates, audit_logs, proof, events, activity, history, meta, health):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)

@@ -41,11 +41,11 @@ class AssetStatus(Choice):
 class DescriptionStatus(Choice):
     """The state of the generated description of an asset's image."""
 
-    PENDING = "pending"
-    DESCRIBED = "described"
+    PENDING = "pending", "待描述"
+    DESCRIBED = "described", "已描述"
     # A user had written a description, or did so meanwhile; it was not replaced.
-    KEPT = "kept"
-    FAILED = "failed"
+    KEPT = "kept", "保留"
+    FAILED = "failed", "失败"
 
 
 class Asset(Audited, Extensible, Entity):

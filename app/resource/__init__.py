@@ -6,16 +6,18 @@ Features use what `__all__` lists, and nothing below this package. A hand-writte
 
 from app.core.addresses import ip_address, mac_address
 from app.resource.blueprint import readable_blueprint, resource_blueprint
+from app.resource.bulk.routes import MAX_BULK_MATCHED
+from app.resource.bulk.schemas import MAX_BULK_ITEMS
 from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
-from app.resource.json_fields import Integer, Moment, Text
+from app.resource.json_fields import MAX_ATTRIBUTES, Integer, Moment, Text
 from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, owners_of, read_time
 from app.resource.query.documentation import document_list
-from app.resource.query.filters import unknown
-from app.resource.query.list_query import ListQuery, parse_query
+from app.resource.query.filters import operators_of, unknown
+from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.select import select_page, select_where
 from app.resource.routes import answer, conclude
@@ -23,6 +25,9 @@ from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
 from app.resource.service import change, check_version, create, get, get_locked, read, save, singular
 
 __all__ = [
+    "MAX_ATTRIBUTES",
+    "MAX_BULK_ITEMS",
+    "MAX_BULK_MATCHED",
     "Extensible",
     "Field",
     "Integer",
@@ -54,6 +59,7 @@ __all__ = [
     "is_visible",
     "mac_address",
     "objects_at",
+    "operators_of",
     "owners_of",
     "parse_query",
     "read",
@@ -66,6 +72,7 @@ __all__ = [
     "select_page",
     "select_where",
     "singular",
+    "sortable",
     "unknown",
     "url_or_path",
     "username",

@@ -11,10 +11,11 @@ MAX_PASSWORD_BYTES = 72
 """bcrypt ignores what follows."""
 
 PASSWORD_METADATA = {
+    "titles": ("Password", "密码"),
     "minLength": MIN_PASSWORD_CHARS,
     "description": f"At most {MAX_PASSWORD_BYTES} bytes; neither the username nor a well-known password.",
 }
-"""What the OpenAPI document says about a new password."""
+"""What a person sees, and what the OpenAPI document says about a new password."""
 
 _LEET = str.maketrans("@4310!5$7", "aaeioisst")
 """Characters that are commonly written for letters."""

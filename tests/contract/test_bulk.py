@@ -9,7 +9,7 @@ import pytest
 from app.core.db.rules import unique_rules
 from app.datacenters.routes import resource as datacenters
 from app.resource import Resource
-from app.resource.bulk.schemas import MAX_ITEMS
+from app.resource.bulk.schemas import MAX_BULK_ITEMS
 from app.resource.fields import Kind
 from tests.client import Body, Client
 from tests.conftest import Statements
@@ -273,7 +273,7 @@ def test_bodies_that_are_refused_as_a_whole(resource: Resource, make: Make, admi
         ("POST", {}, 422),
         ("POST", {"items": []}, 422),
         ("POST", {"items": {}}, 422),
-        ("POST", {"items": [{}] * (MAX_ITEMS + 1)}, 422),
+        ("POST", {"items": [{}] * (MAX_BULK_ITEMS + 1)}, 422),
         ("POST", {"items": [{}], "mode": "some"}, 422),
         ("POST", {"items": [{}], "filter": {}}, 422),
         ("PATCH", {"items": [item], "filter": {}, "set": {name: "x"}, "expected_count": 1}, 422),

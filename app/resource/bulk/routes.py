@@ -36,7 +36,7 @@ from app.resource.query.select import select_where
 from app.resource.routes import conclude
 from app.resource.schema import READ_ONLY, DeleteQuerySchema, Sent, store_query
 
-MAX_MATCHED = 10_000
+MAX_BULK_MATCHED = 10_000
 """Objects that a filter may match: one transaction holds the locks of them all."""
 
 IDENTITY = Integer()
@@ -146,9 +146,9 @@ def _matching(resource: Resource, body: Body) -> list[int]:
             raise unknown("parameter", name, resource.fields)
         for each in value if isinstance(value, list) else [value]:
             texts.add(name, _as_text(name, each))
-    ids = batch.lock_matching(resource, parse_query(resource, texts), MAX_MATCHED + 1)
-    if len(ids) > MAX_MATCHED:
-        raise Invalid(errors={"filter": [f"May match at most {MAX_MATCHED:,} objects: narrow it."]})
+    ids = batch.lock_matching(resource, parse_query(resource, texts), MAX_BULK_MATCHED + 1)
+    if len(ids) > MAX_BULK_MATCHED:
+        raise Invalid(errors={"filter": [f"May match at most {MAX_BULK_MATCHED:,} objects: narrow it."]})
     if len(ids) != body["expected_count"]:
         raise Conflict(f"The filter matches {len(ids)} objects.", reason="count_mismatch", count=len(ids))
     return ids

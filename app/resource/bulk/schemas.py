@@ -8,7 +8,7 @@ from app.core.http.envelope import FailureSchema
 from app.resource.declaration import Resource
 from app.resource.json_fields import Integer
 
-MAX_ITEMS = 1000
+MAX_BULK_ITEMS = 1000
 
 STATUSES = ("ok", "error", "not_found", "forbidden", "conflict")
 
@@ -24,7 +24,7 @@ class Objects(fields.List[Any]):
     """Items that are validated one by one, so that each has a result; documented as what they must be."""
 
     def __init__(self, inner: Any, **options: Any) -> None:
-        super().__init__(inner, validate=validate.Length(1, MAX_ITEMS), **options)
+        super().__init__(inner, validate=validate.Length(1, MAX_BULK_ITEMS), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, list):

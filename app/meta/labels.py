@@ -1,0 +1,36 @@
+"""What a person sees instead of a name, in English and in Chinese: titles and aliases say it already."""
+
+import re
+from collections.abc import Iterable
+
+from app.core.values import Choice
+from app.resource import Field
+
+Labels = dict[str, str]
+
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_ABBREVIATIONS = frozenset({"api", "tcp", "udp", "http", "https", "grpc", "id"})
+# As aliases these words would claim columns of spreadsheets that mean something else.
+_OWN = {"version": "版本", "attributes": "自定义属性"}
+
+
+def labels_of_titles(titles: Iterable[str]) -> Labels:
+    """The labels among several titles: the first, and the first in Chinese."""
+    first, *others = titles
+    return {"en": first, "zh": next(filter(_CHINESE.search, others), first)}
+
+
+def labels_of_field(field: Field) -> Labels:
+    titles = (field.title, _OWN[field.name]) if field.name in _OWN else (field.title, *field.aliases)
+    return labels_of_titles(titles)
+
+
+def labels_of_choice(choice: Choice) -> Labels:
+    return labels_of_titles((humanize(choice.value), *choice.aliases))
+
+
+def humanize(name: str) -> str:
+    """`in_stock` is `In stock`; `api` is `API`."""
+    if name in _ABBREVIATIONS:
+        return name.upper()
+    return name.replace("_", " ").capitalize()

@@ -1,0 +1,59 @@
+"""`GET /api/meta`: from which a front end builds its lists, forms and import templates."""
+
+from typing import Any, cast
+
+from flask import Response, current_app, request
+
+from app.core.http.access import Role, current_actor, requires
+from app.core.http.api import Blueprint
+from app.core.http.envelope import success
+from app.core.http.paging import MAX_PAGE_SIZE
+from app.meta.resources import describe_resources
+from app.meta.schemas import MetaSchema
+from app.resource import MAX_ATTRIBUTES, MAX_BULK_ITEMS, MAX_BULK_MATCHED
+from app.version import VERSION
+
+LANGUAGES = ("en", "zh")
+
+blueprint = Blueprint("meta", __name__, url_prefix="/api/meta", description="What a front end needs to know")
+
+
+@blueprint.get("")
+@requires(Role.USER)
+@blueprint.not_modified
+@blueprint.response(200, MetaSchema, headers=["ETag"])
+def get_meta() -> Response:
+    """What you may read and write, as a person sees it, and what this installation can do."""
+    response = success(
+        {
+            "version": VERSION,
+            "languages": LANGUAGES,
+            "limits": _limits(),
+            "features": _features(),
+            "resources": describe_resources(current_actor()),
+        },
+        headers={"Cache-Control": "no-cache"},
+    )
+    response.add_etag()
+    return cast(Response, response.make_conditional(request))
+
+
+def _limits() -> dict[str, Any]:
+    return {
+        "page_size": MAX_PAGE_SIZE,
+        "bulk_items": MAX_BULK_ITEMS,
+        "bulk_matched": MAX_BULK_MATCHED,
+        "attributes": MAX_ATTRIBUTES,
+        "upload_mb": current_app.config["MAX_UPLOAD_MB"],
+        "import_mb": current_app.config["MAX_IMPORT_MB"],
+    }
+
+
+def _features() -> dict[str, bool]:
+    config = current_app.config
+    return {
+        "registration": config["REGISTRATION_ENABLED"],
+        "descriptions": bool(config["AI_BASE_URL"]),
+        "mail": bool(config["MAIL_SERVER"]),
+        "places": config["GEOIP_DATABASE"] is not None,
+    }

@@ -1,0 +1,155 @@
+"""`GET /api/meta`: enough to build every list, form and import without knowing the resources."""
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from app.core.http.access import Role
+from tests.backends import on_sqlite
+from tests.client import Body, Client
+from tests.conftest import SignIn
+from tests.contract.resources import RESOURCES
+from tests.features.conftest import Upload
+
+# It is derived from declarations, which are the same whatever the database.
+pytestmark = on_sqlite
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+SAME_IN_BOTH = {"ID", "UUID", "API", "TCP", "UDP", "HTTP", "HTTPS", "GRPC"}
+NUMBERS = itertools.count(10)
+TEXT_OF_FORMAT = {
+    "ip_address": "10.0.0.{}",
+    "mac_address": "00:11:22:33:44:{:02}",
+    "color": "#336699",
+    "email": "ann{}@example.com",
+    "username": "ann{}",
+    "url_or_path": "/health",
+}
+
+
+def described(client: Client) -> dict[str, Body]:
+    resources = client.call("GET", "/api/meta")["data"]["resources"]
+    return {resource["name"]: resource for resource in resources}
+
+
+def value_for(field: Body, client: Client, resources: dict[str, Body]) -> Any:
+    """A value of a form's field, from its description alone."""
+    match field["kind"]:
+        case "choice":
+            return field["choices"][-1]["value"]
+        case "integer" | "number":
+            return max(field["minimum"] or 0, 1)
+        case "reference":
+            return create(client, resources, field["reference"]["resource"])["id"]
+        case "objects":
+            return [{member["name"]: value_of_member(member) for member in field["members"]}]
+        case "text":
+            return TEXT_OF_FORMAT.get(field["format"] or "", "correct horse {}").format(next(NUMBERS))
+    return {
+        "money": "12.50",
+        "boolean": True,
+        "date": "2026-01-31",
+        "time": "2026-01-31T08:00:00Z",
+        "list": ["a"],
+        "attributes": {"team": "blue"},
+    }[field["kind"]]
+
+
+def value_of_member(member: Body) -> Any:
+    return member["choices"][0] if member["choices"] else member["minimum"]
+
+
+def create(client: Client, resources: dict[str, Body], name: str, *, only_required: bool = True) -> Body:
+    """Fill in the form of a resource and send it."""
+    resource = resources[name]
+    body = {
+        field["name"]: value_for(field, client, resources)
+        for field in resource["fields"]
+        if not field["read_only"] and (field["required"] or not only_required)
+    }
+    # Rules about several fields are not of a form: a service has one parent, a task is about one thing.
+    if name == "services":
+        body.pop("container_id", None)
+        body["server_id"] = create(client, resources, "servers")["id"]
+    elif name == "tasks":
+        body = {key: value for key, value in body.items() if not key.endswith("_id") or key == "asset_id"}
+    created: Body = client.call("POST", resource["path"], expect=201, json=body)["data"]
+    assert {key: created[key] for key in body if key in created} == {key: body[key] for key in body if key in created}
+    return created
+
+
+@pytest.mark.parametrize("name", [resource.name for resource in RESOURCES])
+@pytest.mark.parametrize("only_required", [True, False], ids=["required", "everything"])
+def test_a_form_built_from_it_creates_an_object(name: str, only_required: bool, admin: Client) -> None:
+    create(admin, described(admin), name, only_required=only_required)
+
+
+def test_a_list_built_from_it_is_understood(admin: Client) -> None:
+    for resource in described(admin).values():
+        for column in resource["sortable"]:
+            admin.call("GET", resource["path"], query_string={"sort": f"-{column}", "fields": "id"})
+        for field in resource["fields"]:
+            for operator in field["operators"]:
+                name = f"{field['name']}__{operator}" if operator else field["name"]
+                answer = admin.call("GET", resource["path"], query_string={name: "§"}, expect=(200, 400))
+                assert answer["code"] == 0 or answer["data"]["reason"] == "invalid_parameter", name
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_sheet_with_its_titles_is_imported(language: str, admin: Client, upload: Upload) -> None:
+    resource = described(admin)["datacenters"]
+    titles = {field["name"]: field["labels"][language] for field in resource["fields"] if not field["read_only"]}
+    values = [f"value of {name}" for name in titles]
+    sheets = {resource["labels"][language]: [list(titles.values()), values]}
+    assert upload(admin, form={"apply": "true"}, **sheets)["status"] == "applied"
+    (stored,) = admin.call("GET", "/api/datacenters")["data"]
+    assert [stored[name] for name in titles] == values
+
+
+def test_every_label_is_there_in_both_languages(admin: Client) -> None:
+    for resource in described(admin).values():
+        assert CHINESE.search(resource["labels"]["zh"]), resource["name"]
+        for field in resource["fields"]:
+            for each in (field, *(field["choices"] or ())):
+                labels = each["labels"]
+                assert labels["en"].isascii(), labels
+                assert labels["zh"] in SAME_IN_BOTH or CHINESE.search(labels["zh"]), (field["name"], labels)
+
+
+def test_it_says_what_the_caller_may_do(admin: Client, user: Client) -> None:
+    assert described(admin)["datacenters"]["may"] == {"create": True, "change": "all", "import": True, "export": True}
+    own = described(user)
+    assert own["datacenters"]["may"] == {"create": False, "change": "none", "import": False, "export": True}
+    assert own["servers"]["may"] == {"create": True, "change": "own", "import": True, "export": True}
+    assert "users" not in own
+    assert not described(admin)["users"]["may"]["import"]
+
+
+def test_a_token_that_may_only_read_may_do_nothing(sign_in: SignIn) -> None:
+    admin = sign_in(role=Role.ADMIN)
+    token = admin.call("POST", "/api/auth/tokens", expect=201, json={"name": "script", "scopes": ["read"]})["data"]
+    servers = described(Client(admin.app, admin.document, token["token"]))["servers"]
+    assert (servers["may"]["create"], servers["may"]["change"], servers["actions"]) == (False, "none", [])
+
+
+def test_actions_and_relations_follow_from_routes_and_references(admin: Client) -> None:
+    resources = described(admin)
+    assert {
+        "operation": "assignGpu",
+        "method": "POST",
+        "path": "/api/gpus/{id}/assign",
+        "summary": "Assign a GPU to a user.",
+    } in resources["gpus"]["actions"]
+    assert resources["environments"]["actions"] == []
+    assert {"resource": "gpus", "field": "server_id"} in resources["servers"]["children"]
+    reference = next(field["reference"] for field in resources["gpus"]["fields"] if field["name"] == "server_id")
+    assert reference == {"resource": "servers", "label": "name"}
+
+
+def test_it_is_sent_again_only_when_it_has_changed(admin: Client, user: Client) -> None:
+    seen = {"If-None-Match": admin.send("GET", "/api/meta").headers["ETag"]}
+    assert admin.send("GET", "/api/meta", expect=304, headers=seen).data == b""
+    # Another caller may do other things.
+    user.send("GET", "/api/meta", headers=seen)
