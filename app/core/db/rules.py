@@ -130,7 +130,8 @@ def add_lookup_index(table: sa.Table, name: str) -> None:
     column = table.c[name]
     if (name,) in (rule.fields for rule in unique_rules(table)):
         return
-    suffix, expression = "", column
+    suffix: str = ""
+    expression: sa.Column[Any] | sa.TextClause = column
     if is_ip_address(column):
         suffix, expression = "_key", sa.text(f"address_key({name})")
     elif is_folded(column):

@@ -187,6 +187,16 @@ class FailureSchema(Schema):
 
 
 @functools.cache
+def stale_of(schema: Any) -> type[Schema]:
+    """The failure of a write whose If-Match does not match, with the object of this schema as it is now."""
+    name = schema.__name__.removesuffix("Schema")
+    current = fields.Nested(schema.answer(), required=True, metadata={"description": "The object as it is now."})
+    reason = fields.String(required=True, metadata={"enum": ["version_mismatch"]})
+    details = type(f"{name}StaleDetailsSchema", (Schema,), {"reason": reason, "current": current})
+    return type(f"{name}StaleSchema", (FailureSchema,), {"data": fields.Nested(details, required=True)})
+
+
+@functools.cache
 def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bool = False) -> type[Schema]:
     """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
     if schema is None:
