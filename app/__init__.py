@@ -14,8 +14,8 @@ from app.assets import description_job, image_store
 from app.assets.uploads import routes as uploads
 from app.audit_logs import change_terms
 from app.audit_logs import routes as audit_logs
+from app.auth import lock_verifier, sessions
 from app.auth import routes as auth
-from app.auth import sessions
 from app.catalog import BLUEPRINTS
 from app.core.audit import missing_record, recorder
 from app.core.cache import backends, generations, redis_client
@@ -28,7 +28,7 @@ from app.dashboard import routes as dashboard
 from app.events import routes as events
 from app.exports import routes as exports
 from app.exports.templates import routes as templates
-from app.gpus import expiry
+from app.gpus import assignment_verifier, expiry
 from app.health import routes as health
 from app.history import routes as history
 from app.imports import pipeline
@@ -37,12 +37,13 @@ from app.imports.mappings import routes as mappings
 from app.imports.report import routes as reports
 from app.imports.report import service as report_service
 from app.meta import routes as meta
+from app.proof import live_rows, sealer
 from app.proof import routes as proof
-from app.proof import sealer
 from app.search import routes as search
 from app.services import check_scheduler
 from app.tokens import routes as tokens
 from app.tokens import service as personal_tokens
+from app.tokens import verifier as token_verifier
 from app.topology import routes as topology
 
 _LISTENERS = listeners.Listeners(
@@ -52,6 +53,12 @@ _LISTENERS = listeners.Listeners(
     before_flush=recorder.stamp_changes,
     after_flush=recorder.record_changes,
     do_orm_execute=recorder.refuse_bulk_writes,
+)
+
+_COMPARISONS = (
+    assignment_verifier.compare_assignments,
+    lock_verifier.compare_locks,
+    token_verifier.compare_tokens,
 )
 
 
@@ -86,6 +93,7 @@ def create_app(config: Any) -> Flask:
     for worker in (report_service, image_store, description_job):
         worker.register_jobs(jobs)
 
+    live_rows.init_app(app, _COMPARISONS)
     cli.init_app(app)
     if proxies := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]

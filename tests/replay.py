@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
+from app.core.audit.facts import audited_columns
 from app.core.audit.models import AuditLog
-from app.core.audit.recorder import audited_columns
 from app.core.db.unit_of_work import db
 from app.core.values import as_json
 

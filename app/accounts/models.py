@@ -5,12 +5,15 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.audit.guarded_state import WithMac
 from app.core.db.models import Base, Id
 from app.users.models import User
 
 
-class PasswordReset(Base):
+class PasswordReset(WithMac, Base):
     """A password reset link, valid until it is used, expires, or the password changes."""
+
+    guarded_columns = ("user_id", "token_hash", "password_version", "created_at", "expires_at")
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)

@@ -10,6 +10,7 @@ from app.accounts.models import PasswordReset
 from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core.audit import recorder
+from app.core.audit.guarded_state import row_mac
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.http.access import Actor, act_as
@@ -57,7 +58,7 @@ def send_reset_link(user_id: int) -> None:
         "created_at": now,
         "expires_at": now + LINK_LIFETIME,
     }
-    db.session.execute(sa.insert(resets).values(link))
+    db.session.execute(sa.insert(resets).values({**link, "mac": row_mac(PasswordReset, link)}))
     recorder.record("password_reset", "users", user.id, user.username)
     outbox.post(
         user.email,

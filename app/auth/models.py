@@ -5,13 +5,16 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.audit.guarded_state import WithMac
 from app.core.db.models import Base, Id
 from app.core.request_context import USER_AGENT_LENGTH
 from app.users.models import User
 
 
-class AuthSession(Base):
+class AuthSession(WithMac, Base):
     """A session, which a login creates. Its tokens are valid only while it has not ended, whatever their own expiry."""
+
+    guarded_columns = ("id", "user_id", "password_version", "created_at", "ended_at", "user_agent")
 
     id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
@@ -29,8 +32,10 @@ class AuthSession(Base):
     user_agent: Mapped[str | None] = mapped_column(sa.String(USER_AGENT_LENGTH))
 
 
-class KnownAddress(Base):
+class KnownAddress(WithMac, Base):
     """A network that a user has signed in from; a login from another one is mailed to the user."""
+
+    guarded_columns = ("user_id", "network", "first_seen_at")
 
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
     # A single IPv4 address, or an IPv6 /64: devices change their address within it every day.

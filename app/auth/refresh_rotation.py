@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from app.auth.sessions import SessionEnded, issue_tokens, sessions
+from app.auth.sessions import SessionEnded, issue_tokens, sessions, update
 from app.core.audit import recorder
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import current_context, db, reading, writing
@@ -50,7 +50,7 @@ def rotate() -> dict[str, Any]:
         raise SessionEnded()
     if current != generation:
         with writing():
-            db.session.execute(sa.update(sessions).where(this).values(ended_at=utcnow()))
+            update(this, ended_at=utcnow())
             recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
         raise SessionEnded()
     unrotated = sa.and_(this, sessions.c.generation == generation)

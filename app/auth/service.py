@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import bcrypt
-import sqlalchemy as sa
 from flask import current_app
 
 from app.auth import known_addresses, lockout, sessions
@@ -73,8 +72,7 @@ def change_password(current_password: str, new_password: str) -> None:
     user.password = new_password
     db.session.flush()
     sessions.end_all(user.id, but=actor.session_id)
-    renewal = sa.update(sessions.sessions).where(sessions.sessions.c.id == actor.session_id)
-    db.session.execute(renewal.values(password_version=user.password_version))
+    sessions.update(sessions.sessions.c.id == actor.session_id, password_version=user.password_version)
 
 
 def _matches(password: str, hashed: str) -> bool:

@@ -12,6 +12,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
 from app.core.audit import recorder
+from app.core.audit.guarded_state import row_mac
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, Unauthorized
@@ -62,20 +63,21 @@ def create(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
     """Create a session; returns its id and its tokens."""
     now = utcnow()
     context = current_context()
-    session = AuthSession(
-        id=secrets.token_hex(16),
-        user_id=user_id,
-        password_version=password_version,
-        generation=0,
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
-        ip_address=context.ip_address,
-        user_agent=context.user_agent,
-    )
-    db.session.add(session)
+    session = {
+        "id": secrets.token_hex(16),
+        "user_id": user_id,
+        "password_version": password_version,
+        "generation": 0,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": now + current_app.config["JWT_REFRESH_TOKEN_EXPIRES"],
+        "ended_at": None,
+        "ip_address": context.ip_address,
+        "user_agent": context.user_agent,
+    }
+    db.session.add(AuthSession(**session, mac=row_mac(AuthSession, session)))
     db.session.flush()
-    return session.id, issue_tokens(user_id, session.id, 0)
+    return str(session["id"]), issue_tokens(user_id, str(session["id"]), 0)
 
 
 def issue_tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
@@ -123,8 +125,20 @@ def end_all(user_id: int, *, only: str | None = None, but: str | None = None) ->
         conditions.append(sessions.c.id == only)
     if but is not None:
         conditions.append(sessions.c.id != but)
-    ended = db.session.execute(sa.update(sessions).where(*conditions).values(ended_at=utcnow()))
-    return int(ended.rowcount)  # type: ignore[attr-defined]
+    return update(*conditions, ended_at=utcnow())
+
+
+def update(*conditions: sa.ColumnElement[bool], **values: Any) -> int:
+    """Change guarded columns of sessions, and their MACs with them; returns how many sessions were changed."""
+    changed = sa.update(sessions).where(*conditions).values(values).returning(sessions)
+    macs = [
+        {"session": row["id"], "new_mac": row_mac(AuthSession, dict(row))}
+        for row in db.session.execute(changed).mappings()
+    ]
+    if macs:
+        with_mac = sa.update(sessions).where(sessions.c.id == sa.bindparam("session"))
+        db.session.connection().execute(with_mac.values(mac=sa.bindparam("new_mac")), macs)
+    return len(macs)
 
 
 def _record_use_after_end(session_id: str, token_id: str) -> None:

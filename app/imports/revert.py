@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core.audit import recorder
+from app.core.audit.facts import audited_columns
 from app.core.audit.models import AuditLog
-from app.core.audit.recorder import audited_columns
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden

@@ -1,22 +1,26 @@
 """Comparison of the live rows with the log: each row must equal the replay of its records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from flask import Flask, current_app
 
-from app.core.audit.mac import canonical_time
+from app.core.audit.facts import audited_columns
+from app.core.audit.guarded_state import WithMac, compute, guarded_columns
+from app.core.audit.mac import canonical_time, keyring
 from app.core.audit.models import STORED
-from app.core.audit.recorder import Audited, audited_columns
+from app.core.audit.recorder import Audited
 from app.core.db.models import Base
 from app.core.values import as_json, same_json
 from app.proof.report import FindingKind, Report
 
 Row = dict[str, Any]
 _END = (float("inf"), None)
+_KEY_ID_CHARS = 8
 
 FETCH_ROWS = 2_000
 """Rows that are fetched together."""
@@ -28,6 +32,35 @@ def compare_rows(connection: sa.Connection, report: Report) -> None:
     for mapper in sorted(Base.registry.mappers, key=lambda mapper: str(mapper.local_table)):
         if issubclass(mapper.class_, Audited):
             _compare_table(connection, mapper.class_, report)
+        elif issubclass(mapper.class_, WithMac):
+            _compare_macs(connection, mapper.class_, report)
+    for compare in current_app.extensions["row_comparisons"]:
+        compare(connection, report)
+
+
+def init_app(app: Flask, comparisons: Sequence[Callable[[sa.Connection, Report], None]]) -> None:
+    """Give an application the comparisons of features whose rows follow from the records of other rows."""
+    app.extensions["row_comparisons"] = comparisons
+
+
+def _compare_macs(connection: sa.Connection, model: Any, report: Report) -> None:
+    """Compare the guarded columns of rows that no record describes with the MACs that they carry."""
+    table: sa.Table = model.__table__
+    for row in connection.execution_options(yield_per=FETCH_ROWS).execute(sa.select(table)).mappings():
+        if not is_mac_of(row["mac"], table.name, row, model.guarded_columns, report):
+            key = ", ".join(str(row[column.key]) for column in table.primary_key)
+            message = f"The row {key} was inserted or changed past the application: its MAC is wrong."
+            report.add(FindingKind.ROW_CHANGED, message, resource_type=table.name)
+
+
+def is_mac_of(mac: str | None, table: str, row: Any, names: tuple[str, ...], report: Report) -> bool:
+    """Whether a row has these values; a key that is not known here is a doubt."""
+    key_id = str(mac).partition(":")[0]
+    for key in keyring():
+        if key.id == key_id:
+            return compute(key, table, row, names) == mac
+    report.add_doubt("Rows carry MACs of a key that is not known here: see AUDIT_KEYS_BEFORE.")
+    return mac is not None and len(key_id) == _KEY_ID_CHARS
 
 
 def _compare_table(connection: sa.Connection, model: Any, report: Report) -> None:
@@ -61,11 +94,11 @@ def _select_rows(connection: sa.Connection, table: sa.Table) -> Iterator[tuple[A
 
 
 def _select_records(connection: sa.Connection, table: str) -> Iterator[Any]:
-    """(resource_id, version, action, created_at, changes, id) of a table, in the order of object and version."""
+    """(resource_id, version, action, created_at, changes, id, state_mac), in the order of object and version."""
     log = STORED.c
     created_at = sa.type_coerce(log.created_at, sa.types.NullType()).label("created_at")
     statement = (
-        sa.select(log.resource_id, log.version, log.action, created_at, log.changes, log.id)
+        sa.select(log.resource_id, log.version, log.action, created_at, log.changes, log.id, log.state_mac)
         .where(log.resource_type == table, log.resource_id.is_not(None), log.version.is_not(None))
         .order_by(log.resource_id, log.version)
     )
@@ -89,38 +122,46 @@ def _compare_row(model: Any, object_id: int, records: Sequence[Any], row: Row | 
     elif row is None and not is_deleted:
         message = f"According to record {newest.id} this object exists, but its row is missing."
         report.add(FindingKind.ROW_MISSING, message, **details)
-    elif row is not None and (names := _differing_columns(model, records, row)):
+    elif row is not None and (names := _differing_columns(model, records, row, report)):
         message = f"The row differs from the log in {', '.join(names)}."
         report.add(FindingKind.ROW_CHANGED, message, **details)
 
 
-def _differing_columns(model: Any, records: Sequence[Any], row: Row) -> list[str]:
+def _differing_columns(model: Any, records: Sequence[Any], row: Row, report: Report) -> list[str]:
     try:
         values = _replay(records)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         # A record is damaged; the verification of the tree reports it.
         return []
+    guarded = guarded_columns(model)
     names = []
     for name, column in audited_columns(model).items():
-        if column.info.get("secret"):
-            continue
         value = as_json(row[name])
+        is_right = value is None or value == _default_of(column)
         if name in values:
-            if not same_json(value, values[name]):
-                names.append(name)
-        elif value is not None and value != _default_of(column):
+            is_right = same_json(value, values[name])
+        if name not in guarded and not is_right:
             names.append(name)
+    if guarded and not is_mac_of(records[-1].state_mac, model.__tablename__, row, guarded, report):
+        names.append(" or ".join(guarded))
+    return names + _differing_stamps(records, row)
+
+
+def _differing_stamps(records: Sequence[Any], row: Row) -> list[str]:
+    names = []
     if row["version"] != records[-1].version:
         names.append("version")
-    if canonical_time(row["updated_at"]) != _canonical(records[-1].created_at):
-        names.append("updated_at")
+    # A restored object keeps the time of its first creation.
+    for name, record in (("created_at", records[0]), ("updated_at", records[-1])):
+        if name in row and canonical_time(row[name]) != _canonical(record.created_at):
+            names.append(name)
     return names
 
 
 def _replay(records: Sequence[Any]) -> dict[str, Any]:
     """The values of an object after all of its records; a deletion discards what came before."""
     values: dict[str, Any] = {}
-    for _, _, action, _, changes, _ in records:
+    for _, _, action, _, changes, *_ in records:
         if action == "delete":
             values.clear()
             continue

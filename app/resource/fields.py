@@ -76,6 +76,7 @@ def column(
     hidden: bool = False,
     audit: bool = True,
     secret: bool = False,
+    guarded: bool = False,
     members: Any = None,
     index: bool = False,
     lower: bool = False,
@@ -85,6 +86,7 @@ def column(
 
     `minimum` and `maximum` bound a number; `unit` is the one of the stored number (GB, MB); `check` brings text
     into its canonical form; `read_only` is set by the application alone; `hidden` is never shown to anybody;
+    `audit`, `secret` and `guarded` are described at app.core.audit.recorder.Recorded;
     `members` is the marshmallow schema of each object in a list of objects; `index` is for what is often looked up
     by its value; `lower` says that a text is stored in lower case, so that it is compared as it is.
     """
@@ -99,6 +101,7 @@ def column(
         "hidden": hidden,
         "audit": audit,
         "secret": secret,
+        "guarded": guarded,
         "members": members,
         "index": index,
         "lower": lower,

@@ -16,6 +16,21 @@ class Scope(Choice):
 
 
 class PersonalToken(Base):
+    """A token. Its events, `token_create` and `token_revoke`, carry the MAC of its row."""
+
+    guarded_columns = (
+        "id",
+        "user_id",
+        "name",
+        "token_hash",
+        "hint",
+        "scopes",
+        "networks",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    )
+
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"), index=True)
     name: Mapped[str]

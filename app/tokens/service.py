@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from app.core.addresses import parse_address
 from app.core.audit import recorder
+from app.core.audit.facts import Changes
+from app.core.audit.guarded_state import row_mac
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
@@ -145,7 +147,7 @@ def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
         name: {"old": None, "new": getattr(personal_token, name)}
         for name in ("name", "scopes", "expires_at", "networks")
     }
-    recorder.record("token_create", "personal_tokens", personal_token.id, personal_token.name, changes)
+    _record("token_create", {column.key: getattr(personal_token, column.key) for column in tokens.columns}, changes)
     return {**{name: getattr(personal_token, name) for name in _SHOWN}, "token": token}
 
 
@@ -157,21 +159,27 @@ def select_tokens(user_id: int, page: int, page_size: int) -> Page:
 
 def revoke(user_id: int, token_id: int) -> None:
     """Revoke one of a user's tokens; raises NotFound."""
-    conditions = (tokens.c.id == token_id, tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
-    revocation = sa.update(tokens).where(*conditions).values(revoked_at=utcnow()).returning(tokens.c.name)
-    name = db.session.scalar(revocation) if token_id <= MAX_ID else None
-    if name is None:
+    if token_id > MAX_ID or not _revoke(tokens.c.user_id == user_id, tokens.c.id == token_id):
         raise NotFound("There is no such token.")
-    recorder.record("token_revoke", "personal_tokens", token_id, name)
 
 
 def revoke_all(user_id: int) -> None:
     """Revoke all tokens of a user."""
-    revocation = sa.update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
-    for token_id, name in db.session.execute(
-        revocation.values(revoked_at=utcnow()).returning(tokens.c.id, tokens.c.name)
-    ):
-        recorder.record("token_revoke", "personal_tokens", token_id, name)
+    _revoke(tokens.c.user_id == user_id)
+
+
+def _revoke(*conditions: sa.ColumnElement[bool]) -> int:
+    """Revoke those of the tokens that are not revoked yet, and return how many."""
+    revocation = sa.update(tokens).where(*conditions, tokens.c.revoked_at.is_(None)).values(revoked_at=utcnow())
+    rows = db.session.execute(revocation.returning(tokens)).mappings().all()
+    for row in rows:
+        _record("token_revoke", dict(row))
+    return len(rows)
+
+
+def _record(action: str, row: Mapping[str, Any], changes: Changes | None = None) -> None:
+    mac = row_mac(PersonalToken, row)
+    recorder.record(action, tokens.name, row["id"], row["name"], changes, state_mac=mac)
 
 
 def _random_token() -> str:

@@ -44,7 +44,7 @@ class User(Guarded, Entity):
     )
     password_hash: Mapped[str | None] = column("Password", type_=sa.String(60), hidden=True, secret=True)
     # Sessions store the version that they were created under: a new password ends them.
-    password_version: Mapped[int] = column("Password version", hidden=True, audit=False, default=0)
+    password_version: Mapped[int] = column("Password version", hidden=True, audit=False, guarded=True, default=0)
     failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
     locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
 

@@ -224,6 +224,7 @@ def _create_audit_log() -> None:
         sa.Column("reason", sa.String(length=500), nullable=True),
         sa.Column("event_chain", sa.Integer(), nullable=True),
         sa.Column("event_number", ID, nullable=True),
+        sa.Column("state_mac", sa.String(length=73), nullable=True),
         sa.Column("mac", sa.String(length=73), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
         sqlite_autoincrement=True,
@@ -354,6 +355,7 @@ def _create_users() -> None:
         sa.Column("ended_at", TIME, nullable=True),
         sa.Column("ip_address", sa.String(length=45), nullable=True),
         sa.Column("user_agent", sa.String(length=500), nullable=True),
+        sa.Column("mac", sa.String(length=73), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_auth_sessions_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_sessions")),
     )
@@ -387,6 +389,7 @@ def _create_users() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("used_at", TIME, nullable=True),
+        sa.Column("mac", sa.String(length=73), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_password_resets_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_password_resets")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_password_resets_token_hash")),
@@ -399,6 +402,7 @@ def _create_users() -> None:
         sa.Column("network", sa.String(length=45), nullable=False),
         sa.Column("first_seen_at", TIME, nullable=False),
         sa.Column("last_seen_at", TIME, nullable=False),
+        sa.Column("mac", sa.String(length=73), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_known_addresses_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "network", name=op.f("pk_known_addresses")),
     )

@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 
+from app.core.audit.facts import audited_columns
 from app.core.audit.models import AuditLog
-from app.core.audit.recorder import audited_columns
 from app.core.db.unit_of_work import db
 from app.core.values import as_json
 from app.resource import Resource

@@ -12,24 +12,18 @@ from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session
-from sqlalchemy.orm.attributes import History
 
 from app.core.audit import mac
+from app.core.audit.facts import Changes, audited_columns, changed_attributes, changes_of, created, snapshot
+from app.core.audit.guarded_state import guarded_columns, state_mac
 from app.core.audit.models import COLUMNS, STORED, WRITTEN
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import current_context, db, unit_of_work
 from app.core.request_context import RequestContext
-from app.core.values import as_json, json_text, same_json, utcnow
+from app.core.values import json_text, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-Changes = dict[str, dict[str, Any]]
-"""What changed: {"status": {"old": "active", "new": "offline"}}."""
-
-_STAMPS = frozenset({"id", "version", "created_at", "updated_at"})
-"""Columns that a record implies: it has its own id, version and time."""
 
 Entry = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
@@ -45,8 +39,9 @@ _INSERT = sa.insert(STORED).inline()
 class Audited:
     """Mark a model whose every change is recorded.
 
-    A column's `info` may say `audit=False` (bookkeeping that is no change of the object, and raises no version)
-    or `secret=True` (the record says only that it changed).
+    A column's `info` may say `audit=False` (bookkeeping that is no change of the object, and raises no version),
+    `secret=True` (the record says only that it changed), or `guarded=True` (covered by the record's `state_mac`, as
+    secrets are).
     """
 
     id: Mapped[int]
@@ -90,9 +85,21 @@ def record(
     changes: Changes | None = None,
     *,
     context: RequestContext | None = None,
+    state_mac: str | None = None,
 ) -> None:
-    """Record an event that changes no version (a login, an import, a refusal) in the current transaction."""
-    row = entry(action, resource_type, resource_id, resource_name, changes=changes or {}, context=context)
+    """Record an event that changes no version (a login, an import, a refusal) in the current transaction.
+
+    `state_mac` covers the row that the event is about; see guarded_state.
+    """
+    row = entry(
+        action,
+        resource_type,
+        resource_id,
+        resource_name,
+        changes=changes or {},
+        context=context,
+        state_mac=state_mac,
+    )
     _write(db.session.connection(), [row])
 
 
@@ -115,6 +122,7 @@ def entry(
     snapshot: Mapping[str, Any] | None = None,
     at: datetime | None = None,
     context: RequestContext | None = None,
+    state_mac: str | None = None,
 ) -> Entry:
     """One record as a row in the order of COLUMNS, attributed to the current context."""
     context = context or current_context()
@@ -137,6 +145,7 @@ def entry(
         # The place of an event is taken when its MAC is computed.
         None,
         None,
+        state_mac,
     )
 
 
@@ -219,7 +228,13 @@ def _entries(session: Session) -> Iterator[Entry]:
                 changes=changes,
                 snapshot=snapshot(target) if action == "delete" else None,
                 at=at,
+                state_mac=None if action == "delete" else _state_mac_of(target),
             )
+
+
+def _state_mac_of(target: Any) -> str | None:
+    model: Any = type(target)
+    return state_mac(model, {name: getattr(target, name) for name in guarded_columns(model)})
 
 
 def _facts(target: Any, action: str) -> Changes:
@@ -229,66 +244,3 @@ def _facts(target: Any, action: str) -> Changes:
         model: Any = type(target)
         return created({name: getattr(target, name) for name in audited_columns(model)}, model)
     return changes_of(target)
-
-
-def created(values: Mapping[str, Any], model: Any) -> Changes:
-    """The changes of a creation: every value that is not null, defaults too, so that a replay needs nothing else."""
-    return {
-        name: {
-            "old": None,
-            "new": "changed" if column.info.get("secret") else as_json(values[name]),
-        }
-        for name, column in audited_columns(model).items()
-        if values[name] is not None
-    }
-
-
-def changes_of(target: Any) -> Changes:
-    """Each audited column that the flush changed, with its old and new value."""
-    model: Any = type(target)
-    changed = dict(changed_attributes(target))
-    changes: Changes = {}
-    for name, column in audited_columns(model).items():
-        history = changed.get(name)
-        if history is None:
-            continue
-        old = as_json(history.deleted[0]) if history.deleted else None
-        new = as_json(history.added[0]) if history.added else None
-        if column.info.get("secret"):
-            old, new = None, "changed"
-        if not same_json(old, new):
-            changes[name] = {"old": old, "new": new}
-    return changes
-
-
-def changed_attributes(target: Any) -> Iterator[tuple[str, History]]:
-    """Each attribute that was changed since it was loaded; checking the history of all takes far longer."""
-    state = sa.inspect(target)
-    for name in list(state.committed_state):
-        history = state.attrs[name].history
-        if history.has_changes():
-            yield name, history
-
-
-def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that restores an object of these values, except secrets."""
-    return {name: as_json(values[name]) for name in _kept_columns(model)}
-
-
-def snapshot(target: Any) -> dict[str, Any]:
-    return snapshot_of(type(target), {column.key: getattr(target, column.key) for column in target.__table__.columns})
-
-
-@functools.cache
-def audited_columns(model: Any) -> dict[str, sa.Column[Any]]:
-    """The columns of a model whose changes are recorded, by name."""
-    return {
-        column.key: column
-        for column in model.__table__.columns
-        if column.key not in _STAMPS and column.info.get("audit", True)
-    }
-
-
-@functools.cache
-def _kept_columns(model: Any) -> tuple[str, ...]:
-    return tuple(column.key for column in model.__table__.columns if not column.info.get("secret"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from app.core.audit import recorder
+from app.core.audit.facts import Changes
 from app.core.errors import ApiError, Invalid, dotted
 from app.core.values import as_json, same_json
 from app.resource.changes import changed_values
@@ -35,7 +35,7 @@ class Item:
             self.error = Invalid(errors=dotted(error.messages))
 
     @property
-    def changes(self) -> recorder.Changes:
+    def changes(self) -> Changes:
         """What an update changes, as its audit record says it."""
         row = self.row or {}
         # What is no column, a password, is as secret as what is stored of it.

@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
-from app.core.audit.recorder import created, snapshot_of
+from app.core.audit.facts import created, snapshot_of
+from app.core.audit.guarded_state import state_mac
 from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
@@ -208,6 +209,7 @@ def restore(model: type[Entity], rows: Sequence[Values]) -> None:
             version=row["version"],
             changes=created(row, model),
             at=row["updated_at"],
+            state_mac=state_mac(model, row),
         )
         for row in rows
     )
