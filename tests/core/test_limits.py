@@ -4,23 +4,24 @@ import itertools
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
 from limits import parse
-from limits.storage import MemoryStorage
 
 from app.core.audit.models import AuditLog
-from app.core.cache.redis_client import CircuitBreaker
 from app.core.db.unit_of_work import db
+from app.core.http import request_windows
 from app.core.http.access import Role
-from app.core.http.rate_limiter import Allowance, RateLimiter
-from tests.backends import on_postgresql
+from app.core.http.rate_limiter import Allowance, RateLimiter, shared_windows
+from tests.backends import Backend, on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.openapi import Document
+from tests.threads import run_concurrently, wait_until
 
 WRONG = {"username": "nobody", "password": "wrong password"}
 Build = Callable[..., Flask]
@@ -77,21 +78,80 @@ def test_spellings_of_the_scheme_share_a_limit(build_app: Build, document: Docum
 
 @on_postgresql
 def test_workers_share_a_limit(build_app: Build, document: Document, sign_in: SignIn) -> None:
-    """Each draws from it in blocks, and together they admit as many as it says."""
+    """Together they admit as many as it says, however the requests are spread."""
     token = sign_in().token
-    workers = itertools.cycle([Client(build_app(API_LIMIT="300 per hour"), document, token) for _ in range(2)])
-    statuses = [next(workers).send("GET", "/api/health", expect=(200, 429)).status_code for _ in range(306)]
-    assert statuses == [200] * 300 + [429] * 6
+    first, second = (Client(build_app(API_LIMIT="30 per hour"), document, token) for _ in range(2))
+    spread = [first] * 7 + [second] * 20 + [first] * 6 + [second] * 6
+    answers = [client.send("GET", "/api/health", expect=(200, 429)) for client in spread]
+    assert [answer.status_code for answer in answers] == [200] * 30 + [429] * 9
+    assert [int(answer.headers["RateLimit-Remaining"]) for answer in answers] == [*range(29, -1, -1), *[0] * 9]
 
 
-def test_a_new_window_begins_with_the_whole_limit() -> None:
-    limiter = RateLimiter(parse("3 per second"), MemoryStorage(), CircuitBreaker())
-    admitted = [limiter.take("somebody").is_admitted for _ in range(4)]
+@on_postgresql
+def test_a_block_that_a_worker_does_not_use_is_given_back(app: Flask) -> None:
+    limit, caller = parse("1000 per hour"), secrets.token_hex(8)
+    idle, busy = (RateLimiter(limit, shared_windows(app)) for _ in range(2))
+    assert idle.take(caller).is_admitted
+    assert [busy.take(caller).is_admitted for _ in range(1001)] == [True] * 999 + [False] * 2
+
+
+@on_postgresql
+def test_workers_never_admit_more_than_the_limit_together(app: Flask) -> None:
+    limit, caller = parse("1000 per hour"), secrets.token_hex(8)
+    workers = [RateLimiter(limit, shared_windows(app)) for _ in range(4)]
+    # Two threads of each worker.
+    calls = [partial(take_until_refused, worker, caller) for worker in workers * 2]
+    assert sum(run_concurrently(calls)) == 1000
+
+
+def take_until_refused(limiter: RateLimiter, caller: str) -> int:
+    return sum(1 for _ in itertools.takewhile(lambda allowance: allowance.is_admitted, takes(limiter, caller)))
+
+
+def takes(limiter: RateLimiter, caller: str) -> Iterator[Allowance]:
+    while True:
+        yield limiter.take(caller)
+
+
+WINDOWS = 2
+
+
+@pytest.mark.parametrize("amount", [5, 400])
+def test_a_window_admits_as_many_as_the_limit_says(app: Flask, backend: Backend, amount: int) -> None:
+    """At every moment of it, by several workers: the first refusal comes after the last one that is allowed."""
+    caller, shared = secrets.token_hex(8), shared_windows(app)
+    # Without Redis there is one worker.
+    workers = [RateLimiter(parse(f"{amount} per 2 second"), shared) for _ in range(1 if shared is None else 3)]
+    admitted, begun, end = 0, 0, 0.0
+    for limiter in itertools.cycle(workers):
+        asked, allowance = time.time(), limiter.take(caller)
+        if allowance.is_admitted and asked >= end - TOLERANCE and allowance.ends_at > end + TOLERANCE:
+            begun, admitted, end = begun + 1, 0, allowance.ends_at
+        if begun > WINDOWS:
+            break
+        admitted += allowance.is_admitted
+        assert admitted <= amount
+        assert allowance.is_admitted or admitted == amount
+
+
+TOLERANCE = 0.9
+"""More than the clocks of two answers about one window differ, and less than a window."""
+
+
+def test_a_new_window_begins_with_the_whole_limit(app: Flask) -> None:
+    limiter, caller = RateLimiter(parse("3 per second"), shared_windows(app)), secrets.token_hex(8)
+    admitted = [limiter.take(caller).is_admitted for _ in range(4)]
     assert admitted == [True, True, True, False]
-    ends_at = limiter.take("somebody").ends_at
-    while time.time() < ends_at:
-        time.sleep(0.05)
-    assert limiter.take("somebody") == Allowance(3, 2, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
+    ends_at = limiter.take(caller).ends_at
+    wait_until(lambda: limiter.take(caller).is_admitted)
+    assert time.time() >= ends_at
+    assert limiter.take(caller) == Allowance(3, 1, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
+
+
+def test_a_process_forgets_the_callers_that_it_has_not_heard_of_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_windows, "MAX_CALLERS", 2)
+    own = request_windows.LocalWindows(10, 60)
+    assert [own.take(key).remaining for key in "abacab"] == [9, 9, 8, 9, 7, 9]
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refused", "silent"])

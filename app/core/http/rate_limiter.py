@@ -2,20 +2,21 @@
 
 import hashlib
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
 from flask import Flask, Response, after_this_request, request
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from redis import Redis
 
 from app.core.addresses import client_network
-from app.core.cache.redis_client import OPTIONS, CircuitBreaker
+from app.core.cache.redis_client import OPTIONS
 from app.core.errors import TooManyRequests
 from app.core.http.access import bearer_token
+from app.core.http.request_windows import MAX_CALLERS, Blocks, LocalWindows, SharedWindows, Turn
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -24,11 +25,6 @@ HEADERS = {
     "RateLimit-Remaining": "How many of them are left.",
     "RateLimit-Reset": "Seconds until the next window.",
 }
-BLOCKS = 100
-"""A worker draws its share in blocks of a hundredth of the limit, because a trip to Redis for each request would cost
-too much; it can withhold at most one block from the others."""
-MAX_CALLERS = 20_000
-"""Callers that a worker remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,67 +37,33 @@ class Allowance:
     is_admitted: bool
 
 
-@dataclass(slots=True)
-class _Block:
-    """How many requests are left to a caller in this worker's block, and in the limit of all workers."""
-
-    left: int
-    unclaimed: int
-    ends_at: float
-
-    def is_used_up(self, now: float) -> bool:
-        """Whether to draw: in a new window, or a further block of this one."""
-        return now >= self.ends_at or (self.left == 0 and self.unclaimed > 0)
-
-
 class RateLimiter:
-    """One limit as one worker applies it; while the shared storage is away, the worker counts by itself."""
+    """One limit, for all workers where Redis is; while it is away, each worker counts by itself."""
 
-    def __init__(
-        self, limit: RateLimitItem, storage: Storage, breaker: CircuitBreaker, block_size: int | None = None
-    ) -> None:
+    def __init__(self, limit: RateLimitItem, shared: Callable[[int, int], SharedWindows] | None = None) -> None:
         self._limit = limit
-        self._shared = storage
-        self._breaker = breaker
-        self._own = MemoryStorage()
-        self._block_size = block_size or max(1, limit.amount // BLOCKS)
-        self._blocks: dict[str, _Block] = {}
-        self._lock = threading.Lock()
+        size = limit.amount, limit.get_expiry()
+        self._own = LocalWindows(*size)
+        self._blocks = None if shared is None else Blocks(shared(*size))
+        self._refused: dict[str, Turn] = {}
 
     def take(self, caller: str) -> Allowance:
         """Count one request."""
-        with self._lock:
-            block = self._blocks.get(caller)
-            if block is not None and not block.is_used_up(time.time()):
-                return self._take_from(block)
-        # Two threads that draw at once hold a block more than they need, and neither waits for the other.
-        drawn = self._draw(caller)
-        with self._lock:
-            if len(self._blocks) >= MAX_CALLERS:
-                self._blocks.clear()
-            block = self._blocks.get(caller)
-            if block is not None and block.ends_at > time.time():
-                drawn.left += block.left
-            self._blocks[caller] = drawn
-            return self._take_from(drawn)
-
-    def _take_from(self, block: _Block) -> Allowance:
-        is_admitted = block.left > 0
-        block.left -= is_admitted
-        return Allowance(self._limit.amount, block.left + block.unclaimed, block.ends_at, is_admitted)
-
-    def _draw(self, caller: str) -> _Block:
         key = self._limit.key_for(caller)
-        return self._breaker.call(self._draw_from, self._shared, key) or self._draw_from(self._own, key)
+        turn = self._refusal(key) or self._shared_turn(key) or self._own.take(key)
+        if not turn.is_admitted and turn.is_final:
+            if len(self._refused) >= MAX_CALLERS:
+                self._refused.clear()
+            self._refused[key] = turn
+        return Allowance(self._limit.amount, turn.remaining, turn.ends_at, turn.is_admitted)
 
-    def _draw_from(self, storage: Storage, key: str) -> _Block:
-        drawn = storage.incr(key, self._limit.get_expiry(), self._block_size)
-        over = max(drawn - self._limit.amount, 0)
-        return _Block(
-            left=max(self._block_size - over, 0),
-            unclaimed=max(self._limit.amount - drawn, 0),
-            ends_at=float(storage.get_expiry(key)),
-        )
+    def _refusal(self, key: str) -> Turn | None:
+        """A refusal that still holds: who is refused costs no trip to Redis."""
+        turn = self._refused.get(key)
+        return turn if turn is not None and time.time() < turn.ends_at else None
+
+    def _shared_turn(self, key: str) -> Turn | None:
+        return None if self._blocks is None else self._blocks.take(key) or self._blocks.draw(key)
 
 
 def limited_by_address(view: V) -> V:
@@ -111,12 +73,9 @@ def limited_by_address(view: V) -> V:
 
 
 def init_app(app: Flask) -> None:
-    url = app.config["REDIS_URL"]
-    options = {**OPTIONS, "key_prefix": f"{app.config['REDIS_PREFIX']}:limits"} if url else {}
-    storage = cast(Storage, storage_from_string(url or "memory://", **options))
-    breaker: CircuitBreaker = app.extensions["redis_breaker"]
-    logins = RateLimiter(parse(app.config["LOGIN_LIMIT"]), storage, breaker, block_size=1)
-    requests = RateLimiter(parse(app.config["API_LIMIT"]), storage, breaker)
+    shared = shared_windows(app)
+    logins = RateLimiter(parse(app.config["LOGIN_LIMIT"]), shared)
+    requests = RateLimiter(parse(app.config["API_LIMIT"]), shared)
 
     def count() -> None:
         view = app.view_functions.get(request.endpoint or "")
@@ -139,6 +98,14 @@ def init_app(app: Flask) -> None:
             raise TooManyRequests()
 
     app.before_request(count)
+
+
+def shared_windows(app: Flask) -> Callable[[int, int], SharedWindows] | None:
+    """The windows of all workers for a limit and its seconds; None without Redis, where there is one worker."""
+    if not app.config["REDIS_URL"]:
+        return None
+    client = Redis.from_url(app.config["REDIS_URL"], **OPTIONS)
+    return partial(SharedWindows, client, app.extensions["redis_breaker"], f"{app.config['REDIS_PREFIX']}:limits:")
 
 
 def _network() -> str:
