@@ -81,8 +81,10 @@ class Document:
         """Assert that the document allows a request that the application has accepted."""
         documented = self.operations[operation]
         names = self.query_parameters(operation)
+        free = {parameter["name"] for parameter in map(self.resolve, documented.get("parameters", ()))}
         for name in parameters:
-            assert name in names or name.startswith("attributes."), f"{operation} does not document {name}."
+            is_free = name.startswith("attributes.") or ("." in name and "related" in free)
+            assert name in names or is_free, f"{operation} does not document {name}."
         if body is not None:
             schema = documented["requestBody"]["content"][JSON]["schema"]
             self._validate(self._requests, schema, _trimmed(body), (operation, "request"))

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,23 +20,34 @@ _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__ta
 _AVAILABLE = _gpus.c.status == GpuStatus.AVAILABLE
 
 
-def find_available(model: str | None, count: int, *, same_server: bool) -> dict[str, Any]:
+def find_available(
+    model: str | None,
+    count: int,
+    *,
+    same_server: bool,
+    conditions: Collection[sa.ColumnElement[bool]] = (),
+    values: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Whether `count` GPUs are available on active servers, how many are, and which ones to take.
+
+    `conditions` are further ones on the GPUs, and `values` their parameters.
 
     With `same_server`, each suggested server has enough GPUs of one model. Best fit: the server with the fewest left
     over comes first, which leaves large free blocks for those who need them. Without it, the suggested servers have
-    the GPUs together, and are as few as possible.
+    the GPUs together, and are as few as possible. Where there are not enough, what there is is named: the servers with
+    the most come first.
     """
     models = matching_models(model)
     if not models:
         return {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
-    rows = _rank_servers(models, count, same_server=same_server)
+    wanted = sa.and_(_AVAILABLE, any_of(_gpus.c.model, models), *conditions)
+    rows = _rank_servers(wanted, values, count, same_server=same_server)
+    possible = (rows[0]["most"] if same_server else rows[0]["total"]) >= count
     candidates = [row for row in rows if row["server_id"] is not None]
-    gpus = _available_on(candidates, models)
-    possible = bool(candidates) if same_server else rows[0]["total"] >= count
+    gpus = _available_on(candidates, wanted, values)
     suggestions: list[dict[str, Any]] = []
     missing = count
-    for candidate in candidates if possible else ():
+    for candidate in candidates:
         if not missing:
             break
         chosen = gpus[candidate["server_id"], candidate["model"]][:missing]
@@ -71,7 +82,9 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[^\W_]+", fold(text)))
 
 
-def _rank_servers(models: Sequence[str], count: int, *, same_server: bool) -> list[dict[str, Any]]:
+def _rank_servers(
+    wanted: sa.ColumnElement[bool], values: Mapping[str, Any] | None, count: int, *, same_server: bool
+) -> list[dict[str, Any]]:
     """The servers to take GPUs from, the best first, each row with the totals of all servers.
 
     Without a suitable server there is one row, whose `server_id` is None.
@@ -79,7 +92,7 @@ def _rank_servers(models: Sequence[str], count: int, *, same_server: bool) -> li
     stock = (
         sa.select(_gpus.c.server_id, _gpus.c.model, sa.func.count().label("number"))
         .join(_servers, _servers.c.id == _gpus.c.server_id)
-        .where(_AVAILABLE, any_of(_gpus.c.model, models), _servers.c.status == ServerStatus.ACTIVE)
+        .where(wanted, _servers.c.status == ServerStatus.ACTIVE)
         .group_by(_gpus.c.server_id, _gpus.c.model)
         .cte("stock")
     )
@@ -88,11 +101,14 @@ def _rank_servers(models: Sequence[str], count: int, *, same_server: bool) -> li
         sa.cast(sa.func.coalesce(sa.func.sum(stock.c.number), 0), sa.BigInteger).label("total"),
         sa.func.coalesce(sa.func.max(stock.c.number), 0).label("most"),
     ).subquery()
-    order = (stock.c.number if same_server else stock.c.number.desc(), stock.c.server_id, stock.c.model)
-    best = sa.select(stock).order_by(*order).limit(MAX_SERVERS if same_server else count)
+    rank: sa.ColumnElement[int] = -stock.c.number
+    best = sa.select(stock).limit(count)
     if same_server:
-        best = best.where(stock.c.number >= count)
-    chosen = best.subquery()
+        # Of the servers that have enough the one with the fewest, else the one with the most.
+        rank = sa.case((stock.c.number >= count, stock.c.number), else_=-stock.c.number)
+        enough = sa.or_(stock.c.number >= count, sa.select(totals.c.most < count).scalar_subquery())
+        best = sa.select(stock).where(enough).limit(MAX_SERVERS)
+    chosen = best.add_columns(rank.label("rank")).order_by(rank, stock.c.server_id, stock.c.model).subquery()
     statement = (
         sa.select(
             totals,
@@ -105,28 +121,28 @@ def _rank_servers(models: Sequence[str], count: int, *, same_server: bool) -> li
         .outerjoin(chosen, sa.true())
         .outerjoin(_servers, _servers.c.id == chosen.c.server_id)
         .outerjoin(_datacenters, _datacenters.c.id == _servers.c.datacenter_id)
-        .order_by(chosen.c.number if same_server else chosen.c.number.desc(), chosen.c.server_id, chosen.c.model)
+        .order_by(chosen.c.rank, chosen.c.server_id, chosen.c.model)
     )
-    return [dict(row) for row in read_rows(statement).mappings()]
+    return [dict(row) for row in read_rows(statement, values).mappings()]
 
 
 def _available_on(
-    candidates: Sequence[dict[str, Any]], models: Sequence[str]
+    candidates: Sequence[dict[str, Any]], wanted: sa.ColumnElement[bool], values: Mapping[str, Any] | None
 ) -> dict[tuple[int, str], list[dict[str, Any]]]:
     """The available GPUs of each server and model, in the order of their slots."""
     shown = (_gpus.c.id, _gpus.c.slot, _gpus.c.uuid, _gpus.c.memory_mb)
     statement = (
         sa.select(_gpus.c.server_id, _gpus.c.model, *shown)
         .where(
-            _AVAILABLE,
-            any_of(_gpus.c.model, models),
+            wanted,
             any_of(_gpus.c.server_id, (candidate["server_id"] for candidate in candidates)),
         )
         .order_by(_gpus.c.slot.nulls_last(), _gpus.c.id)
     )
     by_server_and_model: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
-    for server_id, model, *values in read_rows(statement):
-        by_server_and_model[server_id, model].append(dict(zip((column.key for column in shown), values, strict=True)))
+    names = [column.key for column in shown]
+    for server_id, model, *gpu in read_rows(statement, values):
+        by_server_and_model[server_id, model].append(dict(zip(names, gpu, strict=True)))
     return by_server_and_model
 
 

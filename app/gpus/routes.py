@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
+from werkzeug.datastructures import MultiDict
 
 from app.core.audit.recorder import audited
 from app.core.http.access import Role, current_actor, requires
@@ -20,7 +21,7 @@ from app.gpus.schemas import (
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, answer, get, get_locked, resource_blueprint
+from app.resource import Resource, answer, get, get_locked, parse_conditions, resource_blueprint
 
 resource = Resource(
     model=Gpu,
@@ -65,10 +66,17 @@ def list_gpu_assignments(query: dict[str, int], gpu_id: int) -> Page:
 @blueprint.get("/available")
 @requires(Role.USER)
 @blueprint.arguments(AvailabilityQuerySchema, location="query")
+@blueprint.parameter("GpuFilter")
+@blueprint.parameter("Related")
 @blueprint.response(200, AvailabilitySchema)
 def find_available_gpus(query: dict[str, Any]) -> dict[str, Any]:
-    """Find available GPUs by model and count, also on one server."""
-    return availability.find_available(query.get("model"), query["count"], same_server=query["same_server"])
+    """Find available GPUs by model and count, also on one server, and by the filters of their list."""
+    own = AvailabilityQuerySchema._declared_fields
+    filters = MultiDict((name, text) for name, text in request.args.items(multi=True) if name not in own)
+    conditions, values = parse_conditions(resource, filters)
+    return availability.find_available(
+        query.get("model"), query["count"], same_server=query["same_server"], conditions=conditions, values=values
+    )
 
 
 @blueprint.get("/utilization")

@@ -1,6 +1,8 @@
 """Schemas of GPUs, assignments, availability and utilization."""
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, fields, pre_load, validate
 
 from app.core.values import MAX_ID
 from app.gpus.models import Gpu
@@ -46,6 +48,11 @@ class AvailabilityQuerySchema(Schema):
         load_default=False, metadata={"description": "Only servers that have all of them, of one model."}
     )
 
+    @pre_load
+    def leave_filters(self, sent: Any, **_: Any) -> dict[str, Any]:
+        """The view reads the other parameters as filters of the list, and refuses what is none."""
+        return {name: sent[name] for name in self.fields if name in sent}
+
 
 class AvailableGpuSchema(Schema):
     id = fields.Integer(required=True)
@@ -68,7 +75,7 @@ class ServerAvailabilitySchema(Schema):
 
 class AvailabilitySchema(Schema):
     """With `same_server`, each server has enough GPUs, and the one with the fewest left over comes first; else the
-    servers have them together.
+    servers have them together. Where it is not possible, the servers have what there is, the one with the most first.
     """
 
     possible = fields.Boolean(required=True)

@@ -15,6 +15,7 @@ from app.core.http.paging import fetch_page
 from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
+from app.servers.models import Server, ServerStatus
 from app.users.models import User
 
 EXPIRY_JOB = "gpu_expiry"
@@ -34,13 +35,18 @@ class GpuNotAssigned(Conflict):
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
     """Assign an available GPU, which is locked, to an active user.
 
-    Raises GpuNotAvailable, which names the holder; Forbidden if a user assigns it to somebody else; Invalid.
+    Raises GpuNotAvailable, which names the holder, or the server that is not active; Forbidden if a user assigns it
+    to somebody else; Invalid.
     """
     actor = current_actor()
     if user_id != actor.id and not actor.is_admin:
         raise Forbidden("Only administrators may assign a GPU to another user.", reason="not_yourself")
     if gpu.status is not GpuStatus.AVAILABLE:
         raise _not_available(gpu)
+    server = db.session.get(Server, gpu.server_id)
+    if server is not None and server.status is not ServerStatus.ACTIVE:
+        shown = {"id": server.id, "name": server.name}
+        raise GpuNotAvailable(f"Its server {server.name} is not active but {server.status.value}.", server=shown)
     now = utcnow()
     if expires_at is not None and expires_at <= now:
         raise Invalid(errors={"expires_at": ["Must be in the future."]})

@@ -19,7 +19,7 @@ from app.resource.query.documentation import document_list
 from app.resource.query.filters import operators_of, unknown
 from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
-from app.resource.query.select import select_page, select_where
+from app.resource.query.select import parse_conditions, select_page, select_where
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
 from app.resource.service import change, check_version, create, get, get_locked, read, save, singular
@@ -61,6 +61,7 @@ __all__ = [
     "objects_at",
     "operators_of",
     "owners_of",
+    "parse_conditions",
     "parse_query",
     "read",
     "read_time",

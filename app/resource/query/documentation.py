@@ -14,6 +14,7 @@ from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query.filters import filter_names, operators_of
 from app.resource.query.list_query import sortable
+from app.resource.query.paths import open_references
 
 Schema = dict[str, Any]
 
@@ -80,6 +81,14 @@ _ATTRIBUTES = _parameter(
     **_MEMBERS,
 )
 
+_RELATED = _parameter(
+    "related",
+    {"type": "object", "additionalProperties": {"type": "string"}, "example": {"server.datacenter": "SH-1"}},
+    "Conditions on the objects that are referred to: `<reference>.<filter>`, also over several references. A service "
+    "in a container is found by the `server` of its container too.",
+    **_MEMBERS,
+)
+
 
 def document_list(
     blueprint: Blueprint,
@@ -112,6 +121,8 @@ def list_parameters(resource: Resource) -> dict[str, dict[str, Any]]:
         _own(resource, "fields"): _several("fields", [*resource.fields, *resource.references], "Only these fields."),
         _own(resource, "filter"): _parameter("filter", filters, _FILTERS, **_MEMBERS),
     }
+    if open_references(resource):
+        parameters["Related"] = _RELATED
     if any(field.kind is Kind.ATTRIBUTES for field in resource.fields.values()):
         parameters["Attributes"] = _ATTRIBUTES
     return parameters

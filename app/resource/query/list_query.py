@@ -9,8 +9,9 @@ from app.core.errors import BadRequest
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
-from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, bound_values, parse_filter, unknown
+from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, bound_values, unknown
 from app.resource.query.parameter_values import read_text
+from app.resource.query.paths import parse_condition
 from app.resource.query.text_search import search_values
 
 MAX_SEARCH = 200
@@ -67,7 +68,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
             if len(texts) > 1 and parameter not in _LISTS:
                 raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
             continue
-        item, value = parse_filter(resource, parameter, texts)
+        item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
         filters.append(item)
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
+from werkzeug.datastructures import MultiDict
 
 from app.core.cache.backends import cached
 from app.core.db.statements import Prepared, read_rows
@@ -19,8 +20,9 @@ from app.core.http.envelope import Page, Pagination
 from app.resource.declaration import Resource
 from app.resource.projection import Projection, projection_of, sees_own_only, target_alias, visible
 from app.resource.query.cursor import after, cursor_page, read_cursor, sort_keys
-from app.resource.query.filters import clause_of
-from app.resource.query.list_query import ListQuery, Matching
+from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
+from app.resource.query.list_query import ListQuery, Matching, parse_query
+from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import matches
 
 ROWS_AT_ONCE = 1000
@@ -92,12 +94,7 @@ def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> lis
 def count_matching(resource: Resource, query: ListQuery) -> int:
     """How many rows match, remembered until the table (or one that a filter looks into) changes."""
     query = narrowed(resource, query)
-    models = {resource.model}
-    for item in query.matching.filters:
-        if item.name in resource.references:
-            target = resource.references[item.name].target
-            assert target is not None
-            models.add(target)
+    models = {resource.model}.union(*(models_on(resource, item.name) for item in query.matching.filters))
     return cast(int, _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items()))))
 
 
@@ -169,9 +166,20 @@ def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select
     return statement.outerjoin(referred, item.column == referred.c.id)
 
 
+def parse_conditions(
+    resource: Resource, arguments: MultiDict[str, str]
+) -> tuple[list[sa.ColumnElement[bool]], dict[str, Any]]:
+    """The conditions of filters of a resource's list, and their values, for a query that is no list; BadRequest."""
+    for name in arguments:
+        if name in LIST_PARAMETERS:
+            raise unknown("parameter", name, filter_names(resource))
+    query = narrowed(resource, parse_query(resource, arguments))
+    return conditions_of(resource, query.matching), query.values
+
+
 def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
     """What a row meets that matches; the values are those of the query."""
-    conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
+    conditions = [condition_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
     if matching.searched:
         conditions.append(matches(resource))
     if matching.own:

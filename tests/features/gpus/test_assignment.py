@@ -10,6 +10,7 @@ from flask import Flask
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
+from app.servers.models import Server, ServerStatus
 from app.users.models import User
 from tests.client import Body, Client
 from tests.conftest import SignIn
@@ -130,6 +131,24 @@ def test_only_available_gpus_are_assigned(make: Make, admin: Client, status: Gpu
     assert answer["data"] == {"reason": "gpu_not_available"}
     assert status.value in answer["message"]
     release(admin, gpu, expect=409)
+
+
+@pytest.mark.parametrize("status", [ServerStatus.MAINTENANCE, ServerStatus.OFFLINE, ServerStatus.RETIRED])
+def test_gpus_of_servers_that_are_not_active_are_not_assigned(
+    make: Make, admin: Client, user: Client, status: ServerStatus
+) -> None:
+    server = make(Server, name="n1", status=status)
+    gpu = make(Gpu, server_id=server.id)
+    for client in (admin, user):
+        answer = assign(client, gpu, client.user, expect=409)
+        shown = {"id": server.id, "name": "n1"}
+        assert answer["data"] == {"reason": "gpu_not_available", "server": shown}
+        assert status.value in answer["message"]
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"status": "active"})
+    assign(user, gpu, user.user)
+    # Who holds it when the server goes out of use keeps it, and may give it back.
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"status": status.value})
+    release(user, gpu)
 
 
 def test_gpus_are_assigned_only_to_active_users(gpu: Gpu, make: Make, admin: Client) -> None:

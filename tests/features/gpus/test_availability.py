@@ -46,15 +46,12 @@ def test_servers_with_enough_gpus_best_fit_first(make: Make, user: Client) -> No
 
 
 def test_no_server_has_enough(make: Make, user: Client) -> None:
-    for _ in range(3):
-        server_with(make, 3)
-    answer = available(user, model="H100", count=4, same_server="true")
-    assert (answer["possible"], answer["available"], answer["most_on_one_server"], answer["servers"]) == (
-        False,
-        9,
-        3,
-        [],
-    )
+    for name, number in (("two", 2), ("three", 3), ("four", 4)):
+        server_with(make, number, name=name)
+    answer = available(user, model="H100", count=5, same_server="true")
+    assert (answer["possible"], answer["available"], answer["most_on_one_server"]) == (False, 9, 4)
+    # What there is, the most first.
+    assert suggested(answer) == [("four", H100, [0, 1, 2, 3]), ("three", H100, [0, 1, 2]), ("two", H100, [0, 1])]
 
 
 def test_without_same_server_as_few_servers_as_possible(make: Make, user: Client) -> None:
@@ -63,8 +60,9 @@ def test_without_same_server_as_few_servers_as_possible(make: Make, user: Client
     answer = available(user, model="H100", count=7)
     assert suggested(answer) == [("five", H100, [0, 1, 2, 3, 4]), ("three", H100, [0, 1])]
     assert answer["possible"]
-    assert available(user, model="H100", count=10)["servers"] == []
-    assert not available(user, model="H100", count=10)["possible"]
+    too_many = available(user, model="H100", count=10)
+    assert suggested(too_many) == [("five", H100, [0, 1, 2, 3, 4]), ("three", H100, [0, 1, 2]), ("one", H100, [0])]
+    assert not too_many["possible"]
 
 
 def test_gpus_that_are_not_available_do_not_count(make: Make, user: Client) -> None:
@@ -151,3 +149,16 @@ def test_number_of_statements_is_constant(make: Make, user: Client, statements: 
     for _ in range(10):
         server_with(make, 3)
     assert count() == few
+
+
+def test_the_search_is_narrowed_by_the_filters_of_the_list(make: Make, user: Client) -> None:
+    near, far = (make(Datacenter, name=name) for name in ("SH-1", "SH-2"))
+    server_with(make, 2, name="near", datacenter_id=near.id)
+    server_with(make, 4, name="far", datacenter_id=far.id)
+    answer = available(user, count=2, same_server="true", **{"server.datacenter": "sh-1"})
+    assert [entry["server"]["name"] for entry in answer["servers"]] == ["near"]
+    assert (answer["available"], answer["most_on_one_server"]) == (2, 2)
+    assert suggested(available(user, slot__gte=3)) == [("far", H100, [3])]
+    assert available(user, **{"server.datacenter": "nowhere"})["servers"] == []
+    for query in ("page=1", "sort=id", "q=x", "modle=H100", "server.datacentre=SH-1", "count=0"):
+        user.call("GET", f"/api/gpus/available?{query}", expect=400)
