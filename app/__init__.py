@@ -20,7 +20,18 @@ from app.catalog import BLUEPRINTS
 from app.core.audit import missing_record, recorder
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
-from app.core.http import access, api, docs, envelope, idempotency, logs, metrics, rate_limiter, security_headers
+from app.core.http import (
+    access,
+    api,
+    docs,
+    envelope,
+    error_handlers,
+    idempotency,
+    logs,
+    metrics,
+    rate_limiter,
+    security_headers,
+)
 from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
@@ -88,7 +99,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)
-    for worker in (retention, idempotency, outbox, sealer, pipeline, expiry, check_scheduler):
+    for worker in (retention, idempotency, error_handlers, outbox, sealer, pipeline, expiry, check_scheduler):
         worker.register_jobs(jobs)
     for worker in (report_service, image_store, description_job):
         worker.register_jobs(jobs)

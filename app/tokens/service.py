@@ -15,6 +15,7 @@ from app.core.addresses import parse_address
 from app.core.audit import recorder
 from app.core.audit.facts import Changes
 from app.core.audit.guarded_state import row_mac
+from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, NotFound, Unauthorized
@@ -224,6 +225,7 @@ def _update_last_used(token_id: int) -> None:
 def _refused(actor: Actor, error: Unauthorized) -> Unauthorized:
     """Audit the use of a token that is no longer valid, in a transaction of its own: the request itself rolls back."""
     context = replace(current_context(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
+    refused = Refused("users", actor.id, f"A personal token was refused: {error.reason}.")
     with writing():
-        recorder.record("denied", "users", actor.id, f"A personal token was refused: {error.reason}.", context=context)
+        record_refusals([refused], subject=f"{actor.token_id} {error.reason}", context=context)
     return error

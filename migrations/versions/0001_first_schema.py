@@ -23,6 +23,7 @@ TABLES = (
     "audit_leaves",
     "audit_checkpoints",
     "audit_origin",
+    "audit_refusals",
     "users",
     "dummy_login_counters",
     "auth_sessions",
@@ -292,6 +293,16 @@ def _create_audit_log() -> None:
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_audit_origin")),
     )
+    op.create_table(
+        "audit_refusals",
+        sa.Column("caller", sa.String(length=64), nullable=False),
+        sa.Column("counted_since", TIME, nullable=False),
+        sa.Column("pending", sa.Integer(), nullable=False),
+        sa.Column("requests", sa.Text(), nullable=False),
+        sa.Column("context", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("caller", name=op.f("pk_audit_refusals")),
+    )
+    op.create_index(op.f("ix_audit_refusals_counted_since"), "audit_refusals", ["counted_since"])
     # Every checkpoint is signed with this name, so that those of two installations cannot be exchanged.
     op.bulk_insert(origin, [{"name": f"itam-audit-log/{uuid.uuid4().hex}"}])
     guards.create_functions()

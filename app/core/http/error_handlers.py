@@ -9,13 +9,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from app.core.audit import recorder
+from app.core.audit.refusals import Refused, record_pending, record_refusals
 from app.core.db.errors import from_database
 from app.core.db.unit_of_work import writing
 from app.core.errors import ApiError, Forbidden, Unavailable, from_http
 from app.core.http.envelope import failure
+from app.core.jobs.runner import Runner
 
 log = structlog.get_logger()
+
+RECORD_EVERY_SECONDS = 15.0
+"""How often counted refusals whose minute is over are recorded."""
 
 
 def register(app: Flask) -> None:
@@ -28,6 +32,10 @@ def register(app: Flask) -> None:
         (Exception, _from_mistake),
     ):
         app.register_error_handler(kind, _answer_with(translate))
+
+
+def register_jobs(runner: Runner) -> None:
+    runner.repeat("refusals", record_pending, every=RECORD_EVERY_SECONDS)
 
 
 def _answer_with(translate: Callable[[Any], ApiError]) -> Callable[[Any], Response]:
@@ -58,7 +66,8 @@ def _record_denied(error: Forbidden) -> ApiError:
     object_id = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
     try:
         with writing():
-            recorder.record("denied", kind, object_id, f"{request.method} {request.path}")
+            refused = Refused(kind, object_id, f"{request.method} {request.path}")
+            record_refusals([refused], subject=f"{request.method} {request.endpoint}")
     except DBAPIError as failed:
         return from_database(failed)
     return error

@@ -1,0 +1,149 @@
+"""Refusals: the first of a caller is recorded at once, its repetitions within a minute are counted in one record.
+
+The log is never pruned, and a script that is refused a hundred times a second would fill it. What has no record yet is
+counted in a row that all processes share, so nothing is lost where one of them stops. The records are ordinary events,
+each with its place in a chain.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.audit.facts import Changes
+from app.core.audit.recorder import record
+from app.core.db.models import Base, JsonText
+from app.core.db.unit_of_work import current_context, db, writing
+from app.core.request_context import RequestContext
+from app.core.values import utcnow
+
+PERIOD = timedelta(minutes=1)
+"""For how long the refusals of a caller are counted after one was recorded."""
+MAX_REQUESTS = 50
+"""Different requests that a record names; further ones are counted under OTHERS."""
+OTHERS = "others"
+BATCH_ROWS = 100
+
+DENIED = "denied"
+
+
+class Refused(NamedTuple):
+    """What was refused: the type and id of the object, and the request in words."""
+
+    resource_type: str
+    resource_id: int | None
+    name: str
+
+
+class AuditRefusal(Base):
+    """A caller and a subject that was refused lately: since when that is counted, and what has no record yet."""
+
+    caller: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    counted_since: Mapped[datetime] = mapped_column(index=True)
+    pending: Mapped[int]
+    requests: Mapped[dict[str, int]] = mapped_column(JsonText)
+    context: Mapped[dict[str, Any] | None] = mapped_column(JsonText)
+
+
+counts = AuditRefusal.__table__
+
+
+def record_refusals(refused: Sequence[Refused], *, subject: str, context: RequestContext | None = None) -> None:
+    """Record the refusals of one request in the current transaction, or count them.
+
+    A caller is a user, else an address. `subject` says what is a repetition: the method and the route of a request,
+    whatever object it is about, or a token that is not valid.
+    """
+    if not refused:
+        return
+    context = context or current_context()
+    caller = _key(context, subject)
+    now = utcnow()
+    while True:
+        if db.session.execute(_BEGIN, {"caller": caller, "now": now}).one_or_none() is not None:
+            _record(refused, _requests(refused), context)
+            return
+        row = db.session.execute(_LOCKED, {"caller": caller}).one_or_none()
+        # Another process may have deleted it meanwhile.
+        if row is not None:
+            break
+    requests = _merged(row.requests, _requests(refused))
+    if now < row.counted_since + PERIOD:
+        values = {"pending": row.pending + len(refused), "requests": requests, "context": context.as_dict()}
+        _update(caller, values)
+    else:
+        _record(refused, requests, context)
+        _update(caller, {"counted_since": now, **_NOTHING})
+
+
+def record_pending() -> None:
+    """Record what was counted for callers whose minute is over, and forget those who were not refused since."""
+    while _record_batch() == BATCH_ROWS:
+        pass
+
+
+def _record_batch() -> int:
+    with writing():
+        now = utcnow()
+        over = sa.select(counts).where(counts.c.counted_since <= now - PERIOD).order_by(counts.c.caller)
+        rows = db.session.execute(over.limit(BATCH_ROWS).with_for_update(skip_locked=True)).all()
+        for row in rows:
+            if row.pending:
+                context = RequestContext(**row.context)
+                record(
+                    DENIED, "users", context.user_id, f"{row.pending} refusals", _changes(row.requests), context=context
+                )
+                _update(row.caller, {"counted_since": now, **_NOTHING})
+            else:
+                db.session.execute(sa.delete(counts).where(counts.c.caller == row.caller))
+    return len(rows)
+
+
+def _record(refused: Sequence[Refused], requests: Mapping[str, int], context: RequestContext) -> None:
+    """Write the record of these refusals, which names the first, and of those that were counted before them."""
+    first = refused[0]
+    changes = _changes(requests) if sum(requests.values()) > 1 else {}
+    record(DENIED, first.resource_type, first.resource_id, first.name, changes, context=context)
+
+
+def _changes(requests: Mapping[str, int]) -> Changes:
+    """How many refusals a record stands for, and of which requests."""
+    return {"count": {"old": None, "new": sum(requests.values())}, "requests": {"old": None, "new": dict(requests)}}
+
+
+def _requests(refused: Sequence[Refused]) -> dict[str, int]:
+    return _merged({}, Counter(item.name if item.resource_id is None else _about(item) for item in refused))
+
+
+def _about(item: Refused) -> str:
+    text = f"{item.name} ({item.resource_type} {item.resource_id})"
+    return item.name if f"/{item.resource_id}" in item.name else text
+
+
+def _merged(known: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    merged = dict(known)
+    for name, count in more.items():
+        key = name if name in merged or len(merged) < MAX_REQUESTS else OTHERS
+        merged[key] = merged.get(key, 0) + count
+    return merged
+
+
+def _update(caller: str, values: Mapping[str, Any]) -> None:
+    db.session.execute(sa.update(counts).where(counts.c.caller == caller).values(**values))
+
+
+def _key(context: RequestContext, subject: str) -> str:
+    who = f"address {context.ip_address}" if context.user_id is None else f"user {context.user_id}"
+    return hashlib.sha256(f"{who} {subject}".encode()).hexdigest()
+
+
+_NOTHING: dict[str, Any] = {"pending": 0, "requests": {}, "context": None}
+_BEGIN = sa.text(
+    "INSERT INTO audit_refusals (caller, counted_since, pending, requests) VALUES (:caller, :now, 0, '{}') "
+    "ON CONFLICT (caller) DO NOTHING RETURNING caller"
+).bindparams(sa.bindparam("now", type_=counts.c.counted_since.type))
+_LOCKED = sa.select(counts).where(counts.c.caller == sa.bindparam("caller")).with_for_update()
