@@ -16,6 +16,7 @@ from app.core.http.api import document
 from app.core.jobs.worker import work
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
+from app.search.commands import search
 from app.users.service import add_admin, add_first_admin
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ MIGRATIONS = str(ROOT / "migrations")
 
 
 def init_app(app: Flask) -> None:
-    for command in (init_db, create_admin, worker, openapi, audit):
+    for command in (init_db, create_admin, worker, openapi, audit, search):
         app.cli.add_command(command)
 
 

@@ -9,8 +9,11 @@ from alembic.autogenerate.rewriter import Rewriter
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
+from app.catalog import CATALOG
 from app.core.audit.recorder import Audited
 from app.core.db.models import Base
+from app.core.db.search_entries import Form, Searched
+from app.resource.query.searched_fields import is_searched, searched_of
 
 directives = Rewriter()
 
@@ -52,7 +55,19 @@ def _guard_audited(_context: Any, _revision: Any, operation: ops.CreateTableOp) 
         return operation
     unversioned = tuple(column.name for column in columns if not column.info.get("audit", True))
     argument = f", unversioned={unversioned!r}" if unversioned else ""
-    return [operation, CodeLine(f'guards.guard_changes("{operation.table_name}"{argument})')]
+    guards = [CodeLine(f'guards.guard_changes("{operation.table_name}"{argument})')]
+    resource = CATALOG.get(operation.table_name)
+    if resource is not None and is_searched(resource):
+        columns, is_private = searched_arguments(searched_of(resource))
+        private = ", is_private=True" if is_private else ""
+        guards.append(CodeLine(f"guards.keep_search_entries({operation.table_name!r}, {columns!r}{private})"))
+    return [operation, *guards]
+
+
+def searched_arguments(searched: Searched) -> tuple[tuple[str, ...], bool]:
+    """The columns that are searched of a table as `guards.keep_search_entries` takes them, and whether it is private."""
+    columns = ((name, "" if form is Form.TEXT else f":{form.value}") for name, form in searched.columns)
+    return tuple(name + form for name, form in columns), searched.is_private
 
 
 @directives.rewrites(ops.CreateIndexOp)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from alembic import context
 from flask import current_app
 
+from app.core.db import search_entries
 from app.core.db.models import Base
 from migrations import guards
 from migrations.directives import rewrite
@@ -54,8 +55,11 @@ def run() -> None:
             process_revision_directives=rewrite,
             transaction_per_migration=True,
             # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
+            # Of the table of what can be found, it sees the parts: SQLite's shadow tables, PostgreSQL's partitions.
             include_object=lambda item, name, kind, _reflected, _other: (
-                not (kind == "index" and connection.dialect.name == "sqlite") and name != guards.EXPECTED
+                not (connection.dialect.name == "sqlite" and (kind == "index" or name == search_entries.TABLE))
+                and name != guards.EXPECTED
+                and not str(name).startswith(f"{search_entries.TABLE}_")
             ),
         )
         with context.begin_transaction(), warnings.catch_warnings():

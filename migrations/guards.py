@@ -6,11 +6,12 @@ database needs.
 
 import os
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from alembic import op
 
+from app.core.db import search_entries
 from app.core.values import fold
 
 _FUNCTIONS = (
@@ -197,6 +198,34 @@ def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
             "WHEN NEW.version IS NOT OLD.version + 1 "
             f"BEGIN SELECT RAISE(ABORT, 'An update of {table} must raise the version by one.'); END"
         )
+
+
+def create_search_entries() -> None:
+    """Create the table of what can be found, before the tables whose objects are in it."""
+    for statement in search_entries.creation(op.get_bind().dialect.name):
+        op.execute(sa.text(statement.replace(":", "\\:")))
+
+
+def keep_search_entries(table: str, columns: Sequence[str], *, is_private: bool = False) -> None:
+    """Keep the text of a table's objects in the table of what can be found, and write it for those that there are.
+
+    `columns` are searched in the order of their weight, the object's name first; one that is no text says its form
+    (`tags:list`). After changing what is searched of a table, call `forget_search_entries` and then this.
+    """
+    dialect, searched = op.get_bind().dialect.name, _searched(table, columns, is_private=is_private)
+    for statement in (*search_entries.triggers(dialect, searched), *search_entries.rebuilding(dialect, searched)):
+        op.execute(sa.text(statement.replace(":", "\\:")))
+
+
+def forget_search_entries(table: str) -> None:
+    """Undo `keep_search_entries`, before the table is dropped or other columns of it are searched."""
+    for statement in search_entries.removal(op.get_bind().dialect.name, _searched(table, ())):
+        op.execute(statement)
+
+
+def _searched(table: str, columns: Sequence[str], *, is_private: bool = False) -> search_entries.Searched:
+    forms = ((name, search_entries.Form(form or "text")) for name, _, form in (each.partition(":") for each in columns))
+    return search_entries.Searched(table, tuple(forms), is_private=is_private)
 
 
 def create_text_index(name: str, table: str, expression: str, *, where: str | None = None) -> None:

@@ -21,7 +21,7 @@ resource = Resource(
     model=Asset,
     schema=AssetSchema,
     titles=("Assets", "资产", "固定资产", "办公资产"),
-    search=(Asset.name, Asset.serial_number, Asset.asset_tag, Asset.model, Asset.assigned_to),
+    search=(Asset.name, Asset.serial_number, Asset.asset_tag, Asset.model, Asset.assigned_to, Asset.asset_type),
     natural_key=(("asset_tag",), ("serial_number",)),
 )
 blueprint = resource_blueprint(resource)

@@ -83,7 +83,7 @@ def _scan(
     """
     order = [key.ordered() for key in sort_keys(resource, query.order)]
     conditions = [*query.index_conditions, *after_cursor]
-    is_costly = bool(query.changed or query.listed.matching.searched)
+    is_costly = bool(query.changed or query.listed.matching.words)
     records = SCAN_RECORDS if is_costly else SCAN_RECORDS_IF_CHEAP
     if query.index_conditions and "created_at" not in query.order[0]:
         records = SCAN_RECORDS_BY_FILTER

@@ -17,6 +17,7 @@ from app.resource.fields import Kind
 from app.resource.query.filters import Clause, clause_of, parse_filter, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.parameter_values import read_text
+from app.resource.query.text_search import has_words
 
 SORTS = ("id", "created_at")
 CREATE = "create"
@@ -48,7 +49,7 @@ class AuditQuery:
         item, value = parse_filter(resource, "user_id", [str(user_id)])
         matching = self.listed.matching
         name = f"p{len(matching.filters)}"
-        narrowed = Matching((*matching.filters, item), searched=matching.searched)
+        narrowed = Matching((*matching.filters, item), words=matching.words)
         listed = replace(self.listed, matching=narrowed, values={**self.listed.values, name: value})
         return replace(self, listed=listed, seen=tuple(hide_private(user_id)))
 
@@ -61,8 +62,8 @@ class AuditQuery:
     @property
     def _requested(self) -> list[Clause]:
         conditions = [clause_of(resource, item, f"p{at}") for at, item in enumerate(self.listed.matching.filters)]
-        if self.listed.matching.searched:
-            conditions.append(sa.literal_column(SEARCHED, sa.Text).like(sa.bindparam("q", type_=sa.Text), escape="\\"))
+        if self.listed.matching.words:
+            conditions.append(has_words(sa.literal_column(SEARCHED, sa.Text), self.listed.matching.words, plain=True))
         if self.changed:
             conditions.append(self.changed.condition)
         return conditions

@@ -27,7 +27,7 @@ resource = Resource(
     model=Gpu,
     schema=GpuSchema,
     titles=("GPUs", "GPU", "显卡"),
-    search=(Gpu.model, Gpu.uuid, Gpu.serial_number),
+    search=(Gpu.model, Gpu.uuid, Gpu.serial_number, Gpu.purpose),
     natural_key=(("uuid",), ("server_id", "slot")),
 )
 blueprint: Blueprint = resource_blueprint(resource)

@@ -11,7 +11,7 @@ from app.core.http.access import Actor
 from app.core.values import as_json
 from app.meta.actions import actions_of
 from app.meta.labels import labels_of_choice, labels_of_field, labels_of_titles
-from app.resource import Field, Kind, Resource, operators_of, sortable
+from app.resource import Field, Kind, Resource, operators_of, searched_fields, sortable
 
 Description = dict[str, Any]
 
@@ -35,7 +35,7 @@ def describe(resource: Resource, actor: Actor) -> Description:
         "labels": labels_of_titles(resource.titles),
         "fields": [*(_describe_field(resource, field) for field in resource.fields.values()), *_secrets(resource)],
         "natural_keys": [list(key) for key in resource.natural_key],
-        "searched": [column.key for column in resource.search],
+        "searched": [field.name for field in searched_fields(resource)],
         "sortable": sortable(resource),
         "children": _children(resource),
         "actions": [action.as_dict() for action in actions_of(resource) if action.is_open_to(actor)],

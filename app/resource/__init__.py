@@ -19,6 +19,7 @@ from app.resource.query.documentation import document_list
 from app.resource.query.filters import operators_of, unknown
 from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
+from app.resource.query.searched_fields import searched_fields
 from app.resource.query.select import parse_conditions, select_page, select_where
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
@@ -69,6 +70,7 @@ __all__ = [
     "reference",
     "resource_blueprint",
     "save",
+    "searched_fields",
     "sees_own_only",
     "select_page",
     "select_where",

@@ -23,7 +23,10 @@ class Resource:
     titles: Sequence[str]
     """What a person calls it, and what its sheets are called: the English plural first, then any others."""
     search: Sequence[InstrumentedAttribute[Any]] = ()
-    """The text columns matched by `?q=` and by the global search, the most telling first. Their index follows."""
+    """The columns that `?q=` and the global search look into first, the most telling first, after the object's name.
+
+    Every other text, list and object that a client may set is searched after them; a number or a choice must be listed.
+    """
     natural_key: Sequence[tuple[str, ...]] = ()
     """The field combinations by which a spreadsheet's row finds its object, the first that is filled in."""
     read: Role = Role.USER
@@ -31,7 +34,7 @@ class Resource:
     """Who may create. With USER, each object is changed and deleted by its creator and by admins only."""
 
     def __post_init__(self) -> None:
-        add_indexes(self.model, [column.key for column in self.search], self.natural_key)
+        add_indexes(self.model, self.natural_key)
 
     @cached_property
     def name(self) -> str:

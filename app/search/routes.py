@@ -18,7 +18,7 @@ blueprint = Blueprint("search", __name__, url_prefix="/api/search", description=
 @blueprint.arguments(SearchQuerySchema, location="query")
 @blueprint.response(200, SearchResultSchema)
 def search(query: dict[str, Any]) -> dict[str, Any]:
-    """Search all resources at once; typos are forgiven where nothing contains the text."""
+    """Search all resources at once, by all words; typos are forgiven where nothing holds them."""
     try:
         text = clean_text(query["q"])
     except ValueError as error:

@@ -29,5 +29,5 @@ class SearchResultSchema(Schema):
         keys=fields.String(),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "How many objects of each resource contain the text, at most 1000."},
+        metadata={"description": "How many objects of each resource match, at most 1000."},
     )

@@ -1,165 +1,198 @@
-"""Search over all resources: exact matches, then prefixes, then substrings; without any of these, similar names."""
+"""Search over all resources: objects that hold all words, best first; without any, those with a typo in a word.
 
-import difflib
-from collections.abc import Iterator, Sequence
-from typing import Any
+Both look into the table of what can be found, in one statement for all resources. Then the objects of the best hits
+are read, in one statement for each resource that has some.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
-from app.core.db.statements import read_rows
+from app.core.db.search_entries import search_text
+from app.core.db.statements import any_of, read_rows
+from app.core.http.access import current_actor
 from app.core.values import fold
 from app.resource import Resource
-from app.resource.projection import projection_of, visible
+from app.resource.projection import projection_of, sees_own_only, visible
 from app.resource.query.filters import escape_like
-from app.resource.query.text_search import matches, may_match, search_values
+from app.resource.query.searched_fields import is_searched
+from app.resource.query.text_search import Word, entries, has_words, of_resource, search_values, words_of
+from app.search.ranking import hit
+from app.search.typos import TypoShape, could_hold, similar_entry, typo_shape, typo_values
 
-MIN_SIMILARITY = 0.6
-"""The ratio of difflib, from 0 to 1, from which a name counts as a misspelling of the text."""
-FUZZY_CANDIDATES = 200
-"""Objects of one resource whose names are compared with the text."""
-FUZZY_SCAN_ROWS = 10_000
-"""Objects of one resource that share a fragment with the text; the candidates are the closest of them."""
 MAX_COUNT = 1000
 """Objects of one resource that are counted, and among which the best are selected."""
-MIN_FUZZY_LENGTH = 4
-"""Characters from which typos are forgiven: too much resembles a shorter text."""
 
-Hit = dict[str, Any]
+
+class Found(NamedTuple):
+    """An object that matches, not yet read."""
+
+    resource: Resource
+    object_id: int
 
 
 def search(text: str, types: Sequence[Resource], limit: int) -> dict[str, Any]:
-    """The best hits of all resources, best first, and how many objects of each contain the text, up to MAX_COUNT.
-
-    The number of statements depends on the number of resources alone.
-    """
-    results = {resource.name: _select_containing(resource, text, limit) for resource in types}
-    counts = {name: count for name, (count, _) in results.items()}
-    hits = [hit for _, best in results.values() for hit in best]
-    if not hits and len(text) >= MIN_FUZZY_LENGTH:
-        hits = [hit for resource in types for hit in _select_similar(resource, text)]
+    """The best hits of all resources, best first, and how many objects of each match, up to MAX_COUNT."""
+    words, searched = words_of(text), [resource for resource in types if is_searched(resource)]
+    found, counts = _select_matching(searched, words, fold(text), limit)
+    has_typo = not found
+    if has_typo:
+        found, counts = _select_similar(searched, words, limit)
     order = {resource.name: position for position, resource in enumerate(types)}
+    hits = [hit(resource, item, words, text, has_typo=has_typo) for resource, item in _read(found)]
     hits.sort(key=lambda hit: (-hit["score"], order[hit["type"]], hit["title"], hit["id"]))
-    return {"hits": hits[:limit], "counts": counts}
+    return {"hits": hits[:limit], "counts": {resource.name: counts.get(resource.name, 0) for resource in types}}
 
 
-def _select_containing(resource: Resource, text: str, limit: int) -> tuple[int, list[Hit]]:
-    """How many objects contain the text, and the best of them.
+def _select_matching(
+    types: Sequence[Resource], words: Sequence[Word], folded: str, limit: int
+) -> tuple[list[Found], Mapping[str, int]]:
+    """The best objects of each resource that hold all words, and how many do.
 
-    These are selected among the first MAX_COUNT by id and those whose name is the text: ranking every match of a
+    The best are selected among the first MAX_COUNT by id, and those whose name is the text: ranking every match of a
     frequent text would read all of them.
     """
-    table, projection = resource.model.__table__, projection_of(resource)
-    label, folded = sa.func.fold(_label(resource)), fold(text)
-    is_visible = visible(resource.model)
-    containing = (
-        sa.select(table.c.id)
-        .where(matches(resource), *is_visible)
-        .order_by(table.c.id)
-        .limit(MAX_COUNT)
-        .cte("containing")
-    )
-    named = sa.select(table.c.id).where(label == folded, *is_visible).limit(limit).subquery()
-    count = sa.select(sa.func.count()).select_from(containing).scalar_subquery()
+    name = search_text(folded)
+    values = {**search_values(words), "name": name, "name_begins": f"{escape_like(name)}%"}
+    values["name_line"] = f"{escape_like(name)}\n%"
+    statement = _matching_statement(tuple(types), _own_only(types), tuple(map(len, words)), limit, MAX_COUNT)
+    rows = _rows(statement, types, values)
+    counts = {resource.name: row.matching for resource, row in rows}
+    found = dict.fromkeys(Found(resource, row.resource_id) for resource, row in rows)
+    for resource in types:
+        if counts.get(resource.name) == MAX_COUNT:
+            found |= dict.fromkeys(_select_named(resource, folded, limit))
+    return list(found), counts
+
+
+@functools.lru_cache(maxsize=256)
+def _matching_statement(
+    types: tuple[Resource, ...], own_only: frozenset[str], shape: tuple[int, ...], limit: int, most: int
+) -> Any:
+    """The best of the first entries of each resource that hold the words, and how many these are."""
+    content = entries.c.content
     rank = sa.case(
-        (label == folded, 0),
-        (label.like(escape_like(folded) + "%", escape="\\"), 1),
-        (label.like(f"%{escape_like(folded)}%", escape="\\"), 2),
-        else_=3,
+        (sa.or_(content == _text("name"), content.like(_text("name_line"), escape="\\")), 0),
+        (content.like(_text("name_begins"), escape="\\"), 1),
+        else_=2,
     )
-    candidates = sa.union(sa.select(containing.c.id), sa.select(named.c.id))
-    statement = (
-        projection.statement.add_columns(count)
-        .where(table.c.id.in_(candidates))
-        .order_by(rank, table.c.id)
-        .limit(limit)
+
+    def best(resource: Resource) -> sa.Select[Any]:
+        first = (
+            sa.select(entries.c.resource_id, rank.label("rank"), position_in(content, _text("q0_0")).label("position"))
+            .where(*_visible_entries(resource, own_only), has_words(content, shape))
+            .order_by(entries.c.resource_id)
+            .limit(most)
+            .subquery()
+        )
+        # A word that comes early is in a field that tells more.
+        return (
+            sa.select(first.c.resource_id, sa.func.count().over().label("matching"))
+            .order_by(first.c.rank, first.c.position, first.c.resource_id)
+            .limit(limit)
+        )
+
+    return _of_each(types, best)
+
+
+def _select_similar(
+    types: Sequence[Resource], words: Sequence[Word], limit: int
+) -> tuple[list[Found], Mapping[str, int]]:
+    """The objects that hold all words, with a typo in one of them; without any, with typos in several."""
+    shape, values = typo_shape(words), typo_values(words)
+    if not any(patterns for _, patterns in shape):
+        return [], {}
+    for in_every_word in (False, True)[: len(words)]:
+        statement = _similar_statement(tuple(types), _own_only(types), shape, MAX_COUNT, in_every_word=in_every_word)
+        found = [
+            Found(resource, row.resource_id)
+            for resource, row in _rows(statement, types, values)
+            if similar_entry(row.content, words, in_every_word=in_every_word)
+        ]
+        if found:
+            best = [one for resource in types for one in [each for each in found if each.resource is resource][:limit]]
+            return best, Counter(one.resource.name for one in found)
+    return [], {}
+
+
+@functools.lru_cache(maxsize=256)
+def _similar_statement(
+    types: tuple[Resource, ...], own_only: frozenset[str], shape: TypoShape, most: int, *, in_every_word: bool
+) -> Any:
+    """Entries of each resource that could hold the words with a typo, and their texts."""
+    condition = could_hold(entries.c.content, shape, in_every_word=in_every_word)
+
+    def candidates(resource: Resource) -> sa.Select[Any]:
+        columns = (entries.c.resource_id, entries.c.content)
+        return sa.select(*columns).where(*_visible_entries(resource, own_only), condition).limit(most)
+
+    return _of_each(types, candidates)
+
+
+def _of_each(types: Sequence[Resource], select: Callable[[Resource], sa.Select[Any]]) -> Any:
+    """One statement for a query of each resource's entries; the first column says by its place which it is."""
+    parts = [select(resource).subquery() for resource in types]
+    numbered = (
+        sa.select(sa.literal_column(str(at), sa.Integer()).label("type"), *one.c) for at, one in enumerate(parts)
     )
-    rows = read_rows(statement, search_values(text)).all()
-    return (rows[0][-1] if rows else 0), [_rank(resource, projection.render(row), folded) for row in rows]
+    return sa.union_all(*numbered)
 
 
-def _rank(resource: Resource, item: dict[str, Any], folded: str) -> Hit:
-    name, value = _matching_field(resource, item, folded)
-    return _hit(resource, item, name, value, _score(folded, fold(value), by_label=name == resource.model.label))
+def _rows(statement: Any, types: Sequence[Resource], values: Mapping[str, Any]) -> list[tuple[Resource, Any]]:
+    rows = read_rows(statement, {**values, "viewer": current_actor().id})
+    return [(types[row.type], row) for row in rows]
 
 
-def _select_similar(resource: Resource, text: str) -> Iterator[Hit]:
-    """Objects whose name shares a fragment with the text and resembles the whole of it.
-
-    A wrong letter, or two letters in the wrong order, leave the other fragments intact; those the index finds.
-    """
-    table, projection = resource.model.__table__, projection_of(resource)
-    folded, label = fold(text), sa.func.fold(_label(resource))
-    fragments = _fragments(folded)
-    contains = [label.like(f"%{escape_like(fragment)}%", escape="\\") for fragment in fragments]
-    shared = sum((sa.case((condition, 1), else_=0) for condition in contains), start=sa.literal(0))
-    difference = sa.func.abs(sa.func.length(label) - len(folded))
-    shares_one = sa.or_(
-        *(sa.and_(may_match(resource, part), condition) for part, condition in zip(fragments, contains, strict=True))
-    )
-    scanned = (
-        sa.select(table.c.id, shared.label("shared"), difference.label("difference"))
-        .where(shares_one, *visible(resource.model))
-        .limit(FUZZY_SCAN_ROWS)
-        .subquery()
-    )
-    closest = (
-        sa.select(scanned.c.id)
-        .order_by(scanned.c.shared.desc(), scanned.c.difference, scanned.c.id)
-        .limit(FUZZY_CANDIDATES)
-    )
-    for row in read_rows(projection.statement.where(table.c.id.in_(closest))):
-        item = projection.render(row)
-        name = str(item[resource.model.label])
-        similarity = difflib.SequenceMatcher(None, folded, fold(name)).ratio()
-        if similarity >= MIN_SIMILARITY:
-            # Halved: below every object that contains the text.
-            yield _hit(resource, item, resource.model.label, name, similarity / 2)
+def _own_only(types: Sequence[Resource]) -> frozenset[str]:
+    """The resources of which the acting user finds their own objects only."""
+    return frozenset(resource.name for resource in types if sees_own_only(resource.model))
 
 
-def _fragments(text: str) -> list[str]:
-    """The text in two or three parts of at least three letters, the shortest that the trigram index finds."""
-    length = len(text)
-    if length < 6:
-        return [text[:3], text[-3:]]
-    count = 2 if length < 9 else 3
-    return [text[at * length // count : (at + 1) * length // count] for at in range(count)]
+def _visible_entries(resource: Resource, own_only: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+    """The conditions on an entry of a resource that the acting user may find."""
+    is_own = entries.c.owner_id == sa.bindparam("viewer", type_=sa.BigInteger)
+    return [of_resource(resource), is_own] if resource.name in own_only else [of_resource(resource)]
 
 
-def _matching_field(resource: Resource, item: dict[str, Any], folded: str) -> tuple[str, str]:
-    """The first field that contains the text, and its value: the object's name, then the others."""
-    names = [resource.model.label, *(column.key for column in resource.search)]
-    for name in names:
-        if folded in fold(str(item[name] or "")):
-            return name, str(item[name])
-    for key, value in (item.get("attributes") or {}).items():
-        if folded in fold(str(value)):
-            return f"attributes.{key}", str(value)
-    return resource.model.label, str(item[resource.model.label])
+def _select_named(resource: Resource, folded: str, limit: int) -> list[Found]:
+    """The objects with exactly this name."""
+    table = resource.model.__table__
+    label = sa.func.fold(table.c[resource.model.label])
+    statement = sa.select(table.c.id).where(label == folded, *visible(resource.model)).order_by(table.c.id).limit(limit)
+    return [Found(resource, row.id) for row in read_rows(statement)]
 
 
-def _score(folded: str, value: str, *, by_label: bool) -> float:
-    if value == folded:
-        score = 1.0
-    elif value.startswith(folded):
-        score = 0.9
-    else:
-        score = 0.7
-    # Of two values that contain the text, the shorter one ranks higher.
-    share = len(folded) / max(len(value), 1)
-    return round((score if by_label else score - 0.15) * (0.9 + 0.1 * share), 4)
+def _read(found: Sequence[Found]) -> list[tuple[Resource, dict[str, Any]]]:
+    """The objects as they are read, with one statement for each resource."""
+    items: list[tuple[Resource, dict[str, Any]]] = []
+    for resource in dict.fromkeys(one.resource for one in found):
+        projection = projection_of(resource)
+        ids = [one.object_id for one in found if one.resource is resource]
+        statement = projection.statement.where(any_of(resource.model.__table__.c.id, ids), *visible(resource.model))
+        items += [(resource, projection.render(row)) for row in read_rows(statement)]
+    return items
 
 
-def _hit(resource: Resource, item: dict[str, Any], name: str, value: str, score: float) -> Hit:
-    parents = [item[name]["name"] for name in resource.references if name != "created_by" and item[name]]
-    return {
-        "type": resource.name,
-        "id": item["id"],
-        "title": str(item[resource.model.label]),
-        "subtitle": " · ".join(map(str, parents)),
-        "match": {"field": name, "value": value},
-        "score": round(score, 4),
-    }
+def _text(parameter: str) -> sa.BindParameter[str]:
+    return sa.bindparam(parameter, type_=sa.Text)
 
 
-def _label(resource: Resource) -> sa.ColumnElement[Any]:
-    return resource.fields[resource.model.label].column
+class position_in(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the name of an SQL function
+    """Where in a text another one begins, from 1; 0 where it does not."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+@compiles(position_in)
+def _strpos(element: Any, compiler: Any, **options: Any) -> str:
+    return f"strpos{compiler.process(element.clause_expr, **options)}"
+
+
+@compiles(position_in, "sqlite")
+def _instr(element: Any, compiler: Any, **options: Any) -> str:
+    return f"instr{compiler.process(element.clause_expr, **options)}"

@@ -24,10 +24,7 @@ resource = Resource(
     model=Service,
     schema=ServiceSchema,
     titles=("Services", "服务"),
-    search=(
-        Service.name,
-        Service.health_check,
-    ),
+    search=(Service.name, Service.port, Service.service_type, Service.health_check),
     natural_key=(("container_id", "server_id", "name"),),
 )
 blueprint = resource_blueprint(resource)

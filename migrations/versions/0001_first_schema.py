@@ -54,6 +54,26 @@ TABLES = (
 )
 """Every table, each after those it refers to."""
 
+SEARCHED = {
+    "users": ("username", "email", "full_name", "phone", "last_login_ip"),
+    "datacenters": ("name", "code", "location", "description"),
+    "environments": ("name", "description", "color"),
+    "servers": (
+        *("name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner", "rack", "external_ip"),
+        *("management_ip", "mac_address:mac", "manufacturer", "os", "cpu_model", "tags:list", "description"),
+        "attributes:attributes",
+    ),
+    "containers": ("name", "image", "port_mappings:objects", "description", "attributes:attributes"),
+    "services": ("name", "port:number", "service_type", "health_check", "description", "attributes:attributes"),
+    "gpus": ("model", "uuid", "serial_number", "purpose", "description", "attributes:attributes"),
+    "assets": (
+        *("name", "serial_number", "asset_tag", "model", "assigned_to", "asset_type", "manufacturer", "description"),
+        "attributes:attributes",
+    ),
+    "tasks": ("title", "description"),
+}
+"""The tables whose objects can be found, and their columns in the order of their weight."""
+
 
 def upgrade() -> None:
     if guards.on_postgresql():
@@ -67,15 +87,22 @@ def upgrade() -> None:
     _create_assets_and_tasks()
     _create_background_work()
     _create_imports()
+    guards.create_search_entries()
+    for table, columns in SEARCHED.items():
+        guards.keep_search_entries(table, columns, is_private=table == "tasks")
 
 
 def downgrade() -> None:
     guards.require_consent_to_drop_log()
+    for table in SEARCHED:
+        guards.forget_search_entries(table)
+    op.drop_table("search_entries")
     for table in reversed(TABLES):
         op.drop_table(table)
     if guards.on_postgresql():
         op.execute(
-            "DROP FUNCTION audit_terms(text), keep_host_ports(), fold(text), fold_unicode(text), address_key(text)"
+            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), fold(text), "
+            "fold_unicode(text), address_key(text)"
         )
     guards.drop_functions()
 
@@ -83,13 +110,6 @@ def downgrade() -> None:
 def _one_of(name: str, *values: str) -> sa.Enum:
     """A text column with a CHECK constraint that lists its values."""
     return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=32)
-
-
-def _index_search_text(table: str, *columns: str) -> None:
-    """Index the trigrams of what `q` and the search look into, one text per row."""
-    texts = [*(f"coalesce({column}, '')" for column in columns), "CAST(attributes AS TEXT)"]
-    joined = " || chr(10) || ".join(texts)
-    guards.create_text_index(f"ix_{table}_search_text", table, f"fold({joined}) gin_trgm_ops")
 
 
 def _text_of(value: str) -> str:
@@ -515,7 +535,6 @@ def _create_infrastructure() -> None:
     op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])
     op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])
     op.create_index("ix_servers_name_id", "servers", ["name", "id"])
-    _index_search_text("servers", "name", "hostname", "internal_ip", "serial_number", "asset_tag", "model", "owner")
     op.create_index(op.f("ix_servers_status"), "servers", ["status"])
     op.create_index("uq_servers_asset_tag", "servers", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_servers_datacenter_id_internal_ip", "servers", ["datacenter_id", "internal_ip"], unique=True)
@@ -563,7 +582,6 @@ def _create_infrastructure() -> None:
     guards.guard_changes("containers")
     op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"])
     op.create_index("ix_containers_name_folded", "containers", [sa.text("fold(name)")])
-    _index_search_text("containers", "name", "image")
     op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"])
     op.create_index(op.f("ix_containers_status"), "containers", ["status"])
     op.create_index(
@@ -626,7 +644,6 @@ def _create_infrastructure() -> None:
     op.create_index(op.f("ix_gpus_created_by_id"), "gpus", ["created_by_id"])
     op.create_index("ix_gpus_model_folded", "gpus", [sa.text("fold(model)")])
     op.create_index("ix_gpus_serial_number_folded", "gpus", [sa.text("fold(serial_number)")])
-    _index_search_text("gpus", "model", "uuid", "serial_number")
     op.create_index(op.f("ix_gpus_server_id"), "gpus", ["server_id"])
     op.create_index("ix_gpus_status_model_server_id", "gpus", ["status", "model", "server_id"])
     op.create_index("uq_gpus_server_id_slot", "gpus", ["server_id", "slot"], unique=True)
@@ -704,7 +721,6 @@ def _create_infrastructure() -> None:
     op.create_index(op.f("ix_services_container_id"), "services", ["container_id"])
     op.create_index(op.f("ix_services_created_by_id"), "services", ["created_by_id"])
     op.create_index("ix_services_name_folded", "services", [sa.text("fold(name)")])
-    _index_search_text("services", "name", "health_check")
     op.create_index(op.f("ix_services_server_id"), "services", ["server_id"])
     op.create_index(op.f("ix_services_service_type"), "services", ["service_type"])
     op.create_index(op.f("ix_services_status"), "services", ["status"])
@@ -811,7 +827,6 @@ def _create_assets_and_tasks() -> None:
     op.create_index(op.f("ix_assets_created_by_id"), "assets", ["created_by_id"])
     op.create_index(op.f("ix_assets_datacenter_id"), "assets", ["datacenter_id"])
     op.create_index("ix_assets_name_folded", "assets", [sa.text("fold(name)")])
-    _index_search_text("assets", "name", "serial_number", "asset_tag", "model", "assigned_to")
     op.create_index(op.f("ix_assets_status"), "assets", ["status"])
     op.create_index("uq_assets_asset_tag", "assets", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_assets_serial_number", "assets", [sa.text("fold(serial_number)")], unique=True)

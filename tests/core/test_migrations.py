@@ -13,14 +13,18 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 import config
+from app.catalog import CATALOG
+from app.core.audit.models import AuditLog
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db
 from app.imports.models import Import
+from app.resource.query.searched_fields import searched_of
 from app.servers.models import Server
+from app.tasks.models import Task
 from app.users.models import User
 from migrations import guards
 from migrations.choices import allow_choices
-from migrations.directives import directives, next_number
+from migrations.directives import directives, next_number, searched_arguments
 
 MIGRATIONS = str(config.ROOT / "migrations")
 
@@ -66,10 +70,26 @@ def test_columns_outside_the_audit_log_raise_no_version(app: Flask) -> None:
 
 
 def test_a_text_index_is_created_on_postgresql_only(app: Flask) -> None:
-    up, down = generated(app, Server.__table__)
+    up, down = generated(app, AuditLog.__table__)
     (line,) = [line for line in up if "gin_trgm_ops" in line]
-    assert line.startswith("guards.create_text_index('ix_servers_search_text', 'servers', ")
-    assert 'op.execute("DROP INDEX IF EXISTS ix_servers_search_text")' in down
+    assert line.startswith("guards.create_text_index('ix_audit_logs_texts', 'audit_logs', ")
+    assert 'op.execute("DROP INDEX IF EXISTS ix_audit_logs_texts")' in down
+
+
+def test_the_objects_of_a_resource_can_be_found(app: Flask) -> None:
+    up, _ = generated(app, Server.__table__)
+    (line,) = [line for line in up if "keep_search_entries" in line]
+    assert line.startswith("guards.keep_search_entries('servers', ('name', 'hostname', ")
+    assert "'mac_address:mac'" in line
+    up, _ = generated(app, Task.__table__)
+    assert "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)" in up
+
+
+def test_the_searched_columns_are_those_of_the_declarations() -> None:
+    """Else a search would not find what is in another column, and a private object would be found by others."""
+    declared = {resource.name: searched_arguments(searched_of(resource)) for resource in CATALOG.values()}
+    assert {name: columns for name, (columns, _) in declared.items()} == first_schema().SEARCHED
+    assert [name for name, (_, is_private) in declared.items() if is_private] == ["tasks"]
 
 
 def test_revision_numbers_sort_in_the_order_of_migrations() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.addresses import address_key
 from app.core.db import waiting
+from app.core.db.search_entries import joined_search_text
 from app.core.db.unit_of_work import Session, db, touch
 from app.core.values import fold_value
 
@@ -58,6 +59,7 @@ def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any
     connection.isolation_level = None
     for name, function in functions.items():
         connection.create_function(name, 1, function, deterministic=True)
+    connection.create_function("search_text", -1, joined_search_text, deterministic=True)
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",

@@ -64,7 +64,7 @@ _SHARED: Mapping[str, dict[str, Any]] = {
         "Instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
     ),
     "Search": _parameter(
-        "q", {"type": "string", "maxLength": 200}, "Text that any search column or attribute contains."
+        "q", {"type": "string", "maxLength": 200}, "Words that an object must hold, in any order and field."
     ),
     "Total": _parameter(
         "total", {"type": "string", "enum": ["exact", "none"], "default": "exact"}, "`none` skips the count."

@@ -12,7 +12,7 @@ from app.resource.fields import Kind
 from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, bound_values, unknown
 from app.resource.query.parameter_values import read_text
 from app.resource.query.paths import parse_condition
-from app.resource.query.text_search import search_values
+from app.resource.query.text_search import search_values, words_of
 
 MAX_SEARCH = 200
 
@@ -27,7 +27,8 @@ class Matching:
     """Which rows: the shape of the condition, without its values."""
 
     filters: tuple[Filter, ...] = ()
-    searched: bool = False
+    words: tuple[int, ...] = ()
+    """The words of `q`, each by the number of its spellings."""
     own: bool = False
     """Only what the acting user created; set when rows are selected, not by the request."""
 
@@ -74,15 +75,15 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
     if len(text) > MAX_SEARCH:
         raise BadRequest(f"q may have at most {MAX_SEARCH} characters.", reason="invalid_parameter")
-    if text:
-        values |= search_values(text)
+    words = words_of(text)
+    values |= search_values(words)
     if "cursor" in arguments and "page" in arguments:
         raise BadRequest("Give either page or cursor.", reason="invalid_parameter")
     total = arguments.get("total", "exact")
     if total not in ("exact", "none"):
         raise BadRequest("total must be exact or none.", reason="invalid_parameter")
     return ListQuery(
-        matching=Matching(tuple(filters), searched=bool(text)),
+        matching=Matching(tuple(filters), words=tuple(map(len, words))),
         values=values,
         sort=_parse_sort(resource, ",".join(arguments.getlist("sort"))),
         fields=_parse_fields(resource, ",".join(arguments.getlist("fields")) if "fields" in arguments else None),

@@ -180,8 +180,8 @@ def parse_conditions(
 def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
     """What a row meets that matches; the values are those of the query."""
     conditions = [condition_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
-    if matching.searched:
-        conditions.append(matches(resource))
+    if matching.words:
+        conditions.append(matches(resource, matching.words))
     if matching.own:
         created_by = resource.model.__table__.c.created_by_id
         conditions.append(created_by == sa.bindparam("viewer", type_=sa.BigInteger))

@@ -1,70 +1,109 @@
-"""Substring search over an object's search fields and attributes, with a trigram index on PostgreSQL."""
+"""`q` and the global search: objects that hold every word of a text, in any order and field."""
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
+from app.core.addresses import ip_address, mac_digits
+from app.core.db.search_entries import SearchEntry, search_text
 from app.core.values import fold
 from app.resource.declaration import Resource
-from app.resource.indexes import has_search_text, search_text
 from app.resource.query.filters import escape_like
+from app.resource.query.searched_fields import is_searched
 
-_WRITTEN_OTHERWISE = r'["\\\x00-\x1f\x7f]'
+Word = tuple[str, ...]
+"""The spellings of a word, folded; any of them will do."""
 
+_MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){2,}[:-]?|[0-9a-f]{4}(?:\.[0-9a-f]{2,4})+\.?")
+"""A hardware address or a part of one, with separators. The table has it without them too."""
 
-def matches(resource: Resource) -> sa.ColumnElement[bool]:
-    """Whether a search column or an attribute contains the text whose `search_values` are the parameters."""
-    pattern = sa.bindparam("q", type_=sa.Text)
-    found: list[sa.ColumnElement[bool]] = [
-        sa.func.fold(column).like(pattern, escape="\\") for column in resource.search
-    ]
-    if "attributes" in resource.fields:
-        entries = sa.func.json_entries(resource.fields["attributes"].column).table_valued("key", "value")
-        found.append(sa.exists().where(sa.func.fold(entries.c.value).like(pattern, escape="\\")))
-    # A literal, not a parameter: the generic plan of a prepared statement would serve rare and frequent texts alike,
-    # and takes 3 s where the plan for the text takes 2 ms.
-    loosely = sa.bindparam("q_loose", type_=sa.Text, literal_execute=True)
-    return sa.and_(_may_contain(resource, loosely), sa.or_(*found))
+entries = SearchEntry.__table__
 
 
-def search_values(text: str) -> dict[str, str]:
-    """The parameters of `matches` that look for a text."""
-    return {"q": f"%{escape_like(fold(text))}%", "q_loose": _loose_pattern(text)}
+def words_of(text: str) -> list[Word]:
+    """The different words of a text, each with its spellings."""
+    return list(dict.fromkeys(map(_spellings, fold(text).split())))
 
 
-def may_match(resource: Resource, text: str) -> sa.ColumnElement[bool]:
-    """Whether the index admits that an object contains a text: false is certain, true is not."""
-    return _may_contain(resource, sa.literal(_loose_pattern(text), sa.Text(), literal_execute=True))
+def _spellings(word: str) -> Word:
+    if _MAC.fullmatch(word):
+        return (word, mac_digits(word))
+    try:
+        return tuple(dict.fromkeys((word, ip_address(word))))
+    except ValueError:
+        return (word,)
 
 
-def _loose_pattern(text: str) -> str:
-    # The index holds the attributes as JSON, which writes these characters otherwise.
-    return f"%{'%'.join(escape_like(part) for part in re.split(_WRITTEN_OTHERWISE, fold(text)))}%"
+def search_values(words: Sequence[Word], prefix: str = "q") -> dict[str, str]:
+    """The parameters of `has_words` that look for these words."""
+    values: dict[str, str] = {}
+    for name, spelling in _named(words, prefix):
+        searched = search_text(spelling)
+        values[name] = searched
+        values[f"{name}_like"] = f"%{escape_like(searched)}%"
+        values[f"{name}_plain"] = f"%{escape_like(spelling)}%"
+    return values
 
 
-def _may_contain(resource: Resource, pattern: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    if not has_search_text(resource.model):
-        return sa.true()
-    names = [column.key for column in resource.search]
-    text = search_text(names, prefix=f"{resource.model.__tablename__}.")
-    return may_contain(sa.literal_column(text, sa.Text()), pattern)
+def _named(words: Sequence[Word], prefix: str) -> Iterator[tuple[str, str]]:
+    for at, word in enumerate(words):
+        yield from ((f"{prefix}{at}_{form}", spelling) for form, spelling in enumerate(word))
 
 
-class may_contain(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
-    """What the index can tell of a text and a pattern; everything may, where there is no such index."""
+def matches(resource: Resource, words: Sequence[int], prefix: str = "q") -> sa.ColumnElement[bool]:
+    """Whether an object holds all words, given by the numbers of their spellings."""
+    if not is_searched(resource):
+        texts = (sa.func.coalesce(column, "") for column in resource.search)
+        joined: Any = sa.literal("", sa.Text())
+        for text in texts:
+            joined = joined + "\n" + text
+        return has_words(sa.func.fold(joined), words, prefix, plain=True)
+    found = sa.select(entries.c.resource_id).where(of_resource(resource), has_words(entries.c.content, words, prefix))
+    identity: sa.ColumnElement[int] = resource.model.__table__.c.id
+    return identity.in_(found)
+
+
+def of_resource(resource: Resource) -> sa.ColumnElement[bool]:
+    """The entries of a resource; written out, so that PostgreSQL plans for its partition alone."""
+    return entries.c.resource_type == sa.literal_column(f"'{resource.name}'", sa.String())
+
+
+def has_words(
+    text: sa.ColumnElement[str], words: Sequence[int], prefix: str = "q", *, plain: bool = False
+) -> sa.ColumnElement[bool]:
+    """Whether a text has one spelling of each word; a `plain` one is folded, any other is of the search entries."""
+
+    def has(name: str) -> sa.ColumnElement[bool]:
+        if plain:
+            return text.like(sa.bindparam(f"{name}_plain", type_=sa.Text), escape="\\")
+        # A literal, not a parameter: the generic plan of a prepared statement would serve rare and frequent texts
+        # alike, and takes 3 s where the plan for the text takes 2 ms.
+        pattern = sa.bindparam(f"{name}_like", type_=sa.Text, literal_execute=True)
+        return contains_text(text, pattern, sa.bindparam(name, type_=sa.Text))
+
+    spellings = ((f"{prefix}{at}_{form}" for form in range(count)) for at, count in enumerate(words))
+    return sa.and_(*(sa.or_(*map(has, names)) for names in spellings))
+
+
+class contains_text(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
+    """Whether a searched text contains another one, which is given as a pattern of LIKE and as it is."""
 
     type = sa.Boolean()
     inherit_cache = True
 
 
-@compiles(may_contain)
-def _everything(_element: Any, _compiler: Any, **_: Any) -> str:
-    return "1 = 1"
+@compiles(contains_text)
+def _like(element: Any, compiler: Any, **options: Any) -> str:
+    text, pattern, _ = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({text} LIKE {pattern})"
 
 
-@compiles(may_contain, "postgresql")
-def _what_is_alike(element: Any, compiler: Any, **options: Any) -> str:
-    text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({text}) LIKE {pattern}"
+@compiles(contains_text, "sqlite")
+def _like_and_instr(element: Any, compiler: Any, **options: Any) -> str:
+    """FTS5 finds the trigrams of a LIKE without ESCAPE, in which `_` and `%` are no plain characters."""
+    text, _, part = element.clauses
+    texts, parts = ([compiler.process(one, **options) for _ in range(2)] for one in (text, part))
+    return f"({texts[0]} LIKE '%' || {parts[0]} || '%' AND instr({texts[1]}, {parts[1]}) > 0)"

@@ -1,0 +1,40 @@
+"""`flask search`: the table of what can be found."""
+
+import click
+import sqlalchemy as sa
+from flask.cli import AppGroup
+
+from app.catalog import CATALOG
+from app.core.db.search_entries import TABLE, rebuilding
+from app.core.db.unit_of_work import db, writing
+from app.resource import Resource
+from app.resource.query.searched_fields import is_searched, searched_of
+
+search = AppGroup("search", help="Look after the table of what can be found.")
+
+
+@search.command("rebuild")
+def rebuild() -> None:
+    """Write the table of what can be found anew, from the objects that there are.
+
+    Needed only after rows were written past the triggers. Searches go on meanwhile; who writes an object waits until
+    the entries of its resource are written.
+    """
+    for resource in filter(is_searched, CATALOG.values()):
+        with writing():
+            count = _rebuild(resource)
+        click.echo(f"{resource.name}: {count}")
+
+
+def _rebuild(resource: Resource) -> int:
+    """Write the entries of one resource; returns how many."""
+    dialect = db.engine.dialect.name
+    if dialect == "postgresql":
+        # Whoever writes an entry now has committed before the objects are read, or waits.
+        db.session.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        db.session.execute(sa.text(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE"))
+    counts = [
+        db.session.connection().exec_driver_sql(statement).rowcount
+        for statement in rebuilding(dialect, searched_of(resource))
+    ]
+    return counts[-1]
