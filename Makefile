@@ -14,7 +14,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint client bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -36,6 +36,11 @@ lint: $(STAMP) ## check style, types, layers, migrations and openapi.json
 		DATABASE_URL="sqlite:///$$scratch/check.db" UPLOAD_DIR="$$scratch"; \
 	unset REDIS_URL; \
 	set -x; $(BIN)/flask db upgrade; $(BIN)/flask db check; $(BIN)/flask openapi --check
+
+client: ## generate a TypeScript client from openapi.json into build/client (needs Node.js)
+	mkdir -p build/client
+	cp tests/typescript/{package.json,package-lock.json,.npmrc,generate.mjs,client.ts,session.ts,tsconfig.json} build/client
+	cd build/client && npm ci && node generate.mjs ../../openapi.json schema.d.ts && npx tsc -p .
 
 bench: $(STAMP) ## run the benchmarks
 	$(BIN)/python -m bench $(BENCH)

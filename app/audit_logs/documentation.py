@@ -40,7 +40,7 @@ _CHANGE_PARAMETERS = [
 
 _SORTING: list[Parameter] = [
     _parameter("sort", {"type": "string", "example": "-id"}, _SORT),
-    _parameter("total", {"type": "string", "enum": ["exact", "none"], "default": "exact"}, _TOTAL),
+    _parameter("total", {"type": "string", "enum": ["exact", "none"]}, _TOTAL),
 ]
 NOT_IN_EXPORTS = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
@@ -56,8 +56,8 @@ def document_log(
 FORMAT = {
     "in": "query",
     "name": "format",
-    "schema": {"type": "string", "enum": list(CONTENT_TYPES), "default": "xlsx"},
-    "description": "The format of the file.",
+    "schema": {"type": "string", "enum": list(CONTENT_TYPES)},
+    "description": "The format of the file. Default: `xlsx`.",
 }
 FILES = {
     200: {

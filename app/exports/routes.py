@@ -37,8 +37,8 @@ JSON_SCHEMA: dict[str, Any] = {
 FORMAT = {
     "in": "query",
     "name": "format",
-    "schema": {"type": "string", "enum": list(CONTENT_TYPES), "default": "xlsx"},
-    "description": "The kind of file.",
+    "schema": {"type": "string", "enum": list(CONTENT_TYPES)},
+    "description": "The kind of file. Default: `xlsx`.",
 }
 RESOURCES = {
     "in": "query",

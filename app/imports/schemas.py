@@ -4,6 +4,7 @@ from marshmallow import Schema, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
+from app.core.http.envelope import FailureDetailsSchema
 from app.core.http.paging import PageSchema
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
@@ -88,6 +89,12 @@ class SheetSchema(Schema):
     notes = fields.List(fields.String(), required=True)
 
 
+class ProblemSchema(FailureDetailsSchema):
+    """What is in the way: the `data` of a failure, with its message."""
+
+    message = fields.String(required=True)
+
+
 class ImportSchema(Schema):
     id = fields.Integer(required=True)
     status = fields.Enum(ImportStatus, by_value=True, required=True)
@@ -96,7 +103,8 @@ class ImportSchema(Schema):
     extra = fields.Enum(ExtraColumns, by_value=True, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
-    problem = fields.Dict(
+    problem = fields.Nested(
+        ProblemSchema,
         required=True,
         allow_none=True,
         metadata={"description": "Why it is invalid, failed or could not be reverted."},

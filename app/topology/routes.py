@@ -36,8 +36,8 @@ LEVELS = ("1", "2", "3")
 LEVEL = {
     "in": "query",
     "name": "level",
-    "schema": {"type": "integer", "enum": [1, 2, 3], "default": 1},
-    "description": "1: servers; 2: with their containers and GPUs; 3: with services too.",
+    "schema": {"type": "integer", "enum": [1, 2, 3]},
+    "description": "1: servers; 2: with their containers and GPUs; 3: with services too. Default: `1`.",
 }
 
 AS_OF = {

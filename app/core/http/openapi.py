@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 from apispec.core import Components
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
@@ -161,10 +162,18 @@ def document_failures(view: View, rule: str, access: Access, methods: list[str])
 
 
 class Converter(OpenAPIConverter):
-    """From marshmallow's fields to the document: enumerations have names, and bodies no fields that are only read."""
+    """From marshmallow's fields to the document: enumerations have names, and bodies no fields that are only read.
+
+    A default is in the description: as `default`, client generators make it a member that must be sent, or send it
+    without being asked.
+    """
 
     def field2property(self, field: Field[Any]) -> dict[str, Any]:
         described: dict[str, Any] = super().field2property(field)
+        default = described.pop("default", None)
+        if default is not None:
+            text = orjson.dumps(default).decode()
+            described["description"] = f"{described.get('description', '')} Default: `{text}`.".strip()
         if not isinstance(field, Enum) or not field.by_value:
             return described
         reference = self._share_enumeration(field.enum)

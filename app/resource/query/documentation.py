@@ -51,12 +51,11 @@ def _several(name: str, values: Iterable[str], description: str) -> dict[str, An
 
 
 _SHARED: Mapping[str, dict[str, Any]] = {
-    # Without a default here: some generated clients send defaults, and a page does not go with a cursor.
     "Page": _parameter("page", {"type": "integer", "minimum": 1}, "The page, from 1."),
     "PageSize": _parameter(
         "page_size",
-        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE},
-        "Objects on a page.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
+        f"Objects on a page. Default: `{DEFAULT_PAGE_SIZE}`.",
     ),
     "Cursor": _parameter(
         "cursor",
@@ -67,7 +66,7 @@ _SHARED: Mapping[str, dict[str, Any]] = {
         "q", {"type": "string", "maxLength": 200}, "Words that an object must hold, in any order and field."
     ),
     "Total": _parameter(
-        "total", {"type": "string", "enum": ["exact", "none"], "default": "exact"}, "`none` skips the count."
+        "total", {"type": "string", "enum": ["exact", "none"]}, "`none` skips the count. Default: `exact`."
     ),
 }
 _ATTRIBUTES = _parameter(
