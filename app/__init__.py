@@ -48,6 +48,7 @@ from app.imports.mappings import routes as mappings
 from app.imports.report import routes as reports
 from app.imports.report import service as report_service
 from app.meta import routes as meta
+from app.offboarding import routes as offboarding
 from app.proof import live_rows, sealer
 from app.proof import routes as proof
 from app.search import routes as search
@@ -95,7 +96,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):
         routes.register_blueprint(feature.blueprint)
-    for feature in (templates, audit_logs, proof, events, activity, history, meta, health):
+    for feature in (templates, audit_logs, proof, events, activity, history, meta, health, offboarding):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)

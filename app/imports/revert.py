@@ -32,7 +32,7 @@ logs = AuditLog.__table__
 ObjectRow = dict[str, Any]
 """A stored object by column."""
 
-UNUSED_ACTIONS = ("update", "revert")
+UNUSED_ACTIONS = ("update", "revert", "transfer")
 """Audit actions on a new object after which it may be deleted if its values are still those of the import. Any other
 action, such as an assignment, has used it."""
 

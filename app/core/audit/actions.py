@@ -17,6 +17,7 @@ ACTIONS = (
     "login_failed",
     "login_new_address",
     "lockout",
+    "transfer",
     "unlock",
     "logout",
     "password_reset",
