@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
 from app.core.audit.facts import created, snapshot_of
-from app.core.audit.guarded_state import state_mac
+from app.core.audit.guarded_state import guarded_columns, state_mac
 from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
@@ -128,7 +128,8 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
 
 
 def _refuse_orm_only(model: type[Entity]) -> None:
-    if model.orm_only:
+    # Its records of many rows carry no `state_mac`.
+    if model.orm_only or guarded_columns(model):
         raise RuntimeError(f"The rules of {model.__name__} run in the session's flush: write it through the ORM.")
 
 
