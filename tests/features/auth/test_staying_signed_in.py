@@ -244,7 +244,7 @@ def test_users_cannot_update_other_fields_of_themselves(user: Client) -> None:
         ("is_active", False),
         ("username", "x"),
         ("password", NEW_PASSWORD),
-        ("id", 1),
+        ("id", 4711),
         ("version", 7),
         ("created_by_id", 1),
         ("failed_login_attempts", 0),
