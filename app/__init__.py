@@ -81,7 +81,9 @@ def create_app(config: Any) -> Flask:
 
     logs.init_app(app)
     metrics.init_app(app)
-    unit_of_work.init_app(app, tables_changed=generations.move_generations)
+    unit_of_work.init_app(
+        app, tables_changing=generations.hold_generations, tables_changed=generations.move_generations
+    )
     listeners.attach(app, _LISTENERS, sql_functions={"audit_terms": change_terms.terms_as_json})
     Migrate(app, unit_of_work.db, render_as_batch=False)
     for part in (envelope, redis_client, backends, generations, security_headers, rate_limiter, geoip, outbox, pubsub):

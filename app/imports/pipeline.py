@@ -58,11 +58,9 @@ def run_plan(import_id: int) -> None:
         started = change_status(import_id, startable, ImportStatus.VALIDATING, phase="reading")
     if started:
         _plan(import_id)
-    with writing():
-        import_ = db.session.get_one(Import, import_id, populate_existing=True)
-        if import_.apply_at_once:
-            change_status(import_id, (ImportStatus.READY,), ImportStatus.APPLYING, phase="applying")
-    if import_.apply_at_once:
+    with reading():
+        applies = db.session.get_one(Import, import_id, populate_existing=True).apply_at_once
+    if applies:
         run_apply(import_id)
 
 
@@ -152,10 +150,16 @@ def _store(import_: Import, tables: Sequence[ParsedTable], unknown: Sequence[str
     _learn_sheets(import_, [parsed.table for parsed in tables])
     sheets = [sheet_summary(parsed) for parsed in tables] + [unknown_sheet(name) for name in unknown]
     problem = _plan_problem(sheets, has_tables=bool(tables))
-    status = ImportStatus.INVALID if problem else ImportStatus.READY
     total = sum(len(parsed.rows) for parsed in tables)
-    results = {"sheets": sheets, "total": total, "done": total, "problem": problem}
-    if not _end(import_.id, ImportStatus.VALIDATING, status, **results):
+    results = {"sheets": sheets, "total": total, "problem": problem}
+    if import_.apply_at_once and not problem:
+        # In this transaction: a client that polls must not take `ready` for the end of it.
+        status, goes_on = ImportStatus.APPLYING, {"phase": "applying", "done": 0}
+        stored = change_status(import_.id, (ImportStatus.VALIDATING,), status, **results, **goes_on)
+    else:
+        status = ImportStatus.INVALID if problem else ImportStatus.READY
+        stored = _end(import_.id, ImportStatus.VALIDATING, status, done=total, **results)
+    if not stored:
         raise Stopped
 
 

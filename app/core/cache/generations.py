@@ -5,13 +5,14 @@ The store is Redis, for all processes, or the memory of the only one.
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import orjson
 from cachelib.serializers import BaseSerializer
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context
 from flask_caching import Cache
 from flask_caching.backends import RedisCache
 
@@ -19,6 +20,11 @@ from app.core.cache.redis_client import OPTIONS, attempt
 from app.core.values import as_json
 
 cache = Cache()
+
+CHANGING_SECONDS = 60
+"""How long the mark of a process that died while it committed keeps a table from being cached."""
+_CHANGING = 0
+"""Stands for the generation of a table that is being changed: it is no text, so nothing is cached under it."""
 
 
 class JsonSerializer(BaseSerializer):
@@ -58,8 +64,32 @@ class Generations:
 
     def __init__(self) -> None:
         self._unannounced: set[str] = set()
+        self._changing: Counter[str] = Counter()
         self._computing: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
+
+    @contextmanager
+    def changing(self, tables: set[str]) -> Iterator[None]:
+        """Have nothing of these tables be read from the cache while a transaction commits and they are announced.
+
+        Others see its effect from the moment of the commit: the status of an import, for one. Outside of requests the
+        other processes learn of it too; a request is answered after the announcement, which says as much.
+        """
+        keys = {_key(table): _CHANGING for table in tables}
+        with self._lock:
+            self._changing.update(tables)
+        try:
+            if current_app.config["REDIS_URL"] and not has_request_context():
+                cache.set_many(keys, CHANGING_SECONDS)
+            yield
+        except BaseException:
+            # Perhaps it has been committed; and the marks must not stay.
+            self.announce(tables)
+            raise
+        finally:
+            with self._lock:
+                self._changing.subtract(tables)
+                self._changing = +self._changing
 
     def announce(self, tables: set[str]) -> None:
         """Move the generations of these tables on; called after each commit that has changed them."""
@@ -74,6 +104,8 @@ class Generations:
     def read(self, tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any]]:
         """The generation of each table, or None where they cannot be trusted or reached, and the values of the keys."""
         nothing = [None] * len(keys)
+        if self._changing and not self._changing.keys().isdisjoint(tables):
+            return None, nothing
         if self._unannounced:
             self.announce(set())
             if self._unannounced:
@@ -134,6 +166,11 @@ def init_app(app: Flask) -> None:
 def move_generations(tables: set[str]) -> None:
     """Make the cached answers that were read from these tables out of date."""
     generations_of_app().announce(tables)
+
+
+def hold_generations(tables: set[str]) -> AbstractContextManager[None]:
+    """Have nothing of these tables be read from the cache until the block ends."""
+    return generations_of_app().changing(tables)
 
 
 def generations_of_app() -> Generations:

@@ -163,8 +163,12 @@ class Session(FlaskSession):
         return work.reading_connection() if work.is_reading else db.engine
 
     def commit(self) -> None:
-        super().commit()
-        unit_of_work().conclude(is_committed=True)
+        self.flush()
+        work = unit_of_work()
+        changed = work.transaction.changed_tables
+        with current_app.extensions["tables_changing"](changed) if changed else nullcontext():
+            super().commit()
+            work.conclude(is_committed=True)
 
     def rollback(self) -> None:
         super().rollback()
@@ -268,9 +272,18 @@ def touch(*tables: str) -> None:
     unit_of_work().transaction.changed_tables.update(tables)
 
 
-def init_app(app: Flask, *, tables_changed: Callable[[set[str]], None]) -> None:
-    """Give an application its database; `tables_changed` is called after each commit that has changed something."""
+def init_app(
+    app: Flask,
+    *,
+    tables_changing: Callable[[set[str]], AbstractContextManager[None]],
+    tables_changed: Callable[[set[str]], None],
+) -> None:
+    """Give an application its database.
+
+    Each commit that changes something is in the context of `tables_changing`, and `tables_changed` is called after it.
+    """
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SQLALCHEMY_DATABASE_URI"])
+    app.extensions["tables_changing"] = tables_changing
     app.extensions["tables_changed"] = tables_changed
     # Torn down in the reverse order: the session lets go of the connection before it goes back.
     app.teardown_appcontext(_release_connection)
