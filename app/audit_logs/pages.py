@@ -18,8 +18,8 @@ from app.core.db.unit_of_work import db, reading
 from app.core.errors import BadRequest
 from app.core.http.envelope import Page, Pagination
 from app.resource.projection import Projection, projection_of
+from app.resource.query.conditions import Clause
 from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
-from app.resource.query.filters import Clause
 
 MAX_COUNT = 1_000
 """Records that are counted; of more, the answer says that there are at least this many."""

@@ -14,7 +14,8 @@ from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
 from app.core.errors import BadRequest
 from app.resource.fields import Kind
-from app.resource.query.filters import Clause, clause_of, parse_filter, unknown
+from app.resource.query.conditions import Clause, clause_of
+from app.resource.query.filters import parse_filter, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.parameter_values import read_text
 from app.resource.query.text_search import has_words

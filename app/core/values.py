@@ -1,6 +1,7 @@
 """Limits, comparison and JSON form of values, for every layer."""
 
 import enum
+import re
 import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,6 +12,8 @@ import orjson
 # What the driver's numbers may hold: beyond them SQLite overflows and PostgreSQL compares as numeric.
 MAX_INTEGER = 2**31 - 1
 MAX_ID = 2**63 - 1
+# The same for Python and PostgreSQL. 007 and 1e5 are texts.
+PLAIN_NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?"
 MAX_EXACT = 2**53
 """Beyond it a double does not hold every integer."""
 
@@ -64,6 +67,11 @@ def fold_value(value: Any) -> Any:
 def whole(value: float) -> float:
     """An integer where the number is one, so that 256.0 and 256 are the same text everywhere."""
     return int(value) if value == int(value) else value
+
+
+def plain_number(text: Any) -> float | None:
+    """The number that a text is written like; None for other texts."""
+    return float(text) if re.fullmatch(PLAIN_NUMBER, text) else None
 
 
 def exact_number(number: float) -> float:

@@ -176,12 +176,12 @@ def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clean_attribute(value: Any) -> Any:
-    """The value of an attribute as it is stored; raises ValueError."""
+    """The value of an attribute as it is stored, empty text as null; raises ValueError."""
     if isinstance(value, str):
         text = clean_text(value)
         if len(text) > MAX_TEXT:
             raise ValueError(f"At most {MAX_TEXT} characters.")
-        return text
+        return text or None
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from app.core.db.search_entries import CJK, as_read, search_text
-from app.resource.query.filters import escape_like
+from app.resource.query.conditions import escape_like
 from app.resource.query.text_search import Word, has_words, search_values
 
 MIN_LENGTH = 4

@@ -24,6 +24,7 @@ class LastAdmin(Conflict):
 
 class User(Guarded, Entity):
     label = "username"
+    public = False
     orm_only = True
 
     username: Mapped[str] = column("Username", "用户名", "Login", type_=sa.String(64), check=username)

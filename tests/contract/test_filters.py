@@ -38,10 +38,10 @@ OPERATORS = {
     Kind.BOOLEAN: EQUALITY,
     Kind.CHOICE: EQUALITY,
     Kind.REFERENCE: EQUALITY,
-    Kind.LIST: ("", "isnull"),
+    Kind.LIST: ("", "in", "all", "ne", "isnull"),
     Kind.OBJECTS: ("isnull",),
     Kind.DOCUMENT: ("isnull",),
-    Kind.ATTRIBUTES: (),
+    Kind.ATTRIBUTES: ("isnull",),
 }
 
 
@@ -57,7 +57,8 @@ def test_each_operator_of_each_field(resource: Resource, make: Make, admin: Clie
     for name, field in readable(resource).items():
         kind = kind_of(name, field)
         for operator in operators_of(name, field):
-            for texts in values_to_try(operator, kind, field, [value_in(row, name, field) for row in rows]):
+            present = [value_in(row, name, field) for row in rows]
+            for texts in values_to_try(operator, kind, field, present, must_exist=is_by_name(name, field)):
                 parameter = f"{name}__{operator}" if operator else name
                 expected = [row["id"] for row in rows if holds(operator, kind, value_in(row, name, field), texts)]
                 assert found(resource, admin, {parameter: texts}) == expected, (parameter, texts)
@@ -70,7 +71,7 @@ def test_several_filters_must_all_hold(resource: Resource, make: Make, admin: Cl
     given = {
         name: as_text(value_in(last, name, field))
         for name, field in resource.fields.items()
-        if "in" in operators_of(name, field) and last[name] is not None
+        if "in" in operators_of(name, field) and last[name] is not None and field.kind is not Kind.LIST
     }
     assert found(resource, admin, given) == [last["id"]]
     assert found(resource, admin, {**given, "id": str(rows[0]["id"])}) == []
@@ -154,17 +155,22 @@ def plain_text_field(resource: Resource) -> str:
     )
 
 
-def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -> Iterator[list[str]]:
+def values_to_try(
+    operator: str, kind: Kind, field: Field, present: list[Any], *, must_exist: bool
+) -> Iterator[list[str]]:
     """Parameters for a filter: values that are there, one that is not, and several at once."""
     if operator == "isnull":
         yield from (["true"], ["false"], ["1"], ["0"])
         return
     texts = list(dict.fromkeys(as_text(value) for value in flat(present)))[:2]
-    texts.append(as_text(absent(kind, field)))
+    if not (must_exist and operator in ("", "ne", "in")):
+        texts.append(as_text(absent(kind, field)))
+    if not texts:
+        return
     if kind is Kind.TIME:
         # A date stands for its whole day; the days before and after show that it ends.
         texts = [*texts[-2:], *days_around(texts[0])]
-    if operator == "in":
+    if operator in ("in", "all"):
         yield from ([",".join(texts)], [texts[0], texts[-1]])
         return
     for text in texts:
@@ -176,6 +182,7 @@ def values_to_try(operator: str, kind: Kind, field: Field, present: list[Any]) -
             yield [text.swapcase() if kind is Kind.TEXT else text]
     if operator in ("", "ne"):
         yield [texts[0], texts[-1]]
+        yield from ([""], ["", texts[0]]) if kind in (Kind.TEXT, Kind.LIST) else ()
 
 
 def days_around(time: str) -> list[str]:
@@ -215,11 +222,24 @@ def as_text(value: Any) -> str:
 def holds(operator: str, kind: Kind, have: Any, texts: list[str]) -> bool:
     """Whether a row with this value is to be found: the contract, said once more, in Python."""
     if operator == "isnull":
-        return (have is None) == (texts[0] in ("true", "1"))
-    if operator == "in":
+        return (have in (None, [], {})) == (texts[0] in ("true", "1"))
+    if operator in ("in", "all"):
         texts = [part for text in texts for part in text.split(",")]
+    if "" in texts:
+        # No value is among the values.
+        rest = [text for text in texts if text]
+        empty, other = have in (None, []), bool(rest) and holds(operator, kind, have, rest)
+        return (other or not rest) and not empty if operator == "ne" else other or empty
     if kind is Kind.LIST:
-        return any(member.lower() in [comparable(kind, text) for text in texts] for member in have)
+        return holds_of_members(operator, {member.lower() for member in have}, [text.lower() for text in texts])
+    return holds_of_value(operator, kind, have, texts)
+
+
+def holds_of_members(operator: str, members: set[str], texts: list[str]) -> bool:
+    return members.issuperset(texts) if operator == "all" else members.isdisjoint(texts) == (operator == "ne")
+
+
+def holds_of_value(operator: str, kind: Kind, have: Any, texts: list[str]) -> bool:
     if have is None:
         return operator == "ne"
     pairs = [compared(kind, as_text(have), text) for text in texts]

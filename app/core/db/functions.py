@@ -5,6 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
+from app.core.values import PLAIN_NUMBER
+
 
 class json_items(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
     """The members of a JSON list as rows with a text column `value`."""
@@ -39,6 +41,13 @@ class json_member(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the na
     inherit_cache = True
 
 
+class json_number(sa.sql.functions.GenericFunction[float]):  # noqa: N801 - the name of an SQL function
+    """The value of a JSON object's key where it is a number, or text that is written like one (`PLAIN_NUMBER`)."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
 # SQLite has no booleans: it would show them as 1 and 0.
 _SQLITE_TEXT = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE value END"
 
@@ -59,3 +68,14 @@ def _json_member(element: Any, compiler: Any, **options: Any) -> str:
     if compiler.dialect.name == "postgresql":
         return f"({document} ->> {key})"
     return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"  # noqa: S608
+
+
+@compiles(json_number)
+def _json_number(element: Any, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "postgresql":
+        text = f"{document} ->> {key}"
+        is_number = f"jsonb_typeof({document} -> {key}) = 'number' OR {text} ~ '^{PLAIN_NUMBER}$'"
+        return f"(CASE WHEN {is_number} THEN CAST({text} AS double precision) END)"
+    number = "CASE type WHEN 'integer' THEN value WHEN 'real' THEN value WHEN 'text' THEN plain_number(value) END"
+    return f"(SELECT {number} FROM json_each({document}) WHERE key = {key})"  # noqa: S608

@@ -5,7 +5,7 @@ inserted or deleted meanwhile neither repeats nor hides another.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, from_json
 from app.resource.projection import Render, target_alias
+from app.resource.query.json_filters import ATTRIBUTE, attribute_number, attribute_text
 
 Clause = sa.ColumnElement[bool]
 
@@ -76,7 +77,22 @@ class Cursor:
 def sort_keys(resource: Resource, sort: Sequence[str]) -> list[SortKey]:
     """The columns of an order; the id breaks ties, so that no row stands on two pages."""
     names = [*sort] if {"id", "-id"} & set(sort) else [*sort, "id"]
-    return [_sort_key(resource, name.removeprefix("-"), descending=name.startswith("-")) for name in names]
+    keys: list[SortKey] = []
+    for name in names:
+        plain, descending = name.removeprefix("-"), name.startswith("-")
+        if plain.startswith(ATTRIBUTE):
+            keys += _attribute_keys(resource, plain.removeprefix(ATTRIBUTE), descending=descending)
+        else:
+            keys.append(_sort_key(resource, plain, descending=descending))
+    return keys
+
+
+def _attribute_keys(resource: Resource, key: str, *, descending: bool) -> list[SortKey]:
+    """The order of an attribute: numbers, then texts, then objects without it; all reversed where it descends."""
+    field = replace(resource.fields["attributes"], nullable=True)
+    number = attribute_number(field.column, key)
+    text = sa.func.fold(attribute_text(field.column, key))
+    return [SortKey(field, number, Kind.NUMBER, descending), SortKey(field, text, Kind.TEXT, descending)]
 
 
 def _sort_key(resource: Resource, name: str, *, descending: bool) -> SortKey:

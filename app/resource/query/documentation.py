@@ -34,9 +34,10 @@ _TIME_OR_DATE = {
 }
 _FILTERS = """\
 Conditions that all must hold: `name`, or `name__operator`. A name repeated is equal to any of its values; `ne` is \
-different from all of them. `in`: any of these, separated by commas. `gt`, `gte`, `lt`, `lte`: in order. `contains`, \
-`startswith`: of a text, ignoring case. `isnull`: has no value (true) or has one (false). An address may have any \
-spelling, and a network such as 10.0.0.0/8 stands for the IP addresses in it."""
+different from all of them; empty text is no value. `in`: any of these, separated by commas. `all`: a list that has \
+all of these. `gt`, `gte`, `lt`, `lte`: in order. `contains`, `startswith`: of a text, ignoring case. `isnull`: has no \
+value (true) or has one (false); an empty list is none. An address may have any spelling, and a network such as \
+10.0.0.0/8 stands for the IP addresses in it."""
 _MEMBERS = {"style": "form", "explode": True}
 """How an object travels each of whose members is a query parameter of its own."""
 
@@ -76,7 +77,8 @@ _ATTRIBUTES = _parameter(
         "additionalProperties": {"type": ["string", "number", "boolean"]},
         "example": {"attributes.qos": "LS"},
     },
-    "Conditions on the organisation's own fields: `attributes.<key>`, with the operators of filters.",
+    "Conditions on the organisation's own fields: `attributes.<key>`, with the operators of filters. A number is "
+    "compared with numbers, also with those that are stored as text; any other value with texts.",
     **_MEMBERS,
 )
 

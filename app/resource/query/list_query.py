@@ -9,7 +9,10 @@ from app.core.errors import BadRequest
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
-from app.resource.query.filters import LIST_PARAMETERS, Filter, bound_value, bound_values, unknown
+from app.resource.query.conditions import bound_value, bound_values
+from app.resource.query.filters import LIST_PARAMETERS, Filter, unknown
+from app.resource.query.json_filters import ATTRIBUTE
+from app.resource.query.known_names import check_attribute
 from app.resource.query.parameter_values import read_text
 from app.resource.query.paths import parse_condition
 from app.resource.query.text_search import search_values, words_of
@@ -107,7 +110,9 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     valid = sortable(resource)
     for name in names:
-        if name.removeprefix("-") not in valid:
+        if name.removeprefix("-").startswith(ATTRIBUTE) and "attributes" in resource.fields:
+            check_attribute(resource, name.removeprefix("-"))
+        elif name.removeprefix("-") not in valid:
             raise unknown("sort column", name.removeprefix("-"), valid)
     if len({name.removeprefix("-") for name in names}) < len(names):
         raise BadRequest("sort names a column twice.", reason="invalid_parameter")
@@ -115,7 +120,10 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
 
 
 def sortable(resource: Resource) -> list[str]:
-    """What a list can be sorted by: every simple field, and references by the name of their object."""
+    """What every list can be sorted by: every simple field, and references by the name of their object.
+
+    An attribute too, as `attributes.<key>`.
+    """
     plain = [item.name for item in resource.fields.values() if item.kind not in _UNSORTABLE]
     return [*plain, *resource.references]
 

@@ -15,7 +15,9 @@ from app.core.errors import BadRequest
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, fields_of
 from app.resource.projection import Private
-from app.resource.query.filters import Clause, Filter, clause_of, filter_names, parse_filter, unknown
+from app.resource.query.conditions import Clause, clause_of
+from app.resource.query.filters import Filter, filter_names, parse_filter, unknown
+from app.resource.query.known_names import check_names
 
 Route = Callable[[sa.Select[Any] | None], Clause]
 """Given the ids of objects: whether a row refers to one of them; given None: whether it refers to any object."""
@@ -39,7 +41,9 @@ class Referred:
 def parse_condition(resource: Resource, parameter: str, texts: list[str]) -> tuple[Filter, Any]:
     """Read one parameter, with all its repetitions, into its shape and its value; raises BadRequest."""
     if not is_path(parameter):
-        return parse_filter(resource, parameter, texts)
+        item, value = parse_filter(resource, parameter, texts)
+        check_names(resource, item, value)
+        return item, value
     head, _, rest = parameter.partition(".")
     references = open_references(resource)
     if head not in references:
@@ -52,7 +56,8 @@ def parse_condition(resource: Resource, parameter: str, texts: list[str]) -> tup
         item, value = parse_condition(target, rest, texts)
     except BadRequest as error:
         nearest = [f"{head}.{each}" for each in error.facts.get("did_you_mean", ())]
-        error.facts = {**error.facts, **({"did_you_mean": nearest} if nearest else {})}
+        if nearest and error.reason != "unknown_name":
+            error.facts = {**error.facts, "did_you_mean": nearest}
         raise
     return replace(item, name=f"{head}.{item.name}"), value
 

@@ -11,7 +11,7 @@ from app.core.addresses import ip_address, mac_digits
 from app.core.db.search_entries import SearchEntry, search_text
 from app.core.values import fold
 from app.resource.declaration import Resource
-from app.resource.query.filters import escape_like
+from app.resource.query.conditions import escape_like
 from app.resource.query.searched_fields import is_searched
 
 Word = tuple[str, ...]

@@ -1,0 +1,105 @@
+"""Names in a query that exist only as data: of attributes and of related objects. A misspelt one is refused.
+
+That one exists is remembered until its table changes. Nobody learns of an object that they may not see.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core.cache.backends import cached
+from app.core.db.statements import read_rows
+from app.core.db.unit_of_work import db
+from app.core.http.access import current_actor
+from app.core.values import fold
+from app.resource.declaration import Resource
+from app.resource.fields import Field
+from app.resource.projection import visible
+from app.resource.query.conditions import escape_like
+from app.resource.query.filters import EQUALITY, ORDER, TEXT, Filter, unknown
+from app.resource.query.json_filters import ATTRIBUTE, attribute_text
+
+MAX_CANDIDATES = 500
+"""Names that a misspelt one is compared with, of those that begin like it and of all."""
+
+
+def check_names(resource: Resource, item: Filter, value: Any) -> None:
+    """Refuse a filter about an attribute that no object has, or a related name that no object has."""
+    if item.name.startswith(ATTRIBUTE):
+        check_attribute(resource, item.name)
+    elif item.name in resource.references and item.operator in ("", "ne"):
+        _check_related(resource, resource.references[item.name], value if isinstance(value, list) else [value])
+
+
+def check_attribute(resource: Resource, name: str) -> None:
+    """Refuse the name of a parameter or of a sort column, `attributes.<key>`, of which no object has the key."""
+    key = name.removeprefix(ATTRIBUTE)
+    if _attribute_finder(resource.model)(key):
+        return
+    keys = _attribute_keys(resource.model)
+    begin, separator, _ = key.rpartition("__")
+    if separator and begin in keys:
+        raise unknown("operator", name, [f"{ATTRIBUTE}{begin}__{operator}" for operator in EQUALITY | ORDER | TEXT])
+    raise unknown("attribute", key, keys, prefix=ATTRIBUTE)
+
+
+@functools.cache
+def _attribute_finder(model: Any) -> Callable[[str], bool]:
+    @cached(model)
+    def has_attribute(_table: str, key: str) -> bool:
+        attribute = attribute_text(model.__table__.c.attributes, key)
+        statement = sa.select(sa.exists().where(attribute.is_not(None)))
+        return bool(read_rows(statement).scalar_one())
+
+    return functools.partial(has_attribute, model.__tablename__)
+
+
+def _attribute_keys(model: Any) -> list[str]:
+    keys = "jsonb_object_keys(attributes) AS key" if db.engine.dialect.name == "postgresql" else "json_each(attributes)"
+    table = model.__tablename__
+    return sorted(db.session.scalars(sa.text(f"SELECT DISTINCT key FROM {table}, {keys}")))  # noqa: S608
+
+
+def _check_related(resource: Resource, field: Field, names: Sequence[str]) -> None:
+    assert field.target is not None
+    if field.target.public or current_actor().is_admin:
+        seen: list[sa.ColumnElement[bool]] = []
+        there = _name_finder(field.target)(sorted({fold(name) for name in names}))
+    else:
+        seen = _referred(resource, field)
+        there = _select_names(field.target, names, seen)
+    for name in names:
+        if fold(name) not in there:
+            raise unknown(field.title.lower(), name, _candidates(field.target, name, seen), reason="unknown_name")
+
+
+@functools.cache
+def _name_finder(target: Any) -> Callable[[Sequence[str]], list[str]]:
+    @cached(target)
+    def names_that_exist(_table: str, names: Sequence[str]) -> list[str]:
+        return _select_names(target, names, [])
+
+    return functools.partial(names_that_exist, target.__tablename__)
+
+
+def _select_names(target: Any, names: Sequence[str], conditions: Sequence[sa.ColumnElement[bool]]) -> list[str]:
+    """Those of the names that objects have, as they are compared."""
+    label = sa.func.fold(target.__table__.c[target.label])
+    folded = [fold(name) for name in names]
+    return list(read_rows(sa.select(label).where(label.in_(folded), *conditions).distinct()).scalars())
+
+
+def _referred(resource: Resource, field: Field) -> list[sa.ColumnElement[bool]]:
+    """Whether objects are referred to by what the acting user sees: the objects of which they see the name anyway."""
+    assert field.target is not None
+    seen = sa.select(field.column).where(field.column.is_not(None), *visible(resource.model))
+    return [field.target.__table__.c.id.in_(seen)]
+
+
+def _candidates(target: Any, name: str, conditions: Sequence[sa.ColumnElement[bool]]) -> list[str]:
+    label = target.__table__.c[target.label]
+    names = sa.select(label).where(label.is_not(None), *conditions, *visible(target)).limit(MAX_CANDIDATES)
+    alike = sa.func.fold(label).like(f"{escape_like(fold(name)[:2])}%", escape="\\")
+    return sorted({*read_rows(names.where(alike)).scalars(), *read_rows(names).scalars()})
