@@ -913,8 +913,7 @@ def _create_background_work() -> None:
         sa.Column("id", ID, nullable=False),
         sa.Column("recipient", sa.String(length=255), nullable=False),
         sa.Column("subject", sa.String(length=255), nullable=False),
-        sa.Column("text", sa.Text(), nullable=True),
-        sa.Column("html", sa.Text(), nullable=True),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column(
             "state",
             _one_of("mailstate", "queued", "sending", "sent", "logged", "failed"),

@@ -1,10 +1,14 @@
 """Transactional outbox: a mail is stored with the change that causes it, sent after the commit, and never twice."""
 
+import base64
+import hmac
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 
+import orjson
 import sqlalchemy as sa
 import structlog
+from cryptography.fernet import Fernet, InvalidToken
 from flask import Flask, current_app, render_template
 from flask_mail import Message
 from sqlalchemy.orm import Mapped, mapped_column
@@ -32,15 +36,14 @@ class MailState(Choice):
 
 
 class Outbox(Base):
-    """A mail. Its text is deleted once it is sent, because it may contain a link that grants access."""
+    """A mail. It may contain a link that grants access, so its content is encrypted, and deleted once it is sent."""
 
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     recipient: Mapped[str]
     subject: Mapped[str]
-    text: Mapped[str | None] = mapped_column(sa.Text)
-    html: Mapped[str | None] = mapped_column(sa.Text)
+    content: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     state: Mapped[MailState]
     attempts: Mapped[int]
     error: Mapped[str | None]
@@ -56,18 +59,28 @@ outbox = Outbox.__table__
 def post(recipient: str, subject: str, template: str, **facts: object) -> None:
     """Send a mail, rendered from `mail/<template>.txt` and `.html`, once the current transaction has committed."""
     facts["public_url"] = current_app.config["PUBLIC_URL"]
-    message = Outbox(
+    content = {kind: render_template(f"mail/{template}.{kind}", **facts) for kind in ("txt", "html")}
+    # Not by the ORM: it is also called while a flush is under way.
+    message = sa.insert(outbox).values(
         recipient=recipient,
         subject=subject,
-        text=render_template(f"mail/{template}.txt", **facts),
-        html=render_template(f"mail/{template}.html", **facts),
+        content=_cipher().encrypt(orjson.dumps(content)),
         state=MailState.QUEUED,
         attempts=0,
         created_at=utcnow(),
     )
-    db.session.add(message)
-    db.session.flush()
-    queue.enqueue("mail", message.id)
+    queue.enqueue("mail", db.session.execute(message.returning(outbox.c.id)).scalar_one())
+
+
+def decrypt(content: bytes) -> dict[str, str]:
+    """The text of a mail by its kind, `txt` and `html`; raises InvalidToken under another SECRET_KEY."""
+    texts: dict[str, str] = orjson.loads(_cipher().decrypt(content))
+    return texts
+
+
+def _cipher() -> Fernet:
+    key = hmac.digest(current_app.config["SECRET_KEY"].encode(), b"outbox", "sha256")
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 def register_jobs(runner: jobs.Runner) -> None:
@@ -83,11 +96,16 @@ def deliver(message_id: int) -> None:
         _conclude(message_id, MailState.FAILED, "The process ended before the server had confirmed the mail.")
     if message.state is not MailState.QUEUED:
         return
+    try:
+        content = decrypt(message.content)
+    except InvalidToken:
+        _conclude(message_id, MailState.FAILED, "The mail was encrypted under another SECRET_KEY.")
+        return
     if not current_app.config["MAIL_SERVER"]:
-        log.info("mail_not_sent", recipient=message.recipient, subject=message.subject, text=message.text)
+        log.info("mail_not_sent", recipient=message.recipient, subject=message.subject, text=content["txt"])
         _conclude(message_id, MailState.LOGGED)
         return
-    email = Message(message.subject, [message.recipient], body=message.text, html=message.html)
+    email = Message(message.subject, [message.recipient], body=content["txt"], html=content["html"])
     try:
         transport.mailer.send_once(email, before_data=lambda: _set(message_id, state=MailState.SENDING))
     except (OSError, SMTPException) as error:
@@ -127,7 +145,7 @@ def _conclude(message_id: int, state: MailState, error: str | None = None) -> No
 
 
 def _concluded(state: MailState, error: str | None) -> dict[str, object]:
-    return {"state": state, "error": error and error[:255], "concluded_at": utcnow(), "text": None, "html": None}
+    return {"state": state, "error": error and error[:255], "concluded_at": utcnow(), "content": None}
 
 
 def _set(message_id: int, **values: object) -> None:

@@ -10,7 +10,7 @@ from flask import Flask
 from app.accounts.models import PasswordReset
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
-from app.core.mail.outbox import Outbox
+from app.core.mail.outbox import Outbox, decrypt
 from app.core.values import utcnow
 from app.users.models import User
 from tests.client import PASSWORD, Client
@@ -24,8 +24,9 @@ NEW = "another long password"
 def reset_token(app: Flask) -> str:
     """The token in the link of the latest mail."""
     with app.app_context():
-        text = db.session.scalars(sa.select(Outbox.text).order_by(Outbox.id.desc())).first()
-    assert text is not None
+        content = db.session.scalars(sa.select(Outbox.content).order_by(Outbox.id.desc())).first()
+        assert content is not None
+        text = decrypt(content)["txt"]
     match = re.search(r"http://127\.0\.0\.1:5000/reset-password\?token=(\S+)", text)
     assert match is not None
     return match[1]

@@ -36,7 +36,7 @@ def test_login_from_a_new_address_is_mailed(travel: Travel) -> None:
     assert "Firefox <b>" in text
     assert "Firefox &lt;b&gt;" in html
     (kept,) = traveller.messages()
-    assert (kept.state, kept.text, kept.html) == (MailState.SENT, None, None)
+    assert (kept.state, kept.content) == (MailState.SENT, None)
 
 
 def test_login_from_a_new_address_is_audited(travel: Travel) -> None:
