@@ -17,7 +17,7 @@ from app.core.jobs.worker import work
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
 from app.search.commands import search
-from app.users.service import add_admin, add_first_admin
+from app.users.service import add_admin, add_first_admin, first_admin, new_admin
 
 ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
@@ -31,14 +31,18 @@ def init_app(app: Flask) -> None:
 
 def prepare_database(app: Flask) -> None:
     """Add the first environments and the first administrator to a database that has none."""
-    with app.app_context(), writing():
+    with app.app_context():
         _act_as_command_line()
-        add_first_environments()
-        if password := add_first_admin():
-            click.echo(
-                f"The first administrator is {app.config['ADMIN_USERNAME']} with the password {password}\n"
-                "It is not shown again; change it after the first login."
-            )
+        # Before the transaction: its password is hashed.
+        admin = first_admin()
+        with writing():
+            add_first_environments()
+            is_added = admin is not None and add_first_admin(admin)
+    if is_added and admin is not None and admin.generated:
+        click.echo(
+            f"The first administrator is {admin.username} with the password {admin.generated}\n"
+            "It is not shown again; change it after the first login."
+        )
 
 
 def schema_problem(engine: sa.Engine) -> str | None:
@@ -71,8 +75,9 @@ def create_admin(username: str, email: str, password: str) -> None:
     """Create an administrator."""
     _act_as_command_line()
     try:
+        admin = new_admin(username, email, password)
         with writing():
-            add_admin(username, email, password)
+            add_admin(admin)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     except sa.exc.IntegrityError:

@@ -41,8 +41,9 @@ class Make:
         writable = writable_fields(resource)
         given = {name: as_json(value) for name, value in values.items() if name in writable}
         unwritable = {name: value for name, value in values.items() if name not in writable}
-        loaded = schema_of(resource).load(self._fill(resource, given, unwritable, full=full))
+        body = self._fill(resource, given, unwritable, full=full)
         with self.app.app_context():
+            loaded = schema_of(resource).load(body)
             act_in(ORIGIN)
             target = model(**{**loaded, **values})
             db.session.add(target)
@@ -79,7 +80,9 @@ class Make:
                     value = value.upper()
             if not validation_errors(resource, {**body, name: value}, unwritable):
                 body[name] = value
-        return self(model, **schema_of(resource).load(body), **unwritable)
+        with self.app.app_context():
+            loaded = schema_of(resource).load(body)
+        return self(model, **loaded, **unwritable)
 
     def value(self, field: Field, n: int, below: int | None = None) -> Json:
         """The n-th valid value of a field, as JSON; values of different n differ where the field has several."""
@@ -233,8 +236,10 @@ def validation_errors(
     """The errors of an object of this body as a whole, by field."""
     columns = resource.model.__table__.columns
     defaults = {column.key: _default(column) for column in columns}
+    # Without passwords, which are hashed when they are loaded: that needs an application.
+    readable = {name: value for name, value in body.items() if name in resource.fields}
     errors: dict[str, list[str]] = resource.model.validate(
-        {**defaults, **schema_of(resource).load(body), **(unwritable or {})}
+        {**defaults, **schema_of(resource).load(readable), **(unwritable or {})}
     )
     return errors
 

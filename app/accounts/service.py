@@ -11,13 +11,13 @@ from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core.audit import recorder
 from app.core.audit.guarded_state import row_mac
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import db, reading
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.http.access import Actor, act_as
 from app.core.mail import outbox
 from app.core.values import MAX_ID, utcnow
 from app.users.models import User
-from app.users.passwords import password_errors
+from app.users.passwords import hash_password, password_errors
 
 LINK_LIFETIME = timedelta(hours=2)
 
@@ -26,6 +26,11 @@ resets = PasswordReset.__table__
 
 class UserInactive(Conflict):
     reason, message = "inactive", "This user is not active. Activate the account before sending a link."
+
+
+class LinkInvalid(Invalid):
+    def __init__(self) -> None:
+        super().__init__(errors={"token": ["This link is no longer valid. Please ask an administrator for a new one."]})
 
 
 def get_user(user_id: int, *, to_change: bool = False) -> User:
@@ -72,28 +77,34 @@ def send_reset_link(user_id: int) -> None:
 
 def reset_password(token: str, new_password: str) -> None:
     """Set the password of the user of a link, unlock the account and end its sessions; raises Invalid."""
-    user_id = db.session.scalar(
-        sa.update(resets)
-        .where(
-            resets.c.token_hash == _hash(token),
-            resets.c.used_at.is_(None),
-            resets.c.expires_at > utcnow(),
-        )
-        .values(used_at=utcnow())
-        .returning(resets.c.user_id)
-    )
-    user = None if user_id is None else db.session.get(User, user_id, with_for_update=True)
-    issued_under = sa.select(resets.c.password_version).where(resets.c.token_hash == _hash(token))
-    if user is None or not user.is_active or db.session.scalar(issued_under) != user.password_version:
-        raise Invalid(errors={"token": ["This link is no longer valid. Please ask an administrator for a new one."]})
-    # Raising rolls back the use of the link, so that it can be tried with another password.
-    if errors := password_errors(new_password, user.username):
+    with reading():
+        username = db.session.scalar(sa.select(User.username).join(resets).where(_is_valid(token)))
+    if username is None:
+        raise LinkInvalid()
+    if errors := password_errors(new_password, username):
         raise Invalid(errors={"new_password": errors})
+    # Not compared with the old one: a link would answer guesses of it without counting them.
+    hashed = hash_password(new_password)
+    user = _use_link(token)
     act_as(Actor(id=user.id, username=user.username, role=user.role))
-    user.password = new_password
+    user.password = hashed
     db.session.flush()
     lockout.unlock(user.id)
     sessions.end_all(user.id)
+
+
+def _is_valid(token: str) -> sa.ColumnElement[bool]:
+    return sa.and_(resets.c.token_hash == _hash(token), resets.c.used_at.is_(None), resets.c.expires_at > utcnow())
+
+
+def _use_link(token: str) -> User:
+    """Use a link up, and lock its user; raises LinkInvalid. Of two concurrent uses, one succeeds."""
+    use = sa.update(resets).where(_is_valid(token)).values(used_at=utcnow())
+    link = db.session.execute(use.returning(resets.c.user_id, resets.c.password_version)).one_or_none()
+    user = None if link is None else db.session.get(User, link.user_id, with_for_update=True)
+    if link is None or user is None or not user.is_active or link.password_version != user.password_version:
+        raise LinkInvalid()
+    return user
 
 
 def _hash(token: str) -> str:

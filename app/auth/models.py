@@ -49,3 +49,5 @@ class DummyLoginCounter(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     failed_login_attempts: Mapped[int] = mapped_column(sa.BigInteger)
+    checks_in_progress: Mapped[int] = mapped_column(default=0)
+    last_check_at: Mapped[datetime | None]

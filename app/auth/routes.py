@@ -16,14 +16,12 @@ from app.auth.schemas import (
     TokensSchema,
 )
 from app.core.audit.recorder import audited
-from app.core.db.unit_of_work import db
 from app.core.http.access import Role, current_actor, public, requires, requires_refresh_token
 from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema, Page
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
 from app.resource import Sent, answer, change, read
-from app.users.models import User
 from app.users.routes import resource as users
 from app.users.schemas import UserSchema
 
@@ -33,6 +31,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Aut
 @blueprint.post("/register")
 @limited_by_address
 @public
+@service.if_registration_is_open
 @blueprint.arguments(RegistrationSchema)
 @blueprint.alt_response(403, schema=FailureSchema, description="Registration is closed.")
 @blueprint.response(201, UserSchema)
@@ -98,12 +97,13 @@ def get_me() -> Response:
 
 
 @blueprint.patch("/me")
+@limited_by_address
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(ProfileSchema.change()(partial=True))
 @blueprint.response(200, UserSchema)
 def update_me(body: Sent) -> Response:
-    """Update my account."""
-    user = db.session.get_one(User, current_actor().id, with_for_update=True)
+    """Update my account. Another e-mail address needs `current_password`, and the old one is told."""
+    user = service.get_own_account(body, body.pop("current_password", None))
     change(users, user, body)
     return answer(users, user.id)
 

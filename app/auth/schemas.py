@@ -37,7 +37,13 @@ class ProfileSchema(UserSchema):
     """The fields of their own account that users may change."""
 
     class Meta(UserSchema.Meta):
-        fields = ("email", "full_name", "phone")
+        fields = ("email", "full_name", "phone", "current_password")
+
+    current_password = fields.String(
+        load_only=True,
+        validate=validate.Length(1, 1024),
+        metadata={"description": "Needed to change the e-mail address. It counts as a login attempt."},
+    )
 
 
 class ChangePasswordSchema(Schema):

@@ -1,19 +1,26 @@
-"""Login, registration and change of one's password. All failed logins get the same response, after the same time."""
+"""Login, registration, and what else needs a password. All failed logins get the same response, after the same time."""
 
-import secrets
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
-import bcrypt
+import sqlalchemy as sa
 from flask import current_app
 
 from app.auth import known_addresses, lockout, sessions
 from app.core.audit import recorder
-from app.core.db.unit_of_work import db, writing
+from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import Forbidden, Invalid, Unauthorized
 from app.core.http.access import Actor, act_as, current_actor
+from app.core.values import utcnow
 from app.users.models import User
-from app.users.passwords import MAX_PASSWORD_BYTES, password_errors
+from app.users.passwords import hash_password, is_password, password_errors
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NOT_CURRENT = "Is not your current password."
+"""Also while the account is locked: a stolen session must not tell."""
 
 
 class WrongCredentials(Unauthorized):
@@ -26,10 +33,20 @@ class RegistrationClosed(Forbidden):
     reason, message = "registration_closed", "Registration is closed. Please ask an administrator for an account."
 
 
+def if_registration_is_open(view: Callable[P, R]) -> Callable[P, R]:
+    """Raise RegistrationClosed before the body is read: to validate it takes a password hash."""
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not current_app.config["REGISTRATION_ENABLED"]:
+            raise RegistrationClosed()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
 def register(values: Mapping[str, Any]) -> User:
-    """Create an account; raises RegistrationClosed, and the database's error for a name that is taken."""
-    if not current_app.config["REGISTRATION_ENABLED"]:
-        raise RegistrationClosed()
+    """Create an account; raises the database's error for a name that is taken."""
     user = User(**values)
     db.session.add(user)
     db.session.flush()
@@ -41,15 +58,12 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
 
     The attempt is counted before the password is checked, and the hash (235 ms) is computed outside of transactions.
     """
-    with writing():
-        attempt = lockout.count_attempt(identifier)
-    # A hash is computed in any case, for equal time.
-    hashed = attempt.password_hash if attempt is not None else None
-    is_right = _matches(password, hashed or _dummy_hash())
-    if attempt is None or not is_right or not attempt.is_active or not lockout.confirm_login(attempt):
+    attempt = lockout.begin_check(identifier)
+    login = {"last_login_at": utcnow(), "last_login_ip": current_context().ip_address}
+    if not _is_right(attempt, password) or attempt is None or not lockout.confirm(attempt, **login):
         db.session.rollback()
         with writing():
-            lockout.record_failure(identifier, has_locked=attempt is not None and attempt.locked_until is not None)
+            lockout.record_failure(identifier, attempt)
         raise WrongCredentials()
     session_id, tokens = sessions.create(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
@@ -61,34 +75,59 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
 def change_password(current_password: str, new_password: str) -> None:
     """Change the current user's password and end their other sessions; raises Invalid."""
     actor = current_actor()
-    user = db.session.get_one(User, actor.id, with_for_update=True)
-    errors = {}
-    if not _matches(current_password, user.password_hash or _dummy_hash()):
-        errors["current_password"] = ["Is not your current password."]
-    if refused := password_errors(new_password, user.username):
+    attempt = _check_own(current_password)
+    errors = {} if attempt else {"current_password": [NOT_CURRENT]}
+    refused = password_errors(new_password, actor.username)
+    if new_password == current_password:
+        refused.append("Must differ from your current password.")
+    if refused:
         errors["new_password"] = refused
-    if errors:
+    if attempt is None or errors:
         raise Invalid(errors=errors)
-    user.password = new_password
+    hashed = hash_password(new_password)
+    user = _get_unchanged(attempt)
+    user.password = hashed
     db.session.flush()
     sessions.end_all(user.id, but=actor.session_id)
     sessions.update(sessions.sessions.c.id == actor.session_id, password_version=user.password_version)
 
 
-def _matches(password: str, hashed: str) -> bool:
-    encoded = password.encode(errors="replace")
-    # bcrypt refuses more than 72 bytes and NUL; the hash is computed all the same, for equal time.
-    return (
-        bcrypt.checkpw(encoded[:MAX_PASSWORD_BYTES].replace(b"\x00", b"?"), hashed.encode())
-        and len(encoded) <= MAX_PASSWORD_BYTES
-    )
+def get_own_account(values: Mapping[str, Any], current_password: str | None) -> User:
+    """The current user, locked to be given these values; another e-mail address needs the password. Raises Invalid."""
+    user_id = current_actor().id
+    with reading():
+        email = db.session.scalar(sa.select(User.email).where(User.id == user_id))
+    if values.get("email", email) == email:
+        return db.session.get_one(User, user_id, with_for_update=True)
+    if current_password is None:
+        raise Invalid(errors={"current_password": ["Is needed to change your e-mail address."]})
+    attempt = _check_own(current_password)
+    if attempt is None:
+        raise Invalid(errors={"current_password": [NOT_CURRENT]})
+    return _get_unchanged(attempt)
 
 
-def _dummy_hash() -> str:
-    """A hash of a random password, of the same cost as the users' hashes."""
-    app = current_app
-    if "dummy_hash" not in app.extensions:
-        salt = bcrypt.gensalt(app.config["BCRYPT_ROUNDS"])
-        app.extensions["dummy_hash"] = bcrypt.hashpw(secrets.token_bytes(16).hex().encode(), salt).decode()
-    dummy_hash: str = app.extensions["dummy_hash"]
-    return dummy_hash
+def _check_own(password: str) -> lockout.Attempt | None:
+    """Compare the current user's password as a login does: counted, locked and recorded; None if it is refused."""
+    username = current_actor().username
+    attempt = lockout.begin_check(username)
+    is_right = _is_right(attempt, password)
+    with writing():
+        if is_right and attempt is not None and lockout.confirm(attempt):
+            return attempt
+        lockout.record_failure(username, attempt)
+    return None
+
+
+def _is_right(attempt: lockout.Attempt | None, password: str) -> bool:
+    """Compare the password of an active account. A hash is computed in any case, for equal time."""
+    is_right = is_password(password, None if attempt is None else attempt.password_hash)
+    return attempt is not None and is_right and attempt.is_active
+
+
+def _get_unchanged(attempt: lockout.Attempt) -> User:
+    """The user whose password was right, locked; raises Invalid if it has been changed since."""
+    user = db.session.get_one(User, attempt.id, with_for_update=True)
+    if user.password_version != attempt.password_version:
+        raise Invalid(errors={"current_password": [NOT_CURRENT]})
+    return user

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import bcrypt
 import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped
@@ -11,11 +10,12 @@ from sqlalchemy.orm import Mapped
 from app.core.addresses import ip_address
 from app.core.audit.recorder import Guarded
 from app.core.db.models import Entity
-from app.core.db.unit_of_work import actor_or_none, db
+from app.core.db.unit_of_work import actor_or_none, current_context, db
 from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.mail import outbox
 from app.core.request_context import Role
 from app.resource import column, email, username
-from app.users.passwords import password_errors
+from app.users.passwords import HashedPassword, password_errors
 
 
 class LastAdmin(Conflict):
@@ -48,20 +48,22 @@ class User(Guarded, Entity):
     password_version: Mapped[int] = column("Password version", hidden=True, audit=False, guarded=True, default=0)
     failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
     locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
+    # Passwords that are being compared now, and when the latest of them began; see app/auth/lockout.py.
+    checks_in_progress: Mapped[int] = column("Password checks", hidden=True, audit=False, default=0)
+    last_check_at: Mapped[datetime | None] = column("Last password check", hidden=True, audit=False)
 
     unique_together = (("username",), ("email",))
 
     @property
-    def password(self) -> str:
+    def password(self) -> HashedPassword:
         raise AttributeError("The password is write-only: only its hash is stored.")
 
     @password.setter
-    def password(self, password: str) -> None:
+    def password(self, password: HashedPassword) -> None:
         # Checked here too: a PATCH of the password alone reaches the schema without the username.
-        if errors := password_errors(password, self.username):
+        if errors := password_errors(password.text, self.username):
             raise Invalid(errors={"password": errors})
-        rounds = current_app.config["BCRYPT_ROUNDS"]
-        self.password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
+        self.password_hash = password.hash
         self.password_version = (self.password_version or 0) + 1
 
     @classmethod
@@ -82,6 +84,21 @@ class User(Guarded, Entity):
         for user in changed:
             if False in sa.inspect(user).attrs.is_active.history.added:
                 current_app.extensions["end_access"](user.id)
+            user._mail_changes()
+
+    def _mail_changes(self) -> None:
+        """Tell the user of a new password or e-mail address, at the address before: others may have changed it."""
+        attributes = sa.inspect(self).attrs
+        has_new_email = bool(attributes.email.history.added)
+        address = [*attributes.email.history.deleted, self.email][0]
+        context = current_context()
+        by_other = context.username if context.user_id != self.id else None
+        facts = {"username": self.username, "time": self.updated_at, "by": by_other, "device": context.user_agent}
+        facts["address"] = context.ip_address
+        if has_new_email:
+            outbox.post(address, "Your e-mail address was changed", "email_changed", email=self.email, **facts)
+        if attributes.password_hash.history.added:
+            outbox.post(address, "Your password was changed", "password_changed", **facts)
 
     def _loses_admin_rights(self) -> bool:
         attributes = sa.inspect(self).attrs

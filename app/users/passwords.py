@@ -1,10 +1,16 @@
-"""The password policy: length limits, and no username or well-known password."""
+"""Passwords: the policy (length limits, no username, no well-known password) and their hashes."""
 
 import functools
 import re
+import secrets
+from dataclasses import dataclass, field
 from importlib.resources import files
 
+import bcrypt
+from flask import current_app
 from marshmallow import ValidationError
+
+from app.core.db.unit_of_work import refuse_in_transaction
 
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_BYTES = 72
@@ -19,6 +25,39 @@ PASSWORD_METADATA = {
 
 _LEET = str.maketrans("@4310!5$7", "aaeioisst")
 """Characters that are commonly written for letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashedPassword:
+    """A new password with its hash, which takes 235 ms and so is computed before the transaction that stores it."""
+
+    text: str = field(repr=False)
+    hash: str = field(repr=False)
+
+
+def hash_password(text: str) -> HashedPassword:
+    """Hash a new password; raises RuntimeError inside of a transaction, which would hold its locks meanwhile."""
+    refuse_in_transaction("Hashing a password")
+    rounds = current_app.config["BCRYPT_ROUNDS"]
+    return HashedPassword(text, bcrypt.hashpw(text.encode(), bcrypt.gensalt(rounds)).decode())
+
+
+def is_password(text: str, hashed: str | None) -> bool:
+    """Whether a hash is that of a password; without a hash, False after as long. Raises as `hash_password` does."""
+    refuse_in_transaction("Comparing a password")
+    encoded = text.encode(errors="replace")
+    # bcrypt refuses more than 72 bytes and NUL; the hash is computed all the same, for equal time.
+    comparable = encoded[:MAX_PASSWORD_BYTES].replace(b"\x00", b"?")
+    return bcrypt.checkpw(comparable, (hashed or _dummy_hash()).encode()) and len(encoded) <= MAX_PASSWORD_BYTES
+
+
+def _dummy_hash() -> str:
+    """A hash of a random password, of the same cost as the users' hashes."""
+    extensions = current_app.extensions
+    if "dummy_hash" not in extensions:
+        extensions["dummy_hash"] = hash_password(secrets.token_hex(16)).hash
+    dummy_hash: str = extensions["dummy_hash"]
+    return dummy_hash
 
 
 def password_errors(password: str, name: str | None) -> list[str]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from app.resource import ResourceSchema
 from app.users.models import User
-from app.users.passwords import PASSWORD_METADATA, password_errors
+from app.users.passwords import PASSWORD_METADATA, hash_password, password_errors
 
 
 class UserSchema(ResourceSchema):
@@ -22,3 +22,10 @@ class UserSchema(ResourceSchema):
             return
         if errors := password_errors(values["password"], values.get("username")):
             raise ValidationError({"password": errors})
+
+    @post_load
+    def hash_new_password(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Hash it as soon as the body is valid: no transaction has begun yet, also in bulk."""
+        if "password" in values:
+            values["password"] = hash_password(values["password"])
+        return values

@@ -2,17 +2,18 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import db, reading
 from app.core.request_context import Role
 from app.resource import email as check_email
 from app.resource import username as check_username
 from app.users.models import User
-from app.users.passwords import password_errors
+from app.users.passwords import HashedPassword, hash_password, password_errors
 
 
 def admin_setting_errors(config: Any) -> Iterator[tuple[str, str]]:
@@ -32,23 +33,51 @@ def _reason(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
-def add_first_admin() -> str | None:
-    """Add the administrator of the ADMIN_* settings to a database without users.
-
-    Returns the password if it was generated, else None.
-    """
-    if db.session.scalar(sa.select(sa.exists().select_from(User))):
-        return None
+def first_admin() -> "NewAdmin | None":
+    """The administrator of the ADMIN_* settings, for a database without users; None where there are some."""
+    with reading():
+        if _has_users():
+            return None
     config = current_app.config
     generated = None if config["ADMIN_PASSWORD"] else secrets.token_urlsafe(12)
-    add_admin(config["ADMIN_USERNAME"], config["ADMIN_EMAIL"], generated or config["ADMIN_PASSWORD"])
-    return generated
+    return new_admin(
+        config["ADMIN_USERNAME"], config["ADMIN_EMAIL"], generated or config["ADMIN_PASSWORD"], generated=generated
+    )
 
 
-def add_admin(username: str, email: str, password: str) -> None:
-    """Add an administrator; raises ValueError for a name, address or password that no account can have."""
-    user = User(username=check_username(username), email=check_email(email), role=Role.ADMIN, is_active=True)
+def add_first_admin(admin: "NewAdmin") -> bool:
+    """Add the first administrator; False where another process was faster."""
+    if _has_users():
+        return False
+    add_admin(admin)
+    return True
+
+
+def _has_users() -> bool:
+    return bool(db.session.scalar(sa.select(sa.exists().select_from(User))))
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdmin:
+    """A checked administrator, before the transaction that stores it: hashing the password takes long."""
+
+    username: str
+    email: str
+    password: HashedPassword
+    generated: str | None
+    """The password, if nobody has chosen it."""
+
+
+def new_admin(username: str, email: str, password: str, *, generated: str | None = None) -> NewAdmin:
+    """An administrator; raises ValueError for a name, address or password that no account can have."""
+    username, email = check_username(username), check_email(email)
     if errors := password_errors(password, username):
         raise ValueError(f"The password: {' '.join(errors)}")
-    user.password = password
+    return NewAdmin(username, email, hash_password(password), generated)
+
+
+def add_admin(admin: NewAdmin) -> None:
+    """Add an administrator in the current transaction."""
+    user = User(username=admin.username, email=admin.email, role=Role.ADMIN, is_active=True)
+    user.password = admin.password
     db.session.add(user)

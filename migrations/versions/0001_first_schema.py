@@ -352,6 +352,8 @@ def _create_users() -> None:
         sa.Column("password_version", sa.Integer(), nullable=False),
         sa.Column("failed_login_attempts", sa.Integer(), nullable=False),
         sa.Column("locked_until", TIME, nullable=True),
+        sa.Column("checks_in_progress", sa.Integer(), nullable=False),
+        sa.Column("last_check_at", TIME, nullable=True),
         sa.Column("created_by_id", ID, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
@@ -361,7 +363,15 @@ def _create_users() -> None:
     )
     guards.guard_changes(
         "users",
-        unversioned=("last_login_at", "last_login_ip", "password_version", "failed_login_attempts", "locked_until"),
+        unversioned=(
+            "last_login_at",
+            "last_login_ip",
+            "password_version",
+            "failed_login_attempts",
+            "locked_until",
+            "checks_in_progress",
+            "last_check_at",
+        ),
     )
     op.create_index(op.f("ix_users_created_by_id"), "users", ["created_by_id"])
     op.create_index("uq_users_email", "users", [sa.text("fold(email)")], unique=True)
@@ -370,6 +380,8 @@ def _create_users() -> None:
         "dummy_login_counters",
         sa.Column("id", ID, autoincrement=False, nullable=False),
         sa.Column("failed_login_attempts", sa.BigInteger(), nullable=False),
+        sa.Column("checks_in_progress", sa.Integer(), nullable=False),
+        sa.Column("last_check_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dummy_login_counters")),
     )
     op.create_table(

@@ -262,6 +262,13 @@ def _register(calls: Calls, function: Callable[[Collection[Any]], object], items
         calls.setdefault(function, {}).update(dict.fromkeys(items))
 
 
+def refuse_in_transaction(what: str) -> None:
+    """Raise RuntimeError inside of a transaction that may write: what takes long must not hold its locks."""
+    work = unit_of_work()
+    if not work.is_reading and db.session.registry.has() and db.session().in_transaction():
+        raise RuntimeError(f"{what} while a transaction is open holds the locks of others up.")
+
+
 def undo_at_end() -> None:
     """Have the current block roll back at its end instead of committing: a dry run."""
     unit_of_work().transaction.is_dry_run = True

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.auth import service
 from app.core.db.unit_of_work import db
-from app.core.mail.outbox import Outbox
+from app.core.mail.outbox import Outbox, decrypt
 from app.tokens import service as tokens
+from app.users import passwords
 from app.users.models import User
 from tests.backends import on_postgresql
 from tests.client import PASSWORD, Body, Client
@@ -44,8 +44,8 @@ def credentials(app: Flask, document: Document, make: Make, anonymous: Client, a
     script = access.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": ["write"]}, expect=201)["data"]
     admin.call("POST", f"/api/users/{user.id}/reset-password", expect=202)
     with app.app_context():
-        text = db.session.scalars(sa.select(Outbox.text)).one()
-    link = re.search(r"token=(\S+)", text or "")
+        content = db.session.scalars(sa.select(Outbox.content)).one()
+        link = re.search(r"token=(\S+)", decrypt(content or b"")["txt"])
     assert link is not None
     return Credentials(
         access, Client(app, document, signed_in["refresh_token"]), Client(app, document, script["token"]), link[1]
@@ -107,14 +107,14 @@ def test_login_overtaken_by_an_administrator_fails(
     admin: Client, make: Make, anonymous: Client, monkeypatch: pytest.MonkeyPatch, change: Body
 ) -> None:
     """The account is deactivated, or its password changed, between the comparison and the session."""
-    user, compare = make(User), service.bcrypt.checkpw
+    user, compare = make(User), passwords.bcrypt.checkpw
 
     def change_first(password: bytes, hashed: bytes) -> bool:
         in_other_thread(lambda: admin.call("PATCH", f"/api/users/{user.id}", json=change))
         return compare(password, hashed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(service.bcrypt, "checkpw", change_first)
+        patched.setattr(passwords.bcrypt, "checkpw", change_first)
         assert log_in(anonymous, user, expect=401) == {"reason": "wrong_credentials"}
     set_active(admin, user, True)
     assert admin.call("GET", f"/api/users/{user.id}/sessions")["data"] == []

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.auth import service
 from app.auth.lockout import DUMMY_COUNTERS, LOCK_DURATION, MAX_FAILURES
 from app.auth.models import DummyLoginCounter
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.core.values import utcnow
+from app.users import passwords
 from app.users.models import User
 from tests.client import PASSWORD, Body, Client
 from tests.factories import Make
@@ -119,7 +119,7 @@ def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     """Record the work of the server; the function that it yields returns what was done since its last call."""
     sent: list[str] = []
     hashes: list[bytes] = []
-    check_password = service.bcrypt.checkpw
+    check_password = passwords.bcrypt.checkpw
 
     def note_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append(statement)
@@ -143,7 +143,7 @@ def observed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     sa.event.listen(engine, "commit", note_commit)
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(service.bcrypt, "checkpw", note_hash)
+            patched.setattr(passwords.bcrypt, "checkpw", note_hash)
             yield done
     finally:
         sa.event.remove(engine, "after_cursor_execute", note_statement)

@@ -193,7 +193,7 @@ def test_email_is_unique_ignoring_case(admin: Client, make: Make) -> None:
 
 
 def test_users_cannot_set_the_email_of_another(user: Client, other: Client) -> None:
-    body = {"email": other.user.email.upper()}
+    body = {"email": other.user.email.upper(), "current_password": PASSWORD}
     assert list(user.call("PATCH", "/api/auth/me", json=body, expect=409)["data"]["errors"]) == ["email"]
 
 
