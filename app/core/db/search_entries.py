@@ -146,12 +146,21 @@ def _partition(searched: Searched) -> str:
 
 def _insertion(dialect: str, searched: Searched, row: str) -> str:
     """The beginning of an INSERT of entries: what is left to say is where the rows come from."""
-    owner = f"coalesce({row}.created_by_id, 0)" if searched.is_private else "NULL"
-    values = f"'{searched.table}', {row}.id, {owner}, {_content(dialect, searched, row)}"
+    values = f"'{searched.table}', {row}.id, {_owner(searched, row)}, {_content(dialect, searched, row)}"
     names = "resource_type, resource_id, owner_id, content"
     if dialect == "postgresql":
         return f"INSERT INTO {_partition(searched)} ({names}) SELECT {values}"
     return f"INSERT INTO {TABLE} (rowid, {names}) SELECT {_rowid(searched, row)}, {values}"
+
+
+def _owner(searched: Searched, row: str) -> str:
+    return f"coalesce({row}.created_by_id, 0)" if searched.is_private else "NULL"
+
+
+def _followed(searched: Searched) -> list[str]:
+    """The columns whose change changes an entry: an object may be handed over to another owner."""
+    names = [name for name, _ in searched.columns]
+    return [*names, "created_by_id"] if searched.is_private else names
 
 
 def _content(dialect: str, searched: Searched, row: str) -> str:
@@ -192,12 +201,13 @@ def _postgresql_triggers(searched: Searched) -> Iterator[str]:
     The function plans once for each connection: planned while the table was empty, it would scan it for each row.
     """
     table, partition = searched.table, _partition(searched)
-    changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name, _ in searched.columns)
+    changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in _followed(searched))
     yield f"CREATE TABLE {partition} PARTITION OF {TABLE} FOR VALUES IN ('{table}')"
     yield (
         f"CREATE FUNCTION {table}_search() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$ BEGIN "
         f"IF TG_OP = 'INSERT' THEN {_insertion('postgresql', searched, 'added')} FROM added; "
-        f"ELSIF TG_OP = 'UPDATE' THEN UPDATE {partition} SET content = {_content('postgresql', searched, 'NEW')} "
+        f"ELSIF TG_OP = 'UPDATE' THEN UPDATE {partition} "
+        f"SET owner_id = {_owner(searched, 'NEW')}, content = {_content('postgresql', searched, 'NEW')} "
         f"WHERE resource_type = '{table}' AND resource_id = NEW.id; "
         f"ELSE DELETE FROM {partition} AS entry USING removed "
         f"WHERE entry.resource_type = '{table}' AND entry.resource_id = removed.id; "
@@ -213,7 +223,7 @@ def _postgresql_triggers(searched: Searched) -> Iterator[str]:
 
 def _sqlite_triggers(searched: Searched) -> Iterator[str]:
     table = searched.table
-    names = [name for name, _ in searched.columns]
+    names = _followed(searched)
     changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in names)
     yield (
         f"CREATE TRIGGER {table}_search_insert AFTER INSERT ON {table} "
@@ -221,7 +231,8 @@ def _sqlite_triggers(searched: Searched) -> Iterator[str]:
     )
     yield (
         f"CREATE TRIGGER {table}_search_update AFTER UPDATE OF {', '.join(names)} ON {table} WHEN {changed} "
-        f"BEGIN UPDATE {TABLE} SET content = {_content('sqlite', searched, 'NEW')} "
+        f"BEGIN UPDATE {TABLE} "
+        f"SET owner_id = {_owner(searched, 'NEW')}, content = {_content('sqlite', searched, 'NEW')} "
         f"WHERE rowid = {_rowid(searched, 'NEW')}; END"
     )
     yield (

@@ -3,7 +3,9 @@
 import pytest
 from flask import Flask
 
+from app.core.db.unit_of_work import db, writing
 from app.servers.models import Server
+from app.tasks.models import Task
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload
@@ -41,3 +43,14 @@ def test_what_is_rolled_back_leaves_nothing(app: Flask, admin: Client, query: st
     admin.call("POST", f"/api/servers?{query}", expect=201, json={"name": "a", "asset_tag": "t"})
     admin.call("POST", "/api/servers", expect=(201, 409), json={"name": "b", "asset_tag": "t"})
     assert_entries_match_objects(app)
+
+
+def test_an_object_that_is_handed_over(app: Flask, make: Make, user: Client, other: Client) -> None:
+    """Its new owner finds it, and the old one no longer."""
+    task = make(Task, title="replace the fan", created_by_id=user.user.id)
+    with app.app_context(), writing():
+        db.session.get_one(Task, task.id).created_by_id = other.user.id
+    assert_entries_match_objects(app)
+    for client, ids in ((user, []), (other, [task.id])):
+        hits = client.call("GET", "/api/search", query_string={"q": "fan replace"})["data"]["hits"]
+        assert [hit["id"] for hit in hits] == ids
