@@ -14,6 +14,7 @@ from flask import Flask, current_app
 from app.core.db.unit_of_work import act_in, current_context, db, writing
 from app.core.http.api import document
 from app.core.jobs.worker import work
+from app.core.values import fold
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
 from app.search.commands import search
@@ -22,6 +23,8 @@ from app.users.service import add_admin, add_first_admin, first_admin, new_admin
 ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
 MIGRATIONS = str(ROOT / "migrations")
+FOLDED_DIFFERENTLY = "İSTANBUL ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
+"""A text that databases of other encodings and locales fold in other ways."""
 
 
 def init_app(app: Flask) -> None:
@@ -57,6 +60,18 @@ def schema_problem(engine: sa.Engine) -> str | None:
         return f"The database does not answer: {error.orig}"
     if set(current) != set(ScriptDirectory(MIGRATIONS).get_heads()):
         return "The schema of the database is not that of this version: run `flask db upgrade`."
+    return folding_problem(engine)
+
+
+def folding_problem(engine: sa.Engine) -> str | None:
+    """Why a database cannot compare texts as the application does: names would be taken twice, or not be found."""
+    try:
+        with engine.connect() as connection:
+            folded = connection.scalar(sa.select(sa.func.fold(sa.literal(FOLDED_DIFFERENTLY, sa.Text()))))
+    except sa.exc.DBAPIError as error:
+        return f"The database cannot compare texts: {error.orig} Create it with the encoding UTF8."
+    if folded != fold(FOLDED_DIFFERENTLY):
+        return "The database does not compare texts as this version does: create it anew with the encoding UTF8."
     return None
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from app.core.db import search_entries
-from app.core.values import fold
+from app.core.values import DIGITS, MAX_SORT_KEY, fold
 
 _FUNCTIONS = (
     """
@@ -129,6 +129,19 @@ def create_fold_functions() -> None:
     op.execute(
         "CREATE FUNCTION fold(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE "
         """RETURN CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE "C") ELSE fold_unicode(t) END"""
+    )
+
+
+def create_natural_key_function() -> None:
+    """Create `natural_key(text)` on PostgreSQL: a name as it is ordered, as app.core.values.natural_key makes it.
+
+    Zeros are put before every number, and then removed as far as the digits that are wanted remain.
+    """
+    padded = f"regexp_replace(fold(t), '([0-9]+)', '{'0' * DIGITS}\\1', 'g')"
+    keyed = f"regexp_replace({padded}, '0*([0-9]{{{DIGITS},}})', '\\1', 'g')"
+    op.execute(
+        "CREATE FUNCTION natural_key(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE "
+        f"RETURN left(CASE WHEN fold(t) ~ '[0-9]' THEN {keyed} ELSE fold(t) END, {MAX_SORT_KEY})"
     )
 
 

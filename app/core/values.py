@@ -18,6 +18,18 @@ MAX_EXACT = 2**53
 """Beyond it a double does not hold every integer."""
 
 
+TRIMMED = (
+    "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+)
+"""White space, a no-break space too, and what has no width: copied from elsewhere, it comes along unseen."""
+DIGITS = 20
+"""Numbers of up to so many digits sort by their value."""
+MAX_SORT_KEY = 500
+"""Characters; an entry of an index of PostgreSQL has at most 2,704 bytes."""
+
+_NUMBER = re.compile("[0-9]+")
+
+
 def utcnow() -> datetime:
     return datetime.now(UTC)
 
@@ -35,15 +47,16 @@ class Choice(enum.Enum):
 
 
 def clean_text(value: str) -> str:
-    """Trim a text that the databases can store; raises ValueError with a sentence otherwise."""
+    """Trim a text that the databases can store, in NFC; raises ValueError with a sentence otherwise."""
     if "\x00" in value:
         raise ValueError("May not contain the NUL character.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("May not contain half of a surrogate pair.") from None
-    return value.strip()
+    if value.isascii():
+        return value.strip()
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("May not contain half of a surrogate pair.") from None
+    return unicodedata.normalize("NFC", value).strip(TRIMMED)
 
 
 def fold(text: str) -> str:
@@ -57,6 +70,16 @@ def fold(text: str) -> str:
     # str.lower() makes two characters of a dotted I, and looks at the neighbours of a sigma.
     one_by_one = unicodedata.normalize("NFKC", text).replace("İ", "i").replace("Σ", "σ")
     return unicodedata.normalize("NFC", one_by_one.lower().replace("ς", "σ"))
+
+
+def natural_key(text: str | None) -> str | None:
+    """The form by which names are ordered: case does not count, and p2 comes before p10.
+
+    `natural_key` in SQL gives the same: SQLite calls this one, PostgreSQL has it as a function (migrations/guards.py).
+    """
+    if text is None:
+        return None
+    return _NUMBER.sub(lambda number: number[0].lstrip("0").zfill(DIGITS), fold(text))[:MAX_SORT_KEY]
 
 
 def fold_value(value: Any) -> Any:

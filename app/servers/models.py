@@ -97,4 +97,4 @@ class Server(Audited, Extensible, Entity):
         ),
     )
     # The order in which people look at them.
-    __table_args__ = (sa.Index("ix_servers_name_id", "name", "id"), Entity.__table_args__)
+    __table_args__ = (sa.Index("ix_servers_name_id", sa.text("natural_key(name)"), "id"), Entity.__table_args__)

@@ -80,6 +80,7 @@ def upgrade() -> None:
         # pg_trgm is a trusted extension: the owner of the database may create it.
         op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         guards.create_fold_functions()
+        guards.create_natural_key_function()
         guards.create_address_function()
     _create_audit_log()
     _create_users()
@@ -101,7 +102,7 @@ def downgrade() -> None:
         op.drop_table(table)
     if guards.on_postgresql():
         op.execute(
-            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), fold(text), "
+            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), natural_key(text), fold(text), "
             "fold_unicode(text), address_key(text)"
         )
     guards.drop_functions()
@@ -546,7 +547,7 @@ def _create_infrastructure() -> None:
     op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
     op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])
     op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])
-    op.create_index("ix_servers_name_id", "servers", ["name", "id"])
+    op.create_index("ix_servers_name_id", "servers", [sa.text("natural_key(name)"), "id"])
     op.create_index(op.f("ix_servers_status"), "servers", ["status"])
     op.create_index("uq_servers_asset_tag", "servers", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_servers_datacenter_id_internal_ip", "servers", ["datacenter_id", "internal_ip"], unique=True)

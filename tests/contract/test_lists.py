@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.core.values import natural_key
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query.searched_fields import is_searched, searched_values
@@ -165,11 +166,23 @@ def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
 
         def key(row: Body, name: str = name, field: Field = field) -> tuple[bool, Any]:
             value = value_in(row, name, field)
+            if value is not None and is_name(name, field):
+                return False, natural_key(value)
             return value is None, 0 if value is None else orderable(kind_of(name, field), value)
 
         # Python keeps ties in their order also when it reverses.
         ordered.sort(key=key, reverse=sort.startswith("-"))
     return [row["id"] for row in ordered]
+
+
+LABELS = {(resource.model.__tablename__, resource.model.label) for resource in RESOURCES}
+
+
+def is_name(name: str, field: Field) -> bool:
+    """Whether a column holds the names of its objects, or shows those of others."""
+    if field.target is not None:
+        return name == field.reads_as
+    return (field.column.table.name, name) in LABELS
 
 
 def orderable(kind: Kind, value: Any) -> Any:

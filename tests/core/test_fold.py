@@ -7,9 +7,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.cli import schema_problem
 from app.core.db.models import Json
 from app.core.db.unit_of_work import db
-from app.core.values import fold
+from app.core.values import clean_text, fold, natural_key
+from tests.backends import on_postgresql
 
 
 def assigned() -> Iterator[str]:
@@ -49,3 +51,73 @@ def test_case_width_and_form_do_not_count(app: Flask, text: str, other: str) -> 
     assert fold(text) == fold(other) == fold(fold(text))
     with app.app_context():
         assert folded_by_database([text, other]) == [fold(text)] * 2
+
+
+NAMES = [
+    "p1",
+    "P2",
+    "p02",
+    "p10",
+    "p10b",
+    "P 3",
+    "a",
+    "Z9",
+    "",
+    "007",
+    "7",
+    "x" * 600,
+    "1a" * 200,
+    "9" * 30,
+    "٣",
+    "²",
+    "ｐ１１",
+    "İ2",
+]
+
+
+def test_names_are_ordered_alike(app: Flask) -> None:
+    with app.app_context():
+        keys = [db.session.scalar(sa.select(sa.func.natural_key(sa.literal(name, sa.Text())))) for name in NAMES]
+        assert db.session.scalar(sa.select(sa.func.natural_key(sa.null()))) is None
+    assert keys == [natural_key(name) for name in NAMES]
+
+
+def test_numbers_in_names_are_ordered_by_value() -> None:
+    names = ["p10", "P2", "p1", "p2b", "Q1", "ｐ３"]
+    assert sorted(names, key=natural_key) == ["p1", "P2", "p2b", "ｐ３", "p10", "Q1"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("\u00a0a\u00a0b\u00a0", "a\u00a0b"),
+        ("\u200b\ufeff name \u200d\u2060", "name"),
+        ("\u3000名 称\u3000", "名 称"),
+        ("A\u030angstro\u0308m", "Ångström"),
+        ("\u212b", "Å"),
+        ("\u200b\u00a0", ""),
+    ],
+)
+def test_text_is_trimmed_and_composed_on_entry(sent: str, kept: str) -> None:
+    assert clean_text(sent) == kept
+
+
+@on_postgresql
+def test_a_database_that_folds_otherwise_is_refused(app: Flask) -> None:
+    with app.app_context():
+        url = db.engine.url
+    other = sa.create_engine(url, connect_args={"options": "-c search_path=odd,public"})
+    with other.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA odd"))
+    try:
+        with other.begin() as connection:
+            connection.execute(
+                sa.text("CREATE FUNCTION fold(t text) RETURNS text LANGUAGE sql IMMUTABLE RETURN lower(t)")
+            )
+        assert "compare texts" in (schema_problem(other) or "")
+    finally:
+        with other.begin() as connection:
+            connection.execute(sa.text("DROP SCHEMA odd CASCADE"))
+        other.dispose()
+    with app.app_context():
+        assert schema_problem(db.engine) is None

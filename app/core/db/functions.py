@@ -27,6 +27,13 @@ class fold(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of a
     inherit_cache = True
 
 
+class natural_key(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of an SQL function
+    """A name as it is ordered, the same as `app.core.values.natural_key` makes it."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
 class address_key(sa.sql.functions.GenericFunction[str]):  # noqa: N801 - the name of an SQL function
     """An IP address as it is ordered, the same as `app.core.addresses.address_key` makes it."""
 

@@ -14,7 +14,7 @@ from app.core.addresses import address_key
 from app.core.db import waiting
 from app.core.db.search_entries import joined_search_text
 from app.core.db.unit_of_work import Session, db, touch
-from app.core.values import fold_value, plain_number
+from app.core.values import fold_value, natural_key, plain_number
 
 _BEGIN = {"sqlite": waiting.begin_on_sqlite, "postgresql": waiting.begin_on_postgresql}
 
@@ -34,7 +34,13 @@ class Listeners(NamedTuple):
 
 def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callable[[Any], Any]]) -> None:
     """Attach the listeners; `sql_functions` of one argument are created on each connection to SQLite."""
-    functions = {"fold": fold_value, "address_key": address_key, "plain_number": plain_number, **sql_functions}
+    functions: dict[str, Callable[[Any], Any]] = {
+        "fold": fold_value,
+        "natural_key": natural_key,
+        "address_key": address_key,
+        "plain_number": plain_number,
+        **sql_functions,
+    }
     with app.app_context():
         engine = db.engine
     event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))

@@ -101,11 +101,13 @@ def _sort_key(resource: Resource, name: str, *, descending: bool) -> SortKey:
         if is_ip_address(field.column):
             # The values of a cursor are keys then, and no addresses.
             return SortKey(field, sa.func.address_key(field.column), Kind.TEXT, descending)
+        if name == getattr(resource.model, "label", None):
+            return SortKey(field, sa.func.natural_key(field.column), Kind.TEXT, descending)
         return SortKey(field, field.column, field.kind, descending)
     field = resource.references[name]
     assert field.target is not None
     label = target_alias(resource, field).c[field.target.label]
-    return SortKey(field, label, Kind.TEXT, descending)
+    return SortKey(field, sa.func.natural_key(label), Kind.TEXT, descending)
 
 
 def after(keys: Sequence[SortKey], nulls: Sequence[bool], *, backwards: bool) -> Clause:

@@ -1,0 +1,47 @@
+"""Lists sorted by name: case does not count, and numbers are ordered by their value; by cursor too."""
+
+import pytest
+
+from app.core.db.unit_of_work import db
+from app.datacenters.models import Datacenter
+from app.servers.models import Server
+from tests.backends import on_postgresql
+from tests.client import Client
+from tests.factories import Make
+
+IN_ORDER = ["P1", "p2", "P02b", "p3", "p10", "Q1", "rack 9", "Rack 11"]
+
+
+@pytest.mark.parametrize("sort", ["name", "-name"])
+def test_names_are_in_natural_order(make: Make, admin: Client, sort: str) -> None:
+    for name in sorted(IN_ORDER):
+        make(Server, name=name)
+    expected = IN_ORDER if sort == "name" else IN_ORDER[::-1]
+    assert [row["name"] for row in admin.call("GET", f"/api/servers?sort={sort}")["data"]] == expected
+    found, cursor = [], ""
+    while cursor is not None:
+        page = admin.call("GET", "/api/servers", query_string={"sort": sort, "cursor": cursor, "page_size": 3})
+        found += [row["name"] for row in page["data"]]
+        cursor = page["pagination"]["next_cursor"]
+    assert found == expected
+
+
+def test_so_are_the_names_of_referred_objects(make: Make, admin: Client) -> None:
+    for name in ("DC10", "dc9", "DC1"):
+        make(Server, name=name, datacenter_id=make(Datacenter, name=name).id)
+    names = [row["datacenter"]["name"] for row in admin.call("GET", "/api/servers?sort=datacenter")["data"]]
+    assert names == ["DC1", "dc9", "DC10"]
+
+
+@on_postgresql
+def test_an_index_has_this_order(make: Make, admin: Client) -> None:
+    make(Server)
+    with admin.app.app_context():
+        connection = db.session.connection()
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+        ordered = "EXPLAIN SELECT id FROM servers ORDER BY natural_key(name), id LIMIT 20"
+        plan = "\n".join(line for (line,) in connection.exec_driver_sql(ordered))
+        db.session.rollback()
+    assert "ix_servers_name_id" in plan
+    assert "Sort" not in plan
