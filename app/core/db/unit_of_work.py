@@ -119,10 +119,9 @@ class UnitOfWork:
 
 def unit_of_work() -> UnitOfWork:
     """The unit of work of this application context, which is made when it is first asked for."""
-    work: UnitOfWork | None = g.get("unit_of_work")
-    if work is None:
-        work = g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
-    return work
+    if "unit_of_work" not in g:
+        g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
+    return cast(UnitOfWork, g.unit_of_work)
 
 
 def current_context() -> RequestContext:
@@ -264,9 +263,8 @@ def _register(calls: Calls, function: Callable[[Collection[Any]], object], items
 
 def refuse_in_transaction(what: str) -> None:
     """Raise RuntimeError inside of a transaction that may write: what takes long must not hold its locks."""
-    work = unit_of_work()
-    if not work.is_reading and db.session.registry.has() and db.session().in_transaction():
-        raise RuntimeError(f"{what} while a transaction is open holds the locks of others up.")
+    if not unit_of_work().is_reading and db.session.registry.has() and db.session().in_transaction():
+        raise RuntimeError(f"{what} in a transaction.")
 
 
 def undo_at_end() -> None:
@@ -298,6 +296,5 @@ def init_app(
 
 
 def _release_connection(_error: BaseException | None) -> None:
-    work: UnitOfWork | None = g.get("unit_of_work")
-    if work is not None:
-        work.release()
+    if "unit_of_work" in g:
+        g.unit_of_work.release()
