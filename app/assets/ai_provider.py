@@ -1,6 +1,9 @@
 """Client of an AI provider that describes an image (OpenAI's chat completions, which Ollama and others speak too)."""
 
+import re
 from base64 import b64encode
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import orjson
@@ -9,6 +12,7 @@ from flask import current_app
 from app.assets.image_processing import InvalidImage, thumbnail
 from app.core.net.http_client import RequestFailed, configured_policy, fetch
 from app.core.net.urls import InvalidUrl, host_of
+from app.core.values import utcnow
 
 TIMEOUT_SECONDS = 20.0
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -26,12 +30,23 @@ class DescriptionFailed(Exception):
     """There is no description; the message is one sentence that may be shown to the user."""
 
 
+class ProviderBusy(DescriptionFailed):
+    """The provider cannot answer now (429, 5xx) and may be asked again, after as long as it says, if it does."""
+
+    def __init__(self, status: int, retry_after: timedelta | None) -> None:
+        super().__init__(f"The AI provider answered {status}.")
+        self.retry_after = retry_after
+
+
 def is_configured() -> bool:
     return current_app.config["AI_BASE_URL"] is not None
 
 
 def describe_image(content: bytes) -> str:
-    """A description of an image in a few sentences; takes TIMEOUT_SECONDS at most. Raises DescriptionFailed."""
+    """A description of an image in a few sentences; takes TIMEOUT_SECONDS at most.
+
+    Raises DescriptionFailed, of which ProviderBusy says that it may be asked again.
+    """
     config = current_app.config
     url = _completions_url(config["AI_BASE_URL"])
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -54,9 +69,23 @@ def describe_image(content: bytes) -> str:
         raise DescriptionFailed(str(error)) from None
     except (RequestFailed, InvalidUrl) as failure:
         raise DescriptionFailed(f"The AI provider did not answer: {failure}") from None
+    if response.status == 429 or response.status >= 500:
+        raise ProviderBusy(response.status, read_retry_after(response.headers.get("Retry-After")))
     if response.status != 200:
         raise DescriptionFailed(f"The AI provider answered {response.status}.")
     return _parse(response.content)
+
+
+def read_retry_after(text: str | None) -> timedelta | None:
+    """How long a Retry-After header asks to wait (RFC 9110, 10.2.3): seconds or a date; None if it cannot be read."""
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return timedelta(seconds=int(text))
+    try:
+        return max(parsedate_to_datetime(text) - utcnow(), timedelta(0))
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _completions_url(base_url: str) -> str:

@@ -1,19 +1,37 @@
 """The background job that has an asset's image described: the upload neither waits for it nor fails with it."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import sqlalchemy as sa
 from flask import current_app
 
 from app.assets import ai_provider, image_store
-from app.assets.ai_provider import DescriptionFailed
+from app.assets.ai_provider import DescriptionFailed, ProviderBusy
 from app.assets.models import Asset, AssetImage, DescriptionStatus
-from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional
+from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional, writing
+from app.core.errors import Conflict, NotFound
 from app.core.jobs.queue import enqueue
-from app.core.jobs.runner import Runner
+from app.core.jobs.runner import Later, Runner
 
 JOB = "assets.describe"
 MAX_PROBLEM_CHARS = 500
+RETRY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 300, 1800, 7200))
+"""How long a busy provider is left alone, if it does not ask for longer."""
+MAX_RETRY_DELAY = timedelta(days=1)
+"""A provider that asks for longer is not waited for."""
+
+
+class DescriptionsDisabled(Conflict):
+    reason, message = (
+        "descriptions_off",
+        "Images cannot be described: no AI provider is configured (AI_BASE_URL).",
+    )
+
+
+class WrittenByHand(Conflict):
+    reason = "written_by_hand"
+    message = "A person has written this description. Send replace=true to have it replaced."
 
 
 def register_jobs(runner: Runner) -> None:
@@ -27,8 +45,34 @@ def request(asset: Asset, image: AssetImage) -> None:
         enqueue(JOB, image.id)
 
 
+def request_again(asset: Asset, *, replace: bool) -> None:
+    """Have the image of an asset described anew; one that is pending already stays so.
+
+    Raises DescriptionsDisabled, NotFound without an image, and WrittenByHand unless `replace` says so.
+    """
+    if not ai_provider.is_configured():
+        raise DescriptionsDisabled()
+    image = image_store.image_of(asset)
+    if image is None:
+        raise NotFound("This asset has no image.", reason="no_picture")
+    if asset.description_status is DescriptionStatus.PENDING:
+        return
+    if not asset.may_be_described and not replace:
+        raise WrittenByHand()
+    # From here on the present text counts as generated: what is written meanwhile is kept.
+    asset.generated_description = asset.description
+    asset.description_status = DescriptionStatus.PENDING
+    asset.description_problem = None
+    image.attempts = 0
+    db.session.flush()
+    request(asset, image)
+
+
 def describe(image_id: int) -> None:
-    """Have an image described and store the description, or the reason why there is none, with its asset."""
+    """Have an image described and store the description, or the reason why there is none, with its asset.
+
+    Raises Later where the provider is busy.
+    """
     with reading():
         name = db.session.scalar(sa.select(AssetImage.name).where(AssetImage.id == image_id))
     if name is None:
@@ -38,10 +82,25 @@ def describe(image_id: int) -> None:
         description = ai_provider.describe_image(path.read_bytes())
     except FileNotFoundError:
         transactional(_store_result)(image_id, problem="The image file is missing. Please upload it again.")
+    except ProviderBusy as busy:
+        if delay := _next_attempt(image_id, busy):
+            raise Later(delay) from None
+        transactional(_store_result)(image_id, problem=str(busy))
     except DescriptionFailed as failure:
         transactional(_store_result)(image_id, problem=str(failure))
     else:
         transactional(_store_result)(image_id, description=description)
+
+
+def _next_attempt(image_id: int, busy: ProviderBusy) -> timedelta | None:
+    """Count an attempt, and say when the next one is: None if there is none."""
+    with writing():
+        image = db.session.get(AssetImage, image_id, with_for_update=True)
+        if image is None or image.attempts >= len(RETRY_DELAYS):
+            return None
+        delay = max(RETRY_DELAYS[image.attempts], busy.retry_after or timedelta(0))
+        image.attempts += 1
+    return delay if delay <= MAX_RETRY_DELAY else None
 
 
 def fail(image_id: int, problem: str) -> None:
@@ -65,8 +124,8 @@ def _store_result(image_id: int, *, description: str | None = None, problem: str
     asset.description_problem = problem and problem[:MAX_PROBLEM_CHARS]
     if description is None:
         asset.description_status = DescriptionStatus.FAILED
-    elif asset.description not in (None, image.description):
+    elif not asset.may_be_described:
         asset.description_status = DescriptionStatus.KEPT
     else:
         asset.description_status = DescriptionStatus.DESCRIBED
-        asset.description = image.description = description
+        asset.description = asset.generated_description = description

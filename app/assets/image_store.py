@@ -62,18 +62,13 @@ def attach(asset: Asset, image: AssetImage, *, describe: bool) -> None:
 
     A description that a user wrote is kept, and none is asked for.
     """
-    previous = _image_of(asset)
-    if previous is not None and asset.description == previous.description:
-        # Generated and never edited: the description of the new image may replace it.
-        image.description = previous.description
-    _retire(previous)
+    _retire(image_of(asset))
     image.delete_at = None
     asset.image_url = URL + image.name
     asset.description_problem = None
     asset.description_status = None
     if describe:
-        may_be_replaced = asset.description in (None, image.description)
-        asset.description_status = DescriptionStatus.PENDING if may_be_replaced else DescriptionStatus.KEPT
+        asset.description_status = DescriptionStatus.PENDING if asset.may_be_described else DescriptionStatus.KEPT
     db.session.flush()
 
 
@@ -81,9 +76,16 @@ def detach(asset: Asset) -> None:
     """Remove the asset's image; its description stays. Raises NotFound if there is no image."""
     if asset.image_url is None:
         raise NotFound("This asset has no image.", reason="no_picture")
-    _retire(_image_of(asset))
+    _retire(image_of(asset))
     asset.image_url = asset.description_status = asset.description_problem = None
     db.session.flush()
+
+
+def image_of(asset: Asset) -> AssetImage | None:
+    """The row of the asset's image, if it has one."""
+    if asset.image_url is None:
+        return None
+    return db.session.scalar(sa.select(AssetImage).where(AssetImage.name == asset.image_url.removeprefix(URL)))
 
 
 def open_image(name: str) -> tuple[BinaryIO, str]:
@@ -133,12 +135,6 @@ def _delete_files(unneeded: sa.Select[tuple[int, str]]) -> int:
         path_of(f"{row.name}.part").unlink(missing_ok=True)
     db.session.execute(sa.delete(images).where(images.c.id.in_([row.id for row in rows])))
     return len(rows)
-
-
-def _image_of(asset: Asset) -> AssetImage | None:
-    if asset.image_url is None:
-        return None
-    return db.session.scalar(sa.select(AssetImage).where(AssetImage.name == asset.image_url.removeprefix(URL)))
 
 
 def _retire(image: AssetImage | None) -> None:

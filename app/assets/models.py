@@ -73,9 +73,16 @@ class Asset(Audited, Extensible, Entity):
     description_problem: Mapped[str | None] = column(
         "Description problem", "描述问题", type_=sa.String(500), read_only=True
     )
+    # While the description equals it, no person has edited it, so that another one may replace it.
+    generated_description: Mapped[str | None] = column("Generated description", type_=sa.Text, hidden=True, audit=False)
 
     # Not the name: an organisation has forty of one monitor.
     unique_together = (("asset_tag",), ("serial_number",))
+
+    @property
+    def may_be_described(self) -> bool:
+        """Whether a generated description would replace nothing that a person has written."""
+        return self.description in (None, self.generated_description)
 
 
 class AssetImage(Base):
@@ -88,8 +95,8 @@ class AssetImage(Base):
     name: Mapped[str] = mapped_column(sa.String(64), unique=True)
     asset_id: Mapped[int] = mapped_column(Id, index=True)
     content_type: Mapped[str] = mapped_column(sa.String(32))
-    # The generated description. While the asset's description equals it, no user has edited that one.
-    description: Mapped[str | None] = mapped_column(sa.Text)
+    # How often the provider was too busy to describe it.
+    attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     # When the cleanup may delete the file; None while it is the asset's current image.
     delete_at: Mapped[datetime | None] = mapped_column(index=True)

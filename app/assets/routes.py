@@ -5,10 +5,10 @@ from flask import Response, current_app, request
 from app.assets import ai_provider, description_job, image_store
 from app.assets.image_processing import EncodedImage, InvalidImage, sanitize
 from app.assets.models import Asset
-from app.assets.schemas import AssetSchema, DescriptionSchema, ImageFormSchema, ImageUploadSchema
+from app.assets.schemas import AssetSchema, DescribeQuerySchema, DescriptionSchema, ImageFormSchema, ImageUploadSchema
 from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import reading
-from app.core.errors import Conflict, Invalid, TooLarge, Unavailable, UnsupportedMediaType
+from app.core.errors import Invalid, TooLarge, Unavailable, UnsupportedMediaType
 from app.core.http.access import Role, requires
 from app.core.http.api import read_form
 from app.core.http.envelope import success
@@ -25,13 +25,6 @@ resource = Resource(
     natural_key=(("asset_tag",), ("serial_number",)),
 )
 blueprint = resource_blueprint(resource)
-
-
-class DescriptionsDisabled(Conflict):
-    reason, message = (
-        "descriptions_off",
-        "Images cannot be described: no AI provider is configured (AI_BASE_URL).",
-    )
 
 
 @blueprint.post("/<int:asset_id>/image")
@@ -61,6 +54,17 @@ def delete_asset_image(asset_id: int) -> None:
     image_store.detach(asset)
 
 
+@blueprint.post("/<int:asset_id>/describe")
+@requires(Role.USER)
+@blueprint.arguments(DescribeQuerySchema, location="query")
+@blueprint.response(202, AssetSchema, headers=["ETag"])
+def describe_again(query: dict[str, bool], asset_id: int) -> Response:
+    """Have an asset's image described again, in the background."""
+    asset = get(resource, asset_id, to_change=True)
+    description_job.request_again(asset, **query)
+    return answer(resource, asset_id, 202)
+
+
 @blueprint.post("/describe")
 @requires(Role.USER)
 @blueprint.multipart(ImageUploadSchema)
@@ -68,14 +72,21 @@ def delete_asset_image(asset_id: int) -> None:
 def describe_picture() -> Response:
     """Describe an image without storing it; takes up to 20 seconds."""
     if not ai_provider.is_configured():
-        raise DescriptionsDisabled()
+        raise description_job.DescriptionsDisabled()
     image = _read_image()
     with request_slot():
         try:
             description = ai_provider.describe_image(image.content)
         except ai_provider.DescriptionFailed as failure:
-            raise Unavailable(str(failure), reason="no_description") from None
+            raise _no_description(failure) from None
     return success({"description": description, "model": current_app.config["AI_MODEL"]})
+
+
+def _no_description(failure: ai_provider.DescriptionFailed) -> Unavailable:
+    error = Unavailable(str(failure), reason="no_description")
+    if isinstance(failure, ai_provider.ProviderBusy) and failure.retry_after is not None:
+        error.headers["Retry-After"] = str(max(1, round(failure.retry_after.total_seconds())))
+    return error
 
 
 def _read_image() -> EncodedImage:

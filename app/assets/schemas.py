@@ -20,6 +20,12 @@ class ImageUploadSchema(ImageFormSchema):
     file = Upload(required=True, metadata={"description": "A JPEG, PNG or WebP image."})
 
 
+class DescribeQuerySchema(Schema):
+    replace = fields.Boolean(
+        load_default=False, metadata={"description": "Also replace a description that a person has written."}
+    )
+
+
 class DescriptionSchema(Schema):
     description = fields.String(required=True)
     model = fields.String(required=True, metadata={"description": "The AI model that wrote it."})

@@ -820,6 +820,7 @@ def _create_assets_and_tasks() -> None:
         sa.Column("warranty_expires", sa.Date(), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("image_url", sa.String(length=255), nullable=True),
+        sa.Column("generated_description", sa.Text(), nullable=True),
         sa.Column(
             "description_status",
             _one_of("descriptionstatus", "pending", "described", "kept", "failed"),
@@ -835,7 +836,7 @@ def _create_assets_and_tasks() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assets")),
         sqlite_autoincrement=True,
     )
-    guards.guard_changes("assets")
+    guards.guard_changes("assets", unversioned=("generated_description",))
     op.create_index(op.f("ix_assets_asset_type"), "assets", ["asset_type"])
     op.create_index(op.f("ix_assets_created_by_id"), "assets", ["created_by_id"])
     op.create_index(op.f("ix_assets_datacenter_id"), "assets", ["datacenter_id"])
@@ -849,7 +850,7 @@ def _create_assets_and_tasks() -> None:
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("asset_id", ID, nullable=False),
         sa.Column("content_type", sa.String(length=32), nullable=False),
-        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("delete_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_asset_images")),

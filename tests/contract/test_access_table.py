@@ -113,6 +113,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/gpus/utilization"): READ,
         ("POST", "/api/assets/{asset_id}/image"): CHANGE,
         ("DELETE", "/api/assets/{asset_id}/image"): CHANGE,
+        ("POST", "/api/assets/{asset_id}/describe"): signed_in("409 403 409 403 403 409"),  # no provider is configured
         ("POST", "/api/assets/describe"): signed_in("409 409 409 409 403 409"),  # no provider is configured
         ("GET", "/api/uploads/{name}"): READ,
         ("POST", "/api/services/{service_id}/check"): CHANGE,
@@ -387,6 +388,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
     ("POST", "/api/assets/{asset_id}/image"): lambda scene, caller: (_asset(scene, caller)[0], _image_form()),
     ("DELETE", "/api/assets/{asset_id}/image"): _asset,
+    ("POST", "/api/assets/{asset_id}/describe"): _asset,
     ("POST", "/api/assets/describe"): lambda *_: ({}, _image_form()),
     ("GET", "/api/uploads/{name}"): _asset,
     ("POST", "/api/services/{service_id}/check"): _service,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotResolvedInTime
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import BoundedSemaphore
 from typing import Any, cast
 
@@ -63,6 +63,8 @@ class HttpResponse:
 
     status: int
     content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By name, in any case."""
 
 
 def configured_policy() -> AddressPolicy:
@@ -112,7 +114,8 @@ def fetch(
             GuardedSession(target, policy, deadline) as session,
             session.request(method, target.url, headers=headers, data=body, stream=True) as response,
         ):
-            return HttpResponse(response.status_code, _read(response, max_bytes) if max_bytes else b"")
+            content = _read(response, max_bytes) if max_bytes else b""
+            return HttpResponse(response.status_code, content, response.headers)
     except (OSError, HTTPError, ValueError) as error:  # a RequestException is an OSError
         if deadline.has_passed or isinstance(error, requests.Timeout):
             raise RequestTimedOut(f"There was no complete answer within {timeout_seconds:g} seconds.") from None

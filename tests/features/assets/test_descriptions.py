@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.assets import ai_provider
+from app.assets import ai_provider, image_store
+from app.assets.description_job import RETRY_DELAYS
 from app.assets.models import Asset, AssetImage
 from app.core.db.unit_of_work import db
 from app.core.jobs import queue
 from app.core.jobs.runner import runner_of
+from app.core.values import utcnow
 from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -24,6 +27,9 @@ from tests.features.assets.conftest import form, upload
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
 from tests.images import SECRET, decode, encoded_image, exif_data
 from tests.threads import TIMEOUT_SECONDS, wait_until
+
+TOLERANCE = timedelta(seconds=60)
+"""What a slow machine may take between two statements."""
 
 TEXT = "A laptop with a cracked lid."
 
@@ -131,7 +137,7 @@ def json_response(text: str) -> Behaviour:
         (sends(completion("x" * 1_100_000)), "more than 1048576 bytes"),
         (sends(b""), "no complete answer in HTTP"),
         (sends(b"\x00\x01garbage"), "no complete answer in HTTP"),
-        (sends(response(status="500 Oops")), "answered 500"),
+        (sends(response(status="400 Bad Request")), "answered 400"),
         (sends(completion(TEXT, status="401 Unauthorized")), "answered 401"),
         (sends(response(status="307 Moved", Location="http://127.0.0.1:1/")), "answered 307"),
         (json_response(""), "contains no description"),
@@ -229,6 +235,110 @@ def test_description_of_a_replaced_or_removed_image_is_dropped(scenario_with: Ca
     assert len(server.received) == 1, "The replaced image was described."
     now = scenario.now()
     assert (now["description"], now["description_status"], now["image_url"]) == (None, None, None)
+
+
+def test_a_new_image_replaces_the_description_of_a_deleted_one(scenario_with: Callable[..., Scenario]) -> None:
+    texts = iter(["First.", "Second."])
+    with Server(lambda _, connection: connection.sendall(completion(next(texts)))).listening() as port:
+        scenario = scenario_with(port)
+        scenario.upload()
+        runner_of(scenario.app).run_pending()
+        scenario.user.call("DELETE", f"/api/assets/{scenario.asset.id}/image")
+        assert scenario.now()["description"] == "First."
+        with scenario.app.app_context():
+            image_store.delete_unneeded()
+        assert scenario.upload()["description_status"] == "pending"
+        runner_of(scenario.app).run_pending()
+    now = scenario.now()
+    assert (now["description"], now["description_status"]) == ("Second.", "described")
+
+
+def delays_of(scenario: Scenario) -> list[timedelta]:
+    """After how long each waiting job begins; they are made due at once."""
+    with scenario.app.app_context():
+        now = utcnow()
+        waiting = db.session.scalars(sa.select(queue.Job).where(queue.Job.state == "queued")).all()
+        delays = [job.due_at - now for job in waiting if job.due_at]
+        for job in waiting:
+            job.due_at = None
+        db.session.commit()
+    return delays
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "expected"),
+    [
+        ("429 Too Many Requests", {}, timedelta(seconds=10)),
+        ("500 Oops", {}, timedelta(seconds=10)),
+        ("503 Unavailable", {"Retry_After": "1"}, timedelta(seconds=10)),
+        ("503 Unavailable", {"Retry_After": "90"}, timedelta(seconds=90)),
+        ("429 Too Many Requests", {"Retry_After": "soon"}, timedelta(seconds=10)),
+        ("429 Too Many Requests", {"Retry_After": "Tue, 01 Jan 2019 00:00:00 GMT"}, timedelta(seconds=10)),
+    ],
+)
+def test_a_busy_provider_is_asked_again(
+    scenario_with: Callable[..., Scenario], status: str, header: dict[str, str], expected: timedelta
+) -> None:
+    answers = iter([response(status=status, **header), completion(TEXT)])
+    server = Server(lambda _, connection: connection.sendall(next(answers)))
+    with server.listening() as port:
+        scenario = scenario_with(port)
+        scenario.upload()
+        runner_of(scenario.app).run_pending()
+        waiting = scenario.now()
+        assert (waiting["description_status"], waiting["description_problem"]) == ("pending", None)
+        (delay,) = delays_of(scenario)
+        assert expected - TOLERANCE < delay <= expected
+        runner_of(scenario.app).run_pending()
+    now = scenario.now()
+    assert (now["description"], now["description_status"], now["version"]) == (TEXT, "described", 3)
+
+
+def test_a_provider_that_stays_busy_is_given_up(scenario_with: Callable[..., Scenario]) -> None:
+    server = Server(sends(response(status="503 Unavailable")))
+    with server.listening() as port:
+        scenario = scenario_with(port)
+        scenario.upload()
+        delays = []
+        while runner_of(scenario.app).run_pending():
+            delays += delays_of(scenario)
+    assert len(delays) == len(RETRY_DELAYS)
+    assert all(expected - TOLERANCE < delay <= expected for delay, expected in zip(delays, RETRY_DELAYS, strict=True))
+    now = scenario.now()
+    assert (now["description_status"], now["description_problem"]) == ("failed", "The AI provider answered 503.")
+
+
+def test_a_provider_that_is_busy_for_days_is_not_waited_for(scenario_with: Callable[..., Scenario]) -> None:
+    with Server(sends(response(status="429 Slow Down", Retry_After="999999999"))).listening() as port:
+        scenario = scenario_with(port)
+        scenario.upload()
+        runner_of(scenario.app).run_pending()
+        failed = scenario.user.send("POST", "/api/assets/describe", expect=503, **form(encoded_image()))
+    assert scenario.now()["description_status"] == "failed"
+    assert failed.headers["Retry-After"] == "999999999"
+
+
+def test_an_image_is_described_again_on_request(scenario_with: Callable[..., Scenario]) -> None:
+    answers = iter([response(status="400 Oops"), completion("First."), completion("Second."), completion("Third.")])
+    server = Server(lambda _, connection: connection.sendall(next(answers)))
+    with server.listening() as port:
+        scenario = scenario_with(port)
+        path = f"/api/assets/{scenario.asset.id}/describe"
+        assert scenario.user.call("POST", path, expect=404)["data"]["reason"] == "no_picture"
+        scenario.upload()
+        runner_of(scenario.app).run_pending()
+        assert scenario.now()["description_status"] == "failed"
+        for expected in ("First.", "Second."):
+            again = scenario.user.call("POST", path, expect=202)["data"]
+            assert (again["description_status"], again["description_problem"]) == ("pending", None)
+            scenario.user.call("POST", path, expect=202)
+            assert runner_of(scenario.app).run_pending() == 1
+            assert scenario.now()["description"] == expected
+        scenario.change(description="Mine.")
+        assert scenario.user.call("POST", path, expect=409)["data"]["reason"] == "written_by_hand"
+        scenario.user.call("POST", f"{path}?replace=true", expect=202)
+        runner_of(scenario.app).run_pending()
+        assert scenario.now()["description"] == "Third."
 
 
 def test_missing_file_is_reported(scenario_with: Callable[..., Scenario], directory: Path) -> None:
