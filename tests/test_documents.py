@@ -48,6 +48,8 @@ def test_each_decision_is_in_the_index_once() -> None:
     listed = re.findall(r"^- \[(\d{4})\]\((\1-[\w-]+\.md)\) (.+)$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
     pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
     assert sorted(name for _, name, _ in listed) == pages
+    numbers = [name[:4] for name in pages]
+    assert len(numbers) == len(set(numbers)), "Two decisions have the same number."
 
 
 def test_decisions_that_the_code_names_exist() -> None:
