@@ -4,8 +4,8 @@ Tabs of one browser refresh at the same time with the same token, which is no th
 rotation and waits until no other one arrives any more; those that arrive meanwhile are told to use what it got.
 """
 
-import time
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Any
 
 import sqlalchemy as sa
@@ -75,10 +75,10 @@ def _claim(unrotated: sa.ColumnElement[bool]) -> bool:
 
 def _rotate_once_quiet(unrotated: sa.ColumnElement[bool]) -> None:
     """Wait until no further request contends, then rotate; raises SessionEnded if the session ends first."""
-    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    deadline = monotonic() + MAX_WAIT_SECONDS
     previous: int | None = 0
-    while time.monotonic() < deadline:
-        time.sleep(QUIET_SECONDS)
+    while monotonic() < deadline:
+        sleep(QUIET_SECONDS)
         with reading():
             contenders = read_rows(sa.select(sessions.c.contenders).where(unrotated)).scalar()
         if contenders == previous:

@@ -4,6 +4,7 @@ A blueprint's route is run as one transaction, authorised, validated, answered i
 parsing is strict: unreadable bodies and undeclared parameters are refused.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -207,7 +208,7 @@ class Api(SmorestApi):
 
 def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of an application."""
-    spec: dict[str, Any] = app.extensions["api"].spec.to_dict()
+    spec: dict[str, Any] = copy.deepcopy(app.extensions["api"].spec.to_dict())
     finish_operations(spec)
     return spec
 

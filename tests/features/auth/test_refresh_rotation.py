@@ -117,7 +117,8 @@ def meanwhile(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable
             other.start()
             other.join()
 
-        monkeypatch.setattr(refresh_rotation.time, "sleep", wait)
+        # Its own name: other threads of the process sleep too.
+        monkeypatch.setattr(refresh_rotation, "sleep", wait)
 
     return meanwhile
 
