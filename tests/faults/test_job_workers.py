@@ -40,8 +40,8 @@ Start = Callable[..., Worker]
 
 
 @pytest.fixture
-def start(backend: Backend) -> Iterator[Start]:
-    """Start `flask worker` with other constants of app.core.jobs.runner, and wait until it is ready."""
+def start(app: Flask, backend: Backend) -> Iterator[Start]:
+    """Start `flask worker` on the migrated database, with other constants of its runner, and wait until it is ready."""
     with ExitStack() as stack:
 
         def start(redis_url: str = backend.settings().REDIS_URL or "", **seconds: float) -> Worker:
