@@ -23,6 +23,7 @@ resource = Resource(
     titles=("Assets", "资产", "固定资产", "办公资产"),
     search=(Asset.name, Asset.serial_number, Asset.asset_tag, Asset.model, Asset.assigned_to, Asset.asset_type),
     natural_key=(("asset_tag",), ("serial_number",)),
+    name_key=("datacenter_id", "name"),
 )
 blueprint = resource_blueprint(resource)
 

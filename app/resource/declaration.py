@@ -29,6 +29,8 @@ class Resource:
     """
     natural_key: Sequence[tuple[str, ...]] = ()
     """The field combinations by which a spreadsheet's row finds its object, the first that is filled in."""
+    name_key: tuple[str, ...] = ()
+    """The fields by which a row that fills in no natural key finds its object, where exactly one object has them."""
     read: Role = Role.USER
     write: Role = Role.USER
     """Who may create. With USER, each object is changed and deleted by its creator and by admins only."""

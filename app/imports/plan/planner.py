@@ -15,10 +15,11 @@ from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
-from app.imports.plan.matching import check_unique, find_existing, has_rule, warn_shared
+from app.imports.plan.existing import find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
+from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Kind, Resource, singular
 from app.resource.changes import merge_attributes
 from app.resource.fields import defaults_of

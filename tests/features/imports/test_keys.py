@@ -66,6 +66,20 @@ def test_a_row_without_a_key_is_a_new_asset_and_says_so(user: Client, upload: Up
     assert errors_of(user, matched) == [("Assets", 2, "A2", "ambiguous")]
 
 
+def test_a_row_without_a_key_finds_the_only_asset_of_its_name(user: Client, make: Make, upload: Upload) -> None:
+    """In its datacenter, and where no other row has it: the same file again changes nothing."""
+    for site in ("SH-1", "SH-2"):
+        make(Datacenter, name=site)
+    rows = [("Name", "Type", "Datacenter"), ("Patch panel", "network", "SH-1"), ("Patch panel", "network", "SH-2")]
+    apply(user, upload(user, Assets=rows))
+    again = upload(user, Assets=rows)
+    assert [row["action"] for row in rows_of(user, again)] == ["unchanged", "unchanged"]
+    assert warnings_of(user, again) == {}
+    # A key that nobody has is another object.
+    tagged = [(*rows[0], "Asset tag"), (*rows[1], "M-1")]
+    assert [row["action"] for row in rows_of(user, upload(user, Assets=tagged))] == ["create"]
+
+
 def test_a_gpu_in_slot_0_has_a_key(user: Client, make: Make, upload: Upload) -> None:
     server = make(Server, name="n1", created_by_id=user.user.id)
     make(Gpu, model="H100", server_id=server.id, slot=1)

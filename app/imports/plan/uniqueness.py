@@ -1,0 +1,141 @@
+"""Refuse values that another row or object already has, and warn of those that are rarely shared."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from app.core.db.rules import SoftUnique, unique_rules
+from app.imports.parse.row_parser import ParsedRow
+from app.resource import Resource, singular
+from app.resource.fields import defaults_of
+from app.resource.projection import visible_ids
+from app.resource.uniqueness import (
+    Key,
+    MemberRule,
+    key_of,
+    member_rules,
+    shared_key,
+    shared_with,
+    taken_keys,
+)
+
+
+def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
+    """Add an error to each row with a unique value that an earlier row or a stored object has."""
+    for fields, folded in unique_rules(resource.model.__table__):
+        _check_rule(resource, rows, fields, folded)
+    for rule in member_rules(resource.model):
+        _check_member_rule(resource, rows, rule)
+
+
+def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
+    """Add a warning to each row whose object comes to share what objects rarely share, such as a rack unit."""
+    defaults = defaults_of(resource.model)
+    for rule in resource.model.rarely_shared:
+        first_rows: dict[Key, ParsedRow] = {}
+        claims: dict[Key, ParsedRow] = {}
+        moving: set[int] = set()
+        for row in rows:
+            if row.errors or set(rule.fields).isdisjoint(row.values):
+                continue
+            base = defaults if row.existing is None else row.existing
+            key = shared_key(rule, resource.model, {name: row.values.get(name, base[name]) for name in rule.fields})
+            is_claim = row.existing is None or not set(rule.fields).isdisjoint(row.old)
+            if row.existing is not None and is_claim:
+                moving.add(row.existing["id"])
+            if key is None:
+                continue
+            first = first_rows.setdefault(key, row)
+            if first is not row:
+                _add_shared_warning(row, rule, _place(first, row))
+            elif is_claim:
+                claims[key] = row
+        stored = shared_with(resource, rule, claims, moving)
+        name_of = _namer(resource, stored.values())
+        for key, holder in stored.items():
+            _add_shared_warning(claims[key], rule, name_of(holder))
+
+
+def _check_rule(resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[str], folded: Sequence[str]) -> None:
+    concerned = frozenset(fields)
+    first_rows: dict[Key, ParsedRow] = {}
+    claims: dict[Key, ParsedRow] = {}
+    defaults = defaults_of(resource.model)
+    for row in rows:
+        values = row.values
+        if concerned.isdisjoint(values):
+            continue
+        if row.errors and not concerned.isdisjoint(error["field"] for error in row.errors):
+            continue
+        base = defaults if row.existing is None else row.existing
+        key = key_of([values[name] if name in values else base[name] for name in fields], fields, folded)
+        if key is None:
+            continue
+        first = first_rows.setdefault(key, row)
+        if first is not row:
+            add_duplicate_error(row, first, fields[-1])
+        elif row.existing is None or any(name in row.old for name in fields):
+            claims[key] = row
+    stored = taken_keys(resource, claims, fields, folded)
+    holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
+    name_of = _namer(resource, holders.values())
+    for key, holder in holders.items():
+        title = resource.fields[fields[-1]].title
+        claims[key].add_error(fields[-1], "taken", f"{name_of(holder)} already has this {title}.")
+
+
+def _check_member_rule(resource: Resource, rows: Sequence[ParsedRow], rule: MemberRule) -> None:
+    concerned = {rule.field, *rule.own}
+    first_rows: dict[Key, ParsedRow] = {}
+    claims: dict[Key, ParsedRow] = {}
+    kept: dict[int, set[Key]] = {}
+    defaults = defaults_of(resource.model)
+    for row in rows:
+        if concerned.isdisjoint(row.values) or not concerned.isdisjoint(error["field"] for error in row.errors):
+            continue
+        keys = set(rule.keys({**(defaults if row.existing is None else row.existing), **row.values}))
+        if row.existing is not None and not row.errors:
+            kept[row.existing["id"]] = keys
+        for key in keys:
+            first = first_rows.setdefault(key, row)
+            if first is not row:
+                _add_member_error(row, rule, key, "duplicate", _place(first, row))
+            elif row.existing is None or not concerned.isdisjoint(row.old):
+                claims[key] = row
+    # The database knows owners by id: an object that the file itself creates has no stored members yet.
+    stored = rule.taken(key for key in claims if not any(isinstance(part, ParsedRow) for part in key))
+    holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
+    name_of = _namer(resource, holders.values())
+    for key, holder in holders.items():
+        # Updates are written before creations: what a row of the file gives up is free for a new object.
+        if claims[key].existing is not None or key in kept.get(holder, (key,)):
+            _add_member_error(claims[key], rule, key, "taken", name_of(holder))
+
+
+def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, holder: str) -> None:
+    """Add the error to the cell of the list, or to that of the owner where the row does not fill the list."""
+    fields = row.table.resource.fields
+    field = next((name for name in (rule.field, *rule.own) if name in row.values), rule.field)
+    member = "/".join(str(part) for part in reversed(key[len(rule.own) :]))
+    owner = " and ".join(fields[name].title.lower() for name in rule.own)
+    row.add_error(field, code, f"{holder} already has {member} on this {owner}.", value=member)
+
+
+def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], str]:
+    """What to call the object that has a value: with its id only where the acting user sees it."""
+    shown = visible_ids(resource.model, set(ids))
+    return lambda holder: f"Another {singular(resource)}{f' ({holder})' if holder in shown else ''}"
+
+
+def _add_shared_warning(row: ParsedRow, rule: SoftUnique, holder: str) -> None:
+    field = next(name for name in reversed(rule.fields) if name in row.values)
+    value = row.reference_names.get(field, row.values[field])
+    row.add_warning(row.table.column_of(field), value, "shared", f"{holder} has this {rule.noun} too.")
+
+
+def add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:
+    what = singular(row.table.resource)
+    row.add_error(field, "duplicate", f"{_place(first, row)} describes the same {what}.")
+
+
+def _place(other: ParsedRow, row: ParsedRow) -> str:
+    """Where another row stands: with the name of its sheet where that is not the row's own."""
+    return f"Row {other.number}" if other.table is row.table else f"Row {other.number} of {other.table.sheet.name}"
