@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import orjson
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -13,6 +12,7 @@ from flask import Flask, current_app
 
 from app.core.db.unit_of_work import act_in, current_context, db, writing
 from app.core.http.api import document
+from app.core.http.openapi import as_lines
 from app.core.jobs.worker import work
 from app.core.values import fold
 from app.environments.service import add_first_environments
@@ -118,7 +118,7 @@ def worker() -> None:
 @click.option("--check", is_flag=True, help="Compare only, and exit with 1 if the file differs.")
 def openapi(*, check: bool) -> None:
     """Write openapi.json."""
-    text = orjson.dumps(document(current_app), option=orjson.OPT_INDENT_2).decode() + "\n"
+    text = as_lines(document(current_app)) + "\n"
     if not check:
         OPENAPI.write_text(text)
         click.echo(f"Wrote {OPENAPI.name}.")

@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from app.core.http.envelope import FailureSchema
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 JSON = "application/json"
+LINE_LENGTH = 118
 
 View = Callable[..., Any]
 Parameter = Mapping[str, Any] | str
@@ -248,3 +250,19 @@ def finish_operations(spec: Mapping[str, Any]) -> None:
             operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
             if method == "put":
                 operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])
+
+
+def as_lines(value: Any, indent: int = 0) -> str:
+    """JSON for people and for comparisons: what fits on a line stands on one."""
+    on_one_line = json.dumps(value, ensure_ascii=False)
+    if len(on_one_line) + indent <= LINE_LENGTH or not isinstance(value, dict | list):
+        return on_one_line
+    margin = " " * (indent + 1)
+    if isinstance(value, dict):
+        begin, end = "{", "}"
+        members = [f"{json.dumps(name)}: {as_lines(member, indent + 1)}" for name, member in value.items()]
+    else:
+        begin, end = "[", "]"
+        members = [as_lines(member, indent + 1) for member in value]
+    lines = ",\n".join(margin + member for member in members)
+    return f"{begin}\n{lines}\n{margin[:-1]}{end}"
