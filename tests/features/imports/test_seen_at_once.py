@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import pytest
 import sqlalchemy as sa
 from flask import Flask
 
 from app.core.db.unit_of_work import Session, db
+from tests.backends import on_postgresql
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.features.conftest import Upload
@@ -36,13 +36,20 @@ def after_each_commit(look: Callable[[], None]) -> Iterator[None]:
             sa.event.remove(Session, "after_commit", gate)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["this process", "another process"])
-def test_applied_means_that_lists_show_it(
-    app: Flask, build_app: BuildApp, document: Document, admin: Client, upload: Upload, elsewhere: bool
+def test_applied_means_that_lists_show_it(admin: Client, upload: Upload) -> None:
+    check_what_is_seen(admin, admin, upload)
+
+
+@on_postgresql
+def test_applied_means_that_lists_of_another_process_show_it(
+    build_app: BuildApp, document: Document, admin: Client, upload: Upload
 ) -> None:
-    if elsewhere and not app.config["REDIS_URL"]:
-        pytest.skip("Several processes need Redis.")
-    reader = Client(build_app(), document, admin.token) if elsewhere else admin
+    """Several processes need Redis."""
+    check_what_is_seen(Client(build_app(), document, admin.token), admin, upload)
+
+
+def check_what_is_seen(reader: Client, admin: Client, upload: Upload) -> None:
+    """Import a site, and look after each commit: it is listed exactly where the import is applied."""
     names: list[list[str]] = []
     statuses: list[str] = []
 
