@@ -14,9 +14,9 @@ from limits import parse
 
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
-from app.core.http import request_windows
+from app.core.http import rate_limiter
 from app.core.http.access import Role
-from app.core.http.rate_limiter import Allowance, RateLimiter, shared_windows
+from app.core.http.rate_limiter import RateLimiter, Turn, shared_windows
 from tests.backends import Backend, on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
@@ -108,7 +108,7 @@ def take_until_refused(limiter: RateLimiter, caller: str) -> int:
     return sum(1 for _ in itertools.takewhile(lambda allowance: allowance.is_admitted, takes(limiter, caller)))
 
 
-def takes(limiter: RateLimiter, caller: str) -> Iterator[Allowance]:
+def takes(limiter: RateLimiter, caller: str) -> Iterator[Turn]:
     while True:
         yield limiter.take(caller)
 
@@ -145,12 +145,12 @@ def test_a_new_window_begins_with_the_whole_limit(app: Flask) -> None:
     ends_at = limiter.take(caller).ends_at
     wait_until(lambda: limiter.take(caller).is_admitted)
     assert time.time() >= ends_at
-    assert limiter.take(caller) == Allowance(3, 1, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
+    assert limiter.take(caller) == Turn(1, pytest.approx(ends_at + 1, abs=1), is_admitted=True)
 
 
 def test_a_process_forgets_the_callers_that_it_has_not_heard_of_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_windows, "MAX_CALLERS", 2)
-    own = request_windows.LocalWindows(10, 60)
+    monkeypatch.setattr(rate_limiter, "MAX_CALLERS", 2)
+    own = rate_limiter.LocalWindows(10, 60)
     assert [own.take(key).remaining for key in "abacab"] == [9, 9, 8, 9, 7, 9]
 
 

@@ -1,12 +1,17 @@
-"""Rate limits: logins by address, everything else by token, counted in Redis for all workers or in the process."""
+"""Rate limits: logins by address, everything else by token, counted in Redis for all workers or in the process.
+
+A worker counts exactly, in blocks that it draws from the window of all workers. What it has not used of a block after
+RETURN_SECONDS it gives back.
+"""
 
 import hashlib
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from threading import Lock, Thread
+from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, Response, after_this_request, request
 from limits import RateLimitItem, parse
@@ -16,10 +21,15 @@ from app.core.addresses import client_network
 from app.core.cache.redis_client import OPTIONS
 from app.core.errors import TooManyRequests
 from app.core.http.access import bearer_token
-from app.core.http.request_windows import MAX_CALLERS, Blocks, LocalWindows, SharedWindows, Turn
+from app.core.http.shared_windows import GRACE_SECONDS, Block, SharedWindows
 
 V = TypeVar("V", bound=Callable[..., Any])
 
+RETURN_SECONDS = 0.25
+"""How long a worker keeps a block."""
+POLL_SECONDS = 0.02
+MAX_CALLERS = 20_000
+"""Callers that a worker remembers; those it has not heard of for longest are forgotten."""
 HEADERS = {
     "RateLimit-Limit": "How many requests the current window allows.",
     "RateLimit-Remaining": "How many of them are left.",
@@ -27,14 +37,102 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Turn(NamedTuple):
     """Whether a request is admitted, and how many are left to its caller until the window ends, a Unix time."""
 
-    limit: int
     remaining: int
     ends_at: float
-    is_admitted: bool
+    is_admitted: bool = True
+    is_final: bool = True
+    """Whether a refusal holds until the end of the window."""
+
+
+class LocalWindows:
+    """Windows of this process; the first request of a caller begins one."""
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        self._limit, self._seconds = limit, seconds
+        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._lock = Lock()
+
+    def take(self, key: str) -> Turn:
+        """Count a request."""
+        now = time.time()
+        with self._lock:
+            taken, ends_at = self._windows.pop(key, (0, 0.0))
+            if now >= ends_at:
+                taken, ends_at = 0, now + self._seconds
+            is_admitted = taken < self._limit
+            self._windows[key] = taken + is_admitted, ends_at
+            if len(self._windows) > MAX_CALLERS:
+                self._windows.popitem(last=False)
+        return Turn(self._limit - taken - is_admitted, ends_at, is_admitted)
+
+
+class Blocks:
+    """The blocks that this worker holds, by caller. A thread gives them back, which runs only while there are some."""
+
+    def __init__(self, shared: SharedWindows) -> None:
+        self._shared = shared
+        self._held: dict[str, Block] = {}
+        self._lock = Lock()
+        self._thread: Thread | None = None
+
+    def take(self, key: str) -> Turn | None:
+        """Take one request from a caller's block; None where there is nothing to take."""
+        with self._lock:
+            block = self._held.get(key)
+            if block is None or block.left == 0 or time.time() >= block.ends_at:
+                return None
+            block.left -= 1
+            return Turn(block.left + block.unclaimed, block.ends_at)
+
+    def draw(self, key: str) -> Turn | None:
+        """Draw a block for one request and keep the rest; None where Redis is away."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        while True:
+            drawn = self._shared.draw(key, self._used_up(key))
+            if drawn is None:
+                return None
+            if not drawn.may_return or time.monotonic() >= deadline:
+                break
+            time.sleep(POLL_SECONDS)
+        is_admitted = drawn.left > 0
+        drawn.left -= is_admitted
+        if drawn.lent:
+            self._keep(key, drawn)
+        return Turn(drawn.left + drawn.unclaimed, drawn.ends_at, is_admitted, is_final=not drawn.may_return)
+
+    def _used_up(self, key: str) -> Block | None:
+        """The block of a caller of which nothing is left, to be settled."""
+        with self._lock:
+            held = self._held.get(key)
+            return self._held.pop(key) if held is not None and held.left == 0 else None
+
+    def _keep(self, key: str, drawn: Block) -> None:
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None and held.begins == drawn.begins:
+                # Another thread drew at the same time.
+                drawn.left, drawn.lent = drawn.left + held.left, drawn.lent + held.lent
+            self._held[key] = drawn
+            if self._thread is None:
+                self._thread = Thread(target=self._return_blocks, name="rate-limits", daemon=True)
+                self._thread.start()
+
+    def _return_blocks(self) -> None:
+        while True:
+            time.sleep(RETURN_SECONDS / 2)
+            with self._lock:
+                if not self._held:
+                    self._thread = None
+                    return
+                old = time.monotonic() - RETURN_SECONDS
+                due = {key: block for key, block in self._held.items() if block.drawn_at < old}
+                for key in due:
+                    del self._held[key]
+            for key, block in due.items():
+                self._shared.settle(key, block)
 
 
 class RateLimiter:
@@ -47,7 +145,12 @@ class RateLimiter:
         self._blocks = None if shared is None else Blocks(shared(*size))
         self._refused: dict[str, Turn] = {}
 
-    def take(self, caller: str) -> Allowance:
+    @property
+    def amount(self) -> int:
+        """How many requests a window allows."""
+        return self._limit.amount
+
+    def take(self, caller: str) -> Turn:
         """Count one request."""
         key = self._limit.key_for(caller)
         turn = self._refusal(key) or self._shared_turn(key) or self._own.take(key)
@@ -55,7 +158,7 @@ class RateLimiter:
             if len(self._refused) >= MAX_CALLERS:
                 self._refused.clear()
             self._refused[key] = turn
-        return Allowance(self._limit.amount, turn.remaining, turn.ends_at, turn.is_admitted)
+        return turn
 
     def _refusal(self, key: str) -> Turn | None:
         """A refusal that still holds: who is refused costs no trip to Redis."""
@@ -79,22 +182,21 @@ def init_app(app: Flask) -> None:
 
     def count() -> None:
         view = app.view_functions.get(request.endpoint or "")
-        if getattr(view, "is_limited_by_address", False):
-            allowance = logins.take(f"login:{_network()}")
-        else:
-            allowance = requests.take(_caller())
+        is_login = getattr(view, "is_limited_by_address", False)
+        limiter, caller = (logins, f"login:{_network()}") if is_login else (requests, _caller())
+        turn = limiter.take(caller)
 
         def show(response: Response) -> Response:
-            seconds = str(max(1, math.ceil(allowance.ends_at - time.time())))
-            response.headers["RateLimit-Limit"] = str(allowance.limit)
-            response.headers["RateLimit-Remaining"] = str(allowance.remaining)
+            seconds = str(max(1, math.ceil(turn.ends_at - time.time())))
+            response.headers["RateLimit-Limit"] = str(limiter.amount)
+            response.headers["RateLimit-Remaining"] = str(turn.remaining)
             response.headers["RateLimit-Reset"] = seconds
-            if not allowance.is_admitted:
+            if not turn.is_admitted:
                 response.headers["Retry-After"] = seconds
             return response
 
         after_this_request(show)
-        if not allowance.is_admitted:
+        if not turn.is_admitted:
             raise TooManyRequests()
 
     app.before_request(count)
