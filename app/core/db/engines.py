@@ -24,7 +24,7 @@ BEGIN: Mapping[str, Mapping[Access, str]] = {
 
 POSTGRESQL_SETTINGS: Mapping[str, str] = {
     "statement_timeout": "30s",
-    # Of a request; jobs and commands wait longer (waiting.py).
+    # Of a request; jobs and commands wait longer (connections.py).
     "lock_timeout": "2s",
     # A statement that its request has given up on ends, instead of running into its timeout.
     "client_connection_check_interval": "1s",
@@ -45,7 +45,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "json_deserializer": orjson.loads,
     }
     if url.startswith("sqlite"):
-        # For the statements that prepare a connection; waiting.py has the others.
+        # For the statements that prepare a connection; connections.py has the others.
         return {**json, "connect_args": {"timeout": 30}}
     return {
         **json,
@@ -56,7 +56,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {
             "connect_timeout": 3,
-            # A job waits for a network that loses everything; a request does not wait so long (waiting.py).
+            # A job waits for a network that loses everything; a request does not wait so long (connections.py).
             "tcp_user_timeout": 30_000,
             "options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items()),
         },

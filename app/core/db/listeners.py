@@ -4,19 +4,15 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import psycopg
-import sqlalchemy as sa
-from flask import Flask, has_app_context
+from flask import Flask
 from sqlalchemy import event
-from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.addresses import address_key
-from app.core.db import waiting
+from app.core.db import connections
 from app.core.db.search_entries import joined_search_text
-from app.core.db.unit_of_work import Session, db, touch
+from app.core.db.statements import note_changed_table
+from app.core.db.unit_of_work import Session, db
 from app.core.values import fold_value, natural_key, plain_number
-
-_BEGIN = {"sqlite": waiting.begin_on_sqlite, "postgresql": waiting.begin_on_postgresql}
 
 Listener = Callable[..., Any]
 
@@ -44,14 +40,14 @@ def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callabl
     with app.app_context():
         engine = db.engine
     event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))
-    event.listen(engine, "do_connect", waiting.connect)
-    event.listen(engine, "begin", _begin)
-    event.listen(engine, "checkout", _check_liveness)
+    event.listen(engine, "do_connect", connections.connect)
+    event.listen(engine, "begin", connections.begin)
+    event.listen(engine, "checkout", connections.check_liveness)
     event.listen(engine, "checkout", listeners.checkout)
     event.listen(engine, "checkin", listeners.checkin)
-    event.listen(engine, "after_execute", _note_changed_table)
+    event.listen(engine, "after_execute", note_changed_table)
     event.listen(engine, "handle_error", listeners.handle_error)
-    event.listen(engine, "handle_error", waiting.keep_pool)
+    event.listen(engine, "handle_error", connections.keep_pool)
     # The session class is one for all applications of the process.
     for name in ("before_flush", "after_flush", "do_orm_execute"):
         if not event.contains(Session, name, getattr(listeners, name)):
@@ -71,34 +67,6 @@ def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",
-        f"busy_timeout={waiting.LOCK_SECONDS * 1000:.0f}",
+        f"busy_timeout={connections.LOCK_SECONDS * 1000:.0f}",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    access = connection.get_execution_options().get("access", "write")
-    driver = connection.connection.driver_connection
-    if isinstance(driver, waiting.Connection):
-        driver.is_long = access == "snapshot"
-    if access != "read":
-        _BEGIN[connection.dialect.name](connection, access)
-
-
-def _check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
-    """Replace a connection that the server has closed, without a round trip.
-
-    libpq reads what has arrived: first a notice perhaps, and then the end of the stream.
-    """
-    if isinstance(connection, psycopg.Connection):
-        try:
-            connection.pgconn.consume_input()
-            connection.pgconn.consume_input()
-        except psycopg.Error as error:
-            raise InvalidatePoolError from error
-
-
-def _note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
-    """Note the table of each INSERT, UPDATE and DELETE, the flushed ones too; COPY notes its own."""
-    if statement.is_dml and has_app_context():
-        touch(statement.table.name)

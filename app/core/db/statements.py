@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVarTuple
 
 import orjson
 import sqlalchemy as sa
+from flask import has_app_context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -164,6 +165,12 @@ def write_bound(bound: BoundRows) -> None:
     finally:
         cursor.close()
     touch(table.name)
+
+
+def note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
+    """Listener: note the table of each INSERT, UPDATE and DELETE, the flushed ones too; `write_bound` notes its own."""
+    if statement.is_dml and has_app_context():
+        touch(statement.table.name)
 
 
 def _bound(binds: Sequence[Bind | None], rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:

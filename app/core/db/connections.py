@@ -1,4 +1,4 @@
-"""How long a request waits for the database: for an answer of PostgreSQL, and for a lock that somebody else holds.
+"""Connections: how they begin a transaction, and how long a request waits for an answer or for somebody else's lock.
 
 Jobs and commands wait longer than requests: nobody is there to send them again.
 """
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import has_request_context
 from psycopg import errors as postgres
 from psycopg.abc import PQGen
+from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.db.engines import BEGIN, Access
 
@@ -107,7 +108,30 @@ def keep_pool(context: sa.engine.ExceptionContext) -> None:
         context.invalidate_pool_on_disconnect = False
 
 
-def begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
+def check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Listener: replace a connection that the server has closed, without a round trip.
+
+    libpq reads what has arrived: first a notice perhaps, and then the end of the stream.
+    """
+    if isinstance(connection, psycopg.Connection):
+        try:
+            connection.pgconn.consume_input()
+            connection.pgconn.consume_input()
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
+
+
+def begin(connection: sa.Connection) -> None:
+    """Listener: begin the transaction of a block, except one that only reads each statement by itself."""
+    access = connection.get_execution_options().get("access", "write")
+    driver = connection.connection.driver_connection
+    if isinstance(driver, Connection):
+        driver.is_long = access == "snapshot"
+    if access != "read":
+        _BEGINNINGS[connection.dialect.name](connection, access)
+
+
+def _begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
     """Begin a transaction; one of a job or command waits longer for locks than its connection, which is a request's.
 
     Both statements are sent together, which costs no further round trip.
@@ -118,7 +142,7 @@ def begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
     connection.exec_driver_sql(statement)
 
 
-def begin_on_sqlite(connection: sa.Connection, access: Access) -> None:
+def _begin_on_sqlite(connection: sa.Connection, access: Access) -> None:
     """Begin a transaction, waiting for the lock of all writers if it is one.
 
     SQLite itself would ask at growing intervals of up to a tenth of a second: of eight writers one could wait for many
@@ -148,3 +172,6 @@ def _has_begun(driver: sqlite3.Connection, statement: str, error: sa.exc.Operati
     except sqlite3.OperationalError:
         return False
     return True
+
+
+_BEGINNINGS = {"sqlite": _begin_on_sqlite, "postgresql": _begin_on_postgresql}
