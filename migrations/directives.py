@@ -10,7 +10,7 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
 from app.catalog import CATALOG
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Base
 from app.core.db.search_entries import Form, Searched
 from app.resource.query.searched_fields import is_searched, searched_of

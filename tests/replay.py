@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import as_json

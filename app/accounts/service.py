@@ -10,7 +10,7 @@ from app.accounts.models import PasswordReset
 from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core.audit import recorder
-from app.core.audit.guarded_state import row_mac
+from app.core.audit.mac import row_mac
 from app.core.db.unit_of_work import db, reading
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.http.access import Actor, act_as

@@ -6,7 +6,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
 from app.datacenters.models import Datacenter

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.audit_logs.change_terms import short
 from app.audit_logs.names import check_field
 from app.catalog import CATALOG
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import fold

@@ -12,7 +12,7 @@ from flask import current_app
 
 from app.catalog import CATALOG
 from app.core.audit.actions import ACTIONS
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import fold

@@ -6,7 +6,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.auth.models import KnownAddress
 from app.core.addresses import client_network
 from app.core.audit import recorder
-from app.core.audit.guarded_state import row_mac
+from app.core.audit.mac import row_mac
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
 from app.core.net.geoip import kind_of_network, place_of

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit.guarded_state import WithMac
+from app.core.audit.declaration import WithMac
 from app.core.db.models import Base, Id
 from app.core.request_context import USER_AGENT_LENGTH
 from app.users.models import User

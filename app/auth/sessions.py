@@ -12,7 +12,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 
 from app.auth.models import AuthSession
 from app.core.audit import recorder
-from app.core.audit.guarded_state import row_mac
+from app.core.audit.mac import row_mac
 from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing

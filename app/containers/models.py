@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
 from app.resource import Extensible, Integer, column, reference

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.resource import color, column
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.catalog import CATALOG
 from app.core.audit import recorder
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
@@ -25,7 +25,7 @@ from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
 from app.resource.cascade import count_referring, detach_unseen
 from app.resource.fields import defaults_of, from_json
-from app.resource.service import may_change
+from app.resource.rights import may_change
 
 logs = AuditLog.__table__
 

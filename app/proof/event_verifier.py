@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.audit.event_heads import Head
+from app.core.audit.event_chains import Head
 from app.core.audit.models import STORED, AuditEventChain
 from app.proof.report import FindingKind, Report
 

@@ -9,11 +9,9 @@ import orjson
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from app.core.audit.facts import audited_columns
-from app.core.audit.guarded_state import WithMac, compute, guarded_columns
-from app.core.audit.mac import canonical_time, keyring
+from app.core.audit.declaration import Audited, WithMac, audited_columns, guarded_columns
+from app.core.audit.mac import canonical_time, keyring, mac_of_values
 from app.core.audit.models import STORED
-from app.core.audit.recorder import Audited
 from app.core.db.models import Base
 from app.core.values import as_json, same_json
 from app.proof.report import FindingKind, Report
@@ -58,7 +56,7 @@ def is_mac_of(mac: str | None, table: str, row: Any, names: tuple[str, ...], rep
     key_id = str(mac).partition(":")[0]
     for key in keyring():
         if key.id == key_id:
-            return compute(key, table, row, names) == mac
+            return mac_of_values(key, table, row, names) == mac
     report.add_doubt("Rows carry MACs of a key that is not known here: see AUDIT_KEYS_BEFORE.")
     return mac is not None and len(key_id) == _KEY_ID_CHARS
 

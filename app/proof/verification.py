@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from app.core.audit import event_heads
-from app.core.audit.event_heads import DamagedHeads, Head
+from app.core.audit import event_chains
+from app.core.audit.event_chains import DamagedHeads, Head
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
 from app.core.db.unit_of_work import db, reading
@@ -66,9 +66,9 @@ def verify(*, newest: int | None = None) -> Report:
 
 def _read_heads(name: str, report: Report) -> list[Head]:
     try:
-        return event_heads.read(name)
+        return event_chains.read(name)
     except DamagedHeads as error:
-        report.add_doubt(f"{event_heads.heads_path(name).name}: {error} Move it out of the folder.")
+        report.add_doubt(f"{event_chains.heads_path(name).name}: {error} Move it out of the folder.")
         return []
 
 

@@ -13,7 +13,6 @@ from app.resource.declaration import Resource
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import MAX_ATTRIBUTES, Integer, Moment, Text
-from app.resource.projection import Private, is_visible, sees_own_only
 from app.resource.query.as_of import children_at, ids_at, objects_at, owners_of, read_time
 from app.resource.query.documentation import document_list
 from app.resource.query.filters import operators_of, unknown
@@ -21,6 +20,7 @@ from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.searched_fields import searched_fields
 from app.resource.query.select import parse_conditions, select_page, select_where
+from app.resource.rights import Private, is_visible, sees_own_only
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
 from app.resource.service import change, check_version, create, get, get_locked, read, save, singular

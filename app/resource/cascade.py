@@ -18,7 +18,7 @@ from app.core.errors import Conflict, Forbidden
 from app.core.http.access import current_actor
 from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
-from app.resource.projection import invisible, sees_own_only, visible
+from app.resource.rights import invisible, sees_own_only, visible
 
 MAX_LISTED = 1000
 """Objects that a preview names; its counts are exact."""

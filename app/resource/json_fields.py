@@ -1,13 +1,13 @@
-"""What each kind of field takes in JSON: strict about types, trimmed, and in range."""
+"""What each kind of field takes in JSON: strict about types, trimmed, and in range; and how some merge."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.core.values import clean_text, exact_number
+from app.core.values import clean_text, exact_number, fold
 from app.resource.fields import Check
 
 MAX_TEXT = 10_000
@@ -187,3 +187,22 @@ def clean_attribute(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return exact_number(value)
     raise ValueError("Must be text, a number, true, false or null.")
+
+
+def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Attributes after a JSON merge patch (RFC 7396): null removes a key, and null instead of an object removes all."""
+    if sent is None:
+        return {}
+    return {key: value for key, value in {**stored, **sent}.items() if sent.get(key, value) is not None}
+
+
+def edit_members(stored: Sequence[str], added: Collection[str], removed: Collection[str]) -> list[str]:
+    """A list without the removed members and with the added ones that it lacks, compared as filters compare them."""
+    gone = {fold(member) for member in removed}
+    members = [member for member in stored if fold(member) not in gone]
+    there = {fold(member) for member in members}
+    for member in added:
+        if fold(member) not in there:
+            members.append(member)
+            there.add(fold(member))
+    return members

@@ -1,22 +1,15 @@
-"""The read path: which rows of a resource the acting user sees, and their fields as JSON-ready dictionaries.
+"""The read path: the fields of a resource as JSON-ready dictionaries.
 
 No ORM object is built and no schema dumps it: both together cost about three times the rest of a request.
-
-Of a private model, only an object's creator and administrators see it. To everybody else it does not exist: an answer
-about it is a 404, and it is neither listed nor counted nor found. A query of a model adds the conditions of `visible`,
-and a cache keys its answers by the viewer.
 """
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db
-from app.core.http.access import current_actor
 from app.resource.declaration import Resource
 from app.resource.fields import Field
 
@@ -83,37 +76,3 @@ def target_alias(resource: Resource, field: Field) -> sa.FromClause:
     """The joined table of a reference: one alias each, because a row may refer twice to one table."""
     assert field.target is not None
     return field.target.__table__.alias(f"{field.reads_as}_of_{resource.name}")
-
-
-class Private:
-    """Marks a model whose objects are visible to their creator and to administrators only."""
-
-
-def sees_own_only(model: Any) -> bool:
-    """Whether the acting user sees no more of a model's objects than their own."""
-    return issubclass(model, Private) and not current_actor().is_admin
-
-
-def visible(model: Any) -> list[sa.ColumnElement[bool]]:
-    """The conditions on a row that the acting user sees."""
-    return [model.__table__.c.created_by_id == current_actor().id] if sees_own_only(model) else []
-
-
-def invisible(model: Any) -> list[sa.ColumnElement[bool]]:
-    """The conditions on a row that the acting user does not see; an object without a creator is one."""
-    if not sees_own_only(model):
-        return [sa.false()]
-    return [model.__table__.c.created_by_id.is_distinct_from(current_actor().id)]
-
-
-def visible_ids(model: Any, ids: Collection[int]) -> Collection[int]:
-    """The ids of those objects that the acting user sees: an error may name no other."""
-    if not ids or not sees_own_only(model):
-        return ids
-    identity = model.__table__.c.id
-    return set(db.session.scalars(sa.select(identity).where(any_of(identity, ids), *visible(model))))
-
-
-def is_visible(model: Any, created_by_id: int | None) -> bool:
-    """Whether the acting user sees an object of this creator."""
-    return not sees_own_only(model) or created_by_id == current_actor().id

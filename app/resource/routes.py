@@ -15,12 +15,12 @@ from app.core.http.openapi import camel_case
 from app.resource import service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
-from app.resource.projection import sees_own_only
 from app.resource.query.as_of import AsOfSchema, read_as_of
 from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.paths import is_path
 from app.resource.query.select import select_page
+from app.resource.rights import sees_own_only
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, Sent, store_query
 
 PAGE_SECONDS = 5

@@ -60,7 +60,7 @@ class Sent(dict[str, Any]):
     """The loaded values of a change, with the read-only fields that came with them as they were sent.
 
     Forms send what they read. Whether it is unchanged depends on the object: the errors of all other fields wait in
-    `errors` for that, so that every bad field is named at once. `changes.check_sent_back` raises both.
+    `errors` for that, so that every bad field is named at once. `check_sent_back` raises both.
     """
 
     def __init__(self, values: Mapping[str, Any], read_only: Mapping[str, Any], errors: Any) -> None:

@@ -13,14 +13,15 @@ from app.core.db.rules import SoftUnique
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
-from app.core.http.access import Actor, Role, current_actor
+from app.core.http.access import current_actor
 from app.core.values import MAX_ID, as_json
-from app.resource.changes import changed_values, check_sent_back
 from app.resource.declaration import Resource
-from app.resource.fields import defaults_of
-from app.resource.parents import require_parents
-from app.resource.projection import is_visible, projection_of, visible
-from app.resource.schema import Sent
+from app.resource.fields import Kind, defaults_of
+from app.resource.json_fields import MAX_ATTRIBUTES, MAX_ITEMS, edit_members, merge_attributes
+from app.resource.projection import projection_of
+from app.resource.rights import is_visible, may_change, require_parents, visible
+from app.resource.schema import ADD, REMOVE, Sent
+from app.resource.sent_back import check_sent_back
 from app.resource.uniqueness import shared_key, shared_with
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
@@ -57,11 +58,6 @@ def _require_visible(resource: Resource, object_id: int, found: Any) -> Any:
     return found
 
 
-def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> bool:
-    """Administrators change everything, others what they created of the resources that they may create."""
-    return actor.is_admin or (resource.write is Role.USER and created_by_id == actor.id)
-
-
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The object as its clients see it; raises NotFound."""
     projection = projection_of(resource, names)
@@ -94,6 +90,31 @@ def change(resource: Resource, target: Any, sent: Sent) -> Any:
         check_sent_back(resource, sent, read(resource, target.id))
     stored = {name: getattr(target, name) for name in resource.fields}
     return update(resource, target, changed_values(resource, stored, sent))
+
+
+def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the columns that a write sets, given those of the object before it.
+
+    The object must be locked: of two people who change different keys, the second merges into what the first stored.
+    Raises Invalid where an object would have too many attributes or a list too many members.
+    """
+    values = dict(sent)
+    errors: dict[str, list[str]] = {}
+    for field in resource.fields.values():
+        name = field.name
+        if field.kind is Kind.ATTRIBUTES and name in values:
+            values[name] = merge_attributes(stored[name], values[name])
+            if len(values[name]) > MAX_ATTRIBUTES:
+                errors[name] = [f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(values[name])}."]
+        elif field.kind is Kind.LIST and not {name + ADD, name + REMOVE}.isdisjoint(values):
+            added, removed = values.pop(name + ADD, ()), values.pop(name + REMOVE, ())
+            values[name] = edit_members(stored[name], added, removed)
+            if len(values[name]) > MAX_ITEMS:
+                errors[name + ADD] = [f"At most {MAX_ITEMS} members; with these there are {len(values[name])}."]
+    if errors:
+        raise Invalid(errors=errors)
+    implied: dict[str, Any] = resource.model.implied(stored, values)
+    return values | implied
 
 
 def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:

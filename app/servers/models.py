@@ -5,7 +5,7 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import SoftUnique
 from app.core.values import Choice

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.containers.models import MAX_PORT, Container
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import exactly_one
 from app.core.values import MAX_ID, Choice

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped
 
 from app.assets.models import Asset
 from app.containers.models import Container
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import at_most_one
 from app.gpus.models import Gpu

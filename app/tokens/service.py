@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from app.core.addresses import parse_address
 from app.core.audit import recorder
-from app.core.audit.facts import Changes
-from app.core.audit.guarded_state import row_mac
+from app.core.audit.mac import row_mac
+from app.core.audit.recorder import Changes
 from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing

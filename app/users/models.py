@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy.orm import Mapped
 
 from app.core.addresses import ip_address
-from app.core.audit.recorder import Guarded
+from app.core.audit.declaration import Guarded
 from app.core.db.models import Entity
 from app.core.db.unit_of_work import actor_or_none, current_context, db
 from app.core.errors import Conflict, Forbidden, Invalid

@@ -5,7 +5,7 @@ from io import BytesIO
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit.recorder import Audited
+from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity
 from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
+from app.core.audit.declaration import Audited, audited_columns
 from app.core.audit.models import AuditLog
-from app.core.audit.recorder import Audited, audited_columns
 from app.core.db.models import Base
 from app.core.db.rules import unique_rules
 from app.core.db.unit_of_work import db, reading

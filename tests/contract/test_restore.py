@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import each_resource

@@ -10,8 +10,8 @@ from flask import Flask
 
 from app.assets.models import AssetType
 from app.assets.routes import resource as assets
-from app.core.audit.facts import created
 from app.core.audit.models import STORED
+from app.core.audit.recorder import created
 from app.core.db.unit_of_work import db
 from app.core.values import json_text
 from app.resource import Resource

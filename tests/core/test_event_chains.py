@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.audit import event_heads, recorder
+from app.core.audit import event_chains, recorder
 from app.core.audit.models import STORED, AuditEventChain
 from app.core.db.unit_of_work import db, writing
 from app.proof.sealer import log_name
@@ -83,7 +83,7 @@ def test_writers_at_once_do_not_fork_the_chains(app: Flask) -> None:
 def heads(app: Flask) -> list[int]:
     """The numbers of the events that are noted outside."""
     with app.app_context():
-        return [head.number for head in event_heads.read(log_name())]
+        return [head.number for head in event_chains.read(log_name())]
 
 
 def test_the_newest_events_are_noted_outside(app: Flask) -> None:
@@ -104,24 +104,24 @@ def test_the_newest_events_are_noted_outside(app: Flask) -> None:
 
 def test_an_earlier_event_does_not_replace_a_later_one_outside(app: Flask) -> None:
     with app.app_context():
-        calls = [lambda n=n: note(app, event_heads.Head("log", n % 3, n, f"mac {n}")) for n in range(1, 25)]
+        calls = [lambda n=n: note(app, event_chains.Head("log", n % 3, n, f"mac {n}")) for n in range(1, 25)]
         run_concurrently(calls[:12] + calls[:11:-1])
     with app.app_context():
-        assert sorted(event_heads.read("log")) == [
+        assert sorted(event_chains.read("log")) == [
             ("log", 0, 24, "mac 24"),
             ("log", 1, 22, "mac 22"),
             ("log", 2, 23, "mac 23"),
         ]
 
 
-def note(app: Flask, head: event_heads.Head) -> None:
+def note(app: Flask, head: event_chains.Head) -> None:
     with app.app_context():
-        event_heads.note([head])
+        event_chains.note([head])
 
 
 def path_of(app: Flask) -> Path:
     with app.app_context():
-        return event_heads.heads_path(log_name())
+        return event_chains.heads_path(log_name())
 
 
 @pytest.mark.parametrize("content", ["nonsense", "[]", '{"1": 1}'])
@@ -129,8 +129,8 @@ def test_a_damaged_file_stays_as_evidence(app: Flask, content: str) -> None:
     path_of(app).write_text(content)
     record_event(app, "one")
     assert path_of(app).read_text() == content
-    with app.app_context(), pytest.raises(event_heads.DamagedHeads):
-        event_heads.read(log_name())
+    with app.app_context(), pytest.raises(event_chains.DamagedHeads):
+        event_chains.read(log_name())
 
 
 def test_an_event_is_committed_though_the_file_cannot_be_written(app: Flask) -> None:

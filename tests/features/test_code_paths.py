@@ -22,9 +22,9 @@ from tests.factories import Make
 from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
-PATCH_FILES = 29
-ROW_FILES = 53
-FILES_FOR_REDIS = {"sqlite": 0, "postgresql": 1}
+PATCH_FILES = 24
+ROW_FILES = 50
+FILES_FOR_REDIS = {"sqlite": 0, "postgresql": 0}
 """Only PostgreSQL is tried with Redis, whose client is a file of its own."""
 RECORD_FILES = """
 import runpy, sys

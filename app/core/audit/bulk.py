@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.audit import mac
-from app.core.audit.facts import audited_columns
+from app.core.audit.declaration import audited_columns
 from app.core.audit.models import COLUMNS, STORED
 from app.core.audit.recorder import entry
 from app.core.db.statements import BoundRows, bind_rows

@@ -19,11 +19,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import current_app
 
-from app.core.audit import event_chains, event_heads
-from app.core.audit.event_heads import Head
+from app.core.audit import event_chains
+from app.core.audit.declaration import guarded_columns
+from app.core.audit.event_chains import Head
 from app.core.audit.models import STORED
 from app.core.db.models import Entity, Id
 from app.core.db.unit_of_work import Place, after_commit, db, unit_of_work
+from app.core.values import as_json
 
 Object = TypeVar("Object", bound=Entity)
 
@@ -81,6 +83,26 @@ def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
     return f"{key.id}:{hmac.digest(key.mac, message, 'sha256').hex()}"
 
 
+def state_mac(model: Any, values: Mapping[str, Any]) -> str | None:
+    """A MAC over what a record cannot show of its object: secrets, and bookkeeping that says who holds what.
+
+    By it a verification finds a row that was changed past the application. None for a model without such columns.
+    """
+    names = guarded_columns(model)
+    return mac_of_values(keyring()[0], model.__tablename__, values, names) if names else None
+
+
+def row_mac(model: Any, values: Mapping[str, Any]) -> str:
+    """The MAC of a row that no record describes, over the `guarded_columns` that its model names."""
+    return mac_of_values(keyring()[0], model.__tablename__, values, model.guarded_columns)
+
+
+def mac_of_values(key: Key, table: str, values: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """A MAC as it is stored, `<key id>:<hex>`: HMAC-SHA256 over the table and the values as they are in JSON."""
+    content = {"table": table, "values": {name: as_json(values[name]) for name in names}}
+    return f"{key.id}:{hmac.digest(key.state, canonical(content), 'sha256').hex()}"
+
+
 def link(
     connection: sa.Connection, contents: Iterable[dict[str, Any]], known: Mapping[Place, str]
 ) -> list[dict[str, Any]]:
@@ -113,7 +135,7 @@ def _link_events(connection: sa.Connection, events: Sequence[dict[str, Any]]) ->
         previous_mac = content["mac"] = _mac_of_new(key, content, previous_mac)
     # In a savepoint the events may be undone while the transaction is committed.
     if not db.session().in_nested_transaction():
-        after_commit(event_heads.note, Head(log_name, chain, first + len(events) - 1, events[-1]["mac"]))
+        after_commit(event_chains.note, Head(log_name, chain, first + len(events) - 1, events[-1]["mac"]))
 
 
 def _mac_of_new(key: Key, content: Mapping[str, Any], previous: str | None) -> str:

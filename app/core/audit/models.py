@@ -44,7 +44,7 @@ class AuditLog(Base):
     # The place of an event; a change is placed by its object and version. See app/core/audit/event_chains.py.
     event_chain: Mapped[int | None] = mapped_column(info=HIDDEN)
     event_number: Mapped[int | None] = mapped_column(Id, info=HIDDEN)
-    # The MAC of the columns that `changes` cannot show; see app/core/audit/guarded_state.py.
+    # The MAC of the columns that `changes` cannot show; see `state_mac` in app/core/audit/mac.py.
     state_mac: Mapped[str | None] = mapped_column(sa.String(73), info=HIDDEN)
     # See app/core/audit/mac.py.
     mac: Mapped[str] = mapped_column(sa.String(73), info=HIDDEN)

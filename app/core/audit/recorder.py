@@ -5,26 +5,29 @@ forget to. `audited` adds the intent (assign, release) and `record` what changes
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm.attributes import History
 
 from app.core.audit import mac
-from app.core.audit.facts import Changes, audited_columns, changed_attributes, changes_of, created, snapshot
-from app.core.audit.guarded_state import guarded_columns, state_mac
+from app.core.audit.declaration import Audited, Guarded, audited_columns, guarded_columns, snapshot_columns
+from app.core.audit.mac import state_mac
 from app.core.audit.models import COLUMNS, STORED, WRITTEN
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import current_context, db, unit_of_work
 from app.core.request_context import RequestContext
-from app.core.values import json_text, utcnow
+from app.core.values import as_json, json_text, same_json, utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Changes = dict[str, dict[str, Any]]
+"""What changed: {"status": {"old": "active", "new": "offline"}}."""
 Entry = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
 
@@ -34,33 +37,6 @@ BATCH_RECORDS = 10_000
 
 # Built once: SQLAlchemy computes the cache key of each new statement.
 _INSERT = sa.insert(STORED).inline()
-
-
-class Audited:
-    """Mark a model whose every change is recorded.
-
-    A column's `info` may say `audit=False` (bookkeeping that is no change of the object, and raises no version),
-    `secret=True` (the record says only that it changed), or `guarded=True` (covered by the record's `state_mac`, as
-    secrets are).
-    """
-
-    id: Mapped[int]
-    version: Mapped[int]
-
-
-class Guarded(Audited):
-    """Mark a model with rules that span several objects: each flush that changes or deletes some of them asks it.
-
-    The set-based writer refuses such a model, so no path goes past its rules; other models are not asked.
-    """
-
-    @classmethod
-    def before_flush(cls, changed: Sequence[Any], deleted: Sequence[Any]) -> None:
-        """Refuse the flush by raising."""
-
-    @classmethod
-    def after_flush(cls, changed: Sequence[Any]) -> None:
-        """Change in the same transaction what depends on these objects."""
 
 
 def audited(action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -89,7 +65,7 @@ def record(
 ) -> None:
     """Record an event that changes no version (a login, an import, a refusal) in the current transaction.
 
-    `state_mac` covers the row that the event is about; see guarded_state.
+    `state_mac` covers the row that the event is about; see mac.row_mac.
     """
     row = entry(
         action,
@@ -159,7 +135,7 @@ def stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
         if isinstance(target, Audited):
             target.created_at = target.updated_at = now  # type: ignore[attr-defined]
     for target in session.dirty:
-        if isinstance(target, Audited) and any(True for _ in changed_attributes(target)):
+        if isinstance(target, Audited) and any(True for _ in _changed_attributes(target)):
             target.updated_at = now  # type: ignore[attr-defined]
     for model in _guarded(session):
         changed, deleted = ([t for t in objects if type(t) is model] for objects in (session.dirty, session.deleted))
@@ -226,7 +202,7 @@ def _entries(session: Session) -> Iterator[Entry]:
                 str(target),
                 version=target.version + (action == "delete"),
                 changes=changes,
-                snapshot=snapshot(target) if action == "delete" else None,
+                snapshot=_snapshot(target) if action == "delete" else None,
                 at=at,
                 state_mac=None if action == "delete" else _state_mac_of(target),
             )
@@ -243,4 +219,52 @@ def _facts(target: Any, action: str) -> Changes:
     if action == "create":
         model: Any = type(target)
         return created({name: getattr(target, name) for name in audited_columns(model)}, model)
-    return changes_of(target)
+    return _changed(target)
+
+
+def created(values: Mapping[str, Any], model: Any) -> Changes:
+    """The changes of a creation: every value that is not null, defaults too, so that a replay needs nothing else."""
+    return {
+        name: {
+            "old": None,
+            "new": "changed" if column.info.get("secret") else as_json(values[name]),
+        }
+        for name, column in audited_columns(model).items()
+        if values[name] is not None
+    }
+
+
+def _changed(target: Any) -> Changes:
+    """Each audited column that the flush changed, with its old and new value."""
+    model: Any = type(target)
+    changed = dict(_changed_attributes(target))
+    changes: Changes = {}
+    for name, column in audited_columns(model).items():
+        history = changed.get(name)
+        if history is None:
+            continue
+        old = as_json(history.deleted[0]) if history.deleted else None
+        new = as_json(history.added[0]) if history.added else None
+        if column.info.get("secret"):
+            old, new = None, "changed"
+        if not same_json(old, new):
+            changes[name] = {"old": old, "new": new}
+    return changes
+
+
+def _changed_attributes(target: Any) -> Iterator[tuple[str, History]]:
+    """Each attribute that was changed since it was loaded; checking the history of all takes far longer."""
+    state = sa.inspect(target)
+    for name in list(state.committed_state):
+        history = state.attrs[name].history
+        if history.has_changes():
+            yield name, history
+
+
+def snapshot_of(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that restores an object of these values, except secrets."""
+    return {name: as_json(values[name]) for name in snapshot_columns(model)}
+
+
+def _snapshot(target: Any) -> dict[str, Any]:
+    return snapshot_of(type(target), {column.key: getattr(target, column.key) for column in target.__table__.columns})

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.audit.facts import Changes
-from app.core.audit.recorder import record
+from app.core.audit.recorder import Changes, record
 from app.core.db.models import Base, JsonText
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.request_context import RequestContext

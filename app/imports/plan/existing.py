@@ -20,7 +20,7 @@ from app.imports.parse.row_parser import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
-from app.resource.projection import visible
+from app.resource.rights import visible
 from app.resource.uniqueness import member_rules
 
 Columns = Sequence[sa.Column[Any]]

@@ -21,11 +21,9 @@ from app.imports.plan.references import RowsByName, check_attribute_references, 
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Kind, Resource, singular
-from app.resource.changes import merge_attributes
 from app.resource.fields import defaults_of
-from app.resource.json_fields import MAX_ATTRIBUTES
-from app.resource.parents import closed_parents, parents_in, refusal
-from app.resource.service import may_change
+from app.resource.json_fields import MAX_ATTRIBUTES, merge_attributes
+from app.resource.rights import closed_parents, may_change, parents_in, refusal
 
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
 

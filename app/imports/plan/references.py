@@ -21,7 +21,7 @@ from app.core.values import fold
 from app.imports.map.columns import ColumnMapping, ColumnUse, edit_distance, title_key, without_marks
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Field, Resource, singular
-from app.resource.projection import visible
+from app.resource.rights import visible
 from app.sheets.cells import CellError
 
 RowsByName = Mapping[str, Sequence[ParsedRow]]

@@ -6,7 +6,7 @@ from app.core.db.rules import SoftUnique, unique_rules
 from app.imports.parse.row_parser import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
-from app.resource.projection import visible_ids
+from app.resource.rights import visible_ids
 from app.resource.uniqueness import (
     Key,
     MemberRule,

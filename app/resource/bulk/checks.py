@@ -15,11 +15,11 @@ from app.core.errors import Invalid, taken
 from app.core.http.access import current_actor
 from app.core.values import as_json
 from app.resource.bulk.item import Item, Row
-from app.resource.changes import check_sent_back as check_one
 from app.resource.declaration import Resource
-from app.resource.parents import closed_parents, parents_in, refusal
 from app.resource.query.select import select_where
+from app.resource.rights import closed_parents, parents_in, refusal
 from app.resource.schema import Sent
+from app.resource.sent_back import check_sent_back as check_one
 from app.resource.service import shared, singular
 from app.resource.uniqueness import Key, key_of, shared_key, shared_with, taken_keys
 

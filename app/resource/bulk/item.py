@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from app.core.audit.facts import Changes
+from app.core.audit.recorder import Changes
 from app.core.errors import ApiError, Invalid, dotted
 from app.core.values import as_json, same_json
-from app.resource.changes import changed_values
 from app.resource.declaration import Resource
+from app.resource.service import changed_values
 
 Row = dict[str, Any]
 

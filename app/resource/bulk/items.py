@@ -22,10 +22,10 @@ from app.resource.bulk.item import Item, Row, changed, valid
 from app.resource.cascade import Removal, count_referring, has_children, removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
-from app.resource.projection import visible
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
-from app.resource.service import may_change, singular
+from app.resource.rights import may_change, visible
+from app.resource.service import singular
 
 
 def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:

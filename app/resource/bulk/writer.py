@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql
 
 from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
-from app.core.audit.facts import created, snapshot_of
-from app.core.audit.guarded_state import guarded_columns, state_mac
+from app.core.audit.declaration import guarded_columns
+from app.core.audit.mac import state_mac
+from app.core.audit.recorder import created, snapshot_of
 from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db

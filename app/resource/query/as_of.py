@@ -22,8 +22,8 @@ from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of
-from app.resource.projection import is_visible
 from app.resource.query.parameter_values import Period, read_text
+from app.resource.rights import is_visible
 
 logs = AuditLog.__table__
 

@@ -16,10 +16,10 @@ from app.core.http.access import current_actor
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field
-from app.resource.projection import visible
 from app.resource.query.conditions import escape_like
 from app.resource.query.filters import EQUALITY, ORDER, TEXT, Filter, unknown
 from app.resource.query.json_filters import ATTRIBUTE, attribute_text
+from app.resource.rights import visible
 
 MAX_CANDIDATES = 500
 """Names that a misspelt one is compared with, of those that begin like it and of all."""

@@ -18,12 +18,13 @@ from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
 from app.core.http.envelope import Page, Pagination
 from app.resource.declaration import Resource
-from app.resource.projection import Projection, projection_of, sees_own_only, target_alias, visible
+from app.resource.projection import Projection, projection_of, target_alias
 from app.resource.query.cursor import after, cursor_page, read_cursor, sort_keys
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import matches
+from app.resource.rights import sees_own_only, visible
 
 ROWS_AT_ONCE = 1000
 """Rows that are held in memory while all of them are read."""

@@ -1,6 +1,11 @@
-"""Parents: whoever adds an object below another one, or moves it there, may change that one too.
+"""What the acting user may see of a resource, may change, and may add to.
 
-Otherwise a server would have children that its owner can neither change nor delete, and so could not be deleted itself.
+Of a private model, only an object's creator and administrators see it. To everybody else it does not exist: an answer
+about it is a 404, and it is neither listed nor counted nor found. A query of a model adds the conditions of `visible`,
+and a cache keys its answers by the viewer.
+
+Who adds an object below a parent, or moves it there, must be allowed to change the parent. Otherwise a server would
+have children that its owner can neither change nor delete, and so could not be deleted itself.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -11,12 +16,51 @@ import sqlalchemy as sa
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Forbidden
-from app.core.http.access import Actor, current_actor
+from app.core.http.access import Actor, Role, current_actor
 from app.resource.declaration import Resource
 
 Child = TypeVar("Child")
 Parent = tuple[str, int]
 """The reference field of the child, and the id of the parent."""
+
+
+class Private:
+    """Marks a model whose objects are visible to their creator and to administrators only."""
+
+
+def sees_own_only(model: Any) -> bool:
+    """Whether the acting user sees no more of a model's objects than their own."""
+    return issubclass(model, Private) and not current_actor().is_admin
+
+
+def visible(model: Any) -> list[sa.ColumnElement[bool]]:
+    """The conditions on a row that the acting user sees."""
+    return [model.__table__.c.created_by_id == current_actor().id] if sees_own_only(model) else []
+
+
+def invisible(model: Any) -> list[sa.ColumnElement[bool]]:
+    """The conditions on a row that the acting user does not see; an object without a creator is one."""
+    if not sees_own_only(model):
+        return [sa.false()]
+    return [model.__table__.c.created_by_id.is_distinct_from(current_actor().id)]
+
+
+def visible_ids(model: Any, ids: Collection[int]) -> Collection[int]:
+    """The ids of those objects that the acting user sees: an error may name no other."""
+    if not ids or not sees_own_only(model):
+        return ids
+    identity = model.__table__.c.id
+    return set(db.session.scalars(sa.select(identity).where(any_of(identity, ids), *visible(model))))
+
+
+def is_visible(model: Any, created_by_id: int | None) -> bool:
+    """Whether the acting user sees an object of this creator."""
+    return not sees_own_only(model) or created_by_id == current_actor().id
+
+
+def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> bool:
+    """Administrators change everything, others what they created of the resources that they may create."""
+    return actor.is_admin or (resource.write is Role.USER and created_by_id == actor.id)
 
 
 def require_parents(resource: Resource, values: Mapping[str, Any], stored: Any = None) -> None:
