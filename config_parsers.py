@@ -132,7 +132,8 @@ def network_or_host(value: str) -> str:
 
 def mailbox(value: str) -> str:
     local, _, domain = parseaddr(text(value))[1].rpartition("@")
-    if not (local and domain) or " " in local + domain:
+    # Flask-Mail cannot send from an address that is not ASCII.
+    if not (local and domain and (local + domain).isascii()) or " " in local + domain:
         raise ValidationError("must be an e-mail address")
     return value
 

@@ -5,6 +5,13 @@ import unicodedata
 
 from app.core.net.urls import parse_http_url
 
+MAX_LOCAL_CHARS, MAX_ADDRESS_CHARS = 64, 254
+"""Of what stands before the @, and of the whole address (RFC 5321, with erratum 1690)."""
+NO_MAIL = "Mail cannot be sent to this address: before the @ stand ASCII letters, digits and signs, after it a domain."
+
+_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
 
 def color(text: str) -> str:
     """A colour as #rrggbb in lower case."""
@@ -22,10 +29,32 @@ def url_or_path(text: str) -> str:
 
 
 def email(text: str) -> str:
-    """An address with something on both sides of its one @, and no space."""
+    """An address that mail can be sent to: a dot-atom of ASCII (RFC 5322), @, and a domain that IDNA can encode."""
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
         raise ValueError("Must be an e-mail address.")
+    local, _, domain = text.partition("@")
+    encoded = _encode_domain(domain)
+    is_domain = re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", encoded, re.IGNORECASE)
+    if not is_domain or not re.fullmatch(rf"{_ATOM}(\.{_ATOM})*", local, re.ASCII) or len(local) > MAX_LOCAL_CHARS:
+        raise ValueError(NO_MAIL)
+    if len(local) + 1 + len(encoded) > MAX_ADDRESS_CHARS:
+        raise ValueError(NO_MAIL)
     return text
+
+
+def _encode_domain(domain: str) -> str:
+    """A domain in ASCII, as Flask-Mail encodes it; raises ValueError."""
+    if domain.isascii():
+        return domain
+    try:
+        encoded = domain[:MAX_ADDRESS_CHARS].encode("idna")
+        named = encoded.decode("idna")
+    except UnicodeError:
+        raise ValueError(NO_MAIL) from None
+    # IDNA 2003 makes strasse.de of straße.de, which is the domain of somebody else.
+    if named != domain.lower():
+        raise ValueError("Mail would go to another domain: write this one in its ASCII form, which begins with xn--.")
+    return encoded.decode()
 
 
 def username(text: str) -> str:

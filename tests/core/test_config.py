@@ -280,6 +280,12 @@ def test_errors_found_by_the_application_are_reported_with_the_others(tmp_path):
     }
 
 
+def test_addresses_that_no_mail_can_be_sent_to_or_from_are_refused(tmp_path):
+    found = errors({"ADMIN_EMAIL": "ädmin@example.com", "MAIL_DEFAULT_SENDER": "IT <ädmin@example.com>"}, tmp_path)
+    assert found["ADMIN_EMAIL"].startswith("mail cannot be sent to this address: ")
+    assert found["MAIL_DEFAULT_SENDER"] == "must be an e-mail address"
+
+
 def test_import_config_loads_no_module_of_the_application():
     program = "import sys, config; print([name for name in sys.modules if name.split('.')[0] == 'app'])"
     imported = subprocess.check_output([sys.executable, "-c", program], cwd=config.ROOT, text=True)
