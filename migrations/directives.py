@@ -1,6 +1,6 @@
 """Rewriting of generated migrations: numbers that sort, guards of audited tables, text indexes on PostgreSQL only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,26 +48,59 @@ def _render(context: Any, operation: CodeLine) -> str:
 
 
 @directives.rewrites(ops.CreateTableOp)
-def _guard_audited(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> Any:
-    """A table of audited rows refuses changes that have no audit record."""
-    columns = _audited_tables().get(operation.table_name)
-    if columns is None:
+def _guard_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> Any:
+    """A table of audited rows refuses changes that have no audit record, and its objects can be found."""
+    table = operation.table_name
+    if table not in _audited_tables():
         return operation
-    unversioned = tuple(column.name for column in columns if not column.info.get("audit", True))
-    argument = f", unversioned={unversioned!r}" if unversioned else ""
-    guards = [CodeLine(f'guards.guard_changes("{operation.table_name}"{argument})')]
-    resource = CATALOG.get(operation.table_name)
-    if resource is not None and is_searched(resource):
-        columns, is_private = searched_arguments(searched_of(resource))
-        private = ", is_private=True" if is_private else ""
-        guards.append(CodeLine(f"guards.keep_search_entries({operation.table_name!r}, {columns!r}{private})"))
-    return [operation, *guards]
+    return [operation, _guard("guard_changes", table, _unversioned(table)), *_keep_entries(table)]
 
 
-def searched_arguments(searched: Searched) -> tuple[tuple[str, ...], bool]:
-    """The columns that are searched of a table as `guards.keep_search_entries` takes them, and whether it is private."""
-    columns = ((name, "" if form is Form.TEXT else f":{form.value}") for name, form in searched.columns)
-    return tuple(name + form for name, form in columns), searched.is_private
+@directives.rewrites(ops.DropTableOp)
+def _forget_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> Any:
+    return [*_forget_entries(operation.table_name), operation]
+
+
+@directives.rewrites(ops.ModifyTableOps)
+def _guard_columns(_context: Any, _revision: Any, operation: ops.ModifyTableOps) -> Any:
+    """The triggers of a table name its columns: they are created anew after one is added and before one is dropped."""
+    table = operation.table_name
+    added = {each.column.name for each in operation.ops if isinstance(each, ops.AddColumnOp)}
+    dropped = {each.column_name for each in operation.ops if isinstance(each, ops.DropColumnOp)}
+    return [*_renewed_guards(table, dropped, without=dropped), operation, *_renewed_guards(table, added)]
+
+
+def _renewed_guards(table: str, columns: set[str], *, without: Collection[str] = ()) -> Iterator[CodeLine]:
+    """The triggers that name `columns`, as they are `without` some; a column that the model lost may be among them."""
+    unversioned = _unversioned(table)
+    if columns and unversioned:
+        yield _guard("guard_versions", table, (*unversioned, *sorted(set(without).difference(unversioned))))
+    searched = _searched(table)
+    if searched and any(name in searched or name not in Base.metadata.tables[table].columns for name in columns):
+        yield from (*_forget_entries(table), *_keep_entries(table, without=without))
+
+
+def _keep_entries(table: str, *, without: Collection[str] = ()) -> Iterator[CodeLine]:
+    if searched := _searched(table):
+        columns = tuple(argument for name, argument in searched.items() if name not in without)
+        private = ", is_private=True" if searched_of(CATALOG[table]).is_private else ""
+        yield CodeLine(f"guards.keep_search_entries({table!r}, {columns!r}{private})")
+
+
+def _forget_entries(table: str) -> Iterator[CodeLine]:
+    if _searched(table):
+        yield CodeLine(f"guards.forget_search_entries({table!r})")
+
+
+def _searched(table: str) -> dict[str, str]:
+    """The columns of a table that are searched, as `guards.keep_search_entries` takes them."""
+    resource = CATALOG.get(table)
+    return searched_arguments(searched_of(resource)) if resource and is_searched(resource) else {}
+
+
+def searched_arguments(searched: Searched) -> dict[str, str]:
+    """Each searched column, and how `guards.keep_search_entries` takes it."""
+    return {name: name if form is Form.TEXT else f"{name}:{form.value}" for name, form in searched.columns}
 
 
 @directives.rewrites(ops.CreateIndexOp)
@@ -86,6 +119,16 @@ def _drop_text_index(_context: Any, _revision: Any, operation: ops.DropIndexOp) 
     if operation.kw.get("postgresql_using") != "gin":
         return operation
     return CodeLine(f'op.execute("DROP INDEX IF EXISTS {operation.index_name}")')
+
+
+def _guard(name: str, table: str, unversioned: Sequence[str]) -> CodeLine:
+    argument = f", unversioned={tuple(unversioned)!r}" if unversioned else ""
+    return CodeLine(f'guards.{name}("{table}"{argument})')
+
+
+def _unversioned(table: str) -> tuple[str, ...]:
+    columns = _audited_tables().get(table, ())
+    return tuple(column.name for column in columns if not column.info.get("audit", True))
 
 
 def _audited_tables() -> dict[str, Sequence[sa.Column[Any]]]:

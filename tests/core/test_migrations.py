@@ -1,6 +1,6 @@
 """Migrations: what `flask db migrate` generates, the reusable operations, and the way back from the first schema."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flask_migrate
@@ -18,8 +18,9 @@ from app.core.audit.models import AuditLog
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db
 from app.imports.models import Import
-from app.resource.query.searched_fields import searched_of
+from app.resource.query.searched_fields import is_searched, searched_of
 from app.servers.models import Server
+from app.services.models import Service
 from app.tasks.models import Task
 from app.users.models import User
 from migrations import guards
@@ -44,7 +45,18 @@ def generated(app: Flask, table: sa.Table) -> tuple[list[str], list[str]]:
     indexes = [
         ops.CreateIndexOp.from_index(index) for index in sorted(table.indexes, key=lambda index: str(index.name))
     ]
-    upgrade = ops.UpgradeOps([ops.CreateTableOp.from_table(table), ops.ModifyTableOps(table.name, indexes)])
+    return rendered(app, ops.CreateTableOp.from_table(table), ops.ModifyTableOps(table.name, indexes))
+
+
+def added(app: Flask, table: sa.Table, *columns: str) -> tuple[list[str], list[str]]:
+    """The lines of a migration that adds columns, and of its downgrade, without their types."""
+    operations = [ops.AddColumnOp.from_column(table.columns[name]) for name in columns]
+    up, down = rendered(app, ops.ModifyTableOps(table.name, operations))
+    return [line.split(", sa.")[0] for line in up], [line.split(", sa.")[0] for line in down]
+
+
+def rendered(app: Flask, *operations: ops.MigrateOperation) -> tuple[list[str], list[str]]:
+    upgrade = ops.UpgradeOps(operations)
     script = ops.MigrationScript("x", upgrade, upgrade.reverse())
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection)
@@ -85,11 +97,41 @@ def test_the_objects_of_a_resource_can_be_found(app: Flask) -> None:
     assert "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)" in up
 
 
-def test_the_searched_columns_are_those_of_the_declarations() -> None:
-    """Else a search would not find what is in another column, and a private object would be found by others."""
-    declared = {resource.name: searched_arguments(searched_of(resource)) for resource in CATALOG.values()}
-    assert {name: columns for name, (columns, _) in declared.items()} == first_schema().SEARCHED
-    assert [name for name, (_, is_private) in declared.items() if is_private] == ["tasks"]
+def test_the_entries_of_a_table_go_before_it(app: Flask) -> None:
+    _, down = generated(app, Server.__table__)
+    dropped = down.index("op.drop_table('servers')")
+    assert down[dropped - 1] == "guards.forget_search_entries('servers')"
+
+
+def test_an_added_text_can_be_found(app: Flask) -> None:
+    up, down = added(app, Task.__table__, "description")
+    assert [line for line in up if not line.startswith("#")] == [
+        "op.add_column('tasks'",
+        "guards.forget_search_entries('tasks')",
+        "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)",
+    ]
+    assert [line for line in down if not line.startswith("#")] == [
+        "guards.forget_search_entries('tasks')",
+        "guards.keep_search_entries('tasks', ('title',), is_private=True)",
+        "op.drop_column('tasks', 'description')",
+    ]
+    other, _ = added(app, Task.__table__, "due_date")
+    assert not any("guards" in line for line in other)
+
+
+def test_a_column_that_the_model_lost_is_searched_no_more(app: Flask) -> None:
+    gone = sa.Column("former", sa.Text)
+    up, _ = rendered(
+        app, ops.ModifyTableOps("tasks", [ops.DropColumnOp.from_column_and_tablename(None, "tasks", gone)])
+    )
+    kept = "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)"
+    assert up.index(kept) < up.index("op.drop_column('tasks', 'former')")
+
+
+def test_an_added_column_raises_the_version_where_others_do_not(app: Flask) -> None:
+    up, down = added(app, Service.__table__, "port")
+    assert "guards.guard_versions(\"services\", unversioned=('last_checked_at',))" in up
+    assert "guards.guard_versions(\"services\", unversioned=('last_checked_at', 'port'))" in down
 
 
 def test_revision_numbers_sort_in_the_order_of_migrations() -> None:
@@ -160,3 +202,23 @@ def test_every_migration_goes_and_comes_back(connection: sa.Connection, monkeypa
     monkeypatch.delenv(guards.CONSENT)
     for migration in newest_first():
         migration.downgrade()
+
+
+def test_the_searched_columns_are_those_of_the_declarations(
+    connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a search would not find what is in another column, and a private object would be found by others."""
+    kept: dict[str, tuple[Sequence[str], bool]] = {}
+    keep = guards.keep_search_entries
+
+    def note(table: str, columns: Sequence[str], *, is_private: bool = False) -> None:
+        kept[table] = tuple(columns), is_private
+        keep(table, columns, is_private=is_private)
+
+    for migration in newest_first():
+        migration.downgrade()
+    monkeypatch.setattr(guards, "keep_search_entries", note)
+    for migration in reversed(newest_first()):
+        migration.upgrade()
+    searched = [searched_of(resource) for resource in CATALOG.values() if is_searched(resource)]
+    assert kept == {each.table: (tuple(searched_arguments(each).values()), each.is_private) for each in searched}
