@@ -42,8 +42,9 @@ def next_number(heads: Sequence[str]) -> str:
 
 @renderers.dispatch_for(CodeLine)
 def _render(context: Any, operation: CodeLine) -> str:
-    if operation.line.startswith("guards."):
-        context.imports.add("from migrations import guards")
+    module = operation.line.partition(".")[0]
+    if module in {"columns", "guards"}:
+        context.imports.add(f"from migrations import {module}")
     return operation.line
 
 
@@ -67,7 +68,30 @@ def _guard_columns(_context: Any, _revision: Any, operation: ops.ModifyTableOps)
     table = operation.table_name
     added = {each.column.name for each in operation.ops if isinstance(each, ops.AddColumnOp)}
     dropped = {each.column_name for each in operation.ops if isinstance(each, ops.DropColumnOp)}
+    operation.ops = [each for each in operation.ops if _column_of_reference(each) not in added | dropped]
     return [*_renewed_guards(table, dropped, without=dropped), operation, *_renewed_guards(table, added)]
+
+
+def _column_of_reference(operation: ops.MigrateOperation) -> str | None:
+    """The column of a foreign key that is created or dropped; a column that is added or dropped brings its own along."""
+    if isinstance(operation, ops.DropConstraintOp) and operation.constraint_type == "foreignkey":
+        return str(operation.constraint_name).removeprefix(f"fk_{operation.table_name}_")
+    return operation.local_cols[0] if isinstance(operation, ops.CreateForeignKeyOp) else None
+
+
+@directives.rewrites(ops.AddColumnOp)
+def _add_constrained_column(_context: Any, _revision: Any, operation: ops.AddColumnOp) -> Any:
+    column, prefix = operation.column, f'"{operation.table_name}", "{operation.column.name}"'
+    default = column.default.arg.value if column.default is not None and column.default.is_scalar else None
+    if isinstance(column.type, sa.Enum) and (column.nullable or default is not None):
+        argument = f", default={default!r}" if not column.nullable else ""
+        name = f"ck_{operation.table_name}_{column.type.name}"
+        return CodeLine(f'columns.add_choice({prefix}, "{name}", {tuple(column.type.enums)!r}{argument})')
+    if column.foreign_keys:
+        (reference,) = column.foreign_keys
+        argument = f", ondelete={reference.ondelete!r}" if reference.ondelete else ""
+        return CodeLine(f'columns.add_reference({prefix}, "{reference.column.table.name}"{argument})')
+    return operation
 
 
 def _renewed_guards(table: str, columns: set[str], *, without: Collection[str] = ()) -> Iterator[CodeLine]:

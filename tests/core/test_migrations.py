@@ -6,6 +6,7 @@ from typing import Any
 import flask_migrate
 import pytest
 import sqlalchemy as sa
+from alembic import op
 from alembic.autogenerate import render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
@@ -25,6 +26,7 @@ from app.tasks.models import Task
 from app.users.models import User
 from migrations import guards
 from migrations.choices import allow_choices
+from migrations.columns import add_choice, add_reference
 from migrations.directives import directives, next_number, searched_arguments
 
 MIGRATIONS = str(config.ROOT / "migrations")
@@ -132,6 +134,38 @@ def test_an_added_column_raises_the_version_where_others_do_not(app: Flask) -> N
     up, down = added(app, Service.__table__, "port")
     assert "guards.guard_versions(\"services\", unversioned=('last_checked_at',))" in up
     assert "guards.guard_versions(\"services\", unversioned=('last_checked_at', 'port'))" in down
+
+
+def test_an_added_column_brings_its_constraint_along(app: Flask) -> None:
+    """SQLite can add no constraint afterwards."""
+    columns = Service.__table__.columns
+    keys = [ops.CreateForeignKeyOp.from_constraint(key.constraint) for key in columns["server_id"].foreign_keys]
+    additions = [ops.AddColumnOp.from_column(columns[name]) for name in ("server_id", "protocol", "status")]
+    up, down = rendered(app, ops.ModifyTableOps("services", [*additions, *keys]))
+    assert 'columns.add_reference("services", "server_id", "servers")' in up
+    assert any(line.startswith('columns.add_choice("services", "protocol", "ck_services_protocol", (') for line in up)
+    assert any(line.endswith("'disabled'), default='unknown')") for line in up)
+    assert not any("foreign_key" in line for line in up)
+    assert not any("drop_constraint" in line for line in down)
+
+
+def test_a_column_with_a_constraint_is_added_and_dropped(connection: sa.Connection) -> None:
+    sa.Table("rooms", sa.MetaData(), sa.Column("name", sa.String)).create(connection)
+    connection.execute(sa.text("INSERT INTO rooms VALUES ('hall')"))
+    add_reference("rooms", "datacenter_id", "datacenters")
+    add_choice("rooms", "status", "ck_rooms_status", ("open", "closed"), default="open")
+    allow_choices("rooms", "status", "ck_rooms_status", ("open", "closed", "full"))
+    connection.execute(sa.text("INSERT INTO rooms VALUES ('cellar', NULL, 'full')"))
+    for values in ("'attic', 999, 'open'", "'attic', NULL, 'ajar'"):
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.text(f"INSERT INTO rooms VALUES ({values})"))
+    assert connection.execute(sa.text("SELECT * FROM rooms")).all() == [
+        ("hall", None, "open"),
+        ("cellar", None, "full"),
+    ]
+    for column in ("status", "datacenter_id"):
+        op.drop_column("rooms", column)
+    assert connection.execute(sa.text("SELECT * FROM rooms")).all() == [("hall",), ("cellar",)]
 
 
 def test_revision_numbers_sort_in_the_order_of_migrations() -> None:

@@ -1,0 +1,28 @@
+"""Reusable migration operations: add a column that has a constraint.
+
+SQLite cannot add a constraint to a table that exists. It takes one together with its column, and drops both together;
+PostgreSQL does so too.
+"""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+from migrations.guards import on_postgresql
+
+
+def add_reference(table: str, column: str, target: str, *, ondelete: str | None = None) -> None:
+    """Add a nullable column that refers to the id of another table."""
+    rule = f"REFERENCES {target} (id)" + (f" ON DELETE {ondelete}" if ondelete else "")
+    _add(table, column, "BIGINT" if on_postgresql() else "INTEGER", f"fk_{table}_{column}", rule)
+
+
+def add_choice(table: str, column: str, constraint: str, values: Sequence[str], *, default: str | None = None) -> None:
+    """Add a column that accepts the values of an enumeration; with a default, which all rows get, it is not nullable."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    kind = "VARCHAR(32)" + (f" DEFAULT '{default}' NOT NULL" if default else "")
+    _add(table, column, kind, constraint, f"CHECK ({column} IN ({listed}))")
+
+
+def _add(table: str, column: str, kind: str, constraint: str, rule: str) -> None:
+    op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind} CONSTRAINT {constraint} {rule}")
