@@ -47,6 +47,7 @@ from app.imports import routes as imports
 from app.imports.mappings import routes as mappings
 from app.imports.report import routes as reports
 from app.imports.report import service as report_service
+from app.mails import routes as mails
 from app.meta import routes as meta
 from app.offboarding import routes as offboarding
 from app.proof import live_rows, sealer
@@ -98,7 +99,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):
         routes.register_blueprint(feature.blueprint)
-    for feature in (templates, audit_logs, proof, events, activity, history, meta, health, offboarding):
+    for feature in (templates, audit_logs, proof, events, activity, history, meta, health, offboarding, mails):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)

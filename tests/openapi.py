@@ -95,8 +95,9 @@ class Document:
         for parameter in map(self.resolve, self.operations[operation].get("parameters", ())):
             if parameter["in"] != "query":
                 continue
-            if parameter.get("explode"):
-                names.update(self.resolve(parameter["schema"]).get("properties", ()))
+            schema = self.resolve(parameter["schema"])
+            if parameter.get("explode") and schema.get("type") != "array":
+                names.update(schema.get("properties", ()))
             else:
                 names.add(parameter["name"])
         return names

@@ -106,6 +106,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/audit-logs/export"): ADMINS_READ,
         ("POST", "/api/audit-logs/{object_id}/restore"): ADMINS_CHANGE,
         ("GET", "/api/audit-logs/verify"): ADMINS_READ,
+        ("GET", "/api/mails"): ADMINS_READ,
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it

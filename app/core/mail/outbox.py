@@ -3,7 +3,7 @@
 import base64
 import hmac
 from datetime import datetime, timedelta
-from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPResponseException
 
 import orjson
 import sqlalchemy as sa
@@ -24,6 +24,10 @@ log = structlog.get_logger()
 
 RETRY_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720))
 """Delay after the first, second, … failed attempt; after the last one, the mail has failed."""
+
+RETENTION = timedelta(days=90)
+"""How long administrators see what became of a mail."""
+CLEANUP_SECONDS = 600.0
 
 
 class MailState(Choice):
@@ -86,6 +90,7 @@ def _cipher() -> Fernet:
 def register_jobs(runner: jobs.Runner) -> None:
     # A lane of its own: a mail server that hangs must not delay imports.
     runner.register("mail", deliver, _give_up, lane="mail")
+    runner.repeat("old mails", delete_old, every=CLEANUP_SECONDS)
 
 
 def deliver(message_id: int) -> None:
@@ -93,7 +98,8 @@ def deliver(message_id: int) -> None:
     with reading():
         message = db.session.execute(sa.select(outbox).where(outbox.c.id == message_id)).one()
     if message.state is MailState.SENDING:
-        _conclude(message_id, MailState.FAILED, "The process ended before the server had confirmed the mail.")
+        ended = "The process ended before the server had confirmed the mail."
+        _conclude(message_id, MailState.FAILED, ended, attempts=message.attempts + 1)
     if message.state is not MailState.QUEUED:
         return
     try:
@@ -108,10 +114,10 @@ def deliver(message_id: int) -> None:
     email = Message(message.subject, [message.recipient], body=content["txt"], html=content["html"])
     try:
         transport.mailer.send_once(email, before_data=lambda: _set(message_id, state=MailState.SENDING))
-    except (OSError, SMTPException) as error:
+    except Exception as error:  # noqa: BLE001 - whatever stops one mail is recorded with it, where people look
         _record_failure(message_id, message.attempts, error)
     else:
-        _conclude(message_id, MailState.SENT)
+        _conclude(message_id, MailState.SENT, attempts=message.attempts + 1)
 
 
 def _record_failure(message_id: int, failures: int, error: Exception) -> None:
@@ -122,30 +128,38 @@ def _record_failure(message_id: int, failures: int, error: Exception) -> None:
     # The server has the data but sent no reply: it may have delivered the mail.
     is_unconfirmed = state is MailState.SENDING and not isinstance(error, SMTPResponseException)
     if is_unconfirmed or _is_final(error) or failures >= len(RETRY_DELAYS):
-        _conclude(message_id, MailState.FAILED, repr(error))
+        _conclude(message_id, MailState.FAILED, repr(error), attempts=failures + 1)
         return
     _set(message_id, state=MailState.QUEUED, attempts=failures + 1, error=repr(error)[:255])
     raise jobs.Later(RETRY_DELAYS[failures])
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the server refuses this mail for good. A refused login or sender can be corrected by the operator."""
+    """Whether this mail is refused for good. A refused login or sender can be corrected by the operator."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())
-    return isinstance(error, SMTPDataError) and error.smtp_code >= 500
+    if isinstance(error, SMTPDataError):
+        return error.smtp_code >= 500
+    return isinstance(error, UnicodeError)  # an address that cannot be encoded
 
 
 def _give_up(message_id: int, reason: str) -> None:
     _update(message_id, **_concluded(MailState.FAILED, reason))
 
 
-def _conclude(message_id: int, state: MailState, error: str | None = None) -> None:
+def _conclude(message_id: int, state: MailState, error: str | None = None, **attempts: int) -> None:
     with writing():
-        _update(message_id, **_concluded(state, error))
+        _update(message_id, **_concluded(state, error), **attempts)
 
 
 def _concluded(state: MailState, error: str | None) -> dict[str, object]:
     return {"state": state, "error": error and error[:255], "concluded_at": utcnow(), "content": None}
+
+
+def delete_old() -> None:
+    """Delete the mails that were concluded before RETENTION."""
+    with writing():
+        db.session.execute(sa.delete(outbox).where(outbox.c.concluded_at < utcnow() - RETENTION))
 
 
 def _set(message_id: int, **values: object) -> None:

@@ -22,7 +22,7 @@ class Mailer(Mail):
     """Flask-Mail's extension, which sends each message over a connection of its own."""
 
     def send_once(self, message: Message, *, before_data: Callable[[], None]) -> None:
-        """Send a message; raises OSError or SMTPException.
+        """Send a message; raises OSError, SMTPException, or UnicodeError for an address that cannot be encoded.
 
         `before_data` is called when the server has accepted sender and recipient, just before it receives the message:
         after that, only the server knows whether it has the message.

@@ -90,7 +90,7 @@ def test_undeliverable_mail_is_given_up(travel: Travel) -> None:
         runner_of(traveller.app).run_pending()
         traveller.make_due()
     (message,) = traveller.messages()
-    assert (message.state, message.attempts) == (MailState.FAILED, len(RETRY_DELAYS))
+    assert (message.state, message.attempts) == (MailState.FAILED, len(RETRY_DELAYS) + 1)
     assert "refused" in message.error.lower()
 
 

@@ -1,0 +1,1 @@
+"""Mail for administrators: what was sent, what waits, and what has failed."""
