@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
 from app.core.db.unit_of_work import act_in, current_context, db, writing
+from app.core.error_catalog import as_page
 from app.core.http.api import document
 from app.core.http.openapi import as_lines
 from app.core.jobs.worker import work
@@ -22,6 +23,7 @@ from app.users.service import add_admin, add_first_admin, first_admin, new_admin
 
 ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
+ERRORS = ROOT / "docs" / "errors.md"
 MIGRATIONS = str(ROOT / "migrations")
 FOLDED_DIFFERENTLY = "İSTANBUL ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
 """A text that databases of other encodings and locales fold in other ways."""
@@ -117,14 +119,14 @@ def worker() -> None:
 @click.command("openapi")
 @click.option("--check", is_flag=True, help="Compare only, and exit with 1 if the file differs.")
 def openapi(*, check: bool) -> None:
-    """Write openapi.json."""
-    text = as_lines(document(current_app)) + "\n"
-    if not check:
-        OPENAPI.write_text(text)
-        click.echo(f"Wrote {OPENAPI.name}.")
-    elif not OPENAPI.exists() or OPENAPI.read_text() != text:
-        click.echo("openapi.json is not what the application serves: run `flask openapi`.", err=True)
-        sys.exit(1)
+    """Write openapi.json, and the page of all errors."""
+    for path, text in ((OPENAPI, as_lines(document(current_app)) + "\n"), (ERRORS, as_page())):
+        if not check:
+            path.write_text(text)
+            click.echo(f"Wrote {path.name}.")
+        elif not path.exists() or path.read_text() != text:
+            click.echo(f"{path.name} is not what the application serves: run `flask openapi`.", err=True)
+            sys.exit(1)
 
 
 def _act_as_command_line() -> None:

@@ -10,7 +10,7 @@ from app.assets import ai_provider, image_store
 from app.assets.ai_provider import DescriptionFailed, ProviderBusy
 from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional, writing
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Later, Runner
 
@@ -54,7 +54,7 @@ def request_again(asset: Asset, *, replace: bool) -> None:
         raise DescriptionsDisabled()
     image = image_store.image_of(asset)
     if image is None:
-        raise NotFound("This asset has no image.", reason="no_picture")
+        raise image_store.NoImage()
     if asset.description_status is DescriptionStatus.PENDING:
         return
     if not asset.may_be_described and not replace:

@@ -35,6 +35,10 @@ images, assets = AssetImage.__table__, Asset.__table__
 _IS_SHOWN = sa.exists().where(assets.c.id == images.c.asset_id, assets.c.image_url == URL + images.c.name)
 
 
+class NoImage(NotFound):
+    reason, message = "no_picture", "This asset has no image."
+
+
 def register_jobs(runner: Runner) -> None:
     runner.repeat("unneeded images", delete_unneeded, every=600)
 
@@ -75,7 +79,7 @@ def attach(asset: Asset, image: AssetImage, *, describe: bool) -> None:
 def detach(asset: Asset) -> None:
     """Remove the asset's image; its description stays. Raises NotFound if there is no image."""
     if asset.image_url is None:
-        raise NotFound("This asset has no image.", reason="no_picture")
+        raise NoImage()
     _retire(image_of(asset))
     asset.image_url = asset.description_status = asset.description_problem = None
     db.session.flush()

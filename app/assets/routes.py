@@ -28,6 +28,14 @@ resource = Resource(
 blueprint = resource_blueprint(resource)
 
 
+class NoDescription(Unavailable):
+    reason, message = "no_description", "The provider has not described the image."
+
+
+class NotAnImage(Invalid):
+    reason, message = "not_a_picture", "The file is not an image that can be stored."
+
+
 @blueprint.post("/<int:asset_id>/image")
 @requires(Role.USER)
 @blueprint.multipart(ImageUploadSchema)
@@ -84,7 +92,7 @@ def describe_picture() -> Response:
 
 
 def _no_description(failure: ai_provider.DescriptionFailed) -> Unavailable:
-    error = Unavailable(str(failure), reason="no_description")
+    error = NoDescription(str(failure))
     if isinstance(failure, ai_provider.ProviderBusy) and failure.retry_after is not None:
         error.headers["Retry-After"] = str(max(1, round(failure.retry_after.total_seconds())))
     return error
@@ -102,7 +110,7 @@ def _read_image() -> EncodedImage:
     try:
         return sanitize(content)
     except InvalidImage as error:
-        raise Invalid(str(error), reason="not_a_picture", errors={"file": [str(error)]}) from None
+        raise NotAnImage(str(error), errors={"file": [str(error)]}) from None
 
 
 def _read_file(limit_mb: int) -> bytes:

@@ -35,6 +35,10 @@ FETCH_RECORDS = 1000
 """Records that are held in memory while all of them are read."""
 
 
+class PageTooFar(BadRequest):
+    reason, message = "page_too_far", "Use cursor instead of page to read more records."
+
+
 def select_records(query: AuditQuery) -> Page:
     """A page of records, JSON-ready; raises BadRequest for one behind MAX_COUNT."""
     with planned_by_value():
@@ -99,7 +103,7 @@ def _select_numbered_page(query: AuditQuery) -> Page:
     offset = (listed.page - 1) * listed.page_size
     total, at_least = count(query) if offset > MAX_COUNT else (None, False)
     if at_least:
-        raise BadRequest(f"Use cursor instead of page to read more than {MAX_COUNT:,} records.", reason="page_too_far")
+        raise PageTooFar(f"Use cursor instead of page to read more than {MAX_COUNT:,} records.")
     projection, statement = _statement(query)
     order = [key.ordered() for key in sort_keys(resource, query.order)]
     page = statement.order_by(*order).limit(listed.page_size)

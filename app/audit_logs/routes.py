@@ -10,7 +10,7 @@ from app.audit_logs.pages import select_records
 from app.audit_logs.query import parse_audit_query
 from app.audit_logs.restore import restore
 from app.audit_logs.schemas import AuditLogSchema, RestorationSchema
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter, UnknownParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, success
@@ -45,10 +45,10 @@ def get_audit_log(object_id: int) -> Response:
 def export_audit_logs() -> Response:
     """Download the matching records as a file; the download is recorded too."""
     for name in documentation.NOT_IN_EXPORTS & set(request.args):
-        raise BadRequest(f"An export does not take the parameter {name}.", reason="unknown_parameter", did_you_mean=[])
+        raise UnknownParameter(f"An export does not take the parameter {name}.", did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
+        raise BadParameter(f"format must be one of {', '.join(CONTENT_TYPES)}.")
     others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return export(parse_audit_query(others), kinds[0], request.query_string.decode())
 

@@ -16,7 +16,7 @@ from app.core.audit.mac import row_mac
 from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
-from app.core.errors import NotFound, Unauthorized
+from app.core.errors import NotFound, RevokedToken
 from app.core.http.access import Actor, current_actor
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
@@ -27,8 +27,8 @@ users = User.__table__
 sessions = AuthSession.__table__
 
 
-class SessionEnded(Unauthorized):
-    reason, message = "token_revoked", "The session has ended. Please sign in again."
+class SessionEnded(RevokedToken):
+    message = "The session has ended. Please sign in again."
 
 
 _VALID = sa.and_(sessions.c.ended_at.is_(None), sessions.c.password_version == users.c.password_version)

@@ -19,6 +19,8 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 500
     reason: str = "internal_error"
+    other_reasons: ClassVar[tuple[str, ...]] = ()
+    """Those that the raise site passes, where one class has several."""
     message: str = "The server made a mistake. It has been logged."
 
     def __init__(
@@ -50,6 +52,18 @@ class UnknownParameter(BadRequest):
     reason, message = "unknown_parameter", "There is no such parameter here."
 
 
+class RepeatedParameter(BadRequest):
+    reason, message = "repeated_parameter", "A query parameter may be given only once."
+
+
+class InvalidCursor(BadRequest):
+    reason, message = "invalid_cursor", "This cursor is not one of ours."
+
+
+class BadHeader(BadRequest):
+    reason, message = "invalid_header", "A header of the request is not valid."
+
+
 class BadJson(BadRequest):
     reason, message = "bad_json", "The body is not valid JSON."
 
@@ -65,8 +79,28 @@ class Unauthorized(ApiError):
         self.headers["WWW-Authenticate"] = CHALLENGE + (', error="invalid_token"' if has_refused_token else "")
 
 
+class InvalidToken(Unauthorized):
+    reason, message = "token_invalid", "The token is not valid."
+
+
+class ExpiredToken(Unauthorized):
+    reason, message = "token_expired", "The token has expired."
+
+
+class RevokedToken(Unauthorized):
+    reason, message = "token_revoked", "The token has been revoked."
+
+
 class Forbidden(ApiError):
     status, reason, message = 403, "forbidden", "You are not allowed to do this."
+
+
+class RoleNeeded(Forbidden):
+    reason, message = "role", "Your role does not allow this."
+
+
+class NotOwner(Forbidden):
+    reason, message = "not_owner", "Only its creator and administrators may change this object."
 
 
 class NotFound(ApiError):
@@ -79,6 +113,10 @@ class NoSuchMethod(ApiError):
 
 class Conflict(ApiError):
     status, reason, message = 409, "conflict", "The request conflicts with stored data."
+
+
+class Taken(Conflict):
+    reason, message = "taken", "This value is already taken."
 
 
 class PreconditionFailed(ApiError):
@@ -151,11 +189,8 @@ def from_http(error: HTTPException) -> ApiError:
         if "query" in messages:
             errors = dotted(messages["query"])
             strange = any("Unknown field." in texts for texts in errors.values())
-            return BadRequest(
-                "Some query parameters are unknown or invalid.",
-                reason="unknown_parameter" if strange else "invalid_parameter",
-                errors=errors,
-            )
+            kind = UnknownParameter if strange else BadParameter
+            return kind("Some query parameters are unknown or invalid.", errors=errors)
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
     translated = kind()
@@ -178,6 +213,6 @@ def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:
     return flat
 
 
-def taken(field: str) -> Conflict:
+def taken(field: str) -> Taken:
     """The error of a unique value that another object has."""
-    return Conflict(f"This {field} is already taken.", reason="taken", errors={field: ["Already taken."]})
+    return Taken(f"This {field} is already taken.", errors={field: ["Already taken."]})

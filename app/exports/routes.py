@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.audit import recorder
 from app.core.db.unit_of_work import writing
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter, UnknownParameter
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
@@ -69,12 +69,12 @@ def _parse_resources() -> list[Resource]:
     """The resources that the request names, in the order of the catalog; raises BadRequest."""
     for name in request.args:
         if name != "resources":
-            raise BadRequest(f"There is no parameter {name[:100]}.", reason="unknown_parameter", did_you_mean=[])
+            raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
     names = {name.strip() for name in request.args.get("resources", ",".join(IMPORTABLE)).split(",")}
     for name in names:
         if name not in IMPORTABLE:
             message = f"There is no resource {name[:100]} to export."
-            raise BadRequest(message, reason="invalid_parameter", did_you_mean=[])
+            raise BadParameter(message, did_you_mean=[])
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
 
@@ -109,10 +109,10 @@ def _add_export(resource: Resource) -> None:
 def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
     """The kind of file and the list query of a request; raises BadRequest."""
     for name in PAGING & set(request.args):
-        raise BadRequest(f"An export has no {name}.", reason="unknown_parameter", did_you_mean=[])
+        raise UnknownParameter(f"An export has no {name}.", did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadRequest(f"format must be one of {', '.join(CONTENT_TYPES)}.", reason="invalid_parameter")
+        raise BadParameter(f"format must be one of {', '.join(CONTENT_TYPES)}.")
     filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return kinds[0], parse_query(resource, filters)
 

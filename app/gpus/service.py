@@ -32,6 +32,14 @@ class GpuNotAssigned(Conflict):
     reason, message = "gpu_not_assigned", "Nobody holds this GPU."
 
 
+class NotYourself(Forbidden):
+    reason, message = "not_yourself", "Only administrators may assign a GPU to another user."
+
+
+class NotHolder(Forbidden):
+    reason, message = "not_holder", "Only its holder and administrators may release a GPU."
+
+
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
     """Assign an available GPU, which is locked, to an active user.
 
@@ -40,7 +48,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     """
     actor = current_actor()
     if user_id != actor.id and not actor.is_admin:
-        raise Forbidden("Only administrators may assign a GPU to another user.", reason="not_yourself")
+        raise NotYourself()
     if gpu.status is not GpuStatus.AVAILABLE:
         raise _not_available(gpu)
     server = db.session.get(Server, gpu.server_id)
@@ -76,7 +84,7 @@ def release(gpu: Gpu) -> None:
     if gpu.status is not GpuStatus.ASSIGNED:
         raise GpuNotAssigned()
     if gpu.assigned_to_id != actor.id and not actor.is_admin:
-        raise Forbidden("Only its holder and administrators may release a GPU.", reason="not_holder")
+        raise NotHolder()
     end_assignment(gpu, actor.username)
 
 

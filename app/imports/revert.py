@@ -15,7 +15,7 @@ from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import Conflict, Forbidden
+from app.core.errors import Conflict, NotOwner
 from app.core.http.access import current_actor
 from app.core.values import as_json, same_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
@@ -39,6 +39,11 @@ action, such as an assignment, has used it."""
 
 class NotRevertible(Conflict):
     reason, message = "not_revertible", "This import cannot be reverted."
+
+
+class ChangedSince(Conflict):
+    reason = "out_of_date"
+    message = "Some objects have been changed or used since the import: nothing was reverted."
 
 
 @dataclass
@@ -75,11 +80,7 @@ def revert_import(import_: Import) -> None:
         _remove(part, import_, ids, reversal)
         progress.advance(sum(1 for _ in part.rows_with(RowAction.CREATE)))
     if reversal.conflicts:
-        raise NotRevertible(
-            "Some objects have been changed or used since the import: nothing was reverted.",
-            reason="out_of_date",
-            conflicts=reversal.conflicts,
-        )
+        raise ChangedSince(conflicts=reversal.conflicts)
     changes = {name: {"old": None, "new": sum(counts.values())} for name, counts in reversal.counts().items()}
     recorder.record("revert", "imports", import_.id, import_.filename, changes)
     import_.reversal = reversal.counts()
@@ -159,7 +160,7 @@ def _locked(resource: Resource, ids: Sequence[int]) -> dict[int, ObjectRow]:
 
 def _require_right(resource: Resource, current: ObjectRow) -> None:
     if not may_change(resource, current_actor(), current["created_by_id"]):
-        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+        raise NotOwner()
 
 
 def _stored_value(value: Any, resource: Resource, name: str, ids: dict[int, int]) -> Any:

@@ -22,6 +22,7 @@ from app.imports.models import RUNNING, Import, last_progress
 from app.imports.plan.store import select_page
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
 from app.resource import WriteQuerySchema, conclude
+from app.sheets.limits import REASONS
 from app.sheets.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
 
@@ -143,6 +144,9 @@ def _read_file() -> tuple[bytes, str]:
 
 class Unreadable(Invalid):
     """The file cannot be read as a workbook; `reason` says why."""
+
+    reason, message = "damaged", "The file cannot be read as a workbook."
+    other_reasons = tuple(sorted(REASONS - {reason}))
 
 
 def _read_mapping(text: str | None) -> dict[str, str | None]:

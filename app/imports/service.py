@@ -26,6 +26,10 @@ class NotApplicable(Conflict):
     reason, message = "not_applicable", "This import cannot be applied."
 
 
+class PlanOutOfDate(Conflict):
+    reason, message = "out_of_date", "Some objects have changed since the plan was made: upload the file again."
+
+
 class NotCancellable(Conflict):
     reason, message = "not_cancellable", "This import can no longer be cancelled."
 
@@ -64,8 +68,7 @@ def request_apply(import_id: int, on_error: OnError) -> None:
         raise NotApplicable(f"This import is {import_.status.value}: it cannot be applied.")
     conflicts = version_conflicts(import_.id)
     if conflicts:
-        message = "Some objects have changed since the plan was made: upload the file again."
-        raise NotApplicable(message, reason="out_of_date", conflicts=conflicts)
+        raise PlanOutOfDate(conflicts=conflicts)
     import_.on_error = on_error
     import_.status, import_.phase, import_.done = ImportStatus.APPLYING, "applying", 0
     enqueue(APPLY, import_.id)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from app.core.db.models import Base, Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import Conflict, Forbidden
+from app.core.errors import Conflict, NotOwner
 from app.core.http.access import current_actor
 from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
@@ -24,6 +24,10 @@ MAX_LISTED = 1000
 """Objects that a preview names; its counts are exact."""
 
 Row = dict[str, Any]
+
+
+class HasChildren(Conflict):
+    reason, message = "has_children", "This object still has others below it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
     actor = current_actor()
     for rows in found.values():
         if not actor.is_admin and any(row["created_by_id"] != actor.id for row in rows.values()):
-            raise Forbidden("Something under this object belongs to somebody else.", reason="not_owner")
+            raise NotOwner("Something under this object belongs to somebody else.")
     order = [table.name for table in Base.metadata.sorted_tables]
     models = sorted((model for model in found if found[model]), key=lambda model: -order.index(model.__tablename__))
     return Removal([(model, list(found[model].values())) for model in models], detached)
@@ -154,7 +158,7 @@ def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
 def has_children(children: Mapping[str, int]) -> Conflict:
     """The refusal to delete what so many objects of these kinds refer to."""
     listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
-    return Conflict(f"This object still has {listed}.", reason="has_children", children=dict(children))
+    return HasChildren(f"This object still has {listed}.", children=dict(children))
 
 
 def count_referring(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import Forbidden
+from app.core.errors import Forbidden, NotOwner
 from app.core.http.access import Actor, Role, current_actor
 from app.resource.declaration import Resource
 
@@ -104,4 +104,4 @@ def refusal(resource: Resource, parent: Parent) -> Forbidden:
     target = resource.fields[name].target
     assert target is not None
     message = f"Only the creator of {target.__tablename__.removesuffix('s')} {identity} and administrators add to it."
-    return Forbidden(message, reason="not_owner", errors={name: [message]})
+    return NotOwner(message, errors={name: [message]})

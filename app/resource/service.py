@@ -12,7 +12,7 @@ from app.core.db.errors import from_database
 from app.core.db.rules import SoftUnique
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
-from app.core.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.core.errors import ApiError, BadHeader, Conflict, Invalid, NotFound, NotOwner, PreconditionFailed
 from app.core.http.access import current_actor
 from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
@@ -28,6 +28,10 @@ _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
 
 
+class Shared(Conflict):
+    reason, message = "shared", "Another object has this value."
+
+
 def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
     """The object by its id. With `to_change` it is locked until the transaction ends.
 
@@ -38,7 +42,7 @@ def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
         return _require_visible(resource, object_id, found)
     found = get_locked(resource, object_id)
     if not may_change(resource, current_actor(), found.created_by_id):
-        raise Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+        raise NotOwner()
     return found
 
 
@@ -162,7 +166,7 @@ def refuse_shared(resource: Resource, target: Any, query: Mapping[str, bool]) ->
 def shared(rule: SoftUnique, holder: str) -> Conflict:
     """The error of a write that shares what it asked not to share."""
     message = f"{holder} has this {rule.noun}."
-    return Conflict(message, reason="shared", errors={rule.fields[-1]: [message]})
+    return Shared(message, errors={rule.fields[-1]: [message]})
 
 
 def check_version(resource: Resource, target: Any, if_match: str | None) -> None:
@@ -170,7 +174,7 @@ def check_version(resource: Resource, target: Any, if_match: str | None) -> None
     if if_match is None or if_match.strip() == "*":
         return
     if not _ETAGS.fullmatch(if_match):
-        raise BadRequest('If-Match must be an ETag such as "3".', reason="invalid_header")
+        raise BadHeader('If-Match must be an ETag such as "3".')
     # The comparison is strong (RFC 9110, 13.1.1): a weak tag matches nothing, not even itself.
     if ("", str(target.version)) not in _ETAG.findall(if_match):
         raise PreconditionFailed(current=read(resource, target.id))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.catalog import readable_types
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.values import clean_text
@@ -22,8 +22,8 @@ def search(query: dict[str, Any]) -> dict[str, Any]:
     try:
         text = clean_text(query["q"])
     except ValueError as error:
-        raise BadRequest(f"q: {error}", reason="invalid_parameter") from None
+        raise BadParameter(f"q: {error}") from None
     if not text:
-        raise BadRequest("q must not be empty.", reason="invalid_parameter")
+        raise BadParameter("q must not be empty.")
     types = readable_types(current_actor(), query.get("types"))
     return service.search(text, types, query["limit"])

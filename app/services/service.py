@@ -28,6 +28,10 @@ class ServiceDisabled(Conflict):
     reason, message = "disabled", "This service is disabled. Change its status to have it checked."
 
 
+class ServiceGone(Conflict):
+    reason, message = "deleted", "This service was deleted or disabled during the check."
+
+
 def target_of(service: Service) -> CheckTarget:
     """What the health check of a service is sent to; raises NoHealthCheck and ServiceDisabled."""
     if service.health_check is None:
@@ -48,7 +52,7 @@ def check_now(target: CheckTarget) -> int:
         result = check_health(target, policy)
     check_ids = store_results([result], checked_by=current_actor().username)
     if not check_ids:
-        raise Conflict("This service was deleted or disabled during the check.", reason="deleted")
+        raise ServiceGone()
     return check_ids[0]
 
 

@@ -56,8 +56,13 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     ),
     "too_long_line": ("too_long_line", "The file has a line of more than four million characters."),
     "not_editable": ("not_editable", "{message}"),
+    "old_excel": ("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx."),
+    "not_a_workbook": ("not_a_workbook", "The file is not an Excel workbook (.xlsx or .xlsm)."),
+    "encrypted": ("encrypted", "The workbook is protected with a password: remove it and try again."),
+    "unsafe": ("unsafe", "{message}"),
 }
-"""Reason and message by the slug that a program of the sandbox reports."""
+"""Reason and message by the slug of the limit, which the programs of the sandbox report too."""
+REASONS = frozenset(reason for reason, _ in _REFUSALS.values())
 
 
 def refusal(error: str, limits: Limits | None = None, **facts: Any) -> UnreadableWorkbook:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from app.sheets.cells import column_index
-from app.sheets.limits import Limits, UnreadableWorkbook, refusal
+from app.sheets.limits import Limits, refusal
 
 _CHUNK_BYTES = 1 << 18
 # Longer than the tags that are searched: a tag that is cut by the end of a chunk is found with the next.
@@ -77,13 +77,13 @@ def _check_kind(file: BinaryIO) -> None:
     if magic == _OLE_MAGIC:
         # Entries of an OLE directory are aligned, so the end of a chunk cuts no name.
         if any(_ENCRYPTED_STREAM in chunk for chunk in _chunks(file)):
-            raise _encrypted()
-        raise UnreadableWorkbook("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx.")
+            raise refusal("encrypted")
+        raise refusal("old_excel")
     if not magic.startswith(_ZIP_MAGIC):
-        raise _not_a_workbook()
+        raise refusal("not_a_workbook")
     # Counted in the raw file, because ZipFile keeps the whole directory in memory.
     if sum(chunk.count(_ZIP_DIRECTORY_MAGIC) for chunk in _chunks(file)) > _MAX_PARTS:
-        raise _unsafe(f"The workbook has more than {_MAX_PARTS:,} parts.")
+        raise refusal("unsafe", message=f"The workbook has more than {_MAX_PARTS:,} parts.")
 
 
 def _read_directory(file: BinaryIO) -> list[ZipInfo]:
@@ -95,15 +95,15 @@ def _read_directory(file: BinaryIO) -> list[ZipInfo]:
     # Readers ignore case, and some writers use backslashes.
     names = [entry.orig_filename.replace("\\", "/").lower() for entry in entries]
     if any(map(_LEADS_OUTSIDE.match, names)):
-        raise _unsafe("The workbook has a part whose path leads outside of it.")
+        raise refusal("unsafe", message="The workbook has a part whose path leads outside of it.")
     if len(set(names)) < len(names):
-        raise _unsafe("The workbook has two parts with the same name.")
+        raise refusal("unsafe", message="The workbook has two parts with the same name.")
     if any(entry.flag_bits & 0x1 for entry in entries):
-        raise _encrypted()
+        raise refusal("encrypted")
     if not _REQUIRED_PARTS.issubset(names):
-        raise _not_a_workbook()
+        raise refusal("not_a_workbook")
     if sum(entry.compress_size for entry in entries) > file.seek(0, SEEK_END):
-        raise _unsafe("The workbook has parts that overlap.")
+        raise refusal("unsafe", message="The workbook has parts that overlap.")
     return entries
 
 
@@ -162,9 +162,9 @@ def _check_xml(window: bytes, limits: Limits) -> None:
     Finds them in the usual spelling only; for all others there are the limits of the sandbox.
     """
     if window.startswith(_UTF_16_MARKS):
-        raise _unsafe("The workbook has a part in UTF-16, which is not supported.")
+        raise refusal("unsafe", message="The workbook has a part in UTF-16, which is not supported.")
     if b"<!DOCTYPE" in window:
-        raise _unsafe("The workbook declares a document type, which may hide entities.")
+        raise refusal("unsafe", message="The workbook declares a document type, which may hide entities.")
     for cell in _THREE_LETTER_CELL.finditer(window):
         if column_index(cell[1].decode()) >= limits.columns:
             raise refusal("too_many_columns", limits, place=f"Cell {(cell[1] + cell[2]).decode()}")
@@ -173,15 +173,3 @@ def _check_xml(window: bytes, limits: Limits) -> None:
         last = _CELL.match(window, max(0, window.rfind(b"<c ", 0, end)))
         if last and int(last[1]) > limits.rows:
             raise refusal("too_many_rows", limits)
-
-
-def _not_a_workbook() -> UnreadableWorkbook:
-    return UnreadableWorkbook("not_a_workbook", "The file is not an Excel workbook (.xlsx or .xlsm).")
-
-
-def _encrypted() -> UnreadableWorkbook:
-    return UnreadableWorkbook("encrypted", "The workbook is protected with a password: remove it and try again.")
-
-
-def _unsafe(message: str) -> UnreadableWorkbook:
-    return UnreadableWorkbook("unsafe", message)

@@ -18,7 +18,7 @@ from app.core.audit.recorder import Changes
 from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
-from app.core.errors import Conflict, NotFound, Unauthorized
+from app.core.errors import Conflict, ExpiredToken, InvalidToken, NotFound, RevokedToken, Unauthorized
 from app.core.http.access import Actor, Role
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
@@ -87,8 +87,12 @@ _BY_HASH = Prepared(
 )
 
 
-class TokenRevoked(Unauthorized):
-    reason, message = "token_revoked", "This personal access token has been revoked, or its user is not active."
+class TokenRevoked(RevokedToken):
+    message = "This personal access token has been revoked, or its user is not active."
+
+
+class TokenNetwork(Unauthorized):
+    reason, message = "token_network", "The token may not be used from this address."
 
 
 class TooManyTokens(Conflict):
@@ -98,10 +102,10 @@ class TooManyTokens(Conflict):
 def authenticate(token: str) -> Actor:
     """The user of a personal access token; raises Unauthorized."""
     if not _has_valid_checksum(token):
-        raise Unauthorized("The token is not valid.", reason="token_invalid")
+        raise InvalidToken()
     rows = _BY_HASH.rows({"token_hash": _hash(token)})
     if not rows:
-        raise Unauthorized("The token is not valid.", reason="token_invalid")
+        raise InvalidToken()
     row = TokenRow(*rows[0])
     now = utcnow()
     actor = Actor(
@@ -114,9 +118,9 @@ def authenticate(token: str) -> Actor:
     if row.revoked_at is not None or not row.is_active:
         raise _refused(actor, TokenRevoked())
     if row.expires_at is not None and row.expires_at <= now:
-        raise _refused(actor, Unauthorized("The token has expired.", reason="token_expired"))
+        raise _refused(actor, ExpiredToken())
     if not _is_allowed(row.networks, current_context().ip_address):
-        raise _refused(actor, Unauthorized("The token may not be used from this address.", reason="token_network"))
+        raise _refused(actor, TokenNetwork())
     if row.last_used_at is None or row.last_used_at < now - LAST_USED_INTERVAL:
         _update_last_used(row.token)
     return actor
@@ -130,7 +134,7 @@ def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     owner = sa.select(users.c.id).where(users.c.id == user_id, users.c.is_active).with_for_update()
     if db.session.scalar(owner) is None:
-        raise Unauthorized("Your account is no longer active.", reason="token_revoked")
+        raise RevokedToken("Your account is no longer active.")
     unrevoked = sa.select(sa.func.count()).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
     if (db.session.scalar(unrevoked) or 0) >= MAX_TOKENS:
         raise TooManyTokens()

@@ -22,6 +22,10 @@ class LastAdmin(Conflict):
     reason, message = "last_admin", "This is the last active administrator. Make another user an administrator first."
 
 
+class Yourself(Forbidden):
+    reason, message = "yourself", "You cannot demote, deactivate or delete yourself. Ask another administrator."
+
+
 class User(Guarded, Entity):
     label = "username"
     public = False
@@ -72,9 +76,7 @@ class User(Guarded, Entity):
         affected = [*(user for user in changed if user._loses_admin_rights()), *deleted]
         actor = actor_or_none()
         if any(actor is not None and user.id == actor.id for user in affected):
-            raise Forbidden(
-                "You cannot demote, deactivate or delete yourself. Ask another administrator.", reason="yourself"
-            )
+            raise Yourself()
         if affected:
             _require_another_admin([user.id for user in affected])
 

@@ -10,6 +10,11 @@ from app.core.db.models import Base
 from app.core.errors import ApiError, Conflict, Invalid, Locked, TooSlow, Unavailable, taken
 
 
+class BrokenReference(Conflict):
+    reason = "reference"
+    message = "An object that this one refers to does not exist, or is still referred to."
+
+
 def from_database(error: DBAPIError) -> ApiError:
     """Translate a violated constraint, naming the fields that it covers, and a database that is away."""
     if isinstance(error, IntegrityError):
@@ -49,10 +54,7 @@ def _from_integrity(cause: Any) -> ApiError:
         field = fields[-1] if fields else "value"
         return taken(field)
     if kind == "foreign key":
-        return Conflict(
-            "An object that this one refers to does not exist, or is still referred to.",
-            reason="reference",
-        )
+        return BrokenReference()
     return Invalid(errors={name: [message] for name in fields})
 
 

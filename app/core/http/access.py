@@ -14,7 +14,7 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
-from app.core.errors import Forbidden, Unauthorized
+from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
 from app.core.request_context import SAFE_METHODS, Actor, Role
 
 P = ParamSpec("P")
@@ -32,6 +32,18 @@ class Readers:
     """Reads the claims of a signed token."""
     tokens: Mapping[str, TokenReader]
     """Read the tokens that are looked up instead of signed, by the prefix of each kind."""
+
+
+class MissingToken(Unauthorized):
+    reason = "token_missing"
+
+
+class NotInPerson(Forbidden):
+    reason, message = "not_in_person", "A personal access token cannot do this. Please sign in."
+
+
+class ReadOnlyToken(Forbidden):
+    reason, message = "scope", "This token may only read."
 
 
 _DECODING_ERRORS = (JWTExtendedException, PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
@@ -54,9 +66,9 @@ def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             actor = authenticate()
             if not actor.role.covers(role):
-                raise Forbidden(reason="role")
+                raise RoleNeeded()
             if in_person and not actor.is_in_person:
-                raise Forbidden("A personal access token cannot do this. Please sign in.", reason="not_in_person")
+                raise NotInPerson()
             return view(*args, **kwargs)
 
         return _declare(guarded, role)
@@ -92,7 +104,7 @@ def authenticate(*, refresh: bool = False) -> Actor:
     """
     token = bearer_token()
     if token is None:
-        raise Unauthorized(reason="token_missing")
+        raise MissingToken()
     readers: Readers = current_app.extensions["token_readers"]
     with reading():
         for prefix, read_token in readers.tokens.items():
@@ -103,7 +115,7 @@ def authenticate(*, refresh: bool = False) -> Actor:
             actor = readers.session(_claims(token, "refresh" if refresh else "access"))
     act_as(actor)
     if not actor.may_write and request.method not in SAFE_METHODS:
-        raise Forbidden("This token may only read.", reason="scope")
+        raise ReadOnlyToken()
     return actor
 
 
@@ -118,11 +130,11 @@ def _claims(token: str, kind: str) -> Mapping[str, Any]:
     try:
         claims = _verified(token, current_app.config["JWT_SECRET_KEY"])
     except _DECODING_ERRORS:
-        raise Unauthorized("The token is not valid.", reason="token_invalid") from None
+        raise InvalidToken() from None
     if claims["exp"] <= time.time():
-        raise Unauthorized("The token has expired.", reason="token_expired")
+        raise ExpiredToken()
     if claims["type"] != kind:
-        raise Unauthorized("The token is not valid.", reason="token_invalid")
+        raise InvalidToken()
     unit_of_work().claims = claims
     return claims
 

@@ -20,7 +20,16 @@ from werkzeug.exceptions import BadRequest as UnreadableBody
 from werkzeug.routing import IntegerConverter
 
 from app.core.db.unit_of_work import reading, transactional, writing
-from app.core.errors import BadJson, BadParameter, BadRequest, Invalid, UnknownParameter, UnsupportedMediaType, dotted
+from app.core.errors import (
+    BadHeader,
+    BadJson,
+    BadParameter,
+    BadRequest,
+    Invalid,
+    UnknownParameter,
+    UnsupportedMediaType,
+    dotted,
+)
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
 from app.core.http.envelope import FailureSchema, Page, envelope_of, success
@@ -34,10 +43,15 @@ from app.core.http.openapi import (
     documents_query,
     finish_operations,
     headers_of,
+    list_reasons,
     name_operation,
     share_components,
 )
 from app.core.request_context import REASON, reason_of_request
+
+
+class InvalidReason(BadRequest):
+    reason, message = "invalid_reason", "The reason of a write cannot be read."
 
 
 class Parser(FlaskParser):
@@ -210,6 +224,7 @@ def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of an application."""
     spec: dict[str, Any] = copy.deepcopy(app.extensions["api"].spec.to_dict())
     finish_operations(spec)
+    list_reasons(spec)
     return spec
 
 
@@ -226,10 +241,10 @@ def _refuse_unreadable_headers() -> None:
     try:
         reason_of_request()
     except ValueError as error:
-        raise BadRequest(str(error), reason="invalid_reason") from None
+        raise InvalidReason(str(error)) from None
     # Behind a proxy, the client would be recorded and limited under the proxy's address.
     if current_app.config["TRUSTED_PROXIES"] and request.environ.get("HTTP_X_FORWARDED_FOR") == "":
-        raise BadRequest("X-Forwarded-For must be ASCII.", reason="invalid_header")
+        raise BadHeader("X-Forwarded-For must be ASCII.")
 
 
 class Identity(IntegerConverter):

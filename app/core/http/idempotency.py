@@ -27,7 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
 from app.core.db.unit_of_work import db, transactional, unit_of_work
-from app.core.errors import BadRequest, Conflict, Forbidden, Invalid
+from app.core.errors import BadHeader, Conflict, Invalid, RoleNeeded
 from app.core.http.access import Access, Role, authenticate, current_actor
 from app.core.jobs.runner import Runner
 from app.core.values import utcnow
@@ -67,8 +67,8 @@ class KeyReused(Invalid):
     reason, message = "idempotency_key_reused", "This Idempotency-Key belongs to another request."
 
 
-class NoLongerAllowed(Forbidden):
-    reason, message = "role", "The first answer was for an administrator, and you are none any more."
+class NoLongerAllowed(RoleNeeded):
+    message = "The first answer was for an administrator, and you are none any more."
 
 
 class StillRunning(Conflict):
@@ -163,7 +163,7 @@ def _claim(caller: Caller, key: str) -> Claim | Response:
     Raises KeyReused, StillRunning, NoLongerAllowed and BadRequest.
     """
     if not _KEY.fullmatch(key):
-        raise BadRequest(f"{HEADER} must have 1 to 255 visible ASCII characters.", reason="invalid_header")
+        raise BadHeader(f"{HEADER} must have 1 to 255 visible ASCII characters.")
     secret = hmac.digest(
         current_app.config["SECRET_KEY"].encode(), f"idempotency {caller.name} {key}".encode(), "sha256"
     )

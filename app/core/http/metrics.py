@@ -31,6 +31,11 @@ from app.core.values import utcnow
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that switches prometheus_client, when it is first imported, to files shared by several processes."""
 
+
+class MetricsToken(Unauthorized):
+    reason, message = "metrics_token", "Send METRICS_TOKEN as the bearer token."
+
+
 # Labels are the matched rule instead of the path, and one of these methods: clients cannot create new ones.
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _NO_ROUTE = "none"
@@ -96,11 +101,11 @@ def _require_reader() -> None:
         given = bearer_token()
         if given is not None and hmac.compare_digest(given.encode(), token.encode()):
             return
-        raise Unauthorized("Send METRICS_TOKEN as the bearer token.", reason="metrics_token")
+        raise MetricsToken()
     # Behind an unconfigured proxy on this machine, every client would be local.
     proxied = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
     if proxied or not _is_local(request.remote_addr):
-        raise Unauthorized("Without METRICS_TOKEN only this machine may read the metrics.", reason="metrics_token")
+        raise MetricsToken("Without METRICS_TOKEN only this machine may read the metrics.")
 
 
 def _is_local(address: str | None) -> bool:

@@ -14,6 +14,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 from marshmallow.fields import Enum, Field
 
+from app.core.error_catalog import catalog, reasons_of
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
 from app.core.http.envelope import FailureSchema
@@ -238,6 +239,18 @@ _WHO_MAY: Mapping[str, str] = {
     Role.USER.value: "For everybody who is signed in.",
     Role.ADMIN.value: "For administrators.",
 }
+
+
+def list_reasons(spec: Mapping[str, Any]) -> None:
+    """Add the enumeration of all reasons, and to each failure those that come with its status."""
+    components = spec["components"]
+    reasons = list(catalog())
+    components["schemas"]["Reason"] = {"type": "string", "enum": reasons}
+    reason = components["schemas"]["FailureDetails"]["properties"]["reason"]
+    del reason["type"]
+    reason["$ref"] = "#/components/schemas/Reason"
+    for status, (name, _) in _FAILURES.items():
+        components["responses"][name]["x-reasons"] = reasons_of(status)
 
 
 def finish_operations(spec: Mapping[str, Any]) -> None:

@@ -57,6 +57,10 @@ class ResponseTooLarge(RequestFailed):
     """The decoded content has more bytes than the caller takes."""
 
 
+class Busy(TooManyRequests):
+    reason, message = "busy", "Too many requests wait for other servers. Please try again shortly."
+
+
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """The response of a server, whatever its status."""
@@ -79,11 +83,7 @@ def request_slot() -> Iterator[None]:
     Servers that hang must not occupy every thread that serves requests.
     """
     if not _slots.acquire(blocking=False):
-        raise TooManyRequests(
-            "Too many requests wait for other servers. Please try again shortly.",
-            reason="busy",
-            headers={"Retry-After": "2"},
-        )
+        raise Busy(headers={"Retry-After": "2"})
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from app.core.db.errors import from_database
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import ApiError, Forbidden, Invalid, NotFound
+from app.core.errors import ApiError, Invalid, NotFound, NotOwner
 from app.core.http.access import current_actor
 from app.core.values import MAX_ID
 from app.resource.bulk import writer
@@ -150,7 +150,7 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
         elif item.object_id in seen:
             item.error = Invalid(errors={"id": ["An item before is about the same object."]})
         elif not may_change(resource, actor, row["created_by_id"]):
-            item.error = Forbidden("Only its creator and administrators may change this object.", reason="not_owner")
+            item.error = NotOwner()
         else:
             found[item] = row
         seen.add(item.object_id)

@@ -12,14 +12,15 @@ from app.core.audit.refusals import Refused, record_refusals
 from app.core.db.statements import any_of
 from app.core.errors import (
     ApiError,
+    BadRequest,
     Conflict,
     Forbidden,
     Invalid,
     NotApplied,
     NotFound,
+    PreconditionFailed,
     PreconditionRequired,
     dotted,
-    error_of,
 )
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
@@ -40,6 +41,18 @@ MAX_BULK_MATCHED = 10_000
 """Objects that a filter may match: one transaction holds the locks of them all."""
 
 IDENTITY = Integer()
+
+
+class CountMismatch(Conflict):
+    reason, message = "count_mismatch", "The filter matches another number of objects than you expect."
+
+
+_BULK_FAILURE = {"reason": "bulk_failed", "message": "Nothing was stored: some items are wrong."}
+_BULK_FAILED = {
+    kind.status: type(f"Bulk{kind.__name__}", (kind,), _BULK_FAILURE)
+    for kind in (BadRequest, Forbidden, NotFound, Conflict, PreconditionFailed, Invalid)
+}
+"""The failure of an atomic bulk write, by the status of its first wrong item."""
 
 
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
@@ -150,7 +163,7 @@ def _matching(resource: Resource, body: Body) -> list[int]:
     if len(ids) > MAX_BULK_MATCHED:
         raise Invalid(errors={"filter": [f"May match at most {MAX_BULK_MATCHED:,} objects: narrow it."]})
     if len(ids) != body["expected_count"]:
-        raise Conflict(f"The filter matches {len(ids)} objects.", reason="count_mismatch", count=len(ids))
+        raise CountMismatch(f"The filter matches {len(ids)} objects.", count=len(ids))
     return ids
 
 
@@ -184,7 +197,7 @@ def _conclude(
             item.object_id = None if creating else item.object_id
         message = f"Nothing was stored: {count} of {len(items)} items are wrong."
         results = [_result(item, None) for item in items]
-        raise error_of(wrong.status)(message, reason="bulk_failed", results=results)
+        raise _BULK_FAILED[wrong.status](message, results=results)
     stored = [item.object_id for item in items if item.error is None]
     objects = {}
     if shown:

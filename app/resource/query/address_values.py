@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.core.addresses import key_of, mac_address, mac_digits, parse_network
 from app.core.db.rules import is_ip_address, is_mac_address
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter, BadRequest
 from app.resource.fields import Field, Kind
 from app.resource.query.parameter_values import read_text
 
@@ -59,4 +59,4 @@ def read_ip_addresses(parameter: str, text: str, field: Field, *, single: bool) 
 
 
 def _refuse(parameter: str, message: str) -> BadRequest:
-    return BadRequest(f"{parameter}: {message}", reason="invalid_parameter")
+    return BadParameter(f"{parameter}: {message}")

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.errors import BadRequest, NotFound
+from app.core.errors import BadParameter, NotFound
 from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
@@ -72,7 +72,7 @@ def read_time(text: str) -> datetime:
     period: Period = read_text("as_of", text, Kind.TIME, None)
     now = utcnow()
     if period.start > now:
-        raise BadRequest("as_of lies ahead.", reason="invalid_parameter")
+        raise BadParameter("as_of lies ahead.")
     return min(period.end - timedelta.resolution, now)
 
 

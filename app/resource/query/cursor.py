@@ -13,7 +13,7 @@ from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.db.rules import is_ip_address
-from app.core.errors import BadRequest
+from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page
 from app.core.values import as_json
 from app.resource.declaration import Resource
@@ -166,9 +166,9 @@ def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequen
     try:
         made_for, backwards, *values = _serializer(resource).loads(text)
     except (BadData, ValueError):
-        raise BadRequest("This cursor is not one of ours.", reason="invalid_cursor") from None
+        raise InvalidCursor("This cursor is not one of ours.") from None
     if made_for != ",".join(sort):
-        raise BadRequest("This cursor belongs to another order.", reason="invalid_cursor")
+        raise InvalidCursor("This cursor belongs to another order.")
     typed = tuple(from_json(key.kind, key.field, value) for key, value in zip(keys, values, strict=True))
     return Cursor(typed, bool(backwards))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.db.rules import is_mac_address
-from app.core.errors import BadRequest
+from app.core.errors import BadRequest, RepeatedParameter, UnknownParameter
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -37,6 +37,26 @@ OPERATORS: Mapping[Kind, frozenset[str]] = {
 
 MAX_VALUES = 200
 """Values that one parameter may list."""
+
+
+class TooManyValues(BadRequest):
+    reason, message = "too_many_values", "A query parameter lists too many values."
+
+
+class UnknownName(BadRequest):
+    """`reason` says what has no such name."""
+
+    reason, message = "unknown_name", "There is no such name."
+    other_reasons = (
+        "unknown_action",
+        "unknown_attribute",
+        "unknown_field",
+        "unknown_operator",
+        "unknown_parameter",
+        "unknown_resource_type",
+        "unknown_sort_column",
+        "unknown_type",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +104,9 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
     if is_listed:
         texts, operator = [part for text in texts for part in text.split(",")], operator.removeprefix("in")
     elif operator not in ("", "ne") and len(texts) > 1:
-        raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
+        raise RepeatedParameter(f"{parameter} may be given only once.")
     if len(texts) > MAX_VALUES:
-        raise BadRequest(f"{parameter} may list at most {MAX_VALUES} values.", reason="too_many_values")
+        raise TooManyValues(f"{parameter} may list at most {MAX_VALUES} values.")
     filled = texts
     if not is_listed and operator in ("", "ne") and kind in (Kind.TEXT, Kind.LIST):
         # Empty text is no value. In a list it is ignored: a comma at the end must not widen a bulk write.
@@ -160,7 +180,7 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
     """The field that a parameter is about and the kind of its values; an attribute has no field."""
     if name.startswith(ATTRIBUTE) and "attributes" in resource.fields:
         if not ATTRIBUTE_KEY.fullmatch(name.removeprefix(ATTRIBUTE)):
-            raise BadRequest(f"{parameter} names no valid attribute.", reason="unknown_parameter")
+            raise UnknownParameter(f"{parameter} names no valid attribute.")
         return None, Kind.TEXT
     names = filter_names(resource)
     if name not in names:
@@ -172,13 +192,13 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
 LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total")
 
 
-def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", reason: str | None = None) -> BadRequest:
+def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", reason: str | None = None) -> UnknownName:
     """The refusal of a name that does not exist, with the nearest that do, ignoring case; each after the prefix."""
     by_fold = {fold(name): name for name in valid}
     close = difflib.get_close_matches(fold(given), by_fold, n=3, cutoff=0.5)
     nearest = [prefix + by_fold[name] for name in close]
     hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-    return BadRequest(
+    return UnknownName(
         f"There is no {what} {given[:100]}.{hint}",
         reason=reason or f"unknown_{what.replace(' ', '_')}",
         did_you_mean=nearest,

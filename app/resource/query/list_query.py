@@ -5,7 +5,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter, RepeatedParameter
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
@@ -70,21 +70,21 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     for parameter, texts in arguments.lists():
         if parameter in LIST_PARAMETERS:
             if len(texts) > 1 and parameter not in _LISTS:
-                raise BadRequest(f"{parameter} may be given only once.", reason="repeated_parameter")
+                raise RepeatedParameter(f"{parameter} may be given only once.")
             continue
         item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
         filters.append(item)
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
     if len(text) > MAX_SEARCH:
-        raise BadRequest(f"q may have at most {MAX_SEARCH} characters.", reason="invalid_parameter")
+        raise BadParameter(f"q may have at most {MAX_SEARCH} characters.")
     words = words_of(text)
     values |= search_values(words)
     if "cursor" in arguments and "page" in arguments:
-        raise BadRequest("Give either page or cursor.", reason="invalid_parameter")
+        raise BadParameter("Give either page or cursor.")
     total = arguments.get("total", "exact")
     if total not in ("exact", "none"):
-        raise BadRequest("total must be exact or none.", reason="invalid_parameter")
+        raise BadParameter("total must be exact or none.")
     return ListQuery(
         matching=Matching(tuple(filters), words=tuple(map(len, words))),
         values=values,
@@ -102,7 +102,7 @@ def _parse_size(arguments: MultiDict[str, str], name: str, default: int, largest
         return default
     size: int = read_text(name, arguments[name], Kind.INTEGER, None)
     if not 1 <= size <= largest:
-        raise BadRequest(f"{name} must be between 1 and {largest}.", reason="invalid_parameter")
+        raise BadParameter(f"{name} must be between 1 and {largest}.")
     return size
 
 
@@ -115,7 +115,7 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
         elif name.removeprefix("-") not in valid:
             raise unknown("sort column", name.removeprefix("-"), valid)
     if len({name.removeprefix("-") for name in names}) < len(names):
-        raise BadRequest("sort names a column twice.", reason="invalid_parameter")
+        raise BadParameter("sort names a column twice.")
     return names
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from app.core.errors import BadRequest
+from app.core.errors import BadParameter
 from app.core.values import MAX_ID, clean_text
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_TEXT
@@ -51,7 +51,7 @@ def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any
         return _READERS[kind](clean_text(text), field)
     except (ValueError, ValidationError) as error:
         detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
-        raise BadRequest(f"{parameter}: {detail}", reason="invalid_parameter") from None
+        raise BadParameter(f"{parameter}: {detail}") from None
 
 
 def _read_integer(text: str, _field: Field | None) -> int:
