@@ -3,8 +3,10 @@
 A restored object has its old values and a new version, because a version never means two things.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +25,7 @@ from app.imports.models import Import, ImportStatus, Progress, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
+from app.resource.bulk.write_order import WriteOrder
 from app.resource.cascade import count_referring, detach_unseen
 from app.resource.fields import defaults_of, from_json
 from app.resource.rights import may_change
@@ -73,9 +76,7 @@ def revert_import(import_: Import) -> None:
     reversal = Reversal()
     ids = {at: object_id for part in read_parts(import_.id, RowAction.CREATE) for at, object_id in _created(part)}
     # Updated objects come first: they may refer to objects that the import created.
-    for part in read_parts(import_.id, RowAction.UPDATE, backwards=True):
-        _restore(part, ids, reversal)
-        progress.advance(sum(1 for _ in part.rows_with(RowAction.UPDATE)))
+    _restore_updated(import_, ids, reversal, progress)
     for part in read_parts(import_.id, RowAction.CREATE, backwards=True):
         _remove(part, import_, ids, reversal)
         progress.advance(sum(1 for _ in part.rows_with(RowAction.CREATE)))
@@ -94,7 +95,41 @@ def _created(part: PlanPart) -> Iterator[tuple[int, int]]:
     return zip((position for position, _ in part.rows_with(RowAction.CREATE)), created, strict=True)
 
 
-def _restore(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> None:
+def _restore_updated(import_: Import, ids: dict[int, int], reversal: Reversal, progress: Progress) -> None:
+    takers = _takers(import_)
+    late: list[tuple[Resource, writer.Change]] = []
+    for part in read_parts(import_.id, RowAction.UPDATE, backwards=True):
+        resource, changes = CATALOG[part.resource], _restorations(part, ids, reversal)
+        late += [(resource, change) for change in changes if change.object_id in takers[part.resource]]
+        _restore(resource, [change for change in changes if change.object_id not in takers[part.resource]], reversal)
+        progress.advance(sum(1 for _ in part.rows_with(RowAction.UPDATE)))
+    for resource, of_resource in groupby(late, key=itemgetter(0)):
+        _restore(resource, [change for _, change in of_resource], reversal)
+
+
+def _takers(import_: Import) -> dict[str, Collection[int]]:
+    """By resource, the objects whose old unique values others have, which must be written first to give them back."""
+    orders: dict[str, WriteOrder] = {}
+    for part in read_parts(import_.id, RowAction.UPDATE):
+        resource = CATALOG[part.resource]
+        order = orders.setdefault(part.resource, WriteOrder(resource.model))
+        planned = [row for _, row in part.rows_with(RowAction.UPDATE) if order.concerns(row.new)]
+        order.add({row.object_id: _old_values(resource, row) for row in planned if row.object_id is not None})
+    return {name: order.takers() for name, order in orders.items()}
+
+
+def _old_values(resource: Resource, row: PlannedRow) -> dict[str, Any]:
+    assert row.old is not None
+    return {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
+
+
+def _restore(resource: Resource, changes: Sequence[writer.Change], reversal: Reversal) -> None:
+    writer.update(resource.model, changes, action="revert")
+    reversal.restored[resource.name] = reversal.restored.get(resource.name, 0) + len(changes)
+
+
+def _restorations(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> list[writer.Change]:
+    """The changes that bring back the old values of a part's objects; adds the conflicts of the others."""
     resource = CATALOG[part.resource]
     planned = {row.object_id: row for _, row in part.rows_with(RowAction.UPDATE) if row.object_id is not None}
     stored = _locked(resource, list(planned))
@@ -117,12 +152,11 @@ def _restore(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> None:
         if changed:
             reversal.add_conflict(part, row, object_id, f"Changed since the import: {', '.join(changed)}.")
             continue
-        old = {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
+        old = _old_values(resource, row)
         replaced = {name: current[name] for name in old}
         label = str(current[resource.model.label])
         changes.append(writer.Change(object_id, current["version"], label, old=replaced, new=old))
-    writer.update(resource.model, changes, action="revert")
-    reversal.restored[resource.name] = reversal.restored.get(resource.name, 0) + len(changes)
+    return changes
 
 
 def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reversal) -> None:

@@ -1,7 +1,7 @@
 """Apply a plan: write exactly what was shown in one transaction, or nothing."""
 
-from collections.abc import Callable, Mapping
-from itertools import groupby, islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,9 +10,10 @@ from app.catalog import CATALOG
 from app.core.audit import recorder
 from app.core.db.unit_of_work import db
 from app.imports.models import Import, ImportPart, RowAction
-from app.imports.plan.store import PlannedRow, count_rows, read_parts, store_created_ids
+from app.imports.plan.store import PlannedRow, read_parts, store_created_ids
 from app.resource import Field, Kind, Resource
 from app.resource.bulk import writer
+from app.resource.bulk.write_order import WriteOrder
 from app.resource.fields import from_json
 
 parts = ImportPart.__table__
@@ -32,24 +33,28 @@ def apply_plan(import_: Import, advance: Advance) -> None:
     """
     created = updated = 0
     ids: CreatedIds = {}
-    for name in _resources(import_.id):
+    for name, updates, creations in _resources(import_.id):
         resource = CATALOG[name]
-        converters = _converters(resource, ids)
         # Updates come first: what they give up, such as a name, is free for new objects.
-        updated += _update(resource, import_, converters, advance)
-        created += _create(resource, import_, converters, ids, advance)
+        if updates:
+            _update(resource, import_, ids, advance)
+        _create(resource, creations, import_, ids, advance)
+        updated += updates
+        created += creations
     changes = {"create": {"old": None, "new": created}, "update": {"old": None, "new": updated}}
     recorder.record("import", "imports", import_.id, import_.filename, changes)
 
 
-def _resources(import_id: int) -> list[str]:
-    """The resources of the plan, each after those that it refers to."""
-    statement = sa.select(parts.c.resource).where(parts.c.import_id == import_id).order_by(parts.c.first)
-    return [name for name, _ in groupby(db.session.scalars(statement))]
+def _resources(import_id: int) -> list[tuple[str, int, int]]:
+    """The resources of the plan, each after those that it refers to, with the numbers of updates and creations."""
+    counts = [sa.func.sum(parts.c[action.value]) for action in (RowAction.UPDATE, RowAction.CREATE)]
+    statement = sa.select(parts.c.resource, *counts).where(parts.c.import_id == import_id)
+    rows = db.session.execute(statement.group_by(parts.c.resource).order_by(sa.func.min(parts.c.first)))
+    return [(name, int(updates), int(creations)) for name, updates, creations in rows]
 
 
-def _create(resource: Resource, import_: Import, converters: Converters, ids: CreatedIds, advance: Advance) -> int:
-    count = count_rows(import_.id, resource.name, RowAction.CREATE)
+def _create(resource: Resource, count: int, import_: Import, ids: CreatedIds, advance: Advance) -> None:
+    converters = _converters(resource, ids)
     free = iter(writer.allocate_ids(resource, count))
     for part in read_parts(import_.id, RowAction.CREATE, resource=resource.name):
         positions, rows = zip(*part.rows_with(RowAction.CREATE), strict=True)
@@ -58,24 +63,35 @@ def _create(resource: Resource, import_: Import, converters: Converters, ids: Cr
         writer.insert(resource, new_ids, [_converted(row.new, converters) for row in rows], import_.created_by_id)
         store_created_ids(part, new_ids)
         advance(len(rows))
-    return count
 
 
-def _update(resource: Resource, import_: Import, converters: Converters, advance: Advance) -> int:
+def _update(resource: Resource, import_: Import, ids: CreatedIds, advance: Advance) -> None:
+    converters = _converters(resource, ids)
+    order = WriteOrder(resource.model)
+    object_ids: list[int] = []
+    unique: dict[int, Mapping[str, Any]] = {}
+    for row in _updates(import_, resource):
+        assert row.object_id is not None
+        object_ids.append(row.object_id)
+        if order.concerns(row.new):
+            unique[row.object_id] = _converted(row.new, converters)
     # All objects are locked in the order of their ids before the first one changes, so that imports of the same
     # objects wait for each other and do not deadlock.
-    object_ids = [
-        row.object_id
-        for part in read_parts(import_.id, RowAction.UPDATE, resource=resource.name)
-        for _, row in part.rows_with(RowAction.UPDATE)
-        if row.object_id is not None
-    ]
     writer.lock(resource.model, object_ids)
+    order.add(unique)
+    # What they take is given up by other rows, of whatever part.
+    takers, late = order.takers(), []
     for part in read_parts(import_.id, RowAction.UPDATE, resource=resource.name):
         changes = [_as_change(row, converters) for _, row in part.rows_with(RowAction.UPDATE)]
-        writer.update(resource.model, changes)
+        writer.update(resource.model, [change for change in changes if change.object_id not in takers])
+        late += [change for change in changes if change.object_id in takers]
         advance(len(changes))
-    return len(object_ids)
+    writer.update(resource.model, late)
+
+
+def _updates(import_: Import, resource: Resource) -> Iterator[PlannedRow]:
+    for part in read_parts(import_.id, RowAction.UPDATE, resource=resource.name):
+        yield from (row for _, row in part.rows_with(RowAction.UPDATE))
 
 
 def _as_change(row: PlannedRow, converters: Converters) -> writer.Change:

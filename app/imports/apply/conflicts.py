@@ -1,6 +1,6 @@
 """Conflicts of a plan: what others have changed, deleted or taken since it was made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -49,18 +49,34 @@ def _stale(import_id: int) -> Iterator[Conflict]:
 
 
 def _taken(import_id: int) -> Iterator[Conflict]:
-    """New objects with a unique value that another object has taken."""
-    for part in read_parts(import_id, RowAction.CREATE):
+    """New and changed objects with a unique value that another object has taken and keeps."""
+    for part in read_parts(import_id, RowAction.CREATE, RowAction.UPDATE):
         resource = CATALOG[part.resource]
-        planned = [row for _, row in part.rows_with(RowAction.CREATE)]
         for fields, folded in unique_rules(resource.model.__table__):
-            wanted = {_key(resource, row.new, fields, folded): row for row in planned}
-            wanted.pop(None, None)
-            keys = [key for key in wanted if key is not None]
-            for key in taken_keys(resource, keys, fields, folded):
-                title = resource.fields[fields[-1]].title
-                message = f"Another object has taken this {title} since the plan was made."
-                yield _conflict(part, wanted[key], message)
+            stored = _stored_values(part, resource, fields)
+            wanted: dict[Key, PlannedRow] = {}
+            for row in part.rows:
+                is_concerned = row.action == RowAction.CREATE.value or not row.new.keys().isdisjoint(fields)
+                key = _key(resource, row, stored, fields, folded) if is_concerned and not row.errors else None
+                if key is not None:
+                    wanted[key] = row
+            holders = taken_keys(resource, wanted, fields, folded)
+            giving = _changing(import_id, resource, fields) if holders else set()
+            for key, holder in holders.items():
+                if holder != wanted[key].object_id and holder not in giving:
+                    title = resource.fields[fields[-1]].title
+                    message = f"Another object has taken this {title} since the plan was made."
+                    yield _conflict(part, wanted[key], message)
+
+
+def _changing(import_id: int, resource: Resource, fields: Collection[str]) -> set[int | None]:
+    """The objects in which the plan changes any of these fields."""
+    return {
+        row.object_id
+        for part in read_parts(import_id, RowAction.UPDATE, resource=resource.name)
+        for _, row in part.rows_with(RowAction.UPDATE)
+        if not row.new.keys().isdisjoint(fields)
+    }
 
 
 def _taken_members(import_id: int) -> Iterator[Conflict]:
@@ -97,9 +113,13 @@ def _as_stored(value: Any) -> Any:
     return value["id"] if isinstance(value, dict) and "id" in value else value
 
 
-def _key(resource: Resource, new: Mapping[str, Any], fields: Any, folded: Any) -> Key | None:
-    values = {**defaults_of(resource.model), **new}
-    own = [_as_stored(values[name]) for name in fields]
+def _key(
+    resource: Resource, row: PlannedRow, stored: Mapping[int, Mapping[str, Any]], fields: Any, folded: Any
+) -> Key | None:
+    base = defaults_of(resource.model) if row.object_id is None else stored.get(row.object_id)
+    if base is None:
+        return None
+    own = [_as_stored(row.new.get(name, base[name])) for name in fields]
     # Nothing is taken below an object that the file itself creates.
     return None if any(isinstance(value, dict) for value in own) else key_of(own, fields, folded)
 

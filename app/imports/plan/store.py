@@ -89,12 +89,6 @@ def read_parts(
         yield _read_part(import_id, first)
 
 
-def count_rows(import_id: int, resource: str, action: RowAction) -> int:
-    """The number of rows of a resource with this action."""
-    count = sa.select(sa.func.coalesce(sa.func.sum(parts.c[action.value]), 0))
-    return int(db.session.scalar(count.where(parts.c.import_id == import_id, parts.c.resource == resource)) or 0)
-
-
 def select_page(
     import_id: int, action: RowAction | None, sheet: str | None, page: int, page_size: int
 ) -> tuple[list[dict[str, Any]], int]:

@@ -1,6 +1,9 @@
 """Refuse values that another row or object already has, and warn of those that are rarely shared."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from app.core.db.rules import SoftUnique, unique_rules
 from app.imports.parse.row_parser import ParsedRow
@@ -18,12 +21,31 @@ from app.resource.uniqueness import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Handover:
+    """A unique value that one row takes from the object of another, with the error if that keeps it after all."""
+
+    giver: ParsedRow
+    taker: ParsedRow
+    add_error: Callable[[], None]
+
+
 def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
-    """Add an error to each row with a unique value that an earlier row or a stored object has."""
+    """Add an error to each row with a unique value that an earlier row has, or a stored object that keeps it."""
+    handovers: list[_Handover] = []
     for fields, folded in unique_rules(resource.model.__table__):
-        _check_rule(resource, rows, fields, folded)
+        handovers += _check_rule(resource, rows, fields, folded)
     for rule in member_rules(resource.model):
-        _check_member_rule(resource, rows, rule)
+        handovers += _check_member_rule(resource, rows, rule)
+    by_giver = defaultdict(list)
+    for handover in handovers:
+        by_giver[id(handover.giver)].append(handover)
+    # A row with an error gives nothing up, and so on along the chain.
+    failed = [row for row in rows if row.errors and id(row) in by_giver]
+    while failed:
+        for handover in by_giver.pop(id(failed.pop()), ()):
+            handover.add_error()
+            failed.append(handover.taker)
 
 
 def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
@@ -54,10 +76,13 @@ def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
             _add_shared_warning(claims[key], rule, name_of(holder))
 
 
-def _check_rule(resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[str], folded: Sequence[str]) -> None:
+def _check_rule(
+    resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[str], folded: Sequence[str]
+) -> Iterator[_Handover]:
     concerned = frozenset(fields)
     first_rows: dict[Key, ParsedRow] = {}
     claims: dict[Key, ParsedRow] = {}
+    after: dict[int, tuple[ParsedRow, Collection[Key | None]]] = {}
     defaults = defaults_of(resource.model)
     for row in rows:
         values = row.values
@@ -67,6 +92,8 @@ def _check_rule(resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[
             continue
         base = defaults if row.existing is None else row.existing
         key = key_of([values[name] if name in values else base[name] for name in fields], fields, folded)
+        if row.existing is not None:
+            after[row.existing["id"]] = row, (key,)
         if key is None:
             continue
         first = first_rows.setdefault(key, row)
@@ -74,40 +101,62 @@ def _check_rule(resource: Resource, rows: Sequence[ParsedRow], fields: Sequence[
             add_duplicate_error(row, first, fields[-1])
         elif row.existing is None or any(name in row.old for name in fields):
             claims[key] = row
-    stored = taken_keys(resource, claims, fields, folded)
-    holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
-    name_of = _namer(resource, holders.values())
-    for key, holder in holders.items():
-        title = resource.fields[fields[-1]].title
-        claims[key].add_error(fields[-1], "taken", f"{name_of(holder)} already has this {title}.")
+    title = resource.fields[fields[-1]].title
+
+    def add_error(row: ParsedRow, _key: Key, holder: str) -> None:
+        row.add_error(fields[-1], "taken", f"{holder} already has this {title}.")
+
+    return _settle(resource, claims, taken_keys(resource, claims, fields, folded), after, add_error)
 
 
-def _check_member_rule(resource: Resource, rows: Sequence[ParsedRow], rule: MemberRule) -> None:
+def _check_member_rule(resource: Resource, rows: Sequence[ParsedRow], rule: MemberRule) -> Iterator[_Handover]:
     concerned = {rule.field, *rule.own}
     first_rows: dict[Key, ParsedRow] = {}
     claims: dict[Key, ParsedRow] = {}
-    kept: dict[int, set[Key]] = {}
+    after: dict[int, tuple[ParsedRow, Collection[Key | None]]] = {}
     defaults = defaults_of(resource.model)
     for row in rows:
         if concerned.isdisjoint(row.values) or not concerned.isdisjoint(error["field"] for error in row.errors):
             continue
         keys = set(rule.keys({**(defaults if row.existing is None else row.existing), **row.values}))
-        if row.existing is not None and not row.errors:
-            kept[row.existing["id"]] = keys
+        if row.existing is not None:
+            after[row.existing["id"]] = row, keys
         for key in keys:
             first = first_rows.setdefault(key, row)
             if first is not row:
                 _add_member_error(row, rule, key, "duplicate", _place(first, row))
             elif row.existing is None or not concerned.isdisjoint(row.old):
                 claims[key] = row
+
+    def add_error(row: ParsedRow, key: Key, holder: str) -> None:
+        _add_member_error(row, rule, key, "taken", holder)
+
     # The database knows owners by id: an object that the file itself creates has no stored members yet.
     stored = rule.taken(key for key in claims if not any(isinstance(part, ParsedRow) for part in key))
+    return _settle(resource, claims, stored, after, add_error)
+
+
+def _settle(
+    resource: Resource,
+    claims: Mapping[Key, ParsedRow],
+    stored: Mapping[Key, int],
+    after: Mapping[int, tuple[ParsedRow, Collection[Key | None]]],
+    add_error: Callable[[ParsedRow, Key, str], None],
+) -> Iterator[_Handover]:
+    """Add an error to the rows whose claims are stored with other objects, except those that a row lets go of them.
+
+    `stored` has the object of each key, `after` its row with the keys that it has then. Writing keeps the order of
+    handovers: see write_order.py.
+    """
     holders = {key: holder for key, holder in stored.items() if holder != claims[key].object_id}
     name_of = _namer(resource, holders.values())
     for key, holder in holders.items():
-        # Updates are written before creations: what a row of the file gives up is free for a new object.
-        if claims[key].existing is not None or key in kept.get(holder, (key,)):
-            _add_member_error(claims[key], rule, key, "taken", name_of(holder))
+        refuse = partial(add_error, claims[key], key, name_of(holder))
+        giver, kept = after.get(holder, (None, ()))
+        if giver is None or key in kept:
+            refuse()
+        else:
+            yield _Handover(giver, claims[key], refuse)
 
 
 def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, holder: str) -> None:

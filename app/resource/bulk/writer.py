@@ -6,8 +6,9 @@ current transaction and raises what the database raises; the caller has validate
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from app.core.db.models import Entity
 from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, json_text, utcnow
+from app.resource.bulk.write_order import WriteOrder
 from app.resource.declaration import Resource
 from app.resource.fields import default_of
 
@@ -98,18 +100,51 @@ def _defaults(resource: Resource) -> Iterator[tuple[str, Any]]:
 
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
-    """Apply the changes, recorded as this action; raises StaleVersion if any object is not at its version."""
+    """Apply the changes, recorded as this action; raises StaleVersion if any object is not at its version.
+
+    Objects may give unique values to each other. One whose value goes round in a circle has two records: see
+    write_order.py.
+    """
     _refuse_orm_only(model)
     table = model.__table__
     now = utcnow()
+    lock(model, [change.object_id for change in changes])
+    order = WriteOrder(model)
+    order.add({change.object_id: change.new for change in changes})
+    takers = order.takers()
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda change: change.object_id):
-        alike[tuple(sorted(change.new))].append(change)
-    lock(model, [change.object_id for change in changes])
+        if change.object_id not in takers:
+            alike[tuple(sorted(change.new))].append(change)
     write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
     for names, group in alike.items():
-        if write(table, names, group, now) != len(group):
-            raise StaleVersion
+        _require_all(group, write(table, names, group, now))
+    in_turn = list(_in_turn(order, {change.object_id: change for change in changes})) if takers else []
+    for names, some in groupby(in_turn, key=lambda change: tuple(sorted(change.new))):
+        group = list(some)
+        _require_all(group, _update_each(table, names, group, now))
+    _record(table, action, [*(change for change in changes if change.object_id not in takers), *in_turn], now)
+
+
+def _in_turn(order: WriteOrder, changes: Mapping[int, Change]) -> Iterator[Change]:
+    """The changes of objects that take what others give up, and those that park one of them."""
+    rest = dict(changes)
+    for identity, stored, parked in order.steps():
+        change = rest[identity]
+        if stored is None or parked is None:
+            yield change
+            continue
+        yield replace(change, old=stored, new=parked)
+        old, new = {**change.old, **parked}, {**stored, **change.new}
+        rest[identity] = replace(change, version=change.version + 1, old=old, new=new)
+
+
+def _require_all(changes: Sequence[Change], written: int) -> None:
+    if written != len(changes):
+        raise StaleVersion
+
+
+def _record(table: sa.Table, action: str, changes: Sequence[Change], now: datetime) -> None:
     context = current_context()
     recorder.record_many(
         recorder.entry(
