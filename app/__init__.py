@@ -7,6 +7,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
+from app.accounts import reset_page
 from app.accounts import routes as accounts
 from app.accounts import rules as account_rules
 from app.activity import routes as activity
@@ -95,6 +96,7 @@ def create_app(config: Any) -> Flask:
     access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
     routes = api.init_app(app)
     docs.init_app(app)
+    reset_page.init_app(app)
     for blueprint in BLUEPRINTS:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):

@@ -78,9 +78,7 @@ def send_reset_link(user_id: int) -> None:
 def reset_password(token: str, new_password: str) -> None:
     """Set the password of the user of a link, unlock the account and end its sessions; raises Invalid."""
     with reading():
-        username = db.session.scalar(sa.select(User.username).join(resets).where(_is_valid(token)))
-    if username is None:
-        raise LinkInvalid()
+        username = owner_of_link(token)
     if errors := password_errors(new_password, username):
         raise Invalid(errors={"new_password": errors})
     # Not compared with the old one: a link would answer guesses of it without counting them.
@@ -91,6 +89,15 @@ def reset_password(token: str, new_password: str) -> None:
     db.session.flush()
     lockout.unlock(user.id)
     sessions.end_all(user.id)
+
+
+def owner_of_link(token: str) -> str:
+    """The username of the one who may use a link; raises LinkInvalid."""
+    is_unchanged = sa.and_(User.is_active, User.password_version == resets.c.password_version)
+    username = db.session.scalar(sa.select(User.username).join(resets).where(_is_valid(token), is_unchanged))
+    if username is None:
+        raise LinkInvalid()
+    return username
 
 
 def _is_valid(token: str) -> sa.ColumnElement[bool]:

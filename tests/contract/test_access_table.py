@@ -80,6 +80,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/openapi.json"): everybody(200),
         ("GET", "/api/docs"): everybody(200),
         ("GET", "/api/docs/{name}"): everybody(200),
+        ("GET", "/reset-password"): everybody(410),  # there is no such link
+        ("POST", "/reset-password"): everybody(410),
         ("GET", "/metrics"): everybody(200),  # all of them are on this machine
         ("POST", "/api/auth/refresh"): {**everybody(401), "refresh token": 200},
         ("POST", "/api/auth/logout"): IN_PERSON,
@@ -384,6 +386,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
     ("GET", "/api/docs/{name}"): lambda *_: ({"name": "start.js"}, {}),
+    ("GET", "/reset-password"): lambda *_: ({}, {}),
+    ("POST", "/reset-password"): lambda *_: ({}, {}),
     ("GET", "/metrics"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
@@ -435,7 +439,7 @@ def test_each_caller_is_answered_as_the_table_says(app: Flask, document: Documen
 
 
 def status_of(caller: Client, method: str, path: str, options: dict[str, Any]) -> int:
-    if path in ("/api/openapi.json", "/api/docs", "/api/docs/start.js", "/metrics"):
+    if path in ("/api/openapi.json", "/api/docs", "/api/docs/start.js", "/metrics", "/reset-password"):
         # No envelope, and not in the document.
         headers = {"Authorization": f"Bearer {caller.token}"} if caller.token else {}
         return caller.app.test_client().open(path, method=method, headers=headers).status_code
