@@ -7,7 +7,7 @@ from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES
 from app.audit_logs.pages import MAX_COUNT
 from app.core.http.api import Blueprint
-from app.core.http.openapi import View
+from app.core.http.openapi import View, query_parameter
 from app.resource import document_list
 
 Parameter = dict[str, Any]
@@ -19,12 +19,8 @@ _SORT = (
 _TOTAL = f"Counting ends at {MAX_COUNT:,}; if there are more, `pagination.at_least` is true. `none` skips the count."
 
 
-def _parameter(name: str, schema: dict[str, Any], description: str) -> Parameter:
-    return {"in": "query", "name": name, "required": False, "schema": schema, "description": description}
-
-
 def _text(name: str, description: str) -> Parameter:
-    return _parameter(name, {"type": "string"}, description)
+    return query_parameter(name, {"type": "string"}, description)
 
 
 _CHANGE_PARAMETERS = [
@@ -39,8 +35,8 @@ _CHANGE_PARAMETERS = [
 
 
 _SORTING: list[Parameter] = [
-    _parameter("sort", {"type": "string", "example": "-id"}, _SORT),
-    _parameter("total", {"type": "string", "enum": ["exact", "none"]}, _TOTAL),
+    query_parameter("sort", {"type": "string", "example": "-id"}, _SORT),
+    query_parameter("total", {"type": "string", "enum": ["exact", "none"]}, _TOTAL),
 ]
 NOT_IN_EXPORTS = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
@@ -53,12 +49,9 @@ def document_log(
     return document_list(blueprint, resource, without=["sort", "total", *without], more=[*more, *own], **documentation)
 
 
-FORMAT = {
-    "in": "query",
-    "name": "format",
-    "schema": {"type": "string", "enum": list(CONTENT_TYPES)},
-    "description": "The format of the file. Default: `xlsx`.",
-}
+FORMAT = query_parameter(
+    "format", {"type": "string", "enum": list(CONTENT_TYPES)}, "The format of the file. Default: `xlsx`."
+)
 FILES = {
     200: {
         "description": "The file. CSV and NDJSON are streamed.",

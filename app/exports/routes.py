@@ -15,7 +15,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
-from app.core.http.openapi import camel_case
+from app.core.http.openapi import camel_case, query_parameter
 from app.exports.columns import columns_of
 from app.resource import Resource
 from app.resource.query.documentation import document_list
@@ -34,18 +34,16 @@ JSON_SCHEMA: dict[str, Any] = {
         "data": {"type": "array", "items": {"type": "object"}},
     },
 }
-FORMAT = {
-    "in": "query",
-    "name": "format",
-    "schema": {"type": "string", "enum": list(CONTENT_TYPES)},
-    "description": "The kind of file. Default: `xlsx`.",
-}
-RESOURCES = {
-    "in": "query",
-    "name": "resources",
-    "schema": {"type": "string", "example": "servers,gpus"},
-    "description": f"The resources, separated by commas; without it, all: {', '.join(IMPORTABLE)}.",
-}
+FORMAT = query_parameter(
+    "format",
+    {"type": "string", "enum": list(CONTENT_TYPES)},
+    "The kind of file. Default: `xlsx`.",
+)
+RESOURCES = query_parameter(
+    "resources",
+    {"type": "string", "example": "servers,gpus"},
+    f"The resources, separated by commas; without it, all: {', '.join(IMPORTABLE)}.",
+)
 PAGING = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
 blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Spreadsheets out")

@@ -13,6 +13,7 @@ from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, Pagination
+from app.core.http.openapi import query_parameter
 from app.gpus.routes import resource as gpus
 from app.resource import (
     ListQuery,
@@ -33,20 +34,18 @@ from app.topology.schemas import ServerNodeSchema
 blueprint = Blueprint("topology", __name__, url_prefix="/api/servers", description="Servers with their children")
 
 LEVELS = ("1", "2", "3")
-LEVEL = {
-    "in": "query",
-    "name": "level",
-    "schema": {"type": "integer", "enum": [1, 2, 3]},
-    "description": "1: servers; 2: with their containers and GPUs; 3: with services too. Default: `1`.",
-}
+LEVEL = query_parameter(
+    "level",
+    {"type": "integer", "enum": [1, 2, 3]},
+    "1: servers; 2: with their containers and GPUs; 3: with services too. Default: `1`.",
+)
 
-AS_OF = {
-    "in": "query",
-    "name": "as_of",
-    "schema": {"type": "string", "format": "date-time"},
-    "description": "The tree as it was at this time, in the order of the ids. Only id, page, page_size and total may "
+AS_OF = query_parameter(
+    "as_of",
+    {"type": "string", "format": "date-time"},
+    "The tree as it was at this time, in the order of the ids. Only id, page, page_size and total may "
     "be given with it.",
-}
+)
 AS_OF_PARAMETERS = ("id", "page", "page_size", "total")
 
 Node = dict[str, Any]

@@ -50,6 +50,20 @@ def test_every_schema_is_one(document: Document) -> None:
         Draft202012Validator.check_schema(schema)
 
 
+def test_every_component_is_used(document: Document) -> None:
+    text = orjson.dumps(document.spec).decode()
+    for kind, components in document.spec["components"].items():
+        if kind != "securitySchemes":
+            assert [name for name in components if f'"#/components/{kind}/{name}"' not in text] == [], kind
+
+
+def test_a_post_says_whether_its_answer_is_a_stored_one(document: Document) -> None:
+    for operation, described in document.operations.items():
+        for status, response in described["responses"].items():
+            says_so = "Idempotency-Replayed" in response.get("headers", {})
+            assert says_so is (operation.method == "post" and status < "300"), operation
+
+
 def test_the_file_is_what_the_application_serves(app: Flask, document: Document) -> None:
     """`flask openapi` writes it anew."""
     assert orjson.loads((config.ROOT / "openapi.json").read_bytes()) == document.spec

@@ -40,6 +40,7 @@ from app.core.http.openapi import (
     document_failures,
     document_parameter,
     document_reason,
+    document_replay,
     documents_query,
     finish_operations,
     headers_of,
@@ -95,7 +96,7 @@ class Blueprint(SmorestBlueprint):
         view = transactional(view_func, reading if SAFE_METHODS.issuperset(methods) else writing)
         if "POST" in methods:
             view = idempotency.once(view_func, access)
-            document_parameter(view, "IdempotencyKey")
+            document_replay(view)
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
         if not SAFE_METHODS.issuperset(methods):
             document_reason(view)

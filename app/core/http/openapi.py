@@ -18,6 +18,7 @@ from app.core.error_catalog import catalog, reasons_of
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
 from app.core.http.envelope import FailureSchema
+from app.core.http.idempotency import REPLAYED
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 JSON = "application/json"
@@ -44,7 +45,7 @@ _FAILURES: Mapping[int, tuple[str, str]] = {
 _HEADERS: Mapping[str, str] = {
     "Content-Disposition": "The name of the file.",
     "ETag": "The version of the answer, for If-Match and If-None-Match.",
-    "Idempotency-Replayed": "`true`: the stored answer to an earlier request with this Idempotency-Key.",
+    REPLAYED: "`true`: the stored answer to an earlier request with this Idempotency-Key.",
     "Location": "The URL of the new object.",
     "Retry-After": "Seconds to wait.",
     "WWW-Authenticate": "How to sign in.",
@@ -109,6 +110,11 @@ def headers_of(*names: str) -> dict[str, str]:
     return {name: name for name in ("X-Request-ID", *names)}
 
 
+def query_parameter(name: str, schema: Mapping[str, Any], description: str, **style: Any) -> dict[str, Any]:
+    """A parameter of the query that may be left out."""
+    return {"in": "query", "name": name, "schema": schema, "description": description, **style}
+
+
 def document_parameter(view: View, parameter: Parameter) -> None:
     """Add a parameter beside the arguments; `doc(parameters=…)` would stand in their place."""
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
@@ -139,6 +145,15 @@ def _is_of_query(parameter: Parameter) -> bool:
         # What is not shared by all is a parameter of lists.
         parameter = _SHARED_PARAMETERS.get(parameter, {"in": "query"})
     return bool(parameter["in"] == "query")
+
+
+def document_replay(view: View) -> None:
+    """Document that a POST may have a key, and that its answer says if it is the stored one."""
+    document_parameter(view, "IdempotencyKey")
+    docs: dict[str, Any] = view.__dict__["_apidoc"]
+    for status in docs.get("success_status_codes", ()):
+        for response in docs["response"]["responses"][status]:
+            response["headers"] = {**(response.get("headers") or {}), REPLAYED: REPLAYED}
 
 
 def document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:

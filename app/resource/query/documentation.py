@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, cast
 
 from app.core.http.api import Blueprint
-from app.core.http.openapi import Parameter, View
+from app.core.http.openapi import Parameter, View, query_parameter
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -42,35 +42,31 @@ _MEMBERS = {"style": "form", "explode": True}
 """How an object travels each of whose members is a query parameter of its own."""
 
 
-def _parameter(name: str, schema: Schema, description: str, **style: Any) -> dict[str, Any]:
-    return {"in": "query", "name": name, "required": False, "schema": schema, "description": description, **style}
-
-
 def _several(name: str, values: Iterable[str], description: str) -> dict[str, Any]:
     schema = {"type": "array", "items": {"type": "string", "enum": list(values)}}
-    return _parameter(name, schema, description, style="form", explode=False)
+    return query_parameter(name, schema, description, style="form", explode=False)
 
 
 _SHARED: Mapping[str, dict[str, Any]] = {
-    "Page": _parameter("page", {"type": "integer", "minimum": 1}, "The page, from 1."),
-    "PageSize": _parameter(
+    "Page": query_parameter("page", {"type": "integer", "minimum": 1}, "The page, from 1."),
+    "PageSize": query_parameter(
         "page_size",
         {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
         f"Objects on a page. Default: `{DEFAULT_PAGE_SIZE}`.",
     ),
-    "Cursor": _parameter(
+    "Cursor": query_parameter(
         "cursor",
         {"type": "string"},
         "Instead of page: empty to start, then `pagination.next_cursor` or `prev_cursor`.",
     ),
-    "Search": _parameter(
+    "Search": query_parameter(
         "q", {"type": "string", "maxLength": 200}, "Words that an object must hold, in any order and field."
     ),
-    "Total": _parameter(
+    "Total": query_parameter(
         "total", {"type": "string", "enum": ["exact", "none"]}, "`none` skips the count. Default: `exact`."
     ),
 }
-_ATTRIBUTES = _parameter(
+_ATTRIBUTES = query_parameter(
     "attributes",
     {
         "type": "object",
@@ -82,7 +78,7 @@ _ATTRIBUTES = _parameter(
     **_MEMBERS,
 )
 
-_RELATED = _parameter(
+_RELATED = query_parameter(
     "related",
     {"type": "object", "additionalProperties": {"type": "string"}, "example": {"server.datacenter": "SH-1"}},
     "Conditions on the objects that are referred to: `<reference>.<filter>`, also over several references. A service "
@@ -106,9 +102,9 @@ def document_list(
     described = list_parameters(resource)
     blueprint.shared_schemas["TimeOrDate"] = _TIME_OR_DATE
     blueprint.shared_schemas[_own(resource, "filter")] = filter_schema(resource)
-    blueprint.shared_parameters.update(described)
-    names = [name for name, parameter in described.items() if parameter["name"] not in without]
-    return cast("Callable[[View], View]", blueprint.doc(parameters=[*more, *names], **documentation))
+    used = {name: parameter for name, parameter in described.items() if parameter["name"] not in without}
+    blueprint.shared_parameters.update(used)
+    return cast("Callable[[View], View]", blueprint.doc(parameters=[*more, *used], **documentation))
 
 
 def list_parameters(resource: Resource) -> dict[str, dict[str, Any]]:
@@ -120,7 +116,7 @@ def list_parameters(resource: Resource) -> dict[str, dict[str, Any]]:
         **_SHARED,
         _own(resource, "sort"): _several("sort", orders, "The columns to sort by, in order; `-` for descending."),
         _own(resource, "fields"): _several("fields", [*resource.fields, *resource.references], "Only these fields."),
-        _own(resource, "filter"): _parameter("filter", filters, _FILTERS, **_MEMBERS),
+        _own(resource, "filter"): query_parameter("filter", filters, _FILTERS, **_MEMBERS),
     }
     if open_references(resource):
         parameters["Related"] = _RELATED
