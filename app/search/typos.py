@@ -3,14 +3,12 @@
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 
 from app.core.db.search_entries import CJK, as_read, search_text
 from app.resource.query.conditions import escape_like
-from app.resource.query.text_search import Word, has_words, search_values
+from app.resource.query.text_search import Word, has_words, resembles, search_values
 
 MIN_LENGTH = 4
 """Characters of a word from which a typo is forgiven: too much resembles a shorter one."""
@@ -84,25 +82,6 @@ def _patterns(word: str) -> list[Pattern]:
 def _resembles(content: sa.ColumnElement[str], name: str) -> Clause:
     pattern = sa.bindparam(f"{name}_like", type_=sa.Text, literal_execute=True)
     return resembles(content, pattern, sa.bindparam(name, type_=sa.Text))
-
-
-class resembles(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
-    """Whether a text has a pattern, which is given with and without escapes; SQLite's index serves none with them."""
-
-    type = sa.Boolean()
-    inherit_cache = True
-
-
-@compiles(resembles)
-def _like(element: Any, compiler: Any, **options: Any) -> str:
-    text, pattern, _ = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({text} LIKE {pattern})"
-
-
-@compiles(resembles, "sqlite")
-def _like_without_escapes(element: Any, compiler: Any, **options: Any) -> str:
-    text, _, pattern = element.clauses
-    return f"({compiler.process(text, **options)} LIKE {compiler.process(pattern, **options)})"
 
 
 def holds(content: str, word: Word) -> bool:

@@ -18,6 +18,7 @@ from app.resource.fields import Field, Kind
 from app.resource.query.filters import TEXT, Filter, filter_names
 from app.resource.query.json_filters import (
     ATTRIBUTE,
+    ORDERINGS,
     attribute_numbers,
     attribute_text,
     compare_attribute,
@@ -119,14 +120,8 @@ def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: 
             # What has no value is different from every value.
             differs = subject.not_in(wanted) if item.several else subject != wanted
             return sa.or_(column.is_(None), differs)
-        case "gt":
-            return subject > wanted
-        case "gte":
-            return subject >= wanted
-        case "lt":
-            return subject < wanted
         case _:
-            return subject <= wanted
+            return ORDERINGS[item.operator](subject, wanted)
 
 
 def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[Any]) -> Any:

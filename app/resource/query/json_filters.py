@@ -5,7 +5,8 @@ is compared with numbers, however they are stored, and for equality with the tex
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import ge, gt, le, lt
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,16}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?")
 ATTRIBUTE = "attributes."
 """What the name of a parameter that is about an attribute begins with."""
 LIST_OPERATORS = frozenset({"", "in", "all", "ne", "isnull"})
+ORDERINGS: Mapping[str, Callable[[Any, Any], Any]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 EMPTY = ("[]", "{}")
 
 
@@ -72,20 +74,8 @@ def compare_attribute(
         # What has no value is different from every value.
         return sa.or_(text.is_(None), sa.not_(equal)) if operator == "ne" else equal
     if numeric:
-        return cast(Clause, _in_order(number, operator, wanted_number))
-    return sa.and_(number.is_(None), _in_order(folded, operator, wanted))
-
-
-def _in_order(subject: Any, operator: str, wanted: Any) -> Any:
-    match operator:
-        case "gt":
-            return subject > wanted
-        case "gte":
-            return subject >= wanted
-        case "lt":
-            return subject < wanted
-        case _:
-            return subject <= wanted
+        return cast(Clause, ORDERINGS[operator](number, wanted_number))
+    return sa.and_(number.is_(None), ORDERINGS[operator](folded, wanted))
 
 
 def is_number(text: str) -> bool:

@@ -95,7 +95,15 @@ class contains_text(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the
     inherit_cache = True
 
 
+class resembles(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
+    """Whether a searched text has a pattern of LIKE, which is given with and without escapes."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
 @compiles(contains_text)
+@compiles(resembles)
 def _like(element: Any, compiler: Any, **options: Any) -> str:
     text, pattern, _ = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({text} LIKE {pattern})"
@@ -107,3 +115,9 @@ def _like_and_instr(element: Any, compiler: Any, **options: Any) -> str:
     text, _, part = element.clauses
     texts, parts = ([compiler.process(one, **options) for _ in range(2)] for one in (text, part))
     return f"({texts[0]} LIKE '%' || {parts[0]} || '%' AND instr({texts[1]}, {parts[1]}) > 0)"
+
+
+@compiles(resembles, "sqlite")
+def _like_without_escapes(element: Any, compiler: Any, **options: Any) -> str:
+    text, _, pattern = element.clauses
+    return f"({compiler.process(text, **options)} LIKE {compiler.process(pattern, **options)})"
