@@ -32,7 +32,14 @@ class Action:
 
 
 def actions_of(resource: Resource) -> list[Action]:
-    """Every write on an object of the resource beyond change and delete."""
+    """Every write on an object of the resource beyond change and delete; collected once per application."""
+    collected: dict[str, list[Action]] = current_app.extensions.setdefault("actions", {})
+    if resource.name not in collected:
+        collected[resource.name] = _collect(resource)
+    return collected[resource.name]
+
+
+def _collect(resource: Resource) -> list[Action]:
     actions = []
     for rule in current_app.url_map.iter_rules():
         below = rule.rule.removeprefix(resource.path)
