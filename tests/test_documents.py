@@ -44,6 +44,20 @@ def test_paths_of_the_repository_exist(document: Path) -> None:
     assert not {name for name in named if not (ROOT / name).exists()}
 
 
+@each_document
+def test_imports_of_examples_are_right(document: Path) -> None:
+    """The name is defined in the module that the example imports it from, or in its `__all__`."""
+    imports = re.findall(r"^from ((?:app|tests|migrations)[\w.]*) import (.+)$", document.read_text(), re.MULTILINE)
+    named = [(module, name) for module, names in imports if "racks" not in module + names for name in names.split(", ")]
+    assert [each for each in named if not defines(*each)] == []
+
+
+def defines(module: str, name: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    return re.search(rf'^(class|def) {name}\b|^{name}\b.*=|"{name}",', source, re.MULTILINE) is not None
+
+
 def test_each_decision_is_in_the_index_once() -> None:
     listed = re.findall(r"^- \[(\d{4})\]\((\1-[\w-]+\.md)\) (.+)$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
     pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
