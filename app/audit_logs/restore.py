@@ -18,9 +18,10 @@ from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
 from app.core.values import as_json, fold, same_json, utcnow
 from app.gpus.service import resume_assignments
-from app.resource import Resource, service
+from app.resource import Kind, Resource, service
 from app.resource.bulk import writer
 from app.resource.fields import Field, default_of, from_json, row_from_json
+from app.resource.json_fields import put_back_attributes
 from app.resource.uniqueness import key_of, taken_keys
 
 MAX_LISTED = 1000
@@ -245,7 +246,7 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
         name, message = record.resource_name, "The object was deleted: restore it first."
         raise RestoreConflict([_conflict(resource, record.resource_id, name, "gone", message)]) from None
     fields = {name: resource.fields[name] for name in record.changes}
-    old = {name: from_json(item.kind, item, record.changes[name]["old"]) for name, item in fields.items()}
+    old = {name: _old_value(item, getattr(target, name), record.changes[name]) for name, item in fields.items()}
     row = {column.key: getattr(target, column.key) for column in target.__table__.columns} | old
     conflicts = [*_find_changed(resource, target, record.changes)]
     conflicts += _find_missing_references(resource, [row], {}, Restoration())
@@ -257,13 +258,31 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
     return Restoration([_named(resource, {**row, "version": target.version})])
 
 
+def _old_value(item: Field, stored: Any, change: Mapping[str, Any]) -> Any:
+    """What the field was before a change; of attributes, only the keys that it changed."""
+    if item.kind is Kind.ATTRIBUTES:
+        return put_back_attributes(stored, change["old"], change["new"])[0]
+    return from_json(item.kind, item, change["old"])
+
+
 def _find_changed(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, title, value, then in _values_since(resource, target, changes):
+        if not same_json(value, then):
+            conflict = _conflict(
+                resource, target.id, str(target), "changed", f"Its {title} has changed since.", field=name
+            )
+            yield {**conflict, "now": value, "then": then}
+
+
+def _values_since(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    """Field, title, value now and value then of all that a change set; attributes are fields of their own."""
     for name, change in changes.items():
-        value = as_json(getattr(target, name))
-        if not same_json(value, change["new"]):
-            message = f"Its {resource.fields[name].title.lower()} has changed since."
-            conflict = _conflict(resource, target.id, str(target), "changed", message, field=name)
-            yield {**conflict, "now": value, "then": change["new"]}
+        item, value = resource.fields[name], getattr(target, name)
+        if item.kind is Kind.ATTRIBUTES:
+            for key in put_back_attributes(value, change["old"], change["new"])[1]:
+                yield f"{name}.{key}", f"attribute {key}", value.get(key), (change["new"] or {}).get(key)
+        else:
+            yield name, item.title.lower(), as_json(value), change["new"]
 
 
 def _conflict(

@@ -28,6 +28,7 @@ from app.resource.bulk import writer
 from app.resource.bulk.write_order import WriteOrder
 from app.resource.cascade import count_referring, detach_unseen
 from app.resource.fields import defaults_of, from_json
+from app.resource.json_fields import put_back_attributes
 from app.resource.rights import may_change
 
 logs = AuditLog.__table__
@@ -118,9 +119,14 @@ def _takers(import_: Import) -> dict[str, Collection[int]]:
     return {name: order.takers() for name, order in orders.items()}
 
 
-def _old_values(resource: Resource, row: PlannedRow) -> dict[str, Any]:
+def _old_values(resource: Resource, row: PlannedRow, current: ObjectRow | None = None) -> dict[str, Any]:
+    """The values before the import; of the attributes of a current object, others' keys stay."""
     assert row.old is not None
-    return {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
+    old = {name: from_json(resource.fields[name].kind, resource.fields[name], row.old[name]) for name in row.new}
+    for name in old:
+        if current is not None and resource.fields[name].kind is Kind.ATTRIBUTES:
+            old[name], _ = put_back_attributes(current[name], row.old[name], row.new[name])
+    return old
 
 
 def _restore(resource: Resource, changes: Sequence[writer.Change], reversal: Reversal) -> None:
@@ -140,23 +146,26 @@ def _restorations(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> li
             reversal.add_conflict(part, row, object_id, f"The {singular(resource)} has been deleted since the import.")
             continue
         _require_right(resource, current)
-        assert row.old is not None
-        current_values = {name: as_json(current[name]) for name in row.new}
-        if same_json(current_values, row.old):
+        old = _old_values(resource, row, current)
+        if all(same_json(as_json(current[name]), as_json(value)) for name, value in old.items()):
             continue
-        changed = [
-            resource.fields[name].title
-            for name, value in row.new.items()
-            if not same_json(current_values[name], _stored_value(value, resource, name, ids))
-        ]
+        changed = [title for name in row.new for title in _changed_since(resource, name, current[name], row, ids)]
         if changed:
             reversal.add_conflict(part, row, object_id, f"Changed since the import: {', '.join(changed)}.")
             continue
-        old = _old_values(resource, row)
         replaced = {name: current[name] for name in old}
         label = str(current[resource.model.label])
         changes.append(writer.Change(object_id, current["version"], label, old=replaced, new=old))
     return changes
+
+
+def _changed_since(resource: Resource, name: str, stored: Any, row: PlannedRow, ids: dict[int, int]) -> list[str]:
+    """What others have changed since the import: the title of the field, or the attributes in question."""
+    assert row.old is not None
+    if resource.fields[name].kind is Kind.ATTRIBUTES:
+        return put_back_attributes(stored, row.old[name], row.new[name])[1]
+    is_same = same_json(as_json(stored), _stored_value(row.new[name], resource, name, ids))
+    return [] if is_same else [resource.fields[name].title]
 
 
 def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reversal) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.core.values import clean_text, exact_number, fold
+from app.core.values import clean_text, exact_number, fold, same_json
 from app.resource.fields import Check
 
 MAX_TEXT = 10_000
@@ -194,6 +194,19 @@ def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) 
     if sent is None:
         return {}
     return {key: value for key, value in {**stored, **sent}.items() if sent.get(key, value) is not None}
+
+
+def put_back_attributes(
+    stored: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Attributes with the keys that a change from `old` to `new` set as they were, and which of these differ since.
+
+    All other keys stay: they are somebody else's change. An attribute is never null, so an absent one is None here.
+    """
+    old, new = old or {}, new or {}
+    keys = [key for key in {**old, **new} if not same_json(old.get(key), new.get(key))]
+    changed_since = [key for key in keys if not same_json(stored.get(key), new.get(key))]
+    return merge_attributes(stored, {key: old.get(key) for key in keys}), changed_since
 
 
 def edit_members(stored: Sequence[str], added: Collection[str], removed: Collection[str]) -> list[str]:

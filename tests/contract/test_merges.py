@@ -233,3 +233,47 @@ def test_a_dry_run_shows_no_password(make: Make, admin: Client) -> None:
     body = {"items": [{"id": identity, "password": "another canary of a password"}]}
     answer = admin.call("PATCH", "/api/users/bulk", json=body, query_string={"dry_run": "true"})
     assert answer["data"]["results"][0]["changes"] == {"password": {"old": None, "new": "changed"}}
+
+
+def latest_change(client: Client, resource: Resource, identity: int) -> str:
+    """The path that undoes the latest change of an object."""
+    return f"/api/audit-logs/{records_of(client, resource, identity)[-1]['id']}/restore"
+
+
+@each_extensible
+def test_undoing_a_change_leaves_the_attributes_of_others(resource: Resource, make: Make, admin: Client) -> None:
+    made = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
+    path = f"{resource.path}/{made.id}"
+    patch(admin, path, {"attributes": {"hdd": 6, "new": True, "old": None}})
+    undo = latest_change(admin, resource, made.id)
+    patch(admin, path, {"attributes": {"qos": "BE", "theirs": "x"}})
+    admin.call("POST", undo)
+    stored = admin.call("GET", path)["data"]["attributes"]
+    assert stored == {"hdd": 4, "qos": "BE", "old": 1, "theirs": "x"}
+
+
+@each_extensible
+def test_each_attribute_that_has_changed_since_is_named(resource: Resource, make: Make, admin: Client) -> None:
+    made = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
+    path = f"{resource.path}/{made.id}"
+    patch(admin, path, {"attributes": {"hdd": 6, "new": True, "old": None}})
+    undo = latest_change(admin, resource, made.id)
+    before = patch(admin, path, {"attributes": {"hdd": 8, "new": 1, "qos": "BE"}})
+    refused = admin.call("POST", undo, expect=409)["data"]
+    assert [(each["field"], each["now"], each["then"]) for each in refused["conflicts"]] == [
+        ("attributes.hdd", 8, 6),
+        ("attributes.new", 1, True),
+    ]
+    assert refused["conflicts"][0]["message"] == "Its attribute hdd has changed since."
+    assert admin.call("GET", path)["data"] == before
+
+
+@each_extensible
+def test_removing_all_attributes_is_undone_beside_new_ones(resource: Resource, make: Make, admin: Client) -> None:
+    made = make(resource.model, attributes={"hdd": 4, "qos": "LS"})
+    path = f"{resource.path}/{made.id}"
+    patch(admin, path, {"attributes": None})
+    undo = latest_change(admin, resource, made.id)
+    patch(admin, path, {"attributes": {"theirs": "x"}})
+    admin.call("POST", undo)
+    assert admin.call("GET", path)["data"]["attributes"] == {"hdd": 4, "qos": "LS", "theirs": "x"}

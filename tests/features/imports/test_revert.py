@@ -311,3 +311,30 @@ def test_an_applied_import_cannot_be_cancelled(admin: Client, applied: Body) -> 
     refused = admin.call("POST", f"/api/imports/{applied['id']}/cancel", expect=409)["data"]
     assert refused["reason"] == "not_cancellable"
     assert totals(admin)["servers"] == 2
+
+
+ATTRIBUTES = [("Name", "attributes.hdd", "attributes.old", "attributes.new"), ("n1", 6, "<clear>", "yes")]
+
+
+def test_a_revert_leaves_the_attributes_of_others(make: Make, admin: Client, upload: Upload) -> None:
+    server = make(Server, name="n1", attributes={"hdd": 4, "qos": "LS", "old": 1})
+    import_ = upload(admin, form=APPLY, Servers=ATTRIBUTES)
+    path = f"/api/servers/{server.id}"
+    admin.call("PATCH", path, json={"attributes": {"qos": "BE", "theirs": "x"}})
+    assert revert(admin, import_)["restored"] == {"servers": 1}
+    stored = admin.call("GET", path)["data"]["attributes"]
+    assert stored == {"hdd": 4, "qos": "BE", "old": 1, "theirs": "x"}
+
+
+def test_attributes_that_others_changed_are_named_and_those_already_put_back_are_no_conflict(
+    make: Make, admin: Client, upload: Upload
+) -> None:
+    server = make(Server, name="n1", attributes={"hdd": 4, "qos": "LS", "old": 1})
+    import_ = upload(admin, form=APPLY, Servers=ATTRIBUTES)
+    path = f"/api/servers/{server.id}"
+    admin.call("PATCH", path, json={"attributes": {"hdd": 8, "new": None, "qos": "BE"}})
+    (conflict,) = revert(admin, import_, expect=409)["conflicts"]
+    assert conflict["message"] == "Changed since the import: hdd, new."
+    admin.call("PATCH", path, json={"attributes": {"hdd": 4, "old": 1}})
+    assert revert(admin, import_)["restored"] == {"servers": 0}
+    assert admin.call("GET", path)["data"]["attributes"] == {"hdd": 4, "qos": "BE", "old": 1}
