@@ -45,7 +45,7 @@ def is_configured() -> bool:
 def describe_image(content: bytes) -> str:
     """A description of an image in a few sentences; takes TIMEOUT_SECONDS at most.
 
-    Raises DescriptionFailed, of which ProviderBusy says that it may be asked again.
+    Raises DescriptionFailed; its subclass ProviderBusy says that it may be asked again.
     """
     config = current_app.config
     url = _completions_url(config["AI_BASE_URL"])

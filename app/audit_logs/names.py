@@ -19,7 +19,7 @@ from app.core.values import fold
 from app.resource import ListQuery, unknown
 
 EVENT_TYPES = ("imports", "personal_tokens", "audit_logs")
-"""Types of records beside the resources and the blueprints, whose names the records of refusals have."""
+"""Types of records that are neither resources nor blueprints. `denied` records have the names of blueprints."""
 
 logs = AuditLog.__table__
 

@@ -18,7 +18,7 @@ logs = AuditLog.__table__
 
 
 def hide_private(user_id: int) -> Iterator[sa.ColumnElement[bool]]:
-    """The conditions that leave such records out, none where there are none."""
+    """The conditions that leave out records about private objects of others."""
     for resource in CATALOG.values():
         if sees_own_only(resource.model) and (hidden := _select_hidden(resource, user_id)):
             yield sa.or_(

@@ -22,7 +22,7 @@ from app.resource.query.conditions import Clause
 from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
 
 MAX_COUNT = 1_000
-"""Records that are counted; of more, the answer says that there are at least this many."""
+"""The count ends here; the answer then says that there are at least this many records."""
 SCAN_RECORDS = 20_000
 """Records that are scanned in order before an index is asked for all matches."""
 SCAN_RECORDS_IF_CHEAP = 200_000

@@ -102,7 +102,7 @@ def get_me() -> Response:
 @blueprint.arguments(ProfileSchema.change()(partial=True))
 @blueprint.response(200, UserSchema)
 def update_me(body: Sent) -> Response:
-    """Update my account. Another e-mail address needs `current_password`, and the old one is told."""
+    """Update my account. A new e-mail address needs `current_password`; a mail about it goes to the old one."""
     user = service.get_own_account(body, body.pop("current_password", None))
     change(users, user, body)
     return answer(users, user.id)

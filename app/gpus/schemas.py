@@ -75,7 +75,7 @@ class ServerAvailabilitySchema(Schema):
 
 class AvailabilitySchema(Schema):
     """With `same_server`, each server has enough GPUs, and the one with the fewest left over comes first; else the
-    servers have them together. Where it is not possible, the servers have what there is, the one with the most first.
+    servers have them together. If it is not possible, the servers with available GPUs, the one with the most first.
     """
 
     possible = fields.Boolean(required=True)

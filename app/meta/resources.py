@@ -107,7 +107,7 @@ def _of_validators(member: marshmallow.fields.Field[Any], name: str) -> Any:
 
 
 def _secrets(resource: Resource) -> list[Description]:
-    """What is written and never read, such as a password: a member of the schema without a column."""
+    """Members that are written and never read, such as a password; they are in the schema and have no column."""
     schema: Schema = resource.schema()
     nothing = dict.fromkeys(
         ("format", "unit", "minimum", "maximum", "length", "default", "choices", "reference", "members")

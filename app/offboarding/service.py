@@ -20,7 +20,7 @@ imports = Import.__table__
 
 
 def transfer(owner: User, to: int) -> dict[str, int]:
-    """Make another active user the owner of all that a user has created; returns how many of which. Raises Invalid.
+    """Make another active user the owner of all objects of a user; returns their number by resource. Raises Invalid.
 
     Each object has its record of that. Resources are locked in the order of the catalog, objects in that of their ids.
     """

@@ -15,7 +15,7 @@ def resource_blueprint(resource: Resource) -> Blueprint:
 
 
 def readable_blueprint(resource: Resource) -> Blueprint:
-    """List and read only: for what is written by other means."""
+    """A blueprint with list and read only, for objects that other code writes."""
     name = resource.path.removeprefix("/api/")
     blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
     add_read_routes(blueprint, resource)

@@ -36,7 +36,7 @@ class Removal:
 
     rows: list[tuple[type[Entity], list[Row]]]
     detached: list[tuple[type[Entity], list[writer.Change]]] = field(default_factory=list)
-    """What stays and loses what it refers to, because the acting user does not see it. No answer mentions it."""
+    """Objects that stay and lose their reference, because the acting user does not see them. No answer mentions them."""
 
     def as_dict(self) -> dict[str, Any]:
         listed = [
@@ -162,7 +162,7 @@ def has_children(children: Mapping[str, int]) -> Conflict:
 
 
 def count_referring(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """How many rows of which table keep each of these objects from being deleted, one statement a table's column."""
+    """For each object, the rows that prevent its deletion, counted by table; one statement per foreign key."""
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     entities = _entities()
     for table in Base.metadata.sorted_tables:

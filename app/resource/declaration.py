@@ -21,7 +21,7 @@ class Resource:
     """A mapped class. Its table's name is the resource's: in URLs, in the audit log, in the catalog."""
     schema: type[ResourceSchema]
     titles: Sequence[str]
-    """What a person calls it, and what its sheets are called: the English plural first, then any others."""
+    """Its names for people and for sheets of workbooks: the English plural first, then names in other languages."""
     search: Sequence[InstrumentedAttribute[Any]] = ()
     """The columns that `?q=` and the global search look into first, the most telling first, after the object's name.
 

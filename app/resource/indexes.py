@@ -1,4 +1,4 @@
-"""The indexes that follow from a resource's declaration: of what is looked up by value."""
+"""The indexes that follow from a resource's declaration: of the columns that are looked up by value."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

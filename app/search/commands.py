@@ -1,4 +1,4 @@
-"""`flask search`: the table of what can be found."""
+"""`flask search`: maintenance of the search table."""
 
 import click
 import sqlalchemy as sa
@@ -15,9 +15,9 @@ search = AppGroup("search", help="Look after the table of what can be found.")
 
 @search.command("rebuild")
 def rebuild() -> None:
-    """Write the table of what can be found anew, from the objects that there are.
+    """Rebuild the search table from the stored objects.
 
-    Needed only after rows were written past the triggers. Searches go on meanwhile; who writes an object waits until
+    Needed only after rows were written past the triggers. Searches go on meanwhile; a write waits until
     the entries of its resource are written.
     """
     for resource in filter(is_searched, CATALOG.values()):

@@ -12,7 +12,7 @@ from app.search.typos import has_word
 Hit = dict[str, Any]
 
 _IN_SEVERAL_FIELDS = 0.9
-"""The share that is left where the words stand apart: an object that has the text as it is ranks higher."""
+"""The factor where the words are not next to each other: an object that has the whole text ranks higher."""
 _WITH_TYPO = 0.5
 """Below every object that holds the words."""
 

@@ -1,6 +1,6 @@
 """Search over all resources: objects that hold all words, best first; without any, those with a typo in a word.
 
-Both look into the table of what can be found, in one statement for all resources. Then the objects of the best hits
+Both read the search table, in one statement for all resources. Then the objects of the best hits
 are read, in one statement for each resource that has some.
 """
 
@@ -149,7 +149,7 @@ def _rows(statement: Any, types: Sequence[Resource], values: Mapping[str, Any]) 
 
 
 def _own_only(types: Sequence[Resource]) -> frozenset[str]:
-    """The resources of which the acting user finds their own objects only."""
+    """The resources with private objects: the acting user finds only their own."""
     return frozenset(resource.name for resource in types if sees_own_only(resource.model))
 
 

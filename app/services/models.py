@@ -67,7 +67,7 @@ class Service(Audited, Extensible, Entity):
 
     @classmethod
     def implied(cls, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Without its health check nobody knows how a service is, unless the same change says so."""
+        """A service that loses its health check becomes `unknown`, unless the same change sets a status."""
         loses_check = stored["health_check"] is not None and values.get("health_check", "") is None
         is_said = values.get("status", stored["status"]) is not stored["status"]
         if loses_check and not is_said and stored["status"] is not ServiceStatus.DISABLED:

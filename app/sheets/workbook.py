@@ -59,7 +59,7 @@ class Sheet:
 
     @property
     def decimal_comma(self) -> bool:
-        """Whether numbers have a decimal comma: text of such a locale separates cells with semicolons."""
+        """Whether numbers have a decimal comma; files of such locales separate cells with semicolons."""
         return self.text is not None and self.text["delimiter"] == ";"
 
     def rows(self) -> Iterator[list[Value]]:

@@ -65,7 +65,7 @@ class NewAdmin:
     email: str
     password: HashedPassword
     generated: str | None
-    """The password, if nobody has chosen it."""
+    """The generated password; None if the settings have one."""
 
 
 def new_admin(username: str, email: str, password: str, *, generated: str | None = None) -> NewAdmin:

@@ -110,7 +110,7 @@ def _record(refused: Sequence[Refused], requests: Mapping[str, int], context: Re
 
 
 def _changes(requests: Mapping[str, int]) -> Changes:
-    """How many refusals a record stands for, and of which requests."""
+    """The requests that were denied, with how often each was, in one audit record."""
     return {"count": {"old": None, "new": sum(requests.values())}, "requests": {"old": None, "new": dict(requests)}}
 
 

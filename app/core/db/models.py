@@ -151,7 +151,7 @@ class Entity(Base):
     label: ClassVar[str] = "name"
     """The column by which a person recognises the object; what a reference to it shows as `name`."""
     public: ClassVar[bool] = True
-    """Whether every user may know which objects there are."""
+    """Whether every user may know which objects exist."""
     orm_only: ClassVar[bool] = False
     """Whether its rules run in the session's flush, so that the set-based writer refuses the model."""
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()

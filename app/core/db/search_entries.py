@@ -1,4 +1,4 @@
-"""The table of what can be found: the text of every object that a search looks into, kept by triggers.
+"""The search table: the searched text of every object, kept up to date by triggers.
 
 A trigger sees every change, whatever path it came by: the session, the set-based writer, a cascade, a restore, plain
 SQL. On PostgreSQL the table has a partition for each resource, so that the planner knows how frequent a text is among
@@ -145,7 +145,7 @@ def _partition(searched: Searched) -> str:
 
 
 def _insertion(dialect: str, searched: Searched, row: str) -> str:
-    """The beginning of an INSERT of entries: what is left to say is where the rows come from."""
+    """An INSERT of entries up to its FROM clause."""
     values = f"'{searched.table}', {row}.id, {_owner(searched, row)}, {_content(dialect, searched, row)}"
     names = "resource_type, resource_id, owner_id, content"
     if dialect == "postgresql":

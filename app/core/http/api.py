@@ -116,8 +116,7 @@ class Blueprint(SmorestBlueprint):
     ) -> Callable[[View], View]:
         """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many.
 
-        `headers`: those of the answer, beside those that
-        every answer has.
+        `headers` names further headers of the answer, besides those of every answer.
         """
         envelope = envelope_of(schema, many=many, nullable=nullable)
         document = super().response(status_code, envelope, headers=headers_of(*headers), **options)

@@ -21,7 +21,7 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 class Pagination:
     """The pagination block of a list; `total` and `pages` are None where the client asked for no count.
 
-    `at_least` says that the count ended at `total`, and that there are more; `left_out` what was not searched.
+    `at_least`: the count ended at `total`, but there are more. `left_out`: what was not searched.
     """
 
     page: int
@@ -149,7 +149,7 @@ class EnvelopeSchema(Schema):
 
 
 class FailureDetailsSchema(Schema):
-    """Why it failed; the facts beside the reason depend on it."""
+    """Why it failed; the reason decides which other members there are."""
 
     class Meta:
         unknown = INCLUDE

@@ -150,7 +150,7 @@ def purge() -> None:
 
 
 def _caller(access: Access) -> Caller:
-    """Who asks; raises Unauthorized. A personal token must not replay what its user did in person."""
+    """The caller; raises Unauthorized. A personal token must not replay what its user did in person."""
     if access == "public":
         return Caller("anonymous")
     actor = authenticate(refresh=access == "refresh")

@@ -1,4 +1,4 @@
-"""Pages by number of lists that are not resources, such as one's own sessions."""
+"""Numbered pages of lists that are not resources, such as a user's sessions."""
 
 from collections.abc import Callable
 from typing import Any

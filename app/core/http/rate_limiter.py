@@ -104,7 +104,7 @@ class Blocks:
         return Turn(drawn.left + drawn.unclaimed, drawn.ends_at, is_admitted, is_final=not drawn.may_return)
 
     def _used_up(self, key: str) -> Block | None:
-        """The block of a caller of which nothing is left, to be settled."""
+        """A caller's block that is used up and has to be settled."""
         with self._lock:
             held = self._held.get(key)
             return self._held.pop(key) if held is not None and held.left == 0 else None

@@ -49,7 +49,7 @@ def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
 
 
 def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
-    """Add a warning to each row whose object comes to share what objects rarely share, such as a rack unit."""
+    """Add a warning to each row whose object would share a value that objects rarely share, such as a rack unit."""
     defaults = defaults_of(resource.model)
     for rule in resource.model.rarely_shared:
         first_rows: dict[Key, ParsedRow] = {}

@@ -150,7 +150,7 @@ def _identified(sent: Any, schema: Schema | None = None) -> Item:
 
 
 def _matching(resource: Resource, body: Body) -> list[int]:
-    """The ids of what the filter matches, if there are as many as expected."""
+    """The ids of the objects that the filter matches, if their number is the expected one."""
     if "expected_count" not in body:
         raise PreconditionRequired("Say with expected_count how many objects the filter is to match.")
     texts: MultiDict[str, str] = MultiDict()

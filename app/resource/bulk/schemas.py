@@ -1,4 +1,4 @@
-"""What a bulk write is asked and what it answers, for a resource."""
+"""The schemas of a resource's bulk requests and their answers."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ class WriteOrder:
         self._taken: dict[int, set[Claim]] = {}
 
     def concerns(self, new: Collection[str]) -> bool:
-        """Whether fields that a change sets are part of what is unique."""
+        """Whether a change sets fields of a unique key."""
         return not self._fields.isdisjoint(new)
 
     def add(self, new: Mapping[int, Values]) -> None:
@@ -100,7 +100,7 @@ class WriteOrder:
                 yield number, key
 
     def _parking(self, identity: int) -> Step:
-        """The step after which an object has nothing of what it gives up."""
+        """The step after which an object no longer has any value that it gives up."""
         stored = self._stored[identity]
         given = {claim[0] for claim in self._claims(stored) if self._givers.get(claim) == identity}
         parked = dict(self._parked(self._rules[number]) for number in given)

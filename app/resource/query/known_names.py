@@ -1,6 +1,6 @@
-"""Names in a query that exist only as data: of attributes and of related objects. A misspelt one is refused.
+"""Refuse misspelt names of attributes and of related objects in a query, with the most similar ones that exist.
 
-That one exists is remembered until its table changes. Nobody learns of an object that they may not see.
+Whether a name exists is cached until its table changes. A user is told only the names of objects that they may see.
 """
 
 import functools
@@ -22,11 +22,11 @@ from app.resource.query.json_filters import ATTRIBUTE, attribute_text
 from app.resource.rights import visible
 
 MAX_CANDIDATES = 500
-"""Names that a misspelt one is compared with, of those that begin like it and of all."""
+"""A misspelt name is compared with as many names that begin with the same two letters, and as many others."""
 
 
 def check_names(resource: Resource, item: Filter, value: Any) -> None:
-    """Refuse a filter about an attribute that no object has, or a related name that no object has."""
+    """Refuse a filter by an attribute that no object has, or by the name of a related object that does not exist."""
     if item.name.startswith(ATTRIBUTE):
         check_attribute(resource, item.name)
     elif item.name in resource.references and item.operator in ("", "ne"):
@@ -34,7 +34,7 @@ def check_names(resource: Resource, item: Filter, value: Any) -> None:
 
 
 def check_attribute(resource: Resource, name: str) -> None:
-    """Refuse the name of a parameter or of a sort column, `attributes.<key>`, of which no object has the key."""
+    """Refuse `attributes.<key>` as a filter or a sort column if no object has an attribute with this key."""
     key = name.removeprefix(ATTRIBUTE)
     if _attribute_finder(resource.model)(key):
         return
@@ -85,14 +85,14 @@ def _name_finder(target: Any) -> Callable[[Sequence[str]], list[str]]:
 
 
 def _select_names(target: Any, names: Sequence[str], conditions: Sequence[sa.ColumnElement[bool]]) -> list[str]:
-    """Those of the names that objects have, as they are compared."""
+    """The names, folded, that objects have."""
     label = sa.func.fold(target.__table__.c[target.label])
     folded = [fold(name) for name in names]
     return list(read_rows(sa.select(label).where(label.in_(folded), *conditions).distinct()).scalars())
 
 
 def _referred(resource: Resource, field: Field) -> list[sa.ColumnElement[bool]]:
-    """Whether objects are referred to by what the acting user sees: the objects of which they see the name anyway."""
+    """Conditions: an object that the acting user sees refers to it, so that they have seen its name already."""
     assert field.target is not None
     seen = sa.select(field.column).where(field.column.is_not(None), *visible(resource.model))
     return [field.target.__table__.c.id.in_(seen)]

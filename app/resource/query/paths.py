@@ -82,7 +82,7 @@ def condition_of(resource: Resource, item: Filter, parameter: str) -> Clause:
 
 
 def models_on(resource: Resource, name: str) -> set[type[Entity]]:
-    """The models whose rows the condition of a filter depends on, beside the resource's own."""
+    """The models of the other tables that the condition of a filter reads."""
     head, _, rest = name.partition(".")
     field = resource.references.get(head)
     if field is None or field.target is None:

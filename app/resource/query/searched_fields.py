@@ -19,7 +19,7 @@ _ALWAYS = frozenset({Kind.TEXT, Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES})
 
 @functools.cache
 def is_searched(resource: Resource) -> bool:
-    """Whether the objects of a resource are in the table of what can be found."""
+    """Whether the objects of a resource are in the search table."""
     return issubclass(resource.model, Entity) and bool(resource.search)
 
 
@@ -32,7 +32,7 @@ def searched_fields(resource: Resource) -> tuple[Field, ...]:
 
 
 def searched_of(resource: Resource) -> Searched:
-    """The declaration of a resource's entries in the table of what can be found."""
+    """The declaration of a resource's entries in the search table."""
     columns = tuple((field.name, _form(field)) for field in searched_fields(resource))
     return Searched(resource.name, columns, is_private=issubclass(resource.model, Private))
 

@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 1000
 
 
 def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
-    """The query for what the acting user may see; the viewer is a value of it, and so of a cached answer's key."""
+    """The query for the objects that the acting user may see; the user is part of it, and so of the cache key."""
     if not sees_own_only(resource.model):
         return query
     matching = replace(query.matching, own=True)
