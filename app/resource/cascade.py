@@ -36,7 +36,7 @@ class Removal:
 
     rows: list[tuple[type[Entity], list[Row]]]
     detached: list[tuple[type[Entity], list[writer.Change]]] = field(default_factory=list)
-    """Objects that stay and lose their reference, because the acting user does not see them. No answer mentions them."""
+    """Objects that stay but lose their reference: the acting user does not see them. No answer mentions them."""
 
     def as_dict(self) -> dict[str, Any]:
         listed = [
