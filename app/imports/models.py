@@ -17,6 +17,7 @@ from app.core.cache import generations
 from app.core.db.models import Base, Id, Json, JsonText
 from app.core.db.unit_of_work import db
 from app.core.values import Choice, utcnow
+from app.sheets.dates import DateOrder
 from app.users.models import User
 
 UPDATE_SECONDS = 0.25
@@ -90,6 +91,9 @@ class Import(Base):
     match: Mapped[str | None] = mapped_column(sa.String(64))
     mapping: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     extra: Mapped[ExtraColumns] = mapped_column(default=ExtraColumns.KEEP)
+    # Of delimited text, and of dates such as 03/04/2027; null, both are found out.
+    encoding: Mapped[str | None] = mapped_column(sa.String(32))
+    dates: Mapped[DateOrder | None]
     apply_at_once: Mapped[bool] = mapped_column(default=False)
     on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
     # All audit records of the import have this one, however many requests it takes.

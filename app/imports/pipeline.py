@@ -134,9 +134,9 @@ def _plan(import_id: int) -> None:
 
 def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[str]]:
     """The planned tables of a file and its unknown sheets; raises UnreadableWorkbook and Stopped."""
-    with read_workbook(content, filename=import_.filename) as workbook:
+    with read_workbook(content, filename=import_.filename, encoding=import_.encoding) as workbook:
         resource = IMPORTABLE.get(import_.resource or "")
-        options = MapOptions(resource, import_.mapping, import_.extra, _saved_mappings(import_))
+        options = MapOptions(resource, import_.mapping, import_.extra, _saved_mappings(import_), import_.dates)
         tables, unknown = find_tables(workbook, options)
         progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]

@@ -214,6 +214,8 @@ def _render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
         "filename": import_.filename,
         "mode": import_.mode,
         "extra": import_.extra,
+        "encoding": import_.encoding,
+        "dates": import_.dates,
         "progress": _progress(import_),
         "sheets": import_.sheets,
         "problem": import_.problem,

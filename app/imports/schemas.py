@@ -1,6 +1,8 @@
 """Schemas of imports: the upload form, the import, its plan."""
 
-from marshmallow import Schema, fields
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
@@ -9,6 +11,18 @@ from app.core.http.paging import PageSchema
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
 from app.resource import ReferenceSchema
+from app.sheets.dates import DateOrder
+from app.sheets.encodings import ENCODINGS, named_encoding
+
+
+class Encoding(fields.String):
+    """The name of an encoding in any spelling, loaded as the one in ENCODINGS."""
+
+    def _deserialize(self, *arguments: Any, **more: Any) -> str:
+        try:
+            return named_encoding(str(super()._deserialize(*arguments, **more)))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class OptionsSchema(Schema):
@@ -30,6 +44,14 @@ class OptionsSchema(Schema):
         metadata={"description": "Save the mapping under this name, for sheets with the same titles."},
     )
     extra = fields.Enum(ExtraColumns, by_value=True, load_default=ExtraColumns.KEEP)
+    encoding = Encoding(
+        metadata={"description": f"The encoding of delimited text: {', '.join(ENCODINGS)} (default: detected)."}
+    )
+    dates = fields.Enum(
+        DateOrder,
+        by_value=True,
+        metadata={"description": "The order of dates such as 03/04/2027 (default: what each column settles)."},
+    )
     apply = fields.Boolean(load_default=False, metadata={"description": "Apply the plan at once if no row has errors."})
 
 
@@ -101,6 +123,8 @@ class ImportSchema(Schema):
     filename = fields.String(required=True)
     mode = fields.Enum(ImportMode, by_value=True, required=True)
     extra = fields.Enum(ExtraColumns, by_value=True, required=True)
+    encoding = fields.String(required=True, allow_none=True, metadata={"description": "As the upload names it."})
+    dates = fields.Enum(DateOrder, by_value=True, required=True, allow_none=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
     problem = fields.Nested(

@@ -2,9 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from app.core.values import Choice
 from app.sheets.cells import Value
 
 _EPOCH = date(1899, 12, 30)
@@ -24,7 +27,7 @@ _NUMBER = re.compile(r"\d{5}(?:\.\d+)?")
 _YEAR = re.compile(r"(\d{4})年?")
 _NAME_AND_YEAR = re.compile(r"([a-z]{3})[a-z]*[., -]+(\d{4})")
 _YEAR_AND_MONTH = re.compile(r"(\d{4})\s?[-/.年]\s?(\d{1,2})月?")
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4})(?:[t ].*)?")
+_ORDERED = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)(?:[t ].*)?")
 _DAY_AND_NAME = re.compile(r"(?:[a-z]{3,9},? )?(\d{1,2})(?:st|nd|rd|th)?[ -]([a-z]{3})[a-z]*[., -]+(\d{4}|\d\d)")
 _NAME_AND_DAY = re.compile(r"(?:[a-z]{3,9},? )?([a-z]{3})[a-z]*\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})")
 
@@ -37,8 +40,25 @@ class Guess:
     message: str
 
 
-def read_date(value: Value, *, epoch_1904: bool = False) -> date | Guess:
-    """The date in a cell; raises ValueError if it is not a date, or can be read in two ways."""
+class DateOrder(Choice):
+    """The order of day, month and year in dates such as 03/04/2027."""
+
+    DMY = "dmy"
+    MDY = "mdy"
+    YMD = "ymd"
+
+
+class AmbiguousDate(ValueError):
+    """A date that can be read in several ways; `readings` are its dates by their order."""
+
+    def __init__(self, readings: dict[DateOrder, date]) -> None:
+        dates = " or ".join(day.isoformat() for day in sorted(set(readings.values())))
+        orders = " or ".join(f"dates={order.value}" for order in readings)
+        super().__init__(f"Can be read as {dates}: say {orders} with the upload, or write the year first.")
+
+
+def read_date(value: Value, *, epoch_1904: bool = False, order: DateOrder | None = None) -> date | Guess:
+    """The date in a cell; raises ValueError if it is not a date, AmbiguousDate if only its order can tell which."""
     if isinstance(value, bool) or value is None:
         raise ValueError("A boolean or an empty cell is not a date.")
     text = unicodedata.normalize("NFKC", str(value)).strip().lower()
@@ -48,7 +68,17 @@ def read_date(value: Value, *, epoch_1904: bool = False) -> date | Guess:
             return epoch + timedelta(days=days)
     if text in _PAST:
         return Guess(None, "The cell has no date: the value stays as it is.")
-    return _partial(text) or _whole(text)
+    return _partial(text) or _whole(text, order)
+
+
+def settle_order(cells: Iterable[Value]) -> DateOrder | None:
+    """The only order in which all dates of a column are dates; None if there are several, or none."""
+    orders = set(DateOrder)
+    for cell in cells:
+        text = unicodedata.normalize("NFKC", str(cell)).strip().lower()
+        if match := _ORDERED.fullmatch(text):
+            orders &= _readings(match).keys()
+    return orders.pop() if len(orders) == 1 else None
 
 
 def _partial(text: str) -> Guess | None:
@@ -72,26 +102,47 @@ def _first_of(year: int, month: int) -> Guess:
     return Guess(first, f"The date has no day: read as {first.isoformat()}.")
 
 
-def _whole(text: str) -> date:
+def _whole(text: str, order: DateOrder | None) -> date:
     if match := _YEAR_FIRST.fullmatch(text):
         return date(int(match[1]), int(match[2]), int(match[3]))
-    if match := _YEAR_LAST.fullmatch(text):
-        return _year_last(int(match[1]), match[2], int(match[3]), int(match[4]))
+    if match := _ORDERED.fullmatch(text):
+        return _ordered(match, order)
     if (match := _DAY_AND_NAME.fullmatch(text)) and match[2] in _MONTHS:
-        # Excel shows 24-Oct-27 by default; two digits up to 68 are 2000 to 2068, as in POSIX.
-        year = int(match[3])
-        century = 0 if year > 99 else 2000 if year <= 68 else 1900
-        return date(century + year, _MONTHS[match[2]], int(match[1]))
+        # Excel shows 24-Oct-27 by default.
+        return date(_full_year(match[3]), _MONTHS[match[2]], int(match[1]))
     if (match := _NAME_AND_DAY.fullmatch(text)) and match[1] in _MONTHS:
         return date(int(match[3]), _MONTHS[match[1]], int(match[2]))
     return date.fromisoformat(text)
 
 
-def _year_last(first: int, separator: str, second: int, year: int) -> date:
-    """With dots the day comes first; with slashes and hyphens only a number above 12 decides."""
-    months = len(_MONTHS)
-    if separator == "." or first > months or first == second:
-        return date(year, second, first)
-    if second > months:
-        return date(year, first, second)
-    raise ValueError("The date can be read in two ways: write the year first.")
+def _full_year(digits: str) -> int:
+    """Two digits up to 68 are 2000 to 2068, as in POSIX."""
+    year = int(digits)
+    return year if year > 99 else year + (2000 if year <= 68 else 1900)
+
+
+def _ordered(match: re.Match[str], order: DateOrder | None) -> date:
+    readings = _readings(match)
+    if order is None and match[2] == "." and DateOrder.DMY in readings:
+        # With dots the day comes first.
+        return readings[DateOrder.DMY]
+    if order in readings:
+        return readings[order]
+    if order is None and len(set(readings.values())) == 1:
+        return next(iter(readings.values()))
+    if order is None and readings:
+        raise AmbiguousDate(readings)
+    raise ValueError("The date does not exist in this order.")
+
+
+def _readings(match: re.Match[str]) -> dict[DateOrder, date]:
+    """The dates that three numbers can be, by their order."""
+    first, second, third = match[1], match[3], match[4]
+    numbers = {DateOrder.DMY: (third, second, first), DateOrder.MDY: (third, first, second)}
+    if len(third) == 2:
+        numbers[DateOrder.YMD] = (first, second, third)
+    readings = {}
+    for order, (year, month, day) in numbers.items():
+        with suppress(ValueError):
+            readings[order] = date(_full_year(year), int(month), int(day))
+    return readings

@@ -92,9 +92,15 @@ def check_file(file: BinaryIO, filename: str, limits: Limits = _LIMITS) -> None:
 
 @contextmanager
 def read_workbook(
-    content: bytes | Path, limits: Limits = _LIMITS, *, filename: str = "workbook.xlsx"
+    content: bytes | Path,
+    limits: Limits = _LIMITS,
+    *,
+    filename: str = "workbook.xlsx",
+    encoding: str | None = None,
 ) -> Iterator[Workbook]:
     """Open a file, given as its bytes or its path; its name decides its kind. A context manager.
+
+    `encoding` is that of delimited text; None, it is detected.
 
     Raises `UnreadableWorkbook` with the reason `not_a_workbook`, `old_excel`, `encrypted`,
     `damaged`, `unsafe`, `too_large_unpacked`, `too_many_sheets`, `too_many_rows`,
@@ -110,7 +116,7 @@ def read_workbook(
             copyfile(content, path)
         spool = Path(directory, "rows")
         if FileKind.of(filename) is FileKind.TEXT:
-            _spool_text(path, PurePath(filename).stem, spool, limits)
+            _spool_text(path, PurePath(filename).stem, encoding, spool, limits)
         else:
             _spool_sheets(path, spool, limits)
         yield Workbook(_index_sheets(spool))
@@ -123,10 +129,10 @@ def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
     run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool)
 
 
-def _spool_text(path: Path, title: str, spool: Path, limits: Limits) -> None:
+def _spool_text(path: Path, title: str, encoding: str | None, spool: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         _check_text(file)
-    options = {"path": str(path), "sheet": title[:_MAX_NAME]}
+    options = {"path": str(path), "sheet": title[:_MAX_NAME], "encoding": encoding}
     run_program(TEXT, options, path.stat().st_size, limits, spool)
 
 

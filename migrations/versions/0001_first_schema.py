@@ -991,6 +991,8 @@ def _create_imports() -> None:
             _one_of("extra", "keep", "ignore", "refuse"),
             nullable=False,
         ),
+        sa.Column("encoding", sa.String(length=32), nullable=True),
+        sa.Column("dates", _one_of("dateorder", "dmy", "mdy", "ymd"), nullable=True),
         sa.Column("apply_at_once", sa.Boolean(), nullable=False),
         sa.Column(
             "on_error",

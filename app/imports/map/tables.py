@@ -21,6 +21,7 @@ from app.imports.map.columns import (
 from app.imports.models import ExtraColumns
 from app.resource import Resource
 from app.sheets.cells import Value
+from app.sheets.dates import DateOrder, settle_order
 from app.sheets.reserved_titles import SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook
 
@@ -71,12 +72,18 @@ class Table:
     notes: list[str] = field(default_factory=list)
     skipped: set[int] = field(default_factory=set)
     saved_mapping: SavedMapping | None = None
+    dates: DateOrder | None = None
 
     def rows(self) -> Iterator[tuple[int, list[Value]]]:
         """The number and the cells of each row below the header that is neither blank nor skipped by its status."""
         for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, None):
             if number not in self.skipped and any(cell not in (None, "") for cell in cells):
                 yield number, cells
+
+    def date_order(self, column: ColumnMapping) -> DateOrder | None:
+        """The order of dates that all cells of a column settle."""
+        at = column.index
+        return settle_order(cells[at] for _, cells in self.rows() if at < len(cells))
 
     def column_of(self, name: str) -> ColumnMapping | None:
         return next((column for column in self.columns if column.field and column.field.name == name), None)
@@ -90,6 +97,7 @@ class MapOptions:
     mapping: Mapping[str, Any]
     extra: ExtraColumns
     saved: Mapping[str, SavedMapping]
+    dates: DateOrder | None = None
 
 
 def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], list[str]]:
@@ -115,6 +123,7 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
             unknown.append(sheet.name)
         elif sheet.row_count:
             table = _read_table(sheet, resource, mapping, options.extra)
+            table.dates = options.dates
             if saved is not None:
                 table.saved_mapping = saved
                 table.notes.append(f"Its columns are mapped as you saved them under the name {saved.name}.")

@@ -29,7 +29,7 @@ from app.sheets.cells import (
     split_list,
     with_decimal_point,
 )
-from app.sheets.dates import Guess, read_date
+from app.sheets.dates import AmbiguousDate, DateOrder, Guess, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
@@ -40,11 +40,17 @@ CellReader = Callable[[Value], Any]
 
 @dataclass(frozen=True, slots=True)
 class CellFormat:
-    """How the cells of a column are written: the factor of numbers, the first day of dates, the decimal separator."""
+    """How the cells of a column are written.
+
+    The factor of numbers and the decimal separator; the first day of dates, the order that the upload names, and the
+    function that finds the order of a column.
+    """
 
     scale: float = 1.0
     epoch_1904: bool = False
     decimal_comma: bool = False
+    named_order: DateOrder | None = None
+    find_order: Callable[[], DateOrder | None] = lambda: None
 
 
 _PLAIN = CellFormat()
@@ -162,7 +168,12 @@ def _date_reader(_field: Field, cell_format: CellFormat) -> CellReader:
 
     def read(value: Value) -> date | Guess:
         try:
-            return read_date(value, epoch_1904=epoch_1904)
+            try:
+                return read_date(value, epoch_1904=epoch_1904, order=cell_format.named_order)
+            except AmbiguousDate:
+                return read_date(value, order=cell_format.find_order())
+        except AmbiguousDate as error:
+            raise CellError("ambiguous_date", str(error)) from None
         except ValueError:
             raise CellError("date", "Must be a date such as 2027-10-24.") from None
 

@@ -114,7 +114,7 @@ def _make(import_: Import) -> bytes:
     with TemporaryDirectory(prefix="report-") as directory:
         target = Path(directory, "report.xlsx")
         if FileKind.of(import_.filename) is FileKind.TEXT or not _mark_in_place(import_, original, target):
-            with read_workbook(original, filename=import_.filename) as book:
+            with read_workbook(original, filename=import_.filename, encoding=import_.encoding) as book:
                 write_plain(target, book.sheets, {marks.sheet: marks for marks in marks_of(import_)})
         return target.read_bytes()
 

@@ -33,7 +33,7 @@ ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 def run(options: Options, output: Output) -> None:
     """Print the records as the rows of one sheet."""
     path = Path(options["path"])
-    encoding = find_encoding(path)
+    encoding = find_encoding(path, options["encoding"])
     with path.open(encoding=encoding, newline="") as file:
         sample = file.read(SAMPLE_BYTES)
     declared = _declared_delimiter(sample)
@@ -46,13 +46,15 @@ def run(options: Options, output: Output) -> None:
             output.write(row)
 
 
-def find_encoding(path: Path) -> str:
-    """The encoding that decodes the whole file; raises Refused if it is not text."""
+def find_encoding(path: Path, named: str | None) -> str:
+    """The encoding that decodes the whole file; raises Refused if it is not text, or not in the named encoding."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return _readable(path, encoding)
+    if named is not None and named != "utf-16":
+        return _readable(path, named)
     if b"\0" in head:
         return _readable(path, _unmarked_utf_16(head))
     if _decodes(path, "utf-8"):

@@ -189,3 +189,20 @@ def test_importing_an_untouched_export_as_text_changes_nothing(
     job = upload(admin, form=APPLY, content=content, filename=f"{name}.csv")
     assert job["status"] == "applied", rows_of(admin, job, "error")
     assert {row["action"] for row in rows_of(admin, job)} == {"unchanged"}, rows_of(admin, job, "update")
+
+
+RUSSIAN = "Name,Owner\nru-1,Иванов Пётр\nru-2,Смирнова Анна\n"
+
+
+@pytest.mark.parametrize("name", ["cp1251", "Windows-1251", "1251"])
+def test_the_encoding_can_be_named(name: str, admin: Client, upload: Upload) -> None:
+    job = upload(admin, form={"encoding": name}, content=RUSSIAN.encode("cp1251"), filename="servers.csv")
+    assert (job["encoding"], job["sheets"][0]["text"]["encoding"]) == ("cp1251", "cp1251")
+    assert [row["changes"]["owner"]["new"] for row in rows_of(admin, job)] == ["Иванов Пётр", "Смирнова Анна"]
+
+
+def test_a_named_encoding_that_does_not_fit_is_said(admin: Client, upload: Upload) -> None:
+    job = upload(admin, form={"encoding": "utf-8"}, content=RUSSIAN.encode("cp1251"), filename="servers.csv")
+    assert (job["status"], job["problem"]["reason"]) == ("invalid", "damaged")
+    answer = admin.call("POST", "/api/imports", expect=422, data={"encoding": "klingon"})
+    assert "cp1251" in answer["data"]["errors"]["encoding"][0]

@@ -1,0 +1,49 @@
+"""Encodings of delimited text: those that can be named, and which of them a name means."""
+
+import codecs
+
+ENCODINGS = {
+    "utf-8": "Unicode",
+    "utf-16": "Unicode, as Excel saves it",
+    "cp1250": "Central European, Windows",
+    "cp1251": "Cyrillic, Windows",
+    "cp1252": "Western European, Windows",
+    "cp1253": "Greek, Windows",
+    "cp1254": "Turkish, Windows",
+    "cp1255": "Hebrew, Windows",
+    "cp1256": "Arabic, Windows",
+    "cp1257": "Baltic, Windows",
+    "cp1258": "Vietnamese, Windows",
+    "cp874": "Thai, Windows",
+    "mac-roman": "Western European, Macintosh",
+    "koi8-r": "Cyrillic",
+    "gb18030": "Chinese, simplified",
+    "big5": "Chinese, traditional",
+    "cp932": "Japanese, Shift-JIS",
+    "euc_jp": "Japanese, EUC",
+    "cp949": "Korean, EUC-KR",
+}
+"""What `encoding=` takes, and the writing of each. Where one contains another, it is the larger: GBK is GB18030."""
+
+_LARGER = {
+    "utf-16-le": "utf-16",
+    "utf-16-be": "utf-16",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5hkscs": "big5",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "iso8859-1": "cp1252",
+    "ascii": "utf-8",
+    "utf-8-sig": "utf-8",
+}
+_NAMES = {codecs.lookup(name).name: name for name in ENCODINGS}
+
+
+def named_encoding(name: str) -> str:
+    """The encoding that a name in any spelling means, such as `Windows-1251`; raises ValueError."""
+    try:
+        plain = codecs.lookup(name.strip()).name
+        return _NAMES[codecs.lookup(_LARGER.get(plain, plain)).name]
+    except (LookupError, ValueError):
+        raise ValueError(f"Must be one of {', '.join(ENCODINGS)}.") from None
