@@ -54,27 +54,27 @@ def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
     Raises Conflict, counting what stands in the way: children where they are not to go along, and objects that
     refer to one of these without being its child. Raises Forbidden where any of them belongs to somebody else.
     """
-    found: dict[type[Entity], dict[int, Row]] = defaultdict(dict)
+    removed: dict[type[Entity], dict[int, Row]] = defaultdict(dict)
     new: dict[type[Entity], set[int]] = {type(targets[0]): {target.id for target in targets}}
-    found[type(targets[0])].update({target.id: _row_of(target) for target in targets})
+    removed[type(targets[0])].update({target.id: _row_of(target) for target in targets})
     while cascade and new:
         parents, new = new, {}
         for child, item in _children_of(parents):
             ids = parents[_target_of(item.column)]
             reached = _select(child, item.column, ids, *visible(child))
-            rows = {row["id"]: row for row in reached if row["id"] not in found[child]}
-            found[child].update(rows)
+            rows = {row["id"]: row for row in reached if row["id"] not in removed[child]}
+            removed[child].update(rows)
             if rows:
                 new.setdefault(child, set()).update(rows)
-    detached = _unseen_referring(found)
-    _refuse_referred(found)
+    detached = _unseen_referring(removed)
+    _refuse_referred(removed)
     actor = current_actor()
-    for rows in found.values():
+    for rows in removed.values():
         if not actor.is_admin and any(row["created_by_id"] != actor.id for row in rows.values()):
             raise NotOwner("Something under this object belongs to somebody else.")
     order = [table.name for table in Base.metadata.sorted_tables]
-    models = sorted((model for model in found if found[model]), key=lambda model: -order.index(model.__tablename__))
-    return Removal([(model, list(found[model].values())) for model in models], detached)
+    models = sorted((model for model in removed if removed[model]), key=lambda model: -order.index(model.__tablename__))
+    return Removal([(model, list(removed[model].values())) for model in models], detached)
 
 
 def remove(targets: Sequence[Entity], removal: Removal) -> None:
@@ -116,12 +116,12 @@ def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Fi
     ]
 
 
-def _unseen_referring(found: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[writer.Change]]]:
+def _unseen_referring(removed: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[writer.Change]]]:
     """Find and lock the rows that refer to any of these and that the acting user does not see."""
     detached: list[tuple[type[Entity], list[writer.Change]]] = []
-    for model, item in _children_of(found):
+    for model, item in _children_of(removed):
         if sees_own_only(model):
-            ids = found[_target_of(item.column)]
+            ids = removed[_target_of(item.column)]
             rows = _select(model, item.column, ids, *invisible(model))
             if rows:
                 changes = [_without(row, item.name, str(row[model.label])) for row in rows]
@@ -133,11 +133,11 @@ def _without(row: Row, name: str, label: str) -> writer.Change:
     return writer.Change(row["id"], row["version"], label, old={name: row[name]}, new={name: None})
 
 
-def _refuse_referred(found: dict[type[Entity], dict[int, Row]]) -> None:
+def _refuse_referred(removed: dict[type[Entity], dict[int, Row]]) -> None:
     """Refuse while rows outside refer to any of these."""
     outside: dict[str, int] = defaultdict(int)
     entities = _entities()
-    tables = {model.__table__: set(rows) for model, rows in found.items() if rows}
+    tables = {model.__table__: set(rows) for model, rows in removed.items() if rows}
     going = {table.name: ids for table, ids in tables.items()}
     for table in Base.metadata.sorted_tables:
         refers = [

@@ -126,10 +126,10 @@ class Moment(EmptyIsNull, fields.AwareDateTime):
         super().__init__(format="iso", **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        found = super()._deserialize(value, attr, data, **kwargs)
-        if not 1 < found.year < 9999:
+        loaded = super()._deserialize(value, attr, data, **kwargs)
+        if not 1 < loaded.year < 9999:
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
-        return found
+        return loaded
 
 
 class Member(fields.Nested):
@@ -150,8 +150,8 @@ class Attributes(fields.Dict):
         super().__init__(keys=fields.String(), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        found: Any = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
-        return clean_attributes(found)
+        loaded: Any = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        return clean_attributes(loaded)
 
 
 def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,9 +213,9 @@ def edit_members(stored: Sequence[str], added: Collection[str], removed: Collect
     """A list without the removed members and with the added ones that it lacks, compared as filters compare them."""
     gone = {fold(member) for member in removed}
     members = [member for member in stored if fold(member) not in gone]
-    there = {fold(member) for member in members}
+    present = {fold(member) for member in members}
     for member in added:
-        if fold(member) not in there:
+        if fold(member) not in present:
             members.append(member)
-            there.add(fold(member))
+            present.add(fold(member))
     return members

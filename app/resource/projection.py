@@ -64,8 +64,8 @@ def _renderer(names: tuple[str, ...], references: Sequence[tuple[str, int, int]]
     def render(row: Sequence[Any]) -> dict[str, Any]:
         item: dict[str, Any] = dict(zip(names, row, strict=False))
         for name, identity, label in references:
-            found = row[identity]
-            item[name] = None if found is None else {"id": found, "name": row[label]}
+            value = row[identity]
+            item[name] = None if value is None else {"id": value, "name": row[label]}
         return item
 
     return render

@@ -115,8 +115,8 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
     @functools.cache
     def read_only_names(cls) -> frozenset[str]:
         """The fields of the resource that are read, and that this schema does not take."""
-        known = fields_of(getattr(cls.Meta, "model", None))
-        return frozenset({*known, *(field.reads_as for field in known.values())} - cls().load_fields.keys())
+        columns = fields_of(getattr(cls.Meta, "model", None))
+        return frozenset({*columns, *(field.reads_as for field in columns.values())} - cls().load_fields.keys())
 
     @classmethod
     @functools.cache

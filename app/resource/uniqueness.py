@@ -52,7 +52,7 @@ class MemberRule(NamedTuple):
 def member_rules(model: type[Entity]) -> tuple[MemberRule, ...]:
     """The rules about members of a model's lists: keys that name the list, of tables that belong to the model's."""
     own = model.__table__.columns
-    found = []
+    rules = []
     for table in Base.metadata.sorted_tables:
         field = table.primary_key.info.get("fields", ("",))[0]
         owners = [key.parent for key in table.foreign_keys if key.column.table is model.__table__]
@@ -60,8 +60,8 @@ def member_rules(model: type[Entity]) -> tuple[MemberRule, ...]:
             names = [column.name for column in table.primary_key]
             above = tuple(name for name in names if name in own)
             members = tuple(name for name in names if name not in own)
-            found.append(MemberRule(field, table, owners[0], above, members))
-    return tuple(found)
+            rules.append(MemberRule(field, table, owners[0], above, members))
+    return tuple(rules)
 
 
 def taken_keys(

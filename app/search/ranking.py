@@ -26,11 +26,11 @@ def hit(resource: Resource, item: Mapping[str, Any], words: Sequence[Word], text
     if shown is not None:
         score = _score(whole, shown, is_label=shown.field == label)
     else:
-        found = [(word, one) for word in words if (one := _text_with(texts, word)) is not None]
-        scores = [_score(word[0], one, is_label=one.field == label) for word, one in found]
+        matched = [(word, one) for word in words if (one := _text_with(texts, word)) is not None]
+        scores = [_score(word[0], one, is_label=one.field == label) for word, one in matched]
         score = _IN_SEVERAL_FIELDS * sum(scores) / len(words)
         # The longest word tells most.
-        shown = max(found, key=lambda pair: len(pair[0][0]), default=(None, texts[0]))[1]
+        shown = max(matched, key=lambda pair: len(pair[0][0]), default=(None, texts[0]))[1]
     parents = [item[name]["name"] for name in resource.references if name != "created_by" and item[name]]
     return {
         "type": resource.name,

@@ -109,14 +109,14 @@ def _select_similar(
         return [], {}
     for in_every_word in (False, True)[: len(words)]:
         statement = _similar_statement(tuple(types), _own_only(types), shape, MAX_COUNT, in_every_word=in_every_word)
-        found = [
+        rows = [
             Found(resource, row.resource_id)
             for resource, row in _rows(statement, types, values)
             if similar_entry(row.content, words, in_every_word=in_every_word)
         ]
-        if found:
-            best = [one for resource in types for one in [each for each in found if each.resource is resource][:limit]]
-            return best, Counter(one.resource.name for one in found)
+        if rows:
+            best = [one for resource in types for one in [each for each in rows if each.resource is resource][:limit]]
+            return best, Counter(one.resource.name for one in rows)
     return [], {}
 
 

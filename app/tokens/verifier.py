@@ -26,10 +26,10 @@ class Told(NamedTuple):
 
 def compare_tokens(connection: sa.Connection, report: Report) -> None:
     """Report tokens that were inserted, changed or deleted past the application."""
-    told = _read_events(connection)
-    _report_unknown_use(connection, {f"{PREFIX}{token_id}" for token_id in told}, report)
+    recorded = _read_events(connection)
+    _report_unknown_use(connection, {f"{PREFIX}{token_id}" for token_id in recorded}, report)
     for row in connection.execute(sa.select(tokens)).mappings().all():
-        of_token = told.pop(row["id"], None)
+        of_token = recorded.pop(row["id"], None)
         kind, message = FindingKind.ROW_INSERTED, "This token has no record."
         if of_token is not None:
             kind, message = FindingKind.ROW_CHANGED, "The row differs from the log."
@@ -37,8 +37,8 @@ def compare_tokens(connection: sa.Connection, report: Report) -> None:
                 continue
         report.add(kind, message, resource_type=tokens.name, resource_id=row["id"])
     deletions = sa.select(logs.resource_id).where(logs.resource_type == User.__tablename__, logs.action == "delete")
-    deleted_users = set(connection.scalars(deletions)) if told else set()
-    for token_id, of_token in told.items():
+    deleted_users = set(connection.scalars(deletions)) if recorded else set()
+    for token_id, of_token in recorded.items():
         # The tokens of a deleted user are deleted with them.
         if of_token.owner_id not in deleted_users:
             message = "According to the log this token exists, but its row is missing."
@@ -46,16 +46,16 @@ def compare_tokens(connection: sa.Connection, report: Report) -> None:
 
 
 def _read_events(connection: sa.Connection) -> dict[int, Told]:
-    told: dict[int, Told] = {}
+    recorded: dict[int, Told] = {}
     events = sa.select(logs.resource_id, logs.action, logs.user_id, logs.state_mac).where(
         logs.resource_type == tokens.name, logs.action.in_(("token_create", "token_revoke"))
     )
     for token_id, action, user_id, mac in connection.execute(events.order_by(logs.id)):
         if action == "token_create":
-            told[token_id] = Told(user_id, mac)
-        elif token_id in told:
-            told[token_id] = Told(told[token_id].owner_id, mac)
-    return told
+            recorded[token_id] = Told(user_id, mac)
+        elif token_id in recorded:
+            recorded[token_id] = Told(recorded[token_id].owner_id, mac)
+    return recorded
 
 
 def _report_unknown_use(connection: sa.Connection, known: set[str], report: Report) -> None:

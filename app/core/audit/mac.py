@@ -174,8 +174,8 @@ def _macs_at(connection: sa.Connection, places: Sequence[Place]) -> dict[Place, 
         given = dict(zip(("kinds", "identities", "versions"), map(list, zip(*places, strict=True)), strict=True))
     else:
         statement, given = _MANY_ON_SQLITE, {"places": orjson.dumps(places).decode()}
-    found = connection.execute(statement, given)
-    return {(kind, identity, version): mac for kind, identity, version, mac in found}
+    rows = connection.execute(statement, given)
+    return {(kind, identity, version): mac for kind, identity, version, mac in rows}
 
 
 _ONE = sa.text(

@@ -110,10 +110,10 @@ class Generations:
             self.announce(set())
             if self._unannounced:
                 return None, nothing
-        found = cache.get_many(*map(_key, tables), *keys)
-        if found is None:
+        stored = cache.get_many(*map(_key, tables), *keys)
+        if stored is None:
             return None, nothing
-        generations, values = found[: len(tables)], found[len(tables) :]
+        generations, values = stored[: len(tables)], stored[len(tables) :]
         for position, (table, generation) in enumerate(zip(tables, generations, strict=True)):
             if generation is None:
                 # `add` keeps the first of two that start at once; both then read the same one.

@@ -237,8 +237,8 @@ def schema_name(schema: Any) -> str:
 
 def camel_case(*words: str) -> str:
     """A name for generated clients: `list`, `audit_logs` is `listAuditLogs`."""
-    found: list[str] = re.findall(r"[^\W_]+", " ".join(words))
-    first, *others = found
+    parts: list[str] = re.findall(r"[^\W_]+", " ".join(words))
+    first, *others = parts
     return first + "".join(word[0].upper() + word[1:] for word in others)
 
 

@@ -46,10 +46,10 @@ def _check_references(resource: Resource, merged: Mapping[Item, dict[str, Any]])
         if not sent:
             continue
         target = reference.target.__table__
-        there = set(db.session.scalars(sa.select(target.c.id).where(any_of(target.c.id, sent))))
+        existing = set(db.session.scalars(sa.select(target.c.id).where(any_of(target.c.id, sent))))
         for item in merged:
             identity = item.values.get(reference.name)
-            if identity is not None and identity not in there and item.error is None:
+            if identity is not None and identity not in existing and item.error is None:
                 message = f"There is no {reference.title.lower()} {as_json(identity)}."
                 item.error = Invalid(errors={reference.name: [message]})
 

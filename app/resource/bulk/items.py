@@ -60,20 +60,20 @@ def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
 
 def update(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:
     """Change the object of each item that has no error yet; an item that fails keeps its error."""
-    found = _find(resource, items)
-    check_sent_back(resource, found)
-    for item, row in found.items():
+    stored = _find(resource, items)
+    check_sent_back(resource, stored)
+    for item, row in stored.items():
         item.row = row
         if item.error is None:
             item.merge(resource, row)
-    check_parents(resource, {item: found[item] for item in valid(items)})
-    merged = {item: {**found[item], **item.values} for item in valid(items)}
+    check_parents(resource, {item: stored[item] for item in valid(items)})
+    merged = {item: {**stored[item], **item.values} for item in valid(items)}
     check(resource, merged, creating=False)
     check_shared(resource, merged, query)
 
     def store(some: Sequence[Item]) -> None:
         if not resource.model.orm_only:
-            changes = [_change(resource, found[item], item.values) for item in some]
+            changes = [_change(resource, stored[item], item.values) for item in some]
             writer.update(resource.model, [change for change in changes if change.new])
             return
         targets = _loaded(resource, some)
@@ -141,7 +141,7 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
     these = sa.select(table).where(any_of(table.c.id, wanted), *visible(resource.model)).order_by(table.c.id)
     rows = {row["id"]: dict(row) for row in db.session.execute(these.with_for_update()).mappings()}
     actor = current_actor()
-    found: dict[Item, Row] = {}
+    stored: dict[Item, Row] = {}
     seen: set[int | None] = set()
     for item in valid(items):
         row = rows.get(item.object_id)
@@ -152,9 +152,9 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
         elif not may_change(resource, actor, row["created_by_id"]):
             item.error = NotOwner()
         else:
-            found[item] = row
+            stored[item] = row
         seen.add(item.object_id)
-    return found
+    return stored
 
 
 def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.Change:

@@ -53,8 +53,8 @@ def allocate_ids(resource: Resource, count: int) -> list[int]:
         named = sa.cast(sa.func.pg_get_serial_sequence(table, "id"), postgresql.REGCLASS)
         sequence = sa.select(named).scalar_subquery()
         taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
-        found: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
-        return found
+        ids: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
+        return ids
     # The transaction holds SQLite's only write lock, so no other writer reads the same number.
     last = db.session.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
     return list(range((last or 0) + 1, (last or 0) + 1 + count))

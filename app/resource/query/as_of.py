@@ -78,10 +78,10 @@ def read_time(text: str) -> datetime:
 
 def read_as_of(resource: Resource, object_id: int, at: datetime) -> dict[str, Any]:
     """The object as its clients saw it at that time; raises NotFound where it was not there."""
-    found = objects_at(resource, [object_id], at)
-    if not found:
+    objects = objects_at(resource, [object_id], at)
+    if not objects:
         raise NotFound(f"There was no {service.singular(resource)} {object_id} then.")
-    return found[0]
+    return objects[0]
 
 
 def objects_at(resource: Resource, ids: Collection[int], at: datetime) -> list[dict[str, Any]]:

@@ -59,10 +59,10 @@ def _refers(field: Field, item: Filter, parameter: str) -> Clause:
         return _compare(field.column, field.kind, item, parameter)
     table = field.target.__table__
     named = Filter(item.name, "" if item.operator == "ne" else item.operator, item.several)
-    found = sa.select(table.c.id).where(_compare(table.c[field.target.label], Kind.TEXT, named, parameter))
+    target_ids = sa.select(table.c.id).where(_compare(table.c[field.target.label], Kind.TEXT, named, parameter))
     if item.operator == "ne":
-        return sa.or_(field.column.is_(None), field.column.not_in(found))
-    return field.column.in_(found)
+        return sa.or_(field.column.is_(None), field.column.not_in(target_ids))
+    return field.column.in_(target_ids)
 
 
 def _compare_attribute(attributes: sa.ColumnElement[Any], item: Filter, parameter: str) -> Clause:

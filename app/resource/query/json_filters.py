@@ -36,8 +36,8 @@ def has_members(column: sa.ColumnElement[Any], operator: str, parameter: str) ->
     members = sa.func.json_items(column).table_valued("value")
     member = sa.func.fold(members.c.value)
     if operator == "all":
-        found = sa.select(sa.func.count(member.distinct())).where(member.in_(values)).scalar_subquery()
-        return found == sa.bindparam(f"{parameter}_count", type_=sa.Integer)
+        matching = sa.select(sa.func.count(member.distinct())).where(member.in_(values)).scalar_subquery()
+        return matching == sa.bindparam(f"{parameter}_count", type_=sa.Integer)
     has_one = sa.exists().where(member.in_(values))
     return sa.not_(has_one) if operator == "ne" else has_one
 

@@ -66,12 +66,12 @@ def _check_related(resource: Resource, field: Field, names: Sequence[str]) -> No
     assert field.target is not None
     if field.target.public or current_actor().is_admin:
         seen: list[sa.ColumnElement[bool]] = []
-        there = _name_finder(field.target)(sorted({fold(name) for name in names}))
+        existing = _name_finder(field.target)(sorted({fold(name) for name in names}))
     else:
         seen = _referred(resource, field)
-        there = _select_names(field.target, names, seen)
+        existing = _select_names(field.target, names, seen)
     for name in names:
-        if fold(name) not in there:
+        if fold(name) not in existing:
             raise unknown(field.title.lower(), name, _candidates(field.target, name, seen), reason="unknown_name")
 
 

@@ -93,8 +93,8 @@ def _read_period(text: str, _field: Field | None) -> Period:
         start, length = datetime(day.year, day.month, day.day, tzinfo=UTC), timedelta(days=1)
     else:
         # In a query string an unescaped "+" of the zone arrives as a space.
-        found = fields.AwareDateTime(format="iso", error_messages={"invalid": _NO_TIME})
-        start, length = found.deserialize(text.replace(" ", "+")), timedelta.resolution
+        field = fields.AwareDateTime(format="iso", error_messages={"invalid": _NO_TIME})
+        start, length = field.deserialize(text.replace(" ", "+")), timedelta.resolution
     if not 1 < start.year < 9999:
         raise ValueError("Must be a time of this era.")
     return Period(start, start + length)

@@ -69,9 +69,9 @@ def condition_of(resource: Resource, item: Filter, parameter: str) -> Clause:
     head, _, rest = item.name.partition(".")
     target = _referred(resource.references[head])
     positive = replace(item, name=rest, operator="" if item.operator == "ne" else item.operator)
-    found = sa.select(target.model.__table__.c.id).where(condition_of(target, positive, parameter))
+    target_ids = sa.select(target.model.__table__.c.id).where(condition_of(target, positive, parameter))
     routes = list(_routes(resource, head, target.model))
-    reached = sa.or_(*(route(found) for route in routes))
+    reached = sa.or_(*(route(target_ids) for route in routes))
     if item.operator == "ne":
         # What refers to nothing is different from every value.
         return sa.not_(sa.func.coalesce(reached, sa.false()))

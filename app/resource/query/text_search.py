@@ -61,9 +61,11 @@ def matches(resource: Resource, words: Sequence[int], prefix: str = "q") -> sa.C
         for text in texts:
             joined = joined + "\n" + text
         return has_words(sa.func.fold(joined), words, prefix, plain=True)
-    found = sa.select(entries.c.resource_id).where(of_resource(resource), has_words(entries.c.content, words, prefix))
+    matching_ids = sa.select(entries.c.resource_id).where(
+        of_resource(resource), has_words(entries.c.content, words, prefix)
+    )
     identity: sa.ColumnElement[int] = resource.model.__table__.c.id
-    return identity.in_(found)
+    return identity.in_(matching_ids)
 
 
 def of_resource(resource: Resource) -> sa.ColumnElement[bool]:
