@@ -63,6 +63,11 @@ class Field:
         """The name under which it is read: a reference `server_id` is also read as the object `server`."""
         return self.name.removesuffix("_id") if self.target is not None else self.name
 
+    @property
+    def is_bookkeeping(self) -> bool:
+        """Whether a change of it raises no version and leaves no record: of a login, of a health check."""
+        return self.column.info.get("audit") is False
+
 
 def column(
     title: str,

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.resource.declaration import Resource
-from app.resource.fields import Field
+from app.resource.fields import Field, Kind
 
 Render = Callable[[Sequence[Any]], dict[str, Any]]
 
@@ -53,6 +53,25 @@ def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> P
     statement = sa.select(*labelled).select_from(source)
     this = resource.model.__table__.c.id == sa.bindparam("identity", type_=sa.BigInteger)
     return Projection(statement, statement.where(this), _renderer(names_in_order, references))
+
+
+@functools.cache
+def settled_version(resource: Resource) -> sa.Select[Any]:
+    """The SELECT of the version of the object with the id `identity`, if that stands for the whole answer.
+
+    It does if nothing that the object refers to has changed since, and nothing was noted that raises no version.
+    """
+    table = resource.model.__table__
+    source: Any = table
+    notes = [field for field in resource.fields.values() if field.kind is Kind.TIME and field.is_bookkeeping]
+    times: list[sa.ColumnElement[Any]] = [field.column for field in notes]
+    for field in resource.references.values():
+        referred = target_alias(resource, field)
+        source = source.outerjoin(referred, field.column == referred.c.id)
+        times.append(referred.c.updated_at)
+    settled = (sa.func.coalesce(time <= table.c.updated_at, sa.true()) for time in times)
+    this = table.c.id == sa.bindparam("identity", type_=sa.BigInteger)
+    return sa.select(table.c.version).select_from(source).where(this, *settled)
 
 
 def _as_sent(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

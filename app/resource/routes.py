@@ -114,7 +114,8 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     def read(query: dict[str, datetime], object_id: int) -> Response:
         if "as_of" in query:
             return success(read_as_of(resource, object_id, query["as_of"]))
-        return answer(resource, object_id)
+        tag = service.unchanged_tag(resource, object_id, request.if_none_match)
+        return answer(resource, object_id) if tag is None else Response(status=304, headers={"ETag": tag})
 
 
 def answer(resource: Resource, object_id: int, status: int = 200) -> Response:

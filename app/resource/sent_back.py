@@ -10,7 +10,7 @@ from app.core.errors import Invalid, dotted
 from app.core.http.envelope import dumps
 from app.core.values import same_json
 from app.resource.declaration import Resource
-from app.resource.fields import Field, Kind
+from app.resource.fields import Kind
 from app.resource.schema import Sent
 
 CHANGED = "Is read-only, and the object has another value now: the application sets it."
@@ -25,7 +25,7 @@ def check_sent_back(resource: Resource, sent: Sent, shown: Mapping[str, Any]) ->
     moved_on = _has_moved_on(resource, sent.read_only, current)
     errors = dict(sent.errors)
     for name, value in sent.read_only.items():
-        is_excused = moved_on and name in resource.fields and _is_bookkeeping(resource.fields[name])
+        is_excused = moved_on and name in resource.fields and resource.fields[name].is_bookkeeping
         if not is_excused and not same_json(value, current.get(name)):
             errors[name] = [CHANGED]
     if errors:
@@ -34,12 +34,8 @@ def check_sent_back(resource: Resource, sent: Sent, shown: Mapping[str, Any]) ->
 
 def _has_moved_on(resource: Resource, sent: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     """Whether what raises no version (a login, a health check) has happened since the client read the object."""
-    times = [name for name, field in resource.fields.items() if field.kind is Kind.TIME and _is_bookkeeping(field)]
+    times = [name for name, field in resource.fields.items() if field.kind is Kind.TIME and field.is_bookkeeping]
     return any(_is_before(sent[name], current[name]) for name in times if name in sent)
-
-
-def _is_bookkeeping(field: Field) -> bool:
-    return field.column.info.get("audit") is False
 
 
 def _is_before(earlier: Any, later: str | None) -> bool:

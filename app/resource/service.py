@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.datastructures import ETags
 
 from app.core.audit.mac import get_to_change
 from app.core.db.errors import from_database
@@ -18,7 +19,7 @@ from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
 from app.resource.json_fields import MAX_ATTRIBUTES, MAX_ITEMS, edit_members, merge_attributes
-from app.resource.projection import projection_of
+from app.resource.projection import projection_of, settled_version
 from app.resource.rights import is_visible, may_change, require_parents, visible
 from app.resource.schema import ADD, REMOVE, Sent
 from app.resource.sent_back import check_sent_back
@@ -74,6 +75,18 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
     if row is None:
         raise NotFound(f"There is no {singular(resource)} {object_id}.")
     return projection.render(row)
+
+
+def unchanged_tag(resource: Resource, object_id: int, tags: ETags) -> str | None:
+    """The ETag of the object if it is among the tags and stands for all that a client sees of the object.
+
+    The version alone does not: the names of what the object refers to may have changed since.
+    """
+    if not tags or object_id > MAX_ID:
+        return None
+    statement = settled_version(resource).where(*visible(resource.model))
+    version = read_rows(statement, {"identity": object_id}).scalar_one_or_none()
+    return f'"{version}"' if version is not None and tags.contains_weak(str(version)) else None
 
 
 def create(resource: Resource, values: Mapping[str, Any]) -> Any:

@@ -32,12 +32,13 @@ from app.core.errors import (
 )
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
-from app.core.http.envelope import FailureSchema, Page, envelope_of, success
+from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, success
 from app.core.http.openapi import (
     Parameter,
     Plugin,
     View,
     document_failures,
+    document_not_modified,
     document_parameter,
     document_reason,
     document_replay,
@@ -100,6 +101,8 @@ class Blueprint(SmorestBlueprint):
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
         if not SAFE_METHODS.issuperset(methods):
             document_reason(view)
+        elif getattr(view, "is_enveloped", False):
+            document_not_modified(view)
         document_failures(view, rule, access, methods)
         name_operation(view)
         super().add_url_rule(rule, endpoint, view, **options)
@@ -125,13 +128,13 @@ class Blueprint(SmorestBlueprint):
             def enveloped(*args: Any, **kwargs: Any) -> Response:
                 _refuse_unknown_query()
                 answer = view(*args, **kwargs)
-                if isinstance(answer, Response):
-                    return answer
                 if isinstance(answer, Page):
-                    return success(answer.items, status_code, pagination=answer.pagination)
-                return success(answer, status_code)
+                    answer = success(answer.items, status_code, pagination=answer.pagination)
+                elif not isinstance(answer, Response):
+                    answer = success(answer, status_code)
+                return conditional(answer)
 
-            enveloped.__dict__.update(view.__dict__)
+            enveloped.__dict__.update(view.__dict__, is_enveloped=True)
             enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
             return cast(View, document(enveloped))
 
@@ -152,9 +155,9 @@ class Blueprint(SmorestBlueprint):
         return cast(Callable[[View], View], self.doc(requestBody={"required": True, "content": content}))
 
     def not_modified(self, view: View) -> View:
-        """Document that a view answers 304, without a body, to a matching If-None-Match."""
-        document_parameter(view, "IfNoneMatch")
-        return cast(View, self.alt_response(304, description="Nothing has changed.", success=True)(view))
+        """Document that a view whose answer has no envelope answers 304 to a matching If-None-Match."""
+        document_not_modified(view)
+        return view
 
     def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
         """Document a view that answers with a file instead of an envelope."""

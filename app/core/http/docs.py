@@ -2,10 +2,11 @@
 
 import gzip
 import hashlib
+import json
 import threading
 from importlib.resources import files
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask, Response, current_app, request, send_from_directory
 from werkzeug.exceptions import NotFound as NoSuchPath
@@ -18,6 +19,7 @@ from app.core.http.envelope import dumps
 _SHIPPED = Path(str(files("flask_swagger_ui"))) / "dist"
 _FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "index.css", "favicon-32x32.png"})
 DAY = 86_400
+LINE_LENGTH = 118
 
 # Scripts and styles come from us. React sets style attributes, which a policy without 'unsafe-inline' blocks.
 _POLICY = (
@@ -112,3 +114,19 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)
     app.add_url_rule("/api/docs", "docs", show)
     app.add_url_rule("/api/docs/<name>", "docs_file", send_file)
+
+
+def as_lines(value: Any, indent: int = 0) -> str:
+    """JSON for people and for comparisons: what fits on a line stands on one."""
+    on_one_line = json.dumps(value, ensure_ascii=False)
+    if len(on_one_line) + indent <= LINE_LENGTH or not isinstance(value, dict | list):
+        return on_one_line
+    margin = " " * (indent + 1)
+    if isinstance(value, dict):
+        begin, end = "{", "}"
+        members = [f"{json.dumps(name)}: {as_lines(member, indent + 1)}" for name, member in value.items()]
+    else:
+        begin, end = "[", "]"
+        members = [as_lines(member, indent + 1) for member in value]
+    lines = ",\n".join(margin + member for member in members)
+    return f"{begin}\n{lines}\n{margin[:-1]}{end}"

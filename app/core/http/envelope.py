@@ -7,7 +7,7 @@ from dataclasses import fields as fields_of
 from typing import Any, cast
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 from marshmallow import INCLUDE, Schema, fields
 
@@ -88,6 +88,19 @@ def success_body(data: Any, pagination: Pagination | CursorPage | None = None) -
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, headers, mimetype="application/json")
+
+
+def conditional(response: Response) -> Response:
+    """Give the answer to a GET a hash of its body as ETag, unless it has one; 304 to a client that has the same body.
+
+    It is the body that is compared: whatever the answer depends on, a client is never told that nothing has changed
+    when something visible has.
+    """
+    if request.method in ("GET", "HEAD") and response.status_code == 200 and "ETag" not in response.headers:
+        response.add_etag()
+        if "If-None-Match" in request.headers:
+            return cast(Response, response.make_conditional(request))
+    return response
 
 
 def failure(error: ApiError) -> Response:

@@ -2,7 +2,6 @@
 
 import enum
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +21,6 @@ from app.core.http.idempotency import REPLAYED
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 JSON = "application/json"
-LINE_LENGTH = 118
 
 View = Callable[..., Any]
 Parameter = Mapping[str, Any] | str
@@ -99,6 +97,8 @@ def share_components(components: Components) -> None:
         components.header(name, {"description": text, "schema": {"type": "string"}})
     for name, parameter in _SHARED_PARAMETERS.items():
         components.parameter(name, parameter["in"], dict(parameter))
+    not_modified = {"description": "Nothing has changed; there is no body.", "headers": headers_of("ETag")}
+    components.response("NotModified", not_modified)
     for status, (name, text) in _FAILURES.items():
         headers = headers_of(*_FAILURE_HEADERS.get(status, ()))
         response = {"description": text, "headers": headers, "content": {JSON: {"schema": FailureSchema}}}
@@ -154,6 +154,16 @@ def document_replay(view: View) -> None:
     for status in docs.get("success_status_codes", ()):
         for response in docs["response"]["responses"][status]:
             response["headers"] = {**(response.get("headers") or {}), REPLAYED: REPLAYED}
+
+
+def document_not_modified(view: View) -> None:
+    """Document that a view answers 304, without a body, to a matching If-None-Match."""
+    document_parameter(view, "IfNoneMatch")
+    docs: dict[str, Any] = view.__dict__["_apidoc"]
+    responses: dict[Any, Any] = docs.setdefault("response", {}).setdefault("responses", {})
+    for response in responses.get(200, ()):
+        response["headers"] = {**(response.get("headers") or {}), "ETag": "ETag"}
+    responses[304] = ["NotModified"]
 
 
 def document_failures(view: View, rule: str, access: Access, methods: list[str]) -> None:
@@ -278,19 +288,3 @@ def finish_operations(spec: Mapping[str, Any]) -> None:
             operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
             if method == "put":
                 operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])
-
-
-def as_lines(value: Any, indent: int = 0) -> str:
-    """JSON for people and for comparisons: what fits on a line stands on one."""
-    on_one_line = json.dumps(value, ensure_ascii=False)
-    if len(on_one_line) + indent <= LINE_LENGTH or not isinstance(value, dict | list):
-        return on_one_line
-    margin = " " * (indent + 1)
-    if isinstance(value, dict):
-        begin, end = "{", "}"
-        members = [f"{json.dumps(name)}: {as_lines(member, indent + 1)}" for name, member in value.items()]
-    else:
-        begin, end = "[", "]"
-        members = [as_lines(member, indent + 1) for member in value]
-    lines = ",\n".join(margin + member for member in members)
-    return f"{begin}\n{lines}\n{margin[:-1]}{end}"

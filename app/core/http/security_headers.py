@@ -17,6 +17,7 @@ _ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-site",
 }
 _READABLE = [
+    "Content-Disposition",
     "ETag",
     "Idempotency-Replayed",
     "Location",

@@ -195,7 +195,7 @@ LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total"
 def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", reason: str | None = None) -> UnknownName:
     """The refusal of a name that does not exist, with the nearest that do, ignoring case; each after the prefix."""
     by_fold = {fold(name): name for name in valid}
-    close = difflib.get_close_matches(fold(given), by_fold, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(fold(given), by_fold, n=3, cutoff=0.6)
     nearest = [prefix + by_fold[name] for name in close]
     hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
     return UnknownName(
