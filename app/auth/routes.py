@@ -6,6 +6,7 @@ from flask import Response
 
 from app.auth import refresh_rotation, service, sessions
 from app.auth.schemas import (
+    AccountSchema,
     ChangePasswordSchema,
     LoginResultSchema,
     LoginSchema,
@@ -21,11 +22,12 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema, Page
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
-from app.resource import Sent, answer, change, read
-from app.users.routes import resource as users
-from app.users.schemas import UserSchema
+from app.resource import Resource, Sent, answer, change, read
+from app.users.models import User
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Authentication")
+
+account = Resource(model=User, schema=AccountSchema, titles=("Account", "账户"))
 
 
 @blueprint.post("/register")
@@ -34,10 +36,10 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Aut
 @service.if_registration_is_open
 @blueprint.arguments(RegistrationSchema)
 @blueprint.alt_response(403, schema=FailureSchema, description="Registration is closed.")
-@blueprint.response(201, UserSchema)
+@blueprint.response(201, AccountSchema)
 def register(body: dict[str, Any]) -> Response:
     """Register an account, if REGISTRATION_ENABLED allows it."""
-    return answer(users, service.register(body).id, 201)
+    return answer(account, service.register(body).id, 201)
 
 
 @blueprint.post("/login")
@@ -51,7 +53,7 @@ def register(body: dict[str, Any]) -> Response:
 def login(body: dict[str, str]) -> dict[str, Any]:
     """Log in with a username or an e-mail address."""
     tokens = service.log_in(body["username"], body["password"])
-    return {**tokens, "user": read(users, current_actor().id)}
+    return {**tokens, "user": read(account, current_actor().id)}
 
 
 @blueprint.post("/refresh")
@@ -90,22 +92,22 @@ def end_my_session(session_id: str) -> None:
 
 @blueprint.get("/me")
 @requires(Role.USER)
-@blueprint.response(200, UserSchema)
+@blueprint.response(200, AccountSchema)
 def get_me() -> Response:
     """Show my account."""
-    return answer(users, current_actor().id)
+    return answer(account, current_actor().id)
 
 
 @blueprint.patch("/me")
 @limited_by_address
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(ProfileSchema.change()(partial=True))
-@blueprint.response(200, UserSchema)
+@blueprint.response(200, AccountSchema)
 def update_me(body: Sent) -> Response:
     """Update my account. A new e-mail address needs `current_password`; a mail about it goes to the old one."""
     user = service.get_own_account(body, body.pop("current_password", None))
-    change(users, user, body)
-    return answer(users, user.id)
+    change(account, user, body)
+    return answer(account, user.id)
 
 
 @blueprint.post("/change-password")

@@ -6,6 +6,13 @@ from app.users.passwords import PASSWORD_METADATA, check_new_password
 from app.users.schemas import UserSchema
 
 
+class AccountSchema(UserSchema):
+    """One's own account: what administrators see of it, without the state of its lock."""
+
+    class Meta(UserSchema.Meta):
+        exclude = ("failed_login_attempts", "locked_until")
+
+
 class RegistrationSchema(UserSchema):
     """The fields of a registration, without role and is_active."""
 
@@ -30,7 +37,7 @@ class TokensSchema(Schema):
 
 
 class LoginResultSchema(TokensSchema):
-    user = fields.Nested(UserSchema.answer(), required=True)
+    user = fields.Nested(AccountSchema.answer(), required=True)
 
 
 class ProfileSchema(UserSchema):

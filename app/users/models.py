@@ -50,8 +50,9 @@ class User(Guarded, Entity):
     password_hash: Mapped[str | None] = column("Password", type_=sa.String(60), hidden=True, secret=True)
     # Sessions store the version that they were created under: a new password ends them.
     password_version: Mapped[int] = column("Password version", hidden=True, audit=False, guarded=True, default=0)
-    failed_login_attempts: Mapped[int] = column("Failed logins", hidden=True, audit=False, default=0)
-    locked_until: Mapped[datetime | None] = column("Locked until", hidden=True, audit=False)
+    # These two for administrators only: to the user, and to who has stolen a session, they would tell of each guess.
+    failed_login_attempts: Mapped[int] = column("Failed logins", "登录失败次数", read_only=True, audit=False, default=0)
+    locked_until: Mapped[datetime | None] = column("Locked until", "锁定至", read_only=True, audit=False)
     # Passwords that are being compared now, and when the latest of them began; see app/auth/lockout.py.
     checks_in_progress: Mapped[int] = column("Password checks", hidden=True, audit=False, default=0)
     last_check_at: Mapped[datetime | None] = column("Last password check", hidden=True, audit=False)

@@ -8,6 +8,7 @@ from flask import Flask
 
 from app.core.values import as_json
 from app.resource import Resource
+from app.resource.fields import default_of
 from tests.client import Body, Client
 from tests.contract.resources import each_resource, varied_rows
 from tests.contract.test_restore import latest, undo
@@ -21,9 +22,10 @@ def then(path: str, at: str, admin: Client, *, expect: int = 200) -> Body:
 
 
 def known(resource: Resource, item: Body) -> Body:
-    """An object without what is bookkeeping, which leaves no record."""
-    unknown = [name for name, field in resource.fields.items() if field.column.info.get("audit") is False]
-    return {**item, **dict.fromkeys(unknown)}
+    """An object without what is bookkeeping, which leaves no record: null, or the default of what is never null."""
+    fields = resource.fields.items()
+    unknown = {name: field.column for name, field in fields if field.column.info.get("audit") is False}
+    return {**item, **{name: None if column.nullable else default_of(column) for name, column in unknown.items()}}
 
 
 @each_resource

@@ -12,9 +12,10 @@ from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.users.models import LastAdmin, User
 from tests.client import PASSWORD, Body, Client
-from tests.conftest import SignIn
+from tests.conftest import BuildApp, SignIn
 from tests.contract.test_bodies import send_back
 from tests.factories import Make
+from tests.openapi import Document
 from tests.threads import run_concurrently
 
 YOURSELF = [("PATCH", {"role": "user"}), ("PATCH", {"is_active": False}), ("PUT", {"role": "user"}), ("DELETE", None)]
@@ -149,19 +150,47 @@ def test_a_bad_password_is_reported_with_other_invalid_fields(admin: Client, mak
 def test_password_is_never_part_of_a_response(admin: Client, user: Client) -> None:
     shown = admin.call("GET", f"/api/users/{user.user.id}")["data"]
     me = user.call("GET", "/api/auth/me")["data"]
-    assert not [name for name in {**shown, **me} if "password" in name or "hash" in name or "locked" in name]
+    assert not [name for name in {**shown, **me} if "password" in name or "hash" in name]
     for query in (
         "fields=password",
         "fields=password_hash",
         "sort=password_hash",
         "password_hash__startswith=$2b",
         "password_hash__isnull=false",
-        "failed_login_attempts__gt=0",
-        "locked_until__isnull=true",
+        "checks_in_progress__gt=0",
     ):
         admin.call("GET", f"/api/users?{query}", expect=400)
     for search in ("$2b$", PASSWORD):
         assert admin.call("GET", "/api/users", query_string={"q": search})["data"] == []
+
+
+def test_locks_are_shown_to_administrators_alone(
+    admin: Client, user: Client, anonymous: Client, build_app: BuildApp, document: Document
+) -> None:
+    locked, lock = user.user, {"failed_login_attempts", "locked_until"}
+    wrong = {"username": locked.username, "password": "wrong"}
+    for _ in range(5):
+        anonymous.call("POST", "/api/auth/login", json=wrong, expect=401)
+    shown = admin.call("GET", f"/api/users/{locked.id}")["data"]
+    assert (shown["failed_login_attempts"], shown["locked_until"] > shown["created_at"]) == (5, True)
+    for query in ("failed_login_attempts__gte=5", "locked_until__isnull=false", "sort=locked_until&page_size=1"):
+        assert admin.call("GET", f"/api/users?{query}")["data"] == [shown], query
+    answer = admin.call("PATCH", f"/api/users/{locked.id}", json={"failed_login_attempts": 0}, expect=422)
+    assert list(answer["data"]["errors"]) == ["failed_login_attempts"]
+    # Neither to the user, nor on the way through what all may read.
+    assert lock.isdisjoint(user.call("GET", "/api/auth/me")["data"])
+    assert lock.isdisjoint(user.call("PATCH", "/api/auth/me", json={"full_name": "Ada L."})["data"])
+    admin.call("POST", f"/api/users/{locked.id}/unlock")
+    logged_in = anonymous.call("POST", "/api/auth/login", json={**wrong, "password": PASSWORD})
+    assert lock.isdisjoint(logged_in["data"]["user"])
+    new = {"username": "new", "email": "new@example.com", "password": "a new long password"}
+    registered = Client(build_app(REGISTRATION_ENABLED=True), document).call(
+        "POST", "/api/auth/register", json=new, expect=201
+    )
+    assert lock.isdisjoint(registered["data"])
+    for path in ("servers?created_by", "gpus?assigned_to"):
+        for name in sorted(lock):
+            user.call("GET", f"/api/{path}.{name}__isnull=false", expect=400)
 
 
 def test_password_is_stored_as_a_hash(app: Flask, admin: Client) -> None:
