@@ -18,12 +18,12 @@ from sqlalchemy.exc import IntegrityError
 from app.catalog import IMPORTABLE
 from app.core.db.errors import from_database
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, transactional, writing
-from app.core.errors import ApiError
+from app.core.errors import ApiError, NotOwner
 from app.core.jobs.runner import Runner
 from app.core.request_context import Actor
 from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
-from app.imports.apply.conflicts import all_conflicts
+from app.imports.apply.conflicts import all_conflicts, require_rights
 from app.imports.map.tables import MapOptions, SavedMapping, Table, find_tables
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
@@ -70,9 +70,13 @@ def run_apply(import_id: int) -> None:
         import_ = db.session.get_one(Import, import_id, populate_existing=True)
         if import_.status is not ImportStatus.APPLYING:
             return
-        _act_as(import_.created_by_id, import_.request_id)
+        actor = _act_as(import_.created_by_id, import_.request_id)
     try:
-        _apply(import_id)
+        _apply(import_id, actor)
+    except NotOwner as refused:
+        problem = {"reason": refused.reason, "message": refused.message, **refused.facts}
+        with writing():
+            _end(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
     except Stopped:
         with writing():
             _end(import_id, ImportStatus.APPLYING, ImportStatus.CANCELLED)
@@ -205,9 +209,13 @@ def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict
 
 
 @transactional
-def _apply(import_id: int) -> None:
-    """Write the plan and end the import in one transaction; raises Stopped where it has been cancelled."""
+def _apply(import_id: int, actor: Actor) -> None:
+    """Write the plan and end the import in one transaction.
+
+    Raises Stopped where it has been cancelled, and NotOwner where its owner may not write all of it any more.
+    """
     import_ = db.session.get_one(Import, import_id, populate_existing=True)
+    require_rights(import_id, actor)
     apply_plan(import_, Progress(import_id, "applying", import_.changed_rows).advance)
     if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, done=import_.total):
         raise Stopped

@@ -1,5 +1,6 @@
 """HTTP routes of imports: upload, plan, apply, cancel, revert."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.imports.models import RUNNING, Import, last_progress
 from app.imports.plan.store import select_page
 from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
 from app.resource import WriteQuerySchema, conclude
+from app.resource.rights import visible_ids
 from app.sheets.limits import REASONS
 from app.sheets.workbook import UnreadableWorkbook, check_file
 from app.users.models import User
@@ -85,6 +87,7 @@ def list_import_rows(query: dict[str, Any], import_id: int) -> Page:
     service.get(import_id)
     page, size = query["page"], query["page_size"]
     items, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
+    _hide_unseen(items)
     return Page(items, Pagination(page, size, total))
 
 
@@ -120,6 +123,17 @@ def revert_import(query: dict[str, bool], import_id: int) -> Response:
     done = service.revert(import_id, dry_run=query["dry_run"])
     db.session.flush()
     return conclude(_response(import_id, 200 if done else 202), query)
+
+
+def _hide_unseen(items: Sequence[dict[str, Any]]) -> None:
+    """Leave out what changes of private objects that the acting user sees no more: whose plan it is, may be demoted."""
+    for name in {item["resource"] for item in items}:
+        model = IMPORTABLE[name].model
+        own = [item for item in items if item["resource"] == name and item["id"] is not None]
+        seen = visible_ids(model, [item["id"] for item in own])
+        for item in own:
+            if item["id"] not in seen:
+                item["changes"] = {}
 
 
 def _read_file() -> tuple[bytes, str]:

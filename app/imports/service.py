@@ -12,7 +12,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
 from app.core.jobs.queue import enqueue
 from app.core.values import utcnow
-from app.imports.apply.conflicts import version_conflicts
+from app.imports.apply.conflicts import require_rights, version_conflicts
 from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status, request_stop
 from app.imports.pipeline import APPLY, PLAN, REVERT
 from app.imports.report.models import ImportReport
@@ -61,7 +61,11 @@ def get(import_id: int, *, to_change: bool = False) -> Import:
 
 
 def request_apply(import_id: int, on_error: OnError) -> None:
-    """Queue the application of a plan; raises NotApplicable, naming the rows that are out of date."""
+    """Queue the application of a plan.
+
+    Raises NotApplicable, naming the rows that are out of date, and NotOwner, naming those that the owner of the plan
+    may not write any more; the job checks both again.
+    """
     import_ = get(import_id, to_change=True)
     skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)
     if import_.status is not ImportStatus.READY and not skips:
@@ -69,6 +73,8 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     conflicts = version_conflicts(import_.id)
     if conflicts:
         raise PlanOutOfDate(conflicts=conflicts)
+    if import_.created_by_id == current_actor().id:
+        require_rights(import_.id, current_actor())
     import_.on_error = on_error
     import_.status, import_.phase, import_.done = ImportStatus.APPLYING, "applying", 0
     enqueue(APPLY, import_.id)

@@ -10,10 +10,13 @@ from app.catalog import CATALOG
 from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
+from app.core.errors import NotOwner
+from app.core.request_context import Actor
 from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource
 from app.resource.fields import defaults_of
+from app.resource.rights import closed_parents, may_change, parents_in, refusal
 from app.resource.uniqueness import Key, key_of, member_rules, taken_keys
 
 MAX_CONFLICTS = 1000
@@ -30,6 +33,30 @@ def version_conflicts(import_id: int) -> list[Conflict]:
 def all_conflicts(import_id: int) -> list[Conflict]:
     """The rows that the database would refuse, for any reason that can be looked up."""
     return _first(_stale(import_id), _taken(import_id), _taken_members(import_id), _deleted_references(import_id))
+
+
+def require_rights(import_id: int, actor: Actor) -> None:
+    """Raise NotOwner, naming the rows that a plan's owner may not write any more: since demoted, or handed over."""
+    conflicts = [] if actor.is_admin else _first(_forbidden(import_id, actor))
+    if conflicts:
+        raise NotOwner("The owner of this import may not write all of it any more.", conflicts=conflicts)
+
+
+def _forbidden(import_id: int, actor: Actor) -> Iterator[Conflict]:
+    for part in read_parts(import_id, RowAction.CREATE, RowAction.UPDATE):
+        resource = CATALOG[part.resource]
+        parents = [field.name for field in resource.references.values() if field.parent]
+        stored = _stored_values(part, resource, ("created_by_id", *parents))
+        added = []
+        for row in (row for row in part.rows if row.action in (RowAction.CREATE.value, RowAction.UPDATE.value)):
+            existing = stored.get(row.object_id or 0, {})
+            owner = actor.id if row.object_id is None else existing.get("created_by_id")
+            if not may_change(resource, actor, owner):
+                yield _conflict(part, row, f"You may not write {resource.titles[0].lower()} like this one any more.")
+            values = {name: _as_stored(value) for name, value in row.new.items()}
+            added += [(row, each) for each in parents_in(resource, values, existing) if isinstance(each[1], int)]
+        for row, parent in closed_parents(resource, actor, added):
+            yield _conflict(part, row, refusal(resource, parent).message)
 
 
 def _first(*conflicts: Iterator[Conflict]) -> list[Conflict]:
