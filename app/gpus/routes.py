@@ -29,6 +29,7 @@ resource = Resource(
     titles=("GPUs", "GPU", "显卡"),
     search=(Gpu.model, Gpu.uuid, Gpu.serial_number, Gpu.purpose),
     natural_key=(("uuid",), ("server_id", "slot")),
+    recognised_by=("serial_number",),
 )
 blueprint: Blueprint = resource_blueprint(resource)
 

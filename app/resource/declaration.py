@@ -29,6 +29,9 @@ class Resource:
     """
     natural_key: Sequence[tuple[str, ...]] = ()
     """The field combinations by which a spreadsheet's row finds its object, the first that is filled in."""
+    recognised_by: tuple[str, ...] = ()
+    """Fields that tell objects apart although nothing makes them unique, such as a serial number of a chassis: a row
+    finds its object by one where exactly one row and one object have the value."""
     name_key: tuple[str, ...] = ()
     """The fields by which a row that fills in no natural key finds its object, where exactly one object has them."""
     read: Role = Role.USER
@@ -41,6 +44,12 @@ class Resource:
     @cached_property
     def name(self) -> str:
         return str(self.model.__tablename__)
+
+    @cached_property
+    def identifiers(self) -> tuple[str, ...]:
+        """The fields that an object has for good, wherever it is and whatever it is called: tags, serial numbers."""
+        keys = (key[0] for key in self.natural_key if len(key) == 1 and key[0] != self.model.label)
+        return (*keys, *self.recognised_by)
 
     @cached_property
     def noun(self) -> str:

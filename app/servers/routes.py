@@ -18,5 +18,6 @@ resource = Resource(
         Server.owner,
     ),
     natural_key=(("asset_tag",), ("datacenter_id", "name")),
+    recognised_by=("serial_number",),
 )
 blueprint = resource_blueprint(resource)

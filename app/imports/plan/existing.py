@@ -1,11 +1,13 @@
 """Find the stored objects of rows.
 
-A row is matched by its `_id`, by the field that the upload names in `match`, or by the resource's natural keys; one
-that fills in none of them by what objects are called, where that cannot mean another.
+A row is matched by its `_id`, by the field that the upload names in `match`, or by the resource's natural keys: first
+by what an object has for good (a tag, a serial number), then by where it is and what it is called. Where a tag or a
+serial number says that it is another object, the name does not count. A row that fills in no key is matched by what
+objects are called, where that cannot mean another.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,13 +34,12 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
     with_id = [row for row in rows if row.exported_id is not None]
     if with_id:
         _find_by_id(resource, with_id, columns)
-    keys = [(match,)] if match in resource.fields else resource.natural_key
-    for key in keys:
-        assert all(key)
-        unmatched = [row for row in rows if row.existing is None and row.exported_id is None]
-        _find_by_key(resource, unmatched, key, columns)
-    if keys is resource.natural_key and resource.name_key:
-        _find_by_name(resource, rows, columns)
+    if match in resource.fields:
+        keys: Sequence[tuple[str, ...]] = [(match,)]
+        _find_by_key(resource, _unmatched(rows), keys[0], columns)
+    else:
+        keys = resource.natural_key
+        _find_by_natural_key(resource, rows, columns)
     first_rows: dict[int, ParsedRow] = {}
     for row in rows:
         if row.existing is not None:
@@ -46,6 +47,24 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
             if first is not row:
                 add_duplicate_error(row, first, resource.natural_key[-1][-1])
     _warn_without_key(resource, rows, [key[-1] for key in keys])
+
+
+def _find_by_natural_key(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
+    of_identity = [key for key in resource.natural_key if key[0] in resource.identifiers]
+    for key in of_identity:
+        _find_by_key(resource, _unmatched(rows), key, columns)
+    for name in resource.recognised_by:
+        _find_where_alone(resource, _unmatched(rows), (name,), columns)
+    for key in resource.natural_key:
+        if key not in of_identity:
+            _find_by_key(resource, _unmatched(rows), key, columns, identifiers=resource.identifiers)
+    if resource.name_key:
+        silent = [row for row in rows if _is_silent(resource, row)]
+        _find_where_alone(resource, silent, resource.name_key, columns)
+
+
+def _unmatched(rows: Sequence[ParsedRow]) -> list[ParsedRow]:
+    return [row for row in rows if row.existing is None and row.exported_id is None]
 
 
 def has_rule(model: type[Entity]) -> bool:
@@ -66,36 +85,65 @@ def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns)
             row.add_error("id", "identity", f"There is no {singular(resource)} {row.exported_id}.")
 
 
-def _find_by_key(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
-    """Match rows with the objects that have the same values in the key's fields, in one statement."""
+def _find_by_key(
+    resource: Resource,
+    rows: Sequence[ParsedRow],
+    key: Sequence[str],
+    columns: Columns,
+    *,
+    identifiers: Sequence[str] = (),
+) -> None:
+    """Match rows with the objects that have the same values in the key's fields, in one statement.
+
+    An object of which one of the identifiers says that it is another one is no match, but an error where it has the
+    whole key: there cannot be a second.
+    """
     *parents, last = key
-    for row, candidates in _candidates(resource, rows, key, columns):
-        if len(candidates) == 1:
-            row.existing = candidates[0]
-        elif candidates:
+    for row, candidates, has_parents in _candidates(resource, rows, key, columns):
+        others = [(other, name) for other in candidates if (name := _contradiction(row, other, identifiers))]
+        if others and has_parents:
+            _add_contradiction(resource, row, key, *others[0])
+        alike = [one for one in candidates if all(one is not other for other, _ in others)]
+        if len(alike) == 1:
+            row.existing = alike[0]
+        elif alike:
             advice = f"Fill in {resource.fields[parents[0]].title}" if parents else "Add a column _id"
-            message = f"{len(candidates)} objects are called {row.values[last]}. {advice} to tell them apart."
+            message = f"{len(alike)} objects are called {row.values[last]}. {advice} to tell them apart."
             row.add_error(last, "ambiguous", message)
 
 
-def _find_by_name(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
-    """Match rows that fill in no natural key by their names, each where one row and one object have it.
+def _contradiction(row: ParsedRow, stored: Mapping[str, Any], identifiers: Sequence[str]) -> str | None:
+    """The first identifier in which a row and an object differ; an absent one says nothing."""
+    for name in identifiers:
+        wanted, there = row.values.get(name), stored.get(name)
+        if wanted is not None and there is not None and fold_value(wanted) != fold_value(there):
+            return name
+    return None
 
-    Otherwise a file without keys would create everything again each time. A row with a key that nobody has is another
-    object, whatever it is called.
-    """
-    key = resource.name_key
-    silent = [row for row in rows if _is_silent(resource, row)]
-    named = Counter(_values_of(row, key) for row in silent)
-    alone = [row for row in silent if named[_values_of(row, key)] == 1]
-    for row, candidates in _candidates(resource, alone, key, columns):
-        if len(candidates) == 1:
+
+def _add_contradiction(
+    resource: Resource, row: ParsedRow, key: Sequence[str], stored: Mapping[str, Any], name: str
+) -> None:
+    label = resource.model.label
+    where = " and ".join(resource.fields[each].title for each in key if row.values.get(each) is not None)
+    what, title = singular(resource), resource.fields[name].title
+    message = f"The {what} of this {where} has the {title} {stored[name]}, and this row {row.values[name]}."
+    advice = f" If it is the same one, import with match={label}." if label in key else ""
+    row.add_error(key[-1], "contradiction", message + advice)
+
+
+def _find_where_alone(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
+    """Match rows by fields that nothing makes unique, each where one row and one object have these values."""
+    numbers = Counter(_values_of(row, key) for row in rows)
+    alone = [row for row in rows if numbers[_values_of(row, key)] == 1]
+    for row, candidates, _ in _candidates(resource, alone, key, columns):
+        if len(candidates) == 1 and not _contradiction(row, candidates[0], resource.identifiers):
             row.existing = candidates[0]
 
 
 def _is_silent(resource: Resource, row: ParsedRow) -> bool:
     """Whether a row says nothing of the object that it is about but its name."""
-    keys = (key[-1] for key in resource.natural_key)
+    keys = {*resource.identifiers, *(key[-1] for key in resource.natural_key)}
     return row.existing is None and row.exported_id is None and all(row.values.get(name) is None for name in keys)
 
 
@@ -105,8 +153,8 @@ def _values_of(row: ParsedRow, key: Sequence[str]) -> tuple[Any, ...]:
 
 def _candidates(
     resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns
-) -> Iterator[tuple[ParsedRow, list[Any]]]:
-    """Each row that fills in the key, with the objects that have its values."""
+) -> Iterator[tuple[ParsedRow, list[Any], bool]]:
+    """Each row that fills in the key, the objects with its values, and whether these have its parents too."""
     *parents, last = key
     table = resource.model.__table__
     with_key = [row for row in rows if row.values.get(last) is not None]
@@ -129,10 +177,11 @@ def _candidates(
         row_parents = tuple(row.values.get(name) for name in parents)
         name = fold_value(row.values[last])
         candidates = by_key.get((*row_parents, name), [])
+        has_parents = bool(candidates)
         # A row without a parent is matched by its name alone where only one object has it.
         if not candidates and not any(row_parents) and not any(name in row.reference_names for name in parents):
             candidates = by_last.get(name, [])
-        yield row, candidates
+        yield row, candidates, has_parents
 
 
 def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields: Sequence[str]) -> None:
@@ -160,7 +209,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     model = resource.model
     names = {"id", "version", "created_by_id", model.label}
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
-    names.update(name for key in (*resource.natural_key, resource.name_key) for name in key)
+    names.update(name for key in (*resource.natural_key, resource.recognised_by, resource.name_key) for name in key)
     names.update(name for fields, _ in unique_rules(model.__table__) for name in fields)
     names.update(name for rule in model.rarely_shared for name in rule.fields)
     names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))

@@ -113,3 +113,44 @@ def test_a_rack_unit_that_the_file_itself_frees_is_not_shared(user: Client, make
         make(Server, name=name, rack="R1", rack_unit=unit, created_by_id=user.user.id)
     rows = [("Name", "Rack", "Rack unit"), ("a", "R1", 2), ("b", "R1", 1), ("c", "R1", 3)]
     assert warnings_of(user, upload(user, Servers=rows)) == {}
+
+
+def test_a_renamed_server_is_recognised_by_its_serial_number(user: Client, make: Make, upload: Upload) -> None:
+    site = make(Datacenter, name="SH-1")
+    for name, serial in (("a", "S1"), ("b", "S2"), ("c", "chassis"), ("d", "chassis")):
+        make(Server, name=name, serial_number=serial, datacenter_id=site.id, created_by_id=user.user.id)
+    rows = [
+        ("Name", "Datacenter", "Serial number"),
+        ("renamed", "SH-1", "S1"),
+        ("b", "SH-1", "S2"),
+        # Two have this number: it tells nothing.
+        ("c", "SH-1", "chassis"),
+        ("e", "SH-1", "chassis"),
+    ]
+    planned = rows_of(user, upload(user, Servers=rows))
+    assert [row["action"] for row in planned] == ["update", "unchanged", "unchanged", "create"]
+    assert planned[0]["changes"] == {"name": {"old": "a", "new": "renamed"}}
+
+
+def test_a_name_does_not_count_where_a_tag_or_serial_number_differs(user: Client, make: Make, upload: Upload) -> None:
+    site = make(Datacenter, name="SH-1")
+    stored = {"asset_tag": "T1", "serial_number": "S1", "datacenter_id": site.id, "created_by_id": user.user.id}
+    server = make(Server, name="a", **stored)
+    make(Gpu, server_id=server.id, slot=0, uuid="GPU-1", created_by_id=user.user.id)
+    rows = [
+        ("Name", "Datacenter", "Asset tag", "Serial number"),
+        ("a", "SH-1", "T9", None),
+        ("A", "SH-1", None, "S9"),
+        # No second one of this name can be in SH-1, but there may be one elsewhere.
+        ("a", None, "T8", None),
+    ]
+    gpus = upload(user, GPUs=[("UUID", "Server", "Slot", "Model"), ("GPU-9", "a", 0, "H100")])
+    assert errors_of(user, gpus) == [("GPUs", 2, "C2", "contradiction")]
+    import_ = upload(user, Servers=rows)
+    assert errors_of(user, import_) == [("Servers", row, f"A{row}", "contradiction") for row in (2, 3)]
+    planned = rows_of(user, import_)
+    assert planned[2]["action"] == "create"
+    message = planned[0]["errors"][0]["message"]
+    assert message.startswith("The server of this Datacenter and Name has the Asset tag T1, and this row T9.")
+    matched = upload(user, form={"match": "name"}, Servers=rows[:2])
+    assert [row["action"] for row in rows_of(user, matched)] == ["update"]
