@@ -1,0 +1,32 @@
+"""No path means two routes: where a literal segment and a parameter compete, the parameter cannot have its value."""
+
+import re
+from itertools import combinations
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+
+def methods_of(rule: Rule) -> set[str]:
+    return (rule.methods or set()) - {"HEAD", "OPTIONS"}
+
+
+def may_be_one(left: str, right: str) -> bool:
+    """Whether a segment of a path may be both of these: a literal, a number or a text."""
+    literals = [segment for segment in (left, right) if "<" not in segment]
+    if len(literals) == 2:
+        return left == right
+    parameters = {left, right} - set(literals)
+    is_number = any(re.fullmatch(r"<int:[^<>]+>", parameter) for parameter in parameters)
+    return not literals or not is_number or literals[0].isdigit()
+
+
+def test_no_path_means_two_routes(app: Flask) -> None:
+    for one, other in combinations(app.url_map.iter_rules(), 2):
+        segments = [rule.rule.split("/") for rule in (one, other)]
+        if len(segments[0]) == len(segments[1]) and methods_of(one) & methods_of(other):
+            assert not all(map(may_be_one, *segments)), (one.rule, other.rule)
+
+
+def test_a_path_has_one_form(app: Flask) -> None:
+    assert [rule.rule for rule in app.url_map.iter_rules() if rule.rule.endswith("/") and rule.rule != "/"] == []
