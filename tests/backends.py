@@ -88,9 +88,8 @@ class Postgresql:
     def __init__(self, directory: Path) -> None:
         self.uploads = directory / "uploads"
         self.prefix = f"itam-{RUN}-{WORKER}"
-        self.url = sa.make_url(DATABASE_URL)
-        name = f"{self.url.database}_{RUN}_{WORKER}"
-        self.url = self.url.set(database=name)
+        self.url = own_url(RUN)
+        name = self.url.database
         require_services()
         with _server_alone() as server:
             drop_leftovers(server)
@@ -122,6 +121,25 @@ class Postgresql:
             self._cleaner.close()
             server.execute(f'DROP DATABASE "{self.url.database}" WITH (FORCE)'.encode())
         delete_keys(self.prefix)
+
+
+def own_url(run: str) -> sa.URL:
+    """A database that nobody else uses, and that a later run drops if this one is killed."""
+    url = sa.make_url(DATABASE_URL)
+    return url.set(database=f"{url.database}_{run}_{WORKER}")
+
+
+@contextmanager
+def database(url: sa.URL, locale: str) -> Iterator[None]:
+    """Create a database of a locale, and drop it at the end."""
+    with _server_alone() as server:
+        server.execute(f"CREATE DATABASE \"{url.database}\" TEMPLATE template0 ENCODING 'UTF8' {locale}".encode())
+        # Its connection says that this run lives.
+        claim = _connect(url)
+    yield
+    with _server_alone() as server:
+        claim.close()
+        server.execute(f'DROP DATABASE "{url.database}" WITH (FORCE)'.encode())
 
 
 def drop_leftovers(server: psycopg.Connection) -> None:
