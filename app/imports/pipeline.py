@@ -24,6 +24,7 @@ from app.core.request_context import Actor
 from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts, require_rights
+from app.imports.map.layout import warn_of_layout
 from app.imports.map.tables import MapOptions, SavedMapping, Table, find_tables
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
@@ -142,6 +143,9 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
         resource = IMPORTABLE.get(import_.resource or "")
         options = MapOptions(resource, import_.mapping, import_.extra, _saved_mappings(import_), import_.dates)
         tables, unknown = find_tables(workbook, options)
+        for table in tables:
+            if table.sheet.layout:
+                warn_of_layout(table)
         progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]
     Planner(actor, import_.mode, import_.match).plan(parsed)

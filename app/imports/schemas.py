@@ -108,6 +108,11 @@ class SheetSchema(Schema):
     warnings = fields.Integer(required=True)
     columns = fields.List(fields.Nested(SheetColumnSchema), required=True)
     problems = fields.List(fields.Dict(), required=True)
+    sheet_warnings = fields.List(
+        fields.Dict(),
+        required=True,
+        metadata={"description": "Each with `rule`, `message`, and where it applies `count` and the first `cells`."},
+    )
     notes = fields.List(fields.String(), required=True)
 
 

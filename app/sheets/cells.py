@@ -37,6 +37,8 @@ PLACEHOLDERS = frozenset(
     }
 )
 FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
+UNCOMPUTED = "#FORMULA!"
+"""The value of a cell whose formula has no stored value: a program wrote it, and no spreadsheet computed it."""
 # As many digits as a spreadsheet keeps of a number. 2.10 may be a version: as a number it would lose its zero.
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{0,8}[1-9])?")
 # A variable that a template engine did not replace.

@@ -30,7 +30,7 @@ _XML_SUFFIXES = (".xml", ".rels", ".vml")
 
 # calamine reads a sheet in UTF-16 as empty, and the search for entities would miss them.
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_ERROR_CELL = b't="e"'
+_SPECIAL_CELLS = (b't="e"', b"<f>", b"<f ", b":f>", b":f ", b"mergeCell ", b'hidden="')
 # A cell without a value is `<c …/>`: it costs the reader nothing, however far away it is.
 _THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
 _CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
@@ -39,10 +39,10 @@ _EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
 
 @dataclass(frozen=True)
 class Package:
-    """The real size of an unpacked workbook, and whether a cell may hold an error such as #N/A."""
+    """The real size of an unpacked workbook, and whether a sheet may hold errors, formulas, merged or hidden cells."""
 
     unpacked_bytes: int
-    has_errors: bool
+    has_special_cells: bool
 
 
 def check_package(file: BinaryIO, limits: Limits) -> Package:
@@ -52,7 +52,7 @@ def check_package(file: BinaryIO, limits: Limits) -> Package:
     """
     _check_kind(file)
     unpacked_bytes = 0
-    has_errors = False
+    is_special = False
     for entry in _read_directory(file):
         is_xml = entry.filename.lower().endswith(_XML_SUFFIXES)
         part_bytes = 0
@@ -63,11 +63,11 @@ def check_package(file: BinaryIO, limits: Limits) -> Package:
             if is_xml:
                 window = window[-_OVERLAP_BYTES:] + chunk
                 _check_xml(window, limits)
-                has_errors = has_errors or _ERROR_CELL in window
+                is_special = is_special or any(mark in window for mark in _SPECIAL_CELLS)
         if part_bytes != entry.file_size:
             raise refusal("damaged")
         unpacked_bytes += part_bytes
-    return Package(unpacked_bytes, has_errors)
+    return Package(unpacked_bytes, is_special)
 
 
 def _check_kind(file: BinaryIO) -> None:

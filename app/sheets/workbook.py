@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,7 +44,7 @@ class FileKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Sheet:
-    """A worksheet: its name, and its rows down to the last one with a value.
+    """A worksheet: its name, its rows down to the last one with a value, and `layout`, what of it is hidden or merged.
 
     `text` is how delimited text was read ("encoding", "delimiter", "line_end"), and None for a workbook. With
     `epoch_1904` dates as numbers count from 1904.
@@ -56,6 +56,7 @@ class Sheet:
     _offset: int = field(repr=False)
     text: dict[str, str] | None = None
     epoch_1904: bool = False
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def decimal_comma(self) -> bool:
@@ -65,9 +66,10 @@ class Sheet:
     def rows(self) -> Iterator[list[Value]]:
         """Iterate over the rows from row 1, any number of times, while the workbook is open.
 
-        A row starts at column A and ends at its last value, so a blank row is `[]`; an empty cell is `None`. Dates are
+        A row starts at column A, a blank row is `[]`, an empty cell is `None`. A row of a workbook ends at its last
+        value, one of delimited text has as many cells as there. Dates are
         ISO 8601 texts, with the time unless it is midnight; times and durations are `HH:MM:SS`; an error is its text,
-        such as `#N/A`. All cells of delimited text are texts.
+        such as `#N/A`, a formula without a stored value UNCOMPUTED. All cells of delimited text are texts.
         """
         with self._spool.open("rb") as lines:
             lines.seek(self._offset)
@@ -125,7 +127,7 @@ def read_workbook(
 def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         package = check_package(file, limits)
-    options = {"path": str(path), "sheets": limits.sheets, "has_errors": package.has_errors}
+    options = {"path": str(path), "sheets": limits.sheets, "has_special_cells": package.has_special_cells}
     run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool)
 
 
@@ -158,6 +160,14 @@ def _index_sheets(spool: Path) -> tuple[Sheet, ...]:
                 facts.append((orjson.loads(line), offset))
                 row_counts.append(0)
     return tuple(
-        Sheet(fact["sheet"], row_count, spool, start, fact.get("text"), fact.get("epoch_1904", False))
+        Sheet(
+            fact["sheet"],
+            row_count,
+            spool,
+            start,
+            fact.get("text"),
+            fact.get("epoch_1904", False),
+            fact.get("layout", {}),
+        )
         for (fact, start), row_count in zip(facts, row_counts, strict=True)
     )

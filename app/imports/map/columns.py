@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
+from app.imports.map.misspellings import Misspelling, find_misspelling
 from app.imports.models import ExtraColumns
 from app.resource import Field, Kind, Resource
 from app.sheets.cells import Value, letters, unit_factor
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, STATUS, VERSION
 
 _REQUIRED_MARKS = re.compile(r"[(\[【]\s*(required|optional|必填|必须|选填|可选)\s*[)\]】]|\*", re.IGNORECASE)
-_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_PARENTHESES = re.compile(r"[(\[]([^()\[\]]*)[)\]]\s*$")
 _WORD_ENDS = re.compile(r"[\s_/]+")
 
 
@@ -76,6 +77,7 @@ class HeaderMapping:
 
     columns: list[ColumnMapping] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -133,44 +135,21 @@ def spellings_of(resource: Resource) -> dict[str, tuple[int, Field]]:
     return spellings
 
 
-def misspelt_label(title: str, resource: Resource, filled: Iterable[Field]) -> str | None:
-    """The label of the field that a title probably misspells: the same first letter, and one or two typos.
+def misspelt_field(title: str, resource: Resource, filled: Iterable[Field]) -> Misspelling | None:
+    """The field that a title probably misspells: the same first letter, and one or two typos.
 
     The first letter is seldom mistyped, and comparing it tells "GPU model" from "CPU model". A title that adds a
     word to a spelling is a title of its own: `Container ID` does not misspell `Container`. A field that another
     column fills is not suggested.
     """
-    others = set(filled)
     # Parentheses hold a unit or a remark.
     plain = _PARENTHESES.sub("", without_marks(title))
     key = title_key(plain)
-    if len(key) < 4 or not key.isascii():
+    if len(key) < 4 or not key.isascii() or key[-1].isdigit():
         return None
-    allowed = 1 if len(key) < 8 else 2
     shortened = title_key(" ".join(_WORD_ENDS.split(plain)[:-1]))
-    for spelling, (_, item) in spellings_of(resource).items():
-        candidate = spelling[:1] == key[:1] and spelling != shortened and item not in others and not item.read_only
-        if candidate and 0 < edit_distance(key, spelling, allowed) <= allowed:
-            return item.title
-    return None
-
-
-def edit_distance(one: str, other: str, limit: int) -> int:
-    """The optimal string alignment distance of two texts, or `limit + 1` where it is larger."""
-    if abs(len(one) - len(other)) > limit:
-        return limit + 1
-    before: list[int] = []
-    current = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        before, last, current = current, before, [i]
-        for j, b in enumerate(other, 1):
-            cost = min(before[j] + 1, current[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                cost = min(cost, last[j - 2] + 1)
-            current.append(cost)
-        if min(current) > limit:
-            return limit + 1
-    return min(current[-1], limit + 1)
+    others = {item for item in resource.fields.values() if item.read_only}.union(filled)
+    return find_misspelling(key, shortened, spellings_of(resource), others)
 
 
 def attribute_key(title: str) -> str:
@@ -183,7 +162,7 @@ def plural(resource: Resource) -> str:
 
 
 def mapping_error(rule: str, message: str, **details: Any) -> dict[str, Any]:
-    """An error of a table as a whole, as the API shows it."""
+    """An error or a warning of a table as a whole, as the API shows it."""
     return {"rule": rule, "message": message, **details}
 
 
@@ -197,6 +176,12 @@ def _readings(title: str) -> list[tuple[str, str | None]]:
     if len(words) > 1:
         readings.append((title_key(" ".join(words[:-1])), words[-1]))
     return readings
+
+
+def _scale(title: str, item: Field) -> float:
+    """The factor of the unit in a title whose other words do not name the field."""
+    factors = (unit_factor(unit, item.unit) for _, unit in _readings(title) if unit is not None)
+    return next((factor for factor in factors if factor is not None), 1.0)
 
 
 @dataclass(slots=True)
@@ -230,7 +215,7 @@ class _HeaderMapper:
         if name and item is None:
             message = f"The mapping of {title} names {name}, which is not a field of {plural(self.resource)}."
             self.result.errors.append(mapping_error("unknown_field", message))
-        return TitleMatch(-1, item, 1.0) if item is not None else None
+        return TitleMatch(-1, item, _scale(title, item)) if item is not None else None
 
     def _system_column(self, index: int, title: str) -> ColumnMapping | None:
         """A column that its title alone decides: of an export or a report, or ignored by the upload's mapping."""
@@ -244,10 +229,10 @@ class _HeaderMapper:
         return None
 
     def _field_column(
-        self, index: int, title: str, match: TitleMatch | None, best: Mapping[Field, int]
+        self, index: int, title: str, match: TitleMatch | None, best: dict[Field, int]
     ) -> ColumnMapping | None:
+        match = match or self._check_unknown_title(index, title, best)
         if match is None:
-            self._check_unknown_title(index, title, best)
             return None
         if match.field.read_only:
             self.result.notes.append(f"Column {title} is ignored: only the platform sets this field.")
@@ -257,17 +242,25 @@ class _HeaderMapper:
             return None
         return ColumnMapping(index, title, ColumnUse.FIELD, match.field, scale=match.scale)
 
-    def _check_unknown_title(self, index: int, title: str, filled: Iterable[Field]) -> None:
-        """Add an error for a title that misspells a field, or for any unknown one with `extra=refuse`."""
+    def _check_unknown_title(self, index: int, title: str, best: dict[Field, int]) -> TitleMatch | None:
+        """The field of a title with one typo; a warning of any misspelling, an error with `extra=refuse`."""
         where = {"column": letters(index), "title": title}
         what = f"Column {letters(index)}: {title} is not a field of {plural(self.resource)}."
-        label = misspelt_label(title, self.resource, filled)
-        if label is not None:
-            message = f"{what} Did you mean {label}? Correct the title, or say in the mapping what the column holds."
-            self.result.errors.append(mapping_error("misspelt_column", message, **where, suggestion=label))
+        misspelt = misspelt_field(title, self.resource, best)
+        if misspelt is not None and misspelt.sure:
+            best[misspelt.field] = index
+            message = f"{what} It is read as {misspelt.field.title}: map it to another field if that is wrong."
         elif self.extra is ExtraColumns.REFUSE:
             message = f"{what} Remove the column, or say in the mapping what it holds."
             self.result.errors.append(mapping_error("unknown_column", message, **where))
+            return None
+        elif misspelt is not None:
+            message = f"{what} Did you mean {misspelt.field.title}? Correct the title, or map the column to that field."
+        else:
+            return None
+        warning = mapping_error("misspelt_column", message, **where, suggestion=misspelt.field.title)
+        self.result.warnings.append(warning)
+        return TitleMatch(9, misspelt.field, _scale(title, misspelt.field)) if misspelt.sure else None
 
     def _extra_column(self, index: int, title: str) -> ColumnMapping:
         """A column that fills no field: an attribute where the resource has attributes, ignored otherwise."""

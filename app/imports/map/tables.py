@@ -69,6 +69,7 @@ class Table:
     signature: str
     columns: list[ColumnMapping] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: set[int] = field(default_factory=set)
     saved_mapping: SavedMapping | None = None
@@ -173,7 +174,8 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
         table.errors.append(mapping_error("no_header", message))
         return table
     mapped = map_columns(resource, headers[best], mapping, extra)
-    table.columns, table.errors, table.notes = mapped.columns, mapped.errors, mapped.notes
+    table.columns, table.errors = mapped.columns, mapped.errors
+    table.warnings, table.notes = mapped.warnings, mapped.notes
     _skip_rows(table)
     return table
 

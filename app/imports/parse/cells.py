@@ -13,13 +13,14 @@ import orjson
 from marshmallow import ValidationError
 
 from app.core.values import whole
-from app.imports.map.columns import title_key
+from app.imports.map.columns import ColumnMapping, title_key
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
 from app.resource.json_fields import MAX_TEXT
 from app.sheets.cells import (
     CLEAR,
     FORMULA_ERRORS,
+    UNCOMPUTED,
     CellError,
     Value,
     as_text,
@@ -33,6 +34,9 @@ from app.sheets.dates import AmbiguousDate, DateOrder, Guess, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
+
+RowMessage = dict[str, Any]
+"""An error or a warning of a cell or a row, as the API shows it."""
 
 CellReader = Callable[[Value], Any]
 """Returns the value of a filled cell; raises CellError."""
@@ -61,11 +65,20 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
     read = _READERS[field.kind](field, cell_format)
 
     def read_unless_error(value: Value) -> Any:
-        if isinstance(value, str) and value in FORMULA_ERRORS:
-            raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
+        if isinstance(value, str) and value.startswith("#"):
+            check_computed(value)
         return _cleared(field) if value == CLEAR else read(value)
 
     return read_unless_error
+
+
+def check_computed(value: str) -> None:
+    """Raise CellError for the text of a formula that fails, or that has not been computed."""
+    if value in FORMULA_ERRORS:
+        raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
+    if value == UNCOMPUTED:
+        message = "The formula of this cell has no stored value: open the file in a spreadsheet program and save it."
+        raise CellError("formula", message)
 
 
 def read_attribute(value: Value) -> Value:
@@ -75,6 +88,8 @@ def read_attribute(value: Value) -> Value:
     if not isinstance(value, str):
         return exact(value)
     text = as_text(value)
+    if text.startswith("#"):
+        check_computed(text)
     if len(text) > MAX_TEXT:
         raise CellError("length", f"May have at most {MAX_TEXT} characters.")
     return None if text == CLEAR else text
@@ -256,3 +271,15 @@ _READERS: dict[Kind, Callable[[Field, CellFormat], CellReader]] = {
     Kind.OBJECTS: _json_reader,
     Kind.ATTRIBUTES: _json_reader,
 }
+
+
+def row_message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
+    return {
+        "cell": column.cell(row) if column else None,
+        "column": column.title if column else None,
+        "field": name,
+        "value": value,
+        "rule": error.rule,
+        "message": error.message,
+        "suggestion": error.suggestion,
+    }

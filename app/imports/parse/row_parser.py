@@ -17,8 +17,9 @@ from app.core.values import MAX_EXACT, MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.tables import Table
 from app.imports.models import RowAction
-from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
+from app.imports.parse.cells import CellFormat, CellReader, RowMessage, read_attribute, reader_of, row_message
 from app.imports.parse.dict_factory import dict_factory
+from app.imports.parse.stray_cells import StrayCells, width_errors
 from app.resource import Kind
 from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, clean_attributes
 from app.sheets.cells import CellError, Value, as_number, is_placeholder
@@ -29,9 +30,6 @@ CACHED_CELLS = 10_000
 
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""
-
-RowMessage = dict[str, Any]
-"""An error or a warning of a cell or a row, as the API shows it."""
 
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
@@ -81,15 +79,15 @@ class ParsedRow:
             value = self.reference_names.get(name, self.values.get(name))
         shown = value if isinstance(value, str | int | float | bool) else None
         error = CellError(rule, message, suggestion)
-        self.errors = [*self.errors, _message(self.number, column, name, shown, error)]
+        self.errors = [*self.errors, row_message(self.number, column, name, shown, error)]
 
     def add_cell_error(self, column: ColumnMapping, value: Value, error: CellError) -> None:
-        self.errors = [*self.errors, _message(self.number, column, column.target, value, error)]
+        self.errors = [*self.errors, row_message(self.number, column, column.target, value, error)]
 
     def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
         """Add a warning of a cell, or of the row as a whole."""
         name = column.target if column else None
-        warning = _message(self.number, column, name, value, CellError(rule, message))
+        warning = row_message(self.number, column, name, value, CellError(rule, message))
         self.warnings = [*self.warnings, warning]
 
 
@@ -116,6 +114,9 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
         for column in table.columns
         if column.use not in (ColumnUse.IGNORED, ColumnUse.STATUS)
     ]
+    titled = {column.index for column in table.columns}
+    width = max(titled, default=-1) + 1
+    stray = StrayCells(table)
     table_rows = table.rows()
     while batch := list(islice(table_rows, ROWS_AT_ONCE)):
         numbers, cells = zip(*batch, strict=True)
@@ -124,8 +125,16 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
         for index, fill in fill_columns:
             if index < len(columns):
                 fill(rows, columns[index])
+        if table.sheet.text is not None:
+            for at, message in width_errors(cells, width):
+                rows[at].add_error(None, "cells", message)
+            del columns[width:]
+        for index in set(range(len(columns))) - titled:
+            stray.note(index, numbers, columns[index])
         parsed.rows += rows
         advance(len(rows))
+    if stray.counts:
+        stray.warn()
     _check_attributes(parsed)
     return parsed
 
@@ -192,7 +201,10 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
                     try:
                         value = read_attribute(as_number(cell) if is_text else cell)
                     except CellError as error:
-                        row.add_cell_error(column, cell, error)
+                        if error.rule in ("excel_error", "formula"):
+                            row.add_warning(column, cell, error.rule, f"Left out. {error.message}")
+                        else:
+                            row.add_cell_error(column, cell, error)
                         continue
                     if len(cache) < CACHED_CELLS:
                         cache[cell] = value
@@ -276,15 +288,3 @@ def _check_attributes(parsed: ParsedTable) -> None:
             row.attributes = clean_attributes(row.attributes)
         except ValidationError as error:
             row.add_error("attributes", "attributes", str(error.messages))
-
-
-def _message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
-    return {
-        "cell": column.cell(row) if column else None,
-        "column": column.title if column else None,
-        "field": name,
-        "value": value,
-        "rule": error.rule,
-        "message": error.message,
-        "suggestion": error.suggestion,
-    }

@@ -18,7 +18,8 @@ from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
-from app.imports.map.columns import ColumnMapping, ColumnUse, edit_distance, title_key, without_marks
+from app.imports.map.columns import ColumnMapping, ColumnUse, title_key, without_marks
+from app.imports.map.misspellings import edit_distance
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Field, Resource, singular
 from app.resource.rights import visible

@@ -15,7 +15,8 @@ from app.core.db.unit_of_work import db
 from app.core.values import json_text
 from app.imports.map.tables import Table
 from app.imports.models import ImportPart, RowAction
-from app.imports.parse.row_parser import ParsedRow, ParsedTable, RowMessage
+from app.imports.parse.cells import RowMessage
+from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Kind
 
 parts = ImportPart.__table__
@@ -124,9 +125,10 @@ def sheet_summary(parsed: ParsedTable) -> dict[str, Any]:
         "header_row": table.header_row,
         "text": table.sheet.text,
         **{action.value: counts[action] for action in RowAction},
-        "warnings": sum(len(row.warnings) for row in parsed.rows),
+        "warnings": sum(len(row.warnings) for row in parsed.rows) + len(table.warnings),
         "columns": [column.as_dict() for column in table.columns],
         "problems": table.errors,
+        "sheet_warnings": table.warnings,
         "notes": table.notes,
     }
 
@@ -142,6 +144,7 @@ def unknown_sheet(name: str) -> dict[str, Any]:
         "warnings": 0,
         "columns": [],
         "problems": [],
+        "sheet_warnings": [],
         "notes": ["The sheet is ignored: neither its name nor its columns are those of a resource."],
     }
 

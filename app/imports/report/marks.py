@@ -29,7 +29,8 @@ def marks_of(import_: Import) -> Iterator[SheetMarks]:
 
 
 def _rows(import_id: int, sheet: dict[str, Any]) -> Iterator[RowMarks]:
-    title_marks = [_title_mark(error) for error in sheet["problems"]]
+    title_marks = [_title_mark(warning, WARNING) for warning in sheet["sheet_warnings"] if "column" in warning]
+    title_marks += [_title_mark(error, ERROR) for error in sheet["problems"]]
     if title_marks:
         yield RowMarks(sheet["header_row"], None, title_marks)
     for part in read_parts(import_id, *RowAction, sheet=sheet["sheet"]):
@@ -45,12 +46,12 @@ def _cell_mark(entry: dict[str, Any], kind: str) -> Mark:
     return Mark(column_index(cell[1]) if cell else None, kind, _text(entry))
 
 
-def _title_mark(error: dict[str, Any]) -> Mark:
-    column = error.get("column")
-    return Mark(column_index(column) if column else None, ERROR, _text(error))
+def _title_mark(entry: dict[str, Any], kind: str) -> Mark:
+    column = entry.get("column")
+    return Mark(column_index(column) if column else None, kind, _text(entry))
 
 
 def _text(entry: dict[str, Any]) -> str:
     suggestion = entry.get("suggestion")
     message: str = entry["message"]
-    return f"{message} Did you mean {suggestion}?" if suggestion and "Did you mean" not in message else message
+    return f"{message} Did you mean {suggestion}?" if suggestion and entry["rule"] != "misspelt_column" else message

@@ -93,11 +93,20 @@ def limit_process(memory_bytes: int, cpu_seconds: int) -> None:
 
 def without_blank_ends(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield the rows without empty cells at their ends and without empty rows at the end."""
+    return without_blank_rows(map(_without_blank_end, rows))
+
+
+def _without_blank_end(row: Row) -> Row:
+    while row and row[-1] is None:
+        row.pop()
+    return row
+
+
+def without_blank_rows(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows without empty rows at the end; a row of empty cells is an empty row."""
     blank_rows = 0
     for row in rows:
-        while row and row[-1] is None:
-            row.pop()
-        if row:
+        if row and (row[-1] is not None or any(cell is not None for cell in row)):
             yield from ([] for _ in range(blank_rows))
             yield row
             blank_rows = 0

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from charset_normalizer import from_bytes
 
-from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
+from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_rows
 
 CHUNK_BYTES = 1 << 18
 SAMPLE_BYTES = 1 << 16
@@ -42,7 +42,7 @@ def run(options: Options, output: Output) -> None:
     output.begin(options["sheet"], text=text)
     with path.open(encoding=encoding, newline="") as file:
         # A spreadsheet does not show the line `sep=;`, so it does not count as a row.
-        for row in without_blank_ends(read_records(islice(_lines(file), 1 if declared else 0, None), delimiter)):
+        for row in without_blank_rows(read_records(islice(_lines(file), 1 if declared else 0, None), delimiter)):
             output.write(row)
 
 

@@ -1,22 +1,27 @@
 """The sandboxed program that reads an Excel workbook; two known files of 1.8 kB abort the process that parses them.
 
-Prints `{"sheet": <name>, "epoch_1904": <bool>}` for each worksheet, then an array for each row, from row 1 to the last
-row with a value.
+Prints `{"sheet": <name>, "epoch_1904": <bool>, "layout": {…}}` for each worksheet, then an array for each row,
+from row 1 to the last row with a value.
 """
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from xml.etree import ElementTree as ET
 from zipfile import ZipFile
 
-from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
+from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from app.sheets.cells import column_index
+from app.sheets.cells import UNCOMPUTED, column_index
 from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
 
-Errors = dict[int, list[tuple[int, str]]]
+Texts = dict[int, list[tuple[int, str]]]
+"""Texts of cells that calamine returns as empty: columns and texts by row."""
+Merged = list[tuple[int, int, int]]
+"""Cells merged down a column: the first and the last row, counted from 1, and the column, counted from 0."""
 
 # A larger number may be rounded, which only a float says of itself.
 LARGEST_INTEGER = 2**53
@@ -26,6 +31,15 @@ _ERROR_CELL = re.compile(
     rb"(?:<(?:\w{1,20}:)?f\b[^<>]{0,200}>(?:[^<]*</[^<>]{1,20}>)?)?"
     rb"<(?:\w{1,20}:)?v>(#[^<]{1,20})<"
 )
+_UNCOMPUTED_CELL = re.compile(
+    rb"<(?:\w{1,20}:)?c ([^<>]{0,200})>"
+    rb"<(?:\w{1,20}:)?f\b(?:[^<>]{0,200}/>|[^<>]{0,200}>[^<]*</(?:\w{1,20}:)?f>)"
+    rb"(?:<(?:\w{1,20}:)?v\s{0,9}/>|<(?:\w{1,20}:)?v></(?:\w{1,20}:)?v>)?</(?:\w{1,20}:)?c>"
+)
+_HIDDEN_ROW = re.compile(rb'<(?:\w{1,20}:)?row ([^<>]{0,300}\bhidden="(?:1|true)"[^<>]{0,300})>')
+_HIDDEN_COLUMN = re.compile(rb'<(?:\w{1,20}:)?col ([^<>]{0,300}\bhidden="(?:1|true)"[^<>]{0,300})>')
+_ROW_NUMBER = re.compile(rb'\br="([0-9]{1,7})"')
+_MIN, _MAX = re.compile(rb'\bmin="([0-9]{1,5})"'), re.compile(rb'\bmax="([0-9]{1,5})"')
 _REFERENCE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 
 
@@ -45,14 +59,19 @@ def run(options: Options, output: Output) -> None:
         for index, (sheet, part) in enumerate(zip(sheets, parts, strict=True)):
             if sheet.typ != SheetTypeEnum.WorkSheet:
                 continue
-            output.begin(sheet.name, epoch_1904=epoch_1904)
-            errors = find_errors(read_part(archive, part)) if options["has_errors"] else {}
             cells = workbook.get_sheet_by_index(index)
+            texts, layout = {}, {}
+            if options["has_special_cells"]:
+                worksheet = read_part(archive, part)
+                texts, layout = special_texts(worksheet), layout_of(worksheet, cells)
+            if sheet.visible != SheetVisibleEnum.Visible:
+                layout["hidden"] = True
+            output.begin(sheet.name, epoch_1904=epoch_1904, layout=layout)
             if cells.start and cells.start[1] >= options["columns"]:
                 # calamine would fill each row from column A up to there.
                 place = f"Row {cells.start[0] + 1:,} of sheet {sheet.name:.40}"
                 raise Refused("too_many_columns", place=place)
-            for row in read_rows(cells, errors):
+            for row in merged_down(read_rows(cells, texts), layout.get("merged", ())):
                 output.write(row)
 
 
@@ -84,25 +103,65 @@ def counts_from_1904(workbook: ET.Element) -> bool:
     return properties is not None and properties.get("date1904", "").lower() in ("1", "true", "on")
 
 
-def find_errors(worksheet: bytes) -> Errors:
-    """Error cells (`#N/A`), which calamine returns as empty: columns and texts by row."""
-    errors: Errors = {}
-    for attributes, text in _ERROR_CELL.findall(worksheet):
+def special_texts(worksheet: bytes) -> Texts:
+    """Error cells (`#N/A`), and formulas without a stored value."""
+    found = [*_ERROR_CELL.findall(worksheet), *((cell, UNCOMPUTED.encode()) for cell in _uncomputed(worksheet))]
+    texts: Texts = {}
+    for attributes, text in found:
         if reference := _REFERENCE.search(attributes):
             row, column = int(reference[2]), column_index(reference[1].decode())
-            errors.setdefault(row, []).append((column, text.decode()))
-    return errors
+            texts.setdefault(row, []).append((column, text.decode()))
+    return texts
 
 
-def read_rows(sheet: CalamineSheet, errors: Errors) -> Iterator[Row]:
+def _uncomputed(worksheet: bytes) -> Iterator[bytes]:
+    """The attributes of cells with a formula but no value; an empty text (`t="str"`) is a value."""
+    return (cell[1] for cell in _UNCOMPUTED_CELL.finditer(worksheet) if b't="str"' not in cell[1])
+
+
+def layout_of(worksheet: bytes, sheet: CalamineSheet) -> dict[str, Any]:
+    """What is hidden or merged down a column, each only if there is some."""
+    columns = [
+        (int(low) - 1, int(high) - 1)
+        for tag in _HIDDEN_COLUMN.findall(worksheet)
+        for low, high in zip(_MIN.findall(tag), _MAX.findall(tag), strict=True)
+    ]
+    rows = [int(number) for tag in _HIDDEN_ROW.findall(worksheet) for number in _ROW_NUMBER.findall(tag)]
+    merged = [
+        (first[0] + 1, last[0] + 1, first[1]) for first, last in sheet.merged_cell_ranges or () if last[0] > first[0]
+    ]
+    found = {"hidden_columns": columns, "hidden_rows": rows, "merged": sorted(merged)}
+    return {name: places for name, places in found.items() if places}
+
+
+def merged_down(rows: Iterator[Row], merged: Merged) -> Iterator[Row]:
+    """Yield the rows; the value of merged cells is that of each of their rows which has other values."""
+    open_ranges: list[tuple[int, int, Any]] = []
+    waiting = deque(merged)
+    for number, row in enumerate(rows, 1):
+        if row and open_ranges:
+            for last, column, value in open_ranges:
+                row.extend([None] * (column + 1 - len(row)))
+                if number <= last and row[column] is None:
+                    row[column] = value
+            open_ranges = [one for one in open_ranges if one[0] > number]
+        while waiting and waiting[0][0] <= number:
+            _, last, column = waiting.popleft()
+            if column < len(row) and row[column] is not None:
+                open_ranges.append((last, column, row[column]))
+        yield row
+
+
+def read_rows(sheet: CalamineSheet, texts: Texts) -> Iterator[Row]:
     """Yield the rows from row 1 and column A, without empty cells and rows at the end."""
-    if sheet.end and sheet.end[0] >= MAX_ROWS:
+    if (sheet.end and sheet.end[0] >= MAX_ROWS) or (texts and max(texts) > MAX_ROWS):
         raise Refused("too_many_rows")
-    return without_blank_ends(_all_rows(sheet, errors))
+    return without_blank_ends(_all_rows(sheet, texts))
 
 
-def _all_rows(sheet: CalamineSheet, errors: Errors) -> Iterator[Row]:
+def _all_rows(sheet: CalamineSheet, texts: Texts) -> Iterator[Row]:
     left = [None] * sheet.start[1] if sheet.start else []
+    number = 0
     for number, cells in enumerate(sheet.iter_rows(), start=1):
         row: Row = left + [
             (value or None)
@@ -112,9 +171,17 @@ def _all_rows(sheet: CalamineSheet, errors: Errors) -> Iterator[Row]:
             else json_value(value)
             for value in cells
         ]
-        for column, text in errors.get(number, ()):
-            row[column] = text
-        yield row
+        yield _with_texts(row, texts[number]) if number in texts else row
+    # Formulas without a value lie outside of the rectangle of calamine.
+    for below in range(number + 1, max(texts, default=0) + 1):
+        yield _with_texts([], texts.get(below, ()))
+
+
+def _with_texts(row: Row, texts: Sequence[tuple[int, str]]) -> Row:
+    for column, text in texts:
+        row += [None] * (column + 1 - len(row))
+        row[column] = text
+    return row
 
 
 def json_value(value: int | date | datetime | time | timedelta) -> int | date | time | str:

@@ -345,13 +345,13 @@ def test_chinese_titles_units_and_values_are_understood(admin: Client, upload: U
     )
 
 
-def test_a_misspelt_column_is_an_error_and_an_unknown_one_is_kept_ignored_or_refused(
+def test_a_misspelt_column_is_a_warning_and_an_unknown_one_is_kept_ignored_or_refused(
     admin: Client, upload: Upload
 ) -> None:
     import_ = upload(admin, Servers=[("Name", "Datacentre", "Cluster"), ("a", None, "alpha")])
-    assert import_["status"] == "invalid"
-    (problem,) = import_["sheets"][0]["problems"]
-    assert (problem["rule"], problem["column"], problem["suggestion"]) == ("misspelt_column", "B", "Datacenter")
+    assert import_["status"] == "ready"
+    (warning,) = import_["sheets"][0]["sheet_warnings"]
+    assert (warning["rule"], warning["column"], warning["suggestion"]) == ("misspelt_column", "B", "Datacenter")
     sheet = [("Name", "Cluster"), ("a", "alpha")]
     uses = {
         extra: upload(admin, form={"extra": extra}, Servers=sheet)["sheets"][0]

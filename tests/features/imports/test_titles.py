@@ -6,7 +6,8 @@ import pytest
 
 from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
-from app.imports.map.columns import attribute_key, edit_distance, match_title, misspelt_label
+from app.imports.map.columns import attribute_key, match_title, misspelt_field
+from app.imports.map.misspellings import edit_distance
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
@@ -21,6 +22,7 @@ from app.sheets.cells import CellError, column_index, letters
         (servers, "Memory (MB)", "memory_gb", 1 / 1024),
         (servers, "MEMORY GB", "memory_gb", 1),
         (servers, "内存（TB）", "memory_gb", 1024),
+        (servers, "Memory [MiB]", "memory_gb", 1 / 1024),
         (servers, "Data-Center", "datacenter_id", 1),
         (servers, "datacenter_id", "datacenter_id", 1),
         (servers, "Serial Number *", "serial_number", 1),
@@ -40,7 +42,7 @@ def test_a_title_names_a_field_and_its_unit(resource: Resource, title: str, name
 @pytest.mark.parametrize("title", ["GPU Count", "GPU Model", "QoS", "Created (s)", "Memory (s)", "ID", "Version"])
 def test_an_unknown_title_is_neither_a_field_nor_a_misspelling(title: str) -> None:
     assert match_title(title, servers) is None
-    assert misspelt_label(title, servers, ()) is None
+    assert misspelt_field(title, servers, ()) is None
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,13 @@ def test_an_unknown_title_is_neither_a_field_nor_a_misspelling(title: str) -> No
     [("Datacentre", "Datacenter"), ("Hostnmae", "Hostname"), ("Serial Numbr", "Serial number"), ("Staus", "Status")],
 )
 def test_a_misspelling_is_recognised(title: str, label: str) -> None:
-    assert misspelt_label(title, servers, ()) == label
+    misspelt = misspelt_field(title, servers, ())
+    assert misspelt is not None
+    assert misspelt.field.title == label
 
 
 def test_a_field_that_another_column_fills_is_not_suggested() -> None:
-    assert misspelt_label("Hostnmae", servers, [servers.fields["hostname"]]) is None
+    assert misspelt_field("Hostnmae", servers, [servers.fields["hostname"]]) is None
 
 
 @pytest.mark.parametrize(

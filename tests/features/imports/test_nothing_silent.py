@@ -1,0 +1,113 @@
+"""What an import says of cells that it does not take, or does not take as they look."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+from openpyxl.worksheet.worksheet import Worksheet
+
+from tests.client import Client
+from tests.features.conftest import Upload, errors_of, rows_of
+
+
+def warnings_of(import_: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(rule, first cells or column) of the warnings about sheets as a whole."""
+    return [
+        (warning["rule"], warning.get("cells") or warning.get("column"))
+        for sheet in import_["sheets"]
+        for warning in sheet["sheet_warnings"]
+    ]
+
+
+def test_the_unit_of_a_title_counts_through_a_mapping(admin: Client, upload: Upload) -> None:
+    mapping = '{"Memory (MB)": "memory_gb", "Disk [TB]": "disk_gb", "Size GB": "disk_gb"}'
+    rows = [("Name", "Memory (MB)", "Disk [TB]"), ("n1", 65536, 2)]
+    import_ = upload(admin, form={"mapping": mapping}, Servers=rows)
+    (row,) = rows_of(admin, import_)
+    assert (row["changes"]["memory_gb"]["new"], row["changes"]["disk_gb"]["new"]) == (64, 2048)
+
+
+def test_cells_without_a_title_are_warned_about(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", None, "Rack"), ("a", 1, "R1"), ("b", None, "R2", "x"), ("c", 2, "R3")])
+    assert warnings_of(import_) == [("untitled_column", ["B2", "B4"]), ("untitled_column", ["D3"])]
+    assert (import_["status"], import_["sheets"][0]["warnings"]) == ("ready", 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "cells"), [("r2,Dell, Inc. R640,A1", "4 cells, more"), ("r2,Dell", "2 cells, fewer"), ("r2,R640,A1,,", "")]
+)
+def test_lines_with_more_or_fewer_cells_than_titles_are_errors(
+    line: str, cells: str, admin: Client, upload: Upload
+) -> None:
+    content = f"Name,Model,Rack\nr1,R640,\n{line}\n".encode()
+    import_ = upload(admin, content=content, filename="servers.csv")
+    assert errors_of(admin, import_) == ([("servers", 3, None, "cells")] if cells else [])
+    assert all(cells in error["message"] for row in rows_of(admin, import_, "error") for error in row["errors"])
+
+
+def test_a_typo_is_read_as_the_field_with_a_warning(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "Hostnmae"), ("n1", "n1.example.com"), ("n2", "x" * 999)])
+    assert warnings_of(import_) == [("misspelt_column", "B")]
+    assert rows_of(admin, import_)[0]["changes"]["hostname"]["new"] == "n1.example.com"
+    assert errors_of(admin, import_) == [("Servers", 3, "B3", "length")]
+
+
+def test_a_suspected_misspelling_stays_an_attribute_and_hides_no_errors(admin: Client, upload: Upload) -> None:
+    titles = ("Name", "Comment", "CPU1", "CPU2", "Rack units", "Note1", "Memory")
+    import_ = upload(admin, Servers=[titles, ("n1", "x", "a", "b", 2, "y", "much")])
+    assert errors_of(admin, import_) == [("Servers", 2, "G2", "number")]
+    assert import_["sheets"][0]["problems"] == []
+    assert all(column["use"] in ("field", "attribute") for column in import_["sheets"][0]["columns"])
+    assert {"cpu1", "cpu2", "rack_units", "note1"} <= {c["attribute"] for c in import_["sheets"][0]["columns"]}
+
+
+def saved(book: Workbook) -> bytes:
+    content = BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def sheet_of(*rows: tuple[Any, ...]) -> tuple[Workbook, Worksheet]:
+    book = Workbook()
+    page = book.active
+    assert isinstance(page, Worksheet)
+    page.title = "Servers"
+    for row in rows:
+        page.append(row)
+    return book, page
+
+
+def test_formulas_without_a_stored_value_are_errors_of_fields(admin: Client, upload: Upload) -> None:
+    book, _ = sheet_of(("Name", "Memory (GB)", "Rank"), ("n1", "=64*2", "=1+1"), ("=A2", 64, 1))
+    import_ = upload(admin, content=saved(book))
+    assert errors_of(admin, import_) == [("Servers", 2, "B2", "formula"), ("Servers", 3, "A3", "formula")]
+    (warning,) = rows_of(admin, import_)[0]["warnings"]
+    assert (warning["cell"], warning["rule"]) == ("C2", "formula")
+
+
+def test_error_values_of_attributes_are_left_out_with_a_warning(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "Rank"), ("n1", "#N/A")])
+    (row,) = rows_of(admin, import_)
+    assert [(warning["cell"], warning["rule"]) for warning in row["warnings"]] == [("B2", "excel_error")]
+    assert "attributes" not in row["changes"]
+
+
+def test_merged_cells_count_for_each_of_their_rows(admin: Client, upload: Upload) -> None:
+    book, page = sheet_of(("Name", "Rack", "OS"), ("a", "R1", "x"), ("b", None, "y"), ("c", None, None))
+    page.merge_cells("B2:B5")
+    import_ = upload(admin, content=saved(book))
+    assert [row["changes"]["rack"]["new"] for row in rows_of(admin, import_)] == ["R1", "R1", "R1"]
+    assert import_["sheets"][0]["notes"] == ["The value of merged cells counts for each of their rows: B2:B5."]
+
+
+def test_what_is_hidden_is_imported_with_a_warning(admin: Client, upload: Upload) -> None:
+    book, page = sheet_of(("Name", "Rack", "OS"), ("a", "R1", "x"), ("b", "R2", "y"))
+    page.row_dimensions[3].hidden = True
+    page.column_dimensions["B"].hidden = True
+    book.create_sheet("Datacenters").append(("Name",))
+    book["Datacenters"].append(("SH-1",))
+    book["Datacenters"].sheet_state = "hidden"
+    import_ = upload(admin, content=saved(book))
+    assert warnings_of(import_) == [("hidden_sheet", None), ("hidden_rows", ["3"]), ("hidden_columns", ["B"])]
+    assert sum(sheet["create"] for sheet in import_["sheets"]) == 3
