@@ -14,7 +14,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test lint client bench clean
+.PHONY: help run test lint messages client bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -36,6 +36,9 @@ lint: $(STAMP) ## check style, types, layers, migrations and openapi.json
 		DATABASE_URL="sqlite:///$$scratch/check.db" UPLOAD_DIR="$$scratch"; \
 	unset REDIS_URL; \
 	set -x; $(BIN)/flask db upgrade; $(BIN)/flask db check; $(BIN)/flask openapi --check
+
+messages: $(STAMP) ## bring app/translations up to date with the messages in the code
+	$(BIN)/python -m app.translations.update
 
 client: ## generate a TypeScript client from openapi.json into build/client (needs Node.js)
 	mkdir -p build/client

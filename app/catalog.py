@@ -5,6 +5,7 @@ from importlib import import_module
 from app.core.errors import BadParameter
 from app.core.http.access import Actor
 from app.core.http.api import Blueprint
+from app.core.messages import tr
 from app.resource import Resource, unknown
 
 PACKAGES = (
@@ -42,5 +43,5 @@ def readable_types(actor: Actor, names: str | None) -> list[Resource]:
         if name not in readable:
             raise unknown("type", name, readable)
     if not requested:
-        raise BadParameter("`types` names no resource. Omit it for all of them.")
+        raise BadParameter(tr("`types` names no resource. Omit it for all of them."))
     return [readable[name] for name in dict.fromkeys(requested)]

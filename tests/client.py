@@ -112,7 +112,7 @@ def check_envelope(body: Body, status: int) -> None:
         assert (body["code"], body["message"]) == (0, "success")
     else:
         assert body["code"] == status
-        assert body["message"].endswith((".", "?")), body["message"]
+        assert body["message"].endswith((".", "?", "。", "？")), body["message"]
         assert body["data"]["reason"]
         assert "pagination" not in body
 

@@ -15,6 +15,7 @@ from app.core.db.unit_of_work import db, reading
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.http.access import Actor, act_as
 from app.core.mail import outbox
+from app.core.messages import tr
 from app.core.values import MAX_ID, utcnow
 from app.users.models import User
 from app.users.passwords import hash_password, password_errors
@@ -25,19 +26,25 @@ resets = PasswordReset.__table__
 
 
 class UserInactive(Conflict):
-    reason, message = "inactive", "This user is not active. Activate the account before sending a link."
+    reason, message = "inactive", tr("This user is not active. Activate the account before sending a link.")
 
 
 class LinkInvalid(Invalid):
     def __init__(self) -> None:
-        super().__init__(errors={"token": ["This link is no longer valid. Please ask an administrator for a new one."]})
+        super().__init__(
+            errors={
+                "token": [
+                    tr("This link is no longer valid. Please ask an administrator for a new one.", rule="expired")
+                ]
+            }
+        )
 
 
 def get_user(user_id: int, *, to_change: bool = False) -> User:
     """The user; raises NotFound."""
     user = db.session.get(User, user_id, with_for_update=to_change or None) if user_id <= MAX_ID else None
     if user is None:
-        raise NotFound(f"There is no user {user_id}.")
+        raise NotFound(tr("There is no user {user_id}.", user_id=user_id))
     return user
 
 

@@ -13,6 +13,7 @@ from app.core.db.unit_of_work import act_in, current_context, db, reading, trans
 from app.core.errors import Conflict
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Later, Runner
+from app.core.messages import tr
 
 JOB = "assets.describe"
 MAX_PROBLEM_CHARS = 500
@@ -25,13 +26,13 @@ MAX_RETRY_DELAY = timedelta(days=1)
 class DescriptionsDisabled(Conflict):
     reason, message = (
         "descriptions_off",
-        "Images cannot be described: no AI provider is configured (AI_BASE_URL).",
+        tr("Images cannot be described: no AI provider is configured (AI_BASE_URL)."),
     )
 
 
 class WrittenByHand(Conflict):
     reason = "written_by_hand"
-    message = "A person has written this description. Send replace=true to have it replaced."
+    message = tr("A person has written this description. Send replace=true to have it replaced.")
 
 
 def register_jobs(runner: Runner) -> None:

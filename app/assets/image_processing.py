@@ -9,6 +9,8 @@ from threading import BoundedSemaphore
 import structlog
 from PIL import Image, ImageOps
 
+from app.core.messages import tr
+
 log = structlog.get_logger()
 
 MAX_PIXELS = 50_000_000
@@ -81,11 +83,17 @@ def _decoded(content: bytes) -> Iterator[Image.Image]:
             with Image.open(BytesIO(content), formats=list(FORMATS)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise InvalidImage(
-                        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Please scale it down."
+                        tr(
+                            "The image has more than {megapixels} million pixels. Please scale it down.",
+                            rule="image",
+                            megapixels=MAX_PIXELS // 1_000_000,
+                        )
                     )
                 yield image
         except InvalidImage:
             raise
         except Exception as error:  # noqa: BLE001 - a hostile file makes a decoder raise anything
             log.info("image_refused", error=repr(error)[:500])
-            raise InvalidImage("The file is not a JPEG, PNG or WebP image, or it is damaged.") from None
+            raise InvalidImage(
+                tr("The file is not a JPEG, PNG or WebP image, or it is damaged.", rule="image")
+            ) from None

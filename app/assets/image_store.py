@@ -19,6 +19,7 @@ from app.core.db import files
 from app.core.db.unit_of_work import db, transactional, writing
 from app.core.errors import NotFound
 from app.core.jobs.runner import Runner
+from app.core.messages import tr
 from app.core.values import utcnow
 
 URL = "/api/uploads/"
@@ -36,7 +37,7 @@ _IS_SHOWN = sa.exists().where(assets.c.id == images.c.asset_id, assets.c.image_u
 
 
 class NoImage(NotFound):
-    reason, message = "no_picture", "This asset has no image."
+    reason, message = "no_picture", tr("This asset has no image.")
 
 
 def register_jobs(runner: Runner) -> None:
@@ -98,12 +99,12 @@ def open_image(name: str) -> tuple[BinaryIO, str]:
     if NAME.fullmatch(name):
         content_type = db.session.scalar(sa.select(images.c.content_type).where(images.c.name == name, _IS_SHOWN))
     if content_type is None:
-        raise NotFound("There is no such image.")
+        raise NotFound(tr("There is no such image."))
     try:
         return path_of(name).open("rb"), content_type
     except FileNotFoundError:
         # Replaced since the query, or the file was deleted by hand.
-        raise NotFound("There is no such image.") from None
+        raise NotFound(tr("There is no such image.")) from None
 
 
 def path_of(name: str) -> Path:

@@ -12,6 +12,7 @@ from app.core.errors import Invalid, TooLarge, Unavailable, UnsupportedMediaType
 from app.core.http.access import Role, requires
 from app.core.http.api import read_form
 from app.core.http.envelope import success
+from app.core.messages import tr
 from app.core.net.http_client import request_slot
 from app.resource import Resource, answer, check_version, get, resource_blueprint
 
@@ -29,11 +30,11 @@ blueprint = resource_blueprint(resource)
 
 
 class NoDescription(Unavailable):
-    reason, message = "no_description", "The provider has not described the image."
+    reason, message = "no_description", tr("The provider has not described the image.")
 
 
 class NotAnImage(Invalid):
-    reason, message = "not_a_picture", "The file is not an image that can be stored."
+    reason, message = "not_a_picture", tr("The file is not an image that can be stored.")
 
 
 @blueprint.post("/<int:asset_id>/image")
@@ -101,7 +102,7 @@ def _no_description(failure: ai_provider.DescriptionFailed) -> Unavailable:
 def _read_image() -> EncodedImage:
     """The image in the request's form; raises UnsupportedMediaType, TooLarge, Invalid and StorageUnavailable."""
     if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("Send the image as multipart/form-data, in the field `file`.")
+        raise UnsupportedMediaType(tr("Send the image as multipart/form-data, in the field `file`."))
     try:
         content = _read_file(current_app.config["MAX_UPLOAD_MB"])
     except OSError:
@@ -110,7 +111,7 @@ def _read_image() -> EncodedImage:
     try:
         return sanitize(content)
     except InvalidImage as error:
-        raise NotAnImage(str(error), errors={"file": [str(error)]}) from None
+        raise NotAnImage(error.args[0], errors={"file": [error.args[0]]}) from None
 
 
 def _read_file(limit_mb: int) -> bytes:
@@ -119,8 +120,8 @@ def _read_file(limit_mb: int) -> bytes:
     read_form(ImageFormSchema())
     file = request.files.get("file")
     if file is None:
-        raise Invalid(errors={"file": ["A file is required."]})
+        raise Invalid(errors={"file": [tr("A file is required.", rule="required")]})
     content = file.stream.read(limit_mb * MEBIBYTE + 1)
     if len(content) > limit_mb * MEBIBYTE:
-        raise TooLarge(f"The image is larger than {limit_mb} MB.")
+        raise TooLarge(tr("The image is larger than {limit_mb} MB.", limit_mb=limit_mb))
     return content

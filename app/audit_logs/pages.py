@@ -17,6 +17,7 @@ from app.core.db.statements import any_of, planned_by_value
 from app.core.db.unit_of_work import db, reading
 from app.core.errors import BadRequest
 from app.core.http.envelope import Page, Pagination
+from app.core.messages import tr
 from app.resource.projection import Projection, projection_of
 from app.resource.query.conditions import Clause
 from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
@@ -36,7 +37,7 @@ FETCH_RECORDS = 1000
 
 
 class PageTooFar(BadRequest):
-    reason, message = "page_too_far", "Use cursor instead of page to read more records."
+    reason, message = "page_too_far", tr("Use cursor instead of page to read more records.")
 
 
 def select_records(query: AuditQuery) -> Page:
@@ -103,7 +104,7 @@ def _select_numbered_page(query: AuditQuery) -> Page:
     offset = (listed.page - 1) * listed.page_size
     total, at_least = count(query) if offset > MAX_COUNT else (None, False)
     if at_least:
-        raise PageTooFar(f"Use cursor instead of page to read more than {MAX_COUNT:,} records.")
+        raise PageTooFar(tr("Use cursor instead of page to read more than {max:,} records.", max=MAX_COUNT))
     projection, statement = _statement(query)
     order = [key.ordered() for key in sort_keys(resource, query.order)]
     page = statement.order_by(*order).limit(listed.page_size)

@@ -13,6 +13,7 @@ from app.audit_logs.own_trail import hide_private
 from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
 from app.core.errors import BadParameter, RepeatedParameter
+from app.core.messages import tr
 from app.resource.fields import Kind
 from app.resource.query.conditions import Clause, clause_of
 from app.resource.query.filters import parse_filter, unknown
@@ -124,7 +125,7 @@ def _asks_for_creations(query: ListQuery) -> bool:
 def _read_text(arguments: MultiDict[str, str], name: str) -> str | None:
     texts = arguments.getlist(name)
     if len(texts) > 1:
-        raise RepeatedParameter(f"{name} may be given only once.")
+        raise RepeatedParameter(tr("{name} may be given only once.", name=name))
     return read_text(name, texts[0], Kind.TEXT, None) if texts else None
 
 
@@ -136,5 +137,5 @@ def _sort_column(sort: Sequence[str]) -> tuple[str, bool]:
             raise unknown("sort column", name, SORTS)
     directions = {name.startswith("-") for name in sort} or {False}
     if len(directions) > 1:
-        raise BadParameter("All columns of sort must have the same direction.")
+        raise BadParameter(tr("All columns of sort must have the same direction."))
     return names[0], directions.pop()

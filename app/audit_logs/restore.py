@@ -16,6 +16,7 @@ from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
+from app.core.messages import Term, tr
 from app.core.values import as_json, fold, same_json, utcnow
 from app.gpus.service import resume_assignments
 from app.resource import Kind, Resource, service
@@ -31,21 +32,21 @@ logs = AuditLog.__table__
 
 
 class NotRestorable(Conflict):
-    reason, message = (
-        "not_restorable",
-        "This record is neither a deletion nor a change, so there is nothing to restore.",
-    )
+    reason = "not_restorable"
+    message = tr("This record is neither a deletion nor a change, so there is nothing to restore.")
 
 
 class RestoreConflict(Conflict):
     """Nothing was restored; `data.conflicts` says why, object by object."""
 
-    reason = "restore_conflict"
+    reason, message = "restore_conflict", tr("Nothing was restored, because something has changed since.")
 
     def __init__(self, conflicts: Sequence[Mapping[str, Any]]) -> None:
-        first = conflicts[0]["message"]
-        more = f" This is one of {len(conflicts)} conflicts." if len(conflicts) > 1 else ""
-        super().__init__(f"Nothing was restored. {first}{more}", conflicts=list(conflicts[:MAX_LISTED]))
+        first, count = conflicts[0]["message"], len(conflicts)
+        message = tr("Nothing was restored. {first}", first=first)
+        if count > 1:
+            message = tr("Nothing was restored. {first} This is one of {count} conflicts.", first=first, count=count)
+        super().__init__(message, conflicts=list(conflicts[:MAX_LISTED]))
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ def restore(record_id: int) -> Restoration:
     """
     record = db.session.execute(sa.select(logs).where(logs.c.id == record_id)).one_or_none()
     if record is None:
-        raise NotFound(f"There is no audit log {record_id}.")
+        raise NotFound(tr("There is no audit log {record_id}.", record_id=record_id))
     resource = CATALOG.get(record.resource_type)
     if resource is None or record.version is None:
         raise NotRestorable()
@@ -105,7 +106,7 @@ def _restore_deleted(record: Any) -> Restoration:
         resume_assignments([row["id"] for row in rows.get("gpus", ())])
     except IntegrityError as error:
         # Another transaction has committed since the checks above.
-        message = "The same objects were changed at the same time; try again."
+        message = tr("The same objects were changed at the same time; try again.")
         raise RestoreConflict([{"type": record.resource_type, "id": record.resource_id, "message": message}]) from error
     return restoration
 
@@ -167,8 +168,8 @@ def _find_newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str
     )
     latest = dict(db.session.execute(statement).all())
     for record in records:
-        if latest[record.resource_id] > record.version:
-            message = f"It has been restored already; its latest version is {latest[record.resource_id]}."
+        if (newest := latest[record.resource_id]) > record.version:
+            message = tr("It has been restored already; its latest version is {latest}.", latest=newest)
             yield _conflict(resource, record.resource_id, record.resource_name, "newer", message)
 
 
@@ -187,7 +188,7 @@ def _find_missing_references(
                 restoration.left_out.append({**_named(resource, row), "field": item.name, "value": identity})
             else:
                 reference = f"{item.title.lower()}, {item.target.__tablename__} {identity}"
-                message = f"Its {reference}, does not exist: restore that first."
+                message = tr("Its {reference}, does not exist: restore that first.", reference=reference)
                 yield _conflict(resource, row["id"], str(row[resource.model.label]), "gone", message, field=item.name)
 
 
@@ -222,8 +223,8 @@ def _find_taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> It
             identity = id_of[key]
             if other == identity:
                 continue
-            title = resource.fields[names[-1]].title.lower()
-            message = f"Another {service.singular(resource)} ({other}) has the same {title} now."
+            what, title = service.singular(resource), resource.fields[names[-1]].term
+            message = tr("Another {what} ({other}) has the same {title} now.", what=what, other=other, title=title)
             name = str(rows[identity][resource.model.label])
             yield {**_conflict(resource, identity, name, "taken", message, field=names[-1]), "by": other}
 
@@ -236,14 +237,14 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
         logs.c.version == record.version - 1,
     )
     if db.session.scalar(previous) in (None, "delete"):
-        raise NotRestorable("This record is the creation of the object; to undo that, delete it.")
+        raise NotRestorable(tr("This record is the creation of the object; to undo that, delete it."))
     protected = [name for name in record.changes if name not in resource.fields or resource.fields[name].read_only]
     if protected:
-        raise NotRestorable(f"Only the application itself changes {', '.join(protected)}.")
+        raise NotRestorable(tr("Only the application itself changes {fields}.", fields=", ".join(protected)))
     try:
         target = service.get(resource, record.resource_id, to_change=True)
     except NotFound:
-        name, message = record.resource_name, "The object was deleted: restore it first."
+        name, message = record.resource_name, tr("The object was deleted: restore it first.")
         raise RestoreConflict([_conflict(resource, record.resource_id, name, "gone", message)]) from None
     fields = {name: resource.fields[name] for name in record.changes}
     old = {name: _old_value(item, getattr(target, name), record.changes[name]) for name, item in fields.items()}
@@ -266,10 +267,10 @@ def _old_value(item: Field, stored: Any, change: Mapping[str, Any]) -> Any:
 
 
 def _find_changed(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, title, value, then in _values_since(resource, target, changes):
+    for name, what, value, then in _values_since(resource, target, changes):
         if not same_json(value, then):
             conflict = _conflict(
-                resource, target.id, str(target), "changed", f"Its {title} has changed since.", field=name
+                resource, target.id, str(target), "changed", tr("Its {what} has changed since.", what=what), field=name
             )
             yield {**conflict, "now": value, "then": then}
 
@@ -280,9 +281,10 @@ def _values_since(resource: Resource, target: Any, changes: Mapping[str, Any]) -
         item, value = resource.fields[name], getattr(target, name)
         if item.kind is Kind.ATTRIBUTES:
             for key in put_back_attributes(value, change["old"], change["new"])[1]:
-                yield f"{name}.{key}", f"attribute {key}", value.get(key), (change["new"] or {}).get(key)
+                what, then = Term(f"attribute {key}", f"属性 {key}"), (change["new"] or {}).get(key)
+                yield f"{name}.{key}", what, value.get(key), then
         else:
-            yield name, item.title.lower(), as_json(value), change["new"]
+            yield name, item.term, as_json(value), change["new"]
 
 
 def _conflict(

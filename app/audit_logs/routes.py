@@ -14,6 +14,7 @@ from app.core.errors import BadParameter, UnknownParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, success
+from app.core.messages import tr
 from app.resource.routes import answer, conclude
 from app.resource.schema import WriteQuerySchema
 
@@ -45,10 +46,12 @@ def get_audit_log(object_id: int) -> Response:
 def export_audit_logs() -> Response:
     """Download the matching records as a file; the download is recorded too."""
     for name in documentation.NOT_IN_EXPORTS & set(request.args):
-        raise UnknownParameter(f"An export does not take the parameter {name}.", did_you_mean=[])
+        raise UnknownParameter(tr("An export does not take the parameter {name}.", name=name), did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadParameter(f"format must be one of {', '.join(CONTENT_TYPES)}.")
+        raise BadParameter(
+            tr("{parameter} must be one of {choices}.", parameter="format", choices=", ".join(CONTENT_TYPES))
+        )
     others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return export(parse_audit_query(others), kinds[0], request.query_string.decode())
 

@@ -21,6 +21,7 @@ from app.core.audit import recorder
 from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import TooManyRequests
 from app.core.mail import outbox
+from app.core.messages import tr
 from app.core.values import clean_text, fold, utcnow
 from app.users.models import User
 
@@ -42,7 +43,7 @@ Attempt = sa.Row[Any]
 
 class TooManyChecks(TooManyRequests):
     def __init__(self) -> None:
-        super().__init__("Too many sign-ins with this name at once.", headers={"Retry-After": "5"})
+        super().__init__(tr("Too many sign-ins with this name at once."), headers={"Retry-After": "5"})
 
 
 def begin_check(identifier: str) -> Attempt | None:

@@ -17,6 +17,7 @@ from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import Unauthorized
 from app.core.http.access import current_actor, current_claims
+from app.core.messages import tr
 from app.core.values import utcnow
 
 QUIET_SECONDS = 0.1
@@ -30,7 +31,7 @@ CLAIM_TIMEOUT = timedelta(seconds=10)
 class ConcurrentRefresh(Unauthorized):
     reason, message = (
         "token_exchanged",
-        "Another request is refreshing with this token. Use the tokens that it receives.",
+        tr("Another request is refreshing with this token. Use the tokens that it receives."),
     )
 
 

@@ -12,6 +12,7 @@ from app.core.audit import recorder
 from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import Forbidden, Invalid, Unauthorized
 from app.core.http.access import Actor, act_as, current_actor
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.users.models import User
 from app.users.passwords import hash_password, is_password, password_errors
@@ -19,18 +20,18 @@ from app.users.passwords import hash_password, is_password, password_errors
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NOT_CURRENT = "Is not your current password."
+NOT_CURRENT = tr("Is not your current password.", rule="wrong_password")
 """Also while the account is locked: a stolen session must not tell."""
 
 
 class WrongCredentials(Unauthorized):
     """Does not tell whether the user is unknown, locked or inactive, or the password wrong."""
 
-    reason, message = "wrong_credentials", "The username or the password is wrong."
+    reason, message = "wrong_credentials", tr("The username or the password is wrong.")
 
 
 class RegistrationClosed(Forbidden):
-    reason, message = "registration_closed", "Registration is closed. Please ask an administrator for an account."
+    reason, message = "registration_closed", tr("Registration is closed. Please ask an administrator for an account.")
 
 
 def if_registration_is_open(view: Callable[P, R]) -> Callable[P, R]:
@@ -76,10 +77,10 @@ def change_password(current_password: str, new_password: str) -> None:
     """Change the current user's password and end their other sessions; raises Invalid."""
     actor = current_actor()
     attempt = _check_own(current_password)
-    errors = {} if attempt else {"current_password": [NOT_CURRENT]}
+    errors: dict[str, list[str]] = {} if attempt else {"current_password": [NOT_CURRENT]}
     refused = password_errors(new_password, actor.username)
     if new_password == current_password:
-        refused.append("Must differ from your current password.")
+        refused.append(tr("Must differ from your current password.", rule="same_password"))
     if refused:
         errors["new_password"] = refused
     if attempt is None or errors:
@@ -100,7 +101,7 @@ def get_own_account(values: Mapping[str, Any], current_password: str | None) -> 
     if values.get("email", email) == email:
         return db.session.get_one(User, user_id, with_for_update=True)
     if current_password is None:
-        raise Invalid(errors={"current_password": ["Is needed to change your e-mail address."]})
+        raise Invalid(errors={"current_password": [tr("Is needed to change your e-mail address.", rule="required")]})
     attempt = _check_own(current_password)
     if attempt is None:
         raise Invalid(errors={"current_password": [NOT_CURRENT]})

@@ -20,6 +20,7 @@ from app.core.errors import NotFound, RevokedToken
 from app.core.http.access import Actor, current_actor
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.users.models import User
 
@@ -28,7 +29,7 @@ sessions = AuthSession.__table__
 
 
 class SessionEnded(RevokedToken):
-    message = "The session has ended. Please sign in again."
+    message = tr("The session has ended. Please sign in again.")
 
 
 _VALID = sa.and_(sessions.c.ended_at.is_(None), sessions.c.password_version == users.c.password_version)
@@ -115,7 +116,7 @@ def select_sessions(user_id: int, page: int, page_size: int) -> Page:
 def end(user_id: int, session_id: str) -> None:
     """End one session of a user; raises NotFound."""
     if end_all(user_id, only=session_id) == 0:
-        raise NotFound("There is no such session.")
+        raise NotFound(tr("There is no such session."))
     recorder.record("logout", "users", user_id, f"Session {session_id}")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
+from app.core.messages import tr
 from app.core.values import Choice
 from app.resource import Extensible, Integer, column, reference
 from app.servers.models import Server
@@ -60,7 +61,9 @@ class Container(Audited, Extensible, Entity):
         for place, mapping in enumerate(values["port_mappings"] or ()):
             taken = mapping["host_port"], mapping["protocol"]
             if taken in seen:
-                errors[f"port_mappings.{place}.host_port"] = [f"{taken[0]}/{taken[1]} is mapped already."]
+                errors[f"port_mappings.{place}.host_port"] = [
+                    tr("{port}/{protocol} is mapped already.", rule="taken", port=taken[0], protocol=taken[1])
+                ]
             seen.add(taken)
         return errors
 

@@ -4,6 +4,8 @@ import functools
 import ipaddress
 import re
 
+from app.core.messages import tr
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -52,9 +54,9 @@ def ip_address(text: str) -> str:
     try:
         address = parse_address(text)
     except ValueError:
-        raise ValueError("Must be an IPv4 or IPv6 address.") from None
+        raise ValueError(tr("Must be an IPv4 or IPv6 address.", rule="format")) from None
     if "%" in text:
-        raise ValueError("Must be an address without a zone.")
+        raise ValueError(tr("Must be an address without a zone.", rule="format"))
     return str(address)
 
 
@@ -62,7 +64,7 @@ def mac_address(text: str) -> str:
     """A hardware address as lower-case pairs with colons, from any of the usual notations."""
     digits = mac_digits(text)
     if len(digits) // 2 not in _MAC_BYTES or len(digits) % 2 or not re.fullmatch(r"[0-9a-f]+", digits):
-        raise ValueError("Must be a MAC address such as 00:1b:44:11:3a:b7.")
+        raise ValueError(tr("Must be a MAC address such as 00:1b:44:11:3a:b7.", rule="format"))
     return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
 
 
@@ -74,7 +76,7 @@ def mac_digits(text: str) -> str:
 def parse_network(text: str) -> Network:
     """A network in CIDR notation, or an address as the network of itself; host bits do not count. Raises ValueError."""
     if "%" in text:
-        raise ValueError("A network has no zone.")
+        raise ValueError(tr("A network has no zone.", rule="format"))
     network = ipaddress.ip_network(text, strict=False)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped

@@ -1,9 +1,11 @@
 """The catalogue of errors: every reason that an answer can have, from the classes of all errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.core.errors import ApiError
+from app.core.messages import localize
 
 
 @dataclass(slots=True)
@@ -23,8 +25,16 @@ def catalog() -> dict[str, Entry]:
     return dict(sorted(entries.items()))
 
 
-def reasons_of(status: int) -> list[str]:
-    return [reason for reason, entry in catalog().items() if status in entry.statuses]
+def document_reasons(components: Mapping[str, Any], failures: Mapping[int, str]) -> None:
+    """Add the enumeration of all reasons, and to the failure of each status those that come with it."""
+    entries = catalog()
+    components["schemas"]["Reason"] = {"type": "string", "enum": list(entries)}
+    reason = components["schemas"]["FailureDetails"]["properties"]["reason"]
+    del reason["type"]
+    reason["$ref"] = "#/components/schemas/Reason"
+    for status, name in failures.items():
+        reasons = [reason for reason, entry in entries.items() if status in entry.statuses]
+        components["responses"][name]["x-reasons"] = reasons
 
 
 def _kinds(kind: type[ApiError]) -> Iterator[type[ApiError]]:
@@ -37,11 +47,12 @@ def _kinds(kind: type[ApiError]) -> Iterator[type[ApiError]]:
 
 def as_page() -> str:
     """The page of the documentation that lists the catalogue."""
-    rows = (
-        f"| `{reason}` | {', '.join(map(str, sorted(entry.statuses)))} | {entry.message} |\n"
-        for reason, entry in catalog().items()
-    )
-    return _HEAD + "".join(rows)
+    return _HEAD + "".join(_row(reason, entry) for reason, entry in catalog().items())
+
+
+def _row(reason: str, entry: Entry) -> str:
+    statuses = ", ".join(map(str, sorted(entry.statuses)))
+    return f"| `{reason}` | {statuses} | {entry.message} | {localize(entry.message, 'zh')} |\n"
 
 
 _HEAD = """# Errors
@@ -49,6 +60,6 @@ _HEAD = """# Errors
 `data.reason` of an answer that is not a success is one of these, and the enumeration `Reason` of the OpenAPI document.
 A sentence may say more in the answer itself: which field, which object, which limit. `flask openapi` writes this page.
 
-| reason | status | message |
-|---|---|---|
+| reason | status | English | 中文 |
+|---|---|---|---|
 """

@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from app.core.library_messages import recognised
+from app.core.messages import tr
+
 CHALLENGE = 'Bearer realm="itam"'
 
 Messages = Mapping[str, Any]
@@ -21,7 +24,7 @@ class ApiError(Exception):
     reason: str = "internal_error"
     other_reasons: ClassVar[tuple[str, ...]] = ()
     """Those that the raise site passes, where one class has several."""
-    message: str = "The server made a mistake. It has been logged."
+    message: str = tr("The server made a mistake. It has been logged.")
 
     def __init__(
         self,
@@ -41,37 +44,37 @@ class ApiError(Exception):
 
 
 class BadRequest(ApiError):
-    status, reason, message = 400, "bad_request", "The request could not be understood."
+    status, reason, message = 400, "bad_request", tr("The request could not be understood.")
 
 
 class BadParameter(BadRequest):
-    reason, message = "invalid_parameter", "A query parameter is not valid."
+    reason, message = "invalid_parameter", tr("A query parameter is not valid.")
 
 
 class UnknownParameter(BadRequest):
-    reason, message = "unknown_parameter", "There is no such parameter here."
+    reason, message = "unknown_parameter", tr("There is no such parameter here.")
 
 
 class RepeatedParameter(BadRequest):
-    reason, message = "repeated_parameter", "A query parameter may be given only once."
+    reason, message = "repeated_parameter", tr("A query parameter may be given only once.")
 
 
 class InvalidCursor(BadRequest):
-    reason, message = "invalid_cursor", "This cursor is not one of ours."
+    reason, message = "invalid_cursor", tr("This cursor is not one of ours.")
 
 
 class BadHeader(BadRequest):
-    reason, message = "invalid_header", "A header of the request is not valid."
+    reason, message = "invalid_header", tr("A header of the request is not valid.")
 
 
 class BadJson(BadRequest):
-    reason, message = "bad_json", "The body is not valid JSON."
+    reason, message = "bad_json", tr("The body is not valid JSON.")
 
 
 class Unauthorized(ApiError):
     """Tells the client in WWW-Authenticate how to authenticate (RFC 6750, section 3)."""
 
-    status, reason, message = 401, "unauthorized", "Authentication is required."
+    status, reason, message = 401, "unauthorized", tr("Authentication is required.")
 
     def __init__(self, message: str | None = None, **options: Any) -> None:
         super().__init__(message, **options)
@@ -80,84 +83,84 @@ class Unauthorized(ApiError):
 
 
 class InvalidToken(Unauthorized):
-    reason, message = "token_invalid", "The token is not valid."
+    reason, message = "token_invalid", tr("The token is not valid.")
 
 
 class ExpiredToken(Unauthorized):
-    reason, message = "token_expired", "The token has expired."
+    reason, message = "token_expired", tr("The token has expired.")
 
 
 class RevokedToken(Unauthorized):
-    reason, message = "token_revoked", "The token has been revoked."
+    reason, message = "token_revoked", tr("The token has been revoked.")
 
 
 class Forbidden(ApiError):
-    status, reason, message = 403, "forbidden", "You are not allowed to do this."
+    status, reason, message = 403, "forbidden", tr("You are not allowed to do this.")
 
 
 class RoleNeeded(Forbidden):
-    reason, message = "role", "Your role does not allow this."
+    reason, message = "role", tr("Your role does not allow this.")
 
 
 class NotOwner(Forbidden):
-    reason, message = "not_owner", "Only its creator and administrators may change this object."
+    reason, message = "not_owner", tr("Only its creator and administrators may change this object.")
 
 
 class NotFound(ApiError):
-    status, reason, message = 404, "not_found", "There is no such object."
+    status, reason, message = 404, "not_found", tr("There is no such object.")
 
 
 class NoSuchMethod(ApiError):
-    status, reason, message = 405, "method_not_allowed", "This method is not allowed here."
+    status, reason, message = 405, "method_not_allowed", tr("This method is not allowed here.")
 
 
 class Conflict(ApiError):
-    status, reason, message = 409, "conflict", "The request conflicts with stored data."
+    status, reason, message = 409, "conflict", tr("The request conflicts with stored data.")
 
 
 class Taken(Conflict):
-    reason, message = "taken", "This value is already taken."
+    reason, message = "taken", tr("This value is already taken.")
 
 
 class PreconditionFailed(ApiError):
-    status, reason, message = 412, "version_mismatch", "The object has changed since you read it."
+    status, reason, message = 412, "version_mismatch", tr("The object has changed since you read it.")
 
 
 class TooLarge(ApiError):
-    status, reason, message = 413, "too_large", "The request body is too large."
+    status, reason, message = 413, "too_large", tr("The request body is too large.")
 
 
 class UnsupportedMediaType(ApiError):
     status, reason, message = (
         415,
         "unsupported_media_type",
-        "This content type is not accepted here.",
+        tr("This content type is not accepted here."),
     )
 
 
 class Invalid(ApiError):
-    status, reason, message = 422, "invalid", "Some fields are invalid."
+    status, reason, message = 422, "invalid", tr("Some fields are invalid.")
 
 
 class NotApplied(ApiError):
     """A valid item of an atomic bulk write that was rolled back because others are invalid."""
 
-    status, reason, message = 424, "not_applied", "Nothing was stored, because other items are wrong."
+    status, reason, message = 424, "not_applied", tr("Nothing was stored, because other items are wrong.")
 
 
 class PreconditionRequired(ApiError):
-    status, reason, message = 428, "precondition_required", "Say what you expect to change."
+    status, reason, message = 428, "precondition_required", tr("Say what you expect to change.")
 
 
 class TooManyRequests(ApiError):
-    status, reason, message = 429, "too_many_requests", "Too many requests. Please wait a little."
+    status, reason, message = 429, "too_many_requests", tr("Too many requests. Please wait a little.")
 
 
 class Unavailable(ApiError):
     status, reason, message = (
         503,
         "unavailable",
-        "The database is not available. Please try again shortly.",
+        tr("The database is not available. Please try again shortly."),
     )
 
     def __init__(self, message: str | None = None, **options: Any) -> None:
@@ -165,11 +168,11 @@ class Unavailable(ApiError):
 
 
 class Locked(Unavailable):
-    reason, message = "locked", "Somebody else is changing what this request needs. Please try again shortly."
+    reason, message = "locked", tr("Somebody else is changing what this request needs. Please try again shortly.")
 
 
 class TooSlow(Unavailable):
-    reason, message = "too_slow", "The database needs too long for this request."
+    reason, message = "too_slow", tr("The database needs too long for this request.")
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {kind.status: kind for kind in ApiError.__subclasses__()}
@@ -190,12 +193,12 @@ def from_http(error: HTTPException) -> ApiError:
             errors = dotted(messages["query"])
             strange = any("Unknown field." in texts for texts in errors.values())
             kind = UnknownParameter if strange else BadParameter
-            return kind("Some query parameters are unknown or invalid.", errors=errors)
+            return kind(tr("Some query parameters are unknown or invalid."), errors=errors)
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
     translated = kind()
     if kind is ApiError and status < 500:
-        translated = BadRequest(f"{error.name}.")
+        translated = BadRequest(tr("{name}.", name=error.name))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         translated.headers["Allow"] = ", ".join(error.valid_methods)
     return translated
@@ -204,7 +207,7 @@ def from_http(error: HTTPException) -> ApiError:
 def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:
     """Flatten nested messages: {"a": {0: {"b": [...]}}} to {"a.0.b": [...]}."""
     if not isinstance(messages, dict):
-        return {prefix.removesuffix(".") or "_schema": [str(text) for text in messages]}
+        return {prefix.removesuffix(".") or "_schema": [recognised(text) for text in messages]}
     flat: dict[str, list[str]] = {}
     for name, inner in messages.items():
         # marshmallow says `_schema` where a message is about the whole object.
@@ -215,4 +218,6 @@ def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 def taken(field: str) -> Taken:
     """The error of a unique value that another object has."""
-    return Taken(f"This {field} is already taken.", errors={field: ["Already taken."]})
+    return Taken(
+        tr("This {field} is already taken.", field=field), errors={field: [tr("Already taken.", rule="taken")]}
+    )

@@ -8,6 +8,7 @@ import functools
 import re
 from urllib.parse import unquote_to_bytes
 
+from app.core.messages import tr
 from app.core.values import clean_text
 
 UNREADABLE = "(not ASCII)"
@@ -22,7 +23,7 @@ def read_sentence(text: str) -> str:
     """A header that a person wrote, decoded; raises ValueError with a sentence if it cannot be read."""
     # Repeated headers arrive joined by commas, an unreadable one of them as an empty text.
     if not text or text != text.strip(","):
-        raise ValueError("Is empty or has bytes that are not ASCII; percent-encode its UTF-8.")
+        raise ValueError(tr("Is empty or has bytes that are not ASCII; percent-encode its UTF-8."))
     return decoded(text)
 
 
@@ -30,11 +31,13 @@ def one_line(text: str, length: int) -> str:
     """A text of one line, trimmed; raises ValueError with a sentence if it is empty or too long, or has controls."""
     text = _WHITE_SPACE.sub(" ", clean_text(text)).strip()
     if _CONTROL.search(text):
-        raise ValueError("May not contain control characters.")
+        raise ValueError(tr("May not contain control characters.", rule="characters"))
     if not text:
-        raise ValueError("May not be empty.")
+        raise ValueError(tr("May not be empty.", rule="required"))
     if len(text) > length:
-        raise ValueError(f"May have at most {length} characters; it has {len(text)}.")
+        raise ValueError(
+            tr("May have at most {length} characters; it has {count}.", rule="length", length=length, count=len(text))
+        )
     return text
 
 
@@ -64,4 +67,4 @@ def decoded(text: str) -> str:
         # WSGI holds the bytes of a header as Latin-1.
         return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeError:
-        raise ValueError("Is not valid UTF-8; percent-encode its UTF-8, and a percent sign as %25.") from None
+        raise ValueError(tr("Is not valid UTF-8; percent-encode its UTF-8, and a percent sign as %25.")) from None

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import request
+from flask import has_request_context, request
 
 from app.core.addresses import parse_address
 from app.core.header_text import one_line, read_description, read_sentence
+from app.core.messages import LANGUAGES, tr
 from app.core.values import Choice
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -89,7 +90,13 @@ def reason_of_request() -> str | None:
         reasons.add(_readable(REASON_HEADER, header, read_sentence))
     reasons.update(_readable(REASON, text, str) for text in parameters)
     if len(reasons) > 1:
-        raise ValueError(f"Give one reason: either the parameter {REASON} or the header {REASON_HEADER}.")
+        raise ValueError(
+            tr(
+                "Give one reason: either the parameter {reason} or the header {reason_header}.",
+                reason=REASON,
+                reason_header=REASON_HEADER,
+            )
+        )
     return next(iter(reasons), None)
 
 
@@ -97,7 +104,7 @@ def _readable(name: str, text: str, decode: Callable[[str], str]) -> str:
     try:
         return one_line(decode(text), REASON_LENGTH)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(tr("{name}: {problem}", name=name, problem=error.args[0])) from None
 
 
 def _reason_or_none() -> str | None:
@@ -111,6 +118,26 @@ def _reason_or_none() -> str | None:
 def context_of_system() -> RequestContext:
     """The context outside of requests: the system itself acts."""
     return RequestContext(request_id=new_request_id(), username="system")
+
+
+def language_of_request() -> str:
+    """The language in which the client reads messages; outside of requests English."""
+    asked = request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
+    return asked or LANGUAGES[0]
+
+
+def take_language() -> None:
+    """Let the parameter `lang` stand for Accept-Language, and hide it from views; raises ValueError with a sentence."""
+    if b"lang=" not in request.query_string:
+        return
+    given = request.query_string.split(b"&")
+    languages = {item.removeprefix(b"lang=").decode() for item in given if item.startswith(b"lang=")}
+    if not languages:
+        return
+    request.query_string = b"&".join(item for item in given if not item.startswith(b"lang="))
+    if len(languages) > 1 or not languages.issubset(LANGUAGES):
+        raise ValueError(tr("{parameter} must be one of {choices}.", parameter="lang", choices=", ".join(LANGUAGES)))
+    request.environ["HTTP_ACCEPT_LANGUAGE"] = languages.pop()
 
 
 def new_request_id() -> str:

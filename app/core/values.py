@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import orjson
 
+from app.core.messages import tr
+
 # What the driver's numbers may hold: beyond them SQLite overflows and PostgreSQL compares as numeric.
 MAX_INTEGER = 2**31 - 1
 MAX_ID = 2**63 - 1
@@ -49,13 +51,13 @@ class Choice(enum.Enum):
 def clean_text(value: str) -> str:
     """Trim a text that the databases can store, in NFC; raises ValueError with a sentence otherwise."""
     if "\x00" in value:
-        raise ValueError("May not contain the NUL character.")
+        raise ValueError(tr("May not contain the NUL character.", rule="characters"))
     if value.isascii():
         return value.strip()
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError("May not contain half of a surrogate pair.") from None
+        raise ValueError(tr("May not contain half of a surrogate pair.", rule="characters")) from None
     return unicodedata.normalize("NFC", value).strip(TRIMMED)
 
 
@@ -103,7 +105,7 @@ def exact_number(number: float) -> float:
     JavaScript, Excel and SQLite read numbers as doubles. A float of 2^53 or more may be rounded already.
     """
     if abs(number) > MAX_EXACT or (isinstance(number, float) and abs(number) == MAX_EXACT):
-        raise ValueError("A number beyond 2^53 would be rounded: write it as text.")
+        raise ValueError(tr("A number beyond 2^53 would be rounded: write it as text.", rule="range"))
     return whole(number)
 
 

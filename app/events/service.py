@@ -17,6 +17,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.errors import InvalidCursor
+from app.core.messages import tr
 from app.proof.models import leaves
 from app.resource import Resource, is_visible, owners_of, sees_own_only
 
@@ -60,7 +61,7 @@ def _read_cursor(cursor: str) -> int:
     try:
         position: int = _serializer().loads(cursor)
     except BadData:
-        raise InvalidCursor("This cursor is not one of ours.") from None
+        raise InvalidCursor(tr("This cursor is not one of ours.")) from None
     return position
 
 

@@ -16,6 +16,7 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
 from app.core.http.openapi import camel_case, query_parameter
+from app.core.messages import tr
 from app.exports.columns import columns_of
 from app.resource import Resource
 from app.resource.query.documentation import document_list
@@ -67,11 +68,11 @@ def _parse_resources() -> list[Resource]:
     """The resources that the request names, in the order of the catalog; raises BadRequest."""
     for name in request.args:
         if name != "resources":
-            raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
+            raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), did_you_mean=[])
     names = {name.strip() for name in request.args.get("resources", ",".join(IMPORTABLE)).split(",")}
     for name in names:
         if name not in IMPORTABLE:
-            message = f"There is no resource {name[:100]} to export."
+            message = tr("There is no resource {name} to export.", name=name[:100])
             raise BadParameter(message, did_you_mean=[])
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
@@ -107,10 +108,12 @@ def _add_export(resource: Resource) -> None:
 def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
     """The kind of file and the list query of a request; raises BadRequest."""
     for name in PAGING & set(request.args):
-        raise UnknownParameter(f"An export has no {name}.", did_you_mean=[])
+        raise UnknownParameter(tr("An export has no {name}.", name=name), did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadParameter(f"format must be one of {', '.join(CONTENT_TYPES)}.")
+        raise BadParameter(
+            tr("{parameter} must be one of {choices}.", parameter="format", choices=", ".join(CONTENT_TYPES))
+        )
     filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return kinds[0], parse_query(resource, filters)
 

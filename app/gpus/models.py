@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import absent_without, present_when
+from app.core.messages import tr
 from app.core.values import Choice
 from app.resource import Extensible, column, reference
 from app.servers.models import Server
@@ -21,8 +22,8 @@ class GpuStatus(Choice):
     RETIRED = "retired", "报废", "已下线"
 
 
-HOLDER = "A GPU is `assigned` exactly while a user holds it: use assign and release."
-ASSIGNMENT = "Only a GPU that a user holds has the time, purpose and end of an assignment."
+HOLDER = tr("A GPU is `assigned` exactly while a user holds it: use assign and release.", rule="together")
+ASSIGNMENT = tr("Only a GPU that a user holds has the time, purpose and end of an assignment.", rule="together")
 
 
 class Gpu(Audited, Extensible, Entity):

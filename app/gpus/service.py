@@ -13,6 +13,7 @@ from app.core.http.access import current_actor
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
 from app.core.jobs.queue import enqueue
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.servers.models import Server, ServerStatus
@@ -25,19 +26,19 @@ gpus, assignments = Gpu.__table__, GpuAssignment.__table__
 
 
 class GpuNotAvailable(Conflict):
-    reason, message = "gpu_not_available", "This GPU is not available."
+    reason, message = "gpu_not_available", tr("This GPU is not available.")
 
 
 class GpuNotAssigned(Conflict):
-    reason, message = "gpu_not_assigned", "Nobody holds this GPU."
+    reason, message = "gpu_not_assigned", tr("Nobody holds this GPU.")
 
 
 class NotYourself(Forbidden):
-    reason, message = "not_yourself", "Only administrators may assign a GPU to another user."
+    reason, message = "not_yourself", tr("Only administrators may assign a GPU to another user.")
 
 
 class NotHolder(Forbidden):
-    reason, message = "not_holder", "Only its holder and administrators may release a GPU."
+    reason, message = "not_holder", tr("Only its holder and administrators may release a GPU.")
 
 
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
@@ -54,13 +55,16 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     server = db.session.get(Server, gpu.server_id)
     if server is not None and server.status is not ServerStatus.ACTIVE:
         shown = {"id": server.id, "name": server.name}
-        raise GpuNotAvailable(f"Its server {server.name} is not active but {server.status.value}.", server=shown)
+        raise GpuNotAvailable(
+            tr("Its server {server} is not active but {status}.", server=server.name, status=server.status.value),
+            server=shown,
+        )
     now = utcnow()
     if expires_at is not None and expires_at <= now:
-        raise Invalid(errors={"expires_at": ["Must be in the future."]})
+        raise Invalid(errors={"expires_at": [tr("Must be in the future.", rule="future")]})
     holder = db.session.get(User, user_id)
     if holder is None or not holder.is_active:
-        raise Invalid(errors={"user_id": [f"There is no active user {user_id}."]})
+        raise Invalid(errors={"user_id": [tr("There is no active user {user_id}.", rule="reference", user_id=user_id)]})
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.ASSIGNED, holder.id, now
     gpu.purpose, gpu.expires_at = purpose, expires_at
     assignment = GpuAssignment(
@@ -131,7 +135,9 @@ def _render(row: dict[str, Any]) -> dict[str, Any]:
 
 def _not_available(gpu: Gpu) -> GpuNotAvailable:
     if gpu.assigned_to_id is None:
-        return GpuNotAvailable(f"This GPU is {gpu.status.value}.")
+        return GpuNotAvailable(tr("This GPU is {status}.", status=gpu.status.value))
     holder = db.session.get(User, gpu.assigned_to_id)
     assert holder is not None
-    return GpuNotAvailable(f"{holder.username} holds this GPU.", holder={"id": holder.id, "name": holder.username})
+    return GpuNotAvailable(
+        tr("{holder} holds this GPU.", holder=holder.username), holder={"id": holder.id, "name": holder.username}
+    )

@@ -20,6 +20,7 @@ from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter
+from app.core.messages import tr
 from app.core.values import Choice, as_json, utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
@@ -114,10 +115,10 @@ def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) ->
     end = now.replace(second=0, microsecond=0) if until is None else min(until, now)
     start = since or (end - DEFAULT_PERIOD).replace(hour=0, minute=0, second=0, microsecond=0)
     if start >= end:
-        raise BadParameter("`from` must be before `to` and in the past.")
+        raise BadParameter(tr("`from` must be before `to` and in the past."))
     period = Period(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
     if period.bucket_count > MAX_BUCKETS:
-        raise BadParameter(f"At most {MAX_BUCKETS} buckets are possible: choose a wider one.")
+        raise BadParameter(tr("At most {max} buckets are possible: choose a wider one.", max=MAX_BUCKETS))
     return period
 
 

@@ -19,6 +19,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotOwner
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.core.values import as_json, same_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
 from app.imports.models import Import, ImportStatus, Progress, RowAction
@@ -42,12 +43,12 @@ action, such as an assignment, has used it."""
 
 
 class NotRevertible(Conflict):
-    reason, message = "not_revertible", "This import cannot be reverted."
+    reason, message = "not_revertible", tr("This import cannot be reverted.")
 
 
 class ChangedSince(Conflict):
     reason = "out_of_date"
-    message = "Some objects have been changed or used since the import: nothing was reverted."
+    message = tr("Some objects have been changed or used since the import: nothing was reverted.")
 
 
 @dataclass
@@ -143,7 +144,9 @@ def _restorations(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> li
     for object_id, row in planned.items():
         current = stored.get(object_id)
         if current is None:
-            reversal.add_conflict(part, row, object_id, f"The {singular(resource)} has been deleted since the import.")
+            reversal.add_conflict(
+                part, row, object_id, tr("The {what} has been deleted since the import.", what=singular(resource))
+            )
             continue
         _require_right(resource, current)
         old = _old_values(resource, row, current)
@@ -151,7 +154,9 @@ def _restorations(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> li
             continue
         changed = [title for name in row.new for title in _changed_since(resource, name, current[name], row, ids)]
         if changed:
-            reversal.add_conflict(part, row, object_id, f"Changed since the import: {', '.join(changed)}.")
+            reversal.add_conflict(
+                part, row, object_id, tr("Changed since the import: {fields}.", fields=", ".join(changed))
+            )
             continue
         replaced = {name: current[name] for name in old}
         label = str(current[resource.model.label])
@@ -179,11 +184,11 @@ def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reve
         row = created[object_id]
         _require_right(resource, current)
         if object_id in used or (current["version"] > 1 and _differs(resource, current, row, import_, ids)):
-            message = f"The {singular(resource)} has been changed or used since the import."
+            message = tr("The {what} has been changed or used since the import.", what=singular(resource))
             reversal.add_conflict(part, row, object_id, message)
         elif object_id in children:
             counts = " and ".join(f"{count} {name.replace('_', ' ')}" for name, count in children[object_id].items())
-            reversal.add_conflict(part, row, object_id, f"Other objects refer to it: {counts}.")
+            reversal.add_conflict(part, row, object_id, tr("Other objects refer to it: {counts}.", counts=counts))
         else:
             removed.append(current)
     detach_unseen(resource.model, [current["id"] for current in removed])

@@ -15,6 +15,7 @@ from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint, read_form
 from app.core.http.envelope import Page, Pagination, envelope_of, success
 from app.core.http.paging import PageSchema
+from app.core.messages import tr
 from app.core.values import clean_text
 from app.imports import service
 from app.imports.map.tables import MAX_TITLE
@@ -140,23 +141,23 @@ def _read_file() -> tuple[bytes, str]:
     """The uploaded file and its name; raises Invalid or TooLarge."""
     file = request.files.get("file")
     if file is None or not file.filename:
-        raise Invalid(errors={"file": ["A file is required."]})
+        raise Invalid(errors={"file": [tr("A file is required.", rule="required")]})
     limit = current_app.config["MAX_IMPORT_MB"] * 1024 * 1024
     content = file.stream.read(limit + 1)
     if len(content) > limit:
-        raise TooLarge(f"The file is larger than {current_app.config['MAX_IMPORT_MB']} MB.")
+        raise TooLarge(tr("The file is larger than {limit_mb} MB.", limit_mb=current_app.config["MAX_IMPORT_MB"]))
     filename = file.filename.replace("\x00", "")[-255:]
     try:
         check_file(BytesIO(content), filename)
     except UnreadableWorkbook as error:
-        raise Unreadable(str(error), reason=error.reason, errors={"file": [str(error)]}) from None
+        raise Unreadable(error.args[0], reason=error.reason, errors={"file": [error.args[0]]}) from None
     return content, filename
 
 
 class Unreadable(Invalid):
     """The file cannot be read as a workbook; `reason` says why."""
 
-    reason, message = "damaged", "The file cannot be read as a workbook."
+    reason, message = "damaged", tr("The file cannot be read as a workbook.")
     other_reasons = tuple(sorted(REASONS - {reason}))
 
 
@@ -171,11 +172,24 @@ def _read_mapping(text: str | None) -> dict[str, str | None]:
     except orjson.JSONDecodeError:
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
-        message = 'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a saved mapping.'
+        message = tr(
+            'Must be JSON such as {"Serial No.": "serial_number"}, or the name of a saved mapping.', rule="format"
+        )
         raise Invalid(errors={"mapping": [message]})
     texts = [*mapping, *filter(None, mapping.values())]
     if len(mapping) > MAX_MAPPED or any(len(text) > MAX_TITLE or "\0" in text for text in texts):
-        raise Invalid(errors={"mapping": [f"May have at most {MAX_MAPPED} titles, each of {MAX_TITLE} characters."]})
+        raise Invalid(
+            errors={
+                "mapping": [
+                    tr(
+                        "May have at most {titles} titles, each of {characters} characters.",
+                        rule="length",
+                        titles=MAX_MAPPED,
+                        characters=MAX_TITLE,
+                    )
+                ]
+            }
+        )
     return mapping
 
 
@@ -186,20 +200,33 @@ def _read_mapping_name(options: dict[str, Any]) -> str | None:
     try:
         name = clean_text(options.pop("remember"))
     except ValueError as error:
-        raise Invalid(errors={"remember": [str(error)]}) from None
+        raise Invalid(errors={"remember": [error.args[0]]}) from None
     if not name or not options["mapping"]:
-        raise Invalid(errors={"remember": ["A name and a mapping are needed to save a mapping."]})
+        raise Invalid(errors={"remember": [tr("A name and a mapping are needed to save a mapping.", rule="required")]})
     return name
 
 
 def _check_names(options: dict[str, Any]) -> None:
     resource = options.get("resource")
     if resource is not None and resource not in IMPORTABLE:
-        raise Invalid(errors={"resource": [f"Must be one of {', '.join(IMPORTABLE)}."]})
+        raise Invalid(
+            errors={"resource": [tr("Must be one of {choices}.", rule="choice", choices=", ".join(IMPORTABLE))]}
+        )
     match = options.get("match")
     resources = [IMPORTABLE[resource]] if resource else list(IMPORTABLE.values())
     if match is not None and not any(match in item.fields for item in resources):
-        raise Invalid(errors={"match": [f"{match} is not a field of {resource or 'any resource'}."]})
+        raise Invalid(
+            errors={
+                "match": [
+                    tr(
+                        "{match} is not a field of {resource}.",
+                        rule="unknown",
+                        match=match,
+                        resource=resource or "any resource",
+                    )
+                ]
+            }
+        )
 
 
 def _response(import_id: int, status: int = 200) -> Response:

@@ -11,6 +11,7 @@ from app.core.db.unit_of_work import current_context, db, reading
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
 from app.core.jobs.queue import enqueue
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.imports.apply.conflicts import require_rights, version_conflicts
 from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status, request_stop
@@ -23,15 +24,15 @@ MAX_REVERTED_ROWS = 1000
 
 
 class NotApplicable(Conflict):
-    reason, message = "not_applicable", "This import cannot be applied."
+    reason, message = "not_applicable", tr("This import cannot be applied.")
 
 
 class PlanOutOfDate(Conflict):
-    reason, message = "out_of_date", "Some objects have changed since the plan was made: upload the file again."
+    reason, message = "out_of_date", tr("Some objects have changed since the plan was made: upload the file again.")
 
 
 class NotCancellable(Conflict):
-    reason, message = "not_cancellable", "This import can no longer be cancelled."
+    reason, message = "not_cancellable", tr("This import can no longer be cancelled.")
 
 
 def upload(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
@@ -56,7 +57,7 @@ def get(import_id: int, *, to_change: bool = False) -> Import:
     import_ = db.session.get(Import, import_id, with_for_update=to_change or None)
     actor = current_actor()
     if import_ is None or not (actor.is_admin or import_.created_by_id == actor.id):
-        raise NotFound(f"There is no import {import_id}.")
+        raise NotFound(tr("There is no import {import_id}.", import_id=import_id))
     return import_
 
 
@@ -69,7 +70,7 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     import_ = get(import_id, to_change=True)
     skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)
     if import_.status is not ImportStatus.READY and not skips:
-        raise NotApplicable(f"This import is {import_.status.value}: it cannot be applied.")
+        raise NotApplicable(tr("This import is {status}: it cannot be applied.", status=import_.status.value))
     conflicts = version_conflicts(import_.id)
     if conflicts:
         raise PlanOutOfDate(conflicts=conflicts)
@@ -91,7 +92,7 @@ def cancel(import_id: int) -> None:
     cancelled = change_status(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
     db.session.refresh(import_)
     if not cancelled and import_.status is not ImportStatus.CANCELLED:
-        raise NotCancellable(f"This import is {import_.status.value}: it can no longer be cancelled.")
+        raise NotCancellable(tr("This import is {status}: it can no longer be cancelled.", status=import_.status.value))
 
 
 def revert(import_id: int, *, dry_run: bool) -> bool:
@@ -102,7 +103,9 @@ def revert(import_id: int, *, dry_run: bool) -> bool:
     """
     import_ = get(import_id, to_change=True)
     if import_.status is not ImportStatus.APPLIED:
-        raise NotRevertible(f"This import is {import_.status.value}: only an applied one can be reverted.")
+        raise NotRevertible(
+            tr("This import is {status}: only an applied one can be reverted.", status=import_.status.value)
+        )
     import_.problem = None
     if dry_run or import_.changed_rows <= MAX_REVERTED_ROWS:
         revert_import(import_)

@@ -1,14 +1,13 @@
 """What a person sees instead of a name, in English and in Chinese: titles and aliases say it already."""
 
-import re
 from collections.abc import Iterable
 
+from app.core.messages import Term
 from app.core.values import Choice
 from app.resource import Field
 
 Labels = dict[str, str]
 
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _ABBREVIATIONS = frozenset({"api", "tcp", "udp", "http", "https", "grpc", "id"})
 # As aliases these words would claim columns of spreadsheets that mean something else.
 _OWN = {"version": "版本", "attributes": "自定义属性"}
@@ -16,8 +15,8 @@ _OWN = {"version": "版本", "attributes": "自定义属性"}
 
 def labels_of_titles(titles: Iterable[str]) -> Labels:
     """The labels among several titles: the first, and the first in Chinese."""
-    first, *others = titles
-    return {"en": first, "zh": next(filter(_CHINESE.search, others), first)}
+    term = Term.of(titles)
+    return {"en": str(term), "zh": term.chinese}
 
 
 def labels_of_field(field: Field) -> Labels:

@@ -8,12 +8,11 @@ from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import success
 from app.core.http.paging import MAX_PAGE_SIZE
+from app.core.messages import LANGUAGES
 from app.meta.resources import describe_resources
 from app.meta.schemas import MetaSchema
 from app.resource import MAX_ATTRIBUTES, MAX_BULK_ITEMS, MAX_BULK_MATCHED
 from app.version import VERSION
-
-LANGUAGES = ("en", "zh")
 
 blueprint = Blueprint("meta", __name__, url_prefix="/api/meta", description="What a front end needs to know")
 

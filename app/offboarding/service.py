@@ -8,6 +8,7 @@ from app.catalog import CATALOG
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Invalid
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.gpus.models import Gpu
 from app.gpus.service import end_assignment
 from app.imports.models import Import
@@ -26,7 +27,7 @@ def transfer(owner: User, to: int) -> dict[str, int]:
     """
     new_owner = db.session.get(User, to)
     if new_owner is None or not new_owner.is_active or to == owner.id:
-        raise Invalid(errors={"to": [f"There is no other active user {to}."]})
+        raise Invalid(errors={"to": [tr("There is no other active user {to}.", rule="reference", to=to)]})
     counts = {name: _transfer(resource, owner.id, to) for name, resource in CATALOG.items()}
     own_imports = sa.update(imports).where(imports.c.created_by_id == owner.id).values(created_by_id=to)
     counts["imports"] = len(db.session.scalars(own_imports.returning(imports.c.id)).all())

@@ -16,6 +16,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotOwner
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
 from app.resource.rights import invisible, sees_own_only, visible
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 
 
 class HasChildren(Conflict):
-    reason, message = "has_children", "This object still has others below it."
+    reason, message = "has_children", tr("This object still has others below it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
     actor = current_actor()
     for rows in removed.values():
         if not actor.is_admin and any(row["created_by_id"] != actor.id for row in rows.values()):
-            raise NotOwner("Something under this object belongs to somebody else.")
+            raise NotOwner(tr("Something under this object belongs to somebody else."))
     order = [table.name for table in Base.metadata.sorted_tables]
     models = sorted((model for model in removed if removed[model]), key=lambda model: -order.index(model.__tablename__))
     return Removal([(model, list(removed[model].values())) for model in models], detached)
@@ -158,7 +159,7 @@ def _refuse_referred(removed: dict[type[Entity], dict[int, Row]]) -> None:
 def has_children(children: Mapping[str, int]) -> Conflict:
     """The refusal to delete what so many objects of these kinds refer to."""
     listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in children.items())
-    return HasChildren(f"This object still has {listed}.", children=dict(children))
+    return HasChildren(tr("This object still has {listed}.", listed=listed), children=dict(children))
 
 
 def count_referring(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Entity, Id, JsonText, Money, Quantity, UtcDateTime
+from app.core.messages import Term
 from app.core.values import MAX_ID, MAX_INTEGER, Choice
 
 Check = Callable[[str], str]
@@ -57,6 +58,12 @@ class Field:
     target: type[Entity] | None
     parent: bool
     """Whether the object is below the one that it refers to, so that only who may change that one adds to it."""
+
+    @property
+    def term(self) -> Term:
+        """What people call it within a sentence."""
+        titles = Term.of((self.title, *self.aliases))
+        return Term(titles.lower(), titles.chinese)
 
     @property
     def reads_as(self) -> str:

@@ -3,11 +3,15 @@
 import re
 import unicodedata
 
+from app.core.messages import tr
 from app.core.net.urls import parse_http_url
 
 MAX_LOCAL_CHARS, MAX_ADDRESS_CHARS = 64, 254
 """Of what stands before the @, and of the whole address (RFC 5321, with erratum 1690)."""
-NO_MAIL = "Mail cannot be sent to this address: before the @ stand ASCII letters, digits and signs, after it a domain."
+NO_MAIL = tr(
+    "Mail cannot be sent to this address: before the @ stand ASCII letters, digits and signs, after it a domain.",
+    rule="format",
+)
 
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -16,14 +20,14 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 def color(text: str) -> str:
     """A colour as #rrggbb in lower case."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError("Must be a colour such as #1f77b4.")
+        raise ValueError(tr("Must be a colour such as #1f77b4.", rule="format"))
     return text.lower()
 
 
 def url_or_path(text: str) -> str:
     """An http or https URL without user and password, or a path that begins with a slash."""
     if not re.match(r"https?://|/", text, re.IGNORECASE):
-        raise ValueError("Must be an http or https URL, or a path such as /health.")
+        raise ValueError(tr("Must be an http or https URL, or a path such as /health.", rule="format"))
     parse_http_url(f"http://server{text}" if text.startswith("/") else text)
     return text
 
@@ -31,7 +35,7 @@ def url_or_path(text: str) -> str:
 def email(text: str) -> str:
     """An address that mail can be sent to: a dot-atom of ASCII (RFC 5322), @, and a domain that IDNA can encode."""
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
-        raise ValueError("Must be an e-mail address.")
+        raise ValueError(tr("Must be an e-mail address.", rule="format"))
     local, _, domain = text.partition("@")
     encoded = _encode_domain(domain)
     is_domain = re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", encoded, re.IGNORECASE)
@@ -53,16 +57,23 @@ def _encode_domain(domain: str) -> str:
         raise ValueError(NO_MAIL) from None
     # IDNA 2003 makes strasse.de of straße.de, which is the domain of somebody else.
     if named != domain.lower():
-        raise ValueError("Mail would go to another domain: write this one in its ASCII form, which begins with xn--.")
+        raise ValueError(
+            tr(
+                "Mail would go to another domain: write this one in its ASCII form, which begins with xn--.",
+                rule="format",
+            )
+        )
     return encoded.decode()
 
 
 def username(text: str) -> str:
     """Letters, digits and . _ - , so that a name can stand in a URL, a log line and a sheet."""
     if not re.fullmatch(r"[^\W_][\w.-]*", text):
-        raise ValueError("May contain letters, digits, dots, underscores and hyphens only.")
+        raise ValueError(tr("May contain letters, digits, dots, underscores and hyphens only.", rule="format"))
     if not text.isascii() and _may_look_alike(text):
-        raise ValueError("May not mix scripts or have full-width letters: it would look like another name.")
+        raise ValueError(
+            tr("May not mix scripts or have full-width letters: it would look like another name.", rule="format")
+        )
     return text
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from app.core.messages import tr
 from app.core.values import clean_text, exact_number, fold, same_json
 from app.resource.fields import Check
 
@@ -42,11 +43,11 @@ class Text(fields.String):
             if text and self.check is not None:
                 text = self.check(text)
         except ValueError as error:
-            raise ValidationError(str(error)) from None
+            raise ValidationError(error.args[0]) from None
         if text:
             return text
         if not self.allow_none:
-            raise ValidationError("May not be empty.")
+            raise ValidationError(tr("May not be empty.", rule="required"))
         return None
 
     def _validate(self, value: Any) -> None:
@@ -94,7 +95,7 @@ class Money(EmptyIsNull, fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         amount = isinstance(value, str | int | float) and re.fullmatch(r"-?[0-9]{1,13}(\.[0-9]{1,2})?", str(value))
         if not amount or isinstance(value, bool):
-            raise ValidationError("Must be an amount such as 1299.00.")
+            raise ValidationError(tr("Must be an amount such as 1299.00.", rule="format"))
         return self.in_range(Decimal(str(value)))
 
 
@@ -157,19 +158,21 @@ class Attributes(fields.Dict):
 def clean_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Check and trim attributes; raises ValidationError naming each bad key."""
     if len(attributes) > MAX_ATTRIBUTES:
-        raise ValidationError(f"At most {MAX_ATTRIBUTES} attributes.")
+        raise ValidationError(tr("At most {max} attributes.", rule="length", max=MAX_ATTRIBUTES))
     clean: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
     for key, value in attributes.items():
         try:
             name = clean_text(key)
             if not ATTRIBUTE_KEY.fullmatch(name):
-                raise ValueError("Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-.")
+                raise ValueError(
+                    tr("Not a valid attribute name: at most 64 letters, digits, spaces and _.()%+#/-.", rule="format")
+                )
             if name in clean:
-                raise ValueError("This attribute is there twice.")
+                raise ValueError(tr("This attribute is there twice.", rule="repeated"))
             clean[name] = clean_attribute(value)
         except ValueError as error:
-            errors[key] = [str(error)]
+            errors[key] = [error.args[0]]
     if errors:
         raise ValidationError(errors)
     return clean
@@ -180,13 +183,13 @@ def clean_attribute(value: Any) -> Any:
     if isinstance(value, str):
         text = clean_text(value)
         if len(text) > MAX_TEXT:
-            raise ValueError(f"At most {MAX_TEXT} characters.")
+            raise ValueError(tr("At most {max} characters.", rule="length", max=MAX_TEXT))
         return text or None
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
         return exact_number(value)
-    raise ValueError("Must be text, a number, true, false or null.")
+    raise ValueError(tr("Must be text, a number, true, false or null.", rule="type"))
 
 
 def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Forbidden, NotOwner
 from app.core.http.access import Actor, Role, current_actor
+from app.core.messages import tr
 from app.resource.declaration import Resource
 
 Child = TypeVar("Child")
@@ -103,5 +104,10 @@ def refusal(resource: Resource, parent: Parent) -> Forbidden:
     name, identity = parent
     target = resource.fields[name].target
     assert target is not None
-    message = f"Only the creator of {target.__tablename__.removesuffix('s')} {identity} and administrators add to it."
+    message = tr(
+        "Only the creator of {what} {identity} and administrators add to it.",
+        rule="not_owner",
+        what=target.__tablename__.removesuffix("s"),
+        identity=identity,
+    )
     return NotOwner(message, errors={name: [message]})

@@ -10,6 +10,7 @@ from flask_marshmallow.sqla import SQLAlchemyAutoSchemaOpts
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow_sqlalchemy.schema import SQLAlchemyAutoSchemaMeta
 
+from app.core.messages import tr
 from app.resource.converter import FieldConverter, MarshmallowField, marshmallow_field
 from app.resource.fields import Field, Kind, defaults_of, fields_of
 from app.resource.json_fields import Attributes
@@ -18,7 +19,7 @@ ADD, REMOVE = "__add", "__remove"
 """Suffixes of the fields that change some members of a list: `tags__add`, `tags__remove`."""
 
 
-READ_ONLY = "Is read-only: the application sets it."
+READ_ONLY = tr("Is read-only: the application sets it.", rule="read_only")
 
 
 class WriteQuerySchema(Schema):
@@ -77,7 +78,7 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
     """
 
     OPTIONS_CLASS = SQLAlchemyAutoSchemaOpts
-    error_messages = {"unknown": "Unknown field."}
+    error_messages = {"unknown": tr("Unknown field.", rule="unknown")}
     suffix = "Input"
     """What the OpenAPI document adds to the name of the schema of a body."""
     is_body = True
@@ -132,7 +133,19 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
         def check_either(_self: Schema, values: Mapping[str, Any], **_: Any) -> None:
             for name in lists:
                 if name in values and not {name + ADD, name + REMOVE}.isdisjoint(values):
-                    raise ValidationError({name: [f"Send either {name}, or {name}{ADD} and {name}{REMOVE}."]})
+                    raise ValidationError(
+                        {
+                            name: [
+                                tr(
+                                    "Send either {name}, or {name}{add} and {name}{remove}.",
+                                    rule="together",
+                                    name=name,
+                                    add=ADD,
+                                    remove=REMOVE,
+                                )
+                            ]
+                        }
+                    )
 
         return type(cls.__name__, (_Change, cls), {**members, "check_either": validates_schema(check_either)})
 

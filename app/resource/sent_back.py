@@ -8,12 +8,13 @@ import orjson
 
 from app.core.errors import Invalid, dotted
 from app.core.http.envelope import dumps
+from app.core.messages import tr
 from app.core.values import same_json
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.schema import Sent
 
-CHANGED = "Is read-only, and the object has another value now: the application sets it."
+CHANGED = tr("Is read-only, and the object has another value now: the application sets it.", rule="read_only")
 
 
 def check_sent_back(resource: Resource, sent: Sent, shown: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Reading and writing one object. Flushes, so that constraints fail here; never commits."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, BadHeader, Conflict, Invalid, NotFound, NotOwner, PreconditionFailed
 from app.core.http.access import current_actor
+from app.core.messages import Term, tr
 from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
@@ -30,7 +32,7 @@ _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
 
 
 class Shared(Conflict):
-    reason, message = "shared", "Another object has this value."
+    reason, message = "shared", tr("Another object has this value.")
 
 
 def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
@@ -59,7 +61,7 @@ def get_locked(resource: Resource, object_id: int) -> Any:
 def _require_visible(resource: Resource, object_id: int, found: Any) -> Any:
     """What was found by the id; raises NotFound if it is None, or an object that the acting user does not see."""
     if found is None or not is_visible(resource.model, found.created_by_id):
-        raise NotFound(f"There is no {singular(resource)} {object_id}.")
+        raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
     return found
 
 
@@ -73,7 +75,7 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
     if object_id <= MAX_ID:
         row = read_rows(statement, {"identity": object_id}).one_or_none()
     if row is None:
-        raise NotFound(f"There is no {singular(resource)} {object_id}.")
+        raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
     return projection.render(row)
 
 
@@ -122,12 +124,26 @@ def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[
         if field.kind is Kind.ATTRIBUTES and name in values:
             values[name] = merge_attributes(stored[name], values[name])
             if len(values[name]) > MAX_ATTRIBUTES:
-                errors[name] = [f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(values[name])}."]
+                errors[name] = [
+                    tr(
+                        "At most {max} attributes; with these there are {count}.",
+                        rule="length",
+                        max=MAX_ATTRIBUTES,
+                        count=len(values[name]),
+                    )
+                ]
         elif field.kind is Kind.LIST and not {name + ADD, name + REMOVE}.isdisjoint(values):
             added, removed = values.pop(name + ADD, ()), values.pop(name + REMOVE, ())
             values[name] = edit_members(stored[name], added, removed)
             if len(values[name]) > MAX_ITEMS:
-                errors[name + ADD] = [f"At most {MAX_ITEMS} members; with these there are {len(values[name])}."]
+                errors[name + ADD] = [
+                    tr(
+                        "At most {max} members; with these there are {count}.",
+                        rule="length",
+                        max=MAX_ITEMS,
+                        count=len(values[name]),
+                    )
+                ]
     if errors:
         raise Invalid(errors=errors)
     implied: dict[str, Any] = resource.model.implied(stored, values)
@@ -178,7 +194,7 @@ def refuse_shared(resource: Resource, target: Any, query: Mapping[str, bool]) ->
 
 def shared(rule: SoftUnique, holder: str) -> Conflict:
     """The error of a write that shares what it asked not to share."""
-    message = f"{holder} has this {rule.noun}."
+    message = tr("{holder} has this {noun}.", rule="shared", holder=holder, noun=rule.noun)
     return Shared(message, errors={rule.fields[-1]: [message]})
 
 
@@ -187,14 +203,16 @@ def check_version(resource: Resource, target: Any, if_match: str | None) -> None
     if if_match is None or if_match.strip() == "*":
         return
     if not _ETAGS.fullmatch(if_match):
-        raise BadHeader('If-Match must be an ETag such as "3".')
+        raise BadHeader(tr('If-Match must be an ETag such as "3".'))
     # The comparison is strong (RFC 9110, 13.1.1): a weak tag matches nothing, not even itself.
     if ("", str(target.version)) not in _ETAG.findall(if_match):
         raise PreconditionFailed(current=read(resource, target.id))
 
 
-def singular(resource: Resource) -> str:
-    return resource.name.removesuffix("s").replace("_", " ")
+@functools.cache
+def singular(resource: Resource) -> Term:
+    """What people call one object of a resource within a sentence."""
+    return Term(resource.name.removesuffix("s").replace("_", " "), Term.of(resource.titles).chinese)
 
 
 def _explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:
@@ -207,5 +225,7 @@ def _explain(resource: Resource, values: Mapping[str, Any], error: IntegrityErro
         assert field.target is not None
         identity = values[field.name]
         if identity is not None and db.session.get(field.target, identity) is None:
-            missing[field.name] = [f"There is no {field.title.lower()} {as_json(identity)}."]
+            missing[field.name] = [
+                tr("There is no {what} {id}.", rule="reference", what=field.term, id=as_json(identity))
+            ]
     return Invalid(errors=missing) if missing else translated

@@ -6,6 +6,7 @@ from app.catalog import readable_types
 from app.core.errors import BadParameter
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
+from app.core.messages import tr
 from app.core.values import clean_text
 from app.search import service
 from app.search.schemas import SearchQuerySchema, SearchResultSchema
@@ -22,8 +23,8 @@ def search(query: dict[str, Any]) -> dict[str, Any]:
     try:
         text = clean_text(query["q"])
     except ValueError as error:
-        raise BadParameter(f"q: {error}") from None
+        raise BadParameter(tr("{parameter}: {problem}", parameter="q", problem=error.args[0])) from None
     if not text:
-        raise BadParameter("q must not be empty.")
+        raise BadParameter(tr("{parameter} must not be empty.", parameter="q"))
     types = readable_types(current_actor(), query.get("types"))
     return service.search(text, types, query["limit"])

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped
 from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import SoftUnique
+from app.core.messages import Term
 from app.core.values import Choice
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
@@ -92,7 +93,7 @@ class Server(Audited, Extensible, Entity):
         SoftUnique(
             "strict_racks",
             ("rack", "datacenter_id", "rack_unit"),
-            noun="rack unit",
+            noun=Term("rack unit", "机架位置"),
             description="Refuse (409) a rack unit that another server has.",
         ),
     )

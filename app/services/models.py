@@ -11,6 +11,7 @@ from app.containers.models import MAX_PORT, Container
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import exactly_one
+from app.core.messages import tr
 from app.core.values import MAX_ID, Choice
 from app.resource import Extensible, column, reference, url_or_path
 from app.servers.models import Server
@@ -42,7 +43,7 @@ class ServiceStatus(Choice):
     DISABLED = "disabled", "停用", "已停用"
 
 
-ONE_PARENT = "A service runs either in a container or on a server: give exactly one of them."
+ONE_PARENT = tr("A service runs either in a container or on a server: give exactly one of them.", rule="together")
 
 
 class Service(Audited, Extensible, Entity):

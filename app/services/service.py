@@ -10,6 +10,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, transactional
 from app.core.errors import Conflict
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.core.net.http_client import configured_policy, request_slot
 from app.servers.models import Server
 from app.services.health_check import CheckResult, CheckTarget, check_health
@@ -21,15 +22,15 @@ IS_CHECKED = sa.and_(services.c.health_check.is_not(None), services.c.status != 
 
 
 class NoHealthCheck(Conflict):
-    reason, message = "no_health_check", "This service has no health check. Set a URL, or a path on its server."
+    reason, message = "no_health_check", tr("This service has no health check. Set a URL, or a path on its server.")
 
 
 class ServiceDisabled(Conflict):
-    reason, message = "disabled", "This service is disabled. Change its status to have it checked."
+    reason, message = "disabled", tr("This service is disabled. Change its status to have it checked.")
 
 
 class ServiceGone(Conflict):
-    reason, message = "deleted", "This service was deleted or disabled during the check."
+    reason, message = "deleted", tr("This service was deleted or disabled during the check.")
 
 
 def target_of(service: Service) -> CheckTarget:

@@ -1,8 +1,10 @@
 """Limits of uploaded files, and the refusals of files that are beyond them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from app.core.messages import Message, tr
 
 
 class UnreadableWorkbook(Exception):
@@ -30,36 +32,36 @@ class Limits:
     seconds: int = 60
 
 
-_REFUSALS: Mapping[str, tuple[str, str]] = {
-    "damaged": ("damaged", "The workbook is damaged."),
-    "too_large": ("too_large_unpacked", "The workbook is too large once it is unpacked."),
+_REFUSALS: Mapping[str, tuple[str, Message]] = {
+    "damaged": ("damaged", tr("The workbook is damaged.")),
+    "too_large": ("too_large_unpacked", tr("The workbook is too large once it is unpacked.")),
     "too_much_memory": (
         "too_large_unpacked",
-        "The file takes too much memory to read: look for values far away from all the others.",
+        tr("The file takes too much memory to read: look for values far away from all the others."),
     ),
-    "too_slow": ("too_slow", "The file takes too long to read."),
+    "too_slow": ("too_slow", tr("The file takes too long to read.")),
     "too_many_sheets": (
         "too_many_sheets",
-        "The workbook has {sheets:,} sheets, and {limits.sheets:,} is the most that is read.",
+        tr("The workbook has {sheets:,} sheets, and {max_sheets:,} is the most that is read."),
     ),
-    "too_many_rows": ("too_many_rows", "The file has more than {limits.rows:,} rows, the most that is read."),
+    "too_many_rows": ("too_many_rows", tr("The file has more than {max_rows:,} rows, the most that is read.")),
     "too_many_columns": (
         "too_many_columns",
-        "{place} has a value beyond the first {limits.columns:,} columns, the most that is read.",
+        tr("{place} has a value beyond the first {max_columns:,} columns, the most that is read."),
     ),
-    "repeated_sheet": ("unsafe", "The workbook has two sheets with the same content."),
-    "not_text": ("not_csv", "The file is named like comma-separated text, but it {content}."),
-    "damaged_text": ("damaged", "The text is {encoding}, but some of its bytes are not."),
+    "repeated_sheet": ("unsafe", tr("The workbook has two sheets with the same content.")),
+    "not_text": ("not_csv", tr("The file is named like comma-separated text, but it {content}.")),
+    "damaged_text": ("damaged", tr("The text is {encoding}, but some of its bytes are not.")),
     "bad_quotes": (
         "damaged",
-        "A quotation mark before the end of line {line:,} is not closed or stands in the wrong place.",
+        tr("A quotation mark before the end of line {line:,} is not closed or stands in the wrong place."),
     ),
-    "too_long_line": ("too_long_line", "The file has a line of more than four million characters."),
-    "not_editable": ("not_editable", "{message}"),
-    "old_excel": ("old_excel", "The file is in an old Office format such as .xls: save it as .xlsx."),
-    "not_a_workbook": ("not_a_workbook", "The file is not an Excel workbook (.xlsx or .xlsm)."),
-    "encrypted": ("encrypted", "The workbook is protected with a password: remove it and try again."),
-    "unsafe": ("unsafe", "{message}"),
+    "too_long_line": ("too_long_line", tr("The file has a line of more than four million characters.")),
+    "not_editable": ("not_editable", tr("{message}")),
+    "old_excel": ("old_excel", tr("The file is in an old Office format such as .xls: save it as .xlsx.")),
+    "not_a_workbook": ("not_a_workbook", tr("The file is not an Excel workbook (.xlsx or .xlsm).")),
+    "encrypted": ("encrypted", tr("The workbook is protected with a password: remove it and try again.")),
+    "unsafe": ("unsafe", tr("{message}")),
 }
 """Reason and message by the slug of the limit, which the programs of the sandbox report too."""
 REASONS = frozenset(reason for reason, _ in _REFUSALS.values())
@@ -68,4 +70,6 @@ REASONS = frozenset(reason for reason, _ in _REFUSALS.values())
 def refusal(error: str, limits: Limits | None = None, **facts: Any) -> UnreadableWorkbook:
     """The refusal of a file by its slug; `facts` and limits are named in the message."""
     reason, message = _REFUSALS[error]
-    return UnreadableWorkbook(reason, message.format(limits=limits, **facts))
+    most = {f"max_{name}": value for name, value in asdict(limits or Limits()).items()}
+    named = {name: value for name, value in {**facts, **most}.items() if f"{{{name}" in message.template}
+    return UnreadableWorkbook(reason, Message(message.template, parameters=named))

@@ -9,6 +9,7 @@ from os import SEEK_CUR, SEEK_END
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from app.core.messages import tr
 from app.sheets.cells import column_index
 from app.sheets.limits import Limits, refusal
 
@@ -83,7 +84,7 @@ def _check_kind(file: BinaryIO) -> None:
         raise refusal("not_a_workbook")
     # Counted in the raw file, because ZipFile keeps the whole directory in memory.
     if sum(chunk.count(_ZIP_DIRECTORY_MAGIC) for chunk in _chunks(file)) > _MAX_PARTS:
-        raise refusal("unsafe", message=f"The workbook has more than {_MAX_PARTS:,} parts.")
+        raise refusal("unsafe", message=tr("The workbook has more than {max:,} parts.", max=_MAX_PARTS))
 
 
 def _read_directory(file: BinaryIO) -> list[ZipInfo]:
@@ -95,15 +96,15 @@ def _read_directory(file: BinaryIO) -> list[ZipInfo]:
     # Readers ignore case, and some writers use backslashes.
     names = [entry.orig_filename.replace("\\", "/").lower() for entry in entries]
     if any(map(_LEADS_OUTSIDE.match, names)):
-        raise refusal("unsafe", message="The workbook has a part whose path leads outside of it.")
+        raise refusal("unsafe", message=tr("The workbook has a part whose path leads outside of it."))
     if len(set(names)) < len(names):
-        raise refusal("unsafe", message="The workbook has two parts with the same name.")
+        raise refusal("unsafe", message=tr("The workbook has two parts with the same name."))
     if any(entry.flag_bits & 0x1 for entry in entries):
         raise refusal("encrypted")
     if not _REQUIRED_PARTS.issubset(names):
         raise refusal("not_a_workbook")
     if sum(entry.compress_size for entry in entries) > file.seek(0, SEEK_END):
-        raise refusal("unsafe", message="The workbook has parts that overlap.")
+        raise refusal("unsafe", message=tr("The workbook has parts that overlap."))
     return entries
 
 
@@ -162,9 +163,9 @@ def _check_xml(window: bytes, limits: Limits) -> None:
     Finds them in the usual spelling only; for all others there are the limits of the sandbox.
     """
     if window.startswith(_UTF_16_MARKS):
-        raise refusal("unsafe", message="The workbook has a part in UTF-16, which is not supported.")
+        raise refusal("unsafe", message=tr("The workbook has a part in UTF-16, which is not supported."))
     if b"<!DOCTYPE" in window:
-        raise refusal("unsafe", message="The workbook declares a document type, which may hide entities.")
+        raise refusal("unsafe", message=tr("The workbook declares a document type, which may hide entities."))
     for cell in _THREE_LETTER_CELL.finditer(window):
         if column_index(cell[1].decode()) >= limits.columns:
             raise refusal("too_many_columns", limits, place=f"Cell {(cell[1] + cell[2]).decode()}")

@@ -10,6 +10,7 @@ from typing import Any
 from rustpy_xlsxwriter import FastExcel
 
 from app.core.errors import BadRequest
+from app.core.messages import tr
 from app.core.values import as_json
 
 Item = Mapping[str, Any]
@@ -26,7 +27,7 @@ _FORMULA_SIGNS = "'=+-@\t\r"
 
 class TooManyRows(BadRequest):
     reason = "too_many_rows"
-    message = f"A sheet has at most {MAX_SHEET_ROWS:,} rows: filter the list, or export it as CSV."
+    message = tr("A sheet has at most {max:,} rows: filter the list, or export it as CSV.", max=MAX_SHEET_ROWS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from app.containers.models import Container
 from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import at_most_one
+from app.core.messages import tr
 from app.gpus.models import Gpu
 from app.resource import Private, column, reference
 from app.servers.models import Server
 from app.services.models import Service
 
-ONE_SUBJECT = "A task may refer to one object at most: a server, container, service, GPU or asset."
+ONE_SUBJECT = tr("A task may refer to one object at most: a server, container, service, GPU or asset.", rule="together")
 
 
 class Task(Audited, Private, Entity):

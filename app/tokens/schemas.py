@@ -4,6 +4,7 @@ import ipaddress
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.resource import Moment, Text
 
@@ -15,12 +16,12 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError("Must be a network such as 10.0.0.0/8 or an address.") from None
+        raise ValueError(tr("Must be a network such as 10.0.0.0/8 or an address.", rule="format")) from None
 
 
 def _in_the_future(time: object) -> None:
     if time is not None and time <= utcnow():  # type: ignore[operator]
-        raise ValidationError("Must be in the future.")
+        raise ValidationError(tr("Must be in the future.", rule="future"))
 
 
 class NewTokenSchema(Schema):

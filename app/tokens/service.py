@@ -22,6 +22,7 @@ from app.core.errors import Conflict, ExpiredToken, InvalidToken, NotFound, Revo
 from app.core.http.access import Actor, Role
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
+from app.core.messages import tr
 from app.core.values import MAX_ID, utcnow
 from app.tokens.models import PersonalToken, Scope
 from app.users.models import User
@@ -88,15 +89,15 @@ _BY_HASH = Prepared(
 
 
 class TokenRevoked(RevokedToken):
-    message = "This personal access token has been revoked, or its user is not active."
+    message = tr("This personal access token has been revoked, or its user is not active.")
 
 
 class TokenNetwork(Unauthorized):
-    reason, message = "token_network", "The token may not be used from this address."
+    reason, message = "token_network", tr("The token may not be used from this address.")
 
 
 class TooManyTokens(Conflict):
-    reason, message = "too_many_tokens", f"You already have {MAX_TOKENS} tokens. Please revoke some."
+    reason, message = "too_many_tokens", tr("You already have {max} tokens. Please revoke some.", max=MAX_TOKENS)
 
 
 def authenticate(token: str) -> Actor:
@@ -134,7 +135,7 @@ def create(user_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     owner = sa.select(users.c.id).where(users.c.id == user_id, users.c.is_active).with_for_update()
     if db.session.scalar(owner) is None:
-        raise RevokedToken("Your account is no longer active.")
+        raise RevokedToken(tr("Your account is no longer active."))
     unrevoked = sa.select(sa.func.count()).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None))
     if (db.session.scalar(unrevoked) or 0) >= MAX_TOKENS:
         raise TooManyTokens()
@@ -165,7 +166,7 @@ def select_tokens(user_id: int, page: int, page_size: int) -> Page:
 def revoke(user_id: int, token_id: int) -> None:
     """Revoke one of a user's tokens; raises NotFound."""
     if token_id > MAX_ID or not _revoke(tokens.c.user_id == user_id, tokens.c.id == token_id):
-        raise NotFound("There is no such token.")
+        raise NotFound(tr("There is no such token."))
 
 
 def revoke_all(user_id: int) -> None:

@@ -14,6 +14,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, Pagination
 from app.core.http.openapi import query_parameter
+from app.core.messages import tr
 from app.gpus.routes import resource as gpus
 from app.resource import (
     ListQuery,
@@ -66,9 +67,9 @@ def get_server_tree() -> Page:
     arguments: MultiDict[str, str] = MultiDict(request.args)
     levels = arguments.poplist("level") or ["1"]
     if len(levels) > 1 or levels[0] not in LEVELS:
-        raise BadParameter("level must be 1, 2 or 3.")
+        raise BadParameter(tr("{parameter} must be one of {choices}.", parameter="level", choices="1, 2, 3"))
     if "fields" in arguments:
-        raise UnknownParameter("A tree always has all fields.", did_you_mean=[])
+        raise UnknownParameter(tr("A tree always has all fields."), did_you_mean=[])
     at = _pop_as_of(arguments)
     query = parse_query(servers, arguments)
     page = select_page(servers, query) if at is None else _select_page_as_of(query, arguments, at)
@@ -81,7 +82,7 @@ def _pop_as_of(arguments: MultiDict[str, str]) -> datetime | None:
     """Take `as_of` out of the arguments; raises BadRequest."""
     texts = arguments.poplist("as_of")
     if len(texts) > 1:
-        raise RepeatedParameter("as_of may be given only once.")
+        raise RepeatedParameter(tr("{name} may be given only once.", name="as_of"))
     return read_time(texts[0]) if texts else None
 
 
@@ -89,7 +90,7 @@ def _select_page_as_of(query: ListQuery, arguments: MultiDict[str, str], at: dat
     """A page of the servers that existed at that time, in the order of their ids; raises BadRequest."""
     for name in arguments:
         if name not in AS_OF_PARAMETERS:
-            raise UnknownParameter(f"With as_of, a tree has no {name[:100]}.", did_you_mean=[])
+            raise UnknownParameter(tr("With as_of, a tree has no {name}.", name=name[:100]), did_you_mean=[])
     requested = query.values.get("p0", []) if query.matching.filters else None
     ids = ids_at(servers, at, [requested] if isinstance(requested, int) else requested)
     begin = (query.page - 1) * query.page_size

@@ -13,17 +13,21 @@ from app.core.db.models import Entity
 from app.core.db.unit_of_work import actor_or_none, current_context, db
 from app.core.errors import Conflict, Forbidden, Invalid
 from app.core.mail import outbox
+from app.core.messages import tr
 from app.core.request_context import Role
 from app.resource import column, email, username
 from app.users.passwords import HashedPassword, password_errors
 
 
 class LastAdmin(Conflict):
-    reason, message = "last_admin", "This is the last active administrator. Make another user an administrator first."
+    reason, message = (
+        "last_admin",
+        tr("This is the last active administrator. Make another user an administrator first."),
+    )
 
 
 class Yourself(Forbidden):
-    reason, message = "yourself", "You cannot demote, deactivate or delete yourself. Ask another administrator."
+    reason, message = "yourself", tr("You cannot demote, deactivate or delete yourself. Ask another administrator.")
 
 
 class User(Guarded, Entity):

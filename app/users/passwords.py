@@ -11,6 +11,7 @@ from flask import current_app
 from marshmallow import ValidationError
 
 from app.core.db.unit_of_work import refuse_in_transaction
+from app.core.messages import tr
 
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_BYTES = 72
@@ -62,17 +63,17 @@ def _dummy_hash() -> str:
 
 def password_errors(password: str, name: str | None) -> list[str]:
     """Why a password does not meet the policy, for the user of this name; empty if it does."""
-    errors = []
+    errors: list[str] = []
     if len(password) < MIN_PASSWORD_CHARS:
-        errors.append(f"Must have at least {MIN_PASSWORD_CHARS} characters.")
+        errors.append(tr("Must have at least {min} characters.", rule="length", min=MIN_PASSWORD_CHARS))
     if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES:
-        errors.append(f"May have at most {MAX_PASSWORD_BYTES} bytes.")
+        errors.append(tr("May have at most {max} bytes.", rule="length", max=MAX_PASSWORD_BYTES))
     if "\x00" in password:
-        errors.append("May not contain the NUL character.")
+        errors.append(tr("May not contain the NUL character.", rule="characters"))
     if name and password.casefold() == name.casefold():
-        errors.append("May not be the username.")
+        errors.append(tr("May not be the username.", rule="username"))
     if is_well_known(password):
-        errors.append("May not be a well-known password.")
+        errors.append(tr("May not be a well-known password.", rule="well_known"))
     return errors
 
 

@@ -184,7 +184,7 @@ def test_the_parameters_of_a_list_are_documented(resource: Resource, document: D
         for operator in operators_of(name, field)
     }
     own = set(CHANGE_PARAMETERS) if resource is audit_logs else set()
-    assert documented == own | filters | {"page", "page_size", "cursor", "sort", "q", "fields", "total"}
+    assert documented == own | filters | {"page", "page_size", "cursor", "sort", "q", "fields", "total", "lang"}
 
 
 @each_readable

@@ -79,7 +79,15 @@ def test_nested_messages_are_dotted() -> None:
 
 RAISED: tuple[tuple[BaseException, int, dict[str, Any]], ...] = (
     (BadRequest("No."), 400, {"reason": "bad_request"}),
-    (Invalid(errors={"a": {"b": ["Wrong."]}}), 422, {"reason": "invalid", "errors": {"a.b": ["Wrong."]}}),
+    (
+        Invalid(errors={"a": {"b": ["Wrong."]}}),
+        422,
+        {
+            "reason": "invalid",
+            "errors": {"a.b": ["Wrong."]},
+            "problems": {"a.b": [{"rule": "invalid", "message": "Wrong."}]},
+        },
+    ),
     (Conflict("No.", reason="held", holder={"id": 1}), 409, {"reason": "held", "holder": {"id": 1}}),
     (Forbidden("No.", headers={"X-Why": "so"}), 403, {"reason": "forbidden"}),
     (ValueError("secret: $2b$ SELECT 1 FROM psycopg"), 500, {"reason": "internal_error"}),

@@ -8,11 +8,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.core.db.models import Base
 from app.core.errors import ApiError, Conflict, Invalid, Locked, TooSlow, Unavailable, taken
+from app.core.messages import tr
 
 
 class BrokenReference(Conflict):
     reason = "reference"
-    message = "An object that this one refers to does not exist, or is still referred to."
+    message = tr("An object that this one refers to does not exist, or is still referred to.")
 
 
 def from_database(error: DBAPIError) -> ApiError:
@@ -75,7 +76,7 @@ def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
         elif isinstance(cause, postgres.ForeignKeyViolation):
             kind = "foreign key"
         if cause.diag.column_name:
-            return kind, (cause.diag.column_name,), "Not allowed."
+            return kind, (cause.diag.column_name,), tr("Not allowed.", rule="not_allowed")
         return kind, *_constrained(cause.diag.constraint_name or "")
     text = str(cause)
     if text.startswith("FOREIGN KEY"):
@@ -97,8 +98,8 @@ def _constrained_together(table: str, columns: tuple[str, ...]) -> tuple[tuple[s
         declared = [*Base.metadata.tables[table].constraints, *Base.metadata.tables[table].indexes]
     for item in declared:
         if "fields" in item.info and tuple(column.name for column in getattr(item, "columns", ())) == columns:
-            return item.info["fields"], item.info.get("message", "Not allowed.")
-    return columns, "Not allowed."
+            return item.info["fields"], item.info.get("message", tr("Not allowed.", rule="not_allowed"))
+    return columns, tr("Not allowed.", rule="not_allowed")
 
 
 def _constrained(name: str) -> tuple[tuple[str, ...], str]:
@@ -108,5 +109,7 @@ def _constrained(name: str) -> tuple[tuple[str, ...], str]:
         for item in declared:
             if item.name == name:
                 columns = tuple(column.name for column in getattr(item, "columns", ()))
-                return item.info.get("fields", columns), item.info.get("message", "Not allowed.")
-    return (), "Not allowed."
+                return item.info.get("fields", columns), item.info.get(
+                    "message", tr("Not allowed.", rule="not_allowed")
+                )
+    return (), tr("Not allowed.", rule="not_allowed")

@@ -9,12 +9,13 @@ import structlog
 
 from app.core.db.unit_of_work import after_commit, after_rollback
 from app.core.errors import Unavailable
+from app.core.messages import tr
 
 log = structlog.get_logger()
 
 
 class StorageUnavailable(Unavailable):
-    reason, message = "storage_unavailable", "The file cannot be stored: the disk is full or cannot be written."
+    reason, message = "storage_unavailable", tr("The file cannot be stored: the disk is full or cannot be written.")
 
 
 def store(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from jwt.exceptions import PyJWTError
 
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
+from app.core.messages import tr
 from app.core.request_context import SAFE_METHODS, Actor, Role
 
 P = ParamSpec("P")
@@ -39,11 +40,11 @@ class MissingToken(Unauthorized):
 
 
 class NotInPerson(Forbidden):
-    reason, message = "not_in_person", "A personal access token cannot do this. Please sign in."
+    reason, message = "not_in_person", tr("A personal access token cannot do this. Please sign in.")
 
 
 class ReadOnlyToken(Forbidden):
-    reason, message = "scope", "This token may only read."
+    reason, message = "scope", tr("This token may only read.")
 
 
 _DECODING_ERRORS = (JWTExtendedException, PyJWTError, ValueError, TypeError, OverflowError, RecursionError)

@@ -20,6 +20,7 @@ from werkzeug.exceptions import BadRequest as UnreadableBody
 from werkzeug.routing import IntegerConverter
 
 from app.core.db.unit_of_work import reading, transactional, writing
+from app.core.error_catalog import document_reasons
 from app.core.errors import (
     BadHeader,
     BadJson,
@@ -34,6 +35,7 @@ from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
 from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, success
 from app.core.http.openapi import (
+    FAILURES,
     Parameter,
     Plugin,
     View,
@@ -45,15 +47,15 @@ from app.core.http.openapi import (
     documents_query,
     finish_operations,
     headers_of,
-    list_reasons,
     name_operation,
     share_components,
 )
-from app.core.request_context import REASON, reason_of_request
+from app.core.messages import tr
+from app.core.request_context import REASON, reason_of_request, take_language
 
 
 class InvalidReason(BadRequest):
-    reason, message = "invalid_reason", "The reason of a write cannot be read."
+    reason, message = "invalid_reason", tr("The reason of a write cannot be read.")
 
 
 class Parser(FlaskParser):
@@ -70,7 +72,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         if not req.is_json:
-            raise UnsupportedMediaType("Send the body as application/json.")
+            raise UnsupportedMediaType(tr("Send the body as application/json."))
         try:
             return req.get_json()
         except (UnreadableBody, ValueError):
@@ -99,6 +101,7 @@ class Blueprint(SmorestBlueprint):
             view = idempotency.once(view_func, access)
             document_replay(view)
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
+        document_parameter(view, "Language")
         if not SAFE_METHODS.issuperset(methods):
             document_reason(view)
         elif getattr(view, "is_enveloped", False):
@@ -179,7 +182,7 @@ def _refuse_unknown_query() -> None:
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if not view.takes_query and (sent := _own_query(request)):
         name = next(iter(sent))
-        raise UnknownParameter(f"There is no parameter {name[:100]}.", did_you_mean=[])
+        raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), did_you_mean=[])
 
 
 def _own_query(req: Request) -> MultiDict[str, str]:
@@ -227,7 +230,7 @@ def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of an application."""
     spec: dict[str, Any] = copy.deepcopy(app.extensions["api"].spec.to_dict())
     finish_operations(spec)
-    list_reasons(spec)
+    document_reasons(spec["components"], FAILURES)
     return spec
 
 
@@ -236,7 +239,14 @@ def _refuse_bad_encoding() -> None:
     try:
         unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError:
-        raise BadParameter("The query string is not valid UTF-8.") from None
+        raise BadParameter(tr("The query string is not valid UTF-8.")) from None
+
+
+def _refuse_unknown_language() -> None:
+    try:
+        take_language()
+    except ValueError as error:
+        raise BadParameter(error.args[0]) from None
 
 
 def _refuse_unreadable_headers() -> None:
@@ -244,10 +254,10 @@ def _refuse_unreadable_headers() -> None:
     try:
         reason_of_request()
     except ValueError as error:
-        raise InvalidReason(str(error)) from None
+        raise InvalidReason(error.args[0]) from None
     # Behind a proxy, the client would be recorded and limited under the proxy's address.
     if current_app.config["TRUSTED_PROXIES"] and request.environ.get("HTTP_X_FORWARDED_FOR") == "":
-        raise BadHeader("X-Forwarded-For must be ASCII.")
+        raise BadHeader(tr("X-Forwarded-For must be ASCII."))
 
 
 class Identity(IntegerConverter):
@@ -262,6 +272,7 @@ def init_app(app: Flask) -> Api:
     # A path with `//` is not found: werkzeug would redirect, to whatever host the request names.
     app.url_map.merge_slashes = False
     app.before_request(_refuse_bad_encoding)
+    app.before_request(_refuse_unknown_language)
     app.before_request(_refuse_unreadable_headers)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
     document = {

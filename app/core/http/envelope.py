@@ -12,6 +12,8 @@ from flask.json.provider import JSONProvider
 from marshmallow import INCLUDE, Schema, fields
 
 from app.core.errors import ApiError, dotted
+from app.core.messages import Message, localize
+from app.core.request_context import language_of_request
 from app.core.values import as_json
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -104,14 +106,33 @@ def conditional(response: Response) -> Response:
 
 
 def failure(error: ApiError) -> Response:
-    return json_response(dumps(failure_body(error)), error.status, error.headers)
+    return localized(failure_body(error), error.status, headers=error.headers)
 
 
 def failure_body(error: ApiError) -> dict[str, Any]:
+    """The body of an error, whose messages are not in any language yet."""
     details: dict[str, Any] = {"reason": error.reason, **error.facts}
+    if isinstance(error.message, Message) and error.message.parameters:
+        details["parameters"] = error.message.parameters
     if error.errors:
-        details["errors"] = dotted(error.errors)
+        details["errors"] = errors = dotted(error.errors)
+        details["problems"] = {name: [_problem(text) for text in texts] for name, texts in errors.items()}
     return {"code": error.status, "message": error.message, "data": details}
+
+
+def _problem(text: str) -> dict[str, Any]:
+    if not isinstance(text, Message):
+        return {"rule": "invalid", "message": text}
+    return {**text.parameters, "rule": text.rule, "message": text}
+
+
+def localized(body: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer with messages, in the language that the client asks for."""
+    language = language_of_request()
+    response = json_response(dumps(localize(body, language)), status, headers)
+    response.content_language.add(language)
+    response.vary.add("Accept-Language")
+    return response
 
 
 def dumps(value: Any) -> bytes:
@@ -161,6 +182,16 @@ class EnvelopeSchema(Schema):
     message = fields.String(required=True, metadata={"example": "success"})
 
 
+class ProblemOfFieldSchema(Schema):
+    """A rule that a field breaks, with its parameters beside it (`min`, `max`, `choices`, …)."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    rule = fields.String(required=True, metadata={"description": "A stable slug to branch on."})
+    message = fields.String(required=True, metadata={"description": "What is wrong, in the language of the answer."})
+
+
 class FailureDetailsSchema(Schema):
     """Why it failed; the reason decides which other members there are."""
 
@@ -173,6 +204,12 @@ class FailureDetailsSchema(Schema):
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong with which field; nested fields are dotted."},
     )
+    problems = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.Nested(ProblemOfFieldSchema)),
+        metadata={"description": "The same as `errors`, for programs: the rule that each field breaks."},
+    )
+    parameters = fields.Dict(metadata={"description": "The values in the message, by name."})
     did_you_mean = fields.List(fields.String(), metadata={"description": "400: the nearest names that do exist."})
     current = fields.Dict(metadata={"description": "412: the object as it is now."})
     holder = fields.Dict(metadata={"description": "409: the user who holds the GPU, as id and name."})

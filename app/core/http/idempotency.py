@@ -30,6 +30,7 @@ from app.core.db.unit_of_work import db, transactional, unit_of_work
 from app.core.errors import BadHeader, Conflict, Invalid, RoleNeeded
 from app.core.http.access import Access, Role, authenticate, current_actor
 from app.core.jobs.runner import Runner
+from app.core.messages import tr
 from app.core.values import utcnow
 
 P = ParamSpec("P")
@@ -64,15 +65,15 @@ keys = IdempotencyKey.__table__
 
 
 class KeyReused(Invalid):
-    reason, message = "idempotency_key_reused", "This Idempotency-Key belongs to another request."
+    reason, message = "idempotency_key_reused", tr("This Idempotency-Key belongs to another request.")
 
 
 class NoLongerAllowed(RoleNeeded):
-    message = "The first answer was for an administrator, and you are none any more."
+    message = tr("The first answer was for an administrator, and you are none any more.")
 
 
 class StillRunning(Conflict):
-    reason, message = "still_running", "The first request with this Idempotency-Key is still running."
+    reason, message = "still_running", tr("The first request with this Idempotency-Key is still running.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _claim(caller: Caller, key: str) -> Claim | Response:
     Raises KeyReused, StillRunning, NoLongerAllowed and BadRequest.
     """
     if not _KEY.fullmatch(key):
-        raise BadHeader(f"{HEADER} must have 1 to 255 visible ASCII characters.")
+        raise BadHeader(tr("{header} must have 1 to 255 visible ASCII characters.", header=HEADER))
     secret = hmac.digest(
         current_app.config["SECRET_KEY"].encode(), f"idempotency {caller.name} {key}".encode(), "sha256"
     )

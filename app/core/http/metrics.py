@@ -26,6 +26,7 @@ from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import bearer_token, public
 from app.core.jobs.queue import Job
+from app.core.messages import tr
 from app.core.values import utcnow
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,7 +34,7 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class MetricsToken(Unauthorized):
-    reason, message = "metrics_token", "Send METRICS_TOKEN as the bearer token."
+    reason, message = "metrics_token", tr("Send METRICS_TOKEN as the bearer token.")
 
 
 # Labels are the matched rule instead of the path, and one of these methods: clients cannot create new ones.
@@ -105,7 +106,7 @@ def _require_reader() -> None:
     # Behind an unconfigured proxy on this machine, every client would be local.
     proxied = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
     if proxied or not _is_local(request.remote_addr):
-        raise MetricsToken("Without METRICS_TOKEN only this machine may read the metrics.")
+        raise MetricsToken(tr("Without METRICS_TOKEN only this machine may read the metrics."))
 
 
 def _is_local(address: str | None) -> bool:

@@ -13,11 +13,11 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 from marshmallow.fields import Enum, Field
 
-from app.core.error_catalog import catalog, reasons_of
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
 from app.core.http.envelope import FailureSchema
 from app.core.http.idempotency import REPLAYED
+from app.core.messages import LANGUAGES
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 JSON = "application/json"
@@ -40,6 +40,8 @@ _FAILURES: Mapping[int, tuple[str, str]] = {
     429: ("TooManyRequests", "Too many requests: by address where somebody signs in, by token elsewhere."),
     503: ("Unavailable", "A dependency is away; try again after Retry-After seconds."),
 }
+FAILURES: Mapping[int, str] = {status: name for status, (name, _) in _FAILURES.items()}
+"""The shared response of each status."""
 _HEADERS: Mapping[str, str] = {
     "Content-Disposition": "The name of the file.",
     "ETag": "The version of the answer, for If-Match and If-None-Match.",
@@ -56,6 +58,12 @@ _FAILURE_HEADERS: Mapping[int, tuple[str, ...]] = {
     503: ("Retry-After",),
 }
 _SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
+    "Language": {
+        "in": "query",
+        "name": "lang",
+        "schema": {"type": "string", "enum": list(LANGUAGES)},
+        "description": "The language of messages; else what the header `Accept-Language` asks for.",
+    },
     "Reason": {
         "in": "query",
         "name": REASON,
@@ -264,18 +272,6 @@ _WHO_MAY: Mapping[str, str] = {
     Role.USER.value: "For everybody who is signed in.",
     Role.ADMIN.value: "For administrators.",
 }
-
-
-def list_reasons(spec: Mapping[str, Any]) -> None:
-    """Add the enumeration of all reasons, and to each failure those that come with its status."""
-    components = spec["components"]
-    reasons = list(catalog())
-    components["schemas"]["Reason"] = {"type": "string", "enum": reasons}
-    reason = components["schemas"]["FailureDetails"]["properties"]["reason"]
-    del reason["type"]
-    reason["$ref"] = "#/components/schemas/Reason"
-    for status, (name, _) in _FAILURES.items():
-        components["responses"][name]["x-reasons"] = reasons_of(status)
 
 
 def finish_operations(spec: Mapping[str, Any]) -> None:

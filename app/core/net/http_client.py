@@ -26,6 +26,7 @@ from urllib3.util import Url
 
 from app.core.addresses import Address, parse_address
 from app.core.errors import TooManyRequests
+from app.core.messages import tr
 from app.core.net.address_policy import AddressPolicy, parse_policy
 from app.core.net.deadlines import Deadline, DeadlineSocket
 from app.core.net.urls import InvalidUrl, parse_http_url
@@ -58,7 +59,7 @@ class ResponseTooLarge(RequestFailed):
 
 
 class Busy(TooManyRequests):
-    reason, message = "busy", "Too many requests wait for other servers. Please try again shortly."
+    reason, message = "busy", tr("Too many requests wait for other servers. Please try again shortly.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import NotOwner
+from app.core.messages import tr
 from app.core.request_context import Actor
 from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
@@ -39,7 +40,7 @@ def require_rights(import_id: int, actor: Actor) -> None:
     """Raise NotOwner, naming the rows that a plan's owner may not write any more: since demoted, or handed over."""
     conflicts = [] if actor.is_admin else _first(_forbidden(import_id, actor))
     if conflicts:
-        raise NotOwner("The owner of this import may not write all of it any more.", conflicts=conflicts)
+        raise NotOwner(tr("The owner of this import may not write all of it any more."), conflicts=conflicts)
 
 
 def _forbidden(import_id: int, actor: Actor) -> Iterator[Conflict]:

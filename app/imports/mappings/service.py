@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.imports.mappings.models import ImportMapping
 
 MAX_MAPPINGS = 100
@@ -17,7 +18,10 @@ mappings = ImportMapping.__table__
 
 
 class TooManyMappings(Conflict):
-    reason, message = "too_many_mappings", f"A user can save at most {MAX_MAPPINGS} mappings: delete one first."
+    reason, message = (
+        "too_many_mappings",
+        tr("A user can save at most {max} mappings: delete one first.", max=MAX_MAPPINGS),
+    )
 
 
 def own_mappings() -> Sequence[ImportMapping]:
@@ -37,7 +41,7 @@ def delete(mapping_id: int) -> None:
     """Delete a mapping of the acting user; raises NotFound."""
     mapping = db.session.get(ImportMapping, mapping_id)
     if mapping is None or mapping.user_id != current_actor().id:
-        raise NotFound(f"There is no mapping {mapping_id}.")
+        raise NotFound(tr("There is no mapping {mapping_id}.", mapping_id=mapping_id))
     db.session.delete(mapping)
 
 

@@ -12,6 +12,7 @@ from app.core.db.unit_of_work import db, reading, writing
 from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Runner
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.imports.models import RUNNING, Import, ImportFile
 from app.imports.report.marks import marks_of
@@ -34,11 +35,14 @@ log = structlog.get_logger()
 
 
 class NotReportable(Conflict):
-    reason, message = "not_reportable", "This import has no plan, so there is nothing to report."
+    reason, message = "not_reportable", tr("This import has no plan, so there is nothing to report.")
 
 
 class ReportFailed(Unavailable):
-    reason, message = "report_failed", "The report could not be made. The error has been logged; try again in a minute."
+    reason, message = (
+        "report_failed",
+        tr("The report could not be made. The error has been logged; try again in a minute."),
+    )
 
 
 def register_jobs(runner: Runner) -> None:
@@ -52,7 +56,7 @@ def get_report(import_: Import) -> bytes | None:
     the uploaded file has been deleted.
     """
     if import_.status in RUNNING and not import_.sheets:
-        raise NotReportable("This import has no plan yet.", headers={"Retry-After": "1"})
+        raise NotReportable(tr("This import has no plan yet."), headers={"Retry-After": "1"})
     if not import_.sheets:
         raise NotReportable
     report = db.session.get(ImportReport, import_.id)
@@ -87,7 +91,7 @@ def _start(import_: Import) -> bytes | None:
     size = sa.select(sa.func.length(ImportFile.content)).where(ImportFile.import_id == import_id)
     file_bytes = db.session.scalar(size)
     if file_bytes is None:
-        raise NotFound("The file of this import has been deleted.")
+        raise NotFound(tr("The file of this import has been deleted."))
     content = None
     if import_.total <= MAX_REQUEST_ROWS and file_bytes <= MAX_REQUEST_BYTES:
         content = _make(import_)

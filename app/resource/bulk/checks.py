@@ -13,6 +13,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, taken
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.core.values import as_json
 from app.resource.bulk.item import Item, Row
 from app.resource.declaration import Resource
@@ -50,7 +51,7 @@ def _check_references(resource: Resource, merged: Mapping[Item, dict[str, Any]])
         for item in merged:
             identity = item.values.get(reference.name)
             if identity is not None and identity not in existing and item.error is None:
-                message = f"There is no {reference.title.lower()} {as_json(identity)}."
+                message = tr("There is no {what} {id}.", rule="reference", what=reference.term, id=as_json(identity))
                 item.error = Invalid(errors={reference.name: [message]})
 
 

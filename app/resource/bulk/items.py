@@ -15,6 +15,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import ApiError, Invalid, NotFound, NotOwner
 from app.core.http.access import current_actor
+from app.core.messages import tr
 from app.core.values import MAX_ID
 from app.resource.bulk import writer
 from app.resource.bulk.checks import check, check_parents, check_sent_back, check_shared
@@ -146,9 +147,11 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
     for item in valid(items):
         row = rows.get(item.object_id)
         if row is None:
-            item.error = NotFound(f"There is no {singular(resource)} {item.object_id}.")
+            item.error = NotFound(
+                tr("There is no {what} {object_id}.", what=singular(resource), object_id=item.object_id)
+            )
         elif item.object_id in seen:
-            item.error = Invalid(errors={"id": ["An item before is about the same object."]})
+            item.error = Invalid(errors={"id": [tr("An item before is about the same object.", rule="repeated")]})
         elif not may_change(resource, actor, row["created_by_id"]):
             item.error = NotOwner()
         else:

@@ -24,8 +24,9 @@ from app.core.errors import (
 )
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import envelope_of, failure_body, success
+from app.core.http.envelope import envelope_of, failure_body, localized, success_body
 from app.core.http.openapi import camel_case
+from app.core.messages import tr
 from app.resource.bulk import items as batch
 from app.resource.bulk.item import Item
 from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
@@ -44,10 +45,10 @@ IDENTITY = Integer()
 
 
 class CountMismatch(Conflict):
-    reason, message = "count_mismatch", "The filter matches another number of objects than you expect."
+    reason, message = "count_mismatch", tr("The filter matches another number of objects than you expect.")
 
 
-_BULK_FAILURE = {"reason": "bulk_failed", "message": "Nothing was stored: some items are wrong."}
+_BULK_FAILURE = {"reason": "bulk_failed", "message": tr("Nothing was stored: some items are wrong.")}
 _BULK_FAILED = {
     kind.status: type(f"Bulk{kind.__name__}", (kind,), _BULK_FAILURE)
     for kind in (BadRequest, Forbidden, NotFound, Conflict, PreconditionFailed, Invalid)
@@ -139,20 +140,20 @@ def _identified(sent: Any, schema: Schema | None = None) -> Item:
     try:
         identity = IDENTITY.deserialize(sent["id"])
     except (KeyError, ValidationError):
-        return Item(error=Invalid(errors={"id": ["Must be the id of an object."]}))
+        return Item(error=Invalid(errors={"id": [tr("Must be the id of an object.", rule="type")]}))
     item = Item(identity)
     values = {name: value for name, value in sent.items() if name != "id"}
     if schema is not None:
         item.load(schema, values)
     elif values:
-        item.error = Invalid(errors={name: ["Unknown field."] for name in values})
+        item.error = Invalid(errors={name: [tr("Unknown field.", rule="unknown")] for name in values})
     return item
 
 
 def _matching(resource: Resource, body: Body) -> list[int]:
     """The ids of the objects that the filter matches, if their number is the expected one."""
     if "expected_count" not in body:
-        raise PreconditionRequired("Say with expected_count how many objects the filter is to match.")
+        raise PreconditionRequired(tr("Say with expected_count how many objects the filter is to match."))
     texts: MultiDict[str, str] = MultiDict()
     for name, value in body["filter"].items():
         if name in LIST_PARAMETERS and name != "q":
@@ -161,9 +162,11 @@ def _matching(resource: Resource, body: Body) -> list[int]:
             texts.add(name, _as_text(name, each))
     ids = batch.lock_matching(resource, parse_query(resource, texts), MAX_BULK_MATCHED + 1)
     if len(ids) > MAX_BULK_MATCHED:
-        raise Invalid(errors={"filter": [f"May match at most {MAX_BULK_MATCHED:,} objects: narrow it."]})
+        raise Invalid(
+            errors={"filter": [tr("May match at most {max:,} objects: narrow it.", rule="range", max=MAX_BULK_MATCHED)]}
+        )
     if len(ids) != body["expected_count"]:
-        raise CountMismatch(f"The filter matches {len(ids)} objects.", count=len(ids))
+        raise CountMismatch(tr("The filter matches {count} objects.", count=len(ids)), count=len(ids))
     return ids
 
 
@@ -172,7 +175,9 @@ def _as_text(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise Invalid(errors={f"filter.{name}": ["Must be text, a number, true, false, or a list of these."]})
+    raise Invalid(
+        errors={f"filter.{name}": [tr("Must be text, a number, true, false, or a list of these.", rule="type")]}
+    )
 
 
 def _conclude(
@@ -195,7 +200,7 @@ def _conclude(
         for item in items:
             item.error = item.error or NotApplied()
             item.object_id = None if creating else item.object_id
-        message = f"Nothing was stored: {count} of {len(items)} items are wrong."
+        message = tr("Nothing was stored: {count} of {total} items are wrong.", count=count, total=len(items))
         results = [_result(item, None) for item in items]
         raise _BULK_FAILED[wrong.status](message, results=results)
     stored = [item.object_id for item in items if item.error is None]
@@ -210,7 +215,7 @@ def _conclude(
     _record_denied(resource, items)
     counts = Counter(result["status"] for result in results)
     data = {"results": results, "counts": {name: counts[name] for name in STATUSES}}
-    return conclude(success(data, 201 if creating and counts["ok"] == len(items) else 200), query)
+    return conclude(localized(success_body(data), 201 if creating and counts["ok"] == len(items) else 200), query)
 
 
 def _result(item: Item, shown: dict[str, Any] | None) -> dict[str, Any]:

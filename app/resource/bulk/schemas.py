@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.http.envelope import FailureSchema
+from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.json_fields import Integer
 
@@ -54,12 +55,12 @@ class FilteredBulkSchema(BulkSchema):
     @validates_schema
     def check_either(self, values: Body, **_: Any) -> None:
         if ("items" in values) == ("filter" in values):
-            raise ValidationError({"items": ["Give either items or a filter."]})
+            raise ValidationError({"items": [tr("Give either items or a filter.", rule="required")]})
         for name in {"set", "expected_count"} & set(values):
             if "filter" not in values:
-                raise ValidationError({name: ["Goes with a filter only."]})
+                raise ValidationError({name: [tr("Goes with a filter only.", rule="together")]})
         if "filter" in values and "set" in self.fields and not values.get("set"):
-            raise ValidationError({"set": ["Say what to change."]})
+            raise ValidationError({"set": [tr("Say what to change.", rule="required")]})
 
 
 def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Schema], type[Schema]]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from app.core.addresses import key_of, mac_address, mac_digits, parse_network
 from app.core.db.rules import is_ip_address, is_mac_address
 from app.core.errors import BadParameter, BadRequest
+from app.core.messages import tr
 from app.resource.fields import Field, Kind
 from app.resource.query.parameter_values import read_text
 
-_NO_ADDRESS = "Must be an IPv4 or IPv6 address, or a network such as 10.0.0.0/8."
-_NO_SINGLE_ADDRESS = "Must be an IPv4 or IPv6 address."
+_NO_ADDRESS = tr("Must be an IPv4 or IPv6 address, or a network such as 10.0.0.0/8.", rule="format")
+_NO_SINGLE_ADDRESS = tr("Must be an IPv4 or IPv6 address.", rule="format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def read_part(parameter: str, text: str, field: Field) -> str:
     is_mac = is_mac_address(field.column)
     part = mac_digits(part) if is_mac else part.lower()
     if not re.fullmatch(r"[0-9a-f]*" if is_mac else r"[0-9a-f.:]*", part):
-        raise _refuse(parameter, "Must be a part of an address.")
+        raise _refuse(parameter, tr("Must be a part of an address.", rule="format"))
     return part
 
 
@@ -42,7 +43,7 @@ def read_mac_address(parameter: str, text: str, field: Field) -> str:
     try:
         return mac_address(read_text(parameter, text, Kind.TEXT, field))
     except ValueError as error:
-        raise _refuse(parameter, str(error)) from None
+        raise _refuse(parameter, error.args[0]) from None
 
 
 def read_ip_addresses(parameter: str, text: str, field: Field, *, single: bool) -> AddressRange:
@@ -59,4 +60,4 @@ def read_ip_addresses(parameter: str, text: str, field: Field, *, single: bool) 
 
 
 def _refuse(parameter: str, message: str) -> BadRequest:
-    return BadParameter(f"{parameter}: {message}")
+    return BadParameter(tr("{parameter}: {problem}", parameter=parameter, problem=message))

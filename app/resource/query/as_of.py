@@ -18,6 +18,7 @@ from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter, NotFound
+from app.core.messages import tr
 from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
@@ -72,7 +73,7 @@ def read_time(text: str) -> datetime:
     period: Period = read_text("as_of", text, Kind.TIME, None)
     now = utcnow()
     if period.start > now:
-        raise BadParameter("as_of lies ahead.")
+        raise BadParameter(tr("{parameter} lies ahead.", parameter="as_of"))
     return min(period.end - timedelta.resolution, now)
 
 
@@ -80,7 +81,9 @@ def read_as_of(resource: Resource, object_id: int, at: datetime) -> dict[str, An
     """The object as its clients saw it at that time; raises NotFound where it was not there."""
     objects = objects_at(resource, [object_id], at)
     if not objects:
-        raise NotFound(f"There was no {service.singular(resource)} {object_id} then.")
+        raise NotFound(
+            tr("There was no {what} {object_id} then.", what=service.singular(resource), object_id=object_id)
+        )
     return objects[0]
 
 

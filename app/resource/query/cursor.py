@@ -15,6 +15,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from app.core.db.rules import is_ip_address
 from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page
+from app.core.messages import tr
 from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, from_json
@@ -166,9 +167,9 @@ def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequen
     try:
         made_for, backwards, *values = _serializer(resource).loads(text)
     except (BadData, ValueError):
-        raise InvalidCursor("This cursor is not one of ours.") from None
+        raise InvalidCursor(tr("This cursor is not one of ours.")) from None
     if made_for != ",".join(sort):
-        raise InvalidCursor("This cursor belongs to another order.")
+        raise InvalidCursor(tr("This cursor belongs to another order."))
     typed = tuple(from_json(key.kind, key.field, value) for key, value in zip(keys, values, strict=True))
     return Cursor(typed, bool(backwards))
 

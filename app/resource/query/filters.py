@@ -7,6 +7,7 @@ from typing import Any
 
 from app.core.db.rules import is_mac_address
 from app.core.errors import BadRequest, RepeatedParameter, UnknownParameter
+from app.core.messages import Message, Term, tr
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -40,13 +41,13 @@ MAX_VALUES = 200
 
 
 class TooManyValues(BadRequest):
-    reason, message = "too_many_values", "A query parameter lists too many values."
+    reason, message = "too_many_values", tr("A query parameter lists too many values.")
 
 
 class UnknownName(BadRequest):
     """`reason` says what has no such name."""
 
-    reason, message = "unknown_name", "There is no such name."
+    reason, message = "unknown_name", tr("There is no such name.")
     other_reasons = (
         "unknown_action",
         "unknown_attribute",
@@ -104,9 +105,9 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
     if is_listed:
         texts, operator = [part for text in texts for part in text.split(",")], operator.removeprefix("in")
     elif operator not in ("", "ne") and len(texts) > 1:
-        raise RepeatedParameter(f"{parameter} may be given only once.")
+        raise RepeatedParameter(tr("{name} may be given only once.", name=parameter))
     if len(texts) > MAX_VALUES:
-        raise TooManyValues(f"{parameter} may list at most {MAX_VALUES} values.")
+        raise TooManyValues(tr("{parameter} may list at most {max} values.", parameter=parameter, max=MAX_VALUES))
     filled = texts
     if not is_listed and operator in ("", "ne") and kind in (Kind.TEXT, Kind.LIST):
         # Empty text is no value. In a list it is ignored: a comma at the end must not widen a bulk write.
@@ -180,7 +181,7 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
     """The field that a parameter is about and the kind of its values; an attribute has no field."""
     if name.startswith(ATTRIBUTE) and "attributes" in resource.fields:
         if not ATTRIBUTE_KEY.fullmatch(name.removeprefix(ATTRIBUTE)):
-            raise UnknownParameter(f"{parameter} names no valid attribute.")
+            raise UnknownParameter(tr("{parameter} names no valid attribute.", parameter=parameter))
         return None, Kind.TEXT
     names = filter_names(resource)
     if name not in names:
@@ -197,9 +198,28 @@ def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", re
     by_fold = {fold(name): name for name in valid}
     close = difflib.get_close_matches(fold(given), by_fold, n=3, cutoff=0.6)
     nearest = [prefix + by_fold[name] for name in close]
-    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
     return UnknownName(
-        f"There is no {what} {given[:100]}.{hint}",
+        _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), given[:100], nearest),
         reason=reason or f"unknown_{what.replace(' ', '_')}",
         did_you_mean=nearest,
     )
+
+
+_CHINESE = {
+    "action": "操作",
+    "attribute": "属性",
+    "field": "字段",
+    "operator": "运算符",
+    "parameter": "参数",
+    "resource_type": "资源类型",
+    "sort column": "排序列",
+    "type": "类型",
+}
+"""What has a name that may not exist."""
+
+
+def _there_is_no(what: str, given: str, nearest: list[str]) -> Message:
+    if nearest:
+        names = " or ".join(nearest)
+        return tr("There is no {what} {given}. Did you mean {names}?", what=what, given=given, names=names)
+    return tr("There is no {what} {given}.", what=what, given=given)

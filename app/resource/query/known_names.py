@@ -72,7 +72,7 @@ def _check_related(resource: Resource, field: Field, names: Sequence[str]) -> No
         existing = _select_names(field.target, names, seen)
     for name in names:
         if fold(name) not in existing:
-            raise unknown(field.title.lower(), name, _candidates(field.target, name, seen), reason="unknown_name")
+            raise unknown(field.term, name, _candidates(field.target, name, seen), reason="unknown_name")
 
 
 @functools.cache

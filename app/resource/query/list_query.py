@@ -7,6 +7,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.core.errors import BadParameter, RepeatedParameter
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
+from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.query.conditions import bound_value, bound_values
@@ -70,21 +71,21 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     for parameter, texts in arguments.lists():
         if parameter in LIST_PARAMETERS:
             if len(texts) > 1 and parameter not in _LISTS:
-                raise RepeatedParameter(f"{parameter} may be given only once.")
+                raise RepeatedParameter(tr("{name} may be given only once.", name=parameter))
             continue
         item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
         filters.append(item)
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
     if len(text) > MAX_SEARCH:
-        raise BadParameter(f"q may have at most {MAX_SEARCH} characters.")
+        raise BadParameter(tr("{parameter} may have at most {max} characters.", parameter="q", max=MAX_SEARCH))
     words = words_of(text)
     values |= search_values(words)
     if "cursor" in arguments and "page" in arguments:
-        raise BadParameter("Give either page or cursor.")
+        raise BadParameter(tr("Give either page or cursor."))
     total = arguments.get("total", "exact")
     if total not in ("exact", "none"):
-        raise BadParameter("total must be exact or none.")
+        raise BadParameter(tr("{parameter} must be one of {choices}.", parameter="total", choices="exact, none"))
     return ListQuery(
         matching=Matching(tuple(filters), words=tuple(map(len, words))),
         values=values,
@@ -102,7 +103,7 @@ def _parse_size(arguments: MultiDict[str, str], name: str, default: int, largest
         return default
     size: int = read_text(name, arguments[name], Kind.INTEGER, None)
     if not 1 <= size <= largest:
-        raise BadParameter(f"{name} must be between 1 and {largest}.")
+        raise BadParameter(tr("{name} must be between 1 and {max}.", name=name, max=largest))
     return size
 
 
@@ -115,7 +116,7 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
         elif name.removeprefix("-") not in valid:
             raise unknown("sort column", name.removeprefix("-"), valid)
     if len({name.removeprefix("-") for name in names}) < len(names):
-        raise BadParameter("sort names a column twice.")
+        raise BadParameter(tr("{parameter} names a column twice.", parameter="sort"))
     return names
 
 

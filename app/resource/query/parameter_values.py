@@ -10,11 +10,13 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from app.core.errors import BadParameter
+from app.core.library_messages import recognised
+from app.core.messages import tr
 from app.core.values import MAX_ID, clean_text
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_TEXT
 
-_NO_TIME = "Must be a time (ISO 8601 with its zone) or a date (YYYY-MM-DD)."
+_NO_TIME = tr("Must be a time (ISO 8601 with its zone) or a date (YYYY-MM-DD).", rule="format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +49,44 @@ def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any
     try:
         # SQLite refuses patterns of more than 50,000 bytes.
         if len(text) > MAX_TEXT:
-            raise ValueError(f"May have at most {MAX_TEXT} characters.")
+            raise ValueError(tr("May have at most {max} characters.", rule="length", max=MAX_TEXT))
         return _READERS[kind](clean_text(text), field)
     except (ValueError, ValidationError) as error:
-        detail = error.messages[0] if isinstance(error, ValidationError) else str(error)
-        raise BadParameter(f"{parameter}: {detail}") from None
+        detail = error.messages[0] if isinstance(error, ValidationError) else error.args[0]
+        raise BadParameter(tr("{parameter}: {problem}", parameter=parameter, problem=recognised(detail))) from None
 
 
 def _read_integer(text: str, _field: Field | None) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or abs(int(text)) > MAX_ID:
-        raise ValueError("Must be a whole number of at most 64 bits.")
+        raise ValueError(tr("Must be a whole number of at most 64 bits.", rule="type"))
     return int(text)
 
 
 def _read_number(text: str, _field: Field | None) -> float:
     if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
-        raise ValueError("Must be a number.")
+        raise ValueError(tr("Must be a number.", rule="type"))
     return float(text)
 
 
 def _read_money(text: str, _field: Field | None) -> Decimal:
     if not re.fullmatch(r"[+-]?[0-9]{1,13}(\.[0-9]{1,2})?", text):
-        raise ValueError("Must be an amount such as 1299.00.")
+        raise ValueError(tr("Must be an amount such as 1299.00.", rule="format"))
     return Decimal(text)
 
 
 def _read_boolean(text: str, _field: Field | None) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("Must be true or false.")
+        raise ValueError(tr("Must be true or false.", rule="type"))
     return text.lower() in ("true", "1")
 
 
 def _read_date(text: str, _field: Field | None) -> date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError("Must be a date (YYYY-MM-DD).")
+        raise ValueError(tr("Must be a date (YYYY-MM-DD).", rule="format"))
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError("There is no such date.") from None
+        raise ValueError(tr("There is no such date.", rule="format")) from None
 
 
 def _read_period(text: str, _field: Field | None) -> Period:
@@ -96,7 +98,7 @@ def _read_period(text: str, _field: Field | None) -> Period:
         field = fields.AwareDateTime(format="iso", error_messages={"invalid": _NO_TIME})
         start, length = field.deserialize(text.replace(" ", "+")), timedelta.resolution
     if not 1 < start.year < 9999:
-        raise ValueError("Must be a time of this era.")
+        raise ValueError(tr("Must be a time of this era.", rule="range"))
     return Period(start, start + length)
 
 
@@ -106,7 +108,9 @@ def _read_choice(text: str, field: Field | None) -> Any:
     try:
         return field.choices(text.lower())
     except ValueError:
-        raise ValueError(f"Must be one of {', '.join(member.value for member in field.choices)}.") from None
+        raise ValueError(
+            tr("Must be one of {choices}.", rule="choice", choices=", ".join(member.value for member in field.choices))
+        ) from None
 
 
 _READERS: Mapping[Kind, Callable[[str, Field | None], Any]] = {

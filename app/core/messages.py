@@ -1,0 +1,85 @@
+"""Messages to people: English stands in the code, other languages in catalogues of gettext."""
+
+import functools
+import gettext
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+LANGUAGES = ("en", "zh")
+"""The first is the language of the code."""
+TRANSLATIONS = Path(__file__).parent.parent / "translations"
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+class Localized(str):
+    """A text that reads as English everywhere, and can be read in another language where it leaves the server."""
+
+    def to(self, language: str) -> str:
+        raise NotImplementedError
+
+
+class Message(Localized):
+    """A sentence from a template and its parameters. `rule` names for programs what a value of a field breaks."""
+
+    template: str
+    parameters: Mapping[str, Any]
+    rule: str
+
+    def __new__(cls, template: str, rule: str = "invalid", parameters: Mapping[str, Any] | None = None) -> Self:
+        message = super().__new__(cls, template.format(**parameters) if parameters else template)
+        message.template, message.rule, message.parameters = template, rule, parameters or {}
+        return message
+
+    def to(self, language: str) -> str:
+        text = _catalog(language).gettext(self.template)
+        if not self.parameters:
+            return text
+        return text.format(**{name: localize(value, language) for name, value in self.parameters.items()})
+
+
+class Term(Localized):
+    """What people call a thing, in English and in Chinese, as a parameter of messages."""
+
+    chinese: str
+
+    def __new__(cls, english: str, chinese: str) -> Self:
+        term = super().__new__(cls, english)
+        term.chinese = chinese
+        return term
+
+    @classmethod
+    def of(cls, titles: Iterable[str]) -> Self:
+        """The first of several titles, and the first in Chinese."""
+        first, *others = titles
+        return cls(first, next(filter(_CHINESE.search, others), first))
+
+    def to(self, language: str) -> str:
+        return self.chinese if language == "zh" else str(self)
+
+
+def tr(template: str, /, *, rule: str = "invalid", **parameters: Any) -> Message:
+    """A message that is translated when it is read: `tr("At most {limit} rows.", limit=5)`.
+
+    The template is a literal, so that `make messages` finds it.
+    """
+    return Message(template, rule, parameters)
+
+
+def localize(value: Any, language: str) -> Any:
+    """A value of JSON with all its texts in a language, where they can be had in one."""
+    if language == LANGUAGES[0]:
+        return value
+    if isinstance(value, Localized):
+        return value.to(language)
+    if isinstance(value, Mapping):
+        return {name: localize(each, language) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [localize(each, language) for each in value]
+    return value
+
+
+@functools.cache
+def _catalog(language: str) -> gettext.NullTranslations:
+    return gettext.translation("messages", TRANSLATIONS, [language])
