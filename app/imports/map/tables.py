@@ -166,7 +166,7 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
     rows = _first_rows(sheet)
     headers = [_with_titles_above(rows, at, resource, mapping) for at in range(len(rows))]
     scores = [_score(row, resource, mapping) for row in headers]
-    best = scores.index(max(scores))
+    best = _header_at(headers, scores)
     first_row = best + 2 + _explaining_rows(rows[best + 1 :])
     table = Table(sheet, resource, best + 1, first_row, signature_of(rows[best]))
     if not scores[best]:
@@ -176,8 +176,30 @@ def _read_table(sheet: Sheet, resource: Resource, mapping: Mapping[str, Any], ex
     mapped = map_columns(resource, headers[best], mapping, extra)
     table.columns, table.errors = mapped.columns, mapped.errors
     table.warnings, table.notes = mapped.warnings, mapped.notes
+    if above := [
+        str(number) for number, row in enumerate(rows[:best], 1) if any(cell not in (None, "") for cell in row)
+    ]:
+        table.notes.append(f"Left out because they are above the titles: row {', '.join(above)}.")
+    others = [str(at + 1) for at in range(best + 1, len(rows)) if scores[at] == scores[best] > 1]
+    if others:
+        message = f"Row {best + 1} is taken for the titles, but row {', '.join(others)} could be them too."
+        table.warnings.append(mapping_error("header_row", message, count=len(others)))
     _skip_rows(table)
     return table
+
+
+def _header_at(rows: Sequence[Sequence[Value]], scores: Sequence[int]) -> int:
+    """The row with most titles; but an earlier row of texts, if that one is rather a row of data with a few aliases."""
+    best = scores.index(max(scores))
+    filled = [[cell for cell in row if cell not in (None, "")] for row in rows[: best + 1]]
+    if scores[best] * 2 >= len(filled[best]):
+        return best
+    first = (at for at, cells in enumerate(filled) if len(cells) >= len(filled[best]) and all(map(_is_word, cells)))
+    return next(first, best)
+
+
+def _is_word(cell: Value) -> bool:
+    return isinstance(cell, str) and not any(letter.isdigit() for letter in cell)
 
 
 def _skip_rows(table: Table) -> None:

@@ -26,7 +26,7 @@ def test_a_saved_mapping_is_used_for_the_same_titles(user: Client, upload: Uploa
     assert again["status"] == "ready"
     (row,) = rows_of(user, again)
     assert (row["resource"], row["changes"]["name"]["new"], row["changes"]["rack"]["new"]) == ("servers", "n2", "R2")
-    assert again["sheets"][0]["notes"] == ["Its columns are mapped as you saved them under the name Bestand."]
+    assert again["sheets"][0]["notes"][-1] == "Its columns are mapped as you saved them under the name Bestand."
     assert remembered(user)[0]["used_at"] is not None
 
 

@@ -111,3 +111,19 @@ def test_what_is_hidden_is_imported_with_a_warning(admin: Client, upload: Upload
     import_ = upload(admin, content=saved(book))
     assert warnings_of(import_) == [("hidden_sheet", None), ("hidden_rows", ["3"]), ("hidden_columns", ["B"])]
     assert sum(sheet["create"] for sheet in import_["sheets"]) == 3
+
+
+def test_a_row_of_data_is_not_taken_for_titles_because_of_an_alias(admin: Client, upload: Upload) -> None:
+    content = b"Service Label,Device Label,Device Kind\nABC1,srv-a,Server\nABC2,srv-b,Storage\n"
+    import_ = upload(admin, content=content, filename="servers.csv")
+    assert [problem["rule"] for problem in import_["sheets"][0]["problems"]] == ["no_header"]
+
+
+def test_rows_above_the_titles_are_named(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Our machines",), (), ("Name", "Rack"), ("a", "R1")])
+    assert import_["sheets"][0]["notes"] == ["Left out because they are above the titles: row 1."]
+
+
+def test_a_second_row_of_titles_is_warned_about(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "Rack"), ("a", "R1"), ("Name", "Rack"), ("b", "R2")])
+    assert [warning["rule"] for warning in import_["sheets"][0]["sheet_warnings"]] == ["header_row"]
