@@ -58,7 +58,8 @@ def test_a_misspelt_name_is_answered_with_the_nearest(resource: Resource, admin:
         assert name in refusal(admin, f"{resource.path}?fields={misspelt}")["did_you_mean"]
     assert refusal(admin, f"{resource.path}?zzqq=zh")["did_you_mean"] == []
     data = refusal(admin, f"{resource.path}?pagesize=1")
-    assert data == {"reason": "unknown_parameter", "did_you_mean": data["did_you_mean"]}
+    assert data.keys() == {"reason", "did_you_mean", "parameters"}
+    assert data["reason"] == "unknown_parameter"
     assert "page_size" in data["did_you_mean"]
     data = refusal(admin, f"{resource.path}?sort=-creatd_at,id" if "created_at" in resource.fields else "?")
     assert (data["reason"], data["did_you_mean"][0]) == ("unknown_sort_column", "created_at")
