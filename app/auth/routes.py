@@ -8,12 +8,12 @@ from app.auth import refresh_rotation, service, sessions
 from app.auth.schemas import (
     AccountSchema,
     ChangePasswordSchema,
-    LoginResultSchema,
     LoginSchema,
     LogoutSchema,
     ProfileSchema,
     RegistrationSchema,
     SessionSchema,
+    SignedInSchema,
     TokensSchema,
 )
 from app.core.audit.recorder import audited
@@ -49,7 +49,7 @@ def register(body: dict[str, Any]) -> Response:
 @blueprint.alt_response(
     401, schema=FailureSchema, description="Unknown user, wrong password, locked or inactive account."
 )
-@blueprint.response(200, LoginResultSchema)
+@blueprint.response(200, SignedInSchema)
 def login(body: dict[str, str]) -> dict[str, Any]:
     """Log in with a username or an e-mail address."""
     tokens = service.log_in(body["username"], body["password"])

@@ -36,7 +36,7 @@ class TokensSchema(Schema):
     expires_in = fields.Integer(required=True, metadata={"description": "Lifetime of the access token in seconds."})
 
 
-class LoginResultSchema(TokensSchema):
+class SignedInSchema(TokensSchema):
     user = fields.Nested(AccountSchema.answer(), required=True)
 
 

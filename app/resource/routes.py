@@ -10,7 +10,7 @@ from app.core.cache.backends import cached, local_pages
 from app.core.db.unit_of_work import undo_at_end
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import dumps, json_response, stale_of, success, success_body
+from app.core.http.envelope import dumps, json_response, success, success_body
 from app.core.http.openapi import camel_case
 from app.resource import service
 from app.resource.cascade import removal_of, remove
@@ -48,7 +48,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(schema.change()(partial=True))
     @blueprint.parameter("IfMatch")
-    @blueprint.alt_response(412, schema=stale_of(schema), description="The object has changed since you read it.")
+    @blueprint.stale_response(schema)
     @blueprint.doc(
         summary=f"Change the fields of one {one} that are sent.",
         description="Read-only fields may be sent back as they were read; another value is a 422.",
@@ -66,7 +66,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @requires(resource.write)
     @blueprint.arguments(DeleteQuerySchema, location="query")
     @blueprint.parameter("IfMatch")
-    @blueprint.alt_response(412, schema=stale_of(schema), description="The object has changed since you read it.")
+    @blueprint.stale_response(schema)
     @blueprint.doc(summary=f"Delete one {one}, with `cascade` all that is under it too.", operationId=f"delete{noun}")
     @blueprint.response(200, RemovalSchema, nullable=True)
     def delete(query: dict[str, bool], object_id: int) -> Response:

@@ -33,7 +33,7 @@ from app.core.errors import (
 )
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
-from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, success
+from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, stale_of, success
 from app.core.http.openapi import (
     FAILURES,
     Parameter,
@@ -161,6 +161,12 @@ class Blueprint(SmorestBlueprint):
         """Document that a view whose answer has no envelope answers 304 to a matching If-None-Match."""
         document_not_modified(view)
         return view
+
+    def stale_response(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Document that a write with an If-Match out of date is answered with the object as it is now."""
+        text = "The object has changed since you read it."
+        document = self.alt_response(412, schema=stale_of(schema), description=text)
+        return cast(Callable[[View], View], document)
 
     def file_response(self, content_type: str, description: str) -> Callable[[View], View]:
         """Document a view that answers with a file instead of an envelope."""

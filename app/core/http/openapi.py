@@ -47,15 +47,14 @@ _HEADERS: Mapping[str, str] = {
     "ETag": "The version of the answer, for If-Match and If-None-Match.",
     REPLAYED: "`true`: the stored answer to an earlier request with this Idempotency-Key.",
     "Location": "The URL of the new object.",
-    "Retry-After": "Seconds to wait.",
+    "Retry-After": "Seconds to wait, where waiting helps.",
     "WWW-Authenticate": "How to sign in.",
     "X-Request-ID": "Finds the request in the logs and in the audit log.",
     **rate_limiter.HEADERS,
 }
 _FAILURE_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
-    429: ("Retry-After", *rate_limiter.HEADERS),
-    503: ("Retry-After",),
+    **dict.fromkeys((409, 429, 503), ("Retry-After",)),
 }
 _SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
     "Language": {
@@ -114,8 +113,8 @@ def share_components(components: Components) -> None:
 
 
 def headers_of(*names: str) -> dict[str, str]:
-    """The headers of a response in the document: those that every answer has, and these. They refer to shared ones."""
-    return {name: name for name in ("X-Request-ID", *names)}
+    """The headers of a response in the document, beside those of every answer. They refer to shared ones."""
+    return {name: name for name in names}
 
 
 def query_parameter(name: str, schema: Mapping[str, Any], description: str, **style: Any) -> dict[str, Any]:
@@ -275,12 +274,22 @@ _WHO_MAY: Mapping[str, str] = {
 
 
 def finish_operations(spec: Mapping[str, Any]) -> None:
-    """Complete a document: who may call an operation, and another name for the PUT of a view that PATCH has too."""
+    """Complete a document: who may call an operation, headers of all answers, and names of PUTs that PATCH has too."""
+    for response in spec["components"]["responses"].values():
+        _add_headers_of_all(response)
     for operations in spec["paths"].values():
         for method, operation in operations.items():
             if method == "parameters":
                 continue
             who = _WHO_MAY[operation["x-access"]]
             operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
+            for response in operation["responses"].values():
+                _add_headers_of_all(response)
             if method == "put":
                 operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])
+
+
+def _add_headers_of_all(response: dict[str, Any]) -> None:
+    if "$ref" not in response:
+        shared = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *rate_limiter.HEADERS)}
+        response["headers"] = {**shared, **response.get("headers", {})}
