@@ -94,8 +94,10 @@ async function readEvents(): Promise<void> {
 }
 
 async function download(): Promise<void> {
-  const query = { format: "csv" as const, filter: { name__contains: "gpu" } };
-  const { data, response } = await api.GET("/api/servers/export", { params: { query }, parseAs: "text" });
+  const { data, response } = await api.GET("/api/servers/export", {
+    params: { query: { format: "csv", filter: { name__contains: "gpu" } } },
+    parseAs: "text",
+  });
   assert.equal(response.status, 200);
   assert(String(data).includes("Name"));
 }

@@ -46,7 +46,7 @@ def test_a_generated_client_compiles_and_has_a_session(project: Path, backend: B
 def test_the_session_has_no_cast() -> None:
     source = (HERE / "session.ts").read_text()
     code = "\n".join(line for line in source.splitlines() if not line.startswith(("import ", "//")))
-    assert " as " not in code.replace("as const", "")
+    assert " as " not in code
     assert ": any" not in code
     assert "@ts-" not in source
 
