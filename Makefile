@@ -14,10 +14,10 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test lint messages client bench clean
+.PHONY: help run test lint lint-api messages client bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
 run: $(STAMP) ## serve on http://127.0.0.1:5000
 	@exec $(BIN)/python run.py
@@ -44,6 +44,11 @@ client: ## generate a TypeScript client from openapi.json into build/client (nee
 	mkdir -p build/client
 	cp tests/typescript/{package.json,package-lock.json,.npmrc,generate.mjs,client.ts,session.ts,tsconfig.json} build/client
 	cd build/client && npm ci && node generate.mjs ../../openapi.json schema.d.ts && npx tsc -p .
+
+# Pinned, so that a new rule of theirs fails nobody's change.
+lint-api: ## check openapi.json with Redocly and Spectral (needs Node.js)
+	npx --yes @redocly/cli@2.77.0 lint openapi.json
+	npx --yes @stoplight/spectral-cli@6.16.3 lint --fail-severity=hint openapi.json
 
 bench: $(STAMP) ## run the benchmarks
 	$(BIN)/python -m bench $(BENCH)
