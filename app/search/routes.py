@@ -9,7 +9,7 @@ from app.core.http.api import Blueprint
 from app.core.messages import tr
 from app.core.values import clean_text
 from app.search import service
-from app.search.schemas import HitsSchema, SearchQuerySchema
+from app.search.schemas import SearchHitsSchema, SearchQuerySchema
 
 blueprint = Blueprint("search", __name__, url_prefix="/api/search", description="Search")
 
@@ -17,7 +17,7 @@ blueprint = Blueprint("search", __name__, url_prefix="/api/search", description=
 @blueprint.get("")
 @requires(Role.USER)
 @blueprint.arguments(SearchQuerySchema, location="query")
-@blueprint.response(200, HitsSchema)
+@blueprint.response(200, SearchHitsSchema)
 def search(query: dict[str, Any]) -> dict[str, Any]:
     """Search all resources at once, by all words; typos are forgiven where nothing holds them."""
     try:

@@ -23,7 +23,7 @@ class HitSchema(Schema):
     score = fields.Float(required=True, metadata={"description": "From 0 to 1; 1 is an object of exactly this name."})
 
 
-class HitsSchema(Schema):
+class SearchHitsSchema(Schema):
     hits = fields.List(fields.Nested(HitSchema), required=True)
     counts = fields.Dict(
         keys=fields.String(),
