@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.audit.installation import installation
 from app.core.db.unit_of_work import db
 from app.core.http.envelope import dumps
 from app.core.values import as_json, fold
@@ -14,7 +15,7 @@ from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.rights import visible
 from app.sheets.cells import join_list
-from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, VERSION
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, INSTALLATION, VERSION
 from app.sheets.writers import Item, OutputColumn
 
 FIRST_EXCEL_DATE = date(1900, 3, 1)
@@ -22,7 +23,7 @@ FIRST_EXCEL_DATE = date(1900, 3, 1)
 
 
 def columns_of(resource: Resource) -> list[OutputColumn]:
-    """The columns of a resource: id and version, then its fields, then the attributes in use."""
+    """The columns of a resource: id and version, then its fields, the attributes in use, and whose ids they are."""
     columns = [OutputColumn(IDENTITY, itemgetter("id"))]
     for field in resource.fields.values():
         if field.name == "version":
@@ -31,7 +32,8 @@ def columns_of(resource: Resource) -> list[OutputColumn]:
             columns.extend(_attribute_column(name) for name in _attribute_names(resource, field))
         elif field.name != "id" and field.kind is not Kind.DOCUMENT:
             columns.append(_field_column(field))
-    return columns
+    here = installation()
+    return [*columns, OutputColumn(INSTALLATION, lambda _item: here)]
 
 
 def title_of(field: Field) -> str:

@@ -2,6 +2,8 @@
 
 IDENTITY = "_id"
 VERSION = "_version"
+INSTALLATION = "_installation"
+"""Whose ids and versions the rows of an export have."""
 STATUS = "_import"
 """A report writes what happens to each row here; an operator writes here that a row is skipped."""
 ATTRIBUTE_PREFIX = "attributes."

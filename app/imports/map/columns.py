@@ -15,7 +15,7 @@ from app.imports.map.misspellings import Misspelling, find_misspelling
 from app.imports.models import ExtraColumns
 from app.resource import Field, Kind, Resource
 from app.sheets.cells import Value, letters, unit_factor
-from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, STATUS, VERSION
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, INSTALLATION, STATUS, VERSION
 
 _REQUIRED_MARKS = re.compile(r"[(\[【]\s*(required|optional|必填|必须|选填|可选)\s*[)\]】]|\*", re.IGNORECASE)
 _PARENTHESES = re.compile(r"[(\[]([^()\[\]]*)[)\]]\s*$")
@@ -28,6 +28,7 @@ class ColumnUse(Enum):
     FIELD = "field"
     IDENTITY = "identity"
     VERSION = "version"
+    INSTALLATION = "installation"
     STATUS = "status"
     ATTRIBUTE = "attribute"
     IGNORED = "ignored"
@@ -36,9 +37,11 @@ class ColumnUse(Enum):
 SYSTEM_COLUMNS = {
     IDENTITY: (ColumnUse.IDENTITY, "id"),
     VERSION: (ColumnUse.VERSION, "version"),
+    INSTALLATION: (ColumnUse.INSTALLATION, None),
     STATUS: (ColumnUse.STATUS, None),
 }
-"""Columns that exports and reports add: the object of a row, its version at the export, and the row's status."""
+"""Columns that exports and reports add: the object of a row, its version at the export and whose they are, and the
+row's status."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class ParsedRow:
     reference_names: dict[str, str] = field(default_factory=dict)
     exported_id: int | None = None
     exported_version: int | None = None
+    exported_by: str | None = None
     errors: Sequence[RowMessage] = ()
     warnings: Sequence[RowMessage] = ()
 
@@ -150,6 +151,8 @@ def _row_factory(table: Table) -> Callable[[int], ParsedRow]:
 def _fill_column(column: ColumnMapping, table: Table) -> FillColumn:
     if column.use is ColumnUse.ATTRIBUTE:
         return _fill_attribute(column, is_text=table.sheet.text is not None)
+    if column.use is ColumnUse.INSTALLATION:
+        return _fill_installation
     if column.use is not ColumnUse.FIELD:
         return _fill_system(column)
     assert column.field is not None
@@ -247,6 +250,11 @@ def _fill_system(column: ColumnMapping) -> FillColumn:
                 row.exported_version = number
 
     return fill
+
+
+def _fill_installation(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
+    for row, cell in zip(rows, cells, strict=True):
+        row.exported_by = str(cell) if cell else None
 
 
 def _cell_parser(

@@ -17,7 +17,7 @@ from app.imports.models import ImportMode, RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.imports.plan.existing import find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
-from app.imports.plan.references import RowsByName, check_attribute_references, resolve_references
+from app.imports.plan.references import RowsByName, check_attribute_references, forget_foreign_ids, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Kind, Resource, singular
@@ -49,6 +49,7 @@ class Planner:
     def _plan_resource(self, tables: Sequence[ParsedTable]) -> None:
         resource = tables[0].table.resource
         for parsed in tables:
+            forget_foreign_ids(parsed)
             self._resolve_references(parsed)
             _number_by_name(parsed)
         if any(column.use is ColumnUse.ATTRIBUTE for parsed in tables for column in parsed.table.columns):

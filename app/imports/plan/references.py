@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog import IMPORTABLE
+from app.core.audit.installation import installation
 from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
@@ -24,6 +25,7 @@ from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.resource import Field, Resource, singular
 from app.resource.rights import visible
 from app.sheets.cells import CellError
+from app.sheets.reserved_titles import IDENTITY
 
 RowsByName = Mapping[str, Sequence[ParsedRow]]
 """The rows of the file that create or describe objects, by the folded name of their object."""
@@ -55,6 +57,24 @@ def resolve_references(item: Field, rows: Sequence[ParsedRow], in_file: RowsByNa
             row.add_error(name, target.rule, target.message, target.suggestion)
         else:
             row.values[name] = target
+
+
+def forget_foreign_ids(parsed: ParsedTable) -> None:
+    """Forget the ids and versions in rows that another installation has exported: they are of other objects."""
+    table = parsed.table
+    if all(column.use is not ColumnUse.INSTALLATION for column in table.columns):
+        return
+    here = installation()
+    foreign = [row for row in parsed.rows if row.exported_by not in (None, here)]
+    names = [item.name for item in table.resource.references.values()]
+    for row in foreign:
+        row.exported_id = row.exported_version = None
+        for name in names:
+            match = _NAME_AND_ID.fullmatch(row.reference_names.get(name, ""))
+            if match:
+                row.values[name] = row.reference_names[name] = match[1]
+    if foreign:
+        table.notes.append(f"Rows exported by another installation, whose {IDENTITY} does not count: {len(foreign)}.")
 
 
 def check_attribute_references(tables: Sequence[ParsedTable], rows_named: Callable[[str], RowsByName]) -> None:

@@ -166,3 +166,38 @@ def edited(client: Client, changes: dict[str, str]) -> bytes:
     content = BytesIO()
     book.save(content)
     return content.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_ids_count_only_where_they_were_exported(kind: str, admin: Client, make: Make, upload: Upload) -> None:
+    server = make(Server, name="alpha")
+    make(Container, name="c", server_id=server.id)
+    exported = {
+        name: admin.send("GET", f"/api/{name}/export?format=csv").data.decode("utf-8-sig")
+        for name in ("servers", "containers")
+    }
+    rows = {name: list(csv.DictReader(StringIO(text))) for name, text in exported.items()}
+    assert rows["servers"][0]["_installation"]
+    # The same ids elsewhere are those of other objects.
+    other = {**rows["servers"][0], "Name": "omega", "_installation": "elsewhere"}
+    import_ = upload(admin, **as_file(kind, "Servers", [other]))
+    assert [row["action"] for row in rows_of(admin, import_)] == ["create"]
+    assert import_["sheets"][0]["notes"][-1].startswith("Rows exported by another installation")
+    # Nor do those behind names, and without a column of the installation an operator has written the ids.
+    below = {**rows["containers"][0], "Server": "alpha [#99]", "_installation": "elsewhere"}
+    planned = rows_of(admin, upload(admin, **as_file(kind, "Containers", [below])))
+    assert [row["action"] for row in planned] == ["unchanged"]
+    by_hand = {"_id": server.id, "Name": "omega"}
+    planned = rows_of(admin, upload(admin, **as_file(kind, "Servers", [by_hand])))
+    assert [row["action"] for row in planned] == ["update"]
+
+
+def as_file(kind: str, title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of an upload with these rows, as its arguments."""
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    if kind == "xlsx":
+        table[1] = [int(cell) if name in ("_id", "_version") else cell or None for name, cell in rows[0].items()]
+        return {title: table}
+    text = StringIO()
+    csv.writer(text).writerows(table)
+    return {"content": text.getvalue().encode(), "filename": f"{title}.csv"}
