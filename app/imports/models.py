@@ -46,6 +46,8 @@ CANCELLABLE = (
     ImportStatus.APPLYING,
 )
 PENDING = (ImportStatus.QUEUED, ImportStatus.VALIDATING, ImportStatus.APPLYING)
+CORRECTABLE = (ImportStatus.READY, ImportStatus.INVALID, ImportStatus.FAILED)
+"""States in which nothing is applied and no job runs, so that the file may be understood in another way."""
 RUNNING = (*PENDING, ImportStatus.REVERTING)
 """States that a background job ends."""
 
@@ -94,6 +96,10 @@ class Import(Base):
     # Of delimited text, and of dates such as 03/04/2027; null, both are found out.
     encoding: Mapped[str | None] = mapped_column(sa.String(32))
     dates: Mapped[DateOrder | None]
+    # What people have set since about how the file is understood: JSON of settings.ImportSettings.
+    settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    # Grows with each change of the settings, and with it of the plan.
+    revision: Mapped[int] = mapped_column(default=1)
     apply_at_once: Mapped[bool] = mapped_column(default=False)
     on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
     # All audit records of the import have this one, however many requests it takes.
@@ -118,13 +124,23 @@ class Import(Base):
         return sum(sheet["create"] + sheet["update"] for sheet in self.sheets)
 
 
-def change_status(import_id: int, allowed: Collection[ImportStatus], to: ImportStatus, **values: Any) -> bool:
+def change_status(
+    import_id: int,
+    allowed: Collection[ImportStatus],
+    to: ImportStatus,
+    *,
+    planned_revision: int | None = None,
+    **values: Any,
+) -> bool:
     """Change the status of an import from one of the allowed ones, and other columns, in the current transaction.
 
-    Returns whether it had an allowed status: a compare-and-set, so that of two concurrent changes one is refused.
+    Returns whether it had an allowed status, and still has the revision that was planned: a compare-and-set, so that
+    of two concurrent changes one is refused.
     """
     table = Import.__table__
     statement = sa.update(table).where(table.c.id == import_id, table.c.status.in_(allowed))
+    if planned_revision is not None:
+        statement = statement.where(table.c.revision == planned_revision)
     return db.session.connection().execute(statement.values(status=to, **values)).rowcount == 1
 
 
@@ -155,6 +171,8 @@ class ImportPart(Base):
     update: Mapped[int]
     unchanged: Mapped[int]
     error: Mapped[int]
+    # The number of its rows with warnings.
+    warned: Mapped[int]
     # The ids of the objects that its rows have created, in their order; null until the plan is applied.
     created_ids: Mapped[list[int] | None] = mapped_column(JsonText)
 

@@ -25,13 +25,15 @@ from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts, require_rights
 from app.imports.map.layout import warn_of_layout
-from app.imports.map.tables import MapOptions, SavedMapping, Table, find_tables
+from app.imports.map.tables import MapOptions, OtherSheet, SavedMapping, Table, find_tables
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
 from app.imports.parse.row_parser import ParsedTable, parse_table
 from app.imports.plan.planner import Planner
-from app.imports.plan.store import sheet_summary, store_plan, unknown_sheet
+from app.imports.plan.store import store_plan
+from app.imports.plan.summary import other_sheet, sheet_summary
 from app.imports.revert import revert_import
+from app.imports.settings import read_settings
 from app.resource.bulk.writer import StaleVersion
 from app.sheets.workbook import UnreadableWorkbook, read_workbook
 from app.users.models import User
@@ -120,55 +122,63 @@ def revert_failed(import_id: int, message: str) -> None:
 
 def _plan(import_id: int) -> None:
     with reading():
-        import_ = db.session.get_one(Import, import_id)
+        import_ = db.session.get_one(Import, import_id, populate_existing=True)
         actor = _act_as(import_.created_by_id, import_.request_id)
         content = db.session.get_one(ImportFile, import_id).content
+        # Kept, because the object is read anew later.
+        revision = import_.revision
     try:
         with reading():
-            tables, unknown = _plan_file(import_, content, actor)
+            tables, others = _plan_file(import_, content, actor)
         with writing():
-            _store(import_, tables, unknown)
+            _store(import_, revision, tables, others)
     except UnreadableWorkbook as error:
         problem = {"reason": error.reason, "message": str(error)}
         with writing():
-            _end(import_id, ImportStatus.VALIDATING, ImportStatus.INVALID, problem=problem)
+            _end_plan(import_id, revision, ImportStatus.INVALID, problem=problem)
     except Stopped:
         with writing():
-            _end(import_id, ImportStatus.VALIDATING, ImportStatus.CANCELLED)
+            _end_plan(import_id, revision, ImportStatus.CANCELLED)
 
 
-def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[str]]:
-    """The planned tables of a file and its unknown sheets; raises UnreadableWorkbook and Stopped."""
+def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[OtherSheet]]:
+    """The planned tables of a file and its other sheets; raises UnreadableWorkbook and Stopped."""
+    settings = read_settings(import_.settings)
     with read_workbook(content, filename=import_.filename, encoding=import_.encoding) as workbook:
-        resource = IMPORTABLE.get(import_.resource or "")
-        options = MapOptions(resource, import_.mapping, import_.extra, _saved_mappings(import_), import_.dates)
-        tables, unknown = find_tables(workbook, options)
+        resource, saved = IMPORTABLE.get(import_.resource or ""), _saved_mappings(import_)
+        options = MapOptions(resource, import_.mapping, import_.extra, saved, import_.dates, settings)
+        tables, others = find_tables(workbook, options)
         for table in tables:
             if table.sheet.layout:
                 warn_of_layout(table)
         progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]
-    Planner(actor, import_.mode, import_.match).plan(parsed)
-    return parsed, unknown
+    planner = Planner(actor, import_.mode, import_.match, settings.create_missing)
+    return planner.plan(parsed), others
 
 
-def _store(import_: Import, tables: Sequence[ParsedTable], unknown: Sequence[str]) -> None:
-    """Store the plan, and whether it can be applied; raises Stopped where the import has been cancelled."""
-    store_plan(import_.id, tables)
-    _learn_sheets(import_, [parsed.table for parsed in tables])
-    sheets = [sheet_summary(parsed) for parsed in tables] + [unknown_sheet(name) for name in unknown]
+def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others: Sequence[OtherSheet]) -> None:
+    """Store the plan, and whether it can be applied.
+
+    Raises Stopped where the import has been cancelled, or is planned again with other settings.
+    """
+    sheets = [sheet_summary(parsed) for parsed in tables] + [other_sheet(other) for other in others]
     problem = _plan_problem(sheets, has_tables=bool(tables))
     total = sum(len(parsed.rows) for parsed in tables)
     results = {"sheets": sheets, "total": total, "problem": problem}
     if import_.apply_at_once and not problem:
         # In this transaction: a client that polls must not take `ready` for the end of it.
-        status, goes_on = ImportStatus.APPLYING, {"phase": "applying", "done": 0}
-        stored = change_status(import_.id, (ImportStatus.VALIDATING,), status, **results, **goes_on)
+        stored = _end_plan(
+            import_.id, revision, ImportStatus.APPLYING, phase="applying", done=0, finished_at=None, **results
+        )
     else:
         status = ImportStatus.INVALID if problem else ImportStatus.READY
-        stored = _end(import_.id, ImportStatus.VALIDATING, status, done=total, **results)
+        stored = _end_plan(import_.id, revision, status, done=total, **results)
     if not stored:
         raise Stopped
+    # The import is locked by now: of two workers that plan it, only one stores its plan.
+    store_plan(import_.id, tables)
+    _learn_sheets(import_, [parsed.table for parsed in tables])
 
 
 def _saved_mappings(import_: Import) -> dict[str, SavedMapping]:
@@ -201,13 +211,13 @@ def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict
     """Why a plan cannot be applied as a whole."""
     if not has_tables:
         names = ", ".join(resource.titles[0] for resource in IMPORTABLE.values())
-        message = f"No sheet was recognised. Name each sheet after what it holds: {names}."
+        message = f"No sheet was recognised. Say for each sheet what it holds: {names}."
         return {"reason": "no_table", "message": message}
     if any(sheet["problems"] for sheet in sheets):
-        message = "Some columns have errors: correct them and upload the file again."
+        message = "Some columns have errors: say in the plan what they hold, or correct the file."
         return {"reason": "invalid_rows", "message": message}
     if any(sheet["error"] for sheet in sheets):
-        message = "Some rows have errors: correct them and upload the file again, or apply only the others."
+        message = "Some rows have errors: correct them in the plan or in the file, or apply only the others."
         return {"reason": "invalid_rows", "message": message}
     return None
 
@@ -235,7 +245,7 @@ def _revert(import_id: int) -> None:
 def _out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> dict[str, Any]:
     """Why a plan could not be applied: the rows whose objects others have changed since."""
     conflicts = all_conflicts(import_id)
-    message = "Some objects have changed since the plan was made. Nothing was applied: upload the file again."
+    message = "Some objects have changed since the plan was made. Nothing was applied: plan the import again."
     if not conflicts and isinstance(error, IntegrityError):
         # A constraint that no query of the plan can check, such as a rule inside of a JSON column.
         refusal = from_database(error)
@@ -246,6 +256,12 @@ def _out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> dict[s
 def _end(import_id: int, status: ImportStatus, end: ImportStatus, **values: Any) -> bool:
     """End a phase of an import; False where it has another status by now, because it has been cancelled."""
     return change_status(import_id, (status,), end, phase="done", finished_at=utcnow(), **values)
+
+
+def _end_plan(import_id: int, revision: int, end: ImportStatus, **values: Any) -> bool:
+    """End the planning of a revision; False where it has been cancelled, or has other settings by now."""
+    ended = {"phase": "done", "finished_at": utcnow(), **values}
+    return change_status(import_id, (ImportStatus.VALIDATING,), end, planned_revision=revision, **ended)
 
 
 def _act_as(user_id: int | None, request_id: str) -> Actor:

@@ -1,6 +1,6 @@
 """HTTP routes of imports: upload, plan, apply, cancel, revert."""
 
-from collections.abc import Sequence
+from hashlib import sha1
 from io import BytesIO
 from typing import Any
 
@@ -10,26 +10,32 @@ from flask import Response, current_app, request
 
 from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import db
-from app.core.errors import Invalid, TooLarge
+from app.core.errors import Invalid, PreconditionFailed, TooLarge
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint, read_form
-from app.core.http.envelope import Page, Pagination, envelope_of, success
+from app.core.http.envelope import FailureSchema, Page, Pagination, envelope_of, success
 from app.core.http.paging import PageSchema
 from app.core.messages import tr
 from app.core.values import clean_text
 from app.imports import service
-from app.imports.map.tables import MAX_TITLE
+from app.imports.answers import render, render_one, usernames
+from app.imports.corrections import correct
+from app.imports.map.headers import MAX_TITLE
 from app.imports.mappings import service as mappings
-from app.imports.models import RUNNING, Import, last_progress
-from app.imports.plan.store import select_page
-from app.imports.schemas import ApplySchema, ImportSchema, OptionsSchema, RowQuerySchema, RowSchema, UploadSchema
+from app.imports.models import RUNNING, Import
+from app.imports.plan.row_list import RowFilter, hide_unseen, select_after, select_page
+from app.imports.schemas import (
+    ApplySchema,
+    ImportSchema,
+    OptionsSchema,
+    RowQuerySchema,
+    RowSchema,
+    UploadSchema,
+)
+from app.imports.settings_schemas import MAX_MAPPED, CorrectionSchema
 from app.resource import WriteQuerySchema, conclude
-from app.resource.rights import visible_ids
 from app.sheets.limits import REASONS
 from app.sheets.workbook import UnreadableWorkbook, check_file
-from app.users.models import User
-
-MAX_MAPPED = 512
 
 _ENVELOPE = envelope_of(ImportSchema, many=False, nullable=False)
 
@@ -67,8 +73,8 @@ def list_imports(query: dict[str, int]) -> Page:
     imports = db.session.scalars(
         sa.select(Import).where(visible).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
     ).all()
-    names = _usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
-    return Page([_render(import_, names) for import_ in imports], Pagination(page, size, total))
+    names = usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
+    return Page([render(import_, names) for import_ in imports], Pagination(page, size, total))
 
 
 @blueprint.get("/<int:import_id>")
@@ -76,7 +82,7 @@ def list_imports(query: dict[str, int]) -> Page:
 @blueprint.response(200, ImportSchema)
 def get_import(import_id: int) -> Response:
     """The status and progress of an import, and its plan by sheet."""
-    return _response(import_id)
+    return _response(import_id).make_conditional(request)  # type: ignore[return-value]
 
 
 @blueprint.get("/<int:import_id>/rows")
@@ -85,19 +91,40 @@ def get_import(import_id: int) -> Response:
 @blueprint.response(200, RowSchema, many=True)
 def list_import_rows(query: dict[str, Any], import_id: int) -> Page:
     """The plan row by row: what changes, and which errors a row has."""
-    service.get(import_id)
-    page, size = query["page"], query["page_size"]
-    items, total = select_page(import_id, query.get("status"), query.get("sheet"), page, size)
-    _hide_unseen(items)
-    return Page(items, Pagination(page, size, total))
+    import_ = service.get(import_id)
+    page, size = query.pop("page"), query.pop("page_size")
+    cursor, wanted = query.pop("cursor", None), RowFilter(**query)
+    if cursor is None:
+        rows = select_page(import_id, wanted, page, size)
+    else:
+        rows = select_after(import_id, import_.revision, wanted, cursor, size)
+    hide_unseen(rows.items)
+    return rows
+
+
+@blueprint.patch("/<int:import_id>")
+@requires(Role.USER)
+@blueprint.arguments(CorrectionSchema)
+@blueprint.parameter("IfMatch")
+@blueprint.response(202, ImportSchema, headers=["ETag"])
+def correct_import(body: dict[str, Any], import_id: int) -> Response:
+    """Say how the stored file is to be understood, and plan it again; `{}` only plans it again."""
+    import_ = service.get(import_id, to_change=True)
+    _check_revision(import_, body.pop("revision", None))
+    correct(import_, body)
+    db.session.flush()
+    return _response(import_id, 202)
 
 
 @blueprint.post("/<int:import_id>/apply")
 @requires(Role.USER)
 @blueprint.arguments(ApplySchema)
+@blueprint.parameter("IfMatch")
+@blueprint.alt_response(412, schema=FailureSchema, description="The import has another revision by now.")
 @blueprint.response(202, ImportSchema)
 def apply_import(body: dict[str, Any], import_id: int) -> Response:
     """Apply exactly the plan that was shown."""
+    _check_revision(service.get(import_id, to_change=True), body.get("revision"))
     service.request_apply(import_id, body["on_error"])
     db.session.flush()
     return _response(import_id, 202)
@@ -124,17 +151,6 @@ def revert_import(query: dict[str, bool], import_id: int) -> Response:
     done = service.revert(import_id, dry_run=query["dry_run"])
     db.session.flush()
     return conclude(_response(import_id, 200 if done else 202), query)
-
-
-def _hide_unseen(items: Sequence[dict[str, Any]]) -> None:
-    """Leave out what changes of private objects that the acting user sees no more: whose plan it is, may be demoted."""
-    for name in {item["resource"] for item in items}:
-        model = IMPORTABLE[name].model
-        own = [item for item in items if item["resource"] == name and item["id"] is not None]
-        seen = visible_ids(model, [item["id"] for item in own])
-        for item in own:
-            if item["id"] not in seen:
-                item["changes"] = {}
 
 
 def _read_file() -> tuple[bytes, str]:
@@ -234,46 +250,16 @@ def _response(import_id: int, status: int = 200) -> Response:
     headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
     if import_.status in RUNNING:
         headers["Retry-After"] = "1"
-    names = _usernames({import_.created_by_id} if import_.created_by_id else set())
-    return success(_render(import_, names), status, headers=headers)
+    response = success(render_one(import_), status, headers=headers)
+    # The revision, for If-Match; the rest, because the progress changes without it.
+    response.set_etag(f"{import_.revision}-{sha1(response.get_data(), usedforsecurity=False).hexdigest()}")
+    return response
 
 
-def _usernames(ids: set[int]) -> dict[int, str]:
-    if not ids:
-        return {}
-    return dict(db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids))).all())
-
-
-def _render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
-    owner = import_.created_by_id
-    return {
-        "id": import_.id,
-        "status": import_.status,
-        "filename": import_.filename,
-        "mode": import_.mode,
-        "extra": import_.extra,
-        "encoding": import_.encoding,
-        "dates": import_.dates,
-        "progress": _progress(import_),
-        "sheets": import_.sheets,
-        "problem": import_.problem,
-        "reversal": import_.reversal,
-        "request_id": import_.request_id,
-        "created_at": import_.created_at,
-        "finished_at": import_.finished_at,
-        "created_by": None if owner is None else {"id": owner, "name": names[owner]},
-    }
-
-
-def _progress(import_: Import) -> dict[str, Any]:
-    """The progress that the running job shows, or the stored one."""
-    stored = {
-        "phase": import_.phase,
-        "done": import_.done,
-        "total": import_.total,
-        "rows_per_second": None,
-        "seconds_left": None,
-    }
-    shown = last_progress(import_.id) if import_.status in RUNNING else None
-    # The cache may still hold the progress of the phase before.
-    return shown if shown is not None and shown["phase"] == import_.status.value else stored
+def _check_revision(import_: Import, seen: int | None) -> None:
+    """Refuse a request for another revision than the import has: `revision` in the body, or If-Match."""
+    tags = request.if_match
+    others = [tag.partition("-")[0] for tag in tags.as_set()]
+    is_other_tag = bool(tags) and not tags.star_tag and str(import_.revision) not in others
+    if is_other_tag or seen not in (None, import_.revision):
+        raise PreconditionFailed(current=render_one(import_))

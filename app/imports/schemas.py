@@ -1,28 +1,17 @@
 """Schemas of imports: the upload form, the import, its plan."""
 
-from typing import Any
-
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
 from app.core.http.envelope import FailureDetailsSchema
 from app.core.http.paging import PageSchema
-from app.imports.map.columns import ColumnUse
+from app.imports.map.columns import Certainty, ColumnUse
 from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
+from app.imports.settings_schemas import Encoding, SettingsSchema
 from app.resource import ReferenceSchema
 from app.sheets.dates import DateOrder
-from app.sheets.encodings import ENCODINGS, named_encoding
-
-
-class Encoding(fields.String):
-    """The name of an encoding in any spelling, loaded as the one in ENCODINGS."""
-
-    def _deserialize(self, *arguments: Any, **more: Any) -> str:
-        try:
-            return named_encoding(str(super()._deserialize(*arguments, **more)))
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
+from app.sheets.encodings import ENCODINGS
 
 
 class OptionsSchema(Schema):
@@ -60,6 +49,9 @@ class UploadSchema(OptionsSchema):
 
 
 class ApplySchema(Schema):
+    revision = fields.Integer(
+        strict=True, metadata={"description": "The revision that was seen; 412 if the import has another by now."}
+    )
     on_error = fields.Enum(OnError, by_value=True, load_default=OnError.ABORT)
 
 
@@ -79,11 +71,46 @@ class ReversalSchema(Schema):
 
 
 class SheetColumnSchema(Schema):
-    column = fields.String(required=True)
+    column = fields.String(
+        required=True, allow_none=True, metadata={"description": "Its letters; null for a constant of all rows."}
+    )
     title = fields.String(required=True)
     use = fields.String(required=True, metadata={"enum": [use.value for use in ColumnUse]})
     field = fields.String(required=True, allow_none=True)
     attribute = fields.String(required=True, allow_none=True)
+    certainty = fields.Enum(
+        Certainty,
+        by_value=True,
+        required=True,
+        metadata={"description": "`set` by a person, the `exact` title of the field, `likely`, or `none`: not known."},
+    )
+    alternatives = fields.List(
+        fields.String(), required=True, metadata={"description": "Other fields that the title may mean, nearest first."}
+    )
+    samples = fields.List(fields.Raw(), required=True, metadata={"description": "The first different values."})
+
+
+class ValueCountSchema(Schema):
+    value = fields.String(required=True)
+    count = fields.Integer(required=True)
+
+
+class MessageGroupSchema(Schema):
+    """The errors or warnings of one rule in one column."""
+
+    severity = fields.String(required=True, metadata={"enum": ["error", "warning"]})
+    rule = fields.String(required=True)
+    column = fields.String(required=True, allow_none=True, metadata={"description": "Its letters."})
+    title = fields.String(required=True, allow_none=True)
+    field = fields.String(required=True, allow_none=True)
+    message = fields.String(required=True, metadata={"description": "That of the first row."})
+    count = fields.Integer(required=True)
+    rows = fields.List(fields.Integer(), required=True, metadata={"description": "The first rows that have it."})
+    values = fields.List(
+        fields.Nested(ValueCountSchema),
+        required=True,
+        metadata={"description": "Of its cells, most frequent first."},
+    )
 
 
 class TextSchema(Schema):
@@ -97,6 +124,9 @@ class TextSchema(Schema):
 class SheetSchema(Schema):
     sheet = fields.String(required=True)
     resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not recognised."})
+    skipped = fields.Boolean(required=True, metadata={"description": "True: left out, as it was set."})
+    row_count = fields.Integer(required=True)
+    column_count = fields.Integer(required=True)
     header_row = fields.Integer(required=True, allow_none=True)
     text = fields.Nested(
         TextSchema, required=True, allow_none=True, metadata={"description": "Null: the sheet is one of a workbook."}
@@ -107,6 +137,17 @@ class SheetSchema(Schema):
     error = fields.Integer(required=True)
     warnings = fields.Integer(required=True)
     columns = fields.List(fields.Nested(SheetColumnSchema), required=True)
+    choices = fields.List(
+        fields.String(), required=True, metadata={"description": "The fields that a column may be set to."}
+    )
+    missing_fields = fields.List(
+        fields.String(), required=True, metadata={"description": "Required fields that nothing fills."}
+    )
+    messages = fields.List(
+        fields.Nested(MessageGroupSchema),
+        required=True,
+        metadata={"description": "The errors and warnings of all rows, those of one rule and column together."},
+    )
     problems = fields.List(fields.Dict(), required=True)
     sheet_warnings = fields.List(
         fields.Dict(),
@@ -124,12 +165,14 @@ class ProblemSchema(FailureDetailsSchema):
 
 class ImportSchema(Schema):
     id = fields.Integer(required=True)
+    revision = fields.Integer(required=True, metadata={"description": "Grows with each change of the settings."})
     status = fields.Enum(ImportStatus, by_value=True, required=True)
     filename = fields.String(required=True)
     mode = fields.Enum(ImportMode, by_value=True, required=True)
     extra = fields.Enum(ExtraColumns, by_value=True, required=True)
-    encoding = fields.String(required=True, allow_none=True, metadata={"description": "As the upload names it."})
+    encoding = fields.String(required=True, allow_none=True, metadata={"description": "As it is set; null: detected."})
     dates = fields.Enum(DateOrder, by_value=True, required=True, allow_none=True)
+    settings = fields.Nested(SettingsSchema, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
     problem = fields.Nested(
@@ -150,6 +193,14 @@ class ImportSchema(Schema):
 class RowQuerySchema(PageSchema):
     status = fields.Enum(RowAction, by_value=True, metadata={"description": "Only rows with this action."})
     sheet = fields.String(metadata={"description": "Only rows of this sheet."})
+    rule = fields.String(metadata={"description": "Only rows with an error or a warning of this rule."})
+    column = fields.String(
+        metadata={"description": "Only rows with an error or a warning in this column: its letters, title or field."}
+    )
+    has_warnings = fields.Boolean(metadata={"description": "Only rows with warnings, or without."})
+    cursor = fields.String(
+        metadata={"description": "Instead of `page`: empty to start, then `next_cursor` of the page before."}
+    )
 
 
 class RowMessageSchema(Schema):

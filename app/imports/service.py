@@ -28,7 +28,7 @@ class NotApplicable(Conflict):
 
 
 class PlanOutOfDate(Conflict):
-    reason, message = "out_of_date", tr("Some objects have changed since the plan was made: upload the file again.")
+    reason, message = "out_of_date", tr("Some objects have changed since the plan was made: plan the import again.")
 
 
 class NotCancellable(Conflict):

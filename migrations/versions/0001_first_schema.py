@@ -993,6 +993,8 @@ def _create_imports() -> None:
         ),
         sa.Column("encoding", sa.String(length=32), nullable=True),
         sa.Column("dates", _one_of("dateorder", "dmy", "mdy", "ymd"), nullable=True),
+        sa.Column("settings", JSON, nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("apply_at_once", sa.Boolean(), nullable=False),
         sa.Column(
             "on_error",
@@ -1036,6 +1038,7 @@ def _create_imports() -> None:
         sa.Column("update", sa.Integer(), nullable=False),
         sa.Column("unchanged", sa.Integer(), nullable=False),
         sa.Column("error", sa.Integer(), nullable=False),
+        sa.Column("warned", sa.Integer(), nullable=False),
         sa.Column("created_ids", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["import_id"], ["imports.id"], name=op.f("fk_import_parts_import_id"), ondelete="CASCADE"

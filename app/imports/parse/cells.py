@@ -13,7 +13,8 @@ import orjson
 from marshmallow import ValidationError
 
 from app.core.values import whole
-from app.imports.map.columns import ColumnMapping, title_key
+from app.imports.map.columns import ColumnMapping
+from app.imports.map.titles import title_key
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
 from app.resource.json_fields import MAX_TEXT

@@ -8,6 +8,7 @@ objects are called, where that cannot mean another.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from app.core.values import fold, fold_value
 from app.imports.map.tables import Table
 from app.imports.parse.row_parser import ParsedRow
 from app.imports.plan.references import stored_ids
+from app.imports.plan.set_match import find_by_set_fields
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
 from app.resource.rights import visible
@@ -34,19 +36,24 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
     with_id = [row for row in rows if row.exported_id is not None]
     if with_id:
         _find_by_id(resource, with_id, columns)
+    for table in tables:
+        if table.settings.match:
+            own = [row for row in rows if row.table is table and row.exported_id is None]
+            find_by_set_fields(resource, own, table.settings.match, partial(_load, resource, columns))
+    others = [row for row in rows if not row.table.settings.match]
     if match in resource.fields:
         keys: Sequence[tuple[str, ...]] = [(match,)]
-        _find_by_key(resource, _unmatched(rows), keys[0], columns)
+        _find_by_key(resource, _unmatched(others), keys[0], columns)
     else:
         keys = resource.natural_key
-        _find_by_natural_key(resource, rows, columns)
+        _find_by_natural_key(resource, others, columns)
     first_rows: dict[int, ParsedRow] = {}
     for row in rows:
         if row.existing is not None:
             first = first_rows.setdefault(row.existing["id"], row)
             if first is not row:
                 add_duplicate_error(row, first, resource.natural_key[-1][-1])
-    _warn_without_key(resource, rows, [key[-1] for key in keys])
+    _warn_without_key(resource, others, [key[-1] for key in keys])
 
 
 def _find_by_natural_key(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
@@ -208,6 +215,8 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
     """The columns of stored objects that matching, comparing and checking need."""
     model = resource.model
     names = {"id", "version", "created_by_id", model.label}
+    for table in tables:
+        names.update(item.name for item in table.match_fields())
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
     names.update(name for key in (*resource.natural_key, resource.recognised_by, resource.name_key) for name in key)
     names.update(name for fields, _ in unique_rules(model.__table__) for name in fields)

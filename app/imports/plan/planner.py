@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import Any
 
+from app.catalog import CATALOG
 from app.core.http.access import Actor
 from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
@@ -17,6 +18,7 @@ from app.imports.models import ImportMode, RowAction
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
 from app.imports.plan.existing import find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
+from app.imports.plan.missing import MissingObjects, may_create
 from app.imports.plan.references import RowsByName, check_attribute_references, forget_foreign_ids, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
@@ -38,13 +40,20 @@ class Planner:
     actor: Actor
     mode: ImportMode
     match: str | None
+    create_missing: Sequence[str] = ()
     _rows_of: dict[str, Sequence[ParsedRow]] = field(default_factory=dict)
     _rows_named: dict[str, RowsByName] = field(default_factory=dict)
 
-    def plan(self, tables: Sequence[ParsedTable]) -> None:
-        """Decide what each row does, and add every error that speaks against it."""
+    _missing: dict[str, MissingObjects] = field(default_factory=dict)
+
+    def plan(self, tables: Sequence[ParsedTable]) -> list[ParsedTable]:
+        """Decide what each row does, and add every error that speaks against it.
+
+        Returns the tables, each after those that its rows refer to, with one for the missing objects of a resource.
+        """
         for _, alike in groupby(tables, key=lambda parsed: parsed.table.resource.name):
             self._plan_resource(list(alike))
+        return self._with_missing(tables) if self._missing else list(tables)
 
     def _plan_resource(self, tables: Sequence[ParsedTable]) -> None:
         resource = tables[0].table.resource
@@ -78,7 +87,34 @@ class Planner:
         for item in parsed.table.resource.references.values():
             if parsed.table.column_of(item.name) is not None:
                 assert item.target is not None
-                resolve_references(item, parsed.rows, self._named(item.target.__tablename__))
+                target = item.target.__tablename__
+                resolve_references(item, parsed.rows, self._named(target), self._missing_of(target))
+
+    def _missing_of(self, name: str) -> MissingObjects | None:
+        """Where objects of a resource are created that rows refer to and nobody has; None: they are not created."""
+        if name not in self.create_missing or self.mode is ImportMode.UPDATE:
+            return None
+        if not may_create(CATALOG[name], self.actor.role):
+            return None
+        if name not in self._missing:
+            self._missing[name] = MissingObjects(CATALOG[name])
+        return self._missing[name]
+
+    def _with_missing(self, tables: Sequence[ParsedTable]) -> list[ParsedTable]:
+        """The tables with those of missing objects that rows without errors need, in the order of the catalog."""
+        needed = {
+            id(value)
+            for parsed in tables
+            for row in parsed.rows
+            if not row.errors
+            for value in row.values.values()
+            if isinstance(value, ParsedRow)
+        }
+        for objects in self._missing.values():
+            objects.keep_only(needed)
+        created = [objects.parsed for objects in self._missing.values() if objects.parsed.rows]
+        order = list(CATALOG)
+        return sorted([*created, *tables], key=lambda parsed: order.index(parsed.table.resource.name))
 
     def _named(self, resource: str) -> RowsByName:
         """The planned rows of a resource by the folded name of their object; built when a reference first needs it."""
@@ -130,7 +166,8 @@ class Planner:
         values = row.values
         for name, title in required:
             if values.get(name) is None and all(error["field"] != name for error in row.errors):
-                row.add_error(name, "required", f"{title} is required.")
+                no_column = "" if row.table.column_of(name) else ": no column holds it"
+                row.add_error(name, "required", f"{title} is required{no_column}.")
         if row.attributes:
             row.attributes = values["attributes"] = merge_attributes({}, row.attributes)
 

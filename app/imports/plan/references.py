@@ -19,9 +19,11 @@ from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
-from app.imports.map.columns import ColumnMapping, ColumnUse, title_key, without_marks
+from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.misspellings import edit_distance
+from app.imports.map.titles import title_key, without_marks
 from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.plan.missing import MissingObjects
 from app.resource import Field, Resource, singular
 from app.resource.rights import visible
 from app.sheets.cells import CellError
@@ -41,8 +43,13 @@ MAX_SUGGESTIONS = 20
 _NAME_AND_ID = re.compile(r"(.+) \[#(\d{1,18})\]")
 
 
-def resolve_references(item: Field, rows: Sequence[ParsedRow], in_file: RowsByName) -> None:
-    """Replace the names in a reference by the id of the stored object, or by the row that creates it."""
+def resolve_references(
+    item: Field, rows: Sequence[ParsedRow], in_file: RowsByName, missing: MissingObjects | None
+) -> None:
+    """Replace the names in a reference by the id of the stored object, or by the row that creates it.
+
+    `missing` creates the objects that are neither stored nor in the file; None leaves them errors.
+    """
     assert item.target is not None
     name = item.name
     filled = [row for row in rows if row.values.get(name) is not None]
@@ -50,9 +57,12 @@ def resolve_references(item: Field, rows: Sequence[ParsedRow], in_file: RowsByNa
     folded = {fold(one) for one in names}
     stored = stored_ids(item.target, {*folded, *(match[1] for match in map(_NAME_AND_ID.fullmatch, folded) if match)})
     # Names repeat down a column: each is resolved once.
-    targets = {one: _resolve(one, item, in_file, stored) for one in names}
+    targets = {one: _resolve(one, item, in_file, stored, create=missing is not None) for one in names}
     for row in filled:
-        target = targets[row.values[name]]
+        text = row.values[name]
+        if targets[text] is None and missing is not None:
+            targets[text] = missing.create(text, row.number)
+        target = targets[text]
         if isinstance(target, CellError):
             row.add_error(name, target.rule, target.message, target.suggestion)
         else:
@@ -90,8 +100,8 @@ def check_attribute_references(tables: Sequence[ParsedTable], rows_named: Callab
                 _check_column(column, parsed.rows, target, in_file)
 
 
-def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, Sequence[int]]) -> Any:
-    """The id or the row that a name refers to, or the error of its cells."""
+def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, Sequence[int]], *, create: bool) -> Any:
+    """The id or the row that a name refers to, or the error of its cells; None where its object is to be created."""
     assert item.target is not None
     rows = in_file.get(fold(name), ())
     invalid = next((row for row in rows if row.errors), None)
@@ -104,6 +114,8 @@ def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, S
     if targets:
         message = f"{len(targets)} objects are called {name}: write its id behind the name, as in {name} [#1]."
         return CellError("ambiguous", message)
+    if create and not _NAME_AND_ID.fullmatch(name):
+        return None
     message = f"There is no {item.title.lower()} called {name}."
     return CellError("reference", message, _closest_name(name, item.target, in_file))
 

@@ -61,12 +61,17 @@ class PlanPart:
 
 
 def store_plan(import_id: int, tables: Sequence[ParsedTable]) -> None:
-    """Write the plan, numbered so that objects come before what refers to them."""
+    """Write the plan in place of an earlier one, numbered so that objects come before what refers to them."""
+    delete_plan(import_id)
     for position, row in enumerate(chain.from_iterable(parsed.rows for parsed in tables), 1):
         row.position = position
     for parsed in tables:
         for start in range(0, len(parsed.rows), ROWS_AT_ONCE):
             _store_part(import_id, parsed.table, parsed.rows[start : start + ROWS_AT_ONCE])
+
+
+def delete_plan(import_id: int) -> None:
+    db.session.execute(sa.delete(parts).where(parts.c.import_id == import_id))
 
 
 def read_parts(
@@ -87,66 +92,13 @@ def read_parts(
         conditions.append(parts.c.sheet == sheet[:255])
     order = parts.c.first.desc() if backwards else parts.c.first
     for first in db.session.scalars(sa.select(parts.c.first).where(*conditions).order_by(order)).all():
-        yield _read_part(import_id, first)
-
-
-def select_page(
-    import_id: int, action: RowAction | None, sheet: str | None, page: int, page_size: int
-) -> tuple[list[dict[str, Any]], int]:
-    """A page of the plan's rows as the API shows them, and the number of rows on all pages."""
-    count = parts.c[action.value] if action else sum(parts.c[one.value] for one in RowAction)
-    statement = sa.select(parts.c.first, count.label("count")).where(parts.c.import_id == import_id)
-    if sheet is not None:
-        statement = statement.where(parts.c.sheet == sheet)
-    begin, end = (page - 1) * page_size, page * page_size
-    items: list[dict[str, Any]] = []
-    total = 0
-    for first, matching in db.session.execute(statement.order_by(parts.c.first)).all():
-        if matching and total < end and total + matching > begin:
-            rows = list(_as_items(_read_part(import_id, first), action))
-            items += rows[max(begin - total, 0) : end - total]
-        total += matching
-    return items, total
+        yield read_part(import_id, first)
 
 
 def store_created_ids(part: PlanPart, ids: Sequence[int]) -> None:
     """Keep the ids of the objects that the rows of a part have created."""
     statement = sa.update(parts).where(parts.c.import_id == part.import_id, parts.c.first == part.first)
     db.session.execute(statement.values(created_ids=list(ids)))
-
-
-def sheet_summary(parsed: ParsedTable) -> dict[str, Any]:
-    """A planned sheet as the API shows it: its columns, and the number of its rows by action."""
-    table = parsed.table
-    counts = Counter(row.action for row in parsed.rows)
-    return {
-        "sheet": table.sheet.name,
-        "resource": table.resource.name,
-        "header_row": table.header_row,
-        "text": table.sheet.text,
-        **{action.value: counts[action] for action in RowAction},
-        "warnings": sum(len(row.warnings) for row in parsed.rows) + len(table.warnings),
-        "columns": [column.as_dict() for column in table.columns],
-        "problems": table.errors,
-        "sheet_warnings": table.warnings,
-        "notes": table.notes,
-    }
-
-
-def unknown_sheet(name: str) -> dict[str, Any]:
-    """A sheet that holds no known resource, as the API shows it; the other sheets are imported all the same."""
-    return {
-        "sheet": name,
-        "resource": None,
-        "header_row": None,
-        "text": None,
-        **{action.value: 0 for action in RowAction},
-        "warnings": 0,
-        "columns": [],
-        "problems": [],
-        "sheet_warnings": [],
-        "notes": ["The sheet is ignored: neither its name nor its columns are those of a resource."],
-    }
 
 
 def _store_part(import_id: int, table: Table, rows: Sequence[ParsedRow]) -> None:
@@ -159,6 +111,7 @@ def _store_part(import_id: int, table: Table, rows: Sequence[ParsedRow]) -> None
         "resource": table.resource.name,
         "rows": json_text([_planned(row, references) for row in rows]),
         **{action.value: counts[action] for action in RowAction},
+        "warned": sum(1 for row in rows if row.warnings),
     }
     db.session.execute(sa.insert(parts).inline(), values)
 
@@ -192,29 +145,11 @@ def _changes(row: ParsedRow) -> dict[str, Any]:
 
 def _reference(value: Any, name: str | None) -> dict[str, Any]:
     if isinstance(value, ParsedRow):
-        return {"row": value.position, "name": name}
+        # A missing object that only rows with errors refer to is not created, and has no position.
+        return {"row": value.position, "name": name} if value.position else {"name": name}
     return {"id": value, "name": name} if isinstance(value, int) else {"name": name}
 
 
-def _read_part(import_id: int, first: int) -> PlanPart:
+def read_part(import_id: int, first: int) -> PlanPart:
     part = db.session.execute(sa.select(parts).where(parts.c.import_id == import_id, parts.c.first == first)).one()
     return PlanPart(import_id, first, part.sheet, part.resource, part.created_ids, part.rows)
-
-
-def _as_items(part: PlanPart, action: RowAction | None) -> Iterator[dict[str, Any]]:
-    created = iter(part.created_ids or ())
-    for row in part.rows:
-        object_id = next(created, None) if row.action == RowAction.CREATE.value else row.object_id
-        if action is not None and row.action != action.value:
-            continue
-        old = row.old or {}
-        yield {
-            "sheet": part.sheet,
-            "row": row.row,
-            "resource": part.resource,
-            "action": row.action,
-            "id": object_id,
-            "changes": {name: {"old": old.get(name), "new": value} for name, value in row.new.items()},
-            "errors": row.errors,
-            "warnings": row.warnings,
-        }

@@ -16,7 +16,7 @@ _CELL = re.compile(r"([A-Z]{1,3})\d+")
 def marks_of(import_: Import) -> Iterator[SheetMarks]:
     """The marks of each sheet that has a plan; their rows are read from the database as they are iterated."""
     for sheet in import_.sheets:
-        if sheet["resource"] is not None:
+        if sheet["resource"] is not None and not sheet["skipped"] and sheet["header_row"] is not None:
             status = next(
                 (column["column"] for column in sheet["columns"] if column["use"] == ColumnUse.STATUS.value), None
             )

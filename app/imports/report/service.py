@@ -14,7 +14,7 @@ from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import Runner
 from app.core.messages import tr
 from app.core.values import utcnow
-from app.imports.models import RUNNING, Import, ImportFile
+from app.imports.models import Import, ImportFile, ImportStatus
 from app.imports.report.marks import marks_of
 from app.imports.report.models import ImportReport, ReportStatus
 from app.sheets.limits import UnreadableWorkbook
@@ -55,7 +55,7 @@ def get_report(import_: Import) -> bytes | None:
     The first request makes a small report and queues a large one. Raises NotReportable, ReportFailed, and NotFound if
     the uploaded file has been deleted.
     """
-    if import_.status in RUNNING and not import_.sheets:
+    if import_.status in (ImportStatus.QUEUED, ImportStatus.VALIDATING):
         raise NotReportable(tr("This import has no plan yet."), headers={"Retry-After": "1"})
     if not import_.sheets:
         raise NotReportable

@@ -6,8 +6,8 @@ import pytest
 
 from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
-from app.imports.map.columns import attribute_key, match_title, misspelt_field
 from app.imports.map.misspellings import edit_distance
+from app.imports.map.titles import attribute_key, match_title, misspelt_field
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers

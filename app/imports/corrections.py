@@ -1,0 +1,220 @@
+"""Correct how the stored file of an import is understood, and plan it again."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.catalog import CATALOG, IMPORTABLE
+from app.core.db.unit_of_work import db
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.jobs.queue import enqueue
+from app.core.messages import tr
+from app.imports.map.columns import ColumnMapping, ColumnUse, target_column
+from app.imports.models import CORRECTABLE, Import, ImportFile, ImportStatus
+from app.imports.parse.cells import read_attribute, reader_of
+from app.imports.parse.set_values import read_constant
+from app.imports.pipeline import PLAN
+from app.imports.plan.missing import CREATABLE, may_create
+from app.imports.plan.store import delete_plan
+from app.imports.report.models import ImportReport
+from app.imports.settings import IGNORE, SheetSettings, merge_settings, read_settings
+from app.resource import Kind, Resource
+from app.resource.json_fields import ATTRIBUTE_KEY
+from app.sheets.cells import CellError, column_index, letters
+from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
+from app.users.models import User
+
+MAX_LISTED = 12
+_MATCHED_KINDS = (Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.REFERENCE)
+
+Errors = Iterator[tuple[str, str]]
+"""What is wrong with which setting, by its dotted name."""
+
+
+class NotCorrectable(Conflict):
+    reason, message = "not_correctable", tr("This import cannot be understood in another way now.")
+
+
+def correct(import_: Import, correction: Mapping[str, Any]) -> None:
+    """Change the settings of a locked import and queue its plan; with `apply`, it is applied where no row is wrong.
+
+    Raises NotCorrectable where the import has been applied or a job runs, NotFound where its file has been deleted,
+    and Invalid, naming every setting that is wrong.
+    """
+    if import_.status not in CORRECTABLE:
+        raise NotCorrectable(
+            tr("This import is {status}: how it is understood cannot be changed.", status=import_.status.value)
+        )
+    if not db.session.scalar(sa.select(sa.exists().where(ImportFile.import_id == import_.id))):
+        raise NotFound(tr("The file of this import has been deleted."))
+    patch = {name: correction[name] for name in ("create_missing", "sheets") if name in correction}
+    settings = merge_settings(import_.settings, patch)
+    errors: dict[str, list[str]] = {}
+    for name, message in _errors(import_, settings, patch):
+        errors.setdefault(name, []).append(message)
+    if errors:
+        raise Invalid(errors=errors)
+    import_.settings, import_.revision = settings, import_.revision + 1
+    import_.encoding = correction.get("encoding", import_.encoding)
+    import_.dates = correction.get("dates", import_.dates)
+    import_.apply_at_once, import_.problem, import_.finished_at = correction["apply"], None, None
+    import_.status, import_.phase, import_.done = ImportStatus.QUEUED, "queued", 0
+    # What is shown is what would be applied: no plan is shown until the new one is there.
+    delete_plan(import_.id)
+    reports = ImportReport.__table__
+    db.session.execute(sa.delete(reports).where(reports.c.import_id == import_.id))
+    enqueue(PLAN, import_.id)
+
+
+def _errors(import_: Import, settings: Mapping[str, Any], patch: Mapping[str, Any]) -> Errors:
+    """Errors of settings after a change, in the sheets that it changes."""
+    yield from _missing_errors(import_, settings.get("create_missing", ()))
+    merged = read_settings(settings)
+    facts = {sheet["sheet"]: sheet for sheet in import_.sheets}
+    for name in patch.get("sheets") or {}:
+        if name not in facts:
+            yield (
+                f"sheets.{name}",
+                tr(
+                    "There is no such sheet. The file has: {sheets}.",
+                    rule="unknown",
+                    sheets=", ".join(list(facts)[:MAX_LISTED]),
+                ),
+            )
+        elif name in merged.sheets:
+            for setting, message in _sheet_errors(merged.sheets[name], facts[name]):
+                yield f"sheets.{name}.{setting}", message
+
+
+def _missing_errors(import_: Import, names: Sequence[str]) -> Errors:
+    owner = db.session.get(User, import_.created_by_id) if import_.created_by_id else None
+    for name in names:
+        if name not in CREATABLE:
+            yield (
+                "create_missing",
+                tr("{value} is not one of {choices}.", rule="choice", value=name, choices=", ".join(CREATABLE)),
+            )
+        elif owner is None or not may_create(CATALOG[name], owner.role):
+            yield (
+                "create_missing",
+                tr("The user of this import is not allowed to create {resource}.", rule="forbidden", resource=name),
+            )
+
+
+def _sheet_errors(settings: SheetSettings, facts: Mapping[str, Any]) -> Errors:
+    yield from _row_errors(settings, facts)
+    if settings.resource is not None and settings.resource not in IMPORTABLE:
+        yield "resource", tr("Must be one of {choices}.", rule="choice", choices=", ".join(IMPORTABLE))
+        return
+    resource = IMPORTABLE.get(settings.resource or facts["resource"] or "")
+    if resource is not None:
+        yield from _column_errors(settings, resource, facts["column_count"])
+        yield from _value_errors(settings, resource)
+        yield from _match_errors(settings, resource)
+    elif settings.columns or settings.values or settings.constants or settings.match:
+        yield "resource", tr("Say first which resource the sheet holds.", rule="required")
+
+
+def _row_errors(settings: SheetSettings, facts: Mapping[str, Any]) -> Errors:
+    rows = facts["row_count"]
+    header = settings.header_row or facts["header_row"] or 0
+    if settings.header_row is not None and not 1 <= settings.header_row <= rows:
+        yield "header_row", tr("The sheet has {rows} rows.", rule="range", rows=rows)
+    if settings.last_row is not None and not header < settings.last_row <= rows:
+        yield (
+            "last_row",
+            tr(
+                "Must be a row below the header (row {header}); the sheet has {rows} rows.",
+                rule="range",
+                header=header,
+                rows=rows,
+            ),
+        )
+    beyond = [row for row in settings.skip_rows if not 1 <= row <= rows]
+    if beyond:
+        yield (
+            "skip_rows",
+            tr("The sheet has {rows} rows: there is no row {row}.", rule="range", rows=rows, row=beyond[0]),
+        )
+
+
+def _column_errors(settings: SheetSettings, resource: Resource, count: int) -> Errors:
+    filled: dict[str, str] = {}
+    for name, target in settings.columns.items():
+        if column_index(name) >= count:
+            yield f"columns.{name}", tr("The sheet has the columns A to {last}.", rule="range", last=letters(count - 1))
+        elif target != IGNORE:
+            column, error = _find_target(resource, target)
+            if column is None:
+                yield f"columns.{name}", error
+            elif (first := filled.setdefault(column.full_target or "", name)) != name:
+                yield (
+                    f"columns.{name}",
+                    tr("Column {column} fills {field} already.", rule="unique", column=first, field=target),
+                )
+
+
+def _value_errors(settings: SheetSettings, resource: Resource) -> Errors:
+    for target, meanings in settings.values.items():
+        column, error = _find_target(resource, target)
+        if column is None:
+            yield f"values.{target}", error
+            continue
+        read = read_attribute if column.field is None else reader_of(column.field)
+        for text, meaning in meanings.items():
+            if meaning and (message := _refusal(read, meaning)):
+                yield f"values.{target}.{text}", message
+    for target, value in settings.constants.items():
+        column, error = _find_target(resource, target)
+        if column is None:
+            yield f"constants.{target}", error
+        elif message := _refusal(partial(read_constant, column), value):
+            yield f"constants.{target}", message
+
+
+def _match_errors(settings: SheetSettings, resource: Resource) -> Errors:
+    for target in settings.match:
+        column, error = _find_target(resource, target)
+        if column is None:
+            yield "match", error
+        elif column.field is not None and column.field.kind not in _MATCHED_KINDS:
+            yield "match", tr("Objects are not found by {field}.", rule="type", field=column.field.title)
+
+
+def _refusal(read: Callable[[Any], Any], value: Any) -> str | None:
+    """Why a value cannot be that of a field."""
+    try:
+        read(value)
+    except CellError as error:
+        return error.message
+    return None
+
+
+def _find_target(resource: Resource, target: str) -> tuple[ColumnMapping | None, str]:
+    """The column that would fill a target, or None and what is wrong with it."""
+    column = target_column(resource, 0, "", ColumnUse.FIELD, target)
+    if column is None:
+        names = [item.reads_as for item in resource.fields.values() if not item.read_only]
+        near = difflib.get_close_matches(target, names, n=1)
+        found = {"name": target, "resource": resource.name}
+        if near:
+            return None, tr(
+                "{name} is not a field of {resource}. Did you mean {near}?", rule="unknown", near=near[0], **found
+            )
+        text = tr(
+            "{name} is not a field of {resource}. Its fields are {fields}.",
+            rule="unknown",
+            fields=", ".join(names),
+            **found,
+        )
+        return None, text
+    if column.field is not None and column.field.read_only:
+        return None, tr("Only the platform sets {field}.", rule="read_only", field=column.field.title)
+    if column.field is None and not ATTRIBUTE_KEY.fullmatch(target.removeprefix(ATTRIBUTE_PREFIX)):
+        return None, tr(
+            "The name of an attribute begins with a letter or a digit and has at most 64 characters.", rule="format"
+        )
+    return column, ""

@@ -1,0 +1,158 @@
+"""The rows of a plan as the API lists them: filtered, by pages or by a cursor."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+from itsdangerous import BadData, URLSafeSerializer
+
+from app.catalog import IMPORTABLE
+from app.core.db.unit_of_work import db
+from app.core.errors import InvalidCursor
+from app.core.http.envelope import CursorPage, Page, Pagination
+from app.core.messages import tr
+from app.imports.models import ImportPart, RowAction
+from app.imports.plan.store import PlannedRow, PlanPart, read_part
+from app.imports.plan.summary import column_letters
+from app.resource.rights import visible_ids
+
+parts = ImportPart.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which rows of a plan are wanted; None is any.
+
+    `rule` and `column` are those of one error or warning of the row; a column is named by its letters, its title or
+    its field.
+    """
+
+    status: RowAction | None = None
+    sheet: str | None = None
+    rule: str | None = None
+    column: str | None = None
+    has_warnings: bool | None = None
+
+    def is_counted(self) -> bool:
+        """Whether the parts of a plan know how many of their rows match."""
+        return (self.rule, self.column, self.has_warnings) == (None, None, None)
+
+    def accepts(self, row: PlannedRow) -> bool:
+        if self.status is not None and row.action != self.status.value:
+            return False
+        if self.has_warnings is not None and bool(row.warnings) is not self.has_warnings:
+            return False
+        if self.rule is None and self.column is None:
+            return True
+        return any(self._is_about(message) for message in (*row.errors, *row.warnings))
+
+    def _is_about(self, message: dict[str, Any]) -> bool:
+        columns = (column_letters(message), message["column"], message["field"])
+        return self.rule in (None, message["rule"]) and (self.column is None or self.column in columns)
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """Conditions on the parts that may have such rows."""
+        conditions = []
+        if self.sheet is not None:
+            conditions.append(parts.c.sheet == self.sheet[:255])
+        if self.status is not None:
+            conditions.append(parts.c[self.status.value] > 0)
+        if self.has_warnings:
+            conditions.append(parts.c.warned > 0)
+        if self.rule is not None or self.column is not None:
+            conditions.append(sa.or_(parts.c.error > 0, parts.c.warned > 0))
+        return conditions
+
+
+def select_page(import_id: int, wanted: RowFilter, page: int, page_size: int) -> Page:
+    """A page of the rows by its number, with the number of all rows that match."""
+    begin, end = (page - 1) * page_size, page * page_size
+    items: list[dict[str, Any]] = []
+    total = 0
+    for first, counted in _counted_parts(import_id, wanted):
+        if wanted.is_counted() and not (total < end and total + counted > begin):
+            total += counted
+            continue
+        rows = [item for _, item in _items(read_part(import_id, first), wanted)]
+        items += rows[max(begin - total, 0) : max(end - total, 0)]
+        total += len(rows)
+    return Page(items, Pagination(page, page_size, total))
+
+
+def select_after(import_id: int, revision: int, wanted: RowFilter, cursor: str, page_size: int) -> Page:
+    """The rows after a cursor; an empty one is the beginning. Raises InvalidCursor for one of another plan."""
+    position = _read_cursor(cursor, import_id, revision) if cursor else 0
+    found: list[tuple[int, dict[str, Any]]] = []
+    # The last part that begins at the cursor or before holds the row after it, unless the next one does.
+    begin = sa.select(sa.func.max(parts.c.first)).where(parts.c.import_id == import_id, parts.c.first <= position + 1)
+    start = db.session.scalar(begin) or 0
+    for first, _ in _counted_parts(import_id, wanted, start):
+        found += [row for row in _items(read_part(import_id, first), wanted) if row[0] > position]
+        if len(found) > page_size:
+            break
+    shown = found[:page_size]
+    next_cursor = _write_cursor(import_id, revision, shown[-1][0]) if len(found) > page_size else None
+    return Page([item for _, item in shown], CursorPage(page_size, None, next_cursor, None))
+
+
+def hide_unseen(items: Sequence[dict[str, Any]]) -> None:
+    """Leave out what changes of private objects that the acting user sees no more: whose plan it is, may be demoted."""
+    for name in {item["resource"] for item in items}:
+        model = IMPORTABLE[name].model
+        own = [item for item in items if item["resource"] == name and item["id"] is not None]
+        seen = visible_ids(model, [item["id"] for item in own])
+        for item in own:
+            if item["id"] not in seen:
+                item["changes"] = {}
+
+
+def _counted_parts(import_id: int, wanted: RowFilter, start: int = 0) -> list[tuple[int, int]]:
+    """The first position of each part that may have such rows, and the number of its rows with the wanted status."""
+    actions = RowAction if wanted.status is None else (wanted.status,)
+    count = sum((parts.c[action.value] for action in actions), sa.literal(0)).label("count")
+    where = parts.c.import_id == import_id, parts.c.first >= start, *wanted.conditions()
+    return [tuple(row) for row in db.session.execute(sa.select(parts.c.first, count).where(*where).order_by("first"))]
+
+
+def _items(part: PlanPart, wanted: RowFilter) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a part that are wanted, each with its position."""
+    created = iter(part.created_ids or ())
+    for position, row in enumerate(part.rows, part.first):
+        object_id = next(created, None) if row.action == RowAction.CREATE.value else row.object_id
+        if not wanted.accepts(row):
+            continue
+        old = row.old or {}
+        yield (
+            position,
+            {
+                "sheet": part.sheet,
+                "row": row.row,
+                "resource": part.resource,
+                "action": row.action,
+                "id": object_id,
+                "changes": {name: {"old": old.get(name), "new": value} for name, value in row.new.items()},
+                "errors": row.errors,
+                "warnings": row.warnings,
+            },
+        )
+
+
+def _read_cursor(text: str, import_id: int, revision: int) -> int:
+    try:
+        plan, position = _serializer().loads(text)
+    except (BadData, ValueError, TypeError):
+        raise InvalidCursor from None
+    if plan != [import_id, revision]:
+        raise InvalidCursor(tr("This cursor belongs to another plan."))
+    return int(position)
+
+
+def _write_cursor(import_id: int, revision: int, position: int) -> str:
+    return str(_serializer().dumps([[import_id, revision], position]))
+
+
+def _serializer() -> URLSafeSerializer:
+    # Signed, so that what comes back can be trusted to be a position.
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor of import rows")

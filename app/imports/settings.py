@@ -1,0 +1,99 @@
+"""What people have set about how a file is understood. Everything else is guessed, anew at each plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.values import as_json
+from app.resource import Field, Resource
+from app.sheets.cells import column_index
+from app.sheets.dates import DateOrder
+
+IGNORE = "ignore"
+"""The target of a column whose cells are left out."""
+OF_RESOURCE = ("columns", "values", "constants", "match")
+"""Settings of a sheet that name fields of its resource."""
+
+Constant = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class SheetSettings:
+    """What has been set about one sheet; None, or an empty value, leaves it to the guess.
+
+    `columns` maps the letters of a column to its target, `values` a field to what its cells mean, and `constants` a
+    field to its value wherever a row has none. Targets are fields and `attributes.<name>`.
+    """
+
+    resource: str | None = None
+    skip: bool = False
+    header_row: int | None = None
+    last_row: int | None = None
+    dates: DateOrder | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    match: Sequence[str] = ()
+    skip_rows: Sequence[int] = ()
+    use_saved: bool = True
+
+    @property
+    def targets(self) -> dict[int, str]:
+        """The target of each column by its index from 0."""
+        return {column_index(letters): target for letters, target in self.columns.items()}
+
+
+NOTHING_SET = SheetSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSettings:
+    """What has been set about a file: its sheets by their names, and the resources whose missing objects it creates."""
+
+    create_missing: Sequence[str] = ()
+    sheets: Mapping[str, SheetSettings] = field(default_factory=dict)
+
+    def of(self, sheet: str) -> SheetSettings:
+        return self.sheets.get(sheet, NOTHING_SET)
+
+
+def read_settings(stored: Mapping[str, Any]) -> ImportSettings:
+    """The settings of an import, from their JSON."""
+    sheets = {name: _read_sheet(**settings) for name, settings in stored.get("sheets", {}).items()}
+    return ImportSettings(stored.get("create_missing", ()), sheets)
+
+
+def merge_settings(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings after a change, as a JSON Merge Patch (RFC 7396): objects merge, null removes, all else replaces.
+
+    Of a sheet whose resource changes, settings that name fields of the former one are removed.
+    """
+    merged = dict(stored)
+    for name, sheet in (patch.get("sheets") or {}).items():
+        before = stored.get("sheets", {}).get(name, {})
+        if sheet and sheet.get("resource", before.get("resource")) != before.get("resource"):
+            kept = {key: value for key, value in before.items() if key not in OF_RESOURCE}
+            merged["sheets"] = {**merged.get("sheets", {}), name: kept}
+    return _merged(merged, patch)
+
+
+def find_field(resource: Resource, name: str) -> Field | None:
+    """The field of a name, either of those of a reference: `datacenter_id` or `datacenter`."""
+    return resource.fields.get(name) or resource.references.get(name)
+
+
+def _read_sheet(dates: str | None = None, **settings: Any) -> SheetSettings:
+    return SheetSettings(dates=None if dates is None else DateOrder(dates), **settings)
+
+
+def _merged(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(stored)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            before = merged.get(name)
+            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
+        else:
+            merged[name] = as_json(value)
+    return merged
