@@ -134,7 +134,7 @@ def test_a_broken_rule_is_reported_with_invalid_fields(resource: Resource, make:
 @each_resource
 def test_an_unknown_field_is_refused_by_name(resource: Resource, make: Make, admin: Client) -> None:
     path = f"{resource.path}/{make(resource.model).id}"
-    for name in ("nonsense", "Name", "__class__", "is_admin", "password_hash", "failed_login_attempts", "_id", ""):
+    for name in ("nonsense", "Name", "__class__", "is_admin", "password_hash", "password_version", "_id", ""):
         for method, target in (("POST", resource.path), ("PUT", path), ("PATCH", path)):
             errors = errors_of(admin, method, target, {**make.body(resource), name: 1})
             assert errors[name or "_schema"] == ["Unknown field."]
@@ -180,9 +180,11 @@ def test_a_changed_read_only_field_is_refused_with_all_others(resource: Resource
     path = f"{resource.path}/{make.varied(resource.model, 2).id}"
     read = admin.call("GET", path)["data"]
     unwritable = read.keys() - writable_fields(resource).keys()
+    # What was null when it was read may have been set since without a new version: a login, a lock.
+    bookkeeping = {name for name, field in resource.fields.items() if field.column.info.get("audit") is False}
     for name in unwritable:
         for value in ("another", None, 1.5, True, [], {"id": 1}):
-            if value == read[name] or (value is None and name.startswith("last_")):
+            if value == read[name] or (value is None and name in bookkeeping):
                 continue
             errors = errors_of(admin, "PATCH", path, {**read, name: value, "nonsense": 1, resource.model.label: 7})
             assert set(errors) == {name, "nonsense", resource.model.label}
