@@ -1,4 +1,4 @@
-"""The documentation page: whole, from us alone, and under a policy that lets it load nothing else."""
+"""The documentation pages: whole, from us alone, and under a policy that lets it load nothing else."""
 
 import re
 from collections.abc import Iterator
@@ -60,3 +60,23 @@ def test_files_are_kept_by_browsers(browser: FlaskClient) -> None:
 @pytest.mark.parametrize("name", ["LICENSE", "..%2FREADME.md", "swagger-ui.js", ".", "x" * 5000, "%00"])
 def test_nothing_else_is(browser: FlaskClient, name: str) -> None:
     assert browser.get(f"/api/docs/{name}").status_code == 404
+
+
+def test_redoc_is_whole_and_from_us_alone(browser: FlaskClient) -> None:
+    page = browser.get("/api/redoc")
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    links = list(loaded(page.text))
+    assert len(links) == 3
+    for link in links:
+        assert browser.get(link, buffered=True).status_code == 200, link
+    assert "openapi.json" in browser.get("/api/redoc/start.js").text
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self';" in policy
+    assert "worker-src blob:" in policy
+    assert "https:" not in policy
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "..%2Fdocs.py", "%00"])
+def test_no_other_file_of_redoc_is_served(browser: FlaskClient, name: str) -> None:
+    assert browser.get(f"/api/redoc/{name}").status_code == 404

@@ -1,4 +1,4 @@
-"""The OpenAPI document and Swagger UI over it, served by us without any external resource."""
+"""The OpenAPI document, and Swagger UI and ReDoc over it, served by us without any external resource."""
 
 import gzip
 import hashlib
@@ -18,6 +18,8 @@ from app.core.http.envelope import dumps
 
 _SHIPPED = Path(str(files("flask_swagger_ui"))) / "dist"
 _FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css", "index.css", "favicon-32x32.png"})
+_REDOC = Path(__file__).parent / "redoc"
+_REDOC_FILES = frozenset({"redoc.standalone.js"})
 DAY = 86_400
 LINE_LENGTH = 118
 
@@ -26,6 +28,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+# The search of ReDoc runs in a worker that its script makes of a blob.
+_REDOC_POLICY = f"{_POLICY}; worker-src blob:"
 
 # Relative URLs, so that it also works behind a proxy that adds a path prefix.
 _PAGE = """<!DOCTYPE html>
@@ -56,6 +61,25 @@ _START = """window.ui = SwaggerUIBundle({
   tryItOutEnabled: true,
   validatorUrl: null
 });
+"""
+
+_REDOC_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>IT asset management: the API</title>
+  <link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="redoc"></div>
+  <script src="redoc/redoc.standalone.js"></script>
+  <script src="redoc/start.js"></script>
+</body>
+</html>
+"""
+
+_REDOC_START = """Redoc.init("openapi.json", {}, document.getElementById("redoc"));
 """
 
 
@@ -101,10 +125,28 @@ def send_file(name: str) -> Response:
     """A script or style of the page; raises NotFound for anything else."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
-    if name not in _FILES:
+    return _shipped(_SHIPPED, _FILES, name)
+
+
+@public
+def show_redoc() -> Response:
+    """The ReDoc page."""
+    return Response(_REDOC_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _REDOC_POLICY})
+
+
+@public
+def send_redoc_file(name: str) -> Response:
+    """A script of the ReDoc page; raises NotFound for anything else."""
+    if name == "start.js":
+        return Response(_REDOC_START, mimetype="text/javascript")
+    return _shipped(_REDOC, _REDOC_FILES, name)
+
+
+def _shipped(folder: Path, names: frozenset[str], name: str) -> Response:
+    if name not in names:
         raise NotFound()
     try:
-        return send_from_directory(_SHIPPED, name, max_age=DAY)
+        return send_from_directory(folder, name, max_age=DAY)
     except NoSuchPath:
         raise NotFound() from None
 
@@ -114,6 +156,8 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/api/openapi.json", "openapi", serve_document)
     app.add_url_rule("/api/docs", "docs", show)
     app.add_url_rule("/api/docs/<name>", "docs_file", send_file)
+    app.add_url_rule("/api/redoc", "redoc", show_redoc)
+    app.add_url_rule("/api/redoc/<name>", "redoc_file", send_redoc_file)
 
 
 def as_lines(value: Any, indent: int = 0) -> str:
