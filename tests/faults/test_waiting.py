@@ -90,7 +90,7 @@ def test_only_a_request_gives_up_on_what_another_transaction_holds(
         with build_app().app_context(), writing():
             db.session.get_one(Datacenter, site, with_for_update=True).description = "by a job"
 
-    run_concurrently([hold, ask, work])
+    run_concurrently([hold, ask, work], lock_seconds=connections.LOCK_SECONDS)
     shown = admin.call("GET", f"/api/datacenters/{site}")["data"]
     assert (shown["name"], shown["description"]) == ("as it was", "by a job")
 
