@@ -28,7 +28,8 @@ from app.imports.map.layout import warn_of_layout
 from app.imports.map.tables import MapOptions, OtherSheet, SavedMapping, Table, find_tables
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
-from app.imports.parse.row_parser import ParsedTable, parse_table
+from app.imports.parse.row_parser import parse_table
+from app.imports.parse.rows import ParsedTable
 from app.imports.plan.planner import Planner
 from app.imports.plan.store import store_plan
 from app.imports.plan.summary import other_sheet, sheet_summary

@@ -23,7 +23,7 @@ from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
 PATCH_FILES = 24
-ROW_FILES = 57
+ROW_FILES = 58
 FILES_FOR_REDIS = {"sqlite": 0, "postgresql": 0}
 """Only PostgreSQL is tried with Redis, whose client is a file of its own."""
 RECORD_FILES = """

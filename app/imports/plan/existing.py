@@ -19,7 +19,7 @@ from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold, fold_value
 from app.imports.map.tables import Table
-from app.imports.parse.row_parser import ParsedRow
+from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
 from app.imports.plan.uniqueness import add_duplicate_error

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.values import as_json, fold_value, same_json
 from app.imports.models import RowAction
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.resource import Kind, Resource
 
 RowKey = tuple[Any, ...]

@@ -10,7 +10,7 @@ from app.imports.map.columns import Certainty, ColumnMapping, ColumnUse
 from app.imports.map.tables import Table
 from app.imports.models import RowAction
 from app.imports.parse.cells import reader_of
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.resource import Resource
 from app.resource.fields import defaults_of
 from app.sheets.cells import CellError

@@ -15,7 +15,7 @@ from app.core.http.access import Actor
 from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.imports.plan.existing import find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.missing import MissingObjects, may_create

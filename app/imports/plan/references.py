@@ -22,7 +22,7 @@ from app.core.values import fold
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.misspellings import edit_distance
 from app.imports.map.titles import title_key, without_marks
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.imports.plan.missing import MissingObjects
 from app.resource import Field, Resource, singular
 from app.resource.rights import visible

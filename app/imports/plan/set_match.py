@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.values import fold, fold_value
-from app.imports.parse.row_parser import ParsedRow
+from app.imports.parse.rows import ParsedRow
 from app.imports.settings import find_field
 from app.resource import Kind, Resource
 from app.resource.query.json_filters import attribute_text

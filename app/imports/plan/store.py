@@ -16,7 +16,7 @@ from app.core.values import json_text
 from app.imports.map.tables import Table
 from app.imports.models import ImportPart, RowAction
 from app.imports.parse.cells import RowMessage
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.resource import Kind
 
 parts = ImportPart.__table__

@@ -10,7 +10,7 @@ from app.imports.map.tables import OtherSheet, Table
 from app.imports.map.titles import alternative_fields
 from app.imports.models import RowAction
 from app.imports.parse.cells import RowMessage
-from app.imports.parse.row_parser import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.resource import Resource
 from app.sheets.workbook import Sheet
 

@@ -9,7 +9,7 @@ from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import as_json, same_json
-from app.imports.parse.row_parser import ParsedRow
+from app.imports.parse.rows import ParsedRow
 from app.resource import Resource
 
 logs = AuditLog.__table__

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.core.db.rules import SoftUnique, unique_rules
-from app.imports.parse.row_parser import ParsedRow
+from app.imports.parse.rows import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
 from app.resource.rights import visible_ids

@@ -1,0 +1,80 @@
+"""Parsed rows: the values of a row, the object that it describes, and its errors and warnings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from app.imports.map.columns import ColumnMapping
+from app.imports.map.tables import Table
+from app.imports.models import RowAction
+from app.imports.parse.cells import RowMessage, row_message
+from app.sheets.cells import CellError, Value
+
+_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(slots=True, eq=False)
+class ParsedRow:
+    """A row of a table and the object that it describes.
+
+    The parse stage fills the first block. `values` holds only fields that the row fills; a reference is the name in
+    its cell until the plan stage replaces it by the id of a stored object, or by the row that creates the object.
+
+    The plan stage fills the second block: `existing` is the stored object by column and `old` its values that change;
+    `merged_into` is the row of another sheet that describes the same object and has taken over the values.
+    """
+
+    table: Table
+    number: int
+    values: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    reference_names: dict[str, str] = field(default_factory=dict)
+    exported_id: int | None = None
+    exported_version: int | None = None
+    exported_by: str | None = None
+    errors: Sequence[RowMessage] = ()
+    warnings: Sequence[RowMessage] = ()
+
+    existing: Any = None
+    old: Mapping[str, Any] = field(default_factory=lambda: _NO_VALUES)
+    action: RowAction = RowAction.UNCHANGED
+    position: int = 0
+    merged_into: "ParsedRow | None" = None
+
+    @property
+    def object_id(self) -> int | None:
+        return None if self.existing is None else self.existing["id"]
+
+    @property
+    def target(self) -> "int | ParsedRow":
+        """The value of a reference to the object of this row."""
+        return self if self.existing is None else self.existing["id"]
+
+    def add_error(
+        self, name: str | None, rule: str, message: str, suggestion: str | None = None, *, value: Any = None
+    ) -> None:
+        """Add an error of a field at its cell, or of the row; `value` replaces the field's value in the message."""
+        column = self.table.column_of(name) if name else None
+        if name and value is None:
+            value = self.reference_names.get(name, self.values.get(name))
+        shown = value if isinstance(value, str | int | float | bool) else None
+        error = CellError(rule, message, suggestion)
+        self.errors = [*self.errors, row_message(self.number, column, name, shown, error)]
+
+    def add_cell_error(self, column: ColumnMapping, value: Value, error: CellError) -> None:
+        self.errors = [*self.errors, row_message(self.number, column, column.target, value, error)]
+
+    def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
+        """Add a warning of a cell, or of the row as a whole."""
+        name = column.target if column else None
+        warning = row_message(self.number, column, name, value, CellError(rule, message))
+        self.warnings = [*self.warnings, warning]
+
+
+@dataclass(slots=True)
+class ParsedTable:
+    """A table and its rows; a table with errors has none."""
+
+    table: Table
+    rows: list[ParsedRow]
