@@ -58,7 +58,7 @@ def _field_column(field: Field) -> OutputColumn:
 
 
 def _attribute_column(name: str) -> OutputColumn:
-    return OutputColumn(f"{ATTRIBUTE_PREFIX}{name}", lambda item: item["attributes"].get(name))
+    return OutputColumn(f"{ATTRIBUTE_PREFIX}{name}", lambda item: item["attributes"].get(name), is_typed=True)
 
 
 def _attribute_names(resource: Resource, field: Field) -> list[str]:

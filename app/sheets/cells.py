@@ -82,6 +82,23 @@ def as_number(text: Value) -> Value:
     return text.lower() == "true" if text.lower() in ("true", "false") else text
 
 
+def escape(text: str, *, is_typed: bool = False) -> str:
+    """A text as a cell holds it that imports read back: `<clear>` and what escapes it get an apostrophe in front.
+
+    `is_typed` says that the cells of a column are read by their looks: `1.50` and `TRUE` are escaped there too.
+    """
+    plain = text.lstrip("'")
+    is_read_otherwise = plain == CLEAR or (is_typed and not isinstance(as_number(plain), str))
+    return f"'{text}" if is_read_otherwise else text
+
+
+def unescape(value: Value, *, is_typed: bool = False) -> Value:
+    """A cell without the apostrophe that `escape` has put in front."""
+    if isinstance(value, str) and value.startswith("'") and escape(value, is_typed=is_typed) != value:
+        return value[1:]
+    return value
+
+
 def as_text(value: Value) -> str:
     """A cell as the text that a person reads in it; raises CellError."""
     if isinstance(value, bool):

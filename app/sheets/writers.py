@@ -12,6 +12,7 @@ from rustpy_xlsxwriter import FastExcel
 from app.core.errors import BadRequest
 from app.core.messages import tr
 from app.core.values import as_json
+from app.sheets.cells import escape
 
 Item = Mapping[str, Any]
 
@@ -36,6 +37,8 @@ class OutputColumn:
 
     title: str
     value: Callable[[Item], Any]
+    is_typed: bool = False
+    """Whether imports read its cells by their looks: in text, `1.50` is a number and `TRUE` a boolean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,15 @@ def _records(sheet: OutputSheet, counts: dict[str, int]) -> Iterator[dict[str, A
         if number > MAX_SHEET_ROWS:
             raise TooManyRows
         counts[sheet.title] = number
-        # The library raises if a text is longer.
-        yield {title: value[:MAX_CELL] if (value := read(item)).__class__ is str else value for title, read in readers}
+        yield {title: _cell(value) if (value := read(item)).__class__ is str else value for title, read in readers}
     if not counts[sheet.title]:
         # It takes the titles from the first row.
         yield {title: None for title, _ in readers}
+
+
+def _cell(text: str) -> str:
+    # The library raises if a text is longer.
+    return escape(text)[:MAX_CELL]
 
 
 def write_csv(path: Path, sheet: OutputSheet) -> int:
@@ -90,7 +97,7 @@ def csv_lines(sheet: OutputSheet) -> Iterator[str]:
     writer = csv.writer(_LineSink())
     yield writer.writerow(column.title for column in sheet.columns)
     for item in sheet.items:
-        yield writer.writerow(_csv_value(column.value(item)) for column in sheet.columns)
+        yield writer.writerow(_csv_value(column.value(item), is_typed=column.is_typed) for column in sheet.columns)
 
 
 class _LineSink:
@@ -100,10 +107,11 @@ class _LineSink:
         return line
 
 
-def _csv_value(value: Any) -> Any:
+def _csv_value(value: Any, *, is_typed: bool) -> Any:
     match value:
         case str():
-            return f"'{value}" if value[:1] in _FORMULA_SIGNS and _FORMULA.match(value) else value
+            text = escape(value, is_typed=is_typed)
+            return f"'{text}" if text[:1] in _FORMULA_SIGNS and _FORMULA.match(text) else text
         case bool():
             return "true" if value else "false"
         case None | int() | float():

@@ -24,11 +24,13 @@ from app.sheets.cells import (
     UNCOMPUTED,
     CellError,
     Value,
+    as_number,
     as_text,
     exact,
     read_money,
     read_number,
     split_list,
+    unescape,
     with_decimal_point,
 )
 from app.sheets.dates import AmbiguousDate, DateOrder, Guess, read_date
@@ -68,7 +70,7 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
     def read_unless_error(value: Value) -> Any:
         if isinstance(value, str) and value.startswith("#"):
             check_computed(value)
-        return _cleared(field) if value == CLEAR else read(value)
+        return _cleared(field) if value == CLEAR else read(unescape(value))
 
     return read_unless_error
 
@@ -82,8 +84,12 @@ def check_computed(value: str) -> None:
         raise CellError("formula", message)
 
 
-def read_attribute(value: Value) -> Value:
-    """The value of a cell that fills no field: kept as it is, but text is trimmed; raises CellError."""
+def read_attribute(cell: Value, *, is_typed: bool = False) -> Value:
+    """The value of a cell that fills no field: kept as it is, but text is trimmed; raises CellError.
+
+    `is_typed` says that it is read by its looks, because delimited text has no types.
+    """
+    value = as_number(cell) if is_typed else cell
     if value is None or isinstance(value, bool):
         return value
     if not isinstance(value, str):
@@ -93,7 +99,7 @@ def read_attribute(value: Value) -> Value:
         check_computed(text)
     if len(text) > MAX_TEXT:
         raise CellError("length", f"May have at most {MAX_TEXT} characters.")
-    return None if text == CLEAR else text
+    return None if text == CLEAR else unescape(text, is_typed=is_typed)
 
 
 def _cleared(field: Field) -> Any:

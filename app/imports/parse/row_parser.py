@@ -141,7 +141,7 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
                 value = cache.get(cell, _NO_VALUE)
                 if value is _NO_VALUE:
                     try:
-                        value = read_attribute(as_number(cell) if is_text else cell)
+                        value = read_attribute(cell, is_typed=is_text)
                     except CellError as error:
                         if error.rule in ("excel_error", "formula"):
                             row.add_warning(column, cell, error.rule, f"Left out. {error.message}")

@@ -65,6 +65,36 @@ def test_a_changed_cell_of_an_export_is_the_only_change(admin: Client, make: Mak
     assert [row["changes"] for row in changed] == [{"rack": {"old": None, "new": "R7"}}]
 
 
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_texts_that_look_like_something_else_survive_the_round_trip(
+    kind: str, admin: Client, make: Make, upload: Upload
+) -> None:
+    signs = (
+        "<clear>",
+        "'<clear>",
+        "TRUE",
+        "false",
+        "1.50",
+        "007",
+        "7",
+        "-5",
+        "'7",
+        "''7",
+        "1e5",
+        "=1+1",
+        "'=1",
+        "'",
+        "N/A",
+    )
+    for number, text in enumerate(signs):
+        make(Server, name=f"{text} {number}", owner=text, tags=[text], attributes={"text": text, "number": number})
+    make(Server, name="<clear>")
+    make(Server, name="numbers", attributes={"text": 7, "number": 1.5, "flag": True})
+    content = admin.send("GET", f"/api/servers/export?format={kind}").data
+    again = upload(admin, content=content, filename=f"Servers.{kind}")
+    assert [row["changes"] for row in rows_of(admin, again) if row["action"] != "unchanged"] == []
+
+
 def test_references_whose_name_is_not_unique_are_qualified(admin: Client, make: Make, upload: Upload) -> None:
     servers = [make(Server, name="n1", datacenter_id=make(Datacenter).id) for _ in range(2)]
     make(Container, name="c", server_id=servers[1].id)
