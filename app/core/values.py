@@ -29,7 +29,11 @@ DIGITS = 20
 MAX_SORT_KEY = 500
 """Characters; an entry of an index of PostgreSQL has at most 2,704 bytes."""
 
+CJK = "\u3040-\u30ff\u3100-\u312f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003fffd"
+"""Ideographs, kana and hangul, as a range of a regular expression."""
+
 _NUMBER = re.compile("[0-9]+")
+_CJK = re.compile(f"([{CJK}])")
 
 
 def utcnow() -> datetime:
@@ -82,6 +86,27 @@ def natural_key(text: str | None) -> str | None:
     if text is None:
         return None
     return _NUMBER.sub(lambda number: number[0].lstrip("0").zfill(DIGITS), fold(text))[:MAX_SORT_KEY]
+
+
+def search_text(text: str) -> str:
+    """A text as it is searched: folded, with spaces around each ideograph, so that one or two of them have trigrams.
+
+    A text contains another exactly if their `search_text`s do, as long as the other has no spaces. `search_text` in
+    SQL gives the same.
+    """
+    if text.isascii():
+        return text.lower()
+    return _CJK.sub(r" \1 ", fold(text))
+
+
+def joined_search_text(*values: object) -> str:
+    """The SQL function `search_text` of SQLite: the values that are not null, each on a line of its own."""
+    return search_text("\n".join(str(value) for value in values if value is not None))
+
+
+def as_read(content: str) -> str:
+    """A searched text without the spaces that `search_text` adds."""
+    return re.sub(f" ([{CJK}]) ", r"\1", content)
 
 
 def fold_value(value: Any) -> Any:

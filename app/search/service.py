@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from app.core.db.search_entries import search_text
 from app.core.db.statements import any_of, read_rows
 from app.core.http.access import current_actor
-from app.core.values import fold
+from app.core.values import fold, search_text
 from app.resource import Resource
 from app.resource.projection import projection_of
 from app.resource.query.conditions import escape_like

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from app.core.db.search_entries import CJK, as_read, search_text
+from app.core.values import CJK, as_read, search_text
 from app.resource.query.conditions import escape_like
 from app.resource.query.text_search import Word, has_words, resembles, search_values
 

@@ -9,10 +9,9 @@ from sqlalchemy import event
 
 from app.core.addresses import address_key
 from app.core.db import connections
-from app.core.db.search_entries import joined_search_text
 from app.core.db.statements import note_changed_table
 from app.core.db.unit_of_work import Session, db
-from app.core.values import fold_value, natural_key, plain_number
+from app.core.values import fold_value, joined_search_text, natural_key, plain_number
 
 Listener = Callable[..., Any]
 

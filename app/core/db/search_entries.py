@@ -11,7 +11,6 @@ writes the table anew.
 # ruff: noqa: S608 - the statements consist of names of ours
 
 import enum
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -20,14 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
-from app.core.values import fold
+from app.core.values import CJK
 
 TABLE = "search_entries"
 NUMBERS = 1 << 20
 """SQLite's rowid of an entry is the object's id times this, plus a number that follows from the table's name."""
-
-CJK = "\u3040-\u30ff\u3100-\u312f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003fffd"
-_CJK = re.compile(f"([{CJK}])")
 
 
 class Form(enum.Enum):
@@ -73,27 +69,6 @@ class SearchEntry(Base):
             postgresql_ops={"content": "gin_trgm_ops"},
         ),
     )
-
-
-def search_text(text: str) -> str:
-    """A text as it is searched: folded, with spaces around each ideograph, so that one or two of them have trigrams.
-
-    A text contains another exactly if their `search_text`s do, as long as the other has no spaces. `search_text` in
-    SQL gives the same.
-    """
-    if text.isascii():
-        return text.lower()
-    return _CJK.sub(r" \1 ", fold(text))
-
-
-def joined_search_text(*values: object) -> str:
-    """The SQL function `search_text` of SQLite: the values that are not null, each on a line of its own."""
-    return search_text("\n".join(str(value) for value in values if value is not None))
-
-
-def as_read(content: str) -> str:
-    """A searched text without the spaces that `search_text` adds."""
-    return re.sub(f" ([{CJK}]) ", r"\1", content)
 
 
 def creation(dialect: str) -> Iterator[str]:

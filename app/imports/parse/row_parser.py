@@ -15,8 +15,7 @@ from app.core.values import MAX_EXACT, MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.tables import Table
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
-from app.imports.parse.dict_factory import dict_factory
-from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
 from app.imports.parse.set_values import CACHED_CELLS, cell_replacements, read_constants
 from app.imports.parse.stray_cells import StrayCells, width_errors
 from app.resource import Kind

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 from app.core.addresses import ip_address, mac_digits
-from app.core.db.search_entries import SearchEntry, search_text
-from app.core.values import fold
+from app.core.db.search_entries import SearchEntry
+from app.core.values import fold, search_text
 from app.resource.declaration import Resource
 from app.resource.query.conditions import escape_like
 from app.resource.query.searched_fields import is_searched
