@@ -3,6 +3,7 @@
 from app.core.http.api import Blueprint
 from app.resource.bulk.routes import add_bulk_routes
 from app.resource.declaration import Resource
+from app.resource.query.facets import add_facets_route
 from app.resource.routes import add_read_routes, add_write_routes
 
 
@@ -19,4 +20,5 @@ def readable_blueprint(resource: Resource) -> Blueprint:
     name = resource.path.removeprefix("/api/")
     blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
     add_read_routes(blueprint, resource)
+    add_facets_route(blueprint, resource)
     return blueprint

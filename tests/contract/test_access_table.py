@@ -172,7 +172,9 @@ def _private(name: str) -> dict[tuple[str, str], Expected]:
 
 def _resource(name: str, read: Expected, create: Expected, change: Expected) -> dict[tuple[str, str], Expected]:
     listed, one = f"/api/{name}", f"/api/{name}/{{object_id}}"
-    reads = dict.fromkeys([("GET", listed), ("GET", one), ("GET", f"{listed}/export"), ("GET", f"{one}/history")], read)
+    reads = dict.fromkeys(
+        [("GET", path) for path in (listed, one, f"{listed}/facets", f"{listed}/export", f"{one}/history")], read
+    )
     many = {
         ("POST", f"{listed}/bulk"): create,
         **{(method, f"{listed}/bulk"): change for method in ("PATCH", "DELETE")},
@@ -365,6 +367,10 @@ def _own_plan(scene: Scene, caller: Client) -> Any:
     return _own_import(scene, caller)[0], {"json": {}}
 
 
+def _facets(*_: Any) -> Any:
+    return {}, {"query_string": {"fields": "created_by"}}
+
+
 REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/auth/register"): _body(username="newcomer", email="new@example.com", password=PASSWORD),
     ("POST", "/api/auth/reset-password"): _body(token="none", new_password="a new long password"),
@@ -383,6 +389,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
         {"json": {"to": scene.callers["owner"].user.id}},
     ),
     ("POST", "/api/users/{user_id}/deactivate"): lambda scene, caller: (_account(scene, caller)[0], {"json": {}}),
+    **{key: _facets for key in TABLE if key[1].endswith("/facets")},
     ("GET", "/api/audit-logs/{object_id}"): _record,
     ("POST", "/api/audit-logs/{object_id}/restore"): _deletion,
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,

@@ -9,13 +9,13 @@ from app.core.values import PLAIN_NUMBER
 
 
 class json_items(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
-    """The members of a JSON list as rows with a text column `value`."""
+    """The members of a JSON list of texts as rows with a column `value`."""
 
     inherit_cache = True
 
 
 class json_entries(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
-    """The entries of a JSON object as rows with the text columns `key` and `value`."""
+    """The entries of a JSON object as rows with a column `key`."""
 
     inherit_cache = True
 
@@ -66,7 +66,8 @@ def _json_each(element: Any, compiler: Any, **options: Any) -> str:
     if compiler.dialect.name == "postgresql":
         names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
         return f"{names[element.name]}{argument}"
-    return f"(SELECT key, {_SQLITE_TEXT} AS value FROM json_each{argument})"  # noqa: S608 - compiled parts
+    # No subquery around it: in a join, SQLite lets only a function see the columns of the table before it.
+    return f"json_each{argument}"
 
 
 @compiles(json_member)

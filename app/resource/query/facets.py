@@ -1,0 +1,201 @@
+"""Facets: the distinct values of fields among the objects that filters find, each with its number.
+
+A filter on a field is left out of the field's own facet: whoever has chosen one status still sees how many objects
+have the others.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from flask import request
+from marshmallow import INCLUDE, Schema, fields
+from werkzeug.datastructures import MultiDict
+
+from app.core.cache.backends import cached
+from app.core.db.statements import read_rows
+from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
+from app.core.http.access import requires
+from app.core.http.api import Blueprint
+from app.core.http.openapi import camel_case, query_parameter
+from app.core.messages import tr
+from app.resource.declaration import Resource
+from app.resource.fields import Field, Kind
+from app.resource.projection import target_alias
+from app.resource.query.documentation import document_list
+from app.resource.query.filters import EQUALITY, ORDER, TEXT, unknown
+from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, attribute_text
+from app.resource.query.known_names import check_attribute
+from app.resource.query.list_query import ListQuery, Matching, parse_query
+from app.resource.query.paths import models_on
+from app.resource.query.select import conditions_of, narrowed
+
+MAX_FACETS = 20
+MAX_VALUES = 100
+"""Values of a facet, the most frequent first."""
+
+_PAGING = ("page", "page_size", "cursor", "sort", "total")
+_OPERATORS = EQUALITY | ORDER | TEXT | LIST_OPERATORS
+_UNCOUNTED = frozenset({Kind.TIME, Kind.OBJECTS, Kind.DOCUMENT})
+
+Row = list[Any]
+"""The value, for a reference the name of its object, and the number."""
+
+
+class FacetValueSchema(Schema):
+    value = fields.Raw(
+        required=True,
+        allow_none=True,
+        metadata={"description": "As a filter takes it: of a reference the id; null: no value (`__isnull=true`)."},
+    )
+    name = fields.String(metadata={"description": "Of a reference only: what its object is called."}, allow_none=True)
+    count = fields.Integer(required=True)
+
+
+class FacetSchema(Schema):
+    values = fields.List(fields.Nested(FacetValueSchema), required=True)
+    more = fields.Boolean(required=True, metadata={"description": f"Whether there are more than {MAX_VALUES} values."})
+
+
+def add_facets_route(blueprint: Blueprint, resource: Resource) -> None:
+    """Count the values of fields."""
+    names = sorted(facet_fields(resource))
+    members: dict[str, Any] = {name: fields.Nested(FacetSchema) for name in names}
+    meta = type("Meta", (), {"unknown": INCLUDE})
+    schema = type(f"{resource.noun}FacetsSchema", (Schema,), {"Meta": meta, **members})
+    several = {"type": "array", "items": {"type": "string", "example": names[0]}, "minItems": 1, "maxItems": MAX_FACETS}
+    described = query_parameter(
+        "fields",
+        several,
+        f"The fields to count the values of, at most {MAX_FACETS}: {', '.join(f'`{name}`' for name in names)}. "
+        "`attributes` counts the names that are used, `attributes.<key>` the values of one.",
+        style="form",
+        explode=False,
+        required=True,
+    )
+
+    @blueprint.get("/facets")
+    @requires(resource.read)
+    @document_list(
+        blueprint,
+        resource,
+        without=[*_PAGING, "fields"],
+        more=[described],
+        summary=f"Count the values of fields of {resource.titles[0]}, with the filters of the list.",
+        description="The values by their number, the most frequent first. Filters on a field are left out of the "
+        "field's own facet, so that the numbers of the values that are not chosen can be shown too. Texts that differ "
+        "in case or width only are one value.",
+        operationId=camel_case("count", resource.name, "values"),
+    )
+    @blueprint.response(200, schema)
+    def count_values() -> dict[str, Any]:
+        arguments: MultiDict[str, str] = MultiDict(request.args)
+        wanted = _wanted(resource, arguments)
+        # Each filter is checked, also one that no facet takes.
+        parse_query(resource, arguments)
+        return {name: _facet(resource, name, arguments) for name in wanted}
+
+
+def facet_fields(resource: Resource) -> dict[str, Field]:
+    """The fields that have a facet: references under the name of the object, attributes for their names."""
+    counted = [field for field in resource.fields.values() if field.kind not in _UNCOUNTED]
+    return {field.reads_as: field for field in counted if field.name not in ("id", "version")}
+
+
+def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
+    """Take the names of the fields out of the arguments; raises BadRequest."""
+    for name in _PAGING:
+        if name in arguments:
+            raise UnknownParameter(tr("Facets have no {name}.", name=name), did_you_mean=[])
+    names = [name.strip() for text in arguments.poplist("fields") for name in text.split(",") if name.strip()]
+    if not names:
+        raise BadParameter(tr("`fields` must name the fields to count the values of."))
+    if len(names) > MAX_FACETS:
+        raise BadParameter(tr("`fields` may name at most {max} fields.", max=MAX_FACETS))
+    if len(set(names)) < len(names):
+        raise RepeatedParameter(tr("`fields` names a field twice."))
+    known = facet_fields(resource)
+    for name in names:
+        if name.startswith(ATTRIBUTE) and "attributes" in known:
+            check_attribute(resource, name)
+        elif name not in known:
+            raise unknown("field", name, known)
+    return names
+
+
+def _facet(resource: Resource, name: str, arguments: MultiDict[str, str]) -> dict[str, Any]:
+    others = [item for item in arguments.items(multi=True) if not _is_about(resource, name, item[0])]
+    query = narrowed(resource, parse_query(resource, MultiDict(others)))
+    rows = _counter(resource, name, _models(resource, name, query))(query.matching, tuple(sorted(query.values.items())))
+    is_reference = name in resource.references
+    values = [
+        {"value": value, "name": label, "count": count} if is_reference else {"value": value, "count": count}
+        for value, label, count in rows[:MAX_VALUES]
+    ]
+    return {"values": values, "more": len(rows) > MAX_VALUES}
+
+
+def _is_about(resource: Resource, name: str, parameter: str) -> bool:
+    """Whether a filter is one on the field of this facet; `attributes` has none."""
+    subject, _, operator = parameter.rpartition("__")
+    if operator not in _OPERATORS:
+        subject = ""
+    names = {name, resource.references[name].name} if name in resource.references else {name}
+    return (subject or parameter) in names
+
+
+def _models(resource: Resource, name: str, query: ListQuery) -> frozenset[type[Any]]:
+    """The models that the numbers depend on."""
+    names = [name, *(item.name for item in query.matching.filters)]
+    return frozenset({resource.model}.union(*(models_on(resource, each) for each in names)))
+
+
+@functools.lru_cache(maxsize=512)
+def _counter(resource: Resource, name: str, models: frozenset[type[Any]]) -> Callable[..., list[Row]]:
+    def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> list[Row]:
+        statement = _statement(resource, name, matching)
+        return [list(row) for row in read_rows(statement, dict(values))]
+
+    count.__qualname__ = f"count_{resource.name}_{name}"
+    return cached(*models)(count)
+
+
+@functools.lru_cache(maxsize=512)
+def _statement(resource: Resource, name: str, matching: Matching) -> sa.Select[Any]:
+    """The SELECT of the values with the name of their object and their number, the most frequent first."""
+    source, value, is_text = _source(resource, name)
+    number = sa.func.count()
+    grouped = sa.select(value.label("value"), number.label("number")).select_from(source)
+    found = grouped.where(*conditions_of(resource, matching)).group_by(value).subquery()
+    label: sa.ColumnElement[Any] = sa.null()
+    origin: Any = found
+    if field := resource.references.get(name):
+        assert field.target is not None
+        referred = target_alias(resource, field)
+        label, origin = referred.c[field.target.label], found.outerjoin(referred, found.c.value == referred.c.id)
+    shown: Any = found.c.value
+    total: Any = found.c.number
+    if is_text:
+        # Folded after they are counted: SQLite would call Python for each row.
+        shown, total = sa.func.min(shown), sa.func.sum(total)
+    counted = sa.select(shown.label("shown"), label.label("label"), sa.cast(total, sa.BigInteger).label("total"))
+    statement = counted.select_from(origin).order_by(sa.desc("total"), sa.asc("shown")).limit(MAX_VALUES + 1)
+    return statement.group_by(sa.func.fold(found.c.value)) if is_text else statement
+
+
+def _source(resource: Resource, name: str) -> tuple[Any, Any, bool]:
+    """What a facet counts: the rows, the value in each, and whether it is text that is compared without case."""
+    table = resource.model.__table__
+    if name.startswith(ATTRIBUTE):
+        return table, attribute_text(table.c.attributes, name.removeprefix(ATTRIBUTE)), True
+    field = facet_fields(resource)[name]
+    if field.kind is Kind.ATTRIBUTES:
+        entries = sa.func.json_entries(field.column).table_valued("key", "value")
+        return table.join(entries, sa.true()), entries.c.key, False
+    if field.kind is Kind.LIST:
+        members = sa.func.json_items(field.column).table_valued("value")
+        return table.join(members, sa.true()), members.c.value, True
+    is_enumeration = isinstance(field.column.type, sa.Enum)
+    column = sa.type_coerce(field.column, sa.String()) if is_enumeration else field.column
+    return table, column, field.kind is Kind.TEXT
