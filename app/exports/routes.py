@@ -20,6 +20,7 @@ from app.core.messages import tr
 from app.exports.columns import columns_of
 from app.resource import Resource
 from app.resource.query.documentation import document_list
+from app.resource.query.filters import unknown
 from app.resource.query.list_query import ListQuery, parse_query
 from app.resource.query.select import select_all
 from app.sheets.writers import Item, OutputSheet, write_csv, write_workbook
@@ -68,12 +69,11 @@ def _parse_resources() -> list[Resource]:
     """The resources that the request names, in the order of the catalog; raises BadRequest."""
     for name in request.args:
         if name != "resources":
-            raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), did_you_mean=[])
+            raise unknown("parameter", name, ["resources"])
     names = {name.strip() for name in request.args.get("resources", ",".join(IMPORTABLE)).split(",")}
     for name in names:
         if name not in IMPORTABLE:
-            message = tr("There is no resource {name} to export.", name=name[:100])
-            raise BadParameter(message, did_you_mean=[])
+            raise unknown("type", name, IMPORTABLE)
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
 

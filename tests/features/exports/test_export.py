@@ -116,6 +116,15 @@ def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make
     admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
 
 
+def test_a_misspelt_resource_or_parameter_is_answered_with_the_nearest(admin: Client) -> None:
+    for query, reason, nearest in (
+        ("resources=serverz", "unknown_type", "servers"),
+        ("resource=servers", "unknown_parameter", "resources"),
+    ):
+        data = admin.call("GET", f"/api/export.xlsx?{query}", expect=400)["data"]
+        assert (data["reason"], data["did_you_mean"][0]) == (reason, nearest)
+
+
 def test_an_empty_export_has_its_titles(admin: Client) -> None:
     page = load_workbook(BytesIO(admin.send("GET", "/api/assets/export").data))["Assets"]
     assert [cell.value for cell in page[1]][:3] == ["_id", "_version", "Name"]
