@@ -71,6 +71,8 @@ def test_it_is_a_404_to_others(
         options = {"json": {}} if method in ("PUT", "PATCH") else {}
         hidden = other.call(method, path, expect=404, headers={"If-Match": '"7"'}, **options)
         absent = other.call(method, nowhere, expect=404, headers={"If-Match": '"7"'}, **options)
+        parameters = hidden["data"]["parameters"], absent["data"]["parameters"]
+        assert [each.pop("object_id") for each in parameters] == [int(path.rpartition("/")[2]), 2**40]
         assert hidden["data"] == absent["data"]
     for client in (user, admin):
         assert client.call("GET", path)["data"][resource.model.label] == NAME

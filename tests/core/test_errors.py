@@ -168,7 +168,7 @@ def test_a_row_that_somebody_holds_for_too_long(
     with app.app_context():
         db.session.get_one(Datacenter, identity, with_for_update=True)
         # In a thread of its own, where this transaction is not open.
-        (answer,) = run_concurrently([change])
+        (answer,) = run_concurrently([change], lock_seconds=0.02)
         db.session.rollback()
     assert answer["data"]["reason"] == "locked"
     assert "changing" in answer["message"]

@@ -196,13 +196,20 @@ LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total"
 def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", reason: str | None = None) -> UnknownName:
     """The refusal of a name that does not exist, with the nearest that do, ignoring case; each after the prefix."""
     by_fold = {fold(name): name for name in valid}
-    close = difflib.get_close_matches(fold(given), by_fold, n=3, cutoff=0.6)
+    close = _close(fold(given), by_fold)
+    if not close and "." in given:
+        # The beginning of a path is all that is known of it here.
+        close = _close(f"{fold(given).partition('.')[0]}.", by_fold)
     nearest = [prefix + by_fold[name] for name in close]
     return UnknownName(
         _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), given[:100], nearest),
         reason=reason or f"unknown_{what.replace(' ', '_')}",
         did_you_mean=nearest,
     )
+
+
+def _close(given: str, valid: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(given, list(valid), n=3, cutoff=0.6)
 
 
 _CHINESE = {
