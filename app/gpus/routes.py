@@ -21,7 +21,7 @@ from app.gpus.schemas import (
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, answer, get, get_locked, parse_conditions, resource_blueprint
+from app.resource import Resource, allowed_if, answer, get, get_locked, parse_conditions, resource_blueprint
 
 resource = Resource(
     model=Gpu,
@@ -36,6 +36,7 @@ blueprint: Blueprint = resource_blueprint(resource)
 
 @blueprint.post("/<int:gpu_id>/assign")
 @requires(Role.USER)
+@allowed_if(service.may_assign)
 @blueprint.arguments(AssignmentSchema)
 @blueprint.response(200, GpuSchema)
 @audited("assign")
@@ -47,6 +48,7 @@ def assign_gpu(body: dict[str, Any], gpu_id: int) -> Response:
 
 @blueprint.post("/<int:gpu_id>/release")
 @requires(Role.USER)
+@allowed_if(service.may_release)
 @blueprint.response(200, GpuSchema)
 @audited("release")
 def release_gpu(gpu_id: int) -> Response:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden, Invalid
-from app.core.http.access import current_actor
+from app.core.http.access import Actor, current_actor
 from app.core.http.envelope import Page
 from app.core.http.paging import fetch_page
 from app.core.jobs.queue import enqueue
@@ -41,6 +41,16 @@ class NotHolder(Forbidden):
     reason, message = "not_holder", tr("Only its holder and administrators may release a GPU.")
 
 
+def may_assign(_: Actor, gpu: Any) -> bool:
+    """Whether a GPU may be assigned: by everybody, users to themselves and administrators to anyone."""
+    return gpu.status is GpuStatus.AVAILABLE
+
+
+def may_release(actor: Actor, gpu: Any) -> bool:
+    """Whether a user may release a GPU."""
+    return gpu.status is GpuStatus.ASSIGNED and (actor.is_admin or gpu.assigned_to_id == actor.id)
+
+
 def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | None) -> None:
     """Assign an available GPU, which is locked, to an active user.
 
@@ -50,7 +60,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     actor = current_actor()
     if user_id != actor.id and not actor.is_admin:
         raise NotYourself()
-    if gpu.status is not GpuStatus.AVAILABLE:
+    if not may_assign(actor, gpu):
         raise _not_available(gpu)
     server = db.session.get(Server, gpu.server_id)
     if server is not None and server.status is not ServerStatus.ACTIVE:
@@ -85,10 +95,8 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
 def release(gpu: Gpu) -> None:
     """Release a GPU, which is locked; raises GpuNotAssigned, and Forbidden if another user holds it."""
     actor = current_actor()
-    if gpu.status is not GpuStatus.ASSIGNED:
-        raise GpuNotAssigned()
-    if gpu.assigned_to_id != actor.id and not actor.is_admin:
-        raise NotHolder()
+    if not may_release(actor, gpu):
+        raise NotHolder() if gpu.status is GpuStatus.ASSIGNED else GpuNotAssigned()
     end_assignment(gpu, actor.username)
 
 

@@ -9,9 +9,8 @@ from marshmallow import Schema, fields
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.http.access import Actor
 from app.core.values import as_json
-from app.meta.actions import actions_of
 from app.meta.labels import labels_of_choice, labels_of_field, labels_of_titles
-from app.resource import Field, Kind, Resource, operators_of, searched_fields, sortable
+from app.resource import Field, Kind, Resource, actions_of, operators_of, searched_fields, sortable
 
 Description = dict[str, Any]
 

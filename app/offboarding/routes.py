@@ -10,7 +10,8 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import success
 from app.offboarding import service
 from app.offboarding.schemas import DeactivatedSchema, DeactivationSchema, TransferredSchema, TransferSchema
-from app.resource import WriteQuerySchema, conclude, get, get_locked, save
+from app.resource import WriteQuerySchema, allowed_if, conclude, get, get_locked, save
+from app.users.models import User
 from app.users.routes import resource as users
 
 blueprint = Blueprint("offboarding", __name__, url_prefix="/api/users", description="Offboarding of users")
@@ -31,6 +32,7 @@ def transfer_user(query: dict[str, bool], body: dict[str, Any], user_id: int) ->
 
 @blueprint.post("/<int:user_id>/deactivate")
 @requires(Role.ADMIN)
+@allowed_if(lambda actor, user: not User.is_protected_from(actor.id, user.id))
 @blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(DeactivationSchema)
 @blueprint.response(200, DeactivatedSchema)

@@ -10,6 +10,7 @@ from app.resource.bulk.routes import MAX_BULK_MATCHED
 from app.resource.bulk.schemas import MAX_BULK_ITEMS
 from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
+from app.resource.expand.actions import actions_of, allowed_if
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import MAX_ATTRIBUTES, Integer, Moment, Text
@@ -43,6 +44,8 @@ __all__ = [
     "Sent",
     "Text",
     "WriteQuerySchema",
+    "actions_of",
+    "allowed_if",
     "answer",
     "change",
     "check_version",

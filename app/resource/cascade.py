@@ -60,7 +60,7 @@ def removal_of(targets: Sequence[Entity], *, cascade: bool) -> Removal:
     removed[type(targets[0])].update({target.id: _row_of(target) for target in targets})
     while cascade and new:
         parents, new = new, {}
-        for child, item in _children_of(parents):
+        for child, item in children_of(parents):
             ids = parents[_target_of(item.column)]
             reached = _select(child, item.column, ids, *visible(child))
             rows = {row["id"]: row for row in reached if row["id"] not in removed[child]}
@@ -103,7 +103,7 @@ def _row_of(target: Entity) -> Row:
     return {column.key: getattr(target, column.key) for column in target.__table__.columns}
 
 
-def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Field]]:
+def children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Field]]:
     """The models that are children of one of these, each with the reference that makes it one.
 
     What a client writes as a parent is one; who created an object, or holds it, is not.
@@ -120,7 +120,7 @@ def _children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Fi
 def _unseen_referring(removed: dict[type[Entity], dict[int, Row]]) -> list[tuple[type[Entity], list[writer.Change]]]:
     """Find and lock the rows that refer to any of these and that the acting user does not see."""
     detached: list[tuple[type[Entity], list[writer.Change]]] = []
-    for model, item in _children_of(removed):
+    for model, item in children_of(removed):
         if sees_own_only(model):
             ids = removed[_target_of(item.column)]
             rows = _select(model, item.column, ids, *invisible(model))

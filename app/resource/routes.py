@@ -1,21 +1,25 @@
 """The routes of a resource. A PATCH begins in `change`, a list in `list_page`."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, request
+from werkzeug.datastructures import MultiDict
 
 from app.core.cache.backends import cached, local_pages
 from app.core.db.unit_of_work import undo_at_end
+from app.core.errors import BadParameter
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps, json_response, success, success_body
 from app.core.http.openapi import camel_case
+from app.core.messages import tr
 from app.resource import service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
-from app.resource.query.as_of import AsOfSchema, read_as_of
+from app.resource.expand.expansion import DOCUMENTED, PARAMETER, ReadQuerySchema, expand, read_expansions
+from app.resource.query.as_of import read_as_of
 from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.paths import is_path
@@ -80,6 +84,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
 def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     """List all objects, and read one."""
     schema = resource.schema
+    blueprint.shared_parameters["With"] = DOCUMENTED
     shown = {resource.model, *(field.target for field in resource.references.values() if field.target)}
 
     @cached(*shown, seconds=PAGE_SECONDS, backend=local_pages)
@@ -94,9 +99,12 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
         resource,
         summary=f"List {resource.titles[0]}.",
         operationId=camel_case("list", resource.name),
+        more=["With"],
     )
     @blueprint.response(200, schema, many=True)
     def list_page() -> Response:
+        if PARAMETER in request.args:
+            return expanded_page(resource, request.args)
         if any(map(is_path, request.args)):
             # It depends on more tables than the key of a cached page names.
             page = select_page(resource, parse_query(resource, request.args))
@@ -106,16 +114,38 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)
-    @blueprint.arguments(AsOfSchema, location="query")
+    @blueprint.arguments(ReadQuerySchema, location="query")
     @blueprint.doc(
         summary=f"Read one {service.singular(resource)}, as it is or as it was.", operationId=f"get{resource.noun}"
     )
     @blueprint.response(200, schema, headers=["ETag"])
-    def read(query: dict[str, datetime], object_id: int) -> Response:
+    def read(query: dict[str, Any], object_id: int) -> Response:
+        if PARAMETER in query:
+            return expanded(resource, object_id, **query)
         if "as_of" in query:
             return success(read_as_of(resource, object_id, query["as_of"]))
         tag = service.unchanged_tag(resource, object_id, request.if_none_match)
         return answer(resource, object_id) if tag is None else Response(status=304, headers={"ETag": tag})
+
+
+def expanded(resource: Resource, object_id: int, **query: Any) -> Response:
+    """The object with the expansions that the query names; its version does not stand for these, so it is no ETag."""
+    if "as_of" in query:
+        raise BadParameter(tr("Give either as_of or with."))
+    (item,) = expand(resource, [service.read(resource, object_id)], query[PARAMETER])
+    return success(item)
+
+
+def expanded_page(resource: Resource, arguments: MultiDict[str, str]) -> Response:
+    """A page of the list with expansions; it is not cached, because it depends on the user and on other tables."""
+    names = read_expansions(arguments.getlist(PARAMETER))
+    query = parse_query(resource, MultiDict(each for each in arguments.items(multi=True) if each[0] != PARAMETER))
+    page = select_page(resource, replace(query, fields=None))
+    items = expand(resource, page.items, names)
+    if query.fields is not None:
+        shown = {*query.fields, *names}
+        items = [{name: value for name, value in item.items() if name in shown} for item in items]
+    return success(items, pagination=page.pagination)
 
 
 def answer(resource: Resource, object_id: int, status: int = 200) -> Response:

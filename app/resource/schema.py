@@ -10,6 +10,7 @@ from flask_marshmallow.sqla import SQLAlchemyAutoSchemaOpts
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow_sqlalchemy.schema import SQLAlchemyAutoSchemaMeta
 
+from app.core.db.models import Entity
 from app.core.messages import tr
 from app.resource.converter import FieldConverter, MarshmallowField, marshmallow_field
 from app.resource.fields import Field, Kind, defaults_of, fields_of
@@ -55,6 +56,36 @@ class RemovalSchema(Schema):
 
     counts = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     objects = fields.List(fields.Nested(RemovedSchema), required=True, metadata={"description": "1000 at most."})
+
+
+class CanSchema(Schema):
+    """What the caller may do with an object; each action by its operationId."""
+
+    class Meta:
+        others = fields.Boolean()
+
+    change = fields.Boolean(required=True)
+    delete = fields.Boolean(required=True)
+
+
+class ChildrenSchema(Schema):
+    """How many objects of each resource are below an object."""
+
+    class Meta:
+        others = fields.Integer()
+
+
+EXPANSIONS: Mapping[str, MarshmallowField] = {
+    "can": fields.Nested(
+        CanSchema,
+        metadata={"description": "With `with=can`: false where you would be refused; each action by its operationId."},
+    ),
+    "children": fields.Nested(
+        ChildrenSchema,
+        metadata={"description": "With `with=children`: how many objects of which resource are below it."},
+    ),
+}
+"""The members of a read object that are there on request."""
 
 
 class Sent(dict[str, Any]):
@@ -161,6 +192,9 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
             if isinstance(field, Attributes):
                 # Only a write may send null, which removes all of them.
                 field.allow_none, field.metadata = False, {"title": field.metadata["title"]}
+        # Not of what is derived from the schema of a resource: one's own account, the nodes of the tree.
+        if ResourceSchema in cls.__bases__ and issubclass(cls.Meta.model, Entity):  # type: ignore[attr-defined]
+            members |= EXPANSIONS
         hidden = tuple(name for name, field in members.items() if field.load_only)
         meta = type("Meta", (cls.Meta,), {"exclude": (*getattr(cls.Meta, "exclude", ()), *hidden)})
         return type(cls.__name__, (cls,), {"suffix": "", "is_body": False, "Meta": meta, **members})

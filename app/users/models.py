@@ -76,11 +76,15 @@ class User(Guarded, Entity):
         self.password_version = (self.password_version or 0) + 1
 
     @classmethod
+    def is_protected_from(cls, actor_id: int, object_id: int) -> bool:
+        return actor_id == object_id
+
+    @classmethod
     def before_flush(cls, changed: Sequence["User"], deleted: Sequence["User"]) -> None:
         """Keep at least one active administrator, and users from demoting, deactivating or deleting themselves."""
         affected = [*(user for user in changed if user._loses_admin_rights()), *deleted]
         actor = actor_or_none()
-        if any(actor is not None and user.id == actor.id for user in affected):
+        if any(actor is not None and cls.is_protected_from(actor.id, user.id) for user in affected):
             raise Yourself()
         if affected:
             _require_another_admin([user.id for user in affected])

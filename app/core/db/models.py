@@ -193,6 +193,11 @@ class Entity(Base):
         return str(getattr(self, self.label))
 
     @classmethod
+    def is_protected_from(cls, actor_id: int, object_id: int) -> bool:
+        """Whether this user may not delete the object even if they may change it; models override and enforce it."""
+        return False
+
+    @classmethod
     def implied(cls, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """What else changes where these values replace the stored ones, whatever carries them; models override it."""
         return {}

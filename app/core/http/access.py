@@ -65,16 +65,25 @@ def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            actor = authenticate()
-            if not actor.role.covers(role):
-                raise RoleNeeded()
-            if in_person and not actor.is_in_person:
-                raise NotInPerson()
+            if refusal := _refusal(authenticate(), role, in_person=in_person):
+                raise refusal
             return view(*args, **kwargs)
 
+        guarded.in_person = in_person  # type: ignore[attr-defined]
         return _declare(guarded, role)
 
     return decorate
+
+
+def _refusal(actor: Actor, role: Role, *, in_person: bool) -> Forbidden | None:
+    if not actor.role.covers(role):
+        return RoleNeeded()
+    return NotInPerson() if in_person and not actor.is_in_person else None
+
+
+def admits(view: Any, actor: Actor) -> bool:
+    """Whether a view that `requires` a role lets a user in; what it does may still be refused."""
+    return _refusal(actor, view.access, in_person=view.in_person) is None
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
@@ -189,6 +198,7 @@ __all__ = [
     "access_of",
     "act_as",
     "actor_or_none",
+    "admits",
     "authenticate",
     "bearer_token",
     "current_actor",

@@ -222,8 +222,13 @@ class Converter(OpenAPIConverter):
             self.spec.components.schema(name, {"type": "string", "enum": [member.value for member in choices]})
         return {"$ref": f"#/components/schemas/{name}"}
 
+    def list2param(self, field: Field[Any], **options: Any) -> dict[str, Any]:
+        return super().list2param(field, **options) | ({"explode": False} if hasattr(field, "is_delimited") else {})
+
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        if hasattr(schema.Meta, "others"):
+            described["additionalProperties"] = self.field2property(schema.Meta.others)
         if getattr(schema, "is_body", False):
             read_only = {name for name, member in described["properties"].items() if member.get("readOnly")}
             members = {name: member for name, member in described["properties"].items() if name not in read_only}

@@ -51,6 +51,7 @@ class UnknownName(BadRequest):
     other_reasons = (
         "unknown_action",
         "unknown_attribute",
+        "unknown_expansion",
         "unknown_field",
         "unknown_operator",
         "unknown_parameter",
@@ -215,6 +216,7 @@ def _close(given: str, valid: Iterable[str]) -> list[str]:
 _CHINESE = {
     "action": "操作",
     "attribute": "属性",
+    "expansion": "附加内容",
     "field": "字段",
     "operator": "运算符",
     "parameter": "参数",
