@@ -1,17 +1,24 @@
-"""Find the row of the titles among the first rows of a sheet."""
+"""Find the row of the titles among the first rows of a sheet, and the rows below that are no objects."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from app.catalog import IMPORTABLE
 from app.imports.map.columns import SYSTEM_COLUMNS
 from app.imports.map.titles import match_title, title_key
 from app.resource import Resource
-from app.sheets.cells import Value
+from app.sheets.cells import UNCOMPUTED, Value
 
 MAX_TITLE = 255
 MAX_EXPLAINING_ROWS = 3
 """Rows between the header and the objects: type words, names of fields, which are required."""
+
+MIN_FULL_ROW = 3
+"""Cells that all rows above a note have, so that a row of one cell stands out."""
+MIN_OTHER_TITLES = 3
+"""Known titles that begin another table where none of them repeats a title of the first."""
 
 _TYPE_WORDS = frozenset(
     {
@@ -22,6 +29,9 @@ _TYPE_WORDS = frozenset(
     }
 )
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TOTAL = re.compile(r"((grand[ -]?|sub[ -]?)?totals?|sum|合计|小计|总计|共计)\s*[:：]?", re.IGNORECASE)
+_NOTE = re.compile(r"(notes?|remarks?|(sub|grand )?totals?|备注|注|说明|合计|小计|总计|共计)\s*[:：]", re.IGNORECASE)
+_AMOUNT = re.compile(r"[^\w\s]?\s*[-+]?\d[\d.,' ]*\s*([^\W\d]{1,3}|%)?")
 
 
 def header_at(rows: Sequence[Sequence[Value]], scores: Sequence[int]) -> int:
@@ -78,3 +88,73 @@ def score(row: Sequence[Value], resource: Resource, mapping: Mapping[str, Any]) 
             elif match is not None:
                 named.add(match.field.name)
     return len(named)
+
+
+@dataclass(slots=True)
+class OtherRows:
+    """The numbers of the totals and notes of a sheet, and of the rows of another table."""
+
+    totals_and_notes: list[int] = field(default_factory=list)
+    second_table: list[int] = field(default_factory=list)
+
+
+def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequence[Value]) -> OtherRows:
+    """Tell objects from other rows, given the rows below the titles that are not blank; in doubt, a row is an object.
+
+    Blank rows inside of a table are common: what follows one is another table only if it begins with titles.
+    """
+    titles, found = _filled(header), OtherRows()
+    notes: list[int] = []
+    caption: int | None = None
+    previous, narrowest, is_second = 0, len(titles), False
+    for number, cells in rows:
+        filled = _filled(cells)
+        after_blank = 0 < previous < number - 1
+        previous = number
+        if (after_blank or caption) and _begins_table(filled, titles):
+            found.second_table += [row for row in (caption, number) if row]
+            notes = [row for row in notes if row != caption]
+            # The same titles again, as on each page of a printed list: the table goes on below them.
+            is_second = filled != titles
+        elif is_second:
+            found.second_table.append(number)
+        elif _is_total(filled) or (_is_note(filled) and len(filled) * 2 <= len(titles)):
+            found.totals_and_notes.append(number)
+        elif (after_blank or notes) and narrowest >= MIN_FULL_ROW and _is_sentence(filled):
+            notes.append(number)
+        else:
+            # What looked like notes at the end is followed by an object.
+            notes, narrowest = [], min(narrowest, len(filled))
+        caption = number if after_blank and len(filled) == 1 else None
+    found.totals_and_notes = sorted(found.totals_and_notes + notes)
+    return found
+
+
+def _filled(cells: Sequence[Value]) -> list[Value]:
+    return [cell for cell in cells if cell not in (None, "")]
+
+
+def _begins_table(filled: Sequence[Value], titles: Sequence[Value]) -> bool:
+    """Whether a row of words is titles: half of them known, and one repeats a title of the first table or many are."""
+    if len(filled) < 2 or not all(map(_is_word, filled)):
+        return False
+    known = max(score(filled, resource, {}) for resource in IMPORTABLE.values())
+    repeated = {title_key(str(title)) for title in titles} & {title_key(str(cell)) for cell in filled}
+    return known * 2 >= len(filled) and (bool(repeated) or known >= MIN_OTHER_TITLES)
+
+
+def _is_total(filled: Sequence[Value]) -> bool:
+    first, *others = filled
+    return isinstance(first, str) and bool(_TOTAL.fullmatch(first.strip())) and all(map(_is_amount, others))
+
+
+def _is_amount(cell: Value) -> bool:
+    return not isinstance(cell, str) or cell == UNCOMPUTED or bool(_AMOUNT.fullmatch(cell.strip()))
+
+
+def _is_note(filled: Sequence[Value]) -> bool:
+    return isinstance(filled[0], str) and bool(_NOTE.match(filled[0].strip()))
+
+
+def _is_sentence(filled: Sequence[Value]) -> bool:
+    return len(filled) == 1 and isinstance(filled[0], str) and " " in filled[0].strip()

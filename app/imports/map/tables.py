@@ -14,7 +14,14 @@ from app.imports.map.columns import (
     mapping_error,
     plural,
 )
-from app.imports.map.headers import MAX_EXPLAINING_ROWS, explaining_rows, header_at, score, with_titles_above
+from app.imports.map.headers import (
+    MAX_EXPLAINING_ROWS,
+    explaining_rows,
+    find_other_rows,
+    header_at,
+    score,
+    with_titles_above,
+)
 from app.imports.map.titles import title_key
 from app.imports.models import ExtraColumns
 from app.imports.settings import NOTHING_SET, ImportSettings, SheetSettings, find_field
@@ -198,6 +205,8 @@ def _read_table(
     if others and settings.header_row is None:
         message = f"Row {best + 1} is taken for the titles, but row {', '.join(others)} could be them too."
         table.warnings.append(mapping_error("header_row", message, count=len(others)))
+    if settings.last_row is None:
+        _leave_out_other_rows(table, headers[best])
     _skip_rows(table)
     _take_samples(table)
     return table
@@ -213,6 +222,23 @@ def _take_samples(table: Table) -> None:
             sample = cell[:MAX_SAMPLE_LENGTH] if isinstance(cell, str) else cell
             if sample not in samples:
                 samples.append(sample)
+
+
+def _leave_out_other_rows(table: Table, header: Sequence[Value]) -> None:
+    """Leave out totals, notes and another table with a warning; a last row that has been set overrides that."""
+    found = find_other_rows(table.rows(), header)
+    _warn_of_rows(table, "totals_and_notes", "Rows that look like totals or notes", found.totals_and_notes)
+    _warn_of_rows(table, "second_table", "Rows of another table below this one", found.second_table)
+
+
+def _warn_of_rows(table: Table, rule: str, what: str, numbers: Sequence[int]) -> None:
+    named = [str(number) for number in numbers if number not in table.settings.skip_rows]
+    if named:
+        rows = ", ".join(named[:MAX_NAMED_ROWS]) + (f", … {named[-1]}" if len(named) > MAX_NAMED_ROWS else "")
+        message = f"{what} are left out: row {rows}. Set the last row of the sheet to import all rows down to it."
+        facts = {"count": len(named), "cells": named[:MAX_NAMED_ROWS]}
+        table.warnings.append(mapping_error(rule, message, **facts))
+        table.skipped.update(map(int, named))
 
 
 def _skip_rows(table: Table) -> None:

@@ -87,7 +87,7 @@ def test_header_and_last_row_and_skipped_rows_are_set(admin: Client, upload: Upl
         "Left out because they are above the titles: row 1.",
         "Skipped as it was set: row 4.",
     ]
-    import_ = correct(admin, import_, sheets={"Servers": {"last_row": None, "skip_rows": None}})
+    import_ = correct(admin, import_, sheets={"Servers": {"last_row": 6, "skip_rows": None}})
     assert [row["row"] for row in rows_of(admin, import_)] == [3, 4, 5, 6]
 
 
@@ -282,3 +282,11 @@ def test_a_worker_that_was_believed_dead_does_not_store_the_plan_of_former_setti
     runner_of(app).run_pending()
     assert admin.call("GET", address)["data"]["status"] == "validating"
     assert admin.call("GET", f"{address}/rows")["data"] == []
+
+
+def test_a_last_row_that_is_set_imports_all_rows_down_to_it(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "CPU Cores"), ("a", 32), ("Total", 32)])
+    assert [row["row"] for row in rows_of(admin, import_)] == [2]
+    done = correct(admin, import_, sheets={"Servers": {"last_row": 3}})
+    assert [row["row"] for row in rows_of(admin, done)] == [2, 3]
+    assert done["sheets"][0]["sheet_warnings"] == []

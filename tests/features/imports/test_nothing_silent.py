@@ -127,3 +127,44 @@ def test_rows_above_the_titles_are_named(admin: Client, upload: Upload) -> None:
 def test_a_second_row_of_titles_is_warned_about(admin: Client, upload: Upload) -> None:
     import_ = upload(admin, Servers=[("Name", "Rack"), ("a", "R1"), ("Name", "Rack"), ("b", "R2")])
     assert [warning["rule"] for warning in import_["sheets"][0]["sheet_warnings"]] == ["header_row"]
+
+
+MACHINES = ("Name", "CPU Cores", "Memory (GB)"), ("a", 32, 128), ("b", 32, 128)
+
+
+@pytest.mark.parametrize(
+    ("below", "left_out"),
+    [
+        ([("Total", 64, 256), (), ("Note: prices without VAT",), ("合计", 64)], ["4", "6", "7"]),
+        ([("Subtotal", "64 pcs", "=SUM(C2:C3)"), ("c", 8, 64), ("Sum", 72, 320)], ["4", "6"]),
+        ([(), ("Printed on Monday by the office",), ("All rights reserved",)], ["5", "6"]),
+        ([(), ("Rack two",), ("c", 8, 64)], []),
+        ([("Total", "Xeon", 64)], []),
+        ([(), ("c",), (), ("Name-1", 8, 64)], []),
+    ],
+)
+def test_totals_and_notes_are_left_out_with_a_warning(
+    below: list[tuple[Any, ...]], left_out: list[str], admin: Client, upload: Upload
+) -> None:
+    import_ = upload(admin, Servers=[*MACHINES, *below])
+    assert warnings_of(import_) == ([("totals_and_notes", left_out)] if left_out else [])
+    rows = [str(number) for number, row in enumerate(below, 4) if row and str(number) not in left_out]
+    assert [str(row["row"]) for row in rows_of(admin, import_)] == ["2", "3", *rows]
+
+
+@pytest.mark.parametrize(
+    ("below", "left_out"),
+    [
+        ([("Switches",), ("Name", "Ports"), ("sw-1", 48), ("sw-2", 24)], ["5", "6", "7", "8"]),
+        ([("Name", "Datacenter", "Model"), ("gpu-1", "SH-1", "A100"), (), ("gpu-2", "SH-1", "A100")], ["5", "6", "8"]),
+        ([MACHINES[0], ("c", 8, 64)], ["5"]),
+        ([("Name-3", 8, 64), ("Server", "Storage")], []),
+    ],
+)
+def test_another_table_on_the_sheet_is_left_out_with_a_warning(
+    below: list[tuple[Any, ...]], left_out: list[str], admin: Client, upload: Upload
+) -> None:
+    import_ = upload(admin, Servers=[*MACHINES, (), *below])
+    warnings = [warning for warning in warnings_of(import_) if warning[0] != "header_row"]
+    assert warnings == ([("second_table", left_out)] if left_out else [])
+    assert not {row["row"] for row in rows_of(admin, import_)} & set(map(int, left_out))
