@@ -193,7 +193,7 @@ def test_the_parameters_of_a_list_are_documented(resource: Resource, document: D
         for name, field in readable(resource).items()
         for operator in operators_of(name, field)
     }
-    own = set(CHANGE_PARAMETERS) if resource is audit_logs else set()
+    own = set(CHANGE_PARAMETERS) if resource is audit_logs else {"with"}
     assert documented == own | filters | {"page", "page_size", "cursor", "sort", "q", "fields", "total", "lang"}
 
 
@@ -202,7 +202,9 @@ def test_the_fields_of_an_object_are_documented(resource: Resource, document: Do
     response = document.operations[Operation(f"{resource.path}/{{object_id}}", "get")]["responses"]["200"]
     envelope = document.resolve(response["content"]["application/json"]["schema"])
     item = document.resolve(envelope["properties"]["data"])
-    assert set(item["properties"]) == set(item["required"]) == set(readable(resource))
+    on_request = set() if resource is audit_logs else {"can", "children"}
+    assert set(item["required"]) == set(readable(resource))
+    assert set(item["properties"]) == {*item["required"], *on_request}
     assert item["additionalProperties"] is False
 
 
