@@ -1,6 +1,8 @@
 """The errors of the API, and the translation of werkzeug's and webargs' errors."""
 
+import difflib
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, ClassVar
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -191,9 +193,13 @@ def from_http(error: HTTPException) -> ApiError:
         messages = getattr(error, "data", {}).get("messages", {})
         if "query" in messages:
             errors = dotted(messages["query"])
-            strange = any("Unknown field." in texts for texts in errors.values())
-            kind = UnknownParameter if strange else BadParameter
-            return kind(tr("Some query parameters are unknown or invalid."), errors=errors)
+            message = tr("Some query parameters are unknown or invalid.")
+            strange = [name for name, texts in errors.items() if "Unknown field." in texts]
+            if not strange:
+                return BadParameter(message, errors=errors)
+            known = error.data["schema"].fields  # type: ignore[attr-defined]
+            close = (difflib.get_close_matches(name, known, n=3, cutoff=0.6) for name in strange)
+            return UnknownParameter(message, errors=errors, did_you_mean=list(dict.fromkeys(chain(*close))))
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
     translated = kind()

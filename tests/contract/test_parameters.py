@@ -176,3 +176,9 @@ def test_a_creation_takes_no_parameters_that_it_does_not_know(resource: Resource
     body = make.body(resource)
     admin.call("POST", f"{resource.path}?nonsense=true", json=body, expect=400)
     admin.call("POST", resource.path, json=body, expect=201)
+
+
+def test_other_views_name_the_nearest_parameters_too(admin: Client) -> None:
+    for path, nearest in (("search?q=a&limt=1", "limit"), ("imports?pagesize=1", "page_size")):
+        data = refusal(admin, f"/api/{path}")
+        assert (data["reason"], data["did_you_mean"][0]) == ("unknown_parameter", nearest)
