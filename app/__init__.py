@@ -37,6 +37,8 @@ from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
 from app.dashboard import routes as dashboard
+from app.downloads import links
+from app.downloads import routes as downloads
 from app.events import routes as events
 from app.exports import routes as exports
 from app.exports.templates import routes as templates
@@ -101,15 +103,18 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):
         routes.register_blueprint(feature.blueprint)
-    for feature in (templates, audit_logs, proof, events, activity, history, meta, health, offboarding, mails):
+    for feature in (templates, audit_logs, proof, events, activity, history, meta, health):
+        routes.register_blueprint(feature.blueprint)
+    for feature in (offboarding, mails, downloads):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)
     for worker in (retention, idempotency, error_handlers, outbox, sealer, pipeline, expiry, check_scheduler):
         worker.register_jobs(jobs)
-    for worker in (report_service, image_store, description_job):
+    for worker in (report_service, image_store, description_job, links):
         worker.register_jobs(jobs)
 
+    links.init_app(app)
     live_rows.init_app(app, _COMPARISONS)
     cli.init_app(app)
     if proxies := app.config["TRUSTED_PROXIES"]:

@@ -46,6 +46,7 @@ TABLES = (
     "jobs",
     "outbox",
     "idempotency_keys",
+    "used_downloads",
     "imports",
     "import_files",
     "import_parts",
@@ -904,7 +905,7 @@ def _create_assets_and_tasks() -> None:
 
 
 def _create_background_work() -> None:
-    """Jobs, outgoing mail, idempotency keys."""
+    """Jobs, outgoing mail, idempotency keys, used download links."""
     op.create_table(
         "jobs",
         sa.Column("id", ID, nullable=False),
@@ -953,6 +954,13 @@ def _create_background_work() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_idempotency_keys_digest")),
     )
     op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"])
+    op.create_table(
+        "used_downloads",
+        sa.Column("nonce", sa.String(length=32), nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("nonce", name=op.f("pk_used_downloads")),
+    )
+    op.create_index(op.f("ix_used_downloads_expires_at"), "used_downloads", ["expires_at"])
 
 
 def _create_imports() -> None:

@@ -128,6 +128,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,
         ("GET", "/api/events"): READ,
+        ("POST", "/api/downloads"): signed_in("201 201 201 201 403 201"),
+        ("GET", "/api/downloads/{token}"): everybody(404),  # whoever has a valid link is answered as its path would
         ("GET", "/api/export.xlsx"): READ,
         ("GET", "/api/imports"): READ,
         ("POST", "/api/imports"): signed_in("202 202 202 202 403 202"),
@@ -397,6 +399,8 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
     ("GET", "/api/docs/{name}"): lambda *_: ({"name": "start.js"}, {}),
     ("GET", "/api/redoc/{name}"): lambda *_: ({"name": "start.js"}, {}),
+    ("POST", "/api/downloads"): _body(path="/api/servers/export"),
+    ("GET", "/api/downloads/{token}"): lambda *_: ({"token": "none"}, {}),
     ("GET", "/reset-password"): lambda *_: ({}, {}),
     ("POST", "/reset-password"): lambda *_: ({}, {}),
     ("GET", "/metrics"): lambda *_: ({}, {}),

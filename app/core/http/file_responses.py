@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
+from urllib.parse import quote
 
 from flask import Response, request, stream_with_context
 from werkzeug.http import dump_options_header
@@ -34,5 +35,10 @@ def stream_answer(parts: Iterable[bytes], name: str, content_type: str) -> Respo
 
 
 def _named(response: Response, name: str) -> Response:
-    response.headers["Content-Disposition"] = dump_options_header("attachment", {"filename": name})
+    names = {"filename": name}
+    if not name.isascii():
+        # RFC 6266: the name itself, and beside it one for clients that read only ASCII.
+        ascii_name = "".join(character if character.isascii() else "_" for character in name)
+        names = {"filename": ascii_name, "filename*": f"UTF-8''{quote(name, safe='')}"}
+    response.headers["Content-Disposition"] = dump_options_header("attachment", names)
     return response
