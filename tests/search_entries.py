@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
-from app.core.db.search_entries import SearchEntry, search_text
+from app.core.db.search_entries import SearchEntry
 from app.core.db.unit_of_work import db
-from app.core.values import as_json
+from app.core.values import as_json, search_text
 from app.resource import Private
 from app.resource.query.searched_fields import searched_values
 

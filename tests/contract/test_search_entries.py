@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.catalog import CATALOG
-from app.core.db.search_entries import CJK, as_read, search_text
 from app.core.db.unit_of_work import db, reading
 from app.core.http.access import Role
-from app.core.values import fold
+from app.core.values import CJK, as_read, fold, search_text
 from app.resource import Resource
 from app.resource.query.text_search import matches, search_values, words_of
 from tests.backends import on_postgresql
