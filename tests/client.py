@@ -7,9 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from flask import Flask, has_app_context
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import config
+from app.core.http.session_cookies import ACCESS, REFRESH
 from app.users.models import User
 from tests.openapi import JSON, Document, operation_at
 
@@ -73,15 +75,21 @@ class Client:
         if "json" in sent:
             # Not the application's encoder: it refuses numbers of more than 64 bits, which tests must send.
             sent.update(data=json.dumps(sent.pop("json")), content_type=JSON)
-        own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        response = self.app.test_client().open(
-            path, method=method, headers={**own, **(headers or {})}, buffered=True, **sent
+        response = self._connection().open(
+            path, method=method, headers={**self._own_headers(), **(headers or {})}, buffered=True, **sent
         )
         begin = response.data[:2000].decode(errors="replace")
         shown = f"{method} {path} answered {response.status_code}: {begin}"
         assert response.status_code in (expect if isinstance(expect, tuple) else (expect,)), shown
         self._check(method, path, options, response)
         return response
+
+    def _connection(self) -> FlaskClient:
+        # It would replace a Cookie header that a test sends.
+        return self.app.test_client(use_cookies=False)
+
+    def _own_headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def _check(self, method: str, path: str, options: Mapping[str, Any], response: TestResponse) -> None:
         assert response.headers["X-Request-ID"]
@@ -103,6 +111,30 @@ class Client:
         )
         if operation is not None and response.status_code < 400:
             self.document.check_request(operation, parameters, options.get("json"))
+
+
+class BrowserPage(Client):
+    """A page of our origin, or of another one, with the cookies of its browser."""
+
+    def __init__(self, app: Flask, document: Document, user: User, origin: str = "http://localhost") -> None:
+        super().__init__(app, document, user=user)
+        self.origin = origin
+        self.browser = app.test_client()
+
+    def log_in(self, **options: Any) -> TestResponse:
+        body = {"username": self.user.username, "password": PASSWORD}
+        return self.send("POST", "/api/auth/browser/login", json=body, **options)
+
+    def cookies(self) -> dict[str, str]:
+        """The values of the cookies that the browser holds."""
+        held = [self.browser.get_cookie(cookie.plain_name, path=cookie.path) for cookie in (ACCESS, REFRESH)]
+        return {cookie.key: cookie.value for cookie in held if cookie is not None}
+
+    def _connection(self) -> FlaskClient:
+        return self.browser
+
+    def _own_headers(self) -> Mapping[str, str]:
+        return {"Origin": self.origin}
 
 
 def check_envelope(body: Body, status: int) -> None:

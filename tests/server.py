@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse
+from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
 import config
@@ -20,6 +21,8 @@ Json = Any
 class Response(NamedTuple):
     status: int
     body: Json
+    cookies: SimpleCookie
+    """Those that the answer sets."""
 
 
 class Server:
@@ -60,7 +63,9 @@ def send_simultaneously(requests: Sequence[tuple[Server, bytes]]) -> list[Respon
         return [read_response(connection) for connection in connections]
 
 
-def encode_request(method: str, path: str, token: str | None = None, body: Json = None) -> bytes:
+def encode_request(
+    method: str, path: str, token: str | None = None, body: Json = None, headers: Mapping[str, str] | None = None
+) -> bytes:
     """The bytes of a request."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", f"Content-Length: {len(content)}"]
@@ -68,13 +73,15 @@ def encode_request(method: str, path: str, token: str | None = None, body: Json 
         lines.append("Content-Type: application/json")
     if token is not None:
         lines.append(f"Authorization: Bearer {token}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
 def read_response(connection: socket.socket) -> Response:
     with HTTPResponse(connection) as response:
         response.begin()
-        return Response(response.status, json.load(response))
+        cookies = SimpleCookie("; ".join(response.headers.get_all("Set-Cookie", [])))
+        return Response(response.status, json.load(response), cookies)
 
 
 @contextmanager

@@ -45,11 +45,7 @@ def rotate() -> dict[str, Any]:
     assert actor.session_id is not None
     this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
     # Read before locking: waiting for the lock is not token reuse.
-    with reading():
-        current = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
-    if current is None:
-        raise SessionEnded()
-    if current != generation:
+    if _read_generation(this) != generation:
         with writing():
             update(this, ended_at=utcnow())
             recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
@@ -59,6 +55,32 @@ def rotate() -> dict[str, Any]:
         raise ConcurrentRefresh()
     _rotate_once_quiet(unrotated)
     return issue_tokens(actor.id, actor.session_id, generation + 1)
+
+
+def rotate_or_wait() -> dict[str, Any] | None:
+    """As `rotate`, but None once another request has been given the tokens: the tabs of a browser share their cookies.
+
+    The cookies of the other answer are on their way before this one. Raises ConcurrentRefresh if the other died.
+    """
+    try:
+        return rotate()
+    except ConcurrentRefresh:
+        this = sa.and_(sessions.c.id == current_actor().session_id, sessions.c.ended_at.is_(None))
+        deadline = monotonic() + 2 * MAX_WAIT_SECONDS
+        while monotonic() < deadline:
+            sleep(QUIET_SECONDS)
+            if _read_generation(this) != int(current_claims()["gen"]):
+                return None
+        raise
+
+
+def _read_generation(this: sa.ColumnElement[bool]) -> int:
+    """How often a session's token was rotated; raises SessionEnded."""
+    with reading():
+        generation = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
+    if generation is None:
+        raise SessionEnded()
+    return int(generation)
 
 
 def _claim(unrotated: sa.ColumnElement[bool]) -> bool:

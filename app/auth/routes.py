@@ -7,6 +7,8 @@ from flask import Response
 from app.auth import refresh_rotation, service, sessions
 from app.auth.schemas import (
     AccountSchema,
+    BrowserSessionSchema,
+    BrowserSignedInSchema,
     ChangePasswordSchema,
     LoginSchema,
     LogoutSchema,
@@ -17,11 +19,12 @@ from app.auth.schemas import (
     TokensSchema,
 )
 from app.core.audit.recorder import audited
-from app.core.http.access import Role, current_actor, public, requires, requires_refresh_token
+from app.core.http.access import Role, bearer_token, current_actor, public, requires, requires_refresh_token
 from app.core.http.api import Blueprint
-from app.core.http.envelope import FailureSchema, Page
+from app.core.http.envelope import FailureSchema, Page, success
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
+from app.core.http.session_cookies import clear_cookies, same_origin, set_cookies
 from app.resource import Resource, Sent, answer, change, read
 from app.users.models import User
 
@@ -64,13 +67,49 @@ def refresh() -> dict[str, Any]:
     return refresh_rotation.rotate()
 
 
+@blueprint.post("/browser/login")
+@limited_by_address
+@public
+@same_origin
+@blueprint.arguments(LoginSchema)
+@blueprint.alt_response(
+    401, schema=FailureSchema, description="Unknown user, wrong password, locked or inactive account."
+)
+@blueprint.alt_response(403, schema=FailureSchema, description="Not sent by a page of this origin.")
+@blueprint.response(200, BrowserSignedInSchema, headers=["Set-Cookie"])
+def log_in_browser(body: dict[str, str]) -> Response:
+    """Log in from a page of this origin, which gets cookies instead of tokens."""
+    tokens = service.log_in(body["username"], body["password"])
+    response = success({"expires_in": tokens["expires_in"], "user": read(account, current_actor().id)})
+    set_cookies(response, tokens)
+    return response
+
+
+@blueprint.post("/browser/refresh")
+@requires_refresh_token
+@same_origin
+@blueprint.response(200, BrowserSessionSchema, headers=["Set-Cookie"])
+@blueprint.doc(security=[{"refresh_cookie": []}])
+def refresh_browser() -> Response:
+    """Renew the cookies. Of simultaneous requests one sets them for all tabs; the others are answered after it."""
+    tokens = refresh_rotation.rotate_or_wait()
+    response = success({"expires_in": sessions.access_seconds()})
+    if tokens is not None:
+        set_cookies(response, tokens)
+    return response
+
+
 @blueprint.post("/logout")
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(LogoutSchema, location="query")
 @blueprint.response(200)
-def logout(query: dict[str, bool]) -> None:
-    """Log out of this session, or of all my sessions."""
+def logout(query: dict[str, bool]) -> Response:
+    """Log out of this session, or of all my sessions. A session by cookie also loses its cookies."""
     sessions.log_out(**query)
+    response = success(None)
+    if bearer_token() is None:
+        clear_cookies(response)
+    return response
 
 
 @blueprint.get("/sessions")

@@ -40,6 +40,14 @@ class SignedInSchema(TokensSchema):
     user = fields.Nested(AccountSchema.answer(), required=True)
 
 
+class BrowserSessionSchema(Schema):
+    expires_in = fields.Integer(required=True, metadata={"description": "Lifetime of the access cookie in seconds."})
+
+
+class BrowserSignedInSchema(BrowserSessionSchema):
+    user = fields.Nested(AccountSchema.answer(), required=True)
+
+
 class ProfileSchema(UserSchema):
     """The fields of their own account that users may change."""
 

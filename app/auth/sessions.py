@@ -84,14 +84,19 @@ def create(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:
 
 def issue_tokens(user_id: int, session_id: str, generation: int) -> dict[str, Any]:
     """New tokens of a session whose refresh token has been rotated `generation` times."""
-    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
     identity = str(user_id)
     return {
         "access_token": create_access_token(identity, additional_claims={"sid": session_id}),
         "refresh_token": create_refresh_token(identity, additional_claims={"sid": session_id, "gen": generation}),
         "token_type": "Bearer",
-        "expires_in": int(lifetime.total_seconds()),
+        "expires_in": access_seconds(),
     }
+
+
+def access_seconds() -> int:
+    """The lifetime of an access token."""
+    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    return int(lifetime.total_seconds())
 
 
 def log_out(*, everywhere: bool) -> None:

@@ -22,7 +22,8 @@ from app.gpus.models import Gpu
 from app.resource import Private, Resource
 from app.services.models import Service
 from app.tokens.models import PersonalToken
-from tests.client import PASSWORD, Client
+from app.users.models import User
+from tests.client import PASSWORD, BrowserPage, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.conftest import workbook
@@ -38,6 +39,8 @@ OUTSIDE = (
     *("deactivated", "expired", "revoked", "refresh token"),
     *("deactivated's token", "expired token", "revoked token"),
 )
+PAGES = ("owner's page", "other site")
+"""Both send the cookies of the owner, who has signed in once more."""
 CALLERS = (*INSIDE, "second admin", *OUTSIDE)
 
 
@@ -86,6 +89,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/reset-password"): everybody(410),
         ("GET", "/metrics"): everybody(200),  # all of them are on this machine
         ("POST", "/api/auth/refresh"): {**everybody(401), "refresh token": 200},
+        ("POST", "/api/auth/browser/login"): everybody(403),  # only for pages of our origin
+        ("POST", "/api/auth/browser/refresh"): {**everybody(401), "refresh token": 403},
         ("POST", "/api/auth/logout"): IN_PERSON,
         ("GET", "/api/auth/me"): READ,
         ("PATCH", "/api/auth/me"): IN_PERSON,
@@ -153,7 +158,21 @@ def table() -> dict[tuple[str, str], Expected]:
     for name, resource in CATALOG.items():
         if name not in (*shared, *governed, "tasks", "users"):
             rows |= _as_declared(resource)
-    return rows
+    return {key: {**_of_pages(*key, row), **row} for key, row in rows.items()}
+
+
+def _of_pages(method: str, route: str, row: Expected) -> Expected:
+    """A page of our origin may what its user may; to one of another site nobody is signed in."""
+    nobody = row["anonymous"]
+    other = 403 if nobody == 401 and method != "GET" else nobody
+    if route.startswith("/api/auth/browser/"):
+        return {"owner's page": 200, "other site": 403}
+    if route == "/api/auth/refresh":
+        # No browser sends it the cookie.
+        return dict.fromkeys(PAGES, 401)
+    # The owner has changed their password just before.
+    has_ended = route == "/api/auth/change-password"
+    return {"owner's page": 401 if has_ended else row["owner"], "other site": other}
 
 
 def _as_declared(resource: Resource) -> dict[tuple[str, str], Expected]:
@@ -227,6 +246,14 @@ class Scene:
             "expired token": self.bearer(owner, self.ended_token_of(owner, expires_at=utcnow())),
             "revoked token": self.bearer(owner, self.ended_token_of(owner, revoked_at=utcnow())),
         }
+        self.callers |= self.pages(owner.user)
+
+    def pages(self, user: User) -> dict[str, Client]:
+        page, other = (BrowserPage(self.app, self.document, user) for _ in PAGES)
+        page.log_in()
+        other.log_in()
+        other.origin = "https://other.example"
+        return dict(zip(PAGES, (page, other), strict=True))
 
     def bearer(self, client: Client, token: str) -> Client:
         return Client(self.app, self.document, token, client.user)
@@ -312,7 +339,7 @@ def _deletion(scene: Scene, _: Client) -> Any:
 
 
 def _free_gpu(scene: Scene, caller: Client) -> Any:
-    user_id = caller.user.id if caller.token else 1
+    user_id = caller.user.id if caller.token or isinstance(caller, BrowserPage) else 1
     return {"gpu_id": scene.make(Gpu, status="available").id}, {"json": {"user_id": user_id}}
 
 
@@ -377,6 +404,10 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/auth/register"): _body(username="newcomer", email="new@example.com", password=PASSWORD),
     ("POST", "/api/auth/reset-password"): _body(token="none", new_password="a new long password"),
     ("POST", "/api/auth/login"): lambda scene, _: (
+        {},
+        {"json": {"username": scene.callers["owner"].user.username, "password": PASSWORD}},
+    ),
+    ("POST", "/api/auth/browser/login"): lambda scene, _: (
         {},
         {"json": {"username": scene.callers["owner"].user.username, "password": PASSWORD}},
     ),

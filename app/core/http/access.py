@@ -15,6 +15,7 @@ from jwt.exceptions import PyJWTError
 
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
+from app.core.http import session_cookies
 from app.core.messages import tr
 from app.core.request_context import SAFE_METHODS, Actor, Role
 
@@ -95,7 +96,7 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def requires_refresh_token(view: Callable[P, R]) -> Callable[P, R]:
-    """Admit the bearer of a refresh token, which opens nothing else."""
+    """Admit who sends a refresh token, which opens nothing else."""
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -120,6 +121,8 @@ def authenticate(*, refresh: bool = False) -> Actor:
         act_as(actor)
         return actor
     token = bearer_token()
+    if token is None:
+        token = session_cookies.read_token(refresh=refresh)
     if token is None:
         raise MissingToken()
     readers: Readers = current_app.extensions["token_readers"]

@@ -50,6 +50,7 @@ from app.core.http.openapi import (
     name_operation,
     share_components,
 )
+from app.core.http.session_cookies import SECURITY_SCHEMES
 from app.core.messages import tr
 from app.core.request_context import REASON, reason_of_request, take_language
 
@@ -288,8 +289,8 @@ def init_app(app: Flask) -> Api:
             "contact": {"name": "The administrators of this installation"},
         },
         "servers": [{"url": "/", "description": "The server that this document is read from."}],
-        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
-        "security": [{"bearer": []}],
+        "components": {"securitySchemes": SECURITY_SCHEMES},
+        "security": [{"bearer": []}, {"cookie": []}],
     }
     api = app.extensions["api"] = Api(app, spec_kwargs=document)
     share_components(api.spec.components)

@@ -235,7 +235,8 @@ def _is_worth_keeping(response: Response) -> bool:
 
 
 def _store(claim: Claim, response: Response) -> sa.Update:
-    headers = {name: value for name, value in response.headers if name != "Content-Length"}
+    # Pairs: an answer may set several cookies.
+    headers = [[name, value] for name, value in response.headers if name != "Content-Length"]
     role = claim.role and claim.role.value
     content = orjson.dumps([response.status_code, headers, role]) + b"\n" + response.get_data()
     ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
@@ -248,7 +249,7 @@ def _open(secret: bytes, answer: bytes, role: Role | None) -> Response:
     status, headers, answered_role = orjson.loads(head)
     if answered_role is not None and (role is None or not role.covers(Role(answered_role))):
         raise NoLongerAllowed
-    return Response(body, status, {**headers, REPLAYED: "true"})
+    return Response(body, status, [*map(tuple, headers), (REPLAYED, "true")])
 
 
 def _cipher(secret: bytes) -> Fernet:

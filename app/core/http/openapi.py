@@ -48,6 +48,7 @@ _HEADERS: Mapping[str, str] = {
     REPLAYED: "`true`: the stored answer to an earlier request with this Idempotency-Key.",
     "Location": "The URL of the new object.",
     "Retry-After": "Seconds to wait, where waiting helps.",
+    "Set-Cookie": "The cookies of the session, which only the browser reads.",
     "WWW-Authenticate": "How to sign in.",
     "X-Request-ID": "Finds the request in the logs and in the audit log.",
     **rate_limiter.HEADERS,

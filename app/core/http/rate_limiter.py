@@ -21,6 +21,7 @@ from app.core.addresses import client_network
 from app.core.cache.redis_client import OPTIONS
 from app.core.errors import TooManyRequests
 from app.core.http.access import bearer_token
+from app.core.http.session_cookies import token_of_caller
 from app.core.http.shared_windows import GRACE_SECONDS, Block, SharedWindows
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -219,6 +220,8 @@ def _caller() -> str:
     """The key under which a caller's requests are counted; a token is hashed, because keys can be listed."""
     # Not the header: its scheme has many spellings.
     token = bearer_token()
+    if token is None:
+        token = token_of_caller()
     if token is None:
         return f"anonymous:{_network()}"
     return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""Security headers: CORS for configured front ends, a policy that treats answers as data, and no cookies."""
+"""Security headers: CORS for configured front ends, a policy that treats answers as data, and no Flask session."""
 
 from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
@@ -30,7 +30,7 @@ _READABLE = [
 
 
 class NoSessions(SessionInterface):
-    """No Flask session: authentication is by header only, so other sites cannot send requests in a user's name."""
+    """No Flask session: the cookies of a session are those of session_cookies, with its defence against other sites."""
 
     def open_session(self, _app: Flask, _request: Request) -> SessionMixin | None:
         return None
@@ -43,7 +43,7 @@ def init_app(app: Flask) -> None:
     app.session_interface = NoSessions()
     always = dict(_ALWAYS)
     if origins := app.config["CORS_ORIGINS"]:
-        # Tokens are sent in a header: no credentials (cookies) are allowed.
+        # Front ends of other origins send tokens in a header: no credentials (cookies) are allowed.
         CORS(app, resources=r"/api/*", origins=list(origins), expose_headers=_READABLE, max_age=600)
         # Those front ends may also embed answers, such as images.
         always["Cross-Origin-Resource-Policy"] = "cross-origin"
