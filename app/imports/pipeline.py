@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
@@ -25,8 +24,8 @@ from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import all_conflicts, require_rights
 from app.imports.map.layout import warn_of_layout
-from app.imports.map.tables import MapOptions, OtherSheet, SavedMapping, Table, find_tables
-from app.imports.mappings.models import ImportMapping
+from app.imports.map.tables import MapOptions, OtherSheet, find_tables
+from app.imports.mappings.service import learn_sheets, mappings_for
 from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
 from app.imports.parse.row_parser import parse_table
 from app.imports.parse.rows import ParsedTable
@@ -40,8 +39,6 @@ from app.sheets.workbook import UnreadableWorkbook, read_workbook
 from app.users.models import User
 
 PLAN, APPLY, REVERT = "import.plan", "import.apply", "import.revert"
-
-mappings = ImportMapping.__table__
 
 log = structlog.get_logger()
 
@@ -146,7 +143,7 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
     """The planned tables of a file and its other sheets; raises UnreadableWorkbook and Stopped."""
     settings = read_settings(import_.settings)
     with read_workbook(content, filename=import_.filename, encoding=import_.encoding) as workbook:
-        resource, saved = IMPORTABLE.get(import_.resource or ""), _saved_mappings(import_)
+        resource, saved = IMPORTABLE.get(import_.resource or ""), mappings_for(import_)
         options = MapOptions(resource, import_.mapping, import_.extra, saved, import_.dates, settings)
         tables, others = find_tables(workbook, options)
         for table in tables:
@@ -179,33 +176,7 @@ def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others
         raise Stopped
     # The import is locked by now: of two workers that plan it, only one stores its plan.
     store_plan(import_.id, tables)
-    _learn_sheets(import_, [parsed.table for parsed in tables])
-
-
-def _saved_mappings(import_: Import) -> dict[str, SavedMapping]:
-    """The mappings of the import's owner by the signature of a header; none where the upload has its own mapping."""
-    if import_.mapping:
-        return {}
-    own = sa.select(ImportMapping).where(ImportMapping.user_id == import_.created_by_id).order_by(mappings.c.id)
-    return {
-        signature: SavedMapping(saved.id, saved.name, resource, saved.mapping)
-        for saved in db.session.scalars(own)
-        for signature, resource in saved.sheets.items()
-    }
-
-
-def _learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
-    """Store for which headers the import's mapping was made, and when saved mappings were last used."""
-    used = {table.saved_mapping.id for table in tables if table.saved_mapping}
-    if used:
-        db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
-    if import_.mapping:
-        sheets = {
-            table.signature: table.resource.name
-            for table in tables
-            if any(column.title in import_.mapping for column in table.columns)
-        }
-        db.session.execute(sa.update(mappings).where(mappings.c.import_id == import_.id).values(sheets=sheets))
+    learn_sheets(import_, [parsed.table for parsed in tables])
 
 
 def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict[str, Any] | None:

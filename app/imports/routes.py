@@ -111,7 +111,10 @@ def correct_import(body: dict[str, Any], import_id: int) -> Response:
     """Say how the stored file is to be understood, and plan it again; `{}` only plans it again."""
     import_ = service.get(import_id, to_change=True)
     _check_revision(import_, body.pop("revision", None))
+    name = body.pop("remember", None)
     correct(import_, body)
+    if name:
+        mappings.save(name, {}, import_id)
     db.session.flush()
     return _response(import_id, 202)
 

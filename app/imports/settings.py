@@ -1,7 +1,7 @@
 """What people have set about how a file is understood. Everything else is guessed, anew at each plan."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.core.values import as_json
@@ -41,6 +41,16 @@ class SheetSettings:
     def targets(self) -> dict[int, str]:
         """The target of each column by its index from 0."""
         return {column_index(letters): target for letters, target in self.columns.items()}
+
+    def over(self, saved: "SheetSettings") -> "SheetSettings":
+        """These settings where they say something, else those that were saved for sheets like this one."""
+        values = {target: {**saved.values.get(target, {}), **texts} for target, texts in self.values.items()}
+        return replace(
+            self,
+            values={**saved.values, **values},
+            constants={**saved.constants, **self.constants},
+            match=self.match or saved.match,
+        )
 
 
 NOTHING_SET = SheetSettings()

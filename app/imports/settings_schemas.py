@@ -131,4 +131,8 @@ class CorrectionSchema(SettingsSchema):
     dates = fields.Enum(
         DateOrder, by_value=True, allow_none=True, metadata={"description": "Of all sheets that set none; null: found."}
     )
+    remember = Text(
+        length=100,
+        metadata={"description": "Save how the sheets are read by then under this name, for sheets with these titles."},
+    )
     apply = fields.Boolean(load_default=False, metadata={"description": "Apply the plan at once if no row has errors."})

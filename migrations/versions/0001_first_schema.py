@@ -1071,6 +1071,7 @@ def _create_imports() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("mapping", JSON, nullable=False),
         sa.Column("sheets", JSON, nullable=False),
+        sa.Column("shared", sa.Boolean(), nullable=False),
         sa.Column("import_id", ID, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("used_at", TIME, nullable=True),

@@ -144,6 +144,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/imports/{import_id}/report.xlsx"): OWN_READ,
         ("GET", "/api/imports/template.xlsx"): READ,
         ("GET", "/api/imports/mappings"): READ,
+        ("PATCH", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
         ("DELETE", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
         ("POST", "/api/imports/{import_id}/cancel"): signed_in("200 404 200 404 403 200"),
@@ -384,6 +385,10 @@ def _own_mapping(scene: Scene, _: Client) -> Any:
     return {"mapping_id": owner.call("GET", "/api/imports/mappings")["data"][0]["id"]}, {}
 
 
+def _shareable_mapping(scene: Scene, caller: Client) -> Any:
+    return _own_mapping(scene, caller)[0], {"json": {"shared": False}}
+
+
 def _own_applied(scene: Scene, _: Client) -> Any:
     form = {**_upload()["data"], "apply": "true"}
     owner = scene.callers["owner"]
@@ -450,6 +455,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/imports/{import_id}"): _own_import,
     ("GET", "/api/imports/{import_id}/rows"): _own_import,
     ("GET", "/api/imports/{import_id}/report.xlsx"): _own_import,
+    ("PATCH", "/api/imports/mappings/{mapping_id}"): _shareable_mapping,
     ("DELETE", "/api/imports/mappings/{mapping_id}"): _own_mapping,
     ("GET", "/api/imports/template.xlsx"): lambda *_: ({}, {"query_string": {"resource": "servers"}}),
     ("PATCH", "/api/imports/{import_id}"): _own_plan,

@@ -23,7 +23,7 @@ from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
 PATCH_FILES = 23
-ROW_FILES = 56
+ROW_FILES = 57
 FILES_FOR_REDIS = {"sqlite": 0, "postgresql": 1}
 """Only PostgreSQL is tried with Redis, whose client is a file of its own."""
 RECORD_FILES = """

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -44,27 +43,34 @@ MAX_SAMPLE_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class SavedMapping:
-    """A mapping that its user has named, and the resource of the sheets that it was made for."""
+    """How a sheet was read, as its user has named it; `shared_by` is that user where it is somebody else's."""
 
     id: int
     name: str
+    shared_by: str | None
     resource: str
-    mapping: Mapping[str, Any]
+    titles: frozenset[str]
+    columns: Mapping[str, str | None]
+    settings: SheetSettings
+
+    @property
+    def note(self) -> str:
+        who = "you" if self.shared_by is None else self.shared_by
+        return f"This sheet is read as {who} saved it under the name {self.name}."
 
 
 @dataclass(slots=True)
 class Table:
     """A sheet that holds objects of one resource; `errors` are about the sheet as a whole and refuse it.
 
-    `signature` is a hash of the titles; a saved mapping is found by it. `width` is the number of columns in the first
-    rows, and `samples` holds the first different values of a column by its index.
+    `width` is the number of columns in the first rows, and `samples` holds the first different values of a column by
+    its index.
     """
 
     sheet: Sheet
     resource: Resource
     header_row: int
     first_row: int
-    signature: str
     settings: SheetSettings = NOTHING_SET
     columns: list[ColumnMapping] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -101,13 +107,13 @@ class Table:
 class MapOptions:
     """What is said about the sheets of a file, by its upload and since.
 
-    `saved` holds the user's mappings by the signature of a header.
+    Of the mappings in `saved` that know equally many titles of a sheet, the first one applies.
     """
 
     resource: Resource | None
     mapping: Mapping[str, Any]
     extra: ExtraColumns
-    saved: Mapping[str, SavedMapping]
+    saved: Sequence[SavedMapping]
     dates: DateOrder | None
     settings: ImportSettings
 
@@ -133,10 +139,10 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
             # A sheet for the workbook's own use, such as the lists of a template.
             continue
         settings = options.settings.of(sheet.name)
-        signatures = map(signature_of, _first_rows(sheet)) if settings.use_saved else ()
-        saved = next((options.saved[signature] for signature in signatures if signature in options.saved), None)
-        mapping = saved.mapping if saved else options.mapping
         resource = IMPORTABLE.get(settings.resource or "") or _resource_titled(sheet.name) or options.resource
+        saved = _find_saved(sheet, resource, options.saved) if settings.use_saved else None
+        mapping = saved.columns if saved else options.mapping
+        settings = settings.over(saved.settings) if saved else settings
         resource = resource or (IMPORTABLE.get(saved.resource) if saved else None)
         resource = resource or _resource_of_columns(sheet, mapping)
         if resource is None or settings.skip:
@@ -146,17 +152,22 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
             table.dates = settings.dates or options.dates
             if saved is not None:
                 table.saved_mapping = saved
-                table.notes.append(f"Its columns are mapped as you saved them under the name {saved.name}.")
+                table.notes.append(saved.note)
             tables.append(table)
     order = list(IMPORTABLE)
     tables.sort(key=lambda table: order.index(table.resource.name))
     return tables, others
 
 
-def signature_of(titles: Sequence[Value]) -> str:
-    """A hash of the titles of a sheet, in any order."""
-    texts = sorted({title.strip() for title in titles if isinstance(title, str)})
-    return sha256("\n".join(texts).encode()).hexdigest()[:32]
+def _find_saved(sheet: Sheet, resource: Resource | None, saved: Sequence[SavedMapping]) -> SavedMapping | None:
+    """The mapping that knows most titles, of those whose titles are all in one row or in two that are merged."""
+    fitting = [mapping for mapping in saved if resource is None or mapping.resource == resource.name]
+    if not fitting:
+        return None
+    rows = [{str(cell).strip() for cell in row if cell not in (None, "")} for row in _first_rows(sheet)]
+    headers = [row | above for row, above in zip(rows, [set(), *rows], strict=False)]
+    known = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
+    return max(known, key=lambda mapping: len(mapping.titles), default=None)
 
 
 def _resource_titled(name: str) -> Resource | None:
@@ -190,7 +201,7 @@ def _read_table(
     scores = [score(row, resource, mapping) for row in headers]
     best = header_at(headers, scores) if settings.header_row is None else settings.header_row - 1
     first_row = best + 2 + explaining_rows(rows[best + 1 :])
-    table = Table(sheet, resource, best + 1, first_row, signature_of(rows[best]), settings)
+    table = Table(sheet, resource, best + 1, first_row, settings)
     if not scores[best] and settings.header_row is None and not settings.columns:
         message = f"None of the first {len(rows)} rows has titles of {plural(resource)}: say which row has them."
         table.errors.append(mapping_error("no_header", message))

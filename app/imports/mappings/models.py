@@ -1,4 +1,4 @@
-"""A saved mapping: private to its user, found by the titles of the sheets that it was made for."""
+"""A saved mapping: its user's own unless shared, found by the titles of the sheets that it was made for."""
 
 from datetime import datetime
 from typing import Any
@@ -13,14 +13,15 @@ from app.users.models import User
 
 
 class ImportMapping(Base):
-    """`sheets` maps the signature of a header to the resource of its sheet."""
+    """`sheets` holds, of each sheet that it was made for, what `service.learn_sheets` stores."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int] = mapped_column(Id, sa.ForeignKey(User.id, ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sa.String(100))
     mapping: Mapped[dict[str, Any]] = mapped_column(Json)
-    sheets: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
-    # The import whose plan fills in `sheets`.
+    sheets: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    shared: Mapped[bool] = mapped_column(default=False)
+    # The import whose plan fills in `sheets`; none once it has.
     import_id: Mapped[int | None] = mapped_column(Id, sa.ForeignKey(Import.id, ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     used_at: Mapped[datetime | None]

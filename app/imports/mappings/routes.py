@@ -1,7 +1,10 @@
-"""HTTP routes of saved mappings: list and delete."""
+"""HTTP routes of saved mappings: list, change and delete."""
+
+from typing import Any
 
 from flask import Response
 from marshmallow import Schema, fields
+from marshmallow.validate import Length
 
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
@@ -9,8 +12,14 @@ from app.core.http.envelope import Page, Pagination, success
 from app.core.http.paging import PageSchema
 from app.imports.mappings import service
 from app.imports.mappings.models import ImportMapping
+from app.imports.settings_schemas import CellText
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/api/imports/mappings", description="Saved mappings of columns")
+
+
+class ImportMappingPatchSchema(Schema):
+    name = CellText(validate=Length(1, 100))
+    shared = fields.Boolean(metadata={"description": "Whether it applies to the imports of everybody."})
 
 
 class ImportMappingSchema(Schema):
@@ -22,6 +31,16 @@ class ImportMappingSchema(Schema):
     resources = fields.List(
         fields.String(), required=True, metadata={"description": "The resources of the sheets that it was used for."}
     )
+    sheets = fields.List(
+        fields.Dict(),
+        required=True,
+        metadata={
+            "description": "Of each sheet: `resource`, `titles` that it is known by, `columns` by title, and where "
+            "they are set `values`, `constants` and `match`."
+        },
+    )
+    shared = fields.Boolean(required=True)
+    owner = fields.String(required=True, metadata={"description": "The user whose mapping it is."})
     created_at = fields.AwareDateTime(required=True)
     used_at = fields.AwareDateTime(required=True, allow_none=True)
 
@@ -31,11 +50,20 @@ class ImportMappingSchema(Schema):
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, ImportMappingSchema, many=True)
 def list_import_mappings(query: dict[str, int]) -> Page:
-    """My saved mappings by name; they are private."""
-    mappings = service.own_mappings()
+    """My saved mappings and those that are shared, by name."""
+    mappings = service.visible_mappings()
     page, size = query["page"], query["page_size"]
     shown = mappings[(page - 1) * size : page * size]
-    return Page([_render(mapping) for mapping in shown], Pagination(page, size, len(mappings)))
+    return Page([_render(mapping, owner) for mapping, owner in shown], Pagination(page, size, len(mappings)))
+
+
+@blueprint.patch("/<int:mapping_id>")
+@requires(Role.USER)
+@blueprint.arguments(ImportMappingPatchSchema)
+@blueprint.response(200, ImportMappingSchema)
+def change_import_mapping(body: dict[str, Any], mapping_id: int) -> Response:
+    """Rename a saved mapping, share it with everybody, or take it back."""
+    return success(_render(*service.change(mapping_id, body)))
 
 
 @blueprint.delete("/<int:mapping_id>")
@@ -47,12 +75,15 @@ def delete_import_mapping(mapping_id: int) -> Response:
     return success(None)
 
 
-def _render(mapping: ImportMapping) -> dict[str, object]:
+def _render(mapping: ImportMapping, owner: str) -> dict[str, object]:
     return {
         "id": mapping.id,
         "name": mapping.name,
         "mapping": mapping.mapping,
-        "resources": sorted(set(mapping.sheets.values())),
+        "resources": sorted({sheet["resource"] for sheet in mapping.sheets}),
+        "sheets": mapping.sheets,
+        "shared": mapping.shared,
+        "owner": owner,
         "created_at": mapping.created_at,
         "used_at": mapping.used_at,
     }

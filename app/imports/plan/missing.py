@@ -44,7 +44,7 @@ class MissingObjects:
         column = ColumnMapping(-1, "", ColumnUse.CONSTANT, label, certainty=Certainty.SET)
         sheet = Sheet(f"+ {resource.titles[0]}", 0, Path(), 0)
         note = "Objects that rows refer to and nobody has: they are created first."
-        table = Table(sheet, resource, header_row=0, first_row=1, signature="", columns=[column], notes=[note])
+        table = Table(sheet, resource, header_row=0, first_row=1, columns=[column], notes=[note])
         self.parsed = ParsedTable(table, [])
         self._read = reader_of(label)
         self._label = label.name

@@ -4,7 +4,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from app.core.jobs.runner import runner_of
 from tests.client import Body, Client
 from tests.features.conftest import Upload, rows_of, workbook
 
@@ -26,7 +28,7 @@ def test_a_saved_mapping_is_used_for_the_same_titles(user: Client, upload: Uploa
     assert again["status"] == "ready"
     (row,) = rows_of(user, again)
     assert (row["resource"], row["changes"]["name"]["new"], row["changes"]["rack"]["new"]) == ("servers", "n2", "R2")
-    assert again["sheets"][0]["notes"][-1] == "Its columns are mapped as you saved them under the name Bestand."
+    assert again["sheets"][0]["notes"][-1] == "This sheet is read as you saved it under the name Bestand."
     assert remembered(user)[0]["used_at"] is not None
 
 
@@ -65,6 +67,98 @@ def test_mappings_are_private_replaced_by_name_and_deleted(
     user.call("DELETE", f"/api/imports/mappings/{kept['id']}")
     assert remembered(user) == []
     assert upload(user, Bestand=SHEET)["problem"]["reason"] == "no_table"
+
+
+LIST: list[tuple[Any, ...]] = [("Gerät", "Zustand"), ("n1", "läuft")]
+READ = {
+    "resource": "servers",
+    "columns": {"A": "name", "B": "status"},
+    "values": {"status": {"läuft": "active", "defekt": "offline"}},
+    "constants": {"owner": "IT"},
+}
+
+
+@pytest.fixture
+def listed(app: Flask, user: Client, upload: Upload) -> Body:
+    """The mapping that the user remembers of a corrected list."""
+    import_ = upload(user, Liste=LIST)
+    patch = {"sheets": {"Liste": READ}, "remember": "Liste"}
+    user.call("PATCH", f"/api/imports/{import_['id']}", expect=202, json=patch)
+    runner_of(app).run_pending()
+    (kept,) = remembered(user)
+    return kept
+
+
+def test_a_correction_is_remembered_with_resource_values_and_constants(
+    user: Client, upload: Upload, listed: Body
+) -> None:
+    assert (listed["mapping"], listed["resources"]) == ({"Gerät": "name", "Zustand": "status"}, ["servers"])
+    again = upload(user, Neu=[("Farbe", "Zustand", "Gerät"), ("rot", "defekt", "n2")])
+    (row,) = rows_of(user, again)
+    new = {name: change["new"] for name, change in row["changes"].items()}
+    assert (row["resource"], new["name"], new["status"], new["owner"]) == ("servers", "n2", "offline", "IT")
+    assert new["attributes"] == {"farbe": "rot"}
+
+
+def test_what_is_set_of_an_import_goes_before_what_was_saved(
+    app: Flask, user: Client, upload: Upload, listed: Body
+) -> None:
+    import_ = upload(user, Neu=LIST)
+    sheet = {"values": {"status": {"läuft": "maintenance"}}, "constants": {"owner": "Bau"}}
+    user.call("PATCH", f"/api/imports/{import_['id']}", expect=202, json={"sheets": {"Neu": sheet}})
+    runner_of(app).run_pending()
+    changes = rows_of(user, import_)[0]["changes"]
+    assert (changes["status"]["new"], changes["owner"]["new"]) == ("maintenance", "Bau")
+
+
+def test_a_saved_mapping_of_another_resource_does_not_apply(user: Client, upload: Upload, listed: Body) -> None:
+    import_ = upload(user, Assets=LIST)
+    assert not any("saved" in note for note in import_["sheets"][0]["notes"])
+
+
+def test_a_shared_mapping_applies_to_the_sheets_of_everybody(
+    user: Client, other: Client, admin: Client, upload: Upload, listed: Body
+) -> None:
+    path = f"/api/imports/mappings/{listed['id']}"
+    other.call("PATCH", path, expect=404, json={"shared": True})
+    shared = user.call("PATCH", path, json={"shared": True, "name": "Inventar"})["data"]
+    assert remembered(other) == remembered(admin) == [shared]
+    import_ = upload(other, Neu=LIST)
+    assert import_["sheets"][0]["notes"][-1] == (
+        f"This sheet is read as {shared['owner']} saved it under the name Inventar."
+    )
+    assert rows_of(other, import_)[0]["changes"]["status"]["new"] == "active"
+    for method, body in (("PATCH", {"shared": False}), ("DELETE", None)):
+        other.call(method, path, expect=403, json=body)
+    assert admin.call("PATCH", path, json={"shared": False})["data"]["shared"] is False
+    assert remembered(other) == []
+
+
+def test_the_most_specific_mapping_applies_then_the_own_one_then_the_newest(
+    user: Client, other: Client, upload: Upload, listed: Body
+) -> None:
+    def applied(*titles: str) -> str:
+        import_ = upload(other, Neu=[titles, ("n1", "läuft", "R1")])
+        return str(import_["sheets"][0]["notes"][-1].removesuffix(".").split()[-1])
+
+    user.call("PATCH", f"/api/imports/mappings/{listed['id']}", json={"shared": True})
+    assert applied("Gerät", "Zustand", "Platz") == "Liste"
+    for name in ("erste", "zweite"):
+        upload(
+            other,
+            form={"mapping": '{"Gerät": "name", "Zustand": null}', "resource": "servers", "remember": name},
+            A=LIST,
+        )
+        assert applied("Gerät", "Zustand", "Platz") == name
+    upload(user, form={**FORM, "remember": "breit"}, A=[("Gerät", "Zustand", "Platz"), ("n1", "x", "R1")])
+    assert applied("Gerät", "Zustand", "Platz") == "zweite"
+
+
+def test_a_name_is_used_once_by_its_owner(user: Client, upload: Upload, listed: Body) -> None:
+    upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)
+    path = f"/api/imports/mappings/{listed['id']}"
+    assert user.call("PATCH", path, expect=422, json={"name": "Bestand"})["data"]["errors"].keys() == {"name"}
+    assert user.call("PATCH", path, json={"name": "Liste"})["data"]["name"] == "Liste"
 
 
 @pytest.mark.parametrize(
