@@ -22,8 +22,8 @@ from tests.factories import Make
 from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
-PATCH_FILES = 23
-ROW_FILES = 57
+PATCH_FILES = 24
+ROW_FILES = 58
 FILES_FOR_REDIS = {"sqlite": 0, "postgresql": 1}
 """Only PostgreSQL is tried with Redis, whose client is a file of its own."""
 RECORD_FILES = """
