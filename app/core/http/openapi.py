@@ -21,7 +21,6 @@ from app.core.messages import LANGUAGES
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
 JSON = "application/json"
-
 View = Callable[..., Any]
 Parameter = Mapping[str, Any] | str
 """A parameter object of OpenAPI, or the name of a shared one."""
