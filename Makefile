@@ -14,7 +14,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test lint lint-api messages client bench clean
+.PHONY: help run test lint lint-api messages client console console-dev bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -44,6 +44,12 @@ client: ## generate a TypeScript client from openapi.json into build/client (nee
 	mkdir -p build/client
 	cp tests/typescript/{package.json,package-lock.json,.npmrc,generate.mjs,client.ts,session.ts,tsconfig.json} build/client
 	cd build/client && npm ci && node generate.mjs ../../openapi.json schema.d.ts && npx tsc -p .
+
+console: ## build the console into app/console/static (needs Node.js)
+	cd console && npm ci && npm run build
+
+console-dev: ## serve the console with reload, against `make run` (needs Node.js)
+	cd console && npm ci && npm run dev
 
 # Pinned, so that a new rule of theirs fails nobody's change.
 lint-api: ## check openapi.json with Redocly and Spectral (needs Node.js)

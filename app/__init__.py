@@ -18,6 +18,7 @@ from app.audit_logs import routes as audit_logs
 from app.auth import lock_verifier, sessions
 from app.auth import routes as auth
 from app.catalog import BLUEPRINTS
+from app.console import pages as console
 from app.core.audit import missing_record, recorder
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
@@ -99,6 +100,7 @@ def create_app(config: Any) -> Flask:
     routes = api.init_app(app)
     docs.init_app(app)
     reset_page.init_app(app)
+    console.init_app(app)
     for blueprint in BLUEPRINTS:
         routes.register_blueprint(blueprint)
     for feature in (auth, tokens, accounts, uploads, topology, dashboard, search, imports, exports, mappings, reports):

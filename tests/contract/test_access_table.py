@@ -85,6 +85,9 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/docs/{name}"): everybody(200),
         ("GET", "/api/redoc"): everybody(200),
         ("GET", "/api/redoc/{name}"): everybody(200),
+        ("GET", "/"): everybody(200),  # the console
+        ("GET", "/{address}"): everybody(200),
+        ("GET", "/assets/{name}"): everybody(404),  # their names change
         ("GET", "/reset-password"): everybody(410),  # there is no such link
         ("POST", "/reset-password"): everybody(410),
         ("GET", "/metrics"): everybody(200),  # all of them are on this machine
@@ -437,6 +440,9 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/redoc/{name}"): lambda *_: ({"name": "start.js"}, {}),
     ("POST", "/api/downloads"): _body(path="/api/servers/export"),
     ("GET", "/api/downloads/{token}"): lambda *_: ({"token": "none"}, {}),
+    ("GET", "/"): lambda *_: ({}, {}),
+    ("GET", "/{address}"): lambda *_: ({"address": "servers"}, {}),
+    ("GET", "/assets/{name}"): lambda *_: ({"name": "none.js"}, {}),
     ("GET", "/reset-password"): lambda *_: ({}, {}),
     ("POST", "/reset-password"): lambda *_: ({}, {}),
     ("GET", "/metrics"): lambda *_: ({}, {}),
@@ -500,6 +506,9 @@ OUTSIDE_THE_DOCUMENT = frozenset(
         "/api/redoc/start.js",
         "/metrics",
         "/reset-password",
+        "/",
+        "/servers",
+        "/assets/none.js",
     }
 )
 

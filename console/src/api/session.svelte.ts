@@ -1,0 +1,39 @@
+// Who is signed in. The session is a cookie that scripts cannot read; only its owner's account is known here.
+
+import type { Schemas } from "./client.js";
+
+type Account = Schemas["Account"];
+type Resume = () => void;
+
+class Session {
+  /** The account; undefined until it is known, null for nobody. */
+  account: Account | null | undefined = $state.raw(undefined);
+  /** Whether the session has ended below a page that the person was using: they sign in over it. */
+  expired = $state(false);
+  #waiting: Resume[] = [];
+
+  get isAdmin(): boolean {
+    return this.account?.role === "admin";
+  }
+
+  begin(account: Account): void {
+    // Another person must not go on in the pages of the one before.
+    if (this.account && this.account.id !== account.id) return location.assign("/");
+    this.account = account;
+    this.expired = false;
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  /** Wait until the person has signed in again. */
+  async resumed(): Promise<void> {
+    this.expired = true;
+    await new Promise<void>((resume) => this.#waiting.push(resume));
+  }
+
+  end(): void {
+    this.account = null;
+    this.expired = false;
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,32 @@
+// Every screen, by its address. A screen is loaded when it is opened.
+
+import type { Component } from "svelte";
+
+export type Params = Record<string, string>;
+// Some screens have `params`, others no properties at all: types that Component does not unite.
+export type Screen = Component<any>;
+type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
+
+/** The first match counts, so that `/imports` is not the list of a resource. */
+const ROUTES: readonly Route[] = [
+  { pattern: "/", load: () => import("./screens/home/Home.svelte") },
+];
+
+export function match(path: string): { load: Route["load"]; params: Params } | undefined {
+  for (const { pattern, load } of ROUTES) {
+    const params = matched(pattern.split("/"), path.split("/"));
+    if (params) return { load, params };
+  }
+  return undefined;
+}
+
+function matched(pattern: string[], parts: string[]): Params | undefined {
+  if (pattern.length !== parts.length) return undefined;
+  const params: Params = {};
+  for (const [index, name] of pattern.entries()) {
+    const part = parts[index] ?? "";
+    if (name.startsWith(":") && part) params[name.slice(1)] = decodeURIComponent(part);
+    else if (name !== part) return undefined;
+  }
+  return params;
+}
