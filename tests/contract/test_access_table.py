@@ -19,6 +19,7 @@ from app.core.http.access import Role
 from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.gpus.models import Gpu
+from app.proof.sealer import seal
 from app.resource import Private, Resource
 from app.services.models import Service
 from app.tokens.models import PersonalToken
@@ -118,6 +119,8 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/audit-logs/export"): ADMINS_READ,
         ("POST", "/api/audit-logs/{object_id}/restore"): ADMINS_CHANGE,
         ("GET", "/api/audit-logs/verify"): ADMINS_READ,
+        ("GET", "/api/audit-logs/seal"): ADMINS_READ,
+        ("GET", "/api/audit-logs/{record_id}/proof"): ADMINS_READ,
         ("GET", "/api/mails"): ADMINS_READ,
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
@@ -335,6 +338,13 @@ def _record(scene: Scene, _: Client) -> Any:
         return {"object_id": db.session.scalars(sa.select(AuditLog.id)).first()}, {}
 
 
+def _sealed_record(scene: Scene, caller: Client) -> Any:
+    record, options = _record(scene, caller)
+    with scene.app.app_context():
+        seal()
+    return {"record_id": record["object_id"]}, options
+
+
 def _deletion(scene: Scene, _: Client) -> Any:
     admin, made = scene.callers["admin"], scene.make(CATALOG["servers"].model)
     admin.call("DELETE", f"/api/servers/{made.id}")
@@ -432,6 +442,7 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/users/{user_id}/deactivate"): lambda scene, caller: (_account(scene, caller)[0], {"json": {}}),
     **{key: _facets for key in TABLE if key[1].endswith("/facets")},
     ("GET", "/api/audit-logs/{object_id}"): _record,
+    ("GET", "/api/audit-logs/{record_id}/proof"): _sealed_record,
     ("POST", "/api/audit-logs/{object_id}/restore"): _deletion,
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
