@@ -13,15 +13,11 @@ TRANSLATIONS = Path(__file__).parent.parent / "translations"
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
-class Localized(str):
-    """A text that reads as English everywhere, and can be read in another language where it leaves the server."""
+class Message(str):
+    """A sentence from a template and its parameters: a str in English, translated when it leaves the server.
 
-    def to(self, language: str) -> str:
-        raise NotImplementedError
-
-
-class Message(Localized):
-    """A sentence from a template and its parameters. `rule` names for programs what a value of a field breaks."""
+    `rule` names for programs what a value of a field breaks.
+    """
 
     template: str
     parameters: Mapping[str, Any]
@@ -39,7 +35,7 @@ class Message(Localized):
         return text.format(**{name: localize(value, language) for name, value in self.parameters.items()})
 
 
-class Term(Localized):
+class Term(str):
     """What people call a thing, in English and in Chinese, as a parameter of messages."""
 
     chinese: str
@@ -71,7 +67,7 @@ def localize(value: Any, language: str) -> Any:
     """A value of JSON with all its texts in a language, where they can be had in one."""
     if language == LANGUAGES[0]:
         return value
-    if isinstance(value, Localized):
+    if isinstance(value, Message | Term):
         return value.to(language)
     if isinstance(value, Mapping):
         return {name: localize(each, language) for name, each in value.items()}

@@ -52,9 +52,9 @@ class AmbiguousDate(ValueError):
     """A date that can be read in several ways; `readings` are its dates by their order."""
 
     def __init__(self, readings: dict[DateOrder, date]) -> None:
-        dates = " or ".join(day.isoformat() for day in sorted(set(readings.values())))
-        orders = " or ".join(f"dates={order.value}" for order in readings)
-        super().__init__(f"Can be read as {dates}: say {orders} with the upload, or write the year first.")
+        dates = ", ".join(day.isoformat() for day in sorted(set(readings.values())))
+        orders = ", ".join(f"dates={order.value}" for order in readings)
+        super().__init__(f"Has several readings ({dates}): upload with one of {orders}, or write the year first.")
 
 
 def read_date(value: Value, *, epoch_1904: bool = False, order: DateOrder | None = None) -> date | Guess:

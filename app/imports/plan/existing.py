@@ -203,11 +203,11 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
     names = {fold(row.values[label]) for row in without_key if row.values.get(label)}
     ids = stored_ids(resource.model, names)
     what, title = singular(resource), resource.fields[label].title.lower()
-    keys = " or ".join(resource.fields[name].title for name in dict.fromkeys(key_fields))
+    keys = ", ".join(resource.fields[name].title for name in dict.fromkeys(key_fields))
     for row in without_key:
         if row.values.get(label) and (alike := ids.get(fold(row.values[label]))):
             others = f"{len(alike)} others have" if len(alike) > 1 else f"{what.capitalize()} {alike[0]} has"
-            message = f"{others} this {title}. Without {keys} the row is a new {what} at each import."
+            message = f"{others} this {title}. Without a key ({keys}) the row is a new {what} at each import."
             row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)
 
 

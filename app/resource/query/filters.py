@@ -229,6 +229,5 @@ _CHINESE = {
 
 def _there_is_no(what: str, given: str, nearest: list[str]) -> Message:
     if nearest:
-        names = " or ".join(nearest)
-        return tr("There is no {what} {given}. Did you mean {names}?", what=what, given=given, names=names)
+        return tr("There is no {what} {given}. Did you mean {names}?", what=what, given=given, names=", ".join(nearest))
     return tr("There is no {what} {given}.", what=what, given=given)
