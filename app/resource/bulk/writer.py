@@ -111,7 +111,8 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
     lock(model, [change.object_id for change in changes])
     order = WriteOrder(model)
     order.add({change.object_id: change.new for change in changes})
-    takers = order.takers()
+    in_turn = list(_in_turn(order, {change.object_id: change for change in changes}))
+    takers = {change.object_id for change in in_turn}
     alike: dict[tuple[str, ...], list[Change]] = defaultdict(list)
     for change in sorted(changes, key=lambda change: change.object_id):
         if change.object_id not in takers:
@@ -119,9 +120,8 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
     write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
     for names, group in alike.items():
         _require_all(group, write(table, names, group, now))
-    in_turn = list(_in_turn(order, {change.object_id: change for change in changes})) if takers else []
-    for names, some in groupby(in_turn, key=lambda change: tuple(sorted(change.new))):
-        group = list(some)
+    for names, neighbours in groupby(in_turn, key=lambda change: tuple(sorted(change.new))):
+        group = list(neighbours)
         _require_all(group, _update_each(table, names, group, now))
     _record(table, action, [*(change for change in changes if change.object_id not in takers), *in_turn], now)
 
