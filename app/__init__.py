@@ -25,7 +25,6 @@ from app.core.db import listeners, unit_of_work
 from app.core.http import (
     access,
     api,
-    docs,
     envelope,
     error_handlers,
     idempotency,
@@ -34,6 +33,7 @@ from app.core.http import (
     rate_limiter,
     security_headers,
 )
+from app.core.http.openapi import viewers
 from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
@@ -98,7 +98,7 @@ def create_app(config: Any) -> Flask:
     account_rules.init_app(app)
     access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
     routes = api.init_app(app)
-    docs.init_app(app)
+    viewers.init_app(app)
     reset_page.init_app(app)
     console.init_app(app)
     for blueprint in BLUEPRINTS:

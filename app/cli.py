@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from app.core.db.unit_of_work import act_in, current_context, db, writing
 from app.core.error_catalog import as_page
 from app.core.http.api import document
-from app.core.http.docs import as_lines
+from app.core.http.openapi.viewers import as_lines
 from app.core.jobs.worker import work
 from app.core.values import fold
 from app.environments.service import add_first_environments

@@ -7,7 +7,7 @@ from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES
 from app.audit_logs.pages import MAX_COUNT
 from app.core.http.api import Blueprint
-from app.core.http.openapi import View, query_parameter
+from app.core.http.openapi.operations import View, query_parameter
 from app.resource import document_list
 
 Parameter = dict[str, Any]

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from app.core.errors import Invalid, RoleNeeded
 from app.core.http.access import Role, access_of, current_actor, public, requires
 from app.core.http.api import Blueprint
-from app.core.http.openapi import View
+from app.core.http.openapi.operations import View
 from app.core.messages import tr
 from app.downloads.links import Link, LinkInvalid, Links
 

@@ -15,7 +15,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
-from app.core.http.openapi import camel_case, query_parameter
+from app.core.http.openapi.operations import camel_case, query_parameter
 from app.core.messages import tr
 from app.exports.columns import columns_of
 from app.resource import Resource

@@ -13,7 +13,7 @@ from app.core.errors import BadParameter
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps, json_response, success, success_body
-from app.core.http.openapi import camel_case
+from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
 from app.resource import service
 from app.resource.cascade import removal_of, remove

@@ -13,7 +13,7 @@ from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, Pagination
-from app.core.http.openapi import query_parameter
+from app.core.http.openapi.operations import query_parameter
 from app.core.messages import tr
 from app.gpus.routes import resource as gpus
 from app.resource import (

@@ -19,7 +19,7 @@ from app.audit_logs.query import CHANGE_PARAMETERS
 from app.audit_logs.routes import resource as audit_logs
 from app.catalog import CATALOG
 from app.core.http.access import access_of
-from app.core.http.docs import as_lines
+from app.core.http.openapi.viewers import as_lines
 from app.resource import Resource
 from tests.backends import on_sqlite
 from tests.contract.resources import each_readable, each_resource, readable

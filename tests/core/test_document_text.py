@@ -2,7 +2,7 @@
 
 import orjson
 
-from app.core.http.docs import as_lines
+from app.core.http.openapi.viewers import as_lines
 
 
 def test_what_fits_on_a_line_stands_on_one() -> None:

@@ -34,10 +34,10 @@ from app.core.errors import (
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
 from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, stale_of, success
-from app.core.http.openapi import (
+from app.core.http.openapi.operations import (
+    DOCUMENT,
     FAILURES,
     Parameter,
-    Plugin,
     View,
     document_failures,
     document_not_modified,
@@ -50,7 +50,7 @@ from app.core.http.openapi import (
     name_operation,
     share_components,
 )
-from app.core.http.session_cookies import SECURITY_SCHEMES
+from app.core.http.openapi.schemas import Plugin
 from app.core.messages import tr
 from app.core.request_context import REASON, reason_of_request, take_language
 
@@ -121,7 +121,7 @@ class Blueprint(SmorestBlueprint):
         headers: Iterable[str] = (),
         **options: Any,
     ) -> Callable[[View], View]:
-        """Envelope what the view returns: JSON-ready data, or a `Page` of it where there are many.
+        """Envelope what the view returns, as `respond` does; `many` for a `Page`.
 
         `headers` names further headers of the answer, besides those of every answer.
         """
@@ -282,17 +282,7 @@ def init_app(app: Flask) -> Api:
     app.before_request(_refuse_unknown_language)
     app.before_request(_refuse_unreadable_headers)
     app.config.update(API_TITLE="IT asset management", API_VERSION="1", OPENAPI_VERSION="3.1.0")
-    document = {
-        "marshmallow_plugin": Plugin(),
-        "info": {
-            "description": "Who holds which server, container, service, GPU and asset; every change provable.",
-            "contact": {"name": "The administrators of this installation"},
-        },
-        "servers": [{"url": "/", "description": "The server that this document is read from."}],
-        "components": {"securitySchemes": SECURITY_SCHEMES},
-        "security": [{"bearer": []}, {"cookie": []}],
-    }
-    api = app.extensions["api"] = Api(app, spec_kwargs=document)
+    api = app.extensions["api"] = Api(app, spec_kwargs={"marshmallow_plugin": Plugin(), **DOCUMENT})
     share_components(api.spec.components)
     return api
 

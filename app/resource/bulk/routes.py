@@ -25,7 +25,7 @@ from app.core.errors import (
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import envelope_of, failure_body, localized, success_body
-from app.core.http.openapi import camel_case
+from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
 from app.resource.bulk import items as batch
 from app.resource.bulk.item import Item

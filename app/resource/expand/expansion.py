@@ -14,7 +14,7 @@ from marshmallow.validate import OneOf
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.http.access import Actor, current_actor
-from app.core.http.openapi import query_parameter
+from app.core.http.openapi.operations import query_parameter
 from app.resource.cascade import children_of
 from app.resource.declaration import Resource
 from app.resource.expand.actions import actions_of

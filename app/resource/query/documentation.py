@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, cast
 
 from app.core.http.api import Blueprint
-from app.core.http.openapi import Parameter, View, query_parameter
+from app.core.http.openapi.operations import Parameter, View, query_parameter
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind

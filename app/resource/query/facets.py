@@ -18,7 +18,7 @@ from app.core.db.statements import read_rows
 from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
-from app.core.http.openapi import camel_case, query_parameter
+from app.core.http.openapi.operations import camel_case, query_parameter
 from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind

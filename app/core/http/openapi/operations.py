@@ -1,22 +1,16 @@
-"""Parts of the OpenAPI document beyond the schemas: failures, headers, and the names of schemas and operations."""
+"""Operations in the OpenAPI document, and what they share: parameters, headers, failures, names."""
 
-import enum
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from apispec.core import Components
-from apispec.ext.marshmallow import MarshmallowPlugin
-from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from marshmallow import Schema
-from marshmallow.fields import Enum, Field
 
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
 from app.core.http.envelope import FailureSchema
 from app.core.http.idempotency import REPLAYED
+from app.core.http.session_cookies import SECURITY_SCHEMES
 from app.core.messages import LANGUAGES
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
 
@@ -25,6 +19,16 @@ View = Callable[..., Any]
 Parameter = Mapping[str, Any] | str
 """A parameter object of OpenAPI, or the name of a shared one."""
 
+DOCUMENT: Mapping[str, Any] = {
+    "info": {
+        "description": "Who holds which server, container, service, GPU and asset; every change provable.",
+        "contact": {"name": "The administrators of this installation"},
+    },
+    "servers": [{"url": "/", "description": "The server that this document is read from."}],
+    "components": {"securitySchemes": SECURITY_SCHEMES},
+    "security": [{"bearer": []}, {"cookie": []}],
+}
+"""The head of the document."""
 _FAILURES: Mapping[int, tuple[str, str]] = {
     400: ("BadRequest", "Unreadable JSON, or an unknown or ill-typed query parameter."),
     401: ("Unauthorized", "No valid token."),
@@ -194,67 +198,6 @@ def document_failures(view: View, rule: str, access: Access, methods: list[str])
     manual["x-access"] = access.value if isinstance(access, Role) else access
     if access == "public":
         manual["security"] = []
-
-
-class Converter(OpenAPIConverter):
-    """From marshmallow's fields to the document: enumerations have names, and bodies no fields that are only read.
-
-    A default is in the description: as `default`, client generators make it a member that must be sent, or send it
-    without being asked.
-    """
-
-    def field2property(self, field: Field[Any]) -> dict[str, Any]:
-        described: dict[str, Any] = super().field2property(field)
-        default = described.pop("default", None)
-        if default is not None:
-            text = orjson.dumps(default).decode()
-            described["description"] = f"{described.get('description', '')} Default: `{text}`.".strip()
-        if not isinstance(field, Enum) or not field.by_value:
-            return described
-        reference = self._share_enumeration(field.enum)
-        rest = {name: value for name, value in described.items() if name not in ("type", "enum")}
-        return {**({"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference), **rest}
-
-    def _share_enumeration(self, choices: type[enum.Enum]) -> dict[str, str]:
-        """The reference to the schema of an enumeration, which has the name of its class."""
-        name = choices.__name__
-        if name not in self.spec.components.schemas:
-            self.spec.components.schema(name, {"type": "string", "enum": [member.value for member in choices]})
-        return {"$ref": f"#/components/schemas/{name}"}
-
-    def list2param(self, field: Field[Any], **options: Any) -> dict[str, Any]:
-        return super().list2param(field, **options) | ({"explode": False} if hasattr(field, "is_delimited") else {})
-
-    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
-        described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
-        if hasattr(schema.Meta, "others"):
-            described["additionalProperties"] = self.field2property(schema.Meta.others)
-        if getattr(schema, "is_body", False):
-            read_only = {name for name, member in described["properties"].items() if member.get("readOnly")}
-            members = {name: member for name, member in described["properties"].items() if name not in read_only}
-            required = [name for name in described.get("required", ()) if name not in read_only]
-            described["properties"] = members
-            if required:
-                described["required"] = required
-            else:
-                described.pop("required", None)
-        return described
-
-
-class Plugin(MarshmallowPlugin):
-    """apispec's plugin with our converter and our names of schemas."""
-
-    Converter = Converter
-
-    def __init__(self) -> None:
-        super().__init__(schema_name_resolver=schema_name)
-
-
-def schema_name(schema: Any) -> str:
-    """Name a schema in the document after its class and how it is narrowed."""
-    instance: Any = schema() if inspect.isclass(schema) else schema
-    name = type(instance).__name__.removesuffix("Schema")
-    return name + ("Patch" if instance.partial else getattr(instance, "suffix", ""))
 
 
 def camel_case(*words: str) -> str:
