@@ -81,7 +81,7 @@ _COMPARISONS = (
 
 def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
-    app = Flask(__name__, static_folder=None)
+    app = api.Platform(__name__, static_folder=None)
     app.config.from_object(config)
 
     logs.init_app(app)

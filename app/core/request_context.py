@@ -85,6 +85,8 @@ def reason_of_request() -> str | None:
     """Why the client makes this request, as it says; raises ValueError with a sentence if that cannot be read."""
     header = request.environ.get("HTTP_X_AUDIT_REASON")
     parameters = [] if request.method in SAFE_METHODS else request.args.getlist(REASON)
+    if header is None and not parameters:
+        return None
     reasons = set()
     if header is not None:
         reasons.add(_readable(REASON_HEADER, header, read_sentence))

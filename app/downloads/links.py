@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import sqlalchemy as sa
-from flask import Flask, Response, request
+from flask import Flask, Response, after_this_request, request
 from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy.exc import IntegrityError
 
@@ -67,6 +67,7 @@ class Link:
 
     def admit(self) -> Actor:
         """The user of the link, as they are now; uses it up, but for HEAD. Raises Unauthorized and LinkInvalid."""
+        after_this_request(_keep_nothing)
         with reading():
             actor = self._read_actor()
         if request.method != "HEAD":
@@ -116,13 +117,11 @@ def init_app(app: Flask) -> None:
         return answer(environ, start_response)
 
     app.wsgi_app = open_link  # type: ignore[method-assign]
-    app.after_request(_keep_nothing)
 
 
 def _keep_nothing(response: Response) -> Response:
-    if VOUCHER in request.environ:
-        # Images may be cached for good, but not under a URL that works once.
-        response.headers["Cache-Control"] = "no-store"
+    """Images may be cached for good, but not under a URL that works once."""
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

@@ -12,7 +12,7 @@ from app.core.db.unit_of_work import undo_at_end
 from app.core.errors import BadParameter
 from app.core.http.access import current_actor, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import dumps, json_response, success, success_body
+from app.core.http.envelope import TaggedBody, dumps, json_response, success, success_body
 from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
 from app.resource import service
@@ -88,9 +88,9 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     shown = {resource.model, *(field.target for field in resource.references.values() if field.target)}
 
     @cached(*shown, seconds=PAGE_SECONDS, backend=local_pages)
-    def page_at(_path: str, _query: bytes, _viewer: int | None) -> bytes:
+    def page_at(_path: str, _query: bytes, _viewer: int | None) -> TaggedBody:
         page = select_page(resource, parse_query(resource, request.args))
-        return dumps(success_body(page.items, page.pagination))
+        return TaggedBody.of(dumps(success_body(page.items, page.pagination)))
 
     @blueprint.get("")
     @requires(resource.read)
@@ -102,15 +102,16 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
         more=["With"],
     )
     @blueprint.response(200, schema, many=True)
-    def list_page() -> Response:
-        if PARAMETER in request.args:
-            return expanded_page(resource, request.args)
-        if any(map(is_path, request.args)):
+    def list_page() -> Response | TaggedBody:
+        arguments = request.args
+        if PARAMETER in arguments:
+            return expanded_page(resource, arguments)
+        if any(map(is_path, arguments)):
             # It depends on more tables than the key of a cached page names.
-            page = select_page(resource, parse_query(resource, request.args))
+            page = select_page(resource, parse_query(resource, arguments))
             return json_response(dumps(success_body(page.items, page.pagination)))
         viewer = current_actor().id if sees_own_only(resource.model) else None
-        return json_response(page_at(resource.path, request.query_string, viewer))
+        return page_at(resource.path, request.query_string, viewer)
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import sqlalchemy as sa
@@ -67,11 +67,11 @@ class SharedCache:
 
 
 class LocalPageCache:
-    """Answers as bytes, in this process; the least recently used are dropped beyond `size` bytes."""
+    """Answers with a length in bytes, in this process; the least recently used are dropped beyond `size` bytes."""
 
     def __init__(self, size: int) -> None:
         self._free_bytes = size
-        self._entries: OrderedDict[str, tuple[list[str], bytes, float]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[list[str], Sized, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def look_up(self, read: Read, tables: Sequence[str], key: str) -> tuple[list[str] | None, Any]:
@@ -86,7 +86,7 @@ class LocalPageCache:
             self._entries.move_to_end(key)
             return entry[1]
 
-    def set(self, key: str, generations: list[str], answer: bytes, seconds: int) -> None:
+    def set(self, key: str, generations: list[str], answer: Sized, seconds: int) -> None:
         with self._lock:
             self._drop(key)
             self._entries[key] = generations, answer, time.monotonic() + seconds

@@ -119,9 +119,11 @@ class UnitOfWork:
 
 def unit_of_work() -> UnitOfWork:
     """The unit of work of this application context, which is made when it is first asked for."""
-    if "unit_of_work" not in g:
-        g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
-    return cast(UnitOfWork, g.unit_of_work)
+    try:
+        return cast(UnitOfWork, g.unit_of_work)
+    except AttributeError:
+        work = g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
+        return work
 
 
 def current_context() -> RequestContext:
@@ -153,8 +155,8 @@ def act_in(context: RequestContext) -> None:
 class Session(FlaskSession):
     """A session that reads without a transaction inside of `reading`, and reports how its transactions end.
 
-    Under READ COMMITTED each statement has its own snapshot anyway; autocommit saves two round trips and,
-    on SQLite, keeps readers from ever waiting for the one writer.
+    Under READ COMMITTED each statement has its own snapshot anyway; autocommit saves two round trips, and on SQLite no
+    reader waits for the one writer.
     """
 
     def get_bind(self, *_: Any, **__: Any) -> sa.Engine | sa.Connection:
@@ -189,8 +191,7 @@ db = SQLAlchemy(
 
 
 @contextmanager
-def _block(access: Access, action: str) -> Iterator[None]:
-    work = unit_of_work()
+def _block(work: UnitOfWork, access: Access, action: str) -> Iterator[None]:
     outer = work.transaction
     work.begin(access, action)
     try:
@@ -208,12 +209,12 @@ def _block(access: Access, action: str) -> Iterator[None]:
 
 def reading() -> AbstractContextManager[None]:
     """A block that reads: each statement by itself, without locks, and without waiting for any. It changes nothing."""
-    return nullcontext() if unit_of_work().is_reading else _block("read", "update")
+    return nullcontext() if (work := unit_of_work()).is_reading else _block(work, "read", "update")
 
 
 def writing(action: str = "update") -> AbstractContextManager[None]:
     """A block that is one transaction; `action` is what the audit log calls its changes of objects."""
-    return _block("write", action)
+    return _block(unit_of_work(), "write", action)
 
 
 def transactional(
@@ -222,8 +223,7 @@ def transactional(
     """Run a function as one block, again from its start where only the database is to blame.
 
     A read that meets a dead connection is repeated once on a new one, a write that loses a deadlock up to ATTEMPTS
-    times. For a view this runs inside of Flask's exception handling, so that a constraint which only fails at the
-    commit still becomes an envelope; an `after_request` hook could not do that.
+    times. A view's block ends inside of Flask's exception handling, so that a constraint may fail at the commit.
     """
 
     @functools.wraps(function)

@@ -33,7 +33,7 @@ from app.core.errors import (
 )
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
-from app.core.http.envelope import FailureSchema, Page, conditional, envelope_of, stale_of, success
+from app.core.http.envelope import FailureSchema, envelope_of, respond, stale_of
 from app.core.http.openapi.operations import (
     DOCUMENT,
     FAILURES,
@@ -53,6 +53,16 @@ from app.core.http.openapi.operations import (
 from app.core.http.openapi.schemas import Plugin
 from app.core.messages import tr
 from app.core.request_context import REASON, reason_of_request, take_language
+
+
+class Platform(Flask):
+    """Flask without its search for coroutines: of our functions none is one.
+
+    Flask inspects 14 functions for each request: 16 of the 590 µs of a cached list.
+    """
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
 
 class InvalidReason(BadRequest):
@@ -131,12 +141,7 @@ class Blueprint(SmorestBlueprint):
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:
                 _refuse_unknown_query()
-                answer = view(*args, **kwargs)
-                if isinstance(answer, Page):
-                    answer = success(answer.items, status_code, pagination=answer.pagination)
-                elif not isinstance(answer, Response):
-                    answer = success(answer, status_code)
-                return conditional(answer)
+                return respond(view(*args, **kwargs), status_code)
 
             enveloped.__dict__.update(view.__dict__, is_enveloped=True)
             enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
@@ -243,8 +248,11 @@ def document(app: Flask) -> dict[str, Any]:
 
 def _refuse_bad_encoding() -> None:
     """Refuse a query string that is not UTF-8: werkzeug would leave the escapes in the text."""
+    query = request.query_string
+    if query.isascii() and b"%" not in query:
+        return
     try:
-        unquote_to_bytes(request.query_string).decode()
+        unquote_to_bytes(query).decode()
     except UnicodeDecodeError:
         raise BadParameter(tr("The query string is not valid UTF-8.")) from None
 
@@ -287,4 +295,4 @@ def init_app(app: Flask) -> Api:
     return api
 
 
-__all__ = ["Blueprint", "Upload", "document", "init_app", "read_form"]
+__all__ = ["Blueprint", "Platform", "Upload", "document", "init_app", "read_form"]

@@ -1,10 +1,11 @@
 """The body that every answer shares: {"code", "message", "data"} and, for lists, "pagination"."""
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import orjson
 from flask import Flask, Response, request
@@ -70,6 +71,17 @@ class Page:
     pagination: Pagination | CursorPage
 
 
+def respond(answer: Any, status: int) -> Response:
+    """The response to what a view returns: JSON-ready data, a `Page`, a cached body, or a response of its own."""
+    if isinstance(answer, TaggedBody):
+        return conditional(json_response(answer.content), answer.etag)
+    if isinstance(answer, Page):
+        answer = success(answer.items, status, pagination=answer.pagination)
+    elif not isinstance(answer, Response):
+        answer = success(answer, status)
+    return conditional(answer)
+
+
 def success(
     data: Any,
     status: int = 200,
@@ -92,15 +104,33 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
     return Response(body, status, headers, mimetype="application/json")
 
 
-def conditional(response: Response) -> Response:
+@dataclass(frozen=True, slots=True)
+class TaggedBody:
+    """A JSON body with the hash of it, which is computed once where the body is cached."""
+
+    content: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        return cls(content, f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"')
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+
+def conditional(response: Response, etag: str | None = None) -> Response:
     """Give the answer to a GET a hash of its body as ETag, unless it has one; 304 to a client that has the same body.
 
     It is the body that is compared: whatever the answer depends on, a client is never told that nothing has changed
-    when something visible has.
+    when something visible has. `etag` is that hash, if it is known already.
     """
-    if request.method in ("GET", "HEAD") and response.status_code == 200 and "ETag" not in response.headers:
-        response.add_etag()
-        if "If-None-Match" in request.headers:
+    environ = request.environ
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or response.status_code != 200:
+        return response
+    if etag or "ETag" not in response.headers:
+        response.headers["ETag"] = etag or TaggedBody.of(response.get_data()).etag
+        if "HTTP_IF_NONE_MATCH" in environ:
             return cast(Response, response.make_conditional(request))
     return response
 

@@ -145,6 +145,7 @@ class RateLimiter:
         self._own = LocalWindows(*size)
         self._blocks = None if shared is None else Blocks(shared(*size))
         self._refused: dict[str, Turn] = {}
+        self._prefix = limit.key_for()
 
     @property
     def amount(self) -> int:
@@ -153,7 +154,7 @@ class RateLimiter:
 
     def take(self, caller: str) -> Turn:
         """Count one request."""
-        key = self._limit.key_for(caller)
+        key = f"{self._prefix}/{caller}"
         turn = self._refusal(key) or self._shared_turn(key) or self._own.take(key)
         if not turn.is_admitted and turn.is_final:
             if len(self._refused) >= MAX_CALLERS:

@@ -53,8 +53,9 @@ def init_app(app: Flask) -> None:
         if request.is_secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
         # A view that needs another policy, such as the documentation page, has set its own.
-        own = {name.title() for name, _ in response.headers}
-        response.headers.extend((name, value) for name, value in headers.items() if name.title() not in own)
+        for name in {name.title() for name, _ in response.headers}.intersection(headers):
+            del headers[name]
+        response.headers.extend(headers)
         return response
 
     app.after_request(protect)
