@@ -42,21 +42,26 @@ export function dictionary<Key extends string>(
   };
 }
 
+/** The person's region decides the form of numbers and times where it speaks the language. */
+function locale(): string {
+  return navigator.languages.find((one) => one.toLowerCase().startsWith(i18n.language)) ?? i18n.language;
+}
+
 /** A number with the separators of the person's language. */
 export function formatNumber(value: number, options?: Intl.NumberFormatOptions): string {
-  return new Intl.NumberFormat(i18n.language, options).format(value);
+  return new Intl.NumberFormat(locale(), options).format(value);
 }
 
 /** A date-time of the API in the person's language and time zone. */
 export function formatTime(value: string, options: Intl.DateTimeFormatOptions = {}): string {
-  return new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium", timeStyle: "short", ...options }).format(
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short", ...options }).format(
     new Date(value),
   );
 }
 
 /** A date of the API, which has no time zone. */
 export function formatDate(value: string): string {
-  return new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium", timeZone: "UTC" }).format(new Date(value));
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeZone: "UTC" }).format(new Date(value));
 }
 
 const STEPS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
@@ -68,7 +73,7 @@ const STEPS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
 /** How long ago or how soon, such as `5 minutes ago`. */
 export function formatAge(value: string, now: number = Date.now()): string {
   const seconds = (new Date(value).getTime() - now) / 1000;
-  const format = new Intl.RelativeTimeFormat(i18n.language, { numeric: "auto" });
+  const format = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" });
   const [unit, length] = STEPS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
   return format.format(Math.trunc(seconds / length), unit);
 }

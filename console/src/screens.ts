@@ -10,6 +10,8 @@ type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
 /** The first match counts, so that `/imports` is not the list of a resource. */
 const ROUTES: readonly Route[] = [
   { pattern: "/", load: () => import("./screens/home/Home.svelte") },
+  { pattern: "/audit", load: () => import("./screens/audit/Audit.svelte") },
+  { pattern: "/proof", load: () => import("./screens/proof/Proof.svelte") },
 ];
 
 export function match(path: string): { load: Route["load"]; params: Params } | undefined {

@@ -4,4 +4,12 @@ import type { Labels } from "../i18n.svelte.js";
 
 type Link = { path: string; labels: Labels; admin?: boolean };
 
-export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [];
+export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [
+  {
+    title: { en: "Administration", zh: "管理" },
+    links: [
+      { path: "/audit", labels: { en: "Audit log", zh: "审计日志" }, admin: true },
+      { path: "/proof", labels: { en: "Proof", zh: "证明" }, admin: true },
+    ],
+  },
+];
