@@ -11,6 +11,8 @@ type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
 const ROUTES: readonly Route[] = [
   { pattern: "/", load: () => import("./screens/home/Home.svelte") },
   { pattern: "/audit", load: () => import("./screens/audit/Audit.svelte") },
+  { pattern: "/people", load: () => import("./screens/people/People.svelte") },
+  { pattern: "/account", load: () => import("./screens/account/Account.svelte") },
   { pattern: "/proof", load: () => import("./screens/proof/Proof.svelte") },
 ];
 

@@ -10,6 +10,7 @@ export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [
     links: [
       { path: "/audit", labels: { en: "Audit log", zh: "审计日志" }, admin: true },
       { path: "/proof", labels: { en: "Proof", zh: "证明" }, admin: true },
+      { path: "/people", labels: { en: "People", zh: "人员" }, admin: true },
     ],
   },
 ];
