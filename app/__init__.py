@@ -62,6 +62,7 @@ from app.tokens import routes as tokens
 from app.tokens import service as personal_tokens
 from app.tokens import verifier as token_verifier
 from app.topology import routes as topology
+from app.views import routes as views
 
 _LISTENERS = listeners.Listeners(
     checkout=metrics.count_checkout,
@@ -107,7 +108,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(feature.blueprint)
     for feature in (templates, audit_logs, proof, events, activity, history, meta, health):
         routes.register_blueprint(feature.blueprint)
-    for feature in (offboarding, mails, downloads):
+    for feature in (offboarding, mails, downloads, views):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)

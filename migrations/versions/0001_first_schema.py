@@ -52,6 +52,7 @@ TABLES = (
     "import_parts",
     "import_reports",
     "import_mappings",
+    "saved_views",
 )
 """Every table, each after those it refers to."""
 
@@ -1084,3 +1085,17 @@ def _create_imports() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_import_mappings_import_id"), "import_mappings", ["import_id"])
+    op.create_table(
+        "saved_views",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("resource", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("query", sa.String(length=4000), nullable=False),
+        sa.Column("shared", sa.Boolean(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_saved_views_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_views")),
+        sa.UniqueConstraint("user_id", "resource", "name", name=op.f("uq_saved_views_user_id_resource_name")),
+        sqlite_autoincrement=True,
+    )

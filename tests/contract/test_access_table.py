@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from flask import Flask
@@ -152,6 +153,10 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/imports/mappings"): READ,
         ("PATCH", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
         ("DELETE", "/api/imports/mappings/{mapping_id}"): signed_in("200 404 404 404 403 200"),
+        ("GET", "/api/views"): READ,
+        ("POST", "/api/views"): signed_in("201 201 201 201 403 201"),
+        ("PATCH", "/api/views/{view_id}"): signed_in("200 404 404 404 403 200"),
+        ("DELETE", "/api/views/{view_id}"): signed_in("200 404 404 404 403 200"),
         ("POST", "/api/imports/{import_id}/apply"): signed_in("202 404 202 404 403 202"),
         ("POST", "/api/imports/{import_id}/cancel"): signed_in("200 404 200 404 403 200"),
         ("POST", "/api/imports/{import_id}/revert"): signed_in("200 404 200 404 403 200"),
@@ -391,6 +396,19 @@ def _own_import(scene: Scene, _: Client) -> Any:
     return {"import_id": made["id"]}, {}
 
 
+def _named_view() -> dict[str, str]:
+    return {"resource": "servers", "name": uuid4().hex, "query": "status=active"}
+
+
+def _own_view(scene: Scene, _: Client) -> Any:
+    made = scene.callers["owner"].call("POST", "/api/views", expect=201, json=_named_view())["data"]
+    return {"view_id": made["id"]}, {}
+
+
+def _changed_view(scene: Scene, caller: Client) -> Any:
+    return _own_view(scene, caller)[0], {"json": {"shared": False}}
+
+
 def _own_mapping(scene: Scene, _: Client) -> Any:
     owner = scene.callers["owner"]
     form = {**_upload()["data"], "mapping": '{"x": "name"}', "remember": "mine"}
@@ -474,6 +492,9 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/api/imports/{import_id}/report.xlsx"): _own_import,
     ("PATCH", "/api/imports/mappings/{mapping_id}"): _shareable_mapping,
     ("DELETE", "/api/imports/mappings/{mapping_id}"): _own_mapping,
+    ("POST", "/api/views"): lambda *_: ({}, {"json": _named_view()}),
+    ("PATCH", "/api/views/{view_id}"): _changed_view,
+    ("DELETE", "/api/views/{view_id}"): _own_view,
     ("GET", "/api/imports/template.xlsx"): lambda *_: ({}, {"query_string": {"resource": "servers"}}),
     ("PATCH", "/api/imports/{import_id}"): _own_plan,
     ("POST", "/api/imports/{import_id}/apply"): _own_plan,
