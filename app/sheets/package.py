@@ -46,14 +46,16 @@ class Package:
     has_special_cells: bool
 
 
-def check_package(file: BinaryIO, limits: Limits) -> Package:
+def check_package(file: BinaryIO, limits: Limits, *, find_special_cells: bool = False) -> Package:
     """Unpack all parts in constant memory; raises UnreadableWorkbook at the first fault.
 
-    Counts the real bytes, since the sizes in the zip directory may be wrong.
+    Counts the real bytes, since the sizes in the zip directory may be wrong. The search for special cells takes as long
+    as all other checks together, so it is made only for those who read the cells.
     """
     _check_kind(file)
     unpacked_bytes = 0
     is_special = False
+    marks = _SPECIAL_CELLS if find_special_cells else ()
     for entry in _read_directory(file):
         is_xml = entry.filename.lower().endswith(_XML_SUFFIXES)
         part_bytes = 0
@@ -64,7 +66,7 @@ def check_package(file: BinaryIO, limits: Limits) -> Package:
             if is_xml:
                 window = window[-_OVERLAP_BYTES:] + chunk
                 _check_xml(window, limits)
-                is_special = is_special or any(mark in window for mark in _SPECIAL_CELLS)
+                is_special = is_special or any(mark in window for mark in marks)
         if part_bytes != entry.file_size:
             raise refusal("damaged")
         unpacked_bytes += part_bytes

@@ -126,7 +126,7 @@ def read_workbook(
 
 def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
     with path.open("rb") as file:
-        package = check_package(file, limits)
+        package = check_package(file, limits, find_special_cells=True)
     options = {"path": str(path), "sheets": limits.sheets, "has_special_cells": package.has_special_cells}
     run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool)
 

@@ -108,9 +108,14 @@ def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequenc
     caption: int | None = None
     previous, narrowest, is_second = 0, len(titles), False
     for number, cells in rows:
-        filled = _filled(cells)
         after_blank = 0 < previous < number - 1
         previous = number
+        # Fast path of a row that is half filled at least; count() takes a third of the time of a list.
+        width = len(cells) - cells.count(None) - cells.count("")
+        if not (after_blank or caption or is_second) and 1 < width > len(titles) // 2 and _is_plain(cells[0]):
+            notes, narrowest = [], min(narrowest, width)
+            continue
+        filled = _filled(cells)
         if (after_blank or caption) and _begins_table(filled, titles):
             found.second_table += [row for row in (caption, number) if row]
             notes = [row for row in notes if row != caption]
@@ -143,9 +148,18 @@ def _begins_table(filled: Sequence[Value], titles: Sequence[Value]) -> bool:
     return known * 2 >= len(filled) and (bool(repeated) or known >= MIN_OTHER_TITLES)
 
 
+def _is_plain(first: Value) -> bool:
+    """Whether a row with this first cell is no row of totals."""
+    return first not in (None, "") and not _names_total(first)
+
+
+def _names_total(cell: Value) -> bool:
+    return isinstance(cell, str) and bool(_TOTAL.fullmatch(cell.strip()))
+
+
 def _is_total(filled: Sequence[Value]) -> bool:
     first, *others = filled
-    return isinstance(first, str) and bool(_TOTAL.fullmatch(first.strip())) and all(map(_is_amount, others))
+    return _names_total(first) and all(map(_is_amount, others))
 
 
 def _is_amount(cell: Value) -> bool:

@@ -107,6 +107,9 @@ def _find_by_key(
     """
     *parents, last = key
     for row, candidates, has_parents in _candidates(resource, rows, key, columns):
+        if len(candidates) == 1 and not identifiers:
+            row.existing = candidates[0]
+            continue
         others = [(other, name) for other in candidates if (name := _contradiction(row, other, identifiers))]
         if others and has_parents:
             _add_contradiction(resource, row, key, *others[0])

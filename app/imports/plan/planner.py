@@ -182,7 +182,7 @@ class Planner:
             if len(row.values["attributes"]) > MAX_ATTRIBUTES:
                 message = f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(row.values['attributes'])}."
                 row.add_error("attributes", "attributes", message)
-        changed = {name: value for name, value in row.values.items() if not same_json(existing[name], value)}
+        changed = {name: value for name, value in row.values.items() if _differs(existing[name], value)}
         changed |= resource.model.implied(existing, changed)
         label = resource.model.label
         if not changed:
@@ -198,6 +198,11 @@ class Planner:
         if not may_change(resource, self.actor, existing["created_by_id"]):
             row.add_error(None, "not_owner", "Only its creator and administrators may change this object.")
         row.values = {label: existing.get(label), **changed} if label in existing else changed
+
+
+def _differs(stored: Any, value: Any) -> bool:
+    """Whether a value changes a stored one; columns have types, so 1 and true may meet only inside of JSON."""
+    return stored != value or (isinstance(value, dict | list) and not same_json(stored, value))
 
 
 def _number_by_name(parsed: ParsedTable) -> None:
