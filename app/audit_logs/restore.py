@@ -12,7 +12,6 @@ from app.audit_logs.reattachment import Key, reattach
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.models import Base
-from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
@@ -23,7 +22,7 @@ from app.resource import Kind, Resource, service
 from app.resource.bulk import writer
 from app.resource.fields import Field, default_of, from_json, row_from_json
 from app.resource.json_fields import put_back_attributes
-from app.resource.uniqueness import key_of, taken_keys
+from app.resource.uniqueness import index_rules, key_of, taken_keys
 
 MAX_LISTED = 1000
 """Objects and conflicts that an answer lists; its counts are exact."""
@@ -216,7 +215,7 @@ def _find_invalid(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterato
 
 def _find_taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Conflicts of rows whose unique value belongs to another object now."""
-    for names, folded in unique_rules(resource.model.__table__):
+    for names, folded in index_rules(resource.model):
         keys = {identity: key_of([row[name] for name in names], names, folded) for identity, row in rows.items()}
         id_of = {key: identity for identity, key in keys.items() if key is not None}
         for key, other in taken_keys(resource, id_of, names, folded).items():

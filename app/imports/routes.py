@@ -18,7 +18,6 @@ from app.core.http.paging import PageSchema
 from app.core.messages import tr
 from app.core.values import clean_text
 from app.imports import service
-from app.imports.answers import render, render_one, usernames
 from app.imports.corrections import correct
 from app.imports.map.headers import MAX_TITLE
 from app.imports.mappings import service as mappings
@@ -73,8 +72,8 @@ def list_imports(query: dict[str, int]) -> Page:
     imports = db.session.scalars(
         sa.select(Import).where(visible).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
     ).all()
-    names = usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
-    return Page([render(import_, names) for import_ in imports], Pagination(page, size, total))
+    names = service.usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
+    return Page([service.render(import_, names) for import_ in imports], Pagination(page, size, total))
 
 
 @blueprint.get("/<int:import_id>")
@@ -253,7 +252,7 @@ def _response(import_id: int, status: int = 200) -> Response:
     headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
     if import_.status in RUNNING:
         headers["Retry-After"] = "1"
-    response = success(render_one(import_), status, headers=headers)
+    response = success(service.render_one(import_), status, headers=headers)
     # The revision, for If-Match; the rest, because the progress changes without it.
     response.set_etag(f"{import_.revision}-{sha1(response.get_data(), usedforsecurity=False).hexdigest()}")
     return response
@@ -265,4 +264,4 @@ def _check_revision(import_: Import, seen: int | None) -> None:
     others = [tag.partition("-")[0] for tag in tags.as_set()]
     is_other_tag = bool(tags) and not tags.star_tag and str(import_.revision) not in others
     if is_other_tag or seen not in (None, import_.revision):
-        raise PreconditionFailed(current=render_one(import_))
+        raise PreconditionFailed(current=service.render_one(import_))

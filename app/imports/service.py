@@ -1,4 +1,4 @@
-"""What clients do with imports: upload, apply, cancel and revert them."""
+"""What clients do with imports (upload, apply, cancel and revert them), and how they see them."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
+from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import current_context, db, reading
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
@@ -14,10 +15,22 @@ from app.core.jobs.queue import enqueue
 from app.core.messages import tr
 from app.core.values import utcnow
 from app.imports.apply.conflicts import require_rights, version_conflicts
-from app.imports.models import CANCELLABLE, Import, ImportFile, ImportStatus, OnError, change_status, request_stop
+from app.imports.models import (
+    CANCELLABLE,
+    RUNNING,
+    Import,
+    ImportFile,
+    ImportStatus,
+    OnError,
+    change_status,
+    last_progress,
+    request_stop,
+)
 from app.imports.pipeline import APPLY, PLAN, REVERT
+from app.imports.plan.summary import choosable_fields
 from app.imports.report.models import ImportReport
 from app.imports.revert import NotRevertible, revert_import
+from app.users.models import User
 
 MAX_REVERTED_ROWS = 1000
 """Rows of an import that is reverted within the request; a larger one is reverted by a background job."""
@@ -127,3 +140,56 @@ def _has_valid_rows(import_: Import) -> bool:
     return any(sheet["create"] or sheet["update"] for sheet in import_.sheets) and not any(
         sheet["problems"] for sheet in import_.sheets
     )
+
+
+def render_one(import_: Import) -> dict[str, Any]:
+    """An import as the API shows it."""
+    return render(import_, usernames({import_.created_by_id} if import_.created_by_id else set()))
+
+
+def usernames(ids: set[int]) -> dict[int, str]:
+    if not ids:
+        return {}
+    return dict(db.session.execute(sa.select(User.id, User.username).where(User.id.in_(ids))).all())
+
+
+def render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
+    owner = import_.created_by_id
+    return {
+        "id": import_.id,
+        "revision": import_.revision,
+        "status": import_.status,
+        "filename": import_.filename,
+        "mode": import_.mode,
+        "extra": import_.extra,
+        "encoding": import_.encoding,
+        "dates": import_.dates,
+        "progress": _progress(import_),
+        "settings": import_.settings,
+        "sheets": [_render_sheet(sheet) for sheet in import_.sheets],
+        "problem": import_.problem,
+        "reversal": import_.reversal,
+        "request_id": import_.request_id,
+        "created_at": import_.created_at,
+        "finished_at": import_.finished_at,
+        "created_by": None if owner is None else {"id": owner, "name": names[owner]},
+    }
+
+
+def _render_sheet(sheet: dict[str, Any]) -> dict[str, Any]:
+    resource = IMPORTABLE.get(sheet["resource"] or "")
+    return {**sheet, "choices": [] if resource is None else choosable_fields(resource)}
+
+
+def _progress(import_: Import) -> dict[str, Any]:
+    """The progress that the running job shows, or the stored one."""
+    stored = {
+        "phase": import_.phase,
+        "done": import_.done,
+        "total": import_.total,
+        "rows_per_second": None,
+        "seconds_left": None,
+    }
+    shown = last_progress(import_.id) if import_.status in RUNNING else None
+    # The cache may still hold the progress of the phase before.
+    return shown if shown is not None and shown["phase"] == import_.status.value else stored

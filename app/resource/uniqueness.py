@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from app.core.db.models import Base, Entity
-from app.core.db.rules import SoftUnique, is_folded, soft_rule
+from app.core.db.rules import SoftUnique, UniqueRule, is_folded, soft_rule, unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold_value
@@ -62,6 +62,12 @@ def member_rules(model: type[Entity]) -> tuple[MemberRule, ...]:
             members = tuple(name for name in names if name not in own)
             rules.append(MemberRule(field, table, owners[0], above, members))
     return tuple(rules)
+
+
+@functools.cache
+def index_rules(model: type[Entity]) -> tuple[UniqueRule, ...]:
+    """The rules of a model's unique indexes."""
+    return tuple(unique_rules(model.__table__))
 
 
 def taken_keys(

@@ -1,5 +1,6 @@
 """Rules of models, declared once: for validation and a CHECK constraint, or for a unique index and its errors."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -101,6 +102,7 @@ def unique_rules(table: sa.Table) -> Iterable[UniqueRule]:
             yield UniqueRule(index.info["fields"], index.info["folded"])
 
 
+@functools.cache
 def soft_rule(table: sa.Table, rule: SoftUnique) -> UniqueRule:
     """The fields of a soft rule, and those of them that are compared as `fold` has them."""
     return UniqueRule(rule.fields, tuple(name for name in rule.fields if is_folded(table.c[name])))

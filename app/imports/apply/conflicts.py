@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog import CATALOG
-from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import NotOwner
@@ -18,7 +17,7 @@ from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource
 from app.resource.fields import defaults_of
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
-from app.resource.uniqueness import Key, key_of, member_rules, taken_keys
+from app.resource.uniqueness import Key, index_rules, key_of, member_rules, taken_keys
 
 MAX_CONFLICTS = 1000
 """Conflicts that an answer lists."""
@@ -80,7 +79,7 @@ def _taken(import_id: int) -> Iterator[Conflict]:
     """New and changed objects with a unique value that another object has taken and keeps."""
     for part in read_parts(import_id, RowAction.CREATE, RowAction.UPDATE):
         resource = CATALOG[part.resource]
-        for fields, folded in unique_rules(resource.model.__table__):
+        for fields, folded in index_rules(resource.model):
             stored = _stored_values(part, resource, fields)
             wanted: dict[Key, PlannedRow] = {}
             for row in part.rows:

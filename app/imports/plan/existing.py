@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold, fold_value
@@ -25,7 +24,7 @@ from app.imports.plan.set_match import find_by_set_fields
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
 from app.resource.rights import visible
-from app.resource.uniqueness import member_rules
+from app.resource.uniqueness import index_rules, member_rules
 
 Columns = Sequence[sa.Column[Any]]
 
@@ -222,7 +221,7 @@ def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Col
         names.update(item.name for item in table.match_fields())
     names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
     names.update(name for key in (*resource.natural_key, resource.recognised_by, resource.name_key) for name in key)
-    names.update(name for fields, _ in unique_rules(model.__table__) for name in fields)
+    names.update(name for fields, _ in index_rules(model) for name in fields)
     names.update(name for rule in model.rarely_shared for name in rule.fields)
     names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
     if "attributes" in resource.fields:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import partial
 
-from app.core.db.rules import SoftUnique, unique_rules
+from app.core.db.rules import SoftUnique
 from app.imports.parse.rows import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
@@ -13,6 +13,7 @@ from app.resource.rights import visible_ids
 from app.resource.uniqueness import (
     Key,
     MemberRule,
+    index_rules,
     key_of,
     member_rules,
     shared_key,
@@ -33,7 +34,7 @@ class _Handover:
 def check_unique(resource: Resource, rows: Sequence[ParsedRow]) -> None:
     """Add an error to each row with a unique value that an earlier row has, or a stored object that keeps it."""
     handovers: list[_Handover] = []
-    for fields, folded in unique_rules(resource.model.__table__):
+    for fields, folded in index_rules(resource.model):
         handovers += _check_rule(resource, rows, fields, folded)
     for rule in member_rules(resource.model):
         handovers += _check_member_rule(resource, rows, rule)

@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.rules import unique_rules
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, taken
@@ -22,7 +21,7 @@ from app.resource.rights import closed_parents, parents_in, refusal
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back as check_one
 from app.resource.service import shared, singular
-from app.resource.uniqueness import Key, key_of, shared_key, shared_with, taken_keys
+from app.resource.uniqueness import Key, index_rules, key_of, shared_key, shared_with, taken_keys
 
 
 def check(resource: Resource, merged: Mapping[Item, dict[str, Any]], *, creating: bool) -> None:
@@ -31,7 +30,7 @@ def check(resource: Resource, merged: Mapping[Item, dict[str, Any]], *, creating
         if flaws := resource.model.validate(values):
             item.error = Invalid(errors=flaws)
     _check_references(resource, merged)
-    for fields, folded in unique_rules(resource.model.__table__):
+    for fields, folded in index_rules(resource.model):
         of_rule = {
             item: values
             for item, values in merged.items()

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.db.rules import UniqueRule, unique_rules
+from app.core.db.rules import UniqueRule
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.resource.uniqueness import Key, MemberRule, key_of, member_rules
+from app.resource.uniqueness import Key, MemberRule, index_rules, key_of, member_rules
 
 Values = Mapping[str, Any]
 Claim = tuple[int, Key]
@@ -35,7 +35,7 @@ class WriteOrder:
 
     def __init__(self, model: type[Entity]) -> None:
         self._table = model.__table__
-        self._rules: tuple[UniqueRule | MemberRule, ...] = (*unique_rules(self._table), *member_rules(model))
+        self._rules: tuple[UniqueRule | MemberRule, ...] = (*index_rules(model), *member_rules(model))
         self._fields = {name for rule in self._rules for name in _fields_of(rule)}
         self._stored: dict[int, Values] = {}
         self._givers: dict[Claim, int] = {}

@@ -25,7 +25,7 @@ from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, json_text, utcnow
 from app.resource.bulk.write_order import WriteOrder
 from app.resource.declaration import Resource
-from app.resource.fields import default_of
+from app.resource.fields import defaults_of
 
 Values = Mapping[str, Any]
 
@@ -87,16 +87,12 @@ def _insert_batch(resource: Resource, ids: Sequence[int], objects: Sequence[Valu
     # Columns that no object fills are the same value for all, which costs less than a look into each object.
     columns: dict[str, Sequence[Any]] = {
         name: [values.get(name, default) for values in objects] if name in filled else [default] * count
-        for name, default in _defaults(resource)
+        for name, default in defaults_of(resource.model).items()
     }
     columns |= {**{name: [value] * count for name, value in given.items()}, "id": ids}
     names = tuple(column.key for column in table.columns)
     write_rows(table, names, zip(*(columns[name] for name in names), strict=True))
     write_bound(creation_records(resource.model, columns))
-
-
-def _defaults(resource: Resource) -> Iterator[tuple[str, Any]]:
-    return ((column.key, default_of(column)) for column in resource.model.__table__.columns)
 
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:
