@@ -1,7 +1,7 @@
 """Reattachment: private objects that a deletion detached point to the restored objects again.
 
-Whoever deletes a server neither deletes nor sees the tasks of others that refer to it: these lose the reference, and
-the audit log has a record of that with the request id of the deletion (app/resource/cascade.py).
+The deletion of a server neither deletes nor shows private tasks of other users: these lose the reference, and the
+audit log has a record of that with the request id of the deletion (app/resource/cascade.py).
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -9,7 +9,7 @@ from app.core.db.models import Base
 
 
 class UsedDownload(Base):
-    """The number of a link that was used; whoever inserts it first has the download."""
+    """The number of a link that was used; its primary key admits one download."""
 
     nonce: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -34,8 +34,8 @@ def find_available(
 
     With `same_server`, each suggested server has enough GPUs of one model. Best fit: the server with the fewest left
     over comes first, which leaves large free blocks for those who need them. Without it, the suggested servers have
-    the GPUs together, and are as few as possible. Where there are not enough, what there is is named: the servers with
-    the most come first.
+    the GPUs together, and are as few as possible. Where there are not enough, the servers that have some are
+    named, those with the most first.
     """
     models = matching_models(model)
     if not models:

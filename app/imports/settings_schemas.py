@@ -116,7 +116,7 @@ class SettingsSchema(Schema):
     create_missing = fields.List(
         fields.String(),
         allow_none=True,
-        metadata={"description": "Resources whose objects are created where rows refer to one that nobody has."},
+        metadata={"description": "Resources whose objects are created if rows refer to one that does not exist."},
     )
     sheets = Map(keys=fields.String(), values=fields.Nested(SheetSettingsSchema, allow_none=True))
 

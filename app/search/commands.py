@@ -30,7 +30,7 @@ def _rebuild(resource: Resource) -> int:
     """Write the entries of one resource; returns how many."""
     dialect = db.engine.dialect.name
     if dialect == "postgresql":
-        # Whoever writes an entry now has committed before the objects are read, or waits.
+        # Other writers of entries commit before the objects are read, or wait.
         db.session.execute(sa.text("SET LOCAL statement_timeout = 0"))
         db.session.execute(sa.text(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE"))
     counts = [

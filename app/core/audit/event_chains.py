@@ -1,9 +1,9 @@
 """Chains of events: what changes no version, such as a login, is linked to the event before it in its chain.
 
 A transaction locks the row of a chain until it commits, so a chain has one writer at a time. It takes the first chain
-that nobody writes to, or begins another one: events never wait for each other.
+that is not locked, or begins another one: events never wait for each other.
 
-Whoever rules the database can delete the newest events of a chain and shorten the chain to match. So the newest event
+An administrator of the database can delete the newest events of a chain and shorten it to match. So the newest event
 of each chain is noted in a file outside, beside the checkpoints, after every commit; it shows such a deletion also
 before the events are sealed. The file is one JSON object: `{"<chain>": [<number>, "<mac>"]}`.
 """

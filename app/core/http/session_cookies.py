@@ -66,7 +66,7 @@ def read_token(*, refresh: bool = False) -> str | None:
         return None
     is_own = _is_of_our_origin()
     if request.method in SAFE_METHODS:
-        # No header is proof when a person opens an address. To pages of other origins nobody is signed in.
+        # No header is proof when a person opens an address. A page of another origin is anonymous.
         return None if is_own is False else token
     if not is_own:
         raise CrossSite()

@@ -1,4 +1,4 @@
-"""Objects that rows refer to and nobody has, created by the import on request: rows of the plan as all others."""
+"""Creating missing referenced objects: on request they become rows of the plan, like all others."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -43,7 +43,7 @@ class MissingObjects:
         label = resource.fields[resource.model.label]
         column = ColumnMapping(-1, "", ColumnUse.CONSTANT, label, certainty=Certainty.SET)
         sheet = Sheet(f"+ {resource.titles[0]}", 0, Path(), 0)
-        note = "Objects that rows refer to and nobody has: they are created first."
+        note = "Missing objects that rows refer to: they are created first."
         table = Table(sheet, resource, header_row=0, first_row=1, columns=[column], notes=[note])
         self.parsed = ParsedTable(table, [])
         self._read = reader_of(label)

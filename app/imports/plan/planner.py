@@ -91,7 +91,7 @@ class Planner:
                 resolve_references(item, parsed.rows, self._named(target), self._missing_of(target))
 
     def _missing_of(self, name: str) -> MissingObjects | None:
-        """Where objects of a resource are created that rows refer to and nobody has; None: they are not created."""
+        """The missing objects of a resource that the import creates; None if it creates none."""
         if name not in self.create_missing or self.mode is ImportMode.UPDATE:
             return None
         if not may_create(CATALOG[name], self.actor.role):

@@ -1,7 +1,7 @@
 """Facets: the distinct values of fields among the objects that filters find, each with its number.
 
-A filter on a field is left out of the field's own facet: whoever has chosen one status still sees how many objects
-have the others.
+A filter on a field is left out of the field's own facet: after one status has been chosen, the counts of
+the others are still shown.
 """
 
 import functools
