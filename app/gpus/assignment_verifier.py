@@ -107,7 +107,11 @@ def _select_rows(connection: sa.Connection) -> Iterator[tuple[Any, list[Any]]]:
 def _select_episodes(connection: sa.Connection) -> Iterator[tuple[Any, list[Episode]]]:
     """The assignments of each GPU that has had any, in the order of the GPUs' ids."""
     time = sa.type_coerce(logs.created_at, sa.types.NullType())
-    is_about_holder = sa.or_(logs.changes.contains('"assigned_at"'), logs.action.in_(("delete", "restore")))
+    is_about_holder = sa.or_(
+        logs.changes.contains('"assigned_at"'),
+        logs.changes.contains('"expires_at"'),
+        logs.action.in_(("delete", "restore")),
+    )
     statement = (
         sa.select(logs.resource_id, logs.action, logs.username, time, logs.changes)
         .where(logs.resource_type == Gpu.__tablename__, logs.version.is_not(None), is_about_holder)
@@ -133,6 +137,8 @@ def _episodes(records: Iterator[Any]) -> list[Episode]:
             continue
         changes = {name: change["new"] for name, change in orjson.loads(text).items()}
         if "assigned_at" not in changes and not is_deleted:
+            if is_open and "expires_at" in changes:
+                episodes[-1].expires_at = changes["expires_at"]
             continue
         is_deleted, assigned_at = False, changes.get("assigned_at")
         if is_open and assigned_at != episodes[-1].assigned_at:

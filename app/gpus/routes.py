@@ -1,4 +1,4 @@
-"""The gpus resource: assignment, release, history of assignments, availability and utilization."""
+"""The gpus resource: assignment, its extension and release, history of assignments, availability and utilization."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.gpus.schemas import (
     AssignmentSchema,
     AvailabilityQuerySchema,
     AvailabilitySchema,
+    ExtensionSchema,
     GpuSchema,
     UtilizationQuerySchema,
     UtilizationSchema,
@@ -43,6 +44,18 @@ blueprint: Blueprint = resource_blueprint(resource)
 def assign_gpu(body: dict[str, Any], gpu_id: int) -> Response:
     """Assign a GPU to a user."""
     service.assign(get_locked(resource, gpu_id), **body)
+    return answer(resource, gpu_id)
+
+
+@blueprint.post("/<int:gpu_id>/extend")
+@requires(Role.USER)
+@allowed_if(service.may_release)
+@blueprint.arguments(ExtensionSchema)
+@blueprint.response(200, GpuSchema)
+@audited("extend")
+def extend_gpu(body: dict[str, Any], gpu_id: int) -> Response:
+    """Let the assignment of a GPU end at another time."""
+    service.extend(get_locked(resource, gpu_id), **body)
     return answer(resource, gpu_id)
 
 

@@ -23,6 +23,10 @@ class AssignmentSchema(Schema):
     expires_at = Moment(allow_none=True, load_default=None)
 
 
+class ExtensionSchema(Schema):
+    expires_at = Moment(required=True, allow_none=True, metadata={"description": "The new end; null: none."})
+
+
 class AssignmentRecordSchema(Schema):
     id = fields.Integer(required=True)
     gpu_id = fields.Integer(required=True)

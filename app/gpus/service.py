@@ -1,6 +1,6 @@
-"""Assigning GPUs to users, releasing them, and the history of assignments."""
+"""Assigning GPUs to users, extending and releasing that, and the history of assignments."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ class NotYourself(Forbidden):
 
 
 class NotHolder(Forbidden):
-    reason, message = "not_holder", tr("Only its holder and administrators may release a GPU.")
+    reason, message = "not_holder", tr("Only its holder and administrators may release a GPU or extend its assignment.")
 
 
 def may_assign(_: Actor, gpu: Any) -> bool:
@@ -70,8 +70,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
             server=shown,
         )
     now = utcnow()
-    if expires_at is not None and expires_at <= now:
-        raise Invalid(errors={"expires_at": [tr("Must be in the future.", rule="future")]})
+    _require_future(expires_at, now)
     holder = db.session.get(User, user_id)
     if holder is None or not holder.is_active:
         raise Invalid(errors={"user_id": [tr("There is no active user {user_id}.", rule="reference", user_id=user_id)]})
@@ -92,20 +91,32 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
         enqueue(EXPIRY_JOB, assignment.id, due_at=expires_at)
 
 
+def extend(gpu: Gpu, expires_at: datetime | None) -> None:
+    """Let the assignment of a GPU, which is locked, end at another time, or never.
+
+    Raises GpuNotAssigned, Forbidden if another user holds it, and Invalid.
+    """
+    _require_holder(gpu)
+    _require_future(expires_at, utcnow())
+    gpu.expires_at = expires_at
+    for assignment in _active_assignments(gpu):
+        assignment.expires_at = expires_at
+        if expires_at is not None:
+            # The job of the former end waits on, or finds the GPU released.
+            enqueue(EXPIRY_JOB, assignment.id, due_at=expires_at)
+    db.session.flush()
+
+
 def release(gpu: Gpu) -> None:
     """Release a GPU, which is locked; raises GpuNotAssigned, and Forbidden if another user holds it."""
-    actor = current_actor()
-    if not may_release(actor, gpu):
-        raise NotHolder() if gpu.status is GpuStatus.ASSIGNED else GpuNotAssigned()
-    end_assignment(gpu, actor.username)
+    end_assignment(gpu, _require_holder(gpu).username)
 
 
 def end_assignment(gpu: Gpu, released_by: str) -> None:
     """End the active assignment of a locked GPU and make it available."""
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.AVAILABLE, None, None
     gpu.purpose = gpu.expires_at = None
-    active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
-    for assignment in db.session.scalars(active):
+    for assignment in _active_assignments(gpu):
         assignment.released_at, assignment.released_by = utcnow(), released_by
     db.session.flush()
 
@@ -133,6 +144,25 @@ def select_assignments(gpu_id: int, page: int, page_size: int) -> Page:
     """A page of a GPU's assignments, the latest first."""
     of_gpu = sa.select(assignments).where(assignments.c.gpu_id == gpu_id)
     return fetch_page(of_gpu.order_by(assignments.c.id.desc()), page, page_size, _render)
+
+
+def _require_future(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise Invalid(errors={"expires_at": [tr("Must be in the future.", rule="future")]})
+
+
+def _require_holder(gpu: Gpu) -> Actor:
+    """The acting user, who holds the GPU or is an administrator; raises GpuNotAssigned and NotHolder."""
+    actor = current_actor()
+    if not may_release(actor, gpu):
+        raise NotHolder() if gpu.status is GpuStatus.ASSIGNED else GpuNotAssigned()
+    return actor
+
+
+def _active_assignments(gpu: Gpu) -> Sequence[GpuAssignment]:
+    """The open assignment of a GPU, if it has one."""
+    active = sa.select(GpuAssignment).where(GpuAssignment.gpu_id == gpu.id, GpuAssignment.released_at.is_(None))
+    return db.session.scalars(active).all()
 
 
 def _render(row: dict[str, Any]) -> dict[str, Any]:

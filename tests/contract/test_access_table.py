@@ -125,6 +125,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/mails"): ADMINS_READ,
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
+        ("POST", "/api/gpus/{gpu_id}/extend"): CHANGE,
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
         ("GET", "/api/gpus/available"): READ,
         ("GET", "/api/gpus/utilization"): READ,
@@ -464,6 +465,10 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/audit-logs/{object_id}/restore"): _deletion,
     ("GET", "/api/gpus/{gpu_id}/assignments"): _held_gpu,
     ("POST", "/api/gpus/{gpu_id}/assign"): _free_gpu,
+    ("POST", "/api/gpus/{gpu_id}/extend"): lambda scene, caller: (
+        _held_gpu(scene, caller)[0],
+        {"json": {"expires_at": None}},
+    ),
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
     ("GET", "/api/docs/{name}"): lambda *_: ({"name": "start.js"}, {}),
     ("GET", "/api/redoc/{name}"): lambda *_: ({"name": "start.js"}, {}),

@@ -8,6 +8,7 @@ ACTIONS = (
     "restore",
     "revert",
     "assign",
+    "extend",
     "release",
     "password_change",
     # Events that change no version.

@@ -15,6 +15,9 @@ from app.core.jobs.runner import Runner, runner_of
 from app.core.values import utcnow
 from app.gpus import expiry
 from app.gpus.models import Gpu, GpuAssignment
+from app.proof.report import FindingKind, Status
+from app.proof.sealer import seal
+from app.proof.verification import verify
 from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -238,3 +241,56 @@ def test_a_gpu_that_was_deleted_when_its_assignment_expired_is_released_after_it
     assert status(user, gpu) == "available"
     (entry,) = history(user, gpu)
     assert entry["released_by"] == "system"
+
+
+def extend(client: Client, gpu: Gpu, minutes: float | None, expect: int = 200) -> Body:
+    until = None if minutes is None else (utcnow() + timedelta(minutes=minutes)).isoformat()
+    return client.call("POST", f"/api/gpus/{gpu.id}/extend", json={"expires_at": until}, expect=expect)
+
+
+def test_an_extended_assignment_ends_at_its_new_time(app: Flask, gpu: Gpu, admin: Client, user: Client) -> None:
+    held = assign(user, gpu, minutes=5)
+    extended = extend(user, gpu, minutes=60)["data"]
+    assert (extended["assigned_at"], extended["assigned_to"]) == (held["assigned_at"], held["assigned_to"])
+    pass_time(app, 5)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "assigned"
+    pass_time(app, 60)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "available"
+    assert len(history(user, gpu)) == 1
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign", "extend", "release"]
+
+
+def test_an_assignment_may_end_earlier_or_never(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu, minutes=60)
+    extend(user, gpu, minutes=5)
+    extend(user, gpu, minutes=None)
+    pass_time(app, 120)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "assigned"
+    extend(user, gpu, minutes=5)
+    pass_time(app, 5)
+    runner_of(app).run_pending()
+    assert status(user, gpu) == "available"
+
+
+def test_an_extension_is_refused_to_others_of_free_gpus_and_into_the_past(
+    gpu: Gpu, admin: Client, user: Client
+) -> None:
+    assert extend(user, gpu, 5, expect=409)["data"]["reason"] == "gpu_not_assigned"
+    assign(admin, gpu)
+    assert extend(user, gpu, 5, expect=403)["data"]["reason"] == "not_holder"
+    assert extend(admin, gpu, -5, expect=422)["data"]["problems"]["expires_at"][0]["rule"] == "future"
+
+
+def test_an_extension_is_part_of_what_the_records_tell(app: Flask, gpu: Gpu, user: Client) -> None:
+    assign(user, gpu)
+    extend(user, gpu, 60)
+    extend(user, gpu, None)
+    with app.app_context():
+        seal()
+        assert verify().status is Status.INTACT
+        db.session.execute(sa.update(GpuAssignment).values(expires_at=utcnow()))
+        db.session.commit()
+        assert [finding.kind for finding in verify().findings] == [FindingKind.ROW_CHANGED]
