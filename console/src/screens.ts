@@ -10,6 +10,7 @@ type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
 /** The first match counts, so that `/imports` is not the list of a resource. */
 const ROUTES: readonly Route[] = [
   { pattern: "/", load: () => import("./screens/home/Home.svelte") },
+  { pattern: "/gpu-board", load: () => import("./screens/gpus/Board.svelte") },
   { pattern: "/audit", load: () => import("./screens/audit/Audit.svelte") },
   { pattern: "/people", load: () => import("./screens/people/People.svelte") },
   { pattern: "/account", load: () => import("./screens/account/Account.svelte") },

@@ -6,6 +6,10 @@ type Link = { path: string; labels: Labels; admin?: boolean };
 
 export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [
   {
+    title: { en: "Work", zh: "工作" },
+    links: [{ path: "/gpu-board", labels: { en: "GPU board", zh: "GPU 看板" } }],
+  },
+  {
     title: { en: "Administration", zh: "管理" },
     links: [
       { path: "/audit", labels: { en: "Audit log", zh: "审计日志" }, admin: true },
