@@ -131,7 +131,7 @@ def _plan(import_id: int) -> None:
         with writing():
             _store(import_, revision, tables, others)
     except UnreadableWorkbook as error:
-        problem = {"reason": error.reason, "message": str(error)}
+        problem = {"reason": error.reason, "message": str(error), **error.facts}
         with writing():
             _end_plan(import_id, revision, ImportStatus.INVALID, problem=problem)
     except Stopped:

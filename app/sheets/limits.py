@@ -8,11 +8,11 @@ from app.core.messages import Message, tr
 
 
 class UnreadableWorkbook(Exception):
-    """A refused file: `reason` is a slug, the text one sentence for a person."""
+    """A refused file: `reason` is a slug, the text one sentence for a person, `facts` are for a program."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.facts = reason, facts
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ _REFUSALS: Mapping[str, tuple[str, Message]] = {
     ),
     "repeated_sheet": ("unsafe", tr("The workbook has two sheets with the same content.")),
     "not_text": ("not_csv", tr("The file is named like comma-separated text, but it {content}.")),
+    "ambiguous_encoding": (
+        "ambiguous_encoding",
+        tr("The text may be {encodings}: compare how each reads it, and name the right one as `encoding`."),
+    ),
     "damaged_text": ("damaged", tr("The text is {encoding}, but some of its bytes are not.")),
     "bad_quotes": (
         "damaged",
@@ -72,4 +76,5 @@ def refusal(error: str, limits: Limits | None = None, **facts: Any) -> Unreadabl
     reason, message = _REFUSALS[error]
     most = {f"max_{name}": value for name, value in asdict(limits or Limits()).items()}
     named = {name: value for name, value in {**facts, **most}.items() if f"{{{name}" in message.template}
-    return UnreadableWorkbook(reason, Message(message.template, parameters=named))
+    others = {"candidates": facts["candidates"]} if "candidates" in facts else {}
+    return UnreadableWorkbook(reason, Message(message.template, parameters=named), **others)

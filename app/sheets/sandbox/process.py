@@ -28,7 +28,7 @@ Row = list[Any]
 class Refused(Exception):
     """A refused file: the slug, and the facts for a sentence about it."""
 
-    def __init__(self, error: str, **facts: str | int) -> None:
+    def __init__(self, error: str, **facts: Any) -> None:
         super().__init__(error)
         self.facts = {"error": error, **facts}
 

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from charset_normalizer import from_bytes
-
+from app.sheets.sandbox.encoding_detection import is_sure, readings, samples
 from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_rows
 
 CHUNK_BYTES = 1 << 18
@@ -23,8 +22,6 @@ SAMPLE_RECORDS = 100
 MAX_LINE = 1 << 22
 DELIMITERS = ",;\t|"
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-LEGACY = ("gb18030", "cp932", "big5", "cp1252")
-"""Encodings in which spreadsheets save text that is not Unicode. The fallback, Latin-1, decodes any bytes."""
 
 ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 """Text that an export has escaped with an apostrophe, so that a spreadsheet does not read it as a formula."""
@@ -47,7 +44,10 @@ def run(options: Options, output: Output) -> None:
 
 
 def find_encoding(path: Path, named: str | None) -> str:
-    """The encoding that decodes the whole file; raises Refused if it is not text, or not in the named encoding."""
+    """The encoding that decodes the whole file.
+
+    Raises Refused if it is not text, not in the named encoding, or in one that cannot be told from another.
+    """
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
     for mark, encoding in BYTE_ORDER_MARKS:
@@ -62,9 +62,13 @@ def find_encoding(path: Path, named: str | None) -> str:
     sample = _non_ascii_lines(path)
     if _is_damaged_utf_8(sample):
         raise Refused("damaged_text", encoding="UTF-8")
-    best = from_bytes(sample, cp_isolation=list(LEGACY)).best()
-    likely = [best.encoding] if best else []
-    return next((name for name in (*likely, *LEGACY) if _decodes(path, name)), "latin-1")
+    found = [reading for reading in readings(sample) if _decodes(path, reading.encoding)]
+    if not found:
+        raise Refused("not_text", content="contains bytes that are not text")
+    if not is_sure(found):
+        names = ", ".join(reading["encoding"] for reading in samples(found))
+        raise Refused("ambiguous_encoding", encodings=names, candidates=samples(found))
+    return found[0].encoding
 
 
 def _readable(path: Path, encoding: str) -> str:

@@ -18,7 +18,7 @@ from tests.features.conftest import Upload, errors_of, rows_of, workbook
 APPLY = {"apply": "true"}
 CHINESE = "实例名(必填),所属机房,备注\nn1,上海一号,在用\nn2,北京二号,\n"
 JAPANESE = "名前,場所\nサーバー1,東京\n"
-FRENCH = "Nom;Emplacement;Propriétaire\nsrv1;Málaga;Élodie Lefèvre\n"
+FRENCH = "Nom;Emplacement;Propriétaire\nsrv1;Málaga;Élodie Lefèvre\nsrv2;à contrôler;Hélène\n"
 
 
 def read(content: bytes, limits: Limits | None = None) -> tuple[dict[str, str] | None, list[list[Any]]]:
