@@ -42,9 +42,9 @@ _SENTENCES = (
 def recognised(text: str) -> str:
     """The message that a text of marshmallow is, or the text itself."""
     for sentence, pattern in _patterns():
-        if found := pattern.fullmatch(text):
+        if match := pattern.fullmatch(text):
             return Message(
-                sentence.template, sentence.rule, {name: _typed(each) for name, each in found.groupdict().items()}
+                sentence.template, sentence.rule, {name: _typed(each) for name, each in match.groupdict().items()}
             )
     return text
 

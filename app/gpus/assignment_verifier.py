@@ -53,16 +53,16 @@ HolderOf = Callable[[int], Holder]
 def compare_assignments(connection: sa.Connection, report: Report) -> None:
     """Report each assignment that the records of its GPU do not tell, and each of theirs that is missing."""
     holder_of = functools.cache(lambda user_id: _holder(connection, user_id))
-    rows, told = _select_rows(connection), _select_episodes(connection)
+    rows, recorded = _select_rows(connection), _select_episodes(connection)
     row_gpu, of_gpu = next(rows, _END)
-    told_gpu, episodes = next(told, _END)
+    told_gpu, episodes = next(recorded, _END)
     while of_gpu or episodes:
         gpu_id = min(row_gpu, told_gpu)
         _compare(gpu_id, of_gpu if row_gpu == gpu_id else [], episodes if told_gpu == gpu_id else [], holder_of, report)
         if row_gpu == gpu_id:
             row_gpu, of_gpu = next(rows, _END)
         if told_gpu == gpu_id:
-            told_gpu, episodes = next(told, _END)
+            told_gpu, episodes = next(recorded, _END)
 
 
 def _compare(
@@ -154,10 +154,10 @@ def _episodes(records: Iterator[Any]) -> list[Episode]:
 
 def _holder(connection: sa.Connection, user_id: int) -> Holder:
     is_telling = sa.or_(logs.changes.contains('"username"'), logs.action == "delete")
-    told = sa.select(logs.action, logs.changes).where(
+    recorded = sa.select(logs.action, logs.changes).where(
         logs.resource_type == User.__tablename__, logs.resource_id == user_id, logs.version.is_not(None), is_telling
     )
-    records = connection.execute(told).all()
+    records = connection.execute(recorded).all()
     changes = (orjson.loads(text).get("username", {}) for _, text in records)
     names = {change["new"] for change in changes if "new" in change}
     return Holder(names, any(action == "delete" for action, _ in records))

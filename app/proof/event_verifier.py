@@ -71,7 +71,7 @@ class EventVerifier:
         return self._connection.scalar(newest) or 0
 
     def _find(self, chain: int, number: int) -> PreviousRecord:
-        place = STORED.c.event_chain == chain, STORED.c.event_number == number
-        statement = sa.select(STORED.c.id, STORED.c.mac).where(*place).order_by(STORED.c.id).limit(1)
+        position = STORED.c.event_chain == chain, STORED.c.event_number == number
+        statement = sa.select(STORED.c.id, STORED.c.mac).where(*position).order_by(STORED.c.id).limit(1)
         row = self._connection.execute(statement).one_or_none()
         return _NONE if row is None else PreviousRecord(*row)

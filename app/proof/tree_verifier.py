@@ -29,15 +29,15 @@ class MacVerifier:
 
     def verify(self, content: dict[str, Any], previous: PreviousRecord, position: int | None) -> None:
         """Verify a record; `previous` is that of the version before, which an event does not have."""
-        version, place = content["version"], content["version"]
+        version, number = content["version"], content["version"]
         if version is None:
-            previous, place = self._events.previous(content), content["event_number"]
+            previous, number = self._events.previous(content), content["event_number"]
         if previous.record_id in self.wrong:
             return
-        if place is not None and place > 1 and previous.record_id is None:
-            before = f"Version {place - 1} of this object"
+        if number is not None and number > 1 and previous.record_id is None:
+            before = f"Version {number - 1} of this object"
             if version is None:
-                before = f"Event {place - 1} of chain {content['event_chain']}"
+                before = f"Event {number - 1} of chain {content['event_chain']}"
             self._report.add(FindingKind.RECORD_MISSING, f"{before} has no record.", **_object(content))
         elif not self._is_valid(content, previous.mac):
             self.wrong.add(content["id"])

@@ -157,9 +157,9 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
 
         A list may also be changed by some of its members, and what is read-only may be sent back.
         """
-        known = fields_of(getattr(cls.Meta, "model", None))
-        lists = [name for name, field in known.items() if field.kind is Kind.LIST and not field.read_only]
-        members = {name + suffix: _members_field(known[name], suffix) for name in lists for suffix in (ADD, REMOVE)}
+        model_fields = fields_of(getattr(cls.Meta, "model", None))
+        lists = {name: field for name, field in model_fields.items() if field.kind is Kind.LIST and not field.read_only}
+        members = {name + suffix: _members_field(lists[name], suffix) for name in lists for suffix in (ADD, REMOVE)}
 
         def check_either(_self: Schema, values: Mapping[str, Any], **_: Any) -> None:
             for name in lists:
@@ -184,8 +184,8 @@ class ResourceSchema(BaseSchema, metaclass=SQLAlchemyAutoSchemaMeta):
     @functools.cache
     def answer(cls) -> "type[ResourceSchema]":
         """The schema of the object as it is read: every field is there, and none is written only."""
-        known = fields_of(getattr(cls.Meta, "model", None))
-        own = {*known, *(field.reads_as for field in known.values())}
+        model_fields = fields_of(getattr(cls.Meta, "model", None))
+        own = {*model_fields, *(field.reads_as for field in model_fields.values())}
         members: dict[str, Any] = copy.deepcopy(cls._declared_fields)
         for name, field in members.items():
             field.required = field.required or name in own

@@ -41,12 +41,12 @@ def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
     Raises NotFound, and Forbidden where the acting user may not change it.
     """
     if not to_change:
-        found = db.session.get(resource.model, object_id) if object_id <= MAX_ID else None
-        return _require_visible(resource, object_id, found)
-    found = get_locked(resource, object_id)
-    if not may_change(resource, current_actor(), found.created_by_id):
+        target = db.session.get(resource.model, object_id) if object_id <= MAX_ID else None
+        return _require_visible(resource, object_id, target)
+    target = get_locked(resource, object_id)
+    if not may_change(resource, current_actor(), target.created_by_id):
         raise NotOwner()
-    return found
+    return target
 
 
 def get_locked(resource: Resource, object_id: int) -> Any:
@@ -54,15 +54,15 @@ def get_locked(resource: Resource, object_id: int) -> Any:
 
     Raises NotFound.
     """
-    found = get_to_change(resource.model, object_id) if object_id <= MAX_ID else None
-    return _require_visible(resource, object_id, found)
+    target = get_to_change(resource.model, object_id) if object_id <= MAX_ID else None
+    return _require_visible(resource, object_id, target)
 
 
-def _require_visible(resource: Resource, object_id: int, found: Any) -> Any:
+def _require_visible(resource: Resource, object_id: int, target: Any) -> Any:
     """What was found by the id; raises NotFound if it is None, or an object that the acting user does not see."""
-    if found is None or not is_visible(resource.model, found.created_by_id):
+    if target is None or not is_visible(resource.model, target.created_by_id):
         raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
-    return found
+    return target
 
 
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ MAX_COUNT = 1000
 """Objects of one resource that are counted, and among which the best are selected."""
 
 
-class Found(NamedTuple):
+class Candidate(NamedTuple):
     """An object that matches, not yet read."""
 
     resource: Resource
@@ -38,19 +38,19 @@ class Found(NamedTuple):
 def search(text: str, types: Sequence[Resource], limit: int) -> dict[str, Any]:
     """The best hits of all resources, best first, and how many objects of each match, up to MAX_COUNT."""
     words, searched = words_of(text), [resource for resource in types if is_searched(resource)]
-    found, counts = _select_matching(searched, words, fold(text), limit)
-    has_typo = not found
+    matches, counts = _select_matching(searched, words, fold(text), limit)
+    has_typo = not matches
     if has_typo:
-        found, counts = _select_similar(searched, words, limit)
+        matches, counts = _select_similar(searched, words, limit)
     order = {resource.name: position for position, resource in enumerate(types)}
-    hits = [hit(resource, item, words, text, has_typo=has_typo) for resource, item in _read(found)]
+    hits = [hit(resource, item, words, text, has_typo=has_typo) for resource, item in _read(matches)]
     hits.sort(key=lambda hit: (-hit["score"], order[hit["type"]], hit["title"], hit["id"]))
     return {"hits": hits[:limit], "counts": {resource.name: counts.get(resource.name, 0) for resource in types}}
 
 
 def _select_matching(
     types: Sequence[Resource], words: Sequence[Word], folded: str, limit: int
-) -> tuple[list[Found], Mapping[str, int]]:
+) -> tuple[list[Candidate], Mapping[str, int]]:
     """The best objects of each resource that hold all words, and how many do.
 
     The best are selected among the first MAX_COUNT by id, and those whose name is the text: ranking every match of a
@@ -62,11 +62,11 @@ def _select_matching(
     statement = _matching_statement(tuple(types), _own_only(types), tuple(map(len, words)), limit, MAX_COUNT)
     rows = _rows(statement, types, values)
     counts = {resource.name: row.matching for resource, row in rows}
-    found = dict.fromkeys(Found(resource, row.resource_id) for resource, row in rows)
+    matches = dict.fromkeys(Candidate(resource, row.resource_id) for resource, row in rows)
     for resource in types:
         if counts.get(resource.name) == MAX_COUNT:
-            found |= dict.fromkeys(_select_named(resource, folded, limit))
-    return list(found), counts
+            matches |= dict.fromkeys(_select_named(resource, folded, limit))
+    return list(matches), counts
 
 
 @functools.lru_cache(maxsize=256)
@@ -101,7 +101,7 @@ def _matching_statement(
 
 def _select_similar(
     types: Sequence[Resource], words: Sequence[Word], limit: int
-) -> tuple[list[Found], Mapping[str, int]]:
+) -> tuple[list[Candidate], Mapping[str, int]]:
     """The objects that hold all words, with a typo in one of them; without any, with typos in several."""
     shape, values = typo_shape(words), typo_values(words)
     if not any(patterns for _, patterns in shape):
@@ -109,7 +109,7 @@ def _select_similar(
     for in_every_word in (False, True)[: len(words)]:
         statement = _similar_statement(tuple(types), _own_only(types), shape, MAX_COUNT, in_every_word=in_every_word)
         rows = [
-            Found(resource, row.resource_id)
+            Candidate(resource, row.resource_id)
             for resource, row in _rows(statement, types, values)
             if similar_entry(row.content, words, in_every_word=in_every_word)
         ]
@@ -158,20 +158,20 @@ def _visible_entries(resource: Resource, own_only: frozenset[str]) -> list[sa.Co
     return [of_resource(resource), is_own] if resource.name in own_only else [of_resource(resource)]
 
 
-def _select_named(resource: Resource, folded: str, limit: int) -> list[Found]:
+def _select_named(resource: Resource, folded: str, limit: int) -> list[Candidate]:
     """The objects with exactly this name."""
     table = resource.model.__table__
     label = sa.func.fold(table.c[resource.model.label])
     statement = sa.select(table.c.id).where(label == folded, *visible(resource.model)).order_by(table.c.id).limit(limit)
-    return [Found(resource, row.id) for row in read_rows(statement)]
+    return [Candidate(resource, row.id) for row in read_rows(statement)]
 
 
-def _read(found: Sequence[Found]) -> list[tuple[Resource, dict[str, Any]]]:
+def _read(matches: Sequence[Candidate]) -> list[tuple[Resource, dict[str, Any]]]:
     """The objects as they are read, with one statement for each resource."""
     items: list[tuple[Resource, dict[str, Any]]] = []
-    for resource in dict.fromkeys(one.resource for one in found):
+    for resource in dict.fromkeys(one.resource for one in matches):
         projection = projection_of(resource)
-        ids = [one.object_id for one in found if one.resource is resource]
+        ids = [one.object_id for one in matches if one.resource is resource]
         statement = projection.statement.where(any_of(resource.model.__table__.c.id, ids), *visible(resource.model))
         items += [(resource, projection.render(row)) for row in read_rows(statement)]
     return items

@@ -58,10 +58,10 @@ def _read_events(connection: sa.Connection) -> dict[int, Told]:
     return recorded
 
 
-def _report_unknown_use(connection: sa.Connection, known: set[str], report: Report) -> None:
+def _report_unknown_use(connection: sa.Connection, token_ids: set[str], report: Report) -> None:
     """Report tokens that acted and were never created: inserted, and perhaps removed again after their use."""
     used = connection.scalars(sa.select(logs.token_id).where(logs.token_id.startswith(PREFIX)).distinct())
-    for token_id in sorted(token_id for token_id in used if token_id not in known):
+    for token_id in sorted(token_id for token_id in used if token_id not in token_ids):
         record_id = connection.scalar(sa.select(sa.func.min(logs.id)).where(logs.token_id == token_id))
         message = f"It was done with the personal access token {token_id}, whose creation has no record."
         report.add(FindingKind.ROW_INSERTED, message, record_id=record_id, resource_type=tokens.name)

@@ -24,8 +24,8 @@ def catalogs() -> Iterator[tuple[Path, Catalog]]:
             stored = read_po(file, locale=language)
         current = Catalog(locale=language, creation_date=UNDATED, revision_date=UNDATED, fuzzy=False)
         for _, _, text, _, _ in extract_from_dir(str(APP), [("**.py", "python")], keywords={"tr": None}):
-            found = stored.get(text)
-            current.add(text, found.string if found is not None else "")
+            entry = stored.get(text)
+            current.add(text, entry.string if entry is not None else "")
         yield path, current
 
 

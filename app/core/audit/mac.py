@@ -206,13 +206,13 @@ def get_to_change(model: type[Object], object_id: int) -> Object | None:
     row = db.session.execute(_selection_to_change(model), given, execution_options=options).one_or_none()
     if row is None:
         return None
-    found: Object = row[0]
+    target: Object = row[0]
     mac = row[1]
     # None also after waiting for another change: its record is newer than this statement's snapshot.
     # In a savepoint the record may be undone while the transaction goes on.
     if mac is not None and not db.session().in_nested_transaction():
-        unit_of_work().transaction.known_macs[model.__table__.name, found.id, found.version] = mac
-    return found
+        unit_of_work().transaction.known_macs[model.__table__.name, target.id, target.version] = mac
+    return target
 
 
 @functools.cache

@@ -123,8 +123,8 @@ def _about(item: Refused) -> str:
     return item.name if f"/{item.resource_id}" in item.name else text
 
 
-def _merged(known: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    merged = dict(known)
+def _merged(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    merged = dict(counts)
     for name, count in more.items():
         key = name if name in merged or len(merged) < MAX_REQUESTS else OTHERS
         merged[key] = merged.get(key, 0) + count

@@ -96,14 +96,14 @@ class _Compiled:
             for listener in connection.dispatch.before_cursor_execute:
                 listener(connection, cursor, self._text, given, None, False)
             cursor.execute(self._text, given)
-            found: Sequence[Sequence[Any]] = cursor.fetchall()
+            records: Sequence[Sequence[Any]] = cursor.fetchall()
             if self._reads is None:
                 self._reads = self._readers(connection.dialect, cursor.description)
         finally:
             cursor.close()
-        if not found or not self._reads:
-            return found
-        columns: list[Sequence[Any]] = list(zip(*found, strict=True))
+        if not records or not self._reads:
+            return records
+        columns: list[Sequence[Any]] = list(zip(*records, strict=True))
         for place, read in self._reads:
             columns[place] = [read(value) for value in columns[place]]
         return list(zip(*columns, strict=True))
@@ -177,8 +177,8 @@ def _bound(binds: Sequence[Bind | None], rows: Iterable[Sequence[Any]]) -> Itera
     """The rows as the driver takes them, in batches, so that repeated values of a column are converted once."""
     places = [(place, bind) for place, bind in enumerate(binds) if bind is not None]
     rest = iter(rows)
-    while some := list(islice(rest, ROWS_AT_ONCE)):
-        columns: list[Sequence[Any]] = list(zip(*some, strict=True))
+    while batch := list(islice(rest, ROWS_AT_ONCE)):
+        columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
         for place, bind in places:
             columns[place] = _bound_column(bind, columns[place])
         yield from zip(*columns, strict=True)
@@ -186,11 +186,11 @@ def _bound(binds: Sequence[Bind | None], rows: Iterable[Sequence[Any]]) -> Itera
 
 def _bound_column(bind: Bind, values: Sequence[Any]) -> list[Any]:
     try:
-        known = {value: None if value is None else bind(value) for value in set(values)}
+        bound = {value: None if value is None else bind(value) for value in set(values)}
     except TypeError:
         # JSON is not hashable.
         return [None if value is None else bind(value) for value in values]
-    return [known[value] for value in values]
+    return [bound[value] for value in values]
 
 
 def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:

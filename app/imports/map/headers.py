@@ -103,7 +103,7 @@ def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequenc
 
     Blank rows inside of a table are common: what follows one is another table only if it begins with titles.
     """
-    titles, found = _filled(header), OtherRows()
+    titles, other = _filled(header), OtherRows()
     notes: list[int] = []
     caption: int | None = None
     previous, narrowest, is_second = 0, len(titles), False
@@ -117,22 +117,22 @@ def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequenc
             continue
         filled = _filled(cells)
         if (after_blank or caption) and _begins_table(filled, titles):
-            found.second_table += [row for row in (caption, number) if row]
+            other.second_table += [row for row in (caption, number) if row]
             notes = [row for row in notes if row != caption]
             # The same titles again, as on each page of a printed list: the table goes on below them.
             is_second = filled != titles
         elif is_second:
-            found.second_table.append(number)
+            other.second_table.append(number)
         elif _is_total(filled) or (_is_note(filled) and len(filled) * 2 <= len(titles)):
-            found.totals_and_notes.append(number)
+            other.totals_and_notes.append(number)
         elif (after_blank or notes) and narrowest >= MIN_FULL_ROW and _is_sentence(filled):
             notes.append(number)
         else:
             # What looked like notes at the end is followed by an object.
             notes, narrowest = [], min(narrowest, len(filled))
         caption = number if after_blank and len(filled) == 1 else None
-    found.totals_and_notes = sorted(found.totals_and_notes + notes)
-    return found
+    other.totals_and_notes = sorted(other.totals_and_notes + notes)
+    return other
 
 
 def _filled(cells: Sequence[Value]) -> list[Value]:
@@ -143,9 +143,9 @@ def _begins_table(filled: Sequence[Value], titles: Sequence[Value]) -> bool:
     """Whether a row of words is titles: half of them known, and one repeats a title of the first table or many are."""
     if len(filled) < 2 or not all(map(_is_word, filled)):
         return False
-    known = max(score(filled, resource, {}) for resource in IMPORTABLE.values())
+    recognised = max(score(filled, resource, {}) for resource in IMPORTABLE.values())
     repeated = {title_key(str(title)) for title in titles} & {title_key(str(cell)) for cell in filled}
-    return known * 2 >= len(filled) and (bool(repeated) or known >= MIN_OTHER_TITLES)
+    return recognised * 2 >= len(filled) and (bool(repeated) or recognised >= MIN_OTHER_TITLES)
 
 
 def _is_plain(first: Value) -> bool:

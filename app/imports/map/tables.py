@@ -237,9 +237,9 @@ def _take_samples(table: Table) -> None:
 
 def _leave_out_other_rows(table: Table, header: Sequence[Value]) -> None:
     """Leave out totals, notes and another table with a warning; a last row that has been set overrides that."""
-    found = find_other_rows(table.rows(), header)
-    _warn_of_rows(table, "totals_and_notes", "Rows that look like totals or notes", found.totals_and_notes)
-    _warn_of_rows(table, "second_table", "Rows of another table below this one", found.second_table)
+    other = find_other_rows(table.rows(), header)
+    _warn_of_rows(table, "totals_and_notes", "Rows that look like totals or notes", other.totals_and_notes)
+    _warn_of_rows(table, "second_table", "Rows of another table below this one", other.second_table)
 
 
 def _warn_of_rows(table: Table, rule: str, what: str, numbers: Sequence[int]) -> None:

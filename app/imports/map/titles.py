@@ -99,10 +99,10 @@ def alternative_fields(title: str, resource: Resource, chosen: Field | None) -> 
     """The names of other fields that a title may mean, the nearest first."""
     spellings = spellings_of(resource)
     keys = [key for key, _ in _readings(title)]
-    near = [key for key in keys if key in spellings]
+    alike = [key for key in keys if key in spellings]
     for key in keys:
-        near += difflib.get_close_matches(key, spellings, n=MAX_ALTERNATIVES, cutoff=0.7)
-    fields = dict.fromkeys(spellings[key][1] for key in near)
+        alike += difflib.get_close_matches(key, spellings, n=MAX_ALTERNATIVES, cutoff=0.7)
+    fields = dict.fromkeys(spellings[key][1] for key in alike)
     return [item.name for item in fields if item is not chosen and not item.read_only][:MAX_ALTERNATIVES]
 
 

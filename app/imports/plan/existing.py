@@ -124,8 +124,8 @@ def _find_by_key(
 def _contradiction(row: ParsedRow, stored: Mapping[str, Any], identifiers: Sequence[str]) -> str | None:
     """The first identifier in which a row and an object differ; an absent one says nothing."""
     for name in identifiers:
-        wanted, there = row.values.get(name), stored.get(name)
-        if wanted is not None and there is not None and fold_value(wanted) != fold_value(there):
+        wanted, current = row.values.get(name), stored.get(name)
+        if wanted is not None and current is not None and fold_value(wanted) != fold_value(current):
             return name
     return None
 

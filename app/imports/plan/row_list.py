@@ -84,16 +84,16 @@ def select_page(import_id: int, wanted: RowFilter, page: int, page_size: int) ->
 def select_after(import_id: int, revision: int, wanted: RowFilter, cursor: str, page_size: int) -> Page:
     """The rows after a cursor; an empty one is the beginning. Raises InvalidCursor for one of another plan."""
     position = _read_cursor(cursor, import_id, revision) if cursor else 0
-    found: list[tuple[int, dict[str, Any]]] = []
+    selected: list[tuple[int, dict[str, Any]]] = []
     # The last part that begins at the cursor or before holds the row after it, unless the next one does.
     begin = sa.select(sa.func.max(parts.c.first)).where(parts.c.import_id == import_id, parts.c.first <= position + 1)
     start = db.session.scalar(begin) or 0
     for first, _ in _counted_parts(import_id, wanted, start):
-        found += [row for row in _items(read_part(import_id, first), wanted) if row[0] > position]
-        if len(found) > page_size:
+        selected += [row for row in _items(read_part(import_id, first), wanted) if row[0] > position]
+        if len(selected) > page_size:
             break
-    shown = found[:page_size]
-    next_cursor = _write_cursor(import_id, revision, shown[-1][0]) if len(found) > page_size else None
+    shown = selected[:page_size]
+    next_cursor = _write_cursor(import_id, revision, shown[-1][0]) if len(selected) > page_size else None
     return Page([item for _, item in shown], CursorPage(page_size, None, next_cursor, None))
 
 

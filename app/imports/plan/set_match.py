@@ -25,7 +25,7 @@ def find_by_set_fields(resource: Resource, rows: Sequence[ParsedRow], targets: S
     if not keys:
         return
     # Objects are loaded by the field that tells most of them apart.
-    at = max(range(len(names)), key=lambda place: len({key[place] for key in keys.values()}))
+    at = max(range(len(names)), key=lambda position: len({key[position] for key in keys.values()}))
     wanted = {key[at] for key in keys.values() if not isinstance(key[at], ParsedRow)}
     stored: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for values in load(_key_column(resource, names[at]), wanted):

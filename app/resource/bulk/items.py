@@ -40,17 +40,17 @@ def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     check_shared(resource, merged, query)
     owner = current_actor().id
 
-    def store(some: Sequence[Item]) -> None:
+    def store(batch: Sequence[Item]) -> None:
         if not resource.model.orm_only:
-            ids = writer.allocate_ids(resource, len(some))
-            writer.insert(resource, ids, [item.values for item in some], owner)
-            for item, identity in zip(some, ids, strict=True):
+            ids = writer.allocate_ids(resource, len(batch))
+            writer.insert(resource, ids, [item.values for item in batch], owner)
+            for item, identity in zip(batch, ids, strict=True):
                 item.object_id = identity
             return
-        targets = [resource.model(**item.values, created_by_id=owner) for item in some]
+        targets = [resource.model(**item.values, created_by_id=owner) for item in batch]
         db.session.add_all(targets)
         db.session.flush()
-        for item, target in zip(some, targets, strict=True):
+        for item, target in zip(batch, targets, strict=True):
             item.object_id = target.id
 
     _store_or_halve(valid(items), store)
@@ -72,13 +72,13 @@ def update(resource: Resource, items: Sequence[Item], query: Mapping[str, bool])
     check(resource, merged, creating=False)
     check_shared(resource, merged, query)
 
-    def store(some: Sequence[Item]) -> None:
+    def store(batch: Sequence[Item]) -> None:
         if not resource.model.orm_only:
-            changes = [_change(resource, stored[item], item.values) for item in some]
+            changes = [_change(resource, stored[item], item.values) for item in batch]
             writer.update(resource.model, [change for change in changes if change.new])
             return
-        targets = _loaded(resource, some)
-        for item in some:
+        targets = _loaded(resource, batch)
+        for item in batch:
             for name, value in item.values.items():
                 setattr(targets[item.object_id], name, value)
         db.session.flush()
@@ -96,8 +96,8 @@ def delete(resource: Resource, items: Sequence[Item], *, cascade: bool) -> list[
                 item.error = has_children(children)
     removals: list[Removal] = []
 
-    def store(some: Sequence[Item]) -> None:
-        targets = list(_loaded(resource, some).values())
+    def store(batch: Sequence[Item]) -> None:
+        targets = list(_loaded(resource, batch).values())
         removal = removal_of(targets, cascade=cascade)
         remove(targets, removal)
         removals.append(removal)

@@ -177,8 +177,8 @@ def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[C
     )
     written = 0
     for start in range(0, len(changes), ROWS_AT_ONCE):
-        some = changes[start : start + ROWS_AT_ONCE]
-        rows = [{**change.new, "id": change.object_id, "version": change.version} for change in some]
+        batch = changes[start : start + ROWS_AT_ONCE]
+        rows = [{**change.new, "id": change.object_id, "version": change.version} for change in batch]
         written += db.session.connection().execute(statement, {"changes": json_text(rows)}).rowcount
     return written
 

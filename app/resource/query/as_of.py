@@ -183,8 +183,8 @@ def _was(name: str, ids: Collection[int]) -> sa.ColumnElement[bool]:
     """Whether a record took one of these values from the column; PostgreSQL has an index of that."""
     if db.engine.dialect.name == "postgresql":
         terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
-        found: sa.ColumnElement[bool] = terms.overlap(sa.literal([f"{name}<{one}" for one in ids], ARRAY(sa.Text)))
-        return found
+        mentions: sa.ColumnElement[bool] = terms.overlap(sa.literal([f"{name}<{one}" for one in ids], ARRAY(sa.Text)))
+        return mentions
     return any_of(sa.func.json_extract(logs.c.changes, f"$.{name}.old"), ids)
 
 
@@ -222,8 +222,8 @@ def _render(resource: Resource, identity: int, state: State, names: Mapping[tupl
     for name, one in resource.references.items():
         assert one.target is not None
         referred: Any = item[one.name]
-        known = names.get((one.target.__tablename__, referred))
-        item[name] = None if referred is None else {"id": referred, "name": known}
+        label = names.get((one.target.__tablename__, referred))
+        item[name] = None if referred is None else {"id": referred, "name": label}
     return item
 
 

@@ -115,12 +115,12 @@ def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
         raise BadParameter(tr("`fields` may name at most {max} fields.", max=MAX_FACETS))
     if len(set(names)) < len(names):
         raise RepeatedParameter(tr("`fields` names a field twice."))
-    known = facet_fields(resource)
+    countable = facet_fields(resource)
     for name in names:
-        if name.startswith(ATTRIBUTE) and "attributes" in known:
+        if name.startswith(ATTRIBUTE) and "attributes" in countable:
             check_attribute(resource, name)
-        elif name not in known:
-            raise unknown("field", name, known)
+        elif name not in countable:
+            raise unknown("field", name, countable)
     return names
 
 
@@ -167,21 +167,21 @@ def _statement(resource: Resource, name: str, matching: Matching) -> sa.Select[A
     source, value, is_text = _source(resource, name)
     number = sa.func.count()
     grouped = sa.select(value.label("value"), number.label("number")).select_from(source)
-    found = grouped.where(*conditions_of(resource, matching)).group_by(value).subquery()
+    groups = grouped.where(*conditions_of(resource, matching)).group_by(value).subquery()
     label: sa.ColumnElement[Any] = sa.null()
-    origin: Any = found
+    origin: Any = groups
     if field := resource.references.get(name):
         assert field.target is not None
         referred = target_alias(resource, field)
-        label, origin = referred.c[field.target.label], found.outerjoin(referred, found.c.value == referred.c.id)
-    shown: Any = found.c.value
-    total: Any = found.c.number
+        label, origin = referred.c[field.target.label], groups.outerjoin(referred, groups.c.value == referred.c.id)
+    shown: Any = groups.c.value
+    total: Any = groups.c.number
     if is_text:
         # Folded after they are counted: SQLite would call Python for each row.
         shown, total = sa.func.min(shown), sa.func.sum(total)
     counted = sa.select(shown.label("shown"), label.label("label"), sa.cast(total, sa.BigInteger).label("total"))
     statement = counted.select_from(origin).order_by(sa.desc("total"), sa.asc("shown")).limit(MAX_VALUES + 1)
-    return statement.group_by(sa.func.fold(found.c.value)) if is_text else statement
+    return statement.group_by(sa.func.fold(groups.c.value)) if is_text else statement
 
 
 def _source(resource: Resource, name: str) -> tuple[Any, Any, bool]:

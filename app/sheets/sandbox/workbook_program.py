@@ -105,9 +105,9 @@ def counts_from_1904(workbook: ET.Element) -> bool:
 
 def special_texts(worksheet: bytes) -> Texts:
     """Error cells (`#N/A`), and formulas without a stored value."""
-    found = [*_ERROR_CELL.findall(worksheet), *((cell, UNCOMPUTED.encode()) for cell in _uncomputed(worksheet))]
+    errors = [*_ERROR_CELL.findall(worksheet), *((cell, UNCOMPUTED.encode()) for cell in _uncomputed(worksheet))]
     texts: Texts = {}
-    for attributes, text in found:
+    for attributes, text in errors:
         if reference := _REFERENCE.search(attributes):
             row, column = int(reference[2]), column_index(reference[1].decode())
             texts.setdefault(row, []).append((column, text.decode()))
@@ -130,8 +130,8 @@ def layout_of(worksheet: bytes, sheet: CalamineSheet) -> dict[str, Any]:
     merged = [
         (first[0] + 1, last[0] + 1, first[1]) for first, last in sheet.merged_cell_ranges or () if last[0] > first[0]
     ]
-    found = {"hidden_columns": columns, "hidden_rows": rows, "merged": sorted(merged)}
-    return {name: places for name, places in found.items() if places}
+    layout = {"hidden_columns": columns, "hidden_rows": rows, "merged": sorted(merged)}
+    return {name: places for name, places in layout.items() if places}
 
 
 def merged_down(rows: Iterator[Row], merged: Merged) -> Iterator[Row]:

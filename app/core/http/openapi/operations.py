@@ -131,8 +131,8 @@ def document_parameter(view: View, parameter: Parameter) -> None:
     docs: dict[str, Any] = view.__dict__.setdefault("_apidoc", {})
     manual = docs.get("manual_doc", {})
     # Parameters documented by hand replace all others.
-    place = manual if "parameters" in manual else docs.setdefault("arguments", {})
-    place.setdefault("parameters", []).append(parameter if isinstance(parameter, str) else dict(parameter))
+    target = manual if "parameters" in manual else docs.setdefault("arguments", {})
+    target.setdefault("parameters", []).append(parameter if isinstance(parameter, str) else dict(parameter))
 
 
 def document_reason(view: View) -> None:
