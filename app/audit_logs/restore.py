@@ -1,7 +1,7 @@
 """Restore from an audit record: a deletion with everything that it removed, or a single change."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,20 +9,27 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from app.audit_logs.reattachment import Key, reattach
+from app.audit_logs.restore_conflicts import (
+    conflict_of,
+    find_changed,
+    find_invalid,
+    find_missing_references,
+    find_newer,
+    find_taken,
+    named,
+)
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.models import Base
-from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, unit_of_work
 from app.core.errors import Conflict, NotFound
-from app.core.messages import Term, tr
-from app.core.values import as_json, fold, same_json, utcnow
+from app.core.messages import tr
+from app.core.values import fold, utcnow
 from app.gpus.service import resume_assignments
 from app.resource import Kind, Resource, service
 from app.resource.bulk import writer
-from app.resource.fields import Field, default_of, from_json, row_from_json
+from app.resource.fields import Field, from_json, row_from_json
 from app.resource.json_fields import put_back_attributes
-from app.resource.uniqueness import index_rules, key_of, taken_keys
 
 MAX_LISTED = 1000
 """Objects and conflicts that an answer lists; its counts are exact."""
@@ -90,16 +97,16 @@ def _restore_deleted(record: Any) -> Restoration:
     deleted = _select_deleted_with(record)
     for resource, records in _in_order(deleted):
         rows[resource.name] = [_row_of(resource, item) for item in records]
-        conflicts += _find_newer(resource, records)
-        conflicts += _find_missing_references(resource, rows[resource.name], deleted, restoration)
-        conflicts += _find_invalid(resource, rows[resource.name])
-        conflicts += _find_taken(resource, {row["id"]: row for row in rows[resource.name]})
+        conflicts += find_newer(resource, records)
+        conflicts += find_missing_references(resource, rows[resource.name], deleted, restoration.left_out)
+        conflicts += find_invalid(resource, rows[resource.name])
+        conflicts += find_taken(resource, {row["id"]: row for row in rows[resource.name]})
     if conflicts:
         raise RestoreConflict(conflicts)
     try:
         for name, restored in rows.items():
             writer.restore(CATALOG[name].model, restored)
-            restoration.objects += [_named(CATALOG[name], row) for row in restored]
+            restoration.objects += [named(CATALOG[name], row) for row in restored]
         for reference, is_reattached in reattach(record.request_id, deleted):
             (restoration.reattached if is_reattached else restoration.left_out).append(reference)
         resume_assignments([row["id"] for row in rows.get("gpus", ())])
@@ -155,79 +162,6 @@ def _row_of(resource: Resource, record: Any) -> dict[str, Any]:
     return {**values, "version": record.version + 1, "updated_at": utcnow()}
 
 
-def _find_newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Conflicts of objects that have newer records than these."""
-    statement = (
-        sa.select(logs.c.resource_id, sa.func.max(logs.c.version))
-        .where(
-            logs.c.resource_type == resource.name,
-            any_of(logs.c.resource_id, [record.resource_id for record in records]),
-        )
-        .group_by(logs.c.resource_id)
-    )
-    latest = dict(db.session.execute(statement).all())
-    for record in records:
-        if (newest := latest[record.resource_id]) > record.version:
-            message = tr("It has been restored already; its latest version is {latest}.", latest=newest)
-            yield _conflict(resource, record.resource_id, record.resource_name, "newer", message)
-
-
-def _find_missing_references(
-    resource: Resource, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any], restoration: Restoration
-) -> Iterator[dict[str, Any]]:
-    """Conflicts of references to objects that neither exist nor are restored now.
-
-    A reference that only the application sets is left out instead.
-    """
-    for item in resource.references.values():
-        for row, identity in _dangling(item, rows, deleted):
-            assert item.target is not None
-            if item.read_only and item.nullable:
-                row[item.name] = None
-                restoration.left_out.append({**_named(resource, row), "field": item.name, "value": identity})
-            else:
-                reference = f"{item.title.lower()}, {item.target.__tablename__} {identity}"
-                message = tr("Its {reference}, does not exist: restore that first.", reference=reference)
-                yield _conflict(resource, row["id"], str(row[resource.model.label]), "gone", message, field=item.name)
-
-
-def _dangling(
-    item: Field, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any]
-) -> Iterator[tuple[dict[str, Any], int]]:
-    assert item.target is not None
-    table = item.target.__table__
-    ids = {row[item.name] for row in rows if row[item.name] is not None}
-    ids = {identity for identity in ids if (table.name, identity) not in deleted}
-    existing = set(db.session.scalars(sa.select(table.c.id).where(any_of(table.c.id, ids)))) if ids else set()
-    for row in rows:
-        if row[item.name] in ids - existing:
-            yield row, row[item.name]
-
-
-def _find_invalid(resource: Resource, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Conflicts of rows that are invalid without a left out reference, unless a default makes them valid."""
-    for row in rows:
-        for name in resource.model.validate(row):
-            row[name] = default_of(resource.model.__table__.c[name])
-        for name, texts in resource.model.validate(row).items():
-            yield _conflict(resource, row["id"], str(row[resource.model.label]), "invalid", texts[0], field=name)
-
-
-def _find_taken(resource: Resource, rows: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Conflicts of rows whose unique value belongs to another object now."""
-    for names, folded in index_rules(resource.model):
-        keys = {identity: key_of([row[name] for name in names], names, folded) for identity, row in rows.items()}
-        id_of = {key: identity for identity, key in keys.items() if key is not None}
-        for key, other in taken_keys(resource, id_of, names, folded).items():
-            identity = id_of[key]
-            if other == identity:
-                continue
-            what, title = service.singular(resource), resource.fields[names[-1]].term
-            message = tr("Another {what} ({other}) has the same {title} now.", what=what, other=other, title=title)
-            name = str(rows[identity][resource.model.label])
-            yield {**_conflict(resource, identity, name, "taken", message, field=names[-1]), "by": other}
-
-
 def _restore_values(resource: Resource, record: Any) -> Restoration:
     """Set each field that a record changed to its old value."""
     previous = sa.select(logs.c.action).where(
@@ -244,18 +178,18 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
         target = service.get(resource, record.resource_id, to_change=True)
     except NotFound:
         name, message = record.resource_name, tr("The object was deleted: restore it first.")
-        raise RestoreConflict([_conflict(resource, record.resource_id, name, "gone", message)]) from None
+        raise RestoreConflict([conflict_of(resource, record.resource_id, name, "gone", message)]) from None
     fields = {name: resource.fields[name] for name in record.changes}
     old = {name: _old_value(item, getattr(target, name), record.changes[name]) for name, item in fields.items()}
     row = {column.key: getattr(target, column.key) for column in target.__table__.columns} | old
-    conflicts = [*_find_changed(resource, target, record.changes)]
-    conflicts += _find_missing_references(resource, [row], {}, Restoration())
-    conflicts += _find_taken(resource, {target.id: row})
+    conflicts = [*find_changed(resource, target, record.changes)]
+    conflicts += find_missing_references(resource, [row], {}, [])
+    conflicts += find_taken(resource, {target.id: row})
     if conflicts:
         raise RestoreConflict(conflicts)
     unit_of_work().transaction.action = "restore"
     service.update(resource, target, old)
-    return Restoration([_named(resource, {**row, "version": target.version})])
+    return Restoration([named(resource, {**row, "version": target.version})])
 
 
 def _old_value(item: Field, stored: Any, change: Mapping[str, Any]) -> Any:
@@ -263,35 +197,3 @@ def _old_value(item: Field, stored: Any, change: Mapping[str, Any]) -> Any:
     if item.kind is Kind.ATTRIBUTES:
         return put_back_attributes(stored, change["old"], change["new"])[0]
     return from_json(item.kind, item, change["old"])
-
-
-def _find_changed(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, what, value, then in _values_since(resource, target, changes):
-        if not same_json(value, then):
-            conflict = _conflict(
-                resource, target.id, str(target), "changed", tr("Its {what} has changed since.", what=what), field=name
-            )
-            yield {**conflict, "now": value, "then": then}
-
-
-def _values_since(resource: Resource, target: Any, changes: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    """Field, title, value now and value then of all that a change set; attributes are fields of their own."""
-    for name, change in changes.items():
-        item, value = resource.fields[name], getattr(target, name)
-        if item.kind is Kind.ATTRIBUTES:
-            for key in put_back_attributes(value, change["old"], change["new"])[1]:
-                what, then = Term(f"attribute {key}", f"属性 {key}"), (change["new"] or {}).get(key)
-                yield f"{name}.{key}", what, value.get(key), then
-        else:
-            yield name, item.term, as_json(value), change["new"]
-
-
-def _conflict(
-    resource: Resource, identity: int, name: str | None, problem: str, message: str, **facts: Any
-) -> dict[str, Any]:
-    return {"type": resource.name, "id": identity, "name": name, "problem": problem, "message": message, **facts}
-
-
-def _named(resource: Resource, row: Mapping[str, Any]) -> dict[str, Any]:
-    label = resource.model.label
-    return {"type": resource.name, "id": row["id"], "name": str(row[label]), "version": row["version"]}
