@@ -15,6 +15,10 @@ const ROUTES: readonly Route[] = [
   { pattern: "/people", load: () => import("./screens/people/People.svelte") },
   { pattern: "/account", load: () => import("./screens/account/Account.svelte") },
   { pattern: "/proof", load: () => import("./screens/proof/Proof.svelte") },
+  // Any resource: these come last.
+  { pattern: "/:resource", load: () => import("./screens/list/List.svelte") },
+  { pattern: "/:resource/new", load: () => import("./screens/form/Create.svelte") },
+  { pattern: "/:resource/:id", load: () => import("./screens/object/Object.svelte") },
 ];
 
 export function match(path: string): { load: Route["load"]; params: Params } | undefined {
