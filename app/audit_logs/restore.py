@@ -22,14 +22,14 @@ from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db, unit_of_work
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound
 from app.core.messages import tr
 from app.core.values import fold, utcnow
 from app.gpus.service import resume_assignments
 from app.resource import Kind, Resource, service
 from app.resource.bulk import writer
 from app.resource.fields import Field, from_json, row_from_json
-from app.resource.json_fields import put_back_attributes
+from app.resource.json_fields import limit_error, put_back_attributes
 
 MAX_LISTED = 1000
 """Objects and conflicts that an answer lists; its counts are exact."""
@@ -195,5 +195,8 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
 def _old_value(item: Field, stored: Any, change: Mapping[str, Any]) -> Any:
     """What the field was before a change; of attributes, only the keys that it changed."""
     if item.kind is Kind.ATTRIBUTES:
-        return put_back_attributes(stored, change["old"], change["new"])[0]
+        attributes, _ = put_back_attributes(stored, change["old"], change["new"])
+        if error := limit_error(attributes):
+            raise Invalid(errors={item.name: [error]})
+        return attributes
     return from_json(item.kind, item, change["old"])

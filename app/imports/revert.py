@@ -3,7 +3,7 @@
 A restored object has its old values and a new version, because a version never means two things.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -29,7 +29,7 @@ from app.resource.bulk import writer
 from app.resource.bulk.write_order import WriteOrder
 from app.resource.cascade import count_referring, detach_unseen
 from app.resource.fields import defaults_of, from_json
-from app.resource.json_fields import put_back_attributes
+from app.resource.json_fields import limit_error, put_back_attributes
 from app.resource.rights import may_change
 
 logs = AuditLog.__table__
@@ -158,6 +158,9 @@ def _restorations(part: PlanPart, ids: dict[int, int], reversal: Reversal) -> li
                 part, row, object_id, tr("Changed since the import: {fields}.", fields=", ".join(changed))
             )
             continue
+        if error := _limit_error(resource, old):
+            reversal.add_conflict(part, row, object_id, error)
+            continue
         replaced = {name: current[name] for name in old}
         label = str(current[resource.model.label])
         changes.append(writer.Change(object_id, current["version"], label, old=replaced, new=old))
@@ -171,6 +174,12 @@ def _changed_since(resource: Resource, name: str, stored: Any, row: PlannedRow, 
         return put_back_attributes(stored, row.old[name], row.new[name])[1]
     is_same = same_json(as_json(stored), _stored_value(row.new[name], resource, name, ids))
     return [] if is_same else [resource.fields[name].title]
+
+
+def _limit_error(resource: Resource, values: Mapping[str, Any]) -> str | None:
+    """What is wrong with attributes that come back beside those that others have added."""
+    attributes = [values[name] for name in values if resource.fields[name].kind is Kind.ATTRIBUTES]
+    return next(filter(None, map(limit_error, attributes)), None)
 
 
 def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reversal) -> None:

@@ -199,6 +199,18 @@ def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) 
     return {key: value for key, value in {**stored, **sent}.items() if sent.get(key, value) is not None}
 
 
+def limit_error(attributes: Mapping[str, Any]) -> str | None:
+    """What is wrong with attributes that were merged into others: there are too many."""
+    if len(attributes) <= MAX_ATTRIBUTES:
+        return None
+    return tr(
+        "At most {max} attributes; with these there are {count}.",
+        rule="length",
+        max=MAX_ATTRIBUTES,
+        count=len(attributes),
+    )
+
+
 def put_back_attributes(
     stored: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], list[str]]:

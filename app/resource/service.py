@@ -20,7 +20,7 @@ from app.core.messages import Term, tr
 from app.core.values import MAX_ID, as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
-from app.resource.json_fields import MAX_ATTRIBUTES, MAX_ITEMS, edit_members, merge_attributes
+from app.resource.json_fields import MAX_ITEMS, edit_members, limit_error, merge_attributes
 from app.resource.projection import projection_of, settled_version
 from app.resource.rights import is_visible, may_change, require_parents, visible
 from app.resource.schema import ADD, REMOVE, Sent
@@ -123,15 +123,8 @@ def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[
         name = field.name
         if field.kind is Kind.ATTRIBUTES and name in values:
             values[name] = merge_attributes(stored[name], values[name])
-            if len(values[name]) > MAX_ATTRIBUTES:
-                errors[name] = [
-                    tr(
-                        "At most {max} attributes; with these there are {count}.",
-                        rule="length",
-                        max=MAX_ATTRIBUTES,
-                        count=len(values[name]),
-                    )
-                ]
+            if error := limit_error(values[name]):
+                errors[name] = [error]
         elif field.kind is Kind.LIST and not {name + ADD, name + REMOVE}.isdisjoint(values):
             added, removed = values.pop(name + ADD, ()), values.pop(name + REMOVE, ())
             values[name] = edit_members(stored[name], added, removed)

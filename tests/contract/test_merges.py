@@ -277,3 +277,18 @@ def test_removing_all_attributes_is_undone_beside_new_ones(resource: Resource, m
     patch(admin, path, {"attributes": {"theirs": "x"}})
     admin.call("POST", undo)
     assert admin.call("GET", path)["data"]["attributes"] == {"hdd": 4, "qos": "LS", "theirs": "x"}
+
+
+@each_extensible
+def test_an_undone_change_may_not_bring_back_too_many_attributes(resource: Resource, make: Make, admin: Client) -> None:
+    made = make(resource.model, attributes={f"k{number}": number for number in range(64)})
+    path = f"{resource.path}/{made.id}"
+    patch(admin, path, {"attributes": {"k0": None}})
+    undo = latest_change(admin, resource, made.id)
+    before = patch(admin, path, {"attributes": {"theirs": "x"}})
+    refused = admin.call("POST", undo, expect=422)["data"]
+    assert refused["errors"] == {"attributes": ["At most 64 attributes; with these there are 65."]}
+    assert admin.call("GET", path)["data"] == before
+    patch(admin, path, {"attributes": {"theirs": None}})
+    admin.call("POST", undo)
+    assert len(admin.call("GET", path)["data"]["attributes"]) == 64

@@ -24,7 +24,7 @@ from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Kind, Resource, singular
 from app.resource.fields import defaults_of
-from app.resource.json_fields import MAX_ATTRIBUTES, merge_attributes
+from app.resource.json_fields import limit_error, merge_attributes
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
 
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
@@ -179,9 +179,8 @@ class Planner:
         if row.attributes:
             _keep_stored_types(row, existing["attributes"])
             row.values["attributes"] = merge_attributes(existing["attributes"], row.attributes)
-            if len(row.values["attributes"]) > MAX_ATTRIBUTES:
-                message = f"At most {MAX_ATTRIBUTES} attributes; with these there are {len(row.values['attributes'])}."
-                row.add_error("attributes", "attributes", message)
+            if error := limit_error(row.values["attributes"]):
+                row.add_error("attributes", "attributes", error)
         changed = {name: value for name, value in row.values.items() if _differs(existing[name], value)}
         changed |= resource.model.implied(existing, changed)
         label = resource.model.label

@@ -326,6 +326,18 @@ def test_a_revert_leaves_the_attributes_of_others(make: Make, admin: Client, upl
     assert stored == {"hdd": 4, "qos": "BE", "old": 1, "theirs": "x"}
 
 
+def test_a_revert_may_not_bring_back_too_many_attributes(make: Make, admin: Client, upload: Upload) -> None:
+    server = make(Server, name="n1", attributes={f"k{number}": number for number in range(64)})
+    import_ = upload(admin, form=APPLY, Servers=[("Name", "attributes.k0"), ("n1", "<clear>")])
+    path = f"/api/servers/{server.id}"
+    before = admin.call("PATCH", path, json={"attributes": {"theirs": "x"}})["data"]
+    (conflict,) = revert(admin, import_, expect=409)["conflicts"]
+    assert conflict["message"] == "At most 64 attributes; with these there are 65."
+    assert admin.call("GET", path)["data"] == before
+    admin.call("PATCH", path, json={"attributes": {"theirs": None}})
+    assert revert(admin, import_)["restored"] == {"servers": 1}
+
+
 def test_attributes_that_others_changed_are_named_and_those_already_put_back_are_no_conflict(
     make: Make, admin: Client, upload: Upload
 ) -> None:
