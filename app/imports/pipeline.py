@@ -236,12 +236,17 @@ def _end_plan(import_id: int, revision: int, end: ImportStatus, **values: Any) -
     return change_status(import_id, (ImportStatus.VALIDATING,), end, planned_revision=revision, **ended)
 
 
-def _act_as(user_id: int | None, request_id: str) -> Actor:
-    """Run as a user with their present role, under the request id of the import; raises PermissionError."""
+def owner_of(user_id: int | None) -> Actor:
+    """The user of an import, with their present role; raises PermissionError."""
     user = db.session.get(User, user_id) if user_id else None
     if user is None or not user.is_active:
         raise PermissionError("The user of this import does not exist any more, or is deactivated.")
-    actor = Actor(id=user.id, username=user.username, role=user.role, token_id=current_context().token_id)
+    return Actor(id=user.id, username=user.username, role=user.role, token_id=current_context().token_id)
+
+
+def _act_as(user_id: int | None, request_id: str) -> Actor:
+    """Run as a user with their present role, under the request id of the import; raises PermissionError."""
+    actor = owner_of(user_id)
     act_as(actor)
     act_in(replace(current_context(), request_id=request_id))
     return actor

@@ -26,7 +26,7 @@ from app.imports.models import (
     last_progress,
     request_stop,
 )
-from app.imports.pipeline import APPLY, PLAN, REVERT
+from app.imports.pipeline import APPLY, PLAN, REVERT, owner_of
 from app.imports.plan.summary import choosable_fields
 from app.imports.report.models import ImportReport
 from app.imports.revert import NotRevertible, revert_import
@@ -78,7 +78,7 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     """Queue the application of a plan.
 
     Raises NotApplicable, naming the rows that are out of date, and NotOwner, naming those that the owner of the plan
-    may not write any more; the job checks both again.
+    may not write any more; the job checks both again, with the rights of the owner, whoever applies the plan.
     """
     import_ = get(import_id, to_change=True)
     skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)
@@ -87,8 +87,12 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     conflicts = version_conflicts(import_.id)
     if conflicts:
         raise PlanOutOfDate(conflicts=conflicts)
-    if import_.created_by_id == current_actor().id:
-        require_rights(import_.id, current_actor())
+    try:
+        require_rights(import_.id, owner_of(import_.created_by_id))
+    except PermissionError:
+        raise NotApplicable(
+            tr("The user of this import does not exist any more, or is deactivated: upload the file again.")
+        ) from None
     import_.on_error = on_error
     import_.status, import_.phase, import_.done = ImportStatus.APPLYING, "applying", 0
     enqueue(APPLY, import_.id)

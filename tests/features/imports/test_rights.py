@@ -31,14 +31,26 @@ def test_a_plan_of_a_demoted_administrator_is_refused_row_by_row(
     import_ = upload(former, **sheets(make, user))
     assert import_["status"] == "ready"
     demote(admin, former)
-    refused = apply(former, import_, expect=403)["data"]
-    assert refused["reason"] == "not_owner"
-    assert {(each["sheet"], each["row"]) for each in refused["conflicts"]} == {
-        ("Environments", 2),
-        ("Servers", 2),
-        ("Containers", 2),
-    }
+    # The rights of the plan's owner count, not those of the administrator who applies it.
+    for client in (former, admin):
+        refused = apply(client, import_, expect=403)["data"]
+        assert refused["reason"] == "not_owner"
+        assert {(each["sheet"], each["row"]) for each in refused["conflicts"]} == {
+            ("Environments", 2),
+            ("Servers", 2),
+            ("Containers", 2),
+        }
     assert admin.call("GET", "/api/containers")["pagination"]["total"] == 0
+
+
+def test_a_plan_of_a_deactivated_user_is_refused_before_it_is_queued(
+    admin: Client, user: Client, upload: Upload
+) -> None:
+    import_ = upload(user, Servers=[("Name",), ("new",)])
+    admin.call("POST", f"/api/users/{user.user.id}/deactivate", json={})
+    refused = apply(admin, import_, expect=409)["data"]
+    assert refused["reason"] == "not_applicable"
+    assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["status"] == "ready"
 
 
 def test_who_is_demoted_while_the_job_waits_applies_nothing(
