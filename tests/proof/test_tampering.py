@@ -1,5 +1,6 @@
 """Tampering with records, leaves, checkpoints or live rows by a database administrator is found and named."""
 
+import base64
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -230,6 +231,76 @@ def record_roll_back(by: Attack) -> Expected:
     return FindingKind.RECORD_MISSING, {"record_id": record}
 
 
+@attack
+def record_change_of_its_actor(by: Attack) -> Expected:
+    (record,) = by.sample(by.ids(), 1)
+    by.sql(f"UPDATE audit_logs SET user_id = coalesce(user_id, 0) + 1, token_id = NULL WHERE id = {record}")
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
+
+
+@attack
+def record_change_of_layout(by: Attack) -> Expected:
+    """Other bytes of the same JSON."""
+    (record,) = by.sample(by.ids("changes IS NOT NULL"), 1)
+    by.sql(f"UPDATE audit_logs SET changes = replace(changes, ':', ': ') || ' ' WHERE id = {record}")
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
+
+
+@attack
+def record_change_of_its_object(by: Attack) -> Expected:
+    """The records of two objects become those of each other, and so do the objects."""
+    one, two = by.sample(live_servers(by))
+    for old, new in ((one, -1), (two, one), (-1, two)):
+        by.sql(f"UPDATE audit_logs SET resource_id = {new} WHERE resource_type = 'servers' AND resource_id = {old}")
+        by.sql(f"UPDATE servers SET id = {new} WHERE id = {old}")
+    (record,) = by.sql(f"SELECT min(id) FROM audit_logs WHERE resource_type = 'servers' AND resource_id = {one}").one()
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
+
+
+@attack
+def record_change_of_its_mac(by: Attack) -> Expected:
+    one, two = by.sample(by.ids("resource_type = 'servers' AND action = 'update'"))
+    by.sql(f"UPDATE audit_logs SET mac = (SELECT mac FROM audit_logs WHERE id = {two}) WHERE id = {one}")
+    return FindingKind.RECORD_CHANGED, {"record_id": one}
+
+
+@attack
+def record_swap_of_versions(by: Attack) -> Expected:
+    server = live_server(by)
+    one, two = by.sample(by.ids(f"resource_type = 'servers' AND resource_id = {server} AND action = 'update'"))
+    exchange(by, "audit_logs", "version", "id", one, two, between="4711")
+    return FindingKind.RECORD_CHANGED, {"record_id": one}
+
+
+@attack
+def record_delete_of_a_whole_object(by: Attack) -> Expected:
+    """With its row, and with nothing left of it but its leaves."""
+    server = live_server(by)
+    first = by.ids(f"resource_type = 'servers' AND resource_id = {server}")[0]
+    by.sql(f"DELETE FROM audit_logs WHERE resource_type = 'servers' AND resource_id = {server}")
+    by.sql(f"DELETE FROM servers WHERE id = {server}")
+    return FindingKind.RECORD_MISSING, {"record_id": first}
+
+
+@attack
+def record_replay(by: Attack) -> Expected:
+    """An earlier change is made once more, with a copy of its record and of its MAC."""
+    server = live_server(by)
+    old = by.ids(f"resource_type = 'servers' AND resource_id = {server} AND version = 3")[0]
+    copy_record(by, old, version=str(SEALED + 3))
+    (record,) = by.sql("SELECT max(id) FROM audit_logs").one()
+    by.sql(f"UPDATE servers SET version = {SEALED + 3}, owner = 'team 2' WHERE id = {server}")
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
+
+
+@attack
+def record_restore_of_an_older_log_only(by: Attack) -> Expected:
+    """Nothing but the table of records is as it was before the newest changes."""
+    server = live_servers(by)[0]
+    by.sql("DELETE FROM audit_logs WHERE id NOT IN (SELECT record_id FROM audit_leaves)")
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
+
+
 # Events, which raise no version
 
 
@@ -265,6 +336,28 @@ def event_delete_with_its_chain(by: Attack) -> Expected:
 def event_change_of_the_length_of_its_chain(by: Attack) -> Expected:
     by.sql("UPDATE audit_event_chains SET length = length - 1")
     return FindingKind.LOG_REWRITTEN, {"message": f"The length of the chain of events {by.chain} was changed."}
+
+
+@attack
+def event_move_to_another_chain(by: Attack) -> Expected:
+    record, chain, _ = newest_event(by)
+    by.sql(f"UPDATE audit_logs SET event_chain = {chain + 1}, event_number = 1 WHERE id = {record}")
+    by.sql(f"UPDATE audit_event_chains SET length = length - 1 WHERE id = {chain}")
+    by.sql(f"INSERT INTO audit_event_chains VALUES ({chain + 1}, 1)")
+    return FindingKind.RECORD_CHANGED, {"record_id": record}
+
+
+@attack
+def event_swap_of_numbers(by: Attack) -> Expected:
+    one, two = by.sample(by.ids("action = 'login'"))
+    exchange(by, "audit_logs", "event_number", "id", one, two, between="4711")
+    return FindingKind.RECORD_CHANGED, {"record_id": one}
+
+
+@attack
+def event_insert_of_a_chain(by: Attack) -> Expected:
+    by.sql("INSERT INTO audit_event_chains VALUES (99, 3)")
+    return FindingKind.RECORD_MISSING, {"message": "Events 1 to 3 of chain 99 have no records."}
 
 
 @attack
@@ -371,6 +464,17 @@ def checkpoint_insert(by: Attack) -> Expected:
         note=note,
     )
     return FindingKind.CHECKPOINT_INSERTED, {"last": size - 1}
+
+
+@attack
+def checkpoint_change_of_its_signature(by: Attack) -> Expected:
+    """The whole tree is right, and signed by a key of the attacker."""
+    (size,) = by.sample(by.sizes(), 1)
+    (note,) = by.sql(f"SELECT note FROM audit_checkpoints WHERE size = {size}").one()
+    root = base64.b64decode(note.splitlines()[2])
+    forged = sign(Checkpoint(by.log, size, root), [derive("a key of the ruler of the database, 1")])
+    by.sql(f"UPDATE audit_checkpoints SET note = :note WHERE size = {size}", note=forged)
+    return FindingKind.CHECKPOINT_CHANGED, {"last": size - 1}
 
 
 @attack
@@ -537,6 +641,18 @@ def row_truncate(by: Attack) -> Expected:
     first = live_servers(by)[0]
     by.sql("DELETE FROM servers")
     return FindingKind.ROW_MISSING, {"resource_type": "servers", "resource_id": first}
+
+
+@attack
+def row_restore_of_an_older_table_only(by: Attack) -> Expected:
+    """Nothing but the table of servers is as it was two changes ago."""
+    server = live_servers(by)[0]
+    by.sql(
+        f"UPDATE servers SET version = version - 2, owner = 'team {SEALED - 1}', updated_at = (SELECT created_at "
+        "FROM audit_logs l WHERE l.resource_type = 'servers' AND l.resource_id = servers.id "
+        "AND l.version = servers.version - 2)"
+    )
+    return FindingKind.ROW_CHANGED, {"resource_type": "servers", "resource_id": server}
 
 
 @attack
