@@ -14,7 +14,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test lint lint-api messages client console console-dev bench clean
+.PHONY: help run test fuzz lint lint-api messages client console console-dev bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -24,6 +24,10 @@ run: $(STAMP) ## serve on http://127.0.0.1:5000
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# -s: the report is printed of a run without faults, too.
+fuzz: $(STAMP) ## send generated requests to a server on each database (ARGS="--fuzz-requests 50000 --fuzz-seed 7")
+	$(BIN)/python -m pytest -s tests/fuzz --fuzz-requests 20000 $(ARGS)
 
 # The last two see an empty database of their own, and nothing of a developer's .env.
 lint: $(STAMP) ## check style, types, layers, migrations and openapi.json

@@ -29,6 +29,12 @@ Statements = Callable[[], AbstractContextManager[list[str]]]
 LEFT_OUT = "Left out: "
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options = parser.getgroup("fuzz", "requests that are generated from the OpenAPI document (tests/fuzz)")
+    options.addoption("--fuzz-requests", type=int, default=0, help="how many on each database (two an operation)")
+    options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
+
+
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The database and the cache. A test that uses it, be it through another fixture, runs on each."""
