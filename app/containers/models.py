@@ -45,8 +45,10 @@ class Container(Audited, Extensible, Entity):
     status: Mapped[ContainerStatus] = column(
         "Status", "状态", "运行状态", "State", "Phase", default=ContainerStatus.UNKNOWN, index=True
     )
-    cpu_limit: Mapped[float | None] = column("CPU limit", "CPU限制", "CPU", unit="cores", minimum=0)
-    memory_limit_mb: Mapped[int | None] = column("Memory limit", "内存限制", "Memory", unit="MB", minimum=0)
+    cpu_limit: Mapped[float | None] = column("CPU limit", "CPU限制", "CPU", unit="cores", minimum=0, usual=(0, 256))
+    memory_limit_mb: Mapped[int | None] = column(
+        "Memory limit", "内存限制", "Memory", unit="MB", minimum=0, usual=(4, 4 << 20)
+    )
     port_mappings: Mapped[list[dict[str, Any]]] = column(
         "Port mappings", "端口映射", "Ports", members=PortMappingSchema, default=list
     )

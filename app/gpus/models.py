@@ -32,7 +32,9 @@ class Gpu(Audited, Extensible, Entity):
     model: Mapped[str] = column("Model", "型号", "GPU型号", "GPU", "GPU model", "Product")
     server_id: Mapped[int] = reference(Server, "Server", "服务器", "所属设备", "所属主机", "Host", "Node", parent=True)
     slot: Mapped[int | None] = column("Slot", "插槽", "序号", "编号", "Index", minimum=0, maximum=1024)
-    memory_mb: Mapped[int | None] = column("Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0)
+    memory_mb: Mapped[int | None] = column(
+        "Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0, usual=(512, 1 << 20)
+    )
     uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
     serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial", index=True)
     status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)

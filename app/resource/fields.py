@@ -51,6 +51,7 @@ class Field:
     read_only: bool
     minimum: float | None
     maximum: float | None
+    usual: tuple[float, float] | None
     length: int | None
     unit: str | None
     check: Check | None
@@ -82,6 +83,7 @@ def column(
     type_: Any = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    usual: tuple[float, float] | None = None,
     unit: str | None = None,
     check: Check | None = None,
     read_only: bool = False,
@@ -96,8 +98,9 @@ def column(
 ) -> Any:
     """A `mapped_column` that people see: under this title, found in spreadsheets under the aliases too.
 
-    `minimum` and `maximum` bound a number; `unit` is the one of the stored number (GB, MB); `check` brings text
-    into its canonical form; `read_only` is set by the application alone; `hidden` is never shown to anybody;
+    `minimum` and `maximum` bound a number, and imports warn of one beyond `usual`, as it probably has another unit;
+    `unit` is the one of the stored number (GB, MB); `check` brings text into its canonical form;
+    `read_only` is set by the application alone; `hidden` is never shown to anybody;
     `audit`, `secret` and `guarded` are described at app.core.audit.recorder.Recorded;
     `members` is the marshmallow schema of each object in a list of objects; `index` is for what is often looked up
     by its value; `lower` says that a text is stored in lower case, so that it is compared as it is.
@@ -107,6 +110,7 @@ def column(
         "aliases": aliases,
         "minimum": minimum,
         "maximum": maximum,
+        "usual": usual,
         "unit": unit,
         "check": check,
         "read_only": read_only,
@@ -177,6 +181,7 @@ def field_of(column: sa.Column[Any]) -> Field:
         read_only=column.key in _SYSTEM or info.get("read_only", False),
         minimum=lowest if info.get("minimum") is None else info["minimum"],
         maximum=highest if info.get("maximum") is None else info["maximum"],
+        usual=info.get("usual"),
         length=getattr(column.type, "length", None) if kind is Kind.TEXT else None,
         unit=info.get("unit"),
         check=info.get("check"),

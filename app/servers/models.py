@@ -75,10 +75,14 @@ class Server(Audited, Extensible, Entity):
     )
     cpu_model: Mapped[str | None] = column("CPU model", "CPU型号", "CPU", "Processor")
     cpu_cores: Mapped[int | None] = column(
-        "CPU cores", "CPU核数", "CPU核心数", "核数", "vCPUs", "Cores", unit="cores", minimum=0
+        "CPU cores", "CPU核数", "CPU核心数", "核数", "vCPUs", "Cores", unit="cores", minimum=0, usual=(1, 4096)
     )
-    memory_gb: Mapped[float | None] = column("Memory", "内存", "内存容量", "RAM", unit="GB", minimum=0)
-    disk_gb: Mapped[float | None] = column("Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0)
+    memory_gb: Mapped[float | None] = column(
+        "Memory", "内存", "内存容量", "RAM", unit="GB", minimum=0, usual=(0.0625, 6144)
+    )
+    disk_gb: Mapped[float | None] = column(
+        "Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0, usual=(1, 262_144)
+    )
     purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
     warranty_expires: Mapped[date | None] = column(
         "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"

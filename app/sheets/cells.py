@@ -83,13 +83,28 @@ def as_number(text: Value) -> Value:
 
 
 def escape(text: str, *, is_typed: bool = False) -> str:
-    """A text as a cell holds it that imports read back: `<clear>` and what escapes it get an apostrophe in front.
+    """A text as a cell holds it that imports read back: one that they read as something else gets an apostrophe.
 
-    `is_typed` says that the cells of a column are read by their looks: `1.50` and `TRUE` are escaped there too.
+    That is `<clear>`, a placeholder, an error value, a template variable, and what escapes one. `is_typed` says that
+    the cells of a column are read by their looks: `1.50` and `TRUE` are escaped there too.
     """
     plain = text.lstrip("'")
-    is_read_otherwise = plain == CLEAR or (is_typed and not isinstance(as_number(plain), str))
-    return f"'{text}" if is_read_otherwise else text
+    return f"'{text}" if is_special(plain) or (is_typed and not isinstance(as_number(plain), str)) else text
+
+
+def is_special(text: str) -> bool:
+    """Whether imports read a text as something else than itself, in any column."""
+    return (
+        text in (CLEAR, UNCOMPUTED)
+        or text in FORMULA_ERRORS
+        or is_placeholder(text)
+        or ("{{" in text and has_template(text))
+    )
+
+
+def has_template(text: str) -> bool:
+    """Whether a text has a variable that a template engine did not replace."""
+    return _TEMPLATE.search(text) is not None
 
 
 def unescape(value: Value, *, is_typed: bool = False) -> Value:
@@ -105,8 +120,6 @@ def as_text(value: Value) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):
         return repr(exact(value))
-    if isinstance(value, str) and "{{" in value and _TEMPLATE.search(value):
-        raise CellError("template", "This is a template variable without a value.")
     try:
         return clean_text(str(value))
     except ValueError as error:

@@ -16,10 +16,8 @@ from app.exports.templates.example import example_of
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.sheets.cells import letters
-from app.sheets.reserved_titles import EXAMPLE, STATUS
+from app.sheets.reserved_titles import EXAMPLE, LISTS, STATUS
 
-LISTS = "_lists"
-"""The hidden sheet with the entries of the drop-down lists; imports skip sheets whose title starts with `_`."""
 DROP_DOWN_ROWS = 10_000
 MAX_ENTRIES = 20_000
 """Entries of a drop-down list; an import accepts all names."""

@@ -27,7 +27,7 @@ from app.imports.settings import NOTHING_SET, ImportSettings, SheetSettings, fin
 from app.resource import Field, Resource
 from app.sheets.cells import Value
 from app.sheets.dates import DateOrder, settle_order
-from app.sheets.reserved_titles import SKIPPED, STATUS
+from app.sheets.reserved_titles import LISTS, SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook
 
 HEADER_ROWS = 20
@@ -135,8 +135,7 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
     tables: list[Table] = []
     others: list[OtherSheet] = []
     for sheet in workbook.sheets:
-        if sheet.name.startswith("_"):
-            # A sheet for the workbook's own use, such as the lists of a template.
+        if sheet.name == LISTS:
             continue
         settings = options.settings.of(sheet.name)
         resource = IMPORTABLE.get(settings.resource or "") or _resource_titled(sheet.name) or options.resource
@@ -145,6 +144,9 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
         settings = settings.over(saved.settings) if saved else settings
         resource = resource or (IMPORTABLE.get(saved.resource) if saved else None)
         resource = resource or _resource_of_columns(sheet, mapping)
+        if sheet.name.startswith("_") and settings.resource is None:
+            # A sheet for the workbook's own use, unless it is set to be imported.
+            resource = None
         if resource is None or settings.skip:
             others.append(OtherSheet(sheet, max(map(len, _first_rows(sheet)), default=0), resource))
         elif sheet.row_count:
@@ -212,12 +214,17 @@ def _read_table(
     table.width = max(map(len, rows), default=0)
     above = [number for number, row in enumerate(rows[:best], 1) if any(cell not in (None, "") for cell in row)]
     _note_rows(table, "Left out because they are above the titles", above)
+    _note_rows(table, "Left out because they explain the titles", range(best + 2, first_row))
     others = [str(at + 1) for at in range(best + 1, len(rows)) if scores[at] == scores[best] > 1]
     if others and settings.header_row is None:
         message = f"Row {best + 1} is taken for the titles, but row {', '.join(others)} could be them too."
         table.warnings.append(mapping_error("header_row", message, count=len(others)))
     if settings.last_row is None:
         _leave_out_other_rows(table, headers[best])
+    else:
+        below = islice(enumerate(sheet.rows(), 1), settings.last_row, None)
+        numbers = [number for number, row in below if any(cell not in (None, "") for cell in row)]
+        _note_rows(table, "Left out because they are below the last row, as it was set", numbers)
     _skip_rows(table)
     _take_samples(table)
     return table
@@ -255,13 +262,14 @@ def _warn_of_rows(table: Table, rule: str, what: str, numbers: Sequence[int]) ->
 def _skip_rows(table: Table) -> None:
     """Skip rows that the user excludes, in the settings or in a status column, and the example of a template."""
     places = [column.index for column in table.columns if column.use is ColumnUse.STATUS]
-    if places:
-        for number, cells in table.rows():
-            if any(at < len(cells) and title_key(str(cells[at] or "")) in SKIPPED for at in places):
-                table.skipped.add(number)
-    _note_rows(table, f"Skipped because of their {STATUS} column", table.skipped)
+    named = {
+        number
+        for number, cells in (table.rows() if places else ())
+        if any(at < len(cells) and title_key(str(cells[at] or "")) in SKIPPED for at in places)
+    }
+    _note_rows(table, f"Skipped because of their {STATUS} column", named)
     _note_rows(table, "Skipped as it was set", table.settings.skip_rows)
-    table.skipped.update(table.settings.skip_rows)
+    table.skipped.update(named, table.settings.skip_rows)
 
 
 def _note_rows(table: Table, what: str, numbers: Collection[int]) -> None:

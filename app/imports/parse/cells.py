@@ -27,6 +27,7 @@ from app.sheets.cells import (
     as_number,
     as_text,
     exact,
+    has_template,
     read_money,
     read_number,
     split_list,
@@ -68,7 +69,7 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
     read = _READERS[field.kind](field, cell_format)
 
     def read_unless_error(value: Value) -> Any:
-        if isinstance(value, str) and value.startswith("#"):
+        if isinstance(value, str):
             check_computed(value)
         return _cleared(field) if value == CLEAR else read(unescape(value))
 
@@ -76,7 +77,9 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
 
 
 def check_computed(value: str) -> None:
-    """Raise CellError for the text of a formula that fails, or that has not been computed."""
+    """Raise CellError for the text of a formula or a template variable that has no value."""
+    if "{{" in value and not value.startswith("'") and has_template(value):
+        raise CellError("template", "This is a template variable without a value.")
     if value in FORMULA_ERRORS:
         raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
     if value == UNCOMPUTED:
@@ -95,8 +98,7 @@ def read_attribute(cell: Value, *, is_typed: bool = False) -> Value:
     if not isinstance(value, str):
         return exact(value)
     text = as_text(value)
-    if text.startswith("#"):
-        check_computed(text)
+    check_computed(text)
     if len(text) > MAX_TEXT:
         raise CellError("length", f"May have at most {MAX_TEXT} characters.")
     return None if text == CLEAR else unescape(text, is_typed=is_typed)

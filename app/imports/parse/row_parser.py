@@ -11,10 +11,11 @@ from typing import Any
 from marshmallow import ValidationError
 
 from app.core.db.statements import ROWS_AT_ONCE
-from app.core.values import MAX_EXACT, MAX_ID
+from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.tables import Table
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
+from app.imports.parse.plausibility import FEWEST_ROUNDED, describe_digits, describe_proportion
 from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
 from app.imports.parse.set_values import CACHED_CELLS, cell_replacements, read_constants
 from app.imports.parse.stray_cells import StrayCells, width_errors
@@ -130,29 +131,44 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
     assert column.attribute is not None
     key = column.attribute
     cache: dict[Value, Any] = {}
+    parse = _attribute_parser(column, cache, is_text=is_text)
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
             if cell is None:
                 continue
             value: Any = cell
-            if isinstance(cell, str) or not -MAX_EXACT < cell < MAX_EXACT:
+            if isinstance(cell, str) or not -FEWEST_ROUNDED < cell < FEWEST_ROUNDED:
                 value = cache.get(cell, _NO_VALUE)
                 if value is _NO_VALUE:
-                    try:
-                        value = read_attribute(cell, is_typed=is_text)
-                    except CellError as error:
-                        if error.rule in ("excel_error", "formula"):
-                            row.add_warning(column, cell, error.rule, f"Left out. {error.message}")
-                        else:
-                            row.add_cell_error(column, cell, error)
-                        continue
-                    if len(cache) < CACHED_CELLS:
-                        cache[cell] = value
-            if value != "":
+                    value = parse(row, cell)
+            if value is not _NO_VALUE and value != "":
                 row.attributes[key] = value
 
     return fill
+
+
+def _attribute_parser(
+    column: ColumnMapping, cache: dict[Value, Any], *, is_text: bool
+) -> Callable[[ParsedRow, Value], Any]:
+    """A function that reads a cell that fills no field, notes its errors and warnings and caches its value."""
+
+    def parse(row: ParsedRow, cell: Value) -> Any:
+        try:
+            value = read_attribute(cell, is_typed=is_text)
+        except CellError as error:
+            if error.rule in ("excel_error", "formula"):
+                row.add_warning(column, cell, error.rule, f"Left out. {error.message}")
+            else:
+                row.add_cell_error(column, cell, error)
+            return _NO_VALUE
+        if warning := describe_digits(cell):
+            row.add_warning(column, cell, "digits", warning)
+        elif len(cache) < CACHED_CELLS:
+            cache[cell] = value
+        return value
+
+    return parse
 
 
 def _fill_attributes(column: ColumnMapping, reader: CellReader) -> FillColumn:
@@ -199,6 +215,9 @@ def _cell_parser(
     column: ColumnMapping, reader: CellReader, cache: dict[Value, Any]
 ) -> Callable[[ParsedRow, Value], Any]:
     """A function that parses a cell of a column, notes its errors and caches its value."""
+    field = column.field
+    assert field is not None
+    is_text, has_usual = field.kind is Kind.TEXT, field.usual is not None
 
     def parse(row: ParsedRow, cell: Value) -> Any:
         text = cell.strip() if isinstance(cell, str) else cell
@@ -215,7 +234,11 @@ def _cell_parser(
         if isinstance(value, Guess):
             row.add_warning(column, text, "guess", value.message)
             return _NO_VALUE if value.value is None else value.value
-        if len(cache) < CACHED_CELLS:
+        if is_text and (warning := describe_digits(text)):
+            row.add_warning(column, text, "digits", warning)
+        elif has_usual and (warning := describe_proportion(field, value)):
+            row.add_warning(column, text, "proportion", warning)
+        elif len(cache) < CACHED_CELLS:
             cache[cell] = value
         return value
 

@@ -47,6 +47,8 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
     """A sheet that is skipped, or holds no known resource; the other sheets are imported all the same."""
     skipped = other.resource is not None
     unknown = "The sheet is ignored: neither its name nor its columns are those of a resource."
+    if other.sheet.name.startswith("_"):
+        unknown = "The sheet is ignored because its name starts with an underscore: set its resource to import it."
     return {
         **_sheet_facts(other.sheet, other.width),
         "resource": other.resource.name if other.resource else None,

@@ -7,7 +7,7 @@ from row 1 to the last row with a value.
 import posixpath
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -40,6 +40,7 @@ _HIDDEN_ROW = re.compile(rb'<(?:\w{1,20}:)?row ([^<>]{0,300}\bhidden="(?:1|true)
 _HIDDEN_COLUMN = re.compile(rb'<(?:\w{1,20}:)?col ([^<>]{0,300}\bhidden="(?:1|true)"[^<>]{0,300})>')
 _ROW_NUMBER = re.compile(rb'\br="([0-9]{1,7})"')
 _MIN, _MAX = re.compile(rb'\bmin="([0-9]{1,5})"'), re.compile(rb'\bmax="([0-9]{1,5})"')
+_ZEROS = re.compile("0{2,15}")
 _REFERENCE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 
 
@@ -56,14 +57,16 @@ def run(options: Options, output: Output) -> None:
         if len({part.lower() for part in parts}) < len(parts):
             raise Refused("repeated_sheet")
         epoch_1904 = counts_from_1904(document)
+        padded = padded_styles(archive)
         for index, (sheet, part) in enumerate(zip(sheets, parts, strict=True)):
             if sheet.typ != SheetTypeEnum.WorkSheet:
                 continue
             cells = workbook.get_sheet_by_index(index)
-            texts, layout = {}, {}
-            if options["has_special_cells"]:
+            texts: Texts = {}
+            layout: dict[str, Any] = {}
+            if padded or options["has_special_cells"]:
                 worksheet = read_part(archive, part)
-                texts, layout = special_texts(worksheet), layout_of(worksheet, cells)
+                texts, layout = special_texts(worksheet, padded), layout_of(worksheet, cells)
             if sheet.visible != SheetVisibleEnum.Visible:
                 layout["hidden"] = True
             output.begin(sheet.name, epoch_1904=epoch_1904, layout=layout)
@@ -103,15 +106,43 @@ def counts_from_1904(workbook: ET.Element) -> bool:
     return properties is not None and properties.get("date1904", "").lower() in ("1", "true", "on")
 
 
-def special_texts(worksheet: bytes) -> Texts:
-    """Error cells (`#N/A`), and formulas without a stored value."""
+def special_texts(worksheet: bytes, padded: Mapping[int, int]) -> Texts:
+    """Error cells (`#N/A`), formulas without a stored value, and numbers that are shown with leading zeros."""
     errors = [*_ERROR_CELL.findall(worksheet), *((cell, UNCOMPUTED.encode()) for cell in _uncomputed(worksheet))]
     texts: Texts = {}
     for attributes, text in errors:
         if reference := _REFERENCE.search(attributes):
             row, column = int(reference[2]), column_index(reference[1].decode())
             texts.setdefault(row, []).append((column, text.decode()))
+    if padded:
+        _add_padded_texts(texts, worksheet, padded)
     return texts
+
+
+def padded_styles(archive: ZipFile) -> dict[int, int]:
+    """The styles of cells that show a number with leading zeros (`00000`), and how many digits each shows."""
+    try:
+        styles = ET.fromstring(read_part(archive, "xl/styles.xml"))  # noqa: S314
+    except (KeyError, ET.ParseError):
+        return {}
+    codes = {item.get("numFmtId"): item.get("formatCode", "") for item in styles.iterfind("{*}numFmts/{*}numFmt")}
+    formats = [codes.get(item.get("numFmtId"), "") for item in styles.iterfind("{*}cellXfs/{*}xf")]
+    return {style: len(code) for style, code in enumerate(formats) if _ZEROS.fullmatch(code)}
+
+
+def _add_padded_texts(texts: Texts, worksheet: bytes, padded: Mapping[int, int]) -> None:
+    """Add the whole numbers in cells of such styles, as the spreadsheet shows them."""
+    styles = "|".join(map(str, padded)).encode()
+    cell = re.compile(
+        rb'<(?:\w{1,20}:)?c ([^<>]{0,200}\bs="(' + styles + rb')"[^<>]{0,200})>'
+        rb"(?:<(?:\w{1,20}:)?f\b(?:[^<>]{0,200}/>|[^<>]{0,200}>[^<]*</[^<>]{1,20}>))?"
+        rb"<(?:\w{1,20}:)?v>([0-9]{1,15})</"
+    )
+    for attributes, style, digits in cell.findall(worksheet):
+        reference = _REFERENCE.search(attributes)
+        if reference and not re.search(rb'\bt="(?!n")', attributes):
+            row, column = int(reference[2]), column_index(reference[1].decode())
+            texts.setdefault(row, []).append((column, digits.decode().zfill(padded[int(style)])))
 
 
 def _uncomputed(worksheet: bytes) -> Iterator[bytes]:

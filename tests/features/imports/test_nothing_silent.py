@@ -7,7 +7,10 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
+from app.core.jobs.runner import runner_of
+from app.servers.models import Server
 from tests.client import Client
+from tests.factories import Make
 from tests.features.conftest import Upload, errors_of, rows_of
 
 
@@ -26,6 +29,71 @@ def test_the_unit_of_a_title_counts_through_a_mapping(admin: Client, upload: Upl
     import_ = upload(admin, form={"mapping": mapping}, Servers=rows)
     (row,) = rows_of(admin, import_)
     assert (row["changes"]["memory_gb"]["new"], row["changes"]["disk_gb"]["new"]) == (64, 2048)
+
+
+@pytest.mark.parametrize(
+    ("resource", "title", "cell", "stored", "meant"),
+    [
+        ("Servers", "Memory", 16384, 16384, "16,384 GB is very much for Memory: did you mean MB?"),
+        ("Servers", "Memory (MB)", 16384, 16, None),
+        ("Servers", "Disk", "512000", 512000, "did you mean MB?"),
+        ("Servers", "CPU cores", 100_000, 100_000, "did you mean milli?"),
+        ("GPUs", "Memory", 80, 80, "80 MB is very little for Memory: did you mean GB?"),
+        ("GPUs", "Memory", "80 GB", 81920, None),
+        ("Containers", "CPU", 500, 500, "did you mean milli?"),
+        ("Containers", "Memory", 0, 0, None),
+    ],
+)
+def test_a_number_out_of_proportion_is_warned_about(
+    resource: str, title: str, cell: Any, stored: float, meant: str | None, admin: Client, make: Make, upload: Upload
+) -> None:
+    make(Server, name="n1")
+    rows = [("Name", "Model", "Server", title), *[(f"a{n}", "T4", "n1", cell) for n in range(2)]]
+    import_ = upload(admin, **{resource: rows})
+    for row in rows_of(admin, import_):
+        assert stored in [change["new"] for change in row["changes"].values()]
+        assert [warning["rule"] for warning in row["warnings"]] == (["proportion"] if meant else [])
+        assert all((meant or "") in warning["message"] for warning in row["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("title", "cell", "is_warned"),
+    [
+        ("Serial number", 123456789012345, False),
+        ("Serial number", 1234567890123450, True),
+        ("Asset code", 1234567890123450, True),
+        ("Asset code", "1234567890123456", False),
+        ("Asset code", 123456789012345, False),
+    ],
+)
+def test_numbers_with_more_digits_than_excel_keeps_are_warned_about(
+    title: str, cell: Any, is_warned: bool, admin: Client, upload: Upload
+) -> None:
+    import_ = upload(admin, Servers=[("Name", title), ("n1", cell), ("n2", cell)])
+    places = [(w["cell"], w["rule"]) for row in rows_of(admin, import_) for w in row["warnings"]]
+    assert places == ([("B2", "digits"), ("B3", "digits")] if is_warned else [])
+    assert import_["sheets"][0]["create"] == 2
+
+
+def test_numbers_that_excel_shortened_in_text_are_warned_about(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, content=b"Name,SN,Code\nn1,1.23457E+15,4.5E+11\nn2,SN-1E+22,x\n", filename="servers.csv")
+    rows = rows_of(admin, import_)
+    assert [(w["cell"], w["rule"]) for row in rows for w in row["warnings"]] == [("B2", "digits"), ("C2", "digits")]
+
+
+def test_codes_are_read_with_the_leading_zeros_that_excel_shows(admin: Client, upload: Upload) -> None:
+    book, page = sheet_of(("Name", "SN", "Code", "Memory"), ("n1", 42, 7, 8), (12, 1234567, "x", 16), ("n3", 42, 7, 8))
+    for cell in (*page["B"], *page["C"], *page["D"], *page["A"]):
+        cell.number_format = "00000"
+    page["C4"].number_format = "General"
+    import_ = upload(admin, content=saved(book))
+    new = [{name: change["new"] for name, change in row["changes"].items()} for row in rows_of(admin, import_)]
+    assert [(values["name"], values["serial_number"], values["memory_gb"]) for values in new] == [
+        ("n1", "00042", 8),
+        ("00012", "1234567", 16),
+        ("n3", "00042", 8),
+    ]
+    assert [values["attributes"]["code"] for values in new] == ["00007", "x", 7]
 
 
 def test_cells_without_a_title_are_warned_about(admin: Client, upload: Upload) -> None:
@@ -150,6 +218,24 @@ def test_totals_and_notes_are_left_out_with_a_warning(
     assert warnings_of(import_) == ([("totals_and_notes", left_out)] if left_out else [])
     rows = [str(number) for number, row in enumerate(below, 4) if row and str(number) not in left_out]
     assert [str(row["row"]) for row in rows_of(admin, import_)] == ["2", "3", *rows]
+
+
+def test_totals_and_notes_of_text_may_have_fewer_cells(admin: Client, upload: Upload) -> None:
+    content = b"Name,CPU Cores,Memory (GB)\na,32,128\nb,32,128\nTotal,64\n\nNote: without VAT\n"
+    import_ = upload(admin, content=content, filename="servers.csv")
+    assert (import_["status"], warnings_of(import_)) == ("ready", [("totals_and_notes", ["4", "6"])])
+
+
+def test_rows_that_are_left_out_are_named(admin: Client, upload: Upload) -> None:
+    rows = [("Name", "Rack"), ("string", "string"), ("a", "R1"), ("b", "R2"), (), ("c", "R3")]
+    import_ = upload(admin, Servers=rows, _prices=[("Name", "Rack", "OS", "Owner")])
+    assert import_["sheets"][0]["notes"] == ["Left out because they explain the titles: row 2."]
+    assert ["underscore" in note for note in import_["sheets"][1]["notes"]] == [True]
+    path = f"/api/imports/{import_['id']}"
+    admin.call("PATCH", path, expect=202, json={"sheets": {"Servers": {"last_row": 3}}})
+    runner_of(admin.app).run_pending()
+    (note,) = admin.call("GET", path)["data"]["sheets"][0]["notes"][1:]
+    assert note == "Left out because they are below the last row, as it was set: row 4, 6."
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_cell_is_read_as_the_value_of_its_field(field: str, cell: object, valu
         ("cpu_cores", -1, "range"),
         ("cpu_cores", 2**31, "range"),
         ("cpu_cores", "8kg", "unit"),
-        ("memory_gb", "{{ mem_size }}", "number"),
+        ("memory_gb", "{{ mem_size }}", "template"),
         ("internal_ip", "TODO", "format"),
         ("purchase_date", "2027-13-01", "date"),
         ("purchase_date", "soon", "date"),
