@@ -11,6 +11,8 @@ type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
 const ROUTES: readonly Route[] = [
   { pattern: "/", load: () => import("./screens/home/Home.svelte") },
   { pattern: "/gpu-board", load: () => import("./screens/gpus/Board.svelte") },
+  { pattern: "/imports", load: () => import("./screens/imports/Imports.svelte") },
+  { pattern: "/imports/:id", load: () => import("./screens/imports/Import.svelte") },
   { pattern: "/audit", load: () => import("./screens/audit/Audit.svelte") },
   { pattern: "/people", load: () => import("./screens/people/People.svelte") },
   { pattern: "/account", load: () => import("./screens/account/Account.svelte") },

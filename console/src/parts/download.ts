@@ -10,7 +10,12 @@ export async function downloadFrom(path: string): Promise<void> {
 
 /** Save a value as a JSON file. */
 export function saveJson(name: string, value: unknown): void {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(value, null, 2)], { type: "application/json" }));
+  saveFile(name, new Blob([JSON.stringify(value, null, 2)], { type: "application/json" }));
+}
+
+/** Save a file that is loaded already. */
+export function saveFile(name: string, file: Blob): void {
+  const url = URL.createObjectURL(file);
   click(url, name);
   URL.revokeObjectURL(url);
 }

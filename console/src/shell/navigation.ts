@@ -7,7 +7,10 @@ type Link = { path: string; labels: Labels; admin?: boolean };
 export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [
   {
     title: { en: "Work", zh: "工作" },
-    links: [{ path: "/gpu-board", labels: { en: "GPU board", zh: "GPU 看板" } }],
+    links: [
+      { path: "/imports", labels: { en: "Imports", zh: "导入" } },
+      { path: "/gpu-board", labels: { en: "GPU board", zh: "GPU 看板" } },
+    ],
   },
   {
     title: { en: "Administration", zh: "管理" },

@@ -1,1 +1,0 @@
-import{d as e,f as t}from"./index-Y-Wg0lca.js";async function n(n){let{url:r}=await t(e.POST(`/api/downloads`,{body:{path:n}}));i(r,``)}function r(e,t){let n=URL.createObjectURL(new Blob([JSON.stringify(t,null,2)],{type:`application/json`}));i(n,e),URL.revokeObjectURL(n)}function i(e,t){let n=document.createElement(`a`);n.href=e,n.download=t,n.click()}export{r as n,n as t};
