@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from string import ascii_letters
 
 from app.core.messages import tr
 from app.core.net.urls import parse_http_url
@@ -13,6 +14,10 @@ NO_MAIL = tr(
     rule="format",
 )
 
+_LATIN = frozenset(ascii_letters + "ßÆæŒœØøÐðÞþĐđŁłĦħŊŋ")
+"""Latin letters without marks that resemble no other: not the dotless i, nor those of phonetic alphabets."""
+_BESIDE_LATIN = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC"})
+"""Scripts, by the first word in the names of their letters, that none of Latin resembles."""
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
@@ -72,13 +77,28 @@ def username(text: str) -> str:
         raise ValueError(tr("May contain letters, digits, dots, underscores and hyphens only.", rule="format"))
     if not text.isascii() and _may_look_alike(text):
         raise ValueError(
-            tr("May not mix scripts or have full-width letters: it would look like another name.", rule="format")
+            tr(
+                "May not mix scripts or have full-width, dotless or phonetic letters: it would look like another name.",
+                rule="format",
+            )
         )
     return text
 
 
 def _may_look_alike(text: str) -> bool:
-    """Whether a name has compatibility forms (full-width), or Cyrillic or Greek letters among others."""
-    scripts = {unicodedata.name(character, "").split(" ")[0] for character in text if character.isalpha()}
-    is_mixed = len(scripts) > 1 and not scripts.isdisjoint({"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
-    return is_mixed or unicodedata.normalize("NFKC", text) != unicodedata.normalize("NFC", text)
+    """Whether a name has compatibility forms (full-width), letters that resemble those of ASCII, or mixed scripts.
+
+    The scripts that may stand together are those of UTS 39, "highly restrictive": Latin with Chinese, Japanese, Korean.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    letters = {letter for letter in composed if letter.isalnum()}
+    scripts = {re.split("[ -]", unicodedata.name(letter, ""))[0] for letter in letters if letter.isalpha()}
+    scripts -= _BESIDE_LATIN
+    if "LATIN" in scripts:
+        # Also digits: some of other scripts resemble the letter o.
+        digits = {letter for letter in letters if letter.isdecimal() and not letter.isascii()}
+        latin = {letter for letter in letters if unicodedata.name(letter, "").startswith("LATIN")}
+        # Of a letter with marks, the one that carries them.
+        if digits or {unicodedata.normalize("NFD", letter)[0] for letter in latin} - _LATIN:
+            return True
+    return len(scripts) > 1 or unicodedata.normalize("NFKC", text) != composed
