@@ -38,6 +38,7 @@ from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
 from app.dashboard import routes as dashboard
+from app.demo import routes as demo
 from app.downloads import links
 from app.downloads import routes as downloads
 from app.events import routes as events
@@ -108,7 +109,7 @@ def create_app(config: Any) -> Flask:
         routes.register_blueprint(feature.blueprint)
     for feature in (templates, audit_logs, proof, events, activity, history, meta, health):
         routes.register_blueprint(feature.blueprint)
-    for feature in (offboarding, mails, downloads, views):
+    for feature in (offboarding, mails, downloads, views, demo):
         routes.register_blueprint(feature.blueprint)
 
     jobs = runner.init_app(app)

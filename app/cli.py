@@ -9,16 +9,20 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
+from flask.cli import with_appcontext
 
-from app.core.db.unit_of_work import act_in, current_context, db, writing
+from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
 from app.core.error_catalog import as_page
 from app.core.http.api import document
 from app.core.http.openapi.viewers import as_lines
 from app.core.jobs.worker import work
+from app.core.request_context import Actor, Role
 from app.core.values import fold
+from app.demo.service import NotEmpty, request_estate
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
 from app.search.commands import search
+from app.users.models import User
 from app.users.service import add_admin, add_first_admin, first_admin, new_admin
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +34,7 @@ FOLDED_DIFFERENTLY = "İSTANBUL ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
 
 
 def init_app(app: Flask) -> None:
-    for command in (init_db, create_admin, worker, openapi, audit, search):
+    for command in (init_db, create_admin, demo, worker, openapi, audit, search):
         app.cli.add_command(command)
 
 
@@ -100,6 +104,23 @@ def create_admin(username: str, email: str, password: str) -> None:
     except sa.exc.IntegrityError:
         raise click.ClickException("A user with this name or e-mail address exists already.") from None
     click.echo(f"Created the administrator {username}.")
+
+
+@click.command("demo")
+@with_appcontext
+def demo() -> None:
+    """Import a sample estate into an empty installation."""
+    try:
+        with reading():
+            admin = db.session.scalars(sa.select(User).where(User.role == Role.ADMIN).order_by(User.id)).first()
+        if admin is None:
+            raise click.ClickException("There is no administrator yet: run `flask init-db`.")
+        act_as(Actor(id=admin.id, username=admin.username, role=admin.role))
+        with writing():
+            import_id = request_estate()
+    except NotEmpty as error:
+        raise click.ClickException(error.message) from None
+    click.echo(f"Import {import_id} creates the sample estate as soon as a server runs. Undo the import to remove it.")
 
 
 @click.command("worker")

@@ -123,6 +123,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/api/audit-logs/seal"): ADMINS_READ,
         ("GET", "/api/audit-logs/{record_id}/proof"): ADMINS_READ,
         ("GET", "/api/mails"): ADMINS_READ,
+        ("POST", "/api/demo"): signed_in("403 403 409 403 403 403"),  # the installation is not empty
         ("GET", "/api/gpus/{gpu_id}/assignments"): READ,
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/extend"): CHANGE,

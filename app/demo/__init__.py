@@ -1,0 +1,1 @@
+"""A sample estate for an empty installation: an import like any other, so that one undo removes it."""

@@ -1,0 +1,37 @@
+"""Import the sample estate into an empty installation."""
+
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from app.catalog import IMPORTABLE
+from app.core.db.unit_of_work import db
+from app.core.errors import Conflict
+from app.core.messages import tr
+from app.core.values import utcnow
+from app.demo.estate import write_estate
+from app.imports import service as imports
+
+FILENAME = "sample-estate.xlsx"
+
+
+class NotEmpty(Conflict):
+    reason, message = "not_empty", tr("The sample estate is for an empty installation.")
+
+
+def request_estate() -> int:
+    """Queue the import of the sample estate and return its id; raises NotEmpty.
+
+    Its undo is that of any import: whatever people have changed meanwhile stands in its way, and is named.
+    """
+    for name, resource in IMPORTABLE.items():
+        # The first environments are there from the beginning.
+        if name != "environments" and db.session.scalar(sa.select(sa.exists(sa.select(resource.model.id)))):
+            raise NotEmpty(
+                tr("The sample estate is for an empty installation; this one has {resource} already.", resource=name)
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FILENAME
+        write_estate(path, utcnow().date())
+        return imports.upload(path.read_bytes(), FILENAME, {"apply_at_once": True})
