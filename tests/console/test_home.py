@@ -1,0 +1,36 @@
+"""The home screen: the first minute on an empty installation, and what there is."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.backends import on_sqlite
+from tests.client import Client
+from tests.console.conftest import OpenConsole, assert_accessible
+
+pytestmark = on_sqlite
+
+
+def test_an_empty_installation_shows_a_sample_estate_and_loses_it_again(
+    open_console: OpenConsole, admin: Client
+) -> None:
+    page = open_console("/", user=admin.user)
+    page.get_by_role("button", name="Look at a sample estate").click()
+    expect(page.get_by_role("main").get_by_role("link", name="Servers 24")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="Maintenance").first).to_be_visible()
+    page.get_by_role("button", name="↶").click()
+    expect(page.get_by_role("button", name="Look at a sample estate")).to_be_visible()
+    assert admin.call("GET", "/api/servers")["data"] == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1280)])
+def test_home_is_accessible_in_chinese(open_console: OpenConsole, admin: Client, theme: str, width: int) -> None:
+    page = open_console("/", user=admin.user, language="zh", theme=theme, width=width)
+    expect(page.get_by_role("button", name="查看示例数据")).to_be_visible()
+    assert_accessible(page)
+    # Through the server itself: without Redis another process cannot tell it that its pages are old.
+    made = page.request.post("/api/datacenters", data={"name": "SH-1"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert made.ok, made.text()
+    page.reload()
+    expect(page.get_by_role("heading", name="最近变更")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert_accessible(page)
