@@ -85,6 +85,7 @@ def test_header_and_last_row_and_skipped_rows_are_set(admin: Client, upload: Upl
     assert [(row["row"], row["changes"]["name"]["new"]) for row in rows_of(admin, import_)] == [(3, "a"), (5, "c")]
     assert import_["sheets"][0]["notes"] == [
         "Left out because they are above the titles: row 1.",
+        "Left out because they are below the last row, as it was set: row 6.",
         "Skipped as it was set: row 4.",
     ]
     import_ = correct(admin, import_, sheets={"Servers": {"last_row": 6, "skip_rows": None}})
