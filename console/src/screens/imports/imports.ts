@@ -3,6 +3,7 @@
 import type { Schemas } from "../../api/client.js";
 import { meta, type Field } from "../../api/meta.svelte.js";
 import { label } from "../../i18n.svelte.js";
+import { textOf } from "../../parts/values.js";
 
 export type Import = Schemas["Import"];
 export type Sheet = Schemas["Sheet"];
@@ -63,15 +64,17 @@ export function attributeFor({ title, column, attribute }: Column): string {
   return ATTRIBUTE + (attribute ?? (name.slice(0, 64) || column || "column"));
 }
 
-/** A planned value; a reference to an object that the file creates has its name only. */
+/** A planned value; a reference has the name of its object, which may be one that the file creates. */
 export function shown(resource: string, name: string, value: unknown): string {
-  if (value === null || value === undefined || value === "") return "—";
-  const choice = fieldOf(resource, name)?.choices?.find((one) => one.value === value);
-  if (choice) return label(choice.labels);
-  if (Array.isArray(value)) return value.map((one) => shown(resource, "", one)).join(", ") || "—";
-  if (typeof value !== "object") return String(value);
-  if ("name" in value && typeof value.name === "string") return value.name;
-  return Object.entries(value).map(([key, one]) => `${key}: ${shown(resource, "", one)}`).join(", ") || "—";
+  const field = fieldOf(resource, name);
+  if (field?.kind === "reference" && hasName(value)) return value.name;
+  // A suggestion is the name alone, and the object that is referred to until now is known by its id.
+  if (field?.kind === "reference" && typeof value === "string") return value;
+  return field ? textOf(field, value) : String(value ?? "—");
+}
+
+function hasName(value: unknown): value is { name: string } {
+  return typeof value === "object" && value !== null && "name" in value && typeof value.name === "string";
 }
 
 export type Change = { name: string; title: string; before: string; after: string };
