@@ -147,7 +147,7 @@ def test_there_is_nothing_else_to_do(resource: Resource, admin: Client) -> None:
 
 
 def test_what_does_not_exist_is_a_404(admin: Client, anonymous: Client) -> None:
-    for path in ("/", "/api", "/api/nonsense", "/api/servers/", "/api/servers/x", "/api/servers/-1", "/api/%FF"):
+    for path in ("/api", "/api/nonsense", "/api/servers/", "/api/servers/x", "/api/servers/-1", "/api/%FF"):
         for client in (admin, anonymous):
             assert client.call("GET", path, expect=404)["data"]["reason"] == "not_found"
 
