@@ -10,6 +10,7 @@ from typing import Any, Self
 LANGUAGES = ("en", "zh")
 """The first is the language of the code."""
 TRANSLATIONS = Path(__file__).parent.parent / "translations"
+_TERM_KEYS = {"en", "zh"}
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -29,6 +30,8 @@ class Message(str):
         return message
 
     def to(self, language: str) -> str:
+        if language == LANGUAGES[0]:
+            return str(self)
         text = _catalog(language).gettext(self.template)
         if not self.parameters:
             return text
@@ -53,6 +56,33 @@ class Term(str):
 
     def to(self, language: str) -> str:
         return self.chinese if language == "zh" else str(self)
+
+
+def pack(value: Any) -> Any:
+    """A value as JSON keeps it: each of its messages as template and parameters, to be read in any language later."""
+    if isinstance(value, Message):
+        packed: dict[str, Any] = {"template": value.template}
+        return {**packed, "parameters": pack(value.parameters)} if value.parameters else packed
+    if isinstance(value, Term):
+        return {"en": str(value), "zh": value.chinese}
+    if isinstance(value, Mapping):
+        return {name: pack(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [pack(each) for each in value]
+    return value
+
+
+def unpack(value: Any) -> Any:
+    """A value of JSON that `pack` has made, with its messages and terms."""
+    if isinstance(value, list):
+        return [unpack(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "template" in value:
+        return Message(value["template"], parameters=unpack(value.get("parameters")))
+    if value.keys() == _TERM_KEYS:
+        return Term(value["en"], value["zh"])
+    return {name: unpack(each) for name, each in value.items()}
 
 
 def tr(template: str, /, *, rule: str = "invalid", **parameters: Any) -> Message:

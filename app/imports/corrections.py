@@ -13,7 +13,7 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.jobs.queue import enqueue
 from app.core.messages import tr
 from app.imports.map.columns import ColumnMapping, ColumnUse, target_column
-from app.imports.models import CORRECTABLE, Import, ImportFile, ImportStatus
+from app.imports.models import CORRECTABLE, Import, ImportFile, ImportPhase, ImportStatus
 from app.imports.parse.cells import read_attribute, reader_of
 from app.imports.parse.set_values import read_constant
 from app.imports.pipeline import PLAN
@@ -61,7 +61,7 @@ def correct(import_: Import, correction: Mapping[str, Any]) -> None:
     import_.encoding = correction.get("encoding", import_.encoding)
     import_.dates = correction.get("dates", import_.dates)
     import_.apply_at_once, import_.problem, import_.finished_at = correction["apply"], None, None
-    import_.status, import_.phase, import_.done = ImportStatus.QUEUED, "queued", 0
+    import_.status, import_.phase, import_.done, import_.total = ImportStatus.QUEUED, ImportPhase.QUEUED, 0, 0
     # What is shown is what would be applied: no plan is shown until the new one is there.
     delete_plan(import_.id)
     reports = ImportReport.__table__

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.cache import generations
 from app.core.db.models import Base, Id, Json, JsonText
 from app.core.db.unit_of_work import db
+from app.core.messages import tr
 from app.core.values import Choice, utcnow
 from app.sheets.dates import DateOrder
 from app.users.models import User
@@ -84,6 +85,43 @@ class RowAction(Choice):
     ERROR = "error"
 
 
+class ImportPhase(Choice):
+    """What is being done with an import, in the order of an import; `done`: no job works on it."""
+
+    QUEUED = "queued"
+    READING = "reading"
+    VALIDATING = "validating"
+    PLANNING = "planning"
+    STORING = "storing"
+    APPLYING = "applying"
+    REVERTING = "reverting"
+    DONE = "done"
+
+
+PHASE_LABELS = {
+    ImportPhase.QUEUED: tr("Waiting"),
+    ImportPhase.READING: tr("Reading the file"),
+    ImportPhase.VALIDATING: tr("Reading the cells"),
+    ImportPhase.PLANNING: tr("Comparing with the stored objects"),
+    ImportPhase.STORING: tr("Storing the plan"),
+    ImportPhase.APPLYING: tr("Applying the plan"),
+    ImportPhase.REVERTING: tr("Reverting the import"),
+    ImportPhase.DONE: tr("Done"),
+}
+PHASES_OF = {
+    ImportStatus.QUEUED: (ImportPhase.QUEUED,),
+    ImportStatus.VALIDATING: (
+        ImportPhase.READING,
+        ImportPhase.VALIDATING,
+        ImportPhase.PLANNING,
+        ImportPhase.STORING,
+    ),
+    ImportStatus.APPLYING: (ImportPhase.APPLYING,),
+    ImportStatus.REVERTING: (ImportPhase.REVERTING,),
+}
+"""The phases of each status in which a job works."""
+
+
 class Import(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     status: Mapped[ImportStatus] = mapped_column(default=ImportStatus.QUEUED)
@@ -104,11 +142,12 @@ class Import(Base):
     on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
     # All audit records of the import have this one, however many requests it takes.
     request_id: Mapped[str] = mapped_column(sa.String(64))
-    phase: Mapped[str] = mapped_column(sa.String(16), default="queued")
+    phase: Mapped[ImportPhase] = mapped_column(default=ImportPhase.QUEUED)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     sheets: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
-    # Why it is invalid, has failed or cannot be reverted: {"reason", "message", …}.
+    # Why it is invalid, has failed, was applied in part or cannot be reverted: {"reason", "message", …}; its messages
+    # are in no language yet.
     problem: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # What the revert did: {"removed": {resource: count}, "restored": {resource: count}}.
     reversal: Mapped[dict[str, Any] | None] = mapped_column(Json)
@@ -184,7 +223,7 @@ class Stopped(Exception):
 class Progress:
     """The number of rows that a phase of an import has processed, of how many."""
 
-    def __init__(self, import_id: int, phase: str, total: int, *, may_stop: bool = True) -> None:
+    def __init__(self, import_id: int, phase: ImportPhase, total: int, *, may_stop: bool = True) -> None:
         self._may_stop = may_stop
         self._import_id = import_id
         self._phase = phase
@@ -206,7 +245,7 @@ class Progress:
         rate = self._done / seconds if self._done and seconds else None
         left = None if rate is None else max(self._total - self._done, 0) / rate
         progress = {
-            "phase": self._phase,
+            "phase": self._phase.value,
             "done": self._done,
             "total": self._total,
             "rows_per_second": None if rate is None else round(rate),

@@ -19,19 +19,30 @@ from app.core.db.errors import from_database
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, transactional, writing
 from app.core.errors import ApiError, NotOwner
 from app.core.jobs.runner import Runner
+from app.core.messages import tr
 from app.core.request_context import Actor
 from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
-from app.imports.apply.conflicts import all_conflicts, require_rights
+from app.imports.apply.conflicts import require_rights
 from app.imports.map.layout import warn_of_layout
 from app.imports.map.tables import MapOptions, OtherSheet, find_tables
 from app.imports.mappings.service import learn_sheets, mappings_for
-from app.imports.models import PENDING, Import, ImportFile, ImportStatus, Progress, Stopped, change_status
+from app.imports.models import (
+    PENDING,
+    Import,
+    ImportFile,
+    ImportPhase,
+    ImportStatus,
+    Progress,
+    Stopped,
+    change_status,
+)
 from app.imports.parse.row_parser import parse_table
 from app.imports.parse.rows import ParsedTable
 from app.imports.plan.planner import Planner
 from app.imports.plan.store import store_plan
-from app.imports.plan.summary import other_sheet, sheet_summary
+from app.imports.plan.summary import other_sheet, problem_of, problem_of_applied, problem_of_plan, sheet_summary
+from app.imports.problems import problem_of_conflict
 from app.imports.revert import revert_import
 from app.imports.settings import read_settings
 from app.resource.bulk.writer import StaleVersion
@@ -56,7 +67,9 @@ def run_plan(import_id: int) -> None:
     """
     startable = ImportStatus.QUEUED, ImportStatus.VALIDATING
     with writing():
-        started = change_status(import_id, startable, ImportStatus.VALIDATING, phase="reading")
+        started = change_status(import_id, startable, ImportStatus.VALIDATING, phase=ImportPhase.READING)
+        # The cache may have the progress of an earlier plan.
+        Progress(import_id, ImportPhase.READING, 0, may_stop=False)
     if started:
         _plan(import_id)
     with reading():
@@ -75,16 +88,16 @@ def run_apply(import_id: int) -> None:
     try:
         _apply(import_id, actor)
     except NotOwner as refused:
-        problem = {"reason": refused.reason, "message": refused.message, **refused.facts}
+        problem = problem_of(refused.reason, refused.message, **refused.facts)
         with writing():
             _end(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
     except Stopped:
         with writing():
-            _end(import_id, ImportStatus.APPLYING, ImportStatus.CANCELLED)
+            _end(import_id, ImportStatus.APPLYING, ImportStatus.CANCELLED, problem=None)
     except (StaleVersion, IntegrityError) as error:
         log.info("import_out_of_date", import_id=import_id, error=repr(error))
         with reading():
-            problem = _out_of_date(import_id, error)
+            problem = problem_of_conflict(import_id, error)
         with writing():
             _end(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
 
@@ -101,7 +114,7 @@ def run_revert(import_id: int) -> None:
     except (ApiError, IntegrityError) as error:
         refusal = error if isinstance(error, ApiError) else from_database(error)
         details = refusal.facts if refusal.errors is None else {**refusal.facts, "errors": refusal.errors}
-        problem = {"reason": refusal.reason, "message": refusal.message, **details}
+        problem = problem_of(refusal.reason, refusal.message, **details)
         with writing():
             _end(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
 
@@ -109,12 +122,12 @@ def run_revert(import_id: int) -> None:
 def job_failed(import_id: int, message: str) -> None:
     """End an import whose plan or application has failed for good, in the transaction that ends its job."""
     for status in PENDING:
-        _end(import_id, status, ImportStatus.FAILED, problem={"reason": "failed", "message": message})
+        _end(import_id, status, ImportStatus.FAILED, problem=problem_of("failed", message))
 
 
 def revert_failed(import_id: int, message: str) -> None:
     """Keep an import applied whose revert has failed for good, in the transaction that ends its job."""
-    problem = {"reason": "failed", "message": f"{message} Nothing was reverted."}
+    problem = problem_of("failed", tr("{problem} Nothing was reverted.", problem=message))
     _end(import_id, ImportStatus.REVERTING, ImportStatus.APPLIED, problem=problem)
 
 
@@ -131,7 +144,7 @@ def _plan(import_id: int) -> None:
         with writing():
             _store(import_, revision, tables, others)
     except UnreadableWorkbook as error:
-        problem = {"reason": error.reason, "message": str(error), **error.facts}
+        problem = problem_of(error.reason, error.args[0], **error.facts)
         with writing():
             _end_plan(import_id, revision, ImportStatus.INVALID, problem=problem)
     except Stopped:
@@ -149,10 +162,11 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
         for table in tables:
             if table.sheet.layout:
                 warn_of_layout(table)
-        progress = Progress(import_.id, "validating", sum(table.sheet.row_count for table in tables))
+        progress = Progress(import_.id, ImportPhase.VALIDATING, sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]
     planner = Planner(actor, import_.mode, import_.match, settings.create_missing)
-    return planner.plan(parsed), others
+    progress = Progress(import_.id, ImportPhase.PLANNING, sum(len(one.rows) for one in parsed))
+    return planner.plan(parsed, progress.advance), others
 
 
 def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others: Sequence[OtherSheet]) -> None:
@@ -161,13 +175,13 @@ def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others
     Raises Stopped where the import has been cancelled, or is planned again with other settings.
     """
     sheets = [sheet_summary(parsed) for parsed in tables] + [other_sheet(other) for other in others]
-    problem = _plan_problem(sheets, has_tables=bool(tables))
+    problem = problem_of_plan(sheets, has_tables=bool(tables))
     total = sum(len(parsed.rows) for parsed in tables)
     results = {"sheets": sheets, "total": total, "problem": problem}
     if import_.apply_at_once and not problem:
         # In this transaction: a client that polls must not take `ready` for the end of it.
         stored = _end_plan(
-            import_.id, revision, ImportStatus.APPLYING, phase="applying", done=0, finished_at=None, **results
+            import_.id, revision, ImportStatus.APPLYING, phase=ImportPhase.APPLYING, done=0, finished_at=None, **results
         )
     else:
         status = ImportStatus.INVALID if problem else ImportStatus.READY
@@ -175,23 +189,8 @@ def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others
     if not stored:
         raise Stopped
     # The import is locked by now: of two workers that plan it, only one stores its plan.
-    store_plan(import_.id, tables)
+    store_plan(import_.id, tables, Progress(import_.id, ImportPhase.STORING, total).advance)
     learn_sheets(import_, [parsed.table for parsed in tables])
-
-
-def _plan_problem(sheets: Sequence[dict[str, Any]], *, has_tables: bool) -> dict[str, Any] | None:
-    """Why a plan cannot be applied as a whole."""
-    if not has_tables:
-        names = ", ".join(resource.titles[0] for resource in IMPORTABLE.values())
-        message = f"No sheet was recognised. Say for each sheet what it holds: {names}."
-        return {"reason": "no_table", "message": message}
-    if any(sheet["problems"] for sheet in sheets):
-        message = "Some columns have errors: say in the plan what they hold, or correct the file."
-        return {"reason": "invalid_rows", "message": message}
-    if any(sheet["error"] for sheet in sheets):
-        message = "Some rows have errors: correct them in the plan or in the file, or apply only the others."
-        return {"reason": "invalid_rows", "message": message}
-    return None
 
 
 @transactional
@@ -202,8 +201,9 @@ def _apply(import_id: int, actor: Actor) -> None:
     """
     import_ = db.session.get_one(Import, import_id, populate_existing=True)
     require_rights(import_id, actor)
-    apply_plan(import_, Progress(import_id, "applying", import_.changed_rows).advance)
-    if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, done=import_.total):
+    apply_plan(import_, Progress(import_id, ImportPhase.APPLYING, import_.changed_rows).advance)
+    result = {"done": import_.total, "problem": problem_of_applied(import_.sheets)}
+    if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, **result):
         raise Stopped
 
 
@@ -214,25 +214,14 @@ def _revert(import_id: int) -> None:
         revert_import(import_)
 
 
-def _out_of_date(import_id: int, error: StaleVersion | IntegrityError) -> dict[str, Any]:
-    """Why a plan could not be applied: the rows whose objects others have changed since."""
-    conflicts = all_conflicts(import_id)
-    message = "Some objects have changed since the plan was made. Nothing was applied: plan the import again."
-    if not conflicts and isinstance(error, IntegrityError):
-        # A constraint that no query of the plan can check, such as a rule inside of a JSON column.
-        refusal = from_database(error)
-        message = f"{refusal.message} ({', '.join(refusal.errors or ()) or 'a reference'}) Nothing was applied."
-    return {"reason": "out_of_date", "message": message, "conflicts": conflicts}
-
-
 def _end(import_id: int, status: ImportStatus, end: ImportStatus, **values: Any) -> bool:
     """End a phase of an import; False where it has another status by now, because it has been cancelled."""
-    return change_status(import_id, (status,), end, phase="done", finished_at=utcnow(), **values)
+    return change_status(import_id, (status,), end, phase=ImportPhase.DONE, finished_at=utcnow(), **values)
 
 
 def _end_plan(import_id: int, revision: int, end: ImportStatus, **values: Any) -> bool:
     """End the planning of a revision; False where it has been cancelled, or has other settings by now."""
-    ended = {"phase": "done", "finished_at": utcnow(), **values}
+    ended = {"phase": ImportPhase.DONE, "finished_at": utcnow(), **values}
     return change_status(import_id, (ImportStatus.VALIDATING,), end, planned_revision=revision, **ended)
 
 

@@ -22,7 +22,7 @@ from app.core.http.access import current_actor
 from app.core.messages import tr
 from app.core.values import as_json, same_json, utcnow
 from app.imports.apply.conflicts import MAX_CONFLICTS
-from app.imports.models import Import, ImportStatus, Progress, RowAction
+from app.imports.models import Import, ImportPhase, ImportStatus, Progress, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
@@ -74,7 +74,7 @@ def revert_import(import_: Import) -> None:
 
     Raises NotRevertible, naming the rows whose objects others have changed or used since, and Forbidden.
     """
-    progress = Progress(import_.id, "reverting", import_.changed_rows, may_stop=False)
+    progress = Progress(import_.id, ImportPhase.REVERTING, import_.changed_rows, may_stop=False)
     reversal = Reversal()
     ids = {at: object_id for part in read_parts(import_.id, RowAction.CREATE) for at, object_id in _created(part)}
     # Updated objects come first: they may refer to objects that the import created.
@@ -87,7 +87,7 @@ def revert_import(import_: Import) -> None:
     changes = {name: {"old": None, "new": sum(counts.values())} for name, counts in reversal.counts().items()}
     recorder.record("revert", "imports", import_.id, import_.filename, changes)
     import_.reversal = reversal.counts()
-    import_.status, import_.phase, import_.done = ImportStatus.REVERTED, "done", import_.total
+    import_.status, import_.phase, import_.done = ImportStatus.REVERTED, ImportPhase.DONE, import_.total
     import_.finished_at = utcnow()
 
 

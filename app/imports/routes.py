@@ -13,7 +13,7 @@ from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, PreconditionFailed, TooLarge
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint, read_form
-from app.core.http.envelope import FailureSchema, Page, Pagination, envelope_of, success
+from app.core.http.envelope import FailureSchema, Pagination, envelope_of, localized, success_body
 from app.core.http.paging import PageSchema
 from app.core.messages import tr
 from app.core.values import clean_text
@@ -63,7 +63,7 @@ def create_import() -> Response:
 @requires(Role.USER)
 @blueprint.arguments(PageSchema, location="query")
 @blueprint.response(200, ImportSchema, many=True)
-def list_imports(query: dict[str, int]) -> Page:
+def list_imports(query: dict[str, int]) -> Response:
     """My imports, the latest first; all for administrators."""
     actor = current_actor()
     visible = sa.true() if actor.is_admin else Import.created_by_id == actor.id
@@ -73,7 +73,8 @@ def list_imports(query: dict[str, int]) -> Page:
         sa.select(Import).where(visible).order_by(Import.id.desc()).limit(size).offset((page - 1) * size)
     ).all()
     names = service.usernames({import_.created_by_id for import_ in imports if import_.created_by_id})
-    return Page([service.render(import_, names) for import_ in imports], Pagination(page, size, total))
+    items = [service.render(import_, names) for import_ in imports]
+    return localized(success_body(items, Pagination(page, size, total)))
 
 
 @blueprint.get("/<int:import_id>")
@@ -88,7 +89,7 @@ def get_import(import_id: int) -> Response:
 @requires(Role.USER)
 @blueprint.arguments(RowQuerySchema, location="query")
 @blueprint.response(200, RowSchema, many=True)
-def list_import_rows(query: dict[str, Any], import_id: int) -> Page:
+def list_import_rows(query: dict[str, Any], import_id: int) -> Response:
     """The plan row by row: what changes, and which errors a row has."""
     import_ = service.get(import_id)
     page, size = query.pop("page"), query.pop("page_size")
@@ -98,7 +99,7 @@ def list_import_rows(query: dict[str, Any], import_id: int) -> Page:
     else:
         rows = select_after(import_id, import_.revision, wanted, cursor, size)
     hide_unseen(rows.items)
-    return rows
+    return localized(success_body(rows.items, rows.pagination))
 
 
 @blueprint.patch("/<int:import_id>")
@@ -252,7 +253,7 @@ def _response(import_id: int, status: int = 200) -> Response:
     headers = {"Location": f"/api/imports/{import_id}"} if status == 202 else {}
     if import_.status in RUNNING:
         headers["Retry-After"] = "1"
-    response = success(service.render_one(import_), status, headers=headers)
+    response = localized(success_body(service.render_one(import_)), status, headers=headers)
     # The revision, for If-Match; the rest, because the progress changes without it.
     response.set_etag(f"{import_.revision}-{sha1(response.get_data(), usedforsecurity=False).hexdigest()}")
     return response

@@ -1,13 +1,13 @@
 """Schemas of imports: the upload form, the import, its plan."""
 
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
 from app.core.http.envelope import FailureDetailsSchema
 from app.core.http.paging import PageSchema
 from app.imports.map.columns import Certainty, ColumnUse
-from app.imports.models import ExtraColumns, ImportMode, ImportStatus, OnError, RowAction
+from app.imports.models import ExtraColumns, ImportMode, ImportPhase, ImportStatus, OnError, RowAction
 from app.imports.settings_schemas import Encoding, SettingsSchema
 from app.resource import ReferenceSchema
 from app.sheets.dates import DateOrder
@@ -56,7 +56,8 @@ class ApplySchema(Schema):
 
 
 class ProgressSchema(Schema):
-    phase = fields.String(required=True)
+    phase = fields.Enum(ImportPhase, by_value=True, required=True)
+    label = fields.String(required=True, metadata={"description": "What is being done, in the language of the answer."})
     done = fields.Integer(required=True)
     total = fields.Integer(required=True)
     rows_per_second = fields.Integer(required=True, allow_none=True)
@@ -68,6 +69,31 @@ class ReversalSchema(Schema):
 
     removed = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     restored = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+
+
+def _parameters() -> fields.Dict:
+    return fields.Dict(required=True, metadata={"description": "The values in the message, by name."})
+
+
+class NoteSchema(Schema):
+    """What is said of a sheet or a column: a rule to branch on, and its message in the language of the answer."""
+
+    rule = fields.String(required=True)
+    message = fields.String(required=True)
+    parameters = _parameters()
+
+
+class SheetMessageSchema(NoteSchema):
+    """An error or a warning of a sheet as a whole; which other members there are depends on the rule."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    column = fields.String(metadata={"description": "The letters of its column."})
+    title = fields.String()
+    suggestion = fields.String()
+    count = fields.Integer(metadata={"description": "How many cells, rows or columns it is about."})
+    cells = fields.List(fields.String(), metadata={"description": "The first of them."})
 
 
 class SheetColumnSchema(Schema):
@@ -88,6 +114,9 @@ class SheetColumnSchema(Schema):
         fields.String(), required=True, metadata={"description": "Other fields that the title may mean, nearest first."}
     )
     samples = fields.List(fields.Raw(), required=True, metadata={"description": "The first different values."})
+    explanation = fields.Nested(
+        NoteSchema, required=True, metadata={"description": "What is done with the column, and why."}
+    )
 
 
 class ValueCountSchema(Schema):
@@ -104,7 +133,12 @@ class MessageGroupSchema(Schema):
     title = fields.String(required=True, allow_none=True)
     field = fields.String(required=True, allow_none=True)
     message = fields.String(required=True, metadata={"description": "That of the first row."})
+    parameters = _parameters()
     count = fields.Integer(required=True)
+    listed = fields.Integer(
+        required=True,
+        metadata={"description": "How many of them the rows list: the first 1,000 of a warning, all of an error."},
+    )
     rows = fields.List(fields.Integer(), required=True, metadata={"description": "The first rows that have it."})
     values = fields.List(
         fields.Nested(ValueCountSchema),
@@ -148,13 +182,16 @@ class SheetSchema(Schema):
         required=True,
         metadata={"description": "The errors and warnings of all rows, those of one rule and column together."},
     )
-    problems = fields.List(fields.Dict(), required=True)
-    sheet_warnings = fields.List(
-        fields.Dict(),
+    problems = fields.List(
+        fields.Nested(SheetMessageSchema),
         required=True,
-        metadata={"description": "Each with `rule`, `message`, and where it applies `count` and the first `cells`."},
+        metadata={"description": "Errors of the sheet as a whole, which refuse it."},
     )
-    notes = fields.List(fields.String(), required=True)
+    sheet_warnings = fields.List(fields.Nested(SheetMessageSchema), required=True)
+    sheet_notes = fields.List(
+        fields.Nested(NoteSchema), required=True, metadata={"description": "What was decided without a question."}
+    )
+    notes = fields.List(fields.String(), required=True, metadata={"description": "The messages of `sheet_notes`."})
 
 
 class ProblemSchema(FailureDetailsSchema):
@@ -179,7 +216,10 @@ class ImportSchema(Schema):
         ProblemSchema,
         required=True,
         allow_none=True,
-        metadata={"description": "Why it is invalid, failed or could not be reverted."},
+        metadata={
+            "description": "Why it is invalid, failed, was applied in part or could not be reverted; null: nothing is "
+            "in its way."
+        },
     )
     reversal = fields.Nested(
         ReversalSchema, required=True, allow_none=True, metadata={"description": "Null: it has not been reverted."}
@@ -212,6 +252,7 @@ class RowMessageSchema(Schema):
     value = fields.Raw(required=True, allow_none=True)
     rule = fields.String(required=True)
     message = fields.String(required=True)
+    parameters = _parameters()
     suggestion = fields.String(required=True, allow_none=True)
 
 
@@ -224,3 +265,7 @@ class RowSchema(Schema):
     changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
     errors = fields.List(fields.Nested(RowMessageSchema), required=True)
     warnings = fields.List(fields.Nested(RowMessageSchema), required=True)
+    more_warnings = fields.Integer(
+        required=True,
+        metadata={"description": "Further warnings, beyond the first 1,000 of their rule and column."},
+    )

@@ -17,9 +17,12 @@ from app.core.values import utcnow
 from app.imports.apply.conflicts import require_rights, version_conflicts
 from app.imports.models import (
     CANCELLABLE,
+    PHASE_LABELS,
+    PHASES_OF,
     RUNNING,
     Import,
     ImportFile,
+    ImportPhase,
     ImportStatus,
     OnError,
     change_status,
@@ -27,7 +30,10 @@ from app.imports.models import (
     request_stop,
 )
 from app.imports.pipeline import APPLY, PLAN, REVERT, owner_of
+from app.imports.plan.explanations import explain
+from app.imports.plan.store import explained
 from app.imports.plan.summary import choosable_fields
+from app.imports.problems import render_problem
 from app.imports.report.models import ImportReport
 from app.imports.revert import NotRevertible, revert_import
 from app.users.models import User
@@ -94,7 +100,8 @@ def request_apply(import_id: int, on_error: OnError) -> None:
             tr("The user of this import does not exist any more, or is deactivated: upload the file again.")
         ) from None
     import_.on_error = on_error
-    import_.status, import_.phase, import_.done = ImportStatus.APPLYING, "applying", 0
+    import_.status, import_.phase, import_.done = ImportStatus.APPLYING, ImportPhase.APPLYING, 0
+    import_.problem = None
     enqueue(APPLY, import_.id)
 
 
@@ -106,7 +113,8 @@ def cancel(import_id: int) -> None:
             request_stop(import_id)
     # On SQLite this waits for the only writer: until the job has stopped and rolled back, or has committed.
     # A job that applies the import stops at its next batch, and cannot commit any more after this change.
-    cancelled = change_status(import_id, CANCELLABLE, ImportStatus.CANCELLED, phase="done", finished_at=utcnow())
+    ended: dict[str, Any] = {"phase": ImportPhase.DONE, "problem": None, "finished_at": utcnow()}
+    cancelled = change_status(import_id, CANCELLABLE, ImportStatus.CANCELLED, **ended)
     db.session.refresh(import_)
     if not cancelled and import_.status is not ImportStatus.CANCELLED:
         raise NotCancellable(tr("This import is {status}: it can no longer be cancelled.", status=import_.status.value))
@@ -127,7 +135,8 @@ def revert(import_id: int, *, dry_run: bool) -> bool:
     if dry_run or import_.changed_rows <= MAX_REVERTED_ROWS:
         revert_import(import_)
         return True
-    import_.status, import_.phase, import_.done, import_.finished_at = ImportStatus.REVERTING, "reverting", 0, None
+    import_.status, import_.phase = ImportStatus.REVERTING, ImportPhase.REVERTING
+    import_.done, import_.finished_at = 0, None
     enqueue(REVERT, import_.id)
     return False
 
@@ -171,7 +180,7 @@ def render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
         "progress": _progress(import_),
         "settings": import_.settings,
         "sheets": [_render_sheet(sheet) for sheet in import_.sheets],
-        "problem": import_.problem,
+        "problem": None if import_.problem is None else render_problem(import_.problem),
         "reversal": import_.reversal,
         "request_id": import_.request_id,
         "created_at": import_.created_at,
@@ -182,18 +191,27 @@ def render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
 
 def _render_sheet(sheet: dict[str, Any]) -> dict[str, Any]:
     resource = IMPORTABLE.get(sheet["resource"] or "")
-    return {**sheet, "choices": [] if resource is None else choosable_fields(resource)}
+    lists = {name: explained(sheet[name]) for name in ("messages", "problems", "sheet_warnings", "sheet_notes")}
+    return {
+        **sheet,
+        **lists,
+        "notes": [note["message"] for note in lists["sheet_notes"]],
+        "columns": [] if resource is None else [explain(column, resource) for column in sheet["columns"]],
+        "choices": [] if resource is None else choosable_fields(resource),
+    }
 
 
 def _progress(import_: Import) -> dict[str, Any]:
     """The progress that the running job shows, or the stored one."""
     stored = {
-        "phase": import_.phase,
+        "phase": import_.phase.value,
         "done": import_.done,
         "total": import_.total,
         "rows_per_second": None,
         "seconds_left": None,
     }
     shown = last_progress(import_.id) if import_.status in RUNNING else None
-    # The cache may still hold the progress of the phase before.
-    return shown if shown is not None and shown["phase"] == import_.status.value else stored
+    # The cache may still hold the progress of the status before.
+    if shown is None or ImportPhase(shown["phase"]) not in PHASES_OF[import_.status]:
+        shown = stored
+    return {**shown, "label": PHASE_LABELS[ImportPhase(shown["phase"])]}

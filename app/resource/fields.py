@@ -61,10 +61,14 @@ class Field:
     """Whether the object is below the one that it refers to, so that only who may change that one adds to it."""
 
     @property
+    def heading(self) -> Term:
+        """What people call it, as a title."""
+        return Term.of((self.title, *self.aliases))
+
+    @property
     def term(self) -> Term:
         """What people call it within a sentence."""
-        titles = Term.of((self.title, *self.aliases))
-        return Term(titles.lower(), titles.chinese)
+        return Term(self.heading.lower(), self.heading.chinese)
 
     @property
     def reads_as(self) -> str:

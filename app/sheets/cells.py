@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import orjson
 
+from app.core.messages import tr
 from app.core.values import clean_text, exact_number
 
 Value = str | int | float | bool | None
@@ -57,6 +58,9 @@ _SIZES = {
     for unit in ({letter, f"{letter}b", f"{letter}ib", f"{letter}byte", f"{letter}bytes"} if power else {"b", "bytes"})
 }  # fmt: skip
 _CORES = {**dict.fromkeys(("cores", "core", "vcpu", "vcpus", "核", "个"), 1.0), "milli": 0.001, "millicores": 0.001}
+
+
+NOT_A_NUMBER = tr("Must be a number.")
 
 
 class CellError(Exception):
@@ -123,7 +127,7 @@ def as_text(value: Value) -> str:
     try:
         return clean_text(str(value))
     except ValueError as error:
-        raise CellError("text", str(error)) from None
+        raise CellError("text", error.args[0]) from None
 
 
 def exact(number: float) -> float:
@@ -131,7 +135,7 @@ def exact(number: float) -> float:
     try:
         return exact_number(number)
     except ValueError:
-        message = "Spreadsheets round a number beyond 2^53: format the cell as text and enter it again."
+        message = tr("Spreadsheets round a number beyond 2^53: format the cell as text and enter it again.")
         raise CellError("rounded", message) from None
 
 
@@ -163,18 +167,23 @@ def read_number(value: Value, unit: str | None, scale: float) -> float:
     Raises CellError.
     """
     if isinstance(value, bool):
-        raise CellError("number", "Must be a number.")
+        raise CellError("number", NOT_A_NUMBER)
     if isinstance(value, int | float):
         return value * scale
     match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", str(value)).strip())
     if match is None:
-        raise CellError("number", "Must be a number.")
+        raise CellError("number", NOT_A_NUMBER)
     number = float(match[1].replace(",", ""))
     if not match[2]:
         return number * scale
     factor = unit_factor(match[2], unit)
     if factor is None:
-        raise CellError("unit", f"{match[2]} cannot be converted to {unit}." if unit else "Must be a number.")
+        message = (
+            tr("{given} cannot be converted to {unit}: write the number in {unit}.", given=match[2], unit=unit)
+            if unit
+            else NOT_A_NUMBER
+        )
+        raise CellError("unit", message)
     return number * factor
 
 
@@ -202,7 +211,7 @@ def _normalize(number: str) -> str:
         return number.replace(separator, "")
     digits = whole_part.lstrip("+-")
     if other not in digits and len(decimals) == 3 and len(digits) <= 3 and digits != "0":
-        raise CellError("number", "It may be read in two ways: write it without a separator.")
+        raise CellError("number", tr("It may be read in two ways: write it without a separator."))
     return f"{whole_part.replace(other, '')}.{decimals}"
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from app.core.messages import Message, tr
 from app.core.values import Choice
 from app.sheets.cells import Value
 
@@ -37,7 +38,7 @@ class Guess:
     """The probable date of an incomplete one, with a warning; `value` is None if there is no usable date."""
 
     value: date | None
-    message: str
+    message: Message
 
 
 class DateOrder(Choice):
@@ -54,7 +55,13 @@ class AmbiguousDate(ValueError):
     def __init__(self, readings: dict[DateOrder, date]) -> None:
         dates = ", ".join(day.isoformat() for day in sorted(set(readings.values())))
         orders = ", ".join(f"dates={order.value}" for order in readings)
-        super().__init__(f"Has several readings ({dates}): upload with one of {orders}, or write the year first.")
+        super().__init__(
+            tr(
+                "It can be read as {dates}: set the order of the dates ({orders}), or write the year first.",
+                dates=dates,
+                orders=orders,
+            )
+        )
 
 
 def read_date(value: Value, *, epoch_1904: bool = False, order: DateOrder | None = None) -> date | Guess:
@@ -67,7 +74,7 @@ def read_date(value: Value, *, epoch_1904: bool = False, order: DateOrder | None
         if days + (epoch - _EPOCH).days in _SERIAL_NUMBERS:
             return epoch + timedelta(days=days)
     if text in _PAST:
-        return Guess(None, "The cell has no date: the value stays as it is.")
+        return Guess(None, tr("The cell has no date: the value stays as it is."))
     return _partial(text) or _whole(text, order)
 
 
@@ -94,12 +101,15 @@ def _partial(text: str) -> Guess | None:
     if 1 <= month <= len(_MONTHS):
         return _first_of(year, month)
     guess = _first_of(year, 1)
-    return Guess(guess.value, f"There is no month {month}. {guess.message}")
+    message = tr(
+        "There is no month {month}. The date has no day: read as {date}.", month=month, **guess.message.parameters
+    )
+    return Guess(guess.value, message)
 
 
 def _first_of(year: int, month: int) -> Guess:
     first = date(year, month, 1)
-    return Guess(first, f"The date has no day: read as {first.isoformat()}.")
+    return Guess(first, tr("The date has no day: read as {date}.", date=first.isoformat()))
 
 
 def _whole(text: str, order: DateOrder | None) -> date:

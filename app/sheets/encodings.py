@@ -2,6 +2,8 @@
 
 import codecs
 
+from app.core.messages import tr
+
 ENCODINGS = {
     "utf-8": "Unicode",
     "utf-16": "Unicode, as Excel saves it",
@@ -50,4 +52,4 @@ def named_encoding(name: str) -> str:
         plain = codecs.lookup(name.strip()).name
         return _NAMES[codecs.lookup(LARGER.get(plain, plain)).name]
     except (LookupError, ValueError):
-        raise ValueError(f"Must be one of {', '.join(ENCODINGS)}.") from None
+        raise ValueError(tr("Must be one of {choices}.", rule="choice", choices=", ".join(ENCODINGS))) from None

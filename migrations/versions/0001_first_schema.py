@@ -1011,7 +1011,21 @@ def _create_imports() -> None:
             nullable=False,
         ),
         sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column(
+            "phase",
+            _one_of(
+                "importphase",
+                "queued",
+                "reading",
+                "validating",
+                "planning",
+                "storing",
+                "applying",
+                "reverting",
+                "done",
+            ),
+            nullable=False,
+        ),
         sa.Column("done", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("sheets", JSON, nullable=False),
@@ -1057,13 +1071,14 @@ def _create_imports() -> None:
     op.create_table(
         "import_reports",
         sa.Column("import_id", ID, autoincrement=False, nullable=False),
+        sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("status", _one_of("reportstatus", "making", "ready", "failed"), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column("changed_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["import_id"], ["imports.id"], name=op.f("fk_import_reports_import_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("import_id", name=op.f("pk_import_reports")),
+        sa.PrimaryKeyConstraint("import_id", "language", name=op.f("pk_import_reports")),
     )
     op.create_table(
         "import_mappings",

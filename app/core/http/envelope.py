@@ -157,7 +157,7 @@ def _problem(text: str) -> dict[str, Any]:
 
 
 def localized(body: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer with messages, in the language that the client asks for."""
+    """An answer with messages, in the language in which the client reads them."""
     language = language_of_request()
     response = json_response(dumps(localize(body, language)), status, headers)
     response.content_language.add(language)

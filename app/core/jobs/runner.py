@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
+from app.core.errors import ApiError
 from app.core.jobs import queue
 from app.core.jobs.queue import ATTEMPTS, Claim, Job
+from app.core.messages import tr
 from app.core.request_context import RequestContext
 from app.core.values import utcnow
 
@@ -182,7 +184,7 @@ class Runner:
         delay: timedelta | None = None
         try:
             if job.attempts > ATTEMPTS:
-                failure = f"The work was begun {ATTEMPTS} times and its process died each time."
+                failure = tr("The work was begun {count} times and its process died each time.", count=ATTEMPTS)
             else:
                 with self._app.app_context():
                     act_in(RequestContext(**job.origin))
@@ -191,7 +193,7 @@ class Runner:
             delay = later.delay
         except Exception:
             log.exception("job_failed", job=job.id, kind=job.kind, subject=job.subject_id)
-            failure = "The server made a mistake. It has been logged."
+            failure = ApiError.message
         finally:
             finished.set()
             renewal.join()

@@ -12,6 +12,7 @@ from app.core.db.unit_of_work import db
 from app.core.errors import NotOwner
 from app.core.messages import tr
 from app.core.request_context import Actor
+from app.imports.map.columns import plural
 from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource
@@ -52,7 +53,8 @@ def _forbidden(import_id: int, actor: Actor) -> Iterator[Conflict]:
             existing = stored.get(row.object_id or 0, {})
             owner = actor.id if row.object_id is None else existing.get("created_by_id")
             if not may_change(resource, actor, owner):
-                yield _conflict(part, row, f"You may not write {resource.titles[0].lower()} like this one any more.")
+                message = tr("You may not write {resource} like this one any more.", resource=plural(resource))
+                yield _conflict(part, row, message)
             values = {name: _as_stored(value) for name, value in row.new.items()}
             added += [(row, each) for each in parents_in(resource, values, existing) if isinstance(each[1], int)]
         for row, parent in closed_parents(resource, actor, added):
@@ -71,8 +73,10 @@ def _stale(import_id: int) -> Iterator[Conflict]:
         versions: dict[int | None, int] = dict(db.session.execute(statement).all())
         for row in planned:
             if versions.get(row.object_id) != row.version:
-                what = "has been changed" if row.object_id in versions else "has been deleted"
-                yield _conflict(part, row, f"The object {what} since the plan was made.")
+                message = tr("The object has been deleted since the plan was made.")
+                if row.object_id in versions:
+                    message = tr("The object has been changed since the plan was made.")
+                yield _conflict(part, row, message)
 
 
 def _taken(import_id: int) -> Iterator[Conflict]:
@@ -91,8 +95,8 @@ def _taken(import_id: int) -> Iterator[Conflict]:
             giving = _changing(import_id, resource, fields) if holders else set()
             for key, holder in holders.items():
                 if holder != wanted[key].object_id and holder not in giving:
-                    title = resource.fields[fields[-1]].title
-                    message = f"Another object has taken this {title} since the plan was made."
+                    heading = resource.fields[fields[-1]].heading
+                    message = tr("Another object has taken this {field} since the plan was made.", field=heading)
                     yield _conflict(part, wanted[key], message)
 
 
@@ -119,11 +123,15 @@ def _taken_members(import_id: int) -> Iterator[Conflict]:
                     values = {**base, **{name: _as_stored(value) for name, value in row.new.items()}}
                     if base and not any(isinstance(values[name], dict) for name in rule.own):
                         wanted.update(dict.fromkeys(rule.keys(values), row))
-            title = resource.fields[rule.field].title
+            heading = resource.fields[rule.field].heading
             for key, identity in rule.taken(wanted).items():
                 if identity != wanted[key].object_id:
                     member = "/".join(str(one) for one in reversed(key[len(rule.own) :]))
-                    message = f"{title}: another object has taken {member} since the plan was made."
+                    message = tr(
+                        "{field}: another object has taken {member} since the plan was made.",
+                        field=heading,
+                        member=member,
+                    )
                     yield _conflict(part, wanted[key], message)
 
 
@@ -164,7 +172,7 @@ def _deleted_references(import_id: int) -> Iterator[Conflict]:
             identity = field.target.__table__.c.id
             stored = set(db.session.scalars(sa.select(identity).where(any_of(identity, wanted)))) if wanted else set()
             for row in (row for object_id, rows in wanted.items() if object_id not in stored for row in rows):
-                yield _conflict(part, row, f"The {field.title.lower()} that it refers to has been deleted.")
+                yield _conflict(part, row, tr("The {what} that it refers to has been deleted.", what=field.term))
 
 
 def _conflict(part: PlanPart, row: PlannedRow, message: str) -> Conflict:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from app.core.messages import Message, Term, tr
 from app.imports.map.titles import (
     FIRST_ALIAS,
     TitleMatch,
@@ -99,7 +100,7 @@ class HeaderMapping:
     columns: list[ColumnMapping] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
 
 
 def map_columns(
@@ -135,11 +136,12 @@ def target_column(resource: Resource, index: int, title: str, use: ColumnUse, ta
     return ColumnMapping(index, title, use, item, scale=title_scale(title, item), certainty=Certainty.SET)
 
 
-def plural(resource: Resource) -> str:
-    return resource.titles[0].lower()
+def plural(resource: Resource) -> Term:
+    titles = Term.of(resource.titles)
+    return Term(titles.lower(), titles.chinese)
 
 
-def mapping_error(rule: str, message: str, **details: Any) -> dict[str, Any]:
+def mapping_error(rule: str, message: Message, **details: Any) -> dict[str, Any]:
     """An error or a warning of a table as a whole, as the API shows it."""
     return {"rule": rule, "message": message, **details}
 
@@ -172,7 +174,12 @@ class _HeaderMapper:
         name = self.targets[index]
         column = target_column(self.resource, index, title, ColumnUse.FIELD, name)
         if name != IGNORE and column is None:
-            message = f"The mapping of {title} names {name}, which is not a field of {plural(self.resource)}."
+            message = tr(
+                "The mapping of {title} names {name}, which is not a field of {resource}.",
+                title=title,
+                name=name,
+                resource=plural(self.resource),
+            )
             self.result.errors.append(mapping_error("unknown_field", message))
         return TitleMatch(-1, column.field, column.scale) if column is not None and column.field else None
 
@@ -198,10 +205,19 @@ class _HeaderMapper:
         if match is None:
             return None
         if match.field.read_only:
-            self.result.notes.append(f"Column {title} is ignored: only the platform sets this field.")
+            self.result.notes.append(
+                tr("Column {title} is ignored: only the platform sets this field.", rule="read_only", title=title)
+            )
             return ColumnMapping(index, title, ColumnUse.IGNORED, match.field, certainty=Certainty.EXACT)
         if best[match.field] != index:
-            self.result.notes.append(f"Column {title} does not fill {match.field.title}: another column does.")
+            self.result.notes.append(
+                tr(
+                    "Column {title} does not fill {field}: another column does.",
+                    rule="field_taken",
+                    title=title,
+                    field=match.field.heading,
+                )
+            )
             return None
         return ColumnMapping(
             index, title, ColumnUse.FIELD, match.field, scale=match.scale, certainty=_certainty(match.rank)
@@ -210,17 +226,31 @@ class _HeaderMapper:
     def _check_unknown_title(self, index: int, title: str, best: dict[Field, int]) -> TitleMatch | None:
         """The field of a title with one typo; a warning of any misspelling, an error with `extra=refuse`."""
         where = {"column": letters(index), "title": title}
-        what = f"Column {letters(index)}: {title} is not a field of {plural(self.resource)}."
+        named = {**where, "resource": plural(self.resource)}
         misspelt = misspelt_field(title, self.resource, best)
         if misspelt is not None and misspelt.sure:
             best[misspelt.field] = index
-            message = f"{what} It is read as {misspelt.field.title}: map it to another field if that is wrong."
+            message = tr(
+                "Column {column}: {title} is not a field of {resource}. It is read as {field}: map it to another field "
+                "if that is wrong.",
+                **named,
+                field=misspelt.field.heading,
+            )
         elif self.extra is ExtraColumns.REFUSE:
-            message = f"{what} Remove the column, or say in the mapping what it holds."
+            message = tr(
+                "Column {column}: {title} is not a field of {resource}. Remove the column, or say in the mapping what "
+                "it holds.",
+                **named,
+            )
             self.result.errors.append(mapping_error("unknown_column", message, **where))
             return None
         elif misspelt is not None:
-            message = f"{what} Did you mean {misspelt.field.title}? Correct the title, or map the column to that field."
+            message = tr(
+                "Column {column}: {title} is not a field of {resource}. Did you mean {field}? Correct the title, or "
+                "map the column to that field.",
+                **named,
+                field=misspelt.field.heading,
+            )
         else:
             return None
         warning = mapping_error("misspelt_column", message, **where, suggestion=misspelt.field.title)
@@ -236,7 +266,13 @@ class _HeaderMapper:
             while key in taken:
                 key = f"{key[:60]}_{letters(index).lower()}"
             return ColumnMapping(index, title, ColumnUse.ATTRIBUTE, attribute=key)
-        self.result.notes.append(f"Column {title} is ignored: it is not a field of {plural(self.resource)}.")
+        message = tr(
+            "Column {title} is ignored: it is not a field of {resource}.",
+            rule="unknown_column",
+            title=title,
+            resource=plural(self.resource),
+        )
+        self.result.notes.append(message)
         return ColumnMapping(index, title, ColumnUse.IGNORED)
 
     def _fill_missing_name(self) -> None:
@@ -248,7 +284,10 @@ class _HeaderMapper:
         for column in self.result.columns:
             if column.use is ColumnUse.FIELD and title_key(without_marks(column.title)) in aliases:
                 self.result.columns.append(replace(column, field=label, certainty=Certainty.LIKELY))
-                self.result.notes.append(f"Column {column.title} also fills {label.title}.")
+                message = tr(
+                    "Column {title} also fills {field}.", rule="also_fills", title=column.title, field=label.heading
+                )
+                self.result.notes.append(message)
                 return
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from app.core.messages import Message, tr
 from app.imports.map.columns import mapping_error
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.sheets.cells import letters
 
 MAX_NAMED = 20
@@ -14,23 +15,36 @@ def warn_of_layout(table: Table) -> None:
     """Add the warnings and notes of what is hidden or merged in the sheet of a table."""
     layout = table.sheet.layout
     if layout.get("hidden"):
-        table.warnings.append(mapping_error("hidden_sheet", "The sheet is hidden, and is imported all the same."))
+        table.warnings.append(mapping_error("hidden_sheet", tr("The sheet is hidden, and is imported all the same.")))
     hidden = [row for row in layout.get("hidden_rows", ()) if row >= table.first_row]
     if hidden:
-        _warn(table, "hidden_rows", "Rows", [str(row) for row in hidden])
+        places = [str(row) for row in hidden]
+        message = tr(
+            "Rows that are hidden are imported all the same: {places}. Delete what is not wanted.",
+            places=_named(places),
+        )
+        _warn(table, "hidden_rows", message, places)
     named = {column.index: column for column in table.columns}
     ranges = layout.get("hidden_columns", ())
     columns = [letters(index) for index in sorted(named) if any(low <= index <= high for low, high in ranges)]
     if columns:
-        _warn(table, "hidden_columns", "Columns", columns)
+        message = tr(
+            "Columns that are hidden are imported all the same: {places}. Delete what is not wanted.",
+            places=_named(columns),
+        )
+        _warn(table, "hidden_columns", message, columns)
     merged = [place for place in layout.get("merged", ()) if place[1] >= table.first_row and place[2] in named]
     if merged:
         places = [f"{letters(column)}{first}:{letters(column)}{last}" for first, last, column in merged]
-        table.notes.append(f"The value of merged cells counts for each of their rows: {_named(places)}.")
+        note = tr(
+            "The value of merged cells counts for each of their rows: {places}.",
+            rule="merged_cells",
+            places=_named(places),
+        )
+        table.notes.append(note)
 
 
-def _warn(table: Table, rule: str, what: str, places: Sequence[str]) -> None:
-    message = f"{what} that are hidden are imported all the same: {_named(places)}. Delete what is not wanted."
+def _warn(table: Table, rule: str, message: Message, places: Sequence[str]) -> None:
     table.warnings.append(mapping_error(rule, message, count=len(places), cells=list(places[:MAX_NAMED])))
 
 

@@ -1,13 +1,13 @@
 """Find the tables of a workbook: the resource of each sheet, its header row and its columns."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 from app.catalog import IMPORTABLE
+from app.core.messages import Message, tr
 from app.imports.map.columns import (
-    ColumnMapping,
     ColumnUse,
     map_columns,
     mapping_error,
@@ -21,12 +21,13 @@ from app.imports.map.headers import (
     score,
     with_titles_above,
 )
+from app.imports.map.table import SavedMapping, Table
 from app.imports.map.titles import title_key
 from app.imports.models import ExtraColumns
-from app.imports.settings import NOTHING_SET, ImportSettings, SheetSettings, find_field
-from app.resource import Field, Resource
+from app.imports.settings import ImportSettings, SheetSettings
+from app.resource import Resource
 from app.sheets.cells import Value
-from app.sheets.dates import DateOrder, settle_order
+from app.sheets.dates import DateOrder
 from app.sheets.reserved_titles import LISTS, SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook
 
@@ -39,68 +40,6 @@ SAMPLED_ROWS = 50
 """First rows of a table from which the samples of its columns are taken."""
 MAX_SAMPLES = 5
 MAX_SAMPLE_LENGTH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class SavedMapping:
-    """How a sheet was read, as its user has named it; `shared_by` is that user where it is somebody else's."""
-
-    id: int
-    name: str
-    shared_by: str | None
-    resource: str
-    titles: frozenset[str]
-    columns: Mapping[str, str | None]
-    settings: SheetSettings
-
-    @property
-    def note(self) -> str:
-        who = "you" if self.shared_by is None else self.shared_by
-        return f"This sheet is read as {who} saved it under the name {self.name}."
-
-
-@dataclass(slots=True)
-class Table:
-    """A sheet that holds objects of one resource; `errors` are about the sheet as a whole and refuse it.
-
-    `width` is the number of columns in the first rows, and `samples` holds the first different values of a column by
-    its index.
-    """
-
-    sheet: Sheet
-    resource: Resource
-    header_row: int
-    first_row: int
-    settings: SheetSettings = NOTHING_SET
-    columns: list[ColumnMapping] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    skipped: set[int] = field(default_factory=set)
-    saved_mapping: SavedMapping | None = None
-    dates: DateOrder | None = None
-    width: int = 0
-    samples: dict[int, list[Value]] = field(default_factory=dict)
-
-    def rows(self) -> Iterator[tuple[int, list[Value]]]:
-        """The number and the cells of each row of the table that is neither blank nor skipped."""
-        last_row = self.settings.last_row or self.sheet.row_count
-        for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, last_row):
-            if number not in self.skipped and any(cell not in (None, "") for cell in cells):
-                yield number, cells
-
-    def date_order(self, column: ColumnMapping) -> DateOrder | None:
-        """The order of dates that all cells of a column settle."""
-        at = column.index
-        return settle_order(cells[at] for _, cells in self.rows() if at < len(cells))
-
-    def match_fields(self) -> Iterator[Field]:
-        """The fields, without attributes, by which rows find their objects as it is set."""
-        fields = (find_field(self.resource, target) for target in self.settings.match)
-        return (item for item in fields if item is not None)
-
-    def column_of(self, name: str) -> ColumnMapping | None:
-        return next((column for column in self.columns if column.field and column.field.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +144,11 @@ def _read_table(
     first_row = best + 2 + explaining_rows(rows[best + 1 :])
     table = Table(sheet, resource, best + 1, first_row, settings)
     if not scores[best] and settings.header_row is None and not settings.columns:
-        message = f"None of the first {len(rows)} rows has titles of {plural(resource)}: say which row has them."
+        message = tr(
+            "None of the first {rows} rows has titles of {resource}: say which row has them.",
+            rows=len(rows),
+            resource=plural(resource),
+        )
         table.errors.append(mapping_error("no_header", message))
     mapped = map_columns(resource, headers[best], mapping, extra, settings)
     table.columns, table.warnings, table.notes = mapped.columns, mapped.warnings, mapped.notes
@@ -213,18 +156,35 @@ def _read_table(
     table.errors = table.errors or mapped.errors
     table.width = max(map(len, rows), default=0)
     above = [number for number, row in enumerate(rows[:best], 1) if any(cell not in (None, "") for cell in row)]
-    _note_rows(table, "Left out because they are above the titles", above)
-    _note_rows(table, "Left out because they explain the titles", range(best + 2, first_row))
+    if above:
+        table.notes.append(
+            tr("Left out because they are above the titles: row {rows}.", rule="above_titles", rows=_named(above))
+        )
+    explaining = range(best + 2, first_row)
+    if explaining:
+        table.notes.append(
+            tr("Left out because they explain the titles: row {rows}.", rule="explaining", rows=_named(explaining))
+        )
     others = [str(at + 1) for at in range(best + 1, len(rows)) if scores[at] == scores[best] > 1]
     if others and settings.header_row is None:
-        message = f"Row {best + 1} is taken for the titles, but row {', '.join(others)} could be them too."
+        message = tr(
+            "Row {row} is taken for the titles, but row {others} could be them too.",
+            row=best + 1,
+            others=", ".join(others),
+        )
         table.warnings.append(mapping_error("header_row", message, count=len(others)))
     if settings.last_row is None:
         _leave_out_other_rows(table, headers[best])
     else:
         below = islice(enumerate(sheet.rows(), 1), settings.last_row, None)
         numbers = [number for number, row in below if any(cell not in (None, "") for cell in row)]
-        _note_rows(table, "Left out because they are below the last row, as it was set", numbers)
+        if numbers:
+            note = tr(
+                "Left out because they are below the last row, as it was set: row {rows}.",
+                rule="set",
+                rows=_named(numbers),
+            )
+            table.notes.append(note)
     _skip_rows(table)
     _take_samples(table)
     return table
@@ -245,18 +205,31 @@ def _take_samples(table: Table) -> None:
 def _leave_out_other_rows(table: Table, header: Sequence[Value]) -> None:
     """Leave out totals, notes and another table with a warning; a last row that has been set overrides that."""
     other = find_other_rows(table.rows(), header)
-    _warn_of_rows(table, "totals_and_notes", "Rows that look like totals or notes", other.totals_and_notes)
-    _warn_of_rows(table, "second_table", "Rows of another table below this one", other.second_table)
+    totals_and_notes, second_table = _unskipped(table, other.totals_and_notes), _unskipped(table, other.second_table)
+    if totals_and_notes:
+        message = tr(
+            "Rows that look like totals or notes are left out: row {rows}. Set the last row of the sheet to import all "
+            "rows down to it.",
+            rows=_named(totals_and_notes, last=True),
+        )
+        _warn_of_rows(table, "totals_and_notes", message, totals_and_notes)
+    if second_table:
+        message = tr(
+            "Rows of another table below this one are left out: row {rows}. Set the last row of the sheet to import "
+            "all rows down to it.",
+            rows=_named(second_table, last=True),
+        )
+        _warn_of_rows(table, "second_table", message, second_table)
 
 
-def _warn_of_rows(table: Table, rule: str, what: str, numbers: Sequence[int]) -> None:
-    named = [str(number) for number in numbers if number not in table.settings.skip_rows]
-    if named:
-        rows = ", ".join(named[:MAX_NAMED_ROWS]) + (f", … {named[-1]}" if len(named) > MAX_NAMED_ROWS else "")
-        message = f"{what} are left out: row {rows}. Set the last row of the sheet to import all rows down to it."
-        facts = {"count": len(named), "cells": named[:MAX_NAMED_ROWS]}
-        table.warnings.append(mapping_error(rule, message, **facts))
-        table.skipped.update(map(int, named))
+def _unskipped(table: Table, numbers: Sequence[int]) -> list[int]:
+    return [number for number in numbers if number not in table.settings.skip_rows]
+
+
+def _warn_of_rows(table: Table, rule: str, message: Message, numbers: Sequence[int]) -> None:
+    facts = {"count": len(numbers), "cells": [str(number) for number in numbers[:MAX_NAMED_ROWS]]}
+    table.warnings.append(mapping_error(rule, message, **facts))
+    table.skipped.update(numbers)
 
 
 def _skip_rows(table: Table) -> None:
@@ -267,13 +240,21 @@ def _skip_rows(table: Table) -> None:
         for number, cells in (table.rows() if places else ())
         if any(at < len(cells) and title_key(str(cells[at] or "")) in SKIPPED for at in places)
     }
-    _note_rows(table, f"Skipped because of their {STATUS} column", named)
-    _note_rows(table, "Skipped as it was set", table.settings.skip_rows)
+    if named:
+        note = tr(
+            "Skipped because of their {column} column: row {rows}.", rule="skipped", column=STATUS, rows=_named(named)
+        )
+        table.notes.append(note)
+    if table.settings.skip_rows:
+        rows = _named(table.settings.skip_rows)
+        table.notes.append(tr("Skipped as it was set: row {rows}.", rule="set", rows=rows))
     table.skipped.update(named, table.settings.skip_rows)
 
 
-def _note_rows(table: Table, what: str, numbers: Collection[int]) -> None:
-    if numbers:
-        rows = ", ".join(map(str, sorted(numbers)[:MAX_NAMED_ROWS]))
-        more = ", …" if len(numbers) > MAX_NAMED_ROWS else ""
-        table.notes.append(f"{what}: row {rows}{more}.")
+def _named(numbers: Collection[int], *, last: bool = False) -> str:
+    """The first rows by their numbers, and the last one too where that is of interest."""
+    ordered = sorted(numbers)
+    rows = ", ".join(map(str, ordered[:MAX_NAMED_ROWS]))
+    if len(ordered) <= MAX_NAMED_ROWS:
+        return rows
+    return f"{rows}, … {ordered[-1]}" if last else f"{rows}, …"

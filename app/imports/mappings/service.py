@@ -12,7 +12,7 @@ from app.core.http.access import current_actor
 from app.core.messages import tr
 from app.core.values import utcnow
 from app.imports.map.columns import Certainty, ColumnMapping, ColumnUse
-from app.imports.map.tables import SavedMapping, Table
+from app.imports.map.table import SavedMapping, Table
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import Import
 from app.imports.settings import OF_RESOURCE, SheetSettings

@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 from marshmallow import ValidationError
 
+from app.core.library_messages import recognised
+from app.core.messages import tr
 from app.core.values import whole
-from app.imports.map.columns import ColumnMapping
 from app.imports.map.titles import title_key
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
@@ -38,9 +39,6 @@ from app.sheets.dates import AmbiguousDate, DateOrder, Guess, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
-
-RowMessage = dict[str, Any]
-"""An error or a warning of a cell or a row, as the API shows it."""
 
 CellReader = Callable[[Value], Any]
 """Returns the value of a filled cell; raises CellError."""
@@ -79,11 +77,13 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
 def check_computed(value: str) -> None:
     """Raise CellError for the text of a formula or a template variable that has no value."""
     if "{{" in value and not value.startswith("'") and has_template(value):
-        raise CellError("template", "This is a template variable without a value.")
+        raise CellError("template", tr("This is a template variable without a value: enter the value itself."))
     if value in FORMULA_ERRORS:
-        raise CellError("excel_error", f"The formula of this cell fails with {value}: correct it.")
+        raise CellError("excel_error", tr("The formula of this cell fails with {value}: correct it.", value=value))
     if value == UNCOMPUTED:
-        message = "The formula of this cell has no stored value: open the file in a spreadsheet program and save it."
+        message = tr(
+            "The formula of this cell has no stored value: open the file in a spreadsheet program and save it."
+        )
         raise CellError("formula", message)
 
 
@@ -100,7 +100,7 @@ def read_attribute(cell: Value, *, is_typed: bool = False) -> Value:
     text = as_text(value)
     check_computed(text)
     if len(text) > MAX_TEXT:
-        raise CellError("length", f"May have at most {MAX_TEXT} characters.")
+        raise CellError("length", tr("May have at most {max} characters.", max=MAX_TEXT))
     return None if text == CLEAR else unescape(text, is_typed=is_typed)
 
 
@@ -111,7 +111,7 @@ def _cleared(field: Field) -> Any:
     if field.kind is Kind.ATTRIBUTES:
         return None
     if not field.nullable:
-        raise CellError("required", f"{field.title} cannot be cleared.")
+        raise CellError("required", tr("{field} cannot be cleared.", field=field.heading))
     return None
 
 
@@ -129,9 +129,9 @@ def _text_reader(field: Field, _format: CellFormat) -> CellReader:
             try:
                 text = check(text)
             except ValueError as error:
-                raise CellError("format", str(error)) from None
+                raise CellError("format", error.args[0]) from None
         if len(text) > length:
-            raise CellError("length", f"May have at most {length} characters.")
+            raise CellError("length", tr("May have at most {max} characters.", max=length))
         return text
 
     return read
@@ -150,9 +150,10 @@ def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
             if unit in ("GB", "MB"):
                 number = round(number)
             elif number != int(number):
-                raise CellError("integer", "Must be a whole number.")
+                raise CellError("integer", tr("Must be a whole number."))
         if not lowest <= number <= highest:
-            raise CellError("range", f"Must be between {whole(lowest)} and {whole(highest)}.")
+            message = tr("Must be between {min} and {max}.", min=whole(lowest), max=whole(highest))
+            raise CellError("range", message)
         return int(number) if integral else whole(round(number, 3))
 
     return _with_point(read, cell_format)
@@ -165,7 +166,7 @@ def _money_reader(field: Field, cell_format: CellFormat) -> CellReader:
         try:
             amount: Decimal = parse.deserialize(read_money(value))
         except ValidationError as error:
-            raise CellError("money", error.messages[0]) from None
+            raise CellError("money", recognised(error.messages[0])) from None
         return amount
 
     return _with_point(read, cell_format)
@@ -182,7 +183,7 @@ def _boolean_reader(_field: Field, _format: CellFormat) -> CellReader:
         text = unicodedata.normalize("NFKC", as_text(value)).lower()
         if text in _YES or text in _NO:
             return text in _YES
-        raise CellError("boolean", "Must be yes or no.")
+        raise CellError("boolean", tr("Must be yes or no."))
 
     return read
 
@@ -197,9 +198,9 @@ def _date_reader(_field: Field, cell_format: CellFormat) -> CellReader:
             except AmbiguousDate:
                 return read_date(value, order=cell_format.find_order())
         except AmbiguousDate as error:
-            raise CellError("ambiguous_date", str(error)) from None
+            raise CellError("ambiguous_date", error.args[0]) from None
         except ValueError:
-            raise CellError("date", "Must be a date such as 2027-10-24.") from None
+            raise CellError("date", tr("Must be a date such as 2027-10-24.")) from None
 
     return read
 
@@ -211,7 +212,7 @@ def _time_reader(field: Field, _format: CellFormat) -> CellReader:
         try:
             moment: datetime = parse.deserialize(as_text(value))
         except ValidationError:
-            raise CellError("time", "Must be a time such as 2027-10-24T08:00:00Z.") from None
+            raise CellError("time", tr("Must be a time such as 2027-10-24T08:00:00Z.")) from None
         return moment
 
     return read
@@ -231,7 +232,8 @@ def _choice_reader(field: Field, _format: CellFormat) -> CellReader:
             values = [member.value for member in field.choices or ()]
             close = difflib.get_close_matches(key, members, n=1)
             suggestion = members[close[0]].value if close else None
-            raise CellError("choice", f"Must be one of {', '.join(values)}.", suggestion)
+            message = tr("Must be one of {choices}.", choices=", ".join(values))
+            raise CellError("choice", message, suggestion)
         return members[key]
 
     return read
@@ -257,7 +259,7 @@ def _json_reader(field: Field, _format: CellFormat) -> CellReader:
         try:
             return parse.deserialize(orjson.loads(as_text(value)))
         except (orjson.JSONDecodeError, ValidationError):
-            raise CellError("json", "Must be JSON, as an export writes it.") from None
+            raise CellError("json", tr("Must be JSON, as an export writes it.")) from None
 
     return read
 
@@ -280,15 +282,3 @@ _READERS: dict[Kind, Callable[[Field, CellFormat], CellReader]] = {
     Kind.OBJECTS: _json_reader,
     Kind.ATTRIBUTES: _json_reader,
 }
-
-
-def row_message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
-    return {
-        "cell": column.cell(row) if column else None,
-        "column": column.title if column else None,
-        "field": name,
-        "value": value,
-        "rule": error.rule,
-        "message": error.message,
-        "suggestion": error.suggestion,
-    }

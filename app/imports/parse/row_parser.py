@@ -11,9 +11,10 @@ from typing import Any
 from marshmallow import ValidationError
 
 from app.core.db.statements import ROWS_AT_ONCE
+from app.core.messages import tr
 from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
 from app.imports.parse.plausibility import FEWEST_ROUNDED, describe_digits, describe_proportion
 from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
@@ -26,6 +27,8 @@ from app.sheets.dates import Guess
 
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""
+
+_PLACEHOLDER = tr("Read as an empty cell: the value does not change.")
 
 FillColumn = Callable[[Sequence[ParsedRow], Sequence[Value]], None]
 """Sets the values of one column in the rows of a batch."""
@@ -158,7 +161,7 @@ def _attribute_parser(
             value = read_attribute(cell, is_typed=is_text)
         except CellError as error:
             if error.rule in ("excel_error", "formula"):
-                row.add_warning(column, cell, error.rule, f"Left out. {error.message}")
+                row.add_warning(column, cell, error.rule, tr("Left out. {problem}", problem=error.message))
             else:
                 row.add_cell_error(column, cell, error)
             return _NO_VALUE
@@ -189,6 +192,11 @@ def _fill_attributes(column: ColumnMapping, reader: CellReader) -> FillColumn:
 def _fill_system(column: ColumnMapping) -> FillColumn:
     """The column of the ids or versions that an export wrote."""
     is_identity = column.use is ColumnUse.IDENTITY
+    wrong = (
+        tr("Must be an id as exports write it: empty the cell to match the row by its key.")
+        if is_identity
+        else tr("Must be a version as exports write it: empty the cell to change the object as it is now.")
+    )
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
@@ -196,8 +204,7 @@ def _fill_system(column: ColumnMapping) -> FillColumn:
                 continue
             number = as_number(cell) if row.table.sheet.text is not None else cell
             if not isinstance(number, int) or not 0 < number <= MAX_ID:
-                what = "an id" if is_identity else "a version"
-                row.add_cell_error(column, cell, CellError(column.use.value, f"Must be {what} as exports write it."))
+                row.add_cell_error(column, cell, CellError(column.use.value, wrong))
             elif is_identity:
                 row.exported_id = number
             else:
@@ -224,7 +231,7 @@ def _cell_parser(
         if text == "":
             return _NO_VALUE
         if isinstance(text, str) and is_placeholder(text):
-            row.add_warning(column, text, "placeholder", "Read as an empty cell: the value does not change.")
+            row.add_warning(column, text, "placeholder", _PLACEHOLDER)
             return _NO_VALUE
         try:
             value = reader(text)
@@ -256,4 +263,12 @@ def _check_attributes(parsed: ParsedTable) -> None:
         try:
             row.attributes = clean_attributes(row.attributes)
         except ValidationError as error:
-            row.add_error("attributes", "attributes", str(error.messages))
+            for message in _attribute_errors(error.messages):
+                row.add_error("attributes", "attributes", message)
+
+
+def _attribute_errors(messages: list[str] | dict[str, list[str]]) -> list[str]:
+    """What is wrong with the attributes, or with each of them by its name."""
+    if isinstance(messages, dict):
+        return [tr("{name}: {problem}", name=name, problem=each) for name, own in messages.items() for each in own]
+    return messages

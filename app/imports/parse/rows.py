@@ -6,10 +6,15 @@ from types import MappingProxyType
 from typing import Any
 
 from app.imports.map.columns import ColumnMapping
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.imports.models import RowAction
-from app.imports.parse.cells import RowMessage, row_message
 from app.sheets.cells import CellError, Value
+
+RowMessage = dict[str, Any]
+"""An error or a warning of a cell or a row. Its message is translated when it is shown."""
+
+MAX_WARNINGS = 1000
+"""Warnings of one rule and column that are kept with their rows; all are counted."""
 
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
@@ -20,6 +25,7 @@ class ParsedRow:
 
     The parse stage fills the first block. `values` holds only fields that the row fills; a reference is the name in
     its cell until the plan stage replaces it by the id of a stored object, or by the row that creates the object.
+    `more_warnings` is the number of warnings that are only counted, beyond the first ones of their rule and column.
 
     The plan stage fills the second block: `existing` is the stored object by column and `old` its values that change;
     `merged_into` is the row of another sheet that describes the same object and has taken over the values.
@@ -35,6 +41,7 @@ class ParsedRow:
     exported_by: str | None = None
     errors: Sequence[RowMessage] = ()
     warnings: Sequence[RowMessage] = ()
+    more_warnings: int = 0
 
     existing: Any = None
     old: Mapping[str, Any] = field(default_factory=lambda: _NO_VALUES)
@@ -67,9 +74,14 @@ class ParsedRow:
 
     def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
         """Add a warning of a cell, or of the row as a whole."""
-        name = column.target if column else None
-        warning = row_message(self.number, column, name, value, CellError(rule, message))
-        self.warnings = [*self.warnings, warning]
+        name, letters, title = (column.target, column.letters, column.title) if column else (None, None, None)
+        group = self.table.row_warnings.of(rule, letters, name, title, message)
+        if group.count < MAX_WARNINGS:
+            warning = row_message(self.number, column, name, value, CellError(rule, message))
+            self.warnings = [*self.warnings, warning]
+        else:
+            self.more_warnings += 1
+        group.add(self.number, value)
 
 
 @dataclass(slots=True)
@@ -78,6 +90,18 @@ class ParsedTable:
 
     table: Table
     rows: list[ParsedRow]
+
+
+def row_message(row: int, column: ColumnMapping | None, name: str | None, value: Value, error: CellError) -> RowMessage:
+    return {
+        "cell": column.cell(row) if column else None,
+        "column": column.title if column else None,
+        "field": name,
+        "value": value,
+        "rule": error.rule,
+        "message": error.message,
+        "suggestion": error.suggestion,
+    }
 
 
 def dict_factory(keys: Iterable[str]) -> Callable[[], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.values import fold, whole
 from app.imports.map.columns import ColumnMapping, ColumnUse
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.imports.parse.cells import read_attribute, reader_of
 from app.imports.settings import Constant, find_field
 from app.sheets.cells import Value

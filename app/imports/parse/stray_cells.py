@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from app.core.messages import Message, tr
 from app.imports.map.columns import mapping_error
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.sheets.cells import Value, letters
 
 MAX_CELLS = 20
@@ -29,12 +31,15 @@ class StrayCells:
 
     def warn(self) -> None:
         for index in sorted(self.counts):
-            message = f"Column {letters(index)} has values but no title, so they are left out: give it a title."
+            message = tr(
+                "Column {column} has values but no title, so they are left out: give it a title.",
+                column=letters(index),
+            )
             facts = {"column": letters(index), "count": self.counts[index], "cells": self._cells[index]}
             self.table.warnings.append(mapping_error("untitled_column", message, **facts))
 
 
-def width_errors(lines: Iterable[Sequence[Value]], width: int) -> Iterator[tuple[int, str]]:
+def width_errors(lines: Iterable[Sequence[Value]], width: int) -> Iterator[tuple[int, Message]]:
     """Lines of delimited text with more or fewer cells than titles: each with its place and a message.
 
     Empty cells may follow the last title.
@@ -42,6 +47,17 @@ def width_errors(lines: Iterable[Sequence[Value]], width: int) -> Iterator[tuple
     for at, cells in enumerate(lines):
         count = len(cells)
         if count < width or (count > width and any(cell not in (None, "") for cell in cells[width:])):
-            more = "more" if count > width else "fewer"
-            message = f"The line has {count} cells, {more} than the {width} titles: "
-            yield at, f"{message}put a cell that contains the delimiter into quotation marks."
+            facts: dict[str, Any] = {"count": count, "titles": width}
+            if count > width:
+                message = tr(
+                    "The line has {count} cells, more than the {titles} titles: put a cell that contains the "
+                    "delimiter into quotation marks.",
+                    **facts,
+                )
+            else:
+                message = tr(
+                    "The line has {count} cells, fewer than the {titles} titles: put a cell that contains the "
+                    "delimiter into quotation marks.",
+                    **facts,
+                )
+            yield at, message

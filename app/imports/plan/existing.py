@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
-from app.core.values import fold, fold_value
-from app.imports.map.tables import Table
+from app.core.messages import Term, tr
+from app.core.values import as_json, fold, fold_value
+from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
@@ -88,7 +89,8 @@ def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns)
     for row in rows:
         row.existing = by_id.get(row.exported_id)
         if row.existing is None:
-            row.add_error("id", "identity", f"There is no {singular(resource)} {row.exported_id}.")
+            message = tr("There is no {what} {object_id}.", what=singular(resource), object_id=row.exported_id)
+            row.add_error("id", "identity", message)
 
 
 def _find_by_key(
@@ -116,8 +118,14 @@ def _find_by_key(
         if len(alike) == 1:
             row.existing = alike[0]
         elif alike:
-            advice = f"Fill in {resource.fields[parents[0]].title}" if parents else "Add a column _id"
-            message = f"{len(alike)} objects are called {row.values[last]}. {advice} to tell them apart."
+            facts = {"count": len(alike), "name": row.values[last]}
+            message = tr("{count} objects are called {name}. Add a column _id to tell them apart.", **facts)
+            if parents:
+                message = tr(
+                    "{count} objects are called {name}. Fill in {field} to tell them apart.",
+                    **facts,
+                    field=resource.fields[parents[0]].heading,
+                )
             row.add_error(last, "ambiguous", message)
 
 
@@ -134,11 +142,23 @@ def _add_contradiction(
     resource: Resource, row: ParsedRow, key: Sequence[str], stored: Mapping[str, Any], name: str
 ) -> None:
     label = resource.model.label
-    where = " and ".join(resource.fields[each].title for each in key if row.values.get(each) is not None)
-    what, title = singular(resource), resource.fields[name].title
-    message = f"The {what} of this {where} has the {title} {stored[name]}, and this row {row.values[name]}."
-    advice = f" If it is the same one, import with match={label}." if label in key else ""
-    row.add_error(key[-1], "contradiction", message + advice)
+    headings = [resource.fields[each].heading for each in key if row.values.get(each) is not None]
+    facts = {
+        "what": singular(resource),
+        "where": Term(" and ".join(headings), "和".join(each.chinese for each in headings)),
+        "field": resource.fields[name].heading,
+        "stored": as_json(stored[name]),
+        "given": as_json(row.values[name]),
+    }
+    message = tr("The {what} of this {where} has the {field} {stored}, and this row {given}.", **facts)
+    if label in key:
+        message = tr(
+            "The {what} of this {where} has the {field} {stored}, and this row {given}. If it is the same one, import "
+            "with match={label}.",
+            **facts,
+            label=label,
+        )
+    row.add_error(key[-1], "contradiction", message)
 
 
 def _find_where_alone(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
@@ -204,12 +224,29 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
     without_key = [row for row in rows if _is_silent(resource, row)]
     names = {fold(row.values[label]) for row in without_key if row.values.get(label)}
     ids = stored_ids(resource.model, names)
-    what, title = singular(resource), resource.fields[label].title.lower()
-    keys = ", ".join(resource.fields[name].title for name in dict.fromkeys(key_fields))
+    keys = [resource.fields[name].heading for name in dict.fromkeys(key_fields)]
+    what = singular(resource)
+    facts = {
+        "what": what,
+        "field": resource.fields[label].term,
+        "keys": Term(", ".join(keys), "、".join(each.chinese for each in keys)),
+    }
     for row in without_key:
         if row.values.get(label) and (alike := ids.get(fold(row.values[label]))):
-            others = f"{len(alike)} others have" if len(alike) > 1 else f"{what.capitalize()} {alike[0]} has"
-            message = f"{others} this {title}. Without a key ({keys}) the row is a new {what} at each import."
+            if len(alike) > 1:
+                message = tr(
+                    "{count} others have this {field}. Without a key ({keys}) the row is a new {what} at each import.",
+                    **facts,
+                    count=len(alike),
+                )
+            else:
+                message = tr(
+                    "{holder} {object_id} has this {field}. Without a key ({keys}) the row is a new {what} at each "
+                    "import.",
+                    **facts,
+                    holder=Term(what.capitalize(), what.chinese),
+                    object_id=alike[0],
+                )
             row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)
 
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from app.core.messages import Message, tr
 from app.core.values import as_json, fold_value, same_json
 from app.imports.models import RowAction
 from app.imports.parse.rows import ParsedRow, ParsedTable
@@ -38,7 +39,8 @@ def merge_rows(tables: Sequence[ParsedTable]) -> None:
 def copy_decision(row: ParsedRow, first: ParsedRow) -> None:
     """Give a merged row the object of the first one; it changes nothing by itself, and has an error if that has."""
     if first.errors and not row.errors:
-        row.add_error(None, "reference", f"It is merged into {_place(first)}, which has errors.")
+        message = tr("It is merged into {place}, which has errors.", place=_place(first))
+        row.add_error(None, "reference", message)
     row.existing = first.existing
     row.action = RowAction.ERROR if row.errors else RowAction.UNCHANGED
 
@@ -72,22 +74,31 @@ def _merge(first: ParsedRow, later: ParsedRow) -> None:
     place = _place(first)
     later.merged_into = first
     if first.errors:
-        later.add_error(None, "reference", f"It describes the same object as {place}, which has errors.")
+        message = tr("It describes the same object as {place}, which has errors.", place=place)
+        later.add_error(None, "reference", message)
     for name, value in later.values.items():
         if name in first.values and fold_value(first.values[name]) != fold_value(value):
             other = first.reference_names[name] if name in first.reference_names else as_json(first.values[name])
-            message = f"It describes the same object as {place}, where this value is {other}."
+            message = tr(
+                "It describes the same object as {place}, where this value is {value}.", place=place, value=other
+            )
             later.add_error(name, "contradiction", message)
     for name, value in later.attributes.items():
         if name in first.attributes and not same_json(first.attributes[name], value):
-            message = f"It describes the same object as {place}, where {name} is {first.attributes[name]}."
+            message = tr(
+                "It describes the same object as {place}, where {name} is {value}.",
+                place=place,
+                name=name,
+                value=first.attributes[name],
+            )
             later.add_error("attributes", "contradiction", message)
     if not later.errors:
         first.values = {**later.values, **first.values}
         first.reference_names = {**later.reference_names, **first.reference_names}
         first.attributes = {**later.attributes, **first.attributes}
-        later.add_warning(None, None, "completes", f"It is merged into {place}, which describes the same object.")
+        message = tr("It is merged into {place}, which describes the same object.", place=place)
+        later.add_warning(None, None, "completes", message)
 
 
-def _place(row: ParsedRow) -> str:
-    return f"row {row.number} of {row.table.sheet.name}"
+def _place(row: ParsedRow) -> Message:
+    return tr("row {row} of {sheet}", row=row.number, sheet=row.table.sheet.name)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from app.catalog import IMPORTABLE
 from app.core.http.access import Role
+from app.core.messages import tr
 from app.core.values import fold
 from app.imports.map.columns import Certainty, ColumnMapping, ColumnUse
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.imports.models import RowAction
 from app.imports.parse.cells import reader_of
 from app.imports.parse.rows import ParsedRow, ParsedTable
@@ -43,7 +44,7 @@ class MissingObjects:
         label = resource.fields[resource.model.label]
         column = ColumnMapping(-1, "", ColumnUse.CONSTANT, label, certainty=Certainty.SET)
         sheet = Sheet(f"+ {resource.titles[0]}", 0, Path(), 0)
-        note = "Missing objects that rows refer to: they are created first."
+        note = tr("Missing objects that rows refer to: they are created first.", rule="missing_objects")
         table = Table(sheet, resource, header_row=0, first_row=1, columns=[column], notes=[note])
         self.parsed = ParsedTable(table, [])
         self._read = reader_of(label)

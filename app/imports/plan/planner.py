@@ -5,13 +5,15 @@ Nothing here asks the database once per row: names, keys and objects are looked 
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import Any
 
 from app.catalog import CATALOG
+from app.core.errors import NotOwner
 from app.core.http.access import Actor
+from app.core.messages import tr
 from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
@@ -22,7 +24,7 @@ from app.imports.plan.missing import MissingObjects, may_create
 from app.imports.plan.references import RowsByName, check_attribute_references, forget_foreign_ids, resolve_references
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
-from app.resource import Kind, Resource, singular
+from app.resource import Field, Kind, Resource, singular
 from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
@@ -46,13 +48,16 @@ class Planner:
 
     _missing: dict[str, MissingObjects] = field(default_factory=dict)
 
-    def plan(self, tables: Sequence[ParsedTable]) -> list[ParsedTable]:
+    def plan(self, tables: Sequence[ParsedTable], advance: Callable[[int], None]) -> list[ParsedTable]:
         """Decide what each row does, and add every error that speaks against it.
 
-        Returns the tables, each after those that its rows refer to, with one for the missing objects of a resource.
+        `advance` is called with the number of rows of each resource. Returns the tables, each after those that its rows
+        refer to, with one for the missing objects of a resource.
         """
         for _, alike in groupby(tables, key=lambda parsed: parsed.table.resource.name):
-            self._plan_resource(list(alike))
+            of_resource = list(alike)
+            self._plan_resource(of_resource)
+            advance(sum(len(parsed.rows) for parsed in of_resource))
         return self._with_missing(tables) if self._missing else list(tables)
 
     def _plan_resource(self, tables: Sequence[ParsedTable]) -> None:
@@ -128,7 +133,7 @@ class Planner:
         return self._rows_named.get(resource, {})
 
     def _compare(self, resource: Resource, rows: Sequence[ParsedRow]) -> None:
-        required = [(item.name, item.title) for item in resource.fields.values() if item.required]
+        required = [item for item in resource.fields.values() if item.required]
         validated = has_rule(resource.model)
         for row in rows:
             if row.existing is None:
@@ -156,18 +161,27 @@ class Planner:
         for row, parent in closed_parents(resource, self.actor, added):
             row.add_error(parent[0], "not_owner", refusal(resource, parent).message)
 
-    def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[tuple[str, str]]) -> None:
+    def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[Field]) -> None:
         row.action = RowAction.CREATE
         if self.mode is ImportMode.UPDATE:
-            message = f"There is no such {singular(resource)}, and this import (mode=update) creates none."
+            message = tr(
+                "There is no such {what}, and this import creates none: import with mode=upsert to create it.",
+                what=singular(resource),
+            )
             row.add_error(None, "missing", message)
         if not self.actor.role.covers(resource.write):
-            row.add_error(None, "forbidden", f"You are not allowed to create a {singular(resource)}.")
+            message = tr(
+                "Only administrators create a {what}: ask one of them to import this row.", what=singular(resource)
+            )
+            row.add_error(None, "forbidden", message)
         values = row.values
-        for name, title in required:
+        for item in required:
+            name = item.name
             if values.get(name) is None and all(error["field"] != name for error in row.errors):
-                no_column = "" if row.table.column_of(name) else ": no column holds it"
-                row.add_error(name, "required", f"{title} is required{no_column}.")
+                message = tr("{field} is required: no column holds it.", field=item.heading)
+                if row.table.column_of(name):
+                    message = tr("{field} is required.", field=item.heading)
+                row.add_error(name, "required", message)
         if row.attributes:
             row.attributes = values["attributes"] = merge_attributes({}, row.attributes)
 
@@ -192,10 +206,13 @@ class Planner:
         row.action = RowAction.UPDATE
         row.old = {name: existing[name] for name in changed}
         if self.mode is ImportMode.CREATE:
-            message = f"This {singular(resource)} exists, and this import (mode=create) changes none."
+            message = tr(
+                "This {what} exists, and this import changes none: import with mode=upsert to change it.",
+                what=singular(resource),
+            )
             row.add_error(None, "exists", message)
         if not may_change(resource, self.actor, existing["created_by_id"]):
-            row.add_error(None, "not_owner", "Only its creator and administrators may change this object.")
+            row.add_error(None, "not_owner", NotOwner.message)
         row.values = {label: existing.get(label), **changed} if label in existing else changed
 
 

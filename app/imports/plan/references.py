@@ -18,6 +18,7 @@ from app.core.audit.installation import installation
 from app.core.db.models import Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
+from app.core.messages import tr
 from app.core.values import fold
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.misspellings import edit_distance
@@ -84,7 +85,13 @@ def forget_foreign_ids(parsed: ParsedTable) -> None:
             if match:
                 row.values[name] = row.reference_names[name] = match[1]
     if foreign:
-        table.notes.append(f"Rows exported by another installation, whose {IDENTITY} does not count: {len(foreign)}.")
+        note = tr(
+            "Rows exported by another installation, whose {column} does not count: {count}.",
+            rule="foreign_ids",
+            column=IDENTITY,
+            count=len(foreign),
+        )
+        table.notes.append(note)
 
 
 def check_attribute_references(tables: Sequence[ParsedTable], rows_named: Callable[[str], RowsByName]) -> None:
@@ -106,17 +113,23 @@ def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, S
     rows = in_file.get(fold(name), ())
     invalid = next((row for row in rows if row.errors), None)
     if invalid is not None:
-        message = f"It refers to row {invalid.number} of {invalid.table.sheet.name}, which has errors."
+        message = tr(
+            "It refers to row {row} of {sheet}, which has errors.", row=invalid.number, sheet=invalid.table.sheet.name
+        )
         return CellError("reference", message)
     targets = list({row.target: None for row in rows} or dict.fromkeys(_ids_of(fold(name), stored)))
     if len(targets) == 1:
         return targets[0]
     if targets:
-        message = f"{len(targets)} objects are called {name}: write its id behind the name, as in {name} [#1]."
+        message = tr(
+            "{count} objects are called {name}: write its id behind the name, as in {name} [#1].",
+            count=len(targets),
+            name=name,
+        )
         return CellError("ambiguous", message)
     if create and not _NAME_AND_ID.fullmatch(name):
         return None
-    message = f"There is no {item.title.lower()} called {name}."
+    message = tr("There is no {what} called {name}.", what=item.term, name=name)
     return CellError("reference", message, _closest_name(name, item.target, in_file))
 
 
@@ -194,7 +207,12 @@ def _check_column(column: ColumnMapping, rows: Sequence[ParsedRow], target: Reso
     suggestions = {name: _one_typo_from(name, in_file) for name in sorted(missing)[:MAX_SUGGESTIONS]}
     what = singular(target)
     for row, text in unresolved:
-        message = f"There is no {what} called {text}; nearly all other cells of {column.title} name a {what}."
+        message = tr(
+            "There is no {what} called {name}; nearly all other cells of {column} name a {what}.",
+            what=what,
+            name=text,
+            column=column.title,
+        )
         row.add_cell_error(column, text, CellError("reference", message, suggestions.get(fold(text))))
 
 

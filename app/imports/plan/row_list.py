@@ -14,7 +14,7 @@ from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page, Pagination
 from app.core.messages import tr
 from app.imports.models import ImportPart, RowAction
-from app.imports.plan.store import PlannedRow, PlanPart, read_part
+from app.imports.plan.store import PlannedRow, PlanPart, explained, read_part
 from app.imports.plan.summary import column_letters
 from app.resource.rights import visible_ids
 
@@ -42,7 +42,7 @@ class RowFilter:
     def accepts(self, row: PlannedRow) -> bool:
         if self.status is not None and row.action != self.status.value:
             return False
-        if self.has_warnings is not None and bool(row.warnings) is not self.has_warnings:
+        if self.has_warnings is not None and row.has_warnings() is not self.has_warnings:
             return False
         if self.rule is None and self.column is None:
             return True
@@ -133,8 +133,9 @@ def _items(part: PlanPart, wanted: RowFilter) -> Iterator[tuple[int, dict[str, A
                 "action": row.action,
                 "id": object_id,
                 "changes": {name: {"old": old.get(name), "new": value} for name, value in row.new.items()},
-                "errors": row.errors,
-                "warnings": row.warnings,
+                "errors": explained(row.errors),
+                "warnings": explained(row.warnings),
+                "more_warnings": row.more_warnings,
             },
         )
 

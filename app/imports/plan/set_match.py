@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.messages import tr
 from app.core.values import fold, fold_value
 from app.imports.parse.rows import ParsedRow
 from app.imports.settings import find_field
@@ -35,7 +36,11 @@ def find_by_set_fields(resource: Resource, rows: Sequence[ParsedRow], targets: S
         if len(candidates) == 1:
             row.existing = candidates[0]
         elif candidates:
-            message = f"{len(candidates)} objects have the same {', '.join(targets)}: set further fields to match by."
+            message = tr(
+                "{count} objects have the same {fields}: set further fields to match by.",
+                count=len(candidates),
+                fields=", ".join(targets),
+            )
             row.add_error(items[-1].name if items[-1] else "attributes", "ambiguous", message)
 
 

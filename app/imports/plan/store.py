@@ -1,7 +1,7 @@
 """Store and read the plan: exactly what is shown, and exactly what is applied."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from app.core.db.statements import ROWS_AT_ONCE
 from app.core.db.unit_of_work import db
+from app.core.messages import Message, pack, unpack
 from app.core.values import json_text
-from app.imports.map.tables import Table
+from app.imports.map.table import Table
 from app.imports.models import ImportPart, RowAction
-from app.imports.parse.cells import RowMessage
-from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.parse.rows import ParsedRow, ParsedTable, RowMessage
 from app.resource import Kind
 
 parts = ImportPart.__table__
@@ -26,7 +26,8 @@ class PlannedRow(NamedTuple):
     """What the plan does with one row of the file.
 
     `new` and `old` hold the values of the fields that change as JSON has them. A reference in `new` is
-    {"id", "name"}, or {"row": <position>, "name"} where an earlier row of the file creates the object.
+    {"id", "name"}, or {"row": <position>, "name"} where an earlier row of the file creates the object. The messages of
+    errors and warnings are in no language yet; `more_warnings` is the number of warnings that are only counted.
     """
 
     row: int
@@ -38,6 +39,10 @@ class PlannedRow(NamedTuple):
     old: dict[str, Any] | None
     errors: Sequence[RowMessage]
     warnings: Sequence[RowMessage]
+    more_warnings: int
+
+    def has_warnings(self) -> bool:
+        return bool(self.warnings or self.more_warnings)
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,35 @@ class PlanPart:
         return ((position, row) for position, row in enumerate(self.rows, self.first) if row.action == action.value)
 
 
-def store_plan(import_id: int, tables: Sequence[ParsedTable]) -> None:
-    """Write the plan in place of an earlier one, numbered so that objects come before what refers to them."""
+def packed(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Errors, warnings or notes as JSON keeps them, in no language."""
+    return [{**entry, "message": pack(entry["message"])} for entry in entries]
+
+
+def explained(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What `packed` has made as the API shows it: each with its message and the parameters in it."""
+    messages = ((entry, _message(entry["message"])) for entry in entries)
+    return [{**entry, "message": message, "parameters": message.parameters} for entry, message in messages]
+
+
+def _message(stored: Any) -> Message:
+    message = unpack(stored)
+    return message if isinstance(message, Message) else Message(message)
+
+
+def store_plan(import_id: int, tables: Sequence[ParsedTable], advance: Callable[[int], None]) -> None:
+    """Write the plan in place of an earlier one, numbered so that objects come before what refers to them.
+
+    `advance` is called with the number of rows of each part.
+    """
     delete_plan(import_id)
     for position, row in enumerate(chain.from_iterable(parsed.rows for parsed in tables), 1):
         row.position = position
     for parsed in tables:
         for start in range(0, len(parsed.rows), ROWS_AT_ONCE):
-            _store_part(import_id, parsed.table, parsed.rows[start : start + ROWS_AT_ONCE])
+            rows = parsed.rows[start : start + ROWS_AT_ONCE]
+            _store_part(import_id, parsed.table, rows)
+            advance(len(rows))
 
 
 def delete_plan(import_id: int) -> None:
@@ -111,7 +137,7 @@ def _store_part(import_id: int, table: Table, rows: Sequence[ParsedRow]) -> None
         "resource": table.resource.name,
         "rows": json_text([_planned(row, references) for row in rows]),
         **{action.value: counts[action] for action in RowAction},
-        "warned": sum(1 for row in rows if row.warnings),
+        "warned": sum(1 for row in rows if row.warnings or row.more_warnings),
     }
     db.session.execute(sa.insert(parts).inline(), values)
 
@@ -133,8 +159,9 @@ def _planned(row: ParsedRow, references: Sequence[str]) -> tuple[Any, ...]:
         None if label is None else str(label)[:255],
         new,
         dict(row.old) if row.old and row.action is not RowAction.ERROR else None,
-        row.errors,
-        row.warnings,
+        packed(row.errors) if row.errors else (),
+        packed(row.warnings) if row.warnings else (),
+        row.more_warnings,
     )
 
 

@@ -1,26 +1,29 @@
-"""A planned sheet as the API shows it: how it was understood, what its rows do, and what is wrong with them."""
+"""A planned sheet as it is stored: how it was understood, what its rows do, and what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.catalog import IMPORTABLE
+from app.core.messages import Message, Term, pack, tr
 from app.imports.map.columns import Certainty, ColumnMapping
-from app.imports.map.tables import OtherSheet, Table
+from app.imports.map.table import GroupKey, MessageGroup, MessageGroups, Table
+from app.imports.map.tables import OtherSheet
 from app.imports.map.titles import alternative_fields
 from app.imports.models import RowAction
-from app.imports.parse.cells import RowMessage
-from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.parse.rows import MAX_WARNINGS, ParsedTable, RowMessage
+from app.imports.plan.store import packed
 from app.resource import Resource
 from app.sheets.workbook import Sheet
 
 MAX_GROUPS = 200
-MAX_VALUES = 20
+MAX_LISTED_VALUES = 20
 """Different values that a group of messages lists, the most frequent first."""
-MAX_ROWS = 5
-
-GroupKey = tuple[str, str, str | None, str | None]
-"""Severity, rule, letters of the column and field: messages that have these in common are told once."""
+Problem = dict[str, Any]
+"""Why an import is invalid, failed, left rows out or could not be reverted: a reason, a message and facts, as JSON
+keeps them."""
+MAX_SHEETS = 12
+"""Sheets that a problem names."""
 
 
 def sheet_summary(parsed: ParsedTable) -> dict[str, Any]:
@@ -33,22 +36,31 @@ def sheet_summary(parsed: ParsedTable) -> dict[str, Any]:
         "skipped": False,
         "header_row": table.header_row or None,
         **{action.value: counts[action] for action in RowAction},
-        "warnings": sum(len(row.warnings) for row in parsed.rows) + len(table.warnings),
+        "warnings": table.row_warnings.total() + len(table.warnings),
         "columns": [_column(column, table) for column in table.columns],
         "missing_fields": missing_fields(table),
-        "messages": _groups(parsed.rows),
-        "problems": table.errors,
-        "sheet_warnings": table.warnings,
-        "notes": table.notes,
+        "messages": _groups(parsed),
+        "problems": packed(table.errors),
+        "sheet_warnings": packed(table.warnings),
+        "sheet_notes": _notes(table.notes),
     }
 
 
 def other_sheet(other: OtherSheet) -> dict[str, Any]:
     """A sheet that is skipped, or holds no known resource; the other sheets are imported all the same."""
     skipped = other.resource is not None
-    unknown = "The sheet is ignored: neither its name nor its columns are those of a resource."
-    if other.sheet.name.startswith("_"):
-        unknown = "The sheet is ignored because its name starts with an underscore: set its resource to import it."
+    note = tr("The sheet is skipped, as it was set.", rule="set")
+    if not skipped and other.sheet.name.startswith("_"):
+        note = tr(
+            "The sheet is ignored because its name starts with an underscore: set its resource to import it.",
+            rule="underscore",
+        )
+    elif not skipped:
+        note = tr(
+            "The sheet is ignored: neither its name nor its columns are those of a resource. Say which resource it "
+            "holds, if it holds one.",
+            rule="unknown_sheet",
+        )
     return {
         **_sheet_facts(other.sheet, other.width),
         "resource": other.resource.name if other.resource else None,
@@ -61,8 +73,51 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
         "messages": [],
         "problems": [],
         "sheet_warnings": [],
-        "notes": ["The sheet is skipped, as it was set." if skipped else unknown],
+        "sheet_notes": _notes([note]),
     }
+
+
+def problem_of(reason: str, message: str, **facts: Any) -> Problem:
+    text = message if isinstance(message, Message) else Message(message)
+    problem: Problem = pack({"reason": reason, "message": text, **facts})
+    return problem
+
+
+def problem_of_plan(sheets: Sequence[Mapping[str, Any]], *, has_tables: bool) -> Problem | None:
+    """Why a plan cannot be applied as a whole."""
+    if not has_tables:
+        titles = [Term.of(resource.titles) for resource in IMPORTABLE.values()]
+        names = Term(", ".join(titles), "、".join(title.chinese for title in titles))
+        message = tr("No sheet was recognised. Say for each sheet what it holds: {resources}.", resources=names)
+        return problem_of("no_table", message)
+    refused = [sheet["sheet"] for sheet in sheets if sheet["problems"]]
+    if refused:
+        message = tr(
+            "Some columns have errors: say in the plan what they hold, or correct the file. Sheets: {sheets}.",
+            sheets=", ".join(refused[:MAX_SHEETS]),
+        )
+        return problem_of("invalid_rows", message)
+    wrong = sum(sheet["error"] for sheet in sheets)
+    if wrong:
+        message = tr(
+            "{count} of {total} rows have errors: correct them in the plan or in the file, or apply only the others.",
+            count=wrong,
+            total=sum(sheet[action.value] for sheet in sheets for action in RowAction),
+        )
+        return problem_of("invalid_rows", message)
+    return None
+
+
+def problem_of_applied(sheets: Sequence[Mapping[str, Any]]) -> Problem | None:
+    """What an applied import has left out: its rows with errors, which `on_error=skip` allows."""
+    count = sum(sheet["error"] for sheet in sheets)
+    if not count:
+        return None
+    message = tr(
+        "{count} rows with errors were left out, the others are applied. Correct these rows and import them again.",
+        count=count,
+    )
+    return problem_of("rows_left_out", message)
 
 
 def missing_fields(table: Table) -> list[str]:
@@ -98,42 +153,33 @@ def _column(column: ColumnMapping, table: Table) -> dict[str, Any]:
     }
 
 
-def _groups(rows: Sequence[ParsedRow]) -> list[dict[str, Any]]:
-    """The errors and warnings of all rows, each rule and column once, the most frequent first."""
-    groups: dict[GroupKey, dict[str, Any]] = {}
-    values: dict[GroupKey, Counter[str]] = {}
-    for row, severity, message in _messages(rows):
-        letters = column_letters(message)
-        key = (severity, message["rule"], letters, message["field"])
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = {
-                "severity": severity,
-                "rule": message["rule"],
-                "column": letters,
-                "title": message["column"],
-                "field": message["field"],
-                "message": message["message"],
-                "count": 0,
-                "rows": [],
-            }
-            values[key] = Counter()
-        group["count"] += 1
-        if len(group["rows"]) < MAX_ROWS:
-            group["rows"].append(row.number)
-        if message["value"] is not None:
-            values[key][str(message["value"])[:100]] += 1
-    ordered = sorted(groups, key=lambda key: (key[0] != "error", -groups[key]["count"]))
-    return [{**groups[key], "values": _frequent(values[key])} for key in islice(ordered, MAX_GROUPS)]
+def _groups(parsed: ParsedTable) -> list[dict[str, Any]]:
+    """The errors and warnings of all rows, each rule and column once: errors first, and the most frequent first."""
+    errors = MessageGroups()
+    for row in parsed.rows:
+        for each in row.errors:
+            group = errors.of(each["rule"], column_letters(each), each["field"], each["column"], each["message"])
+            group.add(row.number, each["value"])
+    by_severity = (("error", errors), ("warning", parsed.table.row_warnings))
+    groups = [_group(severity, key, found[key]) for severity, found in by_severity for key in found]
+    return sorted(groups, key=lambda group: (group["severity"] != "error", -group["count"]))[:MAX_GROUPS]
 
 
-def _messages(rows: Sequence[ParsedRow]) -> Iterator[tuple[ParsedRow, str, RowMessage]]:
-    for row in rows:
-        for error in row.errors:
-            yield row, "error", error
-        for warning in row.warnings:
-            yield row, "warning", warning
+def _group(severity: str, key: GroupKey, group: MessageGroup) -> dict[str, Any]:
+    rule, letters, name = key
+    return {
+        "severity": severity,
+        "rule": rule,
+        "column": letters,
+        "title": group.title,
+        "field": name,
+        "message": pack(group.message),
+        "count": group.count,
+        "listed": group.count if severity == "error" else min(group.count, MAX_WARNINGS),
+        "rows": group.rows,
+        "values": [{"value": value, "count": count} for value, count in group.values.most_common(MAX_LISTED_VALUES)],
+    }
 
 
-def _frequent(values: Counter[str]) -> list[dict[str, Any]]:
-    return [{"value": value, "count": count} for value, count in values.most_common(MAX_VALUES)]
+def _notes(notes: Sequence[Message]) -> list[dict[str, Any]]:
+    return [{"rule": note.rule, "message": pack(note)} for note in notes]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
+from app.core.messages import Term, tr
 from app.core.values import as_json, same_json
 from app.imports.parse.rows import ParsedRow
 from app.resource import Resource
@@ -39,8 +40,14 @@ def check_three_way_merge(resource: Resource, stale: Sequence[ParsedRow]) -> Non
             row.add_error(
                 name,
                 "changed_since",
-                f"{title} has changed since the export: it was {_shown(base)}, it is {_shown(theirs)} now, and this "
-                f"row has {_shown(mine)}. Export the object again to change it.",
+                tr(
+                    "{field} has changed since the export: it was {base}, it is {stored} now, and this row has "
+                    "{given}. Export the object again to change it.",
+                    field=title,
+                    base=_shown(base),
+                    stored=_shown(theirs),
+                    given=_shown(mine),
+                ),
             )
 
 
@@ -62,7 +69,7 @@ def _conflicts(resource: Resource, row: ParsedRow, bases: dict[str, Any]) -> Ite
             continue
         if name != "attributes":
             mine = row.reference_names.get(name) or as_json(row.values[name])
-            yield name, resource.fields[name].title, bases[name], as_json(theirs), mine
+            yield name, resource.fields[name].heading, bases[name], as_json(theirs), mine
             continue
         base = bases[name] or {}
         for key, value in row.attributes.items():
@@ -71,4 +78,4 @@ def _conflicts(resource: Resource, row: ParsedRow, bases: dict[str, Any]) -> Ite
 
 
 def _shown(value: Any) -> str:
-    return "empty" if value in (None, "", []) else str(value)
+    return Term("empty", "空") if value in (None, "", []) else str(value)

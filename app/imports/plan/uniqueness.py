@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.core.db.rules import SoftUnique
+from app.core.messages import Message, Term, tr
 from app.imports.parse.rows import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
@@ -102,10 +103,10 @@ def _check_rule(
             add_duplicate_error(row, first, fields[-1])
         elif row.existing is None or any(name in row.old for name in fields):
             claims[key] = row
-    title = resource.fields[fields[-1]].title
+    item = resource.fields[fields[-1]]
 
-    def add_error(row: ParsedRow, _key: Key, holder: str) -> None:
-        row.add_error(fields[-1], "taken", f"{holder} already has this {title}.")
+    def add_error(row: ParsedRow, _key: Key, holder: Message) -> None:
+        row.add_error(fields[-1], "taken", tr("{holder} already has this {field}.", holder=holder, field=item.heading))
 
     return _settle(resource, claims, taken_keys(resource, claims, fields, folded), after, add_error)
 
@@ -129,7 +130,7 @@ def _check_member_rule(resource: Resource, rows: Sequence[ParsedRow], rule: Memb
             elif row.existing is None or not concerned.isdisjoint(row.old):
                 claims[key] = row
 
-    def add_error(row: ParsedRow, key: Key, holder: str) -> None:
+    def add_error(row: ParsedRow, key: Key, holder: Message) -> None:
         _add_member_error(row, rule, key, "taken", holder)
 
     # The database knows owners by id: an object that the file itself creates has no stored members yet.
@@ -142,7 +143,7 @@ def _settle(
     claims: Mapping[Key, ParsedRow],
     stored: Mapping[Key, int],
     after: Mapping[int, tuple[ParsedRow, Collection[Key | None]]],
-    add_error: Callable[[ParsedRow, Key, str], None],
+    add_error: Callable[[ParsedRow, Key, Message], None],
 ) -> Iterator[_Handover]:
     """Add an error to the rows whose claims are stored with other objects, except those that a row lets go of them.
 
@@ -160,32 +161,44 @@ def _settle(
             yield _Handover(giver, claims[key], refuse)
 
 
-def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, holder: str) -> None:
+def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, holder: Message) -> None:
     """Add the error to the cell of the list, or to that of the owner where the row does not fill the list."""
     fields = row.table.resource.fields
     field = next((name for name in (rule.field, *rule.own) if name in row.values), rule.field)
     member = "/".join(str(part) for part in reversed(key[len(rule.own) :]))
-    owner = " and ".join(fields[name].title.lower() for name in rule.own)
-    row.add_error(field, code, f"{holder} already has {member} on this {owner}.", value=member)
+    terms = [fields[name].term for name in rule.own]
+    owner = Term(" and ".join(terms), "和".join(each.chinese for each in terms))
+    message = tr("{holder} already has {member} on this {owner}.", holder=holder, member=member, owner=owner)
+    row.add_error(field, code, message, value=member)
 
 
-def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], str]:
+def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], Message]:
     """What to call the object that has a value: with its id only where the acting user sees it."""
-    shown = visible_ids(resource.model, set(ids))
-    return lambda holder: f"Another {singular(resource)}{f' ({holder})' if holder in shown else ''}"
+    shown, what = visible_ids(resource.model, set(ids)), singular(resource)
+
+    def name_of(holder: int) -> Message:
+        if holder in shown:
+            return tr("Another {what} ({object_id})", what=what, object_id=holder)
+        return tr("Another {what}", what=what)
+
+    return name_of
 
 
-def _add_shared_warning(row: ParsedRow, rule: SoftUnique, holder: str) -> None:
+def _add_shared_warning(row: ParsedRow, rule: SoftUnique, holder: Message) -> None:
     field = next(name for name in reversed(rule.fields) if name in row.values)
     value = row.reference_names.get(field, row.values[field])
-    row.add_warning(row.table.column_of(field), value, "shared", f"{holder} has this {rule.noun} too.")
+    message = tr("{holder} has this {noun} too.", holder=holder, noun=rule.noun)
+    row.add_warning(row.table.column_of(field), value, "shared", message)
 
 
 def add_duplicate_error(row: ParsedRow, first: ParsedRow, field: str) -> None:
     what = singular(row.table.resource)
-    row.add_error(field, "duplicate", f"{_place(first, row)} describes the same {what}.")
+    message = tr("{place} describes the same {what}: leave one of the two out.", place=_place(first, row), what=what)
+    row.add_error(field, "duplicate", message)
 
 
-def _place(other: ParsedRow, row: ParsedRow) -> str:
+def _place(other: ParsedRow, row: ParsedRow) -> Message:
     """Where another row stands: with the name of its sheet where that is not the row's own."""
-    return f"Row {other.number}" if other.table is row.table else f"Row {other.number} of {other.table.sheet.name}"
+    if other.table is row.table:
+        return tr("Row {row}", row=other.number)
+    return tr("Row {row} of {sheet}", row=other.number, sheet=other.table.sheet.name)

@@ -17,11 +17,13 @@ class ReportStatus(Choice):
 
 
 class ImportReport(Base):
-    """Made at the first request, since most imports have no errors and nobody asks for their report."""
+    """Made at the first request in a language, since most imports have no errors and nobody asks for their report."""
 
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
+    # Of its comments and statuses.
+    language: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
     status: Mapped[ReportStatus]
     content: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     # When it got its status.

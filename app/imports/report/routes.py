@@ -11,6 +11,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import FailureSchema, envelope_of, success
 from app.core.http.file_responses import XLSX, file_answer
+from app.core.request_context import language_of_request
 from app.imports import service
 from app.imports.report.models import ReportStatus
 from app.imports.report.service import get_report
@@ -38,7 +39,7 @@ class ReportSchema(Schema):
 def get_import_report(import_id: int) -> Response:
     """Download the uploaded workbook with its errors marked and the action of each row."""
     import_ = service.get(import_id)
-    content = get_report(import_)
+    content = get_report(import_, language_of_request())
     if content is None:
         headers = {"Location": f"/api/imports/{import_id}/report.xlsx", "Retry-After": "1"}
         return success({"import_id": import_id, "status": ReportStatus.MAKING.value}, 202, headers=headers)

@@ -49,8 +49,8 @@ def register_jobs(runner: Runner) -> None:
     runner.register(REPORT, make_report, report_failed)
 
 
-def get_report(import_: Import) -> bytes | None:
-    """The report as a workbook, or None while a background job makes it.
+def get_report(import_: Import, language: str) -> bytes | None:
+    """The report in a language as a workbook, or None while a background job makes it.
 
     The first request makes a small report and queues a large one. Raises NotReportable, ReportFailed, and NotFound if
     the uploaded file has been deleted.
@@ -59,25 +59,29 @@ def get_report(import_: Import) -> bytes | None:
         raise NotReportable(tr("This import has no plan yet."), headers={"Retry-After": "1"})
     if not import_.sheets:
         raise NotReportable
-    report = db.session.get(ImportReport, import_.id)
+    report = db.session.get(ImportReport, (import_.id, language))
     if report is None:
-        return _start(import_)
+        return _start(import_, language)
     if report.status is ReportStatus.FAILED:
         if report.changed_at > utcnow() - RETRY_DELAY:
             raise ReportFailed
-        return _start(import_)
+        return _start(import_, language)
     return report.content
 
 
 def make_report(import_id: int) -> None:
-    """Job: make a queued report. Does nothing if another worker has finished it, so it may run any number of times."""
+    """Job: make the queued reports of an import, one for each language that was asked for.
+
+    Does nothing if another worker has finished them, so it may run any number of times.
+    """
+    making = reports.c.import_id == import_id, reports.c.status == ReportStatus.MAKING
     with reading():
-        report = db.session.get(ImportReport, import_id, populate_existing=True)
-        if report is None or report.status is not ReportStatus.MAKING:
-            return
-        content = _make(db.session.get_one(Import, import_id))
-    with writing():
-        _end(import_id, ReportStatus.READY, content)
+        languages = db.session.scalars(sa.select(reports.c.language).where(*making)).all()
+    for language in languages:
+        with reading():
+            content = _make(db.session.get_one(Import, import_id), language)
+        with writing():
+            _end(import_id, ReportStatus.READY, content, language)
 
 
 def report_failed(import_id: int, _message: str) -> None:
@@ -85,7 +89,7 @@ def report_failed(import_id: int, _message: str) -> None:
     _end(import_id, ReportStatus.FAILED)
 
 
-def _start(import_: Import) -> bytes | None:
+def _start(import_: Import, language: str) -> bytes | None:
     """Make a small report, or queue the job for a large one. Of simultaneous requests one queues it."""
     import_id = import_.id
     size = sa.select(sa.func.length(ImportFile.content)).where(ImportFile.import_id == import_id)
@@ -94,38 +98,42 @@ def _start(import_: Import) -> bytes | None:
         raise NotFound(tr("The file of this import has been deleted."))
     content = None
     if import_.total <= MAX_REQUEST_ROWS and file_bytes <= MAX_REQUEST_BYTES:
-        content = _make(import_)
+        content = _make(import_, language)
     status = ReportStatus.MAKING if content is None else ReportStatus.READY
     insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
-    new = insert(reports).values(import_id=import_id, status=status, content=content, changed_at=utcnow())
+    key = {"import_id": import_id, "language": language}
+    new = insert(reports).values(**key, status=status, content=content, changed_at=utcnow())
     with writing():
-        failed = reports.c.import_id == import_id, reports.c.status == ReportStatus.FAILED
-        db.session.execute(sa.delete(reports).where(*failed))
+        failed = sa.delete(reports).filter_by(**key).where(reports.c.status == ReportStatus.FAILED)
+        db.session.execute(failed)
         inserted = db.session.scalar(new.on_conflict_do_nothing().returning(reports.c.import_id))
         if inserted is not None and content is None:
             enqueue(REPORT, import_id)
     return content
 
 
-def _end(import_id: int, status: ReportStatus, content: bytes | None = None) -> None:
-    making = reports.c.import_id == import_id, reports.c.status == ReportStatus.MAKING
+def _end(import_id: int, status: ReportStatus, content: bytes | None = None, language: str | None = None) -> None:
+    """End the making of the report in a language, or of all that are being made."""
+    making = [reports.c.import_id == import_id, reports.c.status == ReportStatus.MAKING]
+    if language is not None:
+        making.append(reports.c.language == language)
     values = {"status": status, "content": content, "changed_at": utcnow()}
     db.session.execute(sa.update(reports).where(*making).values(values))
 
 
-def _make(import_: Import) -> bytes:
+def _make(import_: Import, language: str) -> bytes:
     original = db.session.get_one(ImportFile, import_.id).content
     with TemporaryDirectory(prefix="report-") as directory:
         target = Path(directory, "report.xlsx")
-        if FileKind.of(import_.filename) is FileKind.TEXT or not _mark_in_place(import_, original, target):
+        if FileKind.of(import_.filename) is FileKind.TEXT or not _mark_in_place(import_, language, original, target):
             with read_workbook(original, filename=import_.filename, encoding=import_.encoding) as book:
-                write_plain(target, book.sheets, {marks.sheet: marks for marks in marks_of(import_)})
+                write_plain(target, book.sheets, {marks.sheet: marks for marks in marks_of(import_, language)})
         return target.read_bytes()
 
 
-def _mark_in_place(import_: Import, original: bytes, target: Path) -> bool:
+def _mark_in_place(import_: Import, language: str, original: bytes, target: Path) -> bool:
     try:
-        mark_in_place(original, target, marks_of(import_))
+        mark_in_place(original, target, marks_of(import_, language))
     except UnreadableWorkbook as error:
         log.warning("report_without_formats", import_id=import_.id, error=repr(error.__cause__ or error))
         return False

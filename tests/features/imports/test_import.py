@@ -60,6 +60,7 @@ def test_a_workbook_is_imported_whatever_the_order_of_its_sheets(admin: Client, 
     assert import_["status"] == "applied"
     assert import_["progress"] | {"rows_per_second": None, "seconds_left": None} == {
         "phase": "done",
+        "label": "Done",
         "done": 9,
         "total": 9,
         "rows_per_second": None,
@@ -165,7 +166,7 @@ def test_all_errors_of_all_rows_are_listed_at_once_and_nothing_is_stored(admin: 
     errors = {error["cell"]: error for row in rows_of(admin, import_, "error") for error in row["errors"]}
     assert (errors["C4"]["column"], errors["C4"]["value"]) == ("CPU Cores", "eight")
     assert errors["D4"]["suggestion"] == "active"
-    assert errors["A5"]["message"] == "Row 3 describes the same server."
+    assert errors["A5"]["message"] == "Row 3 describes the same server: leave one of the two out."
     assert errors["B7"]["message"] == "There is no datacenter called SH-l."
     assert errors["B7"]["suggestion"] == "SH-1"
     assert totals(admin)["servers"] == totals(admin)["datacenters"] == 0

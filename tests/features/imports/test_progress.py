@@ -39,7 +39,7 @@ def test_progress_is_shown_before_the_transaction_commits(
     assert last["rows_per_second"] > 0
     assert last["seconds_left"] >= 0
     assert done["progress"] == {
-        "phase": "done", "done": 9, "total": 9, "rows_per_second": None, "seconds_left": None,
+        "phase": "done", "label": "Done", "done": 9, "total": 9, "rows_per_second": None, "seconds_left": None,
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ MARKED = {
     "B4": "There is no datacenter called SH-l.",
     "C4": "Must be a number.",
     "D4": "Read as an empty cell: the value does not change.",
-    "A6": "Row 3 describes the same server.",
+    "A6": "Row 3 describes the same server: leave one of the two out.",
 }
 
 
@@ -80,7 +80,9 @@ def test_suggestions_and_errors_of_rows_and_columns_are_marked(user: Client, upl
     book = report(user, job)
     misspelt = "Column B: Staus is not a field of servers. It is read as Status"
     assert comments(book["Servers"])["B1"].startswith(misspelt)
-    assert comments(book["Datacenters"]) == {"B2": "You are not allowed to create a datacenter."}
+    assert comments(book["Datacenters"]) == {
+        "B2": "Only administrators create a datacenter: ask one of them to import this row."
+    }
     job = upload(user, Servers=[("Name", "Status"), ("n1", "Runing")])
     assert "Did you mean active?" in comments(report(user, job)["Servers"])["B2"]
 
@@ -232,7 +234,7 @@ def test_a_failed_report_can_be_requested_again_after_a_minute(
 ) -> None:
     job = upload(admin, Servers=ROWS)
     with monkeypatch.context() as patch:
-        patch.setattr(service, "_make", lambda _: 1 / 0)
+        patch.setattr(service, "_make", lambda *_: 1 / 0)
         request_report(admin, job, 202)
         runner_of(admin.app).run_pending()
     answer = request_report(admin, job, 503)
