@@ -1,0 +1,40 @@
+"""The command palette: objects by any of their words, screens and actions, by keyboard."""
+
+import pytest
+from playwright.sync_api import expect
+
+from app.servers.models import Server
+from tests.backends import on_sqlite
+from tests.client import Client
+from tests.console.conftest import OpenConsole, assert_accessible
+from tests.factories import Make
+
+pytestmark = on_sqlite
+
+
+def test_an_object_is_found_by_its_address_and_opened(open_console: OpenConsole, admin: Client, make: Make) -> None:
+    make(Server, name="db-7", internal_ip="10.9.8.7")
+    page = open_console("/", user=admin.user)
+    expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("10.9.8.7")
+    expect(page.get_by_role("option", name="db-7")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="db-7")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_screens_and_actions_are_found_too(open_console: OpenConsole, admin: Client) -> None:
+    page = open_console("/", user=admin.user)
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("combobox").fill("new: serv")
+    page.get_by_role("option", name="New: Servers").click()
+    expect(page.get_by_role("heading", name="New: Servers")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_palette_is_accessible(open_console: OpenConsole, admin: Client, theme: str) -> None:
+    page = open_console("/", user=admin.user, language="zh", theme=theme)
+    page.get_by_role("button", name="搜索").click()
+    expect(page.get_by_role("option", name="审计日志")).to_be_visible()
+    assert_accessible(page)
