@@ -41,7 +41,7 @@ def readable_types(actor: Actor, names: str | None) -> list[Resource]:
     requested = [name.strip() for name in names.split(",") if name.strip()]
     for name in requested:
         if name not in readable:
-            raise unknown("type", name, readable)
+            raise unknown("type", name, readable, parameter="types")
     if not requested:
-        raise BadParameter(tr("`types` names no resource. Omit it for all of them."))
+        raise BadParameter(tr("`types` names no resource. Omit it for all of them."), parameter="types")
     return [readable[name] for name in dict.fromkeys(requested)]

@@ -57,4 +57,4 @@ def _check(what: str, name: str, valid: Collection[str], is_in_log: Any) -> None
     if name in valid:
         return
     if db.session.scalar(sa.select(logs.c.id).where(is_in_log).limit(1)) is None:
-        raise unknown(what, fold(name), sorted(valid))
+        raise unknown(what, fold(name), sorted(valid), parameter=what)

@@ -125,7 +125,7 @@ def _asks_for_creations(query: ListQuery) -> bool:
 def _read_text(arguments: MultiDict[str, str], name: str) -> str | None:
     texts = arguments.getlist(name)
     if len(texts) > 1:
-        raise RepeatedParameter(tr("{name} may be given only once.", name=name))
+        raise RepeatedParameter(tr("{name} may be given only once.", name=name), parameter=name)
     return read_text(name, texts[0], Kind.TEXT, None) if texts else None
 
 
@@ -134,8 +134,8 @@ def _sort_column(sort: Sequence[str]) -> tuple[str, bool]:
     names = [name.removeprefix("-") for name in sort] or ["id"]
     for name in names:
         if name not in SORTS:
-            raise unknown("sort column", name, SORTS)
+            raise unknown("sort column", name, SORTS, parameter="sort")
     directions = {name.startswith("-") for name in sort} or {False}
     if len(directions) > 1:
-        raise BadParameter(tr("All columns of sort must have the same direction."))
+        raise BadParameter(tr("All columns of sort must have the same direction."), parameter="sort")
     return names[0], directions.pop()

@@ -46,11 +46,19 @@ def get_audit_log(object_id: int) -> Response:
 def export_audit_logs() -> Response:
     """Download the matching records as a file; the download is recorded too."""
     for name in documentation.NOT_IN_EXPORTS & set(request.args):
-        raise UnknownParameter(tr("An export does not take the parameter {name}.", name=name), did_you_mean=[])
+        raise UnknownParameter(
+            tr("An export does not take the parameter {name}.", name=name), parameter=name, did_you_mean=[]
+        )
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
         raise BadParameter(
-            tr("{parameter} must be one of {choices}.", parameter="format", choices=", ".join(CONTENT_TYPES))
+            tr(
+                "{parameter} must be one of {choices}.",
+                rule="choice",
+                parameter="format",
+                choices=", ".join(CONTENT_TYPES),
+            ),
+            parameter="format",
         )
     others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return export(parse_audit_query(others), kinds[0], request.query_string.decode())

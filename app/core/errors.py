@@ -1,16 +1,19 @@
 """The errors of the API, and the translation of werkzeug's and webargs' errors."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.core.library_messages import recognised
-from app.core.messages import tr
+from app.core.messages import Message, tr
 
 CHALLENGE = 'Bearer realm="itam"'
+
+MAX_NAME = 100
+"""Characters of a parameter's name that an answer repeats."""
 
 Messages = Mapping[str, Any]
 """What is wrong with which field: {"port": ["Must be at most 65535."]}; nested fields are dotted."""
@@ -49,19 +52,49 @@ class BadRequest(ApiError):
     status, reason, message = 400, "bad_request", tr("The request could not be understood.")
 
 
-class BadParameter(BadRequest):
+class ParameterError(BadRequest):
+    """A query parameter that is refused: `errors` names it, as those of a body name their fields."""
+
+    rule: ClassVar[str] = "invalid"
+
+    def __init__(
+        self,
+        message: Message | None = None,
+        *,
+        parameter: str | None = None,
+        did_you_mean: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        if did_you_mean is not None:
+            options["did_you_mean"] = did_you_mean
+        super().__init__(message, **options)
+        if parameter is not None:
+            self.errors = {parameter[:MAX_NAME]: [_with_rule(message or self.message, self.rule, did_you_mean)]}
+
+    def rename(self, parameter: str, did_you_mean: Sequence[str] | None = None) -> None:
+        """Name the parameter, and the nearest names, by the path on which they are reached."""
+        texts = [text for each in (self.errors or {}).values() for text in each]
+        if did_you_mean is not None:
+            self.facts = {**self.facts, "did_you_mean": did_you_mean}
+            texts = [_with_rule(text, self.rule, did_you_mean) for text in texts]
+        self.errors = {parameter[:MAX_NAME]: texts}
+
+
+class BadParameter(ParameterError):
     reason, message = "invalid_parameter", tr("A query parameter is not valid.")
 
 
-class UnknownParameter(BadRequest):
+class UnknownParameter(ParameterError):
+    rule = "unknown"
     reason, message = "unknown_parameter", tr("There is no such parameter here.")
 
 
-class RepeatedParameter(BadRequest):
+class RepeatedParameter(ParameterError):
+    rule = "repeated"
     reason, message = "repeated_parameter", tr("A query parameter may be given only once.")
 
 
-class InvalidCursor(BadRequest):
+class InvalidCursor(ParameterError):
     reason, message = "invalid_cursor", tr("This cursor is not one of ours.")
 
 
@@ -198,8 +231,11 @@ def from_http(error: HTTPException) -> ApiError:
             if not strange:
                 return BadParameter(message, errors=errors)
             known = error.data["schema"].fields  # type: ignore[attr-defined]
-            close = (difflib.get_close_matches(name, known, n=3, cutoff=0.6) for name in strange)
-            return UnknownParameter(message, errors=errors, did_you_mean=list(dict.fromkeys(chain(*close))))
+            close = {name: difflib.get_close_matches(name, known, n=3, cutoff=0.6) for name in strange}
+            for name in strange:
+                errors[name] = [_with_rule(text, UnknownParameter.rule, close[name]) for text in errors[name]]
+            nearest = list(dict.fromkeys(chain.from_iterable(close.values())))
+            return UnknownParameter(message, errors=errors, did_you_mean=nearest)
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
     translated = kind()
@@ -208,6 +244,14 @@ def from_http(error: HTTPException) -> ApiError:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         translated.headers["Allow"] = ", ".join(error.valid_methods)
     return translated
+
+
+def _with_rule(text: str, rule: str, did_you_mean: Sequence[str] | None) -> str:
+    """The message of a parameter, with the rule that it breaks and the nearest valid names."""
+    if not isinstance(text, Message):
+        return text
+    nearest = {} if did_you_mean is None else {"did_you_mean": did_you_mean}
+    return Message(text.template, text.rule if rule == "invalid" else rule, {**text.parameters, **nearest})
 
 
 def dotted(messages: Any, prefix: str = "") -> dict[str, list[str]]:

@@ -41,6 +41,8 @@ _SENTENCES = (
 @functools.lru_cache(maxsize=1024)
 def recognised(text: str) -> str:
     """The message that a text of marshmallow is, or the text itself."""
+    if isinstance(text, Message):
+        return text
     for sentence, pattern in _patterns():
         if match := pattern.fullmatch(text):
             return Message(

@@ -61,7 +61,7 @@ def _read_cursor(cursor: str) -> int:
     try:
         position: int = _serializer().loads(cursor)
     except BadData:
-        raise InvalidCursor(tr("This cursor is not one of ours.")) from None
+        raise InvalidCursor(tr("This cursor is not one of ours."), parameter="after") from None
     return position
 
 

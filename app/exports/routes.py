@@ -73,7 +73,7 @@ def _parse_resources() -> list[Resource]:
     names = {name.strip() for name in request.args.get("resources", ",".join(IMPORTABLE)).split(",")}
     for name in names:
         if name not in IMPORTABLE:
-            raise unknown("type", name, IMPORTABLE)
+            raise unknown("type", name, IMPORTABLE, parameter="resources")
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
 
@@ -108,11 +108,17 @@ def _add_export(resource: Resource) -> None:
 def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
     """The kind of file and the list query of a request; raises BadRequest."""
     for name in PAGING & set(request.args):
-        raise UnknownParameter(tr("An export has no {name}.", name=name), did_you_mean=[])
+        raise UnknownParameter(tr("An export has no {name}.", name=name), parameter=name, did_you_mean=[])
     kinds = request.args.getlist("format") or ["xlsx"]
     if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
         raise BadParameter(
-            tr("{parameter} must be one of {choices}.", parameter="format", choices=", ".join(CONTENT_TYPES))
+            tr(
+                "{parameter} must be one of {choices}.",
+                rule="choice",
+                parameter="format",
+                choices=", ".join(CONTENT_TYPES),
+            ),
+            parameter="format",
         )
     filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
     return kinds[0], parse_query(resource, filters)

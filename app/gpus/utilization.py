@@ -115,10 +115,12 @@ def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) ->
     end = now.replace(second=0, microsecond=0) if until is None else min(until, now)
     start = since or (end - DEFAULT_PERIOD).replace(hour=0, minute=0, second=0, microsecond=0)
     if start >= end:
-        raise BadParameter(tr("`from` must be before `to` and in the past."))
+        raise BadParameter(tr("`from` must be before `to` and in the past."), parameter="from")
     period = Period(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
     if period.bucket_count > MAX_BUCKETS:
-        raise BadParameter(tr("At most {max} buckets are possible: choose a wider one.", max=MAX_BUCKETS))
+        raise BadParameter(
+            tr("At most {max} buckets are possible: choose a wider one.", max=MAX_BUCKETS), parameter="bucket"
+        )
     return period
 
 

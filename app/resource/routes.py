@@ -132,7 +132,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
 def expanded(resource: Resource, object_id: int, **query: Any) -> Response:
     """The object with the expansions that the query names; its version does not stand for these, so it is no ETag."""
     if "as_of" in query:
-        raise BadParameter(tr("Give either as_of or with."))
+        raise BadParameter(tr("Give either as_of or with."), parameter="with")
     (item,) = expand(resource, [service.read(resource, object_id)], query[PARAMETER])
     return success(item)
 

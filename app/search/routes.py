@@ -23,8 +23,8 @@ def search(query: dict[str, Any]) -> dict[str, Any]:
     try:
         text = clean_text(query["q"])
     except ValueError as error:
-        raise BadParameter(tr("{parameter}: {problem}", parameter="q", problem=error.args[0])) from None
+        raise BadParameter(tr("{parameter}: {problem}", parameter="q", problem=error.args[0]), parameter="q") from None
     if not text:
-        raise BadParameter(tr("{parameter} must not be empty.", parameter="q"))
+        raise BadParameter(tr("{parameter} must not be empty.", parameter="q"), parameter="q")
     types = readable_types(current_actor(), query.get("types"))
     return service.search(text, types, query["limit"])

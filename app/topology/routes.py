@@ -67,9 +67,12 @@ def get_server_tree() -> Page:
     arguments: MultiDict[str, str] = MultiDict(request.args)
     levels = arguments.poplist("level") or ["1"]
     if len(levels) > 1 or levels[0] not in LEVELS:
-        raise BadParameter(tr("{parameter} must be one of {choices}.", parameter="level", choices="1, 2, 3"))
+        raise BadParameter(
+            tr("{parameter} must be one of {choices}.", parameter="level", rule="choice", choices="1, 2, 3"),
+            parameter="level",
+        )
     if "fields" in arguments:
-        raise UnknownParameter(tr("A tree always has all fields."), did_you_mean=[])
+        raise UnknownParameter(tr("A tree always has all fields."), parameter="fields", did_you_mean=[])
     at = _pop_as_of(arguments)
     query = parse_query(servers, arguments)
     page = select_page(servers, query) if at is None else _select_page_as_of(query, arguments, at)
@@ -82,7 +85,7 @@ def _pop_as_of(arguments: MultiDict[str, str]) -> datetime | None:
     """Take `as_of` out of the arguments; raises BadRequest."""
     texts = arguments.poplist("as_of")
     if len(texts) > 1:
-        raise RepeatedParameter(tr("{name} may be given only once.", name="as_of"))
+        raise RepeatedParameter(tr("{name} may be given only once.", name="as_of"), parameter="as_of")
     return read_time(texts[0]) if texts else None
 
 
@@ -90,7 +93,9 @@ def _select_page_as_of(query: ListQuery, arguments: MultiDict[str, str], at: dat
     """A page of the servers that existed at that time, in the order of their ids; raises BadRequest."""
     for name in arguments:
         if name not in AS_OF_PARAMETERS:
-            raise UnknownParameter(tr("With as_of, a tree has no {name}.", name=name[:100]), did_you_mean=[])
+            raise UnknownParameter(
+                tr("With as_of, a tree has no {name}.", name=name[:100]), parameter=name, did_you_mean=[]
+            )
     requested = query.values.get("p0", []) if query.matching.filters else None
     ids = ids_at(servers, at, [requested] if isinstance(requested, int) else requested)
     begin = (query.page - 1) * query.page_size

@@ -75,6 +75,7 @@ def test_who_may_not_list_users_learns_no_name(make: Make, user: Client, sign_in
     for name in ("hidden.persn", "hidden.person"):
         data = user.call("GET", f"/api/servers?created_by={name}", expect=400)["data"]
         assert data.pop("parameters")["given"] == name
+        assert data.pop("errors").keys() == data.pop("problems").keys() == {"created_by"}
         assert data == {"reason": "unknown_name", "did_you_mean": []}
     make(Server, created_by_id=hidden.user.id)
     assert user.call("GET", "/api/servers?created_by=Hidden.Person")["pagination"]["total"] == 1

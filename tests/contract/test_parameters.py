@@ -58,11 +58,56 @@ def test_a_misspelt_name_is_answered_with_the_nearest(resource: Resource, admin:
         assert name in refusal(admin, f"{resource.path}?fields={misspelt}")["did_you_mean"]
     assert refusal(admin, f"{resource.path}?zzqq=zh")["did_you_mean"] == []
     data = refusal(admin, f"{resource.path}?pagesize=1")
-    assert data.keys() == {"reason", "did_you_mean", "parameters"}
+    assert data.keys() == {"reason", "did_you_mean", "parameters", "errors", "problems"}
     assert data["reason"] == "unknown_parameter"
     assert "page_size" in data["did_you_mean"]
     data = refusal(admin, f"{resource.path}?sort=-creatd_at,id" if "created_at" in resource.fields else "?")
     assert (data["reason"], data["did_you_mean"][0]) == ("unknown_sort_column", "created_at")
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "rule"),
+    [
+        ("statsu=active", "statsu", "unknown"),
+        ("status__gtx=1", "status__gtx", "unknown"),
+        ("sort=nmae", "sort", "unknown"),
+        ("sort=name,-name", "sort", "invalid"),
+        ("fields=nmae", "fields", "unknown"),
+        ("with=childen", "with", "unknown"),
+        ("attributes.nobody=1", "attributes.nobody", "unknown"),
+        ("attributes.nobody__gt=1", "attributes.nobody__gt", "unknown"),
+        ("sort=attributes.nobody", "sort", "unknown"),
+        ("datacenter=nowhere", "datacenter", "unknown"),
+        ("datacenter.nmae=a", "datacenter.nmae", "unknown"),
+        ("datacenter.id__gt=a", "datacenter.id__gt", "type"),
+        ("memory_gb__gt=a", "memory_gb__gt", "type"),
+        ("memory_gb__gt=1&memory_gb__gt=2", "memory_gb__gt", "repeated"),
+        ("internal_ip=nowhere", "internal_ip", "format"),
+        ("page=0", "page", "range"),
+        ("page=1&page=2", "page", "repeated"),
+        ("total=some", "total", "choice"),
+        ("page=1&cursor=", "cursor", "invalid"),
+        ("cursor=forged", "cursor", "invalid"),
+    ],
+)
+def test_each_error_names_its_parameter_and_the_rule(query: str, parameter: str, rule: str, admin: Client) -> None:
+    data = refusal(admin, f"/api/servers?{query}")
+    assert data["errors"].keys() == {parameter}
+    (problem,) = data["problems"][parameter]
+    assert data["errors"] == {parameter: [problem["message"]]}
+    assert problem["rule"] == rule
+    assert problem.get("did_you_mean") == data.get("did_you_mean")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/imports", "/api/servers", "/api/servers/facets", "/api/audit-logs", "/api/search"]
+)
+def test_an_unknown_parameter_has_one_shape_everywhere(path: str, admin: Client) -> None:
+    data = refusal(admin, f"{path}?nonsense=1" + ("&fields=status" if path.endswith("facets") else ""))
+    assert data["reason"] == "unknown_parameter"
+    (problem,) = data["problems"]["nonsense"]
+    assert (problem["rule"], problem["did_you_mean"]) == ("unknown", [])
+    assert data["did_you_mean"] == []
 
 
 @each_readable

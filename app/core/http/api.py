@@ -194,7 +194,7 @@ def _refuse_unknown_query() -> None:
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if not view.takes_query and (sent := _own_query(request)):
         name = next(iter(sent))
-        raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), did_you_mean=[])
+        raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), parameter=name, did_you_mean=[])
 
 
 def _own_query(req: Request) -> MultiDict[str, str]:

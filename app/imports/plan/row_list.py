@@ -144,9 +144,9 @@ def _read_cursor(text: str, import_id: int, revision: int) -> int:
     try:
         plan, position = _serializer().loads(text)
     except (BadData, ValueError, TypeError):
-        raise InvalidCursor from None
+        raise InvalidCursor(parameter="cursor") from None
     if plan != [import_id, revision]:
-        raise InvalidCursor(tr("This cursor belongs to another plan."))
+        raise InvalidCursor(tr("This cursor belongs to another plan."), parameter="cursor")
     return int(position)
 
 

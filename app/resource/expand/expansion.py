@@ -60,7 +60,7 @@ def read_expansions(texts: Iterable[str]) -> frozenset[str]:
     names = [name.strip() for text in texts for name in text.split(",")]
     for name in names:
         if name not in EXPANSIONS:
-            raise unknown("expansion", name, EXPANSIONS)
+            raise unknown("expansion", name, EXPANSIONS, parameter="with")
     return frozenset(names)
 
 

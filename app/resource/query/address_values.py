@@ -60,4 +60,6 @@ def read_ip_addresses(parameter: str, text: str, field: Field, *, single: bool) 
 
 
 def _refuse(parameter: str, message: str) -> BadRequest:
-    return BadParameter(tr("{parameter}: {problem}", parameter=parameter, problem=message))
+    return BadParameter(
+        tr("{parameter}: {problem}", parameter=parameter, problem=message), errors={parameter: [message]}
+    )

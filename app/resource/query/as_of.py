@@ -73,7 +73,7 @@ def read_time(text: str) -> datetime:
     period: Period = read_text("as_of", text, Kind.TIME, None)
     now = utcnow()
     if period.start > now:
-        raise BadParameter(tr("{parameter} lies ahead.", parameter="as_of"))
+        raise BadParameter(tr("{parameter} lies ahead.", parameter="as_of"), parameter="as_of")
     return min(period.end - timedelta.resolution, now)
 
 

@@ -167,9 +167,9 @@ def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequen
     try:
         made_for, backwards, *values = _serializer(resource).loads(text)
     except (BadData, ValueError):
-        raise InvalidCursor(tr("This cursor is not one of ours.")) from None
+        raise InvalidCursor(tr("This cursor is not one of ours."), parameter="cursor") from None
     if made_for != ",".join(sort):
-        raise InvalidCursor(tr("This cursor belongs to another order."))
+        raise InvalidCursor(tr("This cursor belongs to another order."), parameter="cursor")
     typed = tuple(from_json(key.kind, key.field, value) for key, value in zip(keys, values, strict=True))
     return Cursor(typed, bool(backwards))
 

@@ -107,20 +107,20 @@ def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
     """Take the names of the fields out of the arguments; raises BadRequest."""
     for name in _PAGING:
         if name in arguments:
-            raise UnknownParameter(tr("Facets have no {name}.", name=name), did_you_mean=[])
+            raise UnknownParameter(tr("Facets have no {name}.", name=name), parameter=name, did_you_mean=[])
     names = [name.strip() for text in arguments.poplist("fields") for name in text.split(",") if name.strip()]
     if not names:
-        raise BadParameter(tr("`fields` must name the fields to count the values of."))
+        raise BadParameter(tr("`fields` must name the fields to count the values of."), parameter="fields")
     if len(names) > MAX_FACETS:
-        raise BadParameter(tr("`fields` may name at most {max} fields.", max=MAX_FACETS))
+        raise BadParameter(tr("`fields` may name at most {max} fields.", max=MAX_FACETS), parameter="fields")
     if len(set(names)) < len(names):
-        raise RepeatedParameter(tr("`fields` names a field twice."))
+        raise RepeatedParameter(tr("`fields` names a field twice."), parameter="fields")
     countable = facet_fields(resource)
     for name in names:
         if name.startswith(ATTRIBUTE) and "attributes" in countable:
-            check_attribute(resource, name)
+            check_attribute(resource, name, "fields")
         elif name not in countable:
-            raise unknown("field", name, countable)
+            raise unknown("field", name, countable, parameter="fields")
     return names
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.db.rules import is_mac_address
-from app.core.errors import BadRequest, RepeatedParameter, UnknownParameter
+from app.core.errors import ParameterError, RepeatedParameter, UnknownParameter
 from app.core.messages import Message, Term, tr
 from app.core.values import fold
 from app.resource.declaration import Resource
@@ -40,13 +40,14 @@ MAX_VALUES = 200
 """Values that one parameter may list."""
 
 
-class TooManyValues(BadRequest):
+class TooManyValues(ParameterError):
     reason, message = "too_many_values", tr("A query parameter lists too many values.")
 
 
-class UnknownName(BadRequest):
+class UnknownName(ParameterError):
     """`reason` says what has no such name."""
 
+    rule = "unknown"
     reason, message = "unknown_name", tr("There is no such name.")
     other_reasons = (
         "unknown_action",
@@ -106,9 +107,11 @@ def parse_filter(resource: Resource, parameter: str, texts: list[str]) -> tuple[
     if is_listed:
         texts, operator = [part for text in texts for part in text.split(",")], operator.removeprefix("in")
     elif operator not in ("", "ne") and len(texts) > 1:
-        raise RepeatedParameter(tr("{name} may be given only once.", name=parameter))
+        raise RepeatedParameter(tr("{name} may be given only once.", name=parameter), parameter=parameter)
     if len(texts) > MAX_VALUES:
-        raise TooManyValues(tr("{parameter} may list at most {max} values.", parameter=parameter, max=MAX_VALUES))
+        raise TooManyValues(
+            tr("{parameter} may list at most {max} values.", parameter=parameter, max=MAX_VALUES), parameter=parameter
+        )
     filled = texts
     if not is_listed and operator in ("", "ne") and kind in (Kind.TEXT, Kind.LIST):
         # Empty text is no value. In a list it is ignored: a comma at the end must not widen a bulk write.
@@ -182,7 +185,9 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
     """The field that a parameter is about and the kind of its values; an attribute has no field."""
     if name.startswith(ATTRIBUTE) and "attributes" in resource.fields:
         if not ATTRIBUTE_KEY.fullmatch(name.removeprefix(ATTRIBUTE)):
-            raise UnknownParameter(tr("{parameter} names no valid attribute.", parameter=parameter))
+            raise UnknownParameter(
+                tr("{parameter} names no valid attribute.", parameter=parameter), parameter=parameter
+            )
         return None, Kind.TEXT
     names = filter_names(resource)
     if name not in names:
@@ -194,8 +199,19 @@ def _subject(resource: Resource, parameter: str, name: str) -> tuple[Field | Non
 LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total")
 
 
-def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", reason: str | None = None) -> UnknownName:
-    """The refusal of a name that does not exist, with the nearest that do, ignoring case; each after the prefix."""
+def unknown(
+    what: str,
+    given: str,
+    valid: Iterable[str],
+    *,
+    parameter: str | None = None,
+    prefix: str = "",
+    reason: str | None = None,
+) -> UnknownName:
+    """The refusal of a name that does not exist, with the nearest that do, ignoring case; each after the prefix.
+
+    `parameter` is the one that has the name as its value, if the name is not the parameter's own.
+    """
     by_fold = {fold(name): name for name in valid}
     close = _close(fold(given), by_fold)
     if not close and "." in given:
@@ -205,6 +221,7 @@ def unknown(what: str, given: str, valid: Iterable[str], *, prefix: str = "", re
     return UnknownName(
         _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), given[:100], nearest),
         reason=reason or f"unknown_{what.replace(' ', '_')}",
+        parameter=parameter or given,
         did_you_mean=nearest,
     )
 

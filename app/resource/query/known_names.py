@@ -25,15 +25,16 @@ MAX_CANDIDATES = 500
 """A misspelt name is compared with as many names that begin with the same two letters, and as many others."""
 
 
-def check_names(resource: Resource, item: Filter, value: Any) -> None:
+def check_names(resource: Resource, parameter: str, item: Filter, value: Any) -> None:
     """Refuse a filter by an attribute that no object has, or by the name of a related object that does not exist."""
     if item.name.startswith(ATTRIBUTE):
-        check_attribute(resource, item.name)
+        check_attribute(resource, item.name, parameter)
     elif item.name in resource.references and item.operator in ("", "ne"):
-        _check_related(resource, resource.references[item.name], value if isinstance(value, list) else [value])
+        names = value if isinstance(value, list) else [value]
+        _check_related(resource, resource.references[item.name], names, parameter)
 
 
-def check_attribute(resource: Resource, name: str) -> None:
+def check_attribute(resource: Resource, name: str, parameter: str) -> None:
     """Refuse `attributes.<key>` as a filter or a sort column if no object has an attribute with this key."""
     key = name.removeprefix(ATTRIBUTE)
     if _attribute_finder(resource.model)(key):
@@ -41,8 +42,9 @@ def check_attribute(resource: Resource, name: str) -> None:
     keys = _attribute_keys(resource.model)
     begin, separator, _ = key.rpartition("__")
     if separator and begin in keys:
-        raise unknown("operator", name, [f"{ATTRIBUTE}{begin}__{operator}" for operator in EQUALITY | ORDER | TEXT])
-    raise unknown("attribute", key, keys, prefix=ATTRIBUTE)
+        operators = [f"{ATTRIBUTE}{begin}__{operator}" for operator in EQUALITY | ORDER | TEXT]
+        raise unknown("operator", name, operators, parameter=parameter)
+    raise unknown("attribute", key, keys, parameter=parameter, prefix=ATTRIBUTE)
 
 
 @functools.cache
@@ -62,7 +64,7 @@ def _attribute_keys(model: Any) -> list[str]:
     return sorted(db.session.scalars(sa.text(f"SELECT DISTINCT key FROM {table}, {keys}")))  # noqa: S608
 
 
-def _check_related(resource: Resource, field: Field, names: Sequence[str]) -> None:
+def _check_related(resource: Resource, field: Field, names: Sequence[str], parameter: str) -> None:
     assert field.target is not None
     if field.target.public or current_actor().is_admin:
         seen: list[sa.ColumnElement[bool]] = []
@@ -72,7 +74,8 @@ def _check_related(resource: Resource, field: Field, names: Sequence[str]) -> No
         existing = _select_names(field.target, names, seen)
     for name in names:
         if fold(name) not in existing:
-            raise unknown(field.term, name, _candidates(field.target, name, seen), reason="unknown_name")
+            candidates = _candidates(field.target, name, seen)
+            raise unknown(field.term, name, candidates, parameter=parameter, reason="unknown_name")
 
 
 @functools.cache

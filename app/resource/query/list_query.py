@@ -71,21 +71,26 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     for parameter, texts in arguments.lists():
         if parameter in LIST_PARAMETERS:
             if len(texts) > 1 and parameter not in _LISTS:
-                raise RepeatedParameter(tr("{name} may be given only once.", name=parameter))
+                raise RepeatedParameter(tr("{name} may be given only once.", name=parameter), parameter=parameter)
             continue
         item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
         filters.append(item)
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
     if len(text) > MAX_SEARCH:
-        raise BadParameter(tr("{parameter} may have at most {max} characters.", parameter="q", max=MAX_SEARCH))
+        raise BadParameter(
+            tr("{parameter} may have at most {max} characters.", parameter="q", max=MAX_SEARCH), parameter="q"
+        )
     words = words_of(text)
     values |= search_values(words)
     if "cursor" in arguments and "page" in arguments:
-        raise BadParameter(tr("Give either page or cursor."))
+        raise BadParameter(tr("Give either page or cursor."), parameter="cursor")
     total = arguments.get("total", "exact")
     if total not in ("exact", "none"):
-        raise BadParameter(tr("{parameter} must be one of {choices}.", parameter="total", choices="exact, none"))
+        raise BadParameter(
+            tr("{parameter} must be one of {choices}.", parameter="total", rule="choice", choices="exact, none"),
+            parameter="total",
+        )
     return ListQuery(
         matching=Matching(tuple(filters), words=tuple(map(len, words))),
         values=values,
@@ -103,7 +108,9 @@ def _parse_size(arguments: MultiDict[str, str], name: str, default: int, largest
         return default
     size: int = read_text(name, arguments[name], Kind.INTEGER, None)
     if not 1 <= size <= largest:
-        raise BadParameter(tr("{name} must be between 1 and {max}.", name=name, max=largest))
+        raise BadParameter(
+            tr("{name} must be between 1 and {max}.", rule="range", name=name, min=1, max=largest), parameter=name
+        )
     return size
 
 
@@ -112,11 +119,11 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
     valid = sortable(resource)
     for name in names:
         if name.removeprefix("-").startswith(ATTRIBUTE) and "attributes" in resource.fields:
-            check_attribute(resource, name.removeprefix("-"))
+            check_attribute(resource, name.removeprefix("-"), "sort")
         elif name.removeprefix("-") not in valid:
-            raise unknown("sort column", name.removeprefix("-"), valid)
+            raise unknown("sort column", name.removeprefix("-"), valid, parameter="sort")
     if len({name.removeprefix("-") for name in names}) < len(names):
-        raise BadParameter(tr("{parameter} names a column twice.", parameter="sort"))
+        raise BadParameter(tr("{parameter} names a column twice.", parameter="sort"), parameter="sort")
     return names
 
 
@@ -136,5 +143,5 @@ def _parse_fields(resource: Resource, text: str | None) -> tuple[str, ...] | Non
     names = {name.strip() for name in text.split(",")}
     for name in names:
         if name not in valid:
-            raise unknown("field", name, valid)
+            raise unknown("field", name, valid, parameter="fields")
     return tuple(sorted(names))

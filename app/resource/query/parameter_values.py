@@ -53,7 +53,9 @@ def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any
         return _READERS[kind](clean_text(text), field)
     except (ValueError, ValidationError) as error:
         detail = error.messages[0] if isinstance(error, ValidationError) else error.args[0]
-        raise BadParameter(tr("{parameter}: {problem}", parameter=parameter, problem=recognised(detail))) from None
+        problem = recognised(detail)
+        message = tr("{parameter}: {problem}", parameter=parameter, problem=problem)
+        raise BadParameter(message, errors={parameter: [problem]}) from None
 
 
 def _read_integer(text: str, _field: Field | None) -> int:

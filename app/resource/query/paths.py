@@ -11,7 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.errors import BadRequest
+from app.core.errors import ParameterError
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, fields_of
 from app.resource.query.conditions import Clause, clause_of
@@ -42,7 +42,7 @@ def parse_condition(resource: Resource, parameter: str, texts: list[str]) -> tup
     """Read one parameter, with all its repetitions, into its shape and its value; raises BadRequest."""
     if not is_path(parameter):
         item, value = parse_filter(resource, parameter, texts)
-        check_names(resource, item, value)
+        check_names(resource, parameter, item, value)
         return item, value
     head, _, rest = parameter.partition(".")
     references = open_references(resource)
@@ -54,10 +54,12 @@ def parse_condition(resource: Resource, parameter: str, texts: list[str]) -> tup
         raise unknown("parameter", parameter, [f"{head}.{each}" for each in filter_names(target)])
     try:
         item, value = parse_condition(target, rest, texts)
-    except BadRequest as error:
+    except ParameterError as error:
         nearest = [f"{head}.{each}" for each in error.facts.get("did_you_mean", ())]
         if nearest and error.reason != "unknown_name":
-            error.facts = {**error.facts, "did_you_mean": nearest}
+            error.rename(f"{head}.{rest}", nearest)
+        else:
+            error.rename(f"{head}.{rest}")
         raise
     return replace(item, name=f"{head}.{item.name}"), value
 
