@@ -14,7 +14,7 @@ from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page, Pagination
 from app.core.messages import tr
 from app.imports.models import ImportPart, RowAction
-from app.imports.plan.store import PlannedRow, PlanPart, explained, read_part
+from app.imports.plan.store import PlannedRow, PlanPart, explained, find_part
 from app.imports.plan.summary import column_letters
 from app.resource.rights import visible_ids
 
@@ -75,7 +75,7 @@ def select_page(import_id: int, wanted: RowFilter, page: int, page_size: int) ->
         if wanted.is_counted() and not (total < end and total + counted > begin):
             total += counted
             continue
-        rows = [item for _, item in _items(read_part(import_id, first), wanted)]
+        rows = [item for _, item in _items(find_part(import_id, first), wanted)]
         items += rows[max(begin - total, 0) : max(end - total, 0)]
         total += len(rows)
     return Page(items, Pagination(page, page_size, total))
@@ -89,7 +89,7 @@ def select_after(import_id: int, revision: int, wanted: RowFilter, cursor: str, 
     begin = sa.select(sa.func.max(parts.c.first)).where(parts.c.import_id == import_id, parts.c.first <= position + 1)
     start = db.session.scalar(begin) or 0
     for first, _ in _counted_parts(import_id, wanted, start):
-        selected += [row for row in _items(read_part(import_id, first), wanted) if row[0] > position]
+        selected += [row for row in _items(find_part(import_id, first), wanted) if row[0] > position]
         if len(selected) > page_size:
             break
     shown = selected[:page_size]
@@ -116,8 +116,10 @@ def _counted_parts(import_id: int, wanted: RowFilter, start: int = 0) -> list[tu
     return [tuple(row) for row in db.session.execute(sa.select(parts.c.first, count).where(*where).order_by("first"))]
 
 
-def _items(part: PlanPart, wanted: RowFilter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a part that are wanted, each with its position."""
+def _items(part: PlanPart | None, wanted: RowFilter) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a part that are wanted, each with its position; none of a part that is not there any more."""
+    if part is None:
+        return
     created = iter(part.created_ids or ())
     for position, row in enumerate(part.rows, part.first):
         object_id = next(created, None) if row.action == RowAction.CREATE.value else row.object_id

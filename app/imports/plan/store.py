@@ -118,7 +118,9 @@ def read_parts(
         conditions.append(parts.c.sheet == sheet[:255])
     order = parts.c.first.desc() if backwards else parts.c.first
     for first in db.session.scalars(sa.select(parts.c.first).where(*conditions).order_by(order)).all():
-        yield read_part(import_id, first)
+        part = find_part(import_id, first)
+        assert part is not None
+        yield part
 
 
 def store_created_ids(part: PlanPart, ids: Sequence[int]) -> None:
@@ -177,6 +179,10 @@ def _reference(value: Any, name: str | None) -> dict[str, Any]:
     return {"id": value, "name": name} if isinstance(value, int) else {"name": name}
 
 
-def read_part(import_id: int, first: int) -> PlanPart:
-    part = db.session.execute(sa.select(parts).where(parts.c.import_id == import_id, parts.c.first == first)).one()
+def find_part(import_id: int, first: int) -> PlanPart | None:
+    """A part of a plan; None if a correction has deleted the plan since its parts were listed."""
+    statement = sa.select(parts).where(parts.c.import_id == import_id, parts.c.first == first)
+    part = db.session.execute(statement).one_or_none()
+    if part is None:
+        return None
     return PlanPart(import_id, first, part.sheet, part.resource, part.created_ids, part.rows)

@@ -1,5 +1,6 @@
 """Correct how a stored file is understood, and plan it again without a second upload."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -291,3 +292,24 @@ def test_a_last_row_that_is_set_imports_all_rows_down_to_it(admin: Client, uploa
     done = correct(admin, import_, sheets={"Servers": {"last_row": 3}})
     assert [row["row"] for row in rows_of(admin, done)] == [2, 3]
     assert done["sheets"][0]["sheet_warnings"] == []
+
+
+def test_rows_that_are_listed_while_a_correction_deletes_their_plan(app: Flask, admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name",), ("a",)])
+    corrected: list[Body] = []
+
+    def correct_between(*event: Any) -> None:
+        """Correct the import between the list of the plan's parts and the first of them."""
+        if "FROM import_parts" in event[2] and not corrected:
+            corrected.append(import_)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(admin.call, "PATCH", f"/api/imports/{import_['id']}", json={}, expect=202).result()
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "after_cursor_execute", correct_between)
+    try:
+        assert admin.call("GET", f"/api/imports/{import_['id']}/rows")["data"] == []
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", correct_between)
+    assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["revision"] == 2
