@@ -113,6 +113,7 @@ class Config:
         self.MAX_UPLOAD_MB: int = env.number("MAX_UPLOAD_MB", "10", low=1, high=1024)
         self.MAX_IMPORT_MB: int = env.number("MAX_IMPORT_MB", "50", low=1, high=1024)
         self.IMPORT_FILE_DAYS: int = env.number("IMPORT_FILE_DAYS", "30", low=1, high=36_500)
+        self.IMPORT_FORMATS_DIR: Path | None = env.folder("IMPORT_FORMATS_DIR", None)
         self.METRICS_TOKEN: str | None = env.text("METRICS_TOKEN", None)
         levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
         self.LOG_LEVEL: str = env.choice("LOG_LEVEL", "INFO", among=levels)

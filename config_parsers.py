@@ -186,6 +186,13 @@ def file(root: Path, value: str) -> Path:
     return path
 
 
+def folder(root: Path, value: str) -> Path:
+    path = root / text(value)
+    if not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+        raise ValidationError(f"must name a readable directory, but {path} is not one")
+    return path
+
+
 def directory(root: Path, value: str) -> Path:
     """Return the path of a directory, which is created closed to other users."""
     path = root / text(value)
@@ -219,4 +226,9 @@ PARSERS: Mapping[str, Callable[..., Any]] = {
     "service_url": service_url,
     "host": host,
 }
-PATH_PARSERS: Mapping[str, Callable[..., Any]] = {"database": database, "file": file, "directory": directory}
+PATH_PARSERS: Mapping[str, Callable[..., Any]] = {
+    "database": database,
+    "file": file,
+    "folder": folder,
+    "directory": directory,
+}

@@ -49,6 +49,7 @@ from app.health import routes as health
 from app.history import routes as history
 from app.imports import pipeline
 from app.imports import routes as imports
+from app.imports.formats import service as formats
 from app.imports.mappings import routes as mappings
 from app.imports.report import routes as reports
 from app.imports.report import service as report_service
@@ -118,6 +119,7 @@ def create_app(config: Any) -> Flask:
     for worker in (report_service, image_store, description_job, links):
         worker.register_jobs(jobs)
 
+    formats.init_app(app)
     links.init_app(app)
     live_rows.init_app(app, _COMPARISONS)
     cli.init_app(app)

@@ -1,37 +1,31 @@
 """Correct how the stored file of an import is understood, and plan it again."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.catalog import CATALOG, IMPORTABLE
+from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.jobs.queue import enqueue
 from app.core.messages import tr
-from app.imports.map.columns import ColumnMapping, ColumnUse, target_column
 from app.imports.models import CORRECTABLE, Import, ImportFile, ImportPhase, ImportStatus
-from app.imports.parse.cells import read_attribute, reader_of
-from app.imports.parse.set_values import read_constant
 from app.imports.pipeline import PLAN
-from app.imports.plan.missing import CREATABLE, may_create
 from app.imports.plan.store import delete_plan
 from app.imports.report.models import ImportReport
-from app.imports.settings import IGNORE, SheetSettings, merge_settings, read_settings
-from app.resource import Kind, Resource
-from app.resource.json_fields import ATTRIBUTE_KEY
-from app.sheets.cells import CellError, column_index, letters
-from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
+from app.imports.settings import FILE_SETTINGS, IGNORE, OF_RESOURCE, SheetSettings, merge_settings, read_settings
+from app.imports.settings_checks import (
+    Errors,
+    check_file_settings,
+    check_resource_settings,
+    find_target,
+)
+from app.resource import Resource
+from app.sheets.cells import column_index, letters
 from app.users.models import User
 
 MAX_LISTED = 12
-_MATCHED_KINDS = (Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.REFERENCE)
-
-Errors = Iterator[tuple[str, str]]
-"""What is wrong with which setting, by its dotted name."""
 
 
 class NotCorrectable(Conflict):
@@ -50,7 +44,7 @@ def correct(import_: Import, correction: Mapping[str, Any]) -> None:
         )
     if not db.session.scalar(sa.select(sa.exists().where(ImportFile.import_id == import_.id))):
         raise NotFound(tr("The file of this import has been deleted."))
-    patch = {name: correction[name] for name in ("create_missing", "sheets") if name in correction}
+    patch = {name: correction[name] for name in FILE_SETTINGS if name in correction}
     settings = merge_settings(import_.settings, patch)
     errors: dict[str, list[str]] = {}
     for name, message in _errors(import_, settings, patch):
@@ -71,7 +65,8 @@ def correct(import_: Import, correction: Mapping[str, Any]) -> None:
 
 def _errors(import_: Import, settings: Mapping[str, Any], patch: Mapping[str, Any]) -> Errors:
     """Errors of settings after a change, in the sheets that it changes."""
-    yield from _missing_errors(import_, settings.get("create_missing", ()))
+    owner = db.session.get(User, import_.created_by_id) if import_.created_by_id else None
+    yield from check_file_settings(settings, owner.role if owner else None)
     merged = read_settings(settings)
     facts = {sheet["sheet"]: sheet for sheet in import_.sheets}
     for name in patch.get("sheets") or {}:
@@ -89,21 +84,6 @@ def _errors(import_: Import, settings: Mapping[str, Any], patch: Mapping[str, An
                 yield f"sheets.{name}.{setting}", message
 
 
-def _missing_errors(import_: Import, names: Sequence[str]) -> Errors:
-    owner = db.session.get(User, import_.created_by_id) if import_.created_by_id else None
-    for name in names:
-        if name not in CREATABLE:
-            yield (
-                "create_missing",
-                tr("{value} is not one of {choices}.", rule="choice", value=name, choices=", ".join(CREATABLE)),
-            )
-        elif owner is None or not may_create(CATALOG[name], owner.role):
-            yield (
-                "create_missing",
-                tr("The user of this import is not allowed to create {resource}.", rule="forbidden", resource=name),
-            )
-
-
 def _sheet_errors(settings: SheetSettings, facts: Mapping[str, Any]) -> Errors:
     yield from _row_errors(settings, facts)
     if settings.resource is not None and settings.resource not in IMPORTABLE:
@@ -112,9 +92,8 @@ def _sheet_errors(settings: SheetSettings, facts: Mapping[str, Any]) -> Errors:
     resource = IMPORTABLE.get(settings.resource or facts["resource"] or "")
     if resource is not None:
         yield from _column_errors(settings, resource, facts["column_count"])
-        yield from _value_errors(settings, resource)
-        yield from _match_errors(settings, resource)
-    elif settings.columns or settings.values or settings.constants or settings.match:
+        yield from check_resource_settings(settings, resource)
+    elif any(getattr(settings, name) for name in OF_RESOURCE):
         yield "resource", tr("Say first which resource the sheet holds.", rule="required")
 
 
@@ -147,7 +126,7 @@ def _column_errors(settings: SheetSettings, resource: Resource, count: int) -> E
         if column_index(name) >= count:
             yield f"columns.{name}", tr("The sheet has the columns A to {last}.", rule="range", last=letters(count - 1))
         elif target != IGNORE:
-            column, error = _find_target(resource, target)
+            column, error = find_target(resource, target)
             if column is None:
                 yield f"columns.{name}", error
             elif (first := filled.setdefault(column.full_target or "", name)) != name:
@@ -155,66 +134,3 @@ def _column_errors(settings: SheetSettings, resource: Resource, count: int) -> E
                     f"columns.{name}",
                     tr("Column {column} fills {field} already.", rule="unique", column=first, field=target),
                 )
-
-
-def _value_errors(settings: SheetSettings, resource: Resource) -> Errors:
-    for target, meanings in settings.values.items():
-        column, error = _find_target(resource, target)
-        if column is None:
-            yield f"values.{target}", error
-            continue
-        read = read_attribute if column.field is None else reader_of(column.field)
-        for text, meaning in meanings.items():
-            if meaning and (message := _refusal(read, meaning)):
-                yield f"values.{target}.{text}", message
-    for target, value in settings.constants.items():
-        column, error = _find_target(resource, target)
-        if column is None:
-            yield f"constants.{target}", error
-        elif message := _refusal(partial(read_constant, column), value):
-            yield f"constants.{target}", message
-
-
-def _match_errors(settings: SheetSettings, resource: Resource) -> Errors:
-    for target in settings.match:
-        column, error = _find_target(resource, target)
-        if column is None:
-            yield "match", error
-        elif column.field is not None and column.field.kind not in _MATCHED_KINDS:
-            yield "match", tr("Objects are not found by {field}.", rule="type", field=column.field.title)
-
-
-def _refusal(read: Callable[[Any], Any], value: Any) -> str | None:
-    """Why a value cannot be that of a field."""
-    try:
-        read(value)
-    except CellError as error:
-        return error.message
-    return None
-
-
-def _find_target(resource: Resource, target: str) -> tuple[ColumnMapping | None, str]:
-    """The column that would fill a target, or None and what is wrong with it."""
-    column = target_column(resource, 0, "", ColumnUse.FIELD, target)
-    if column is None:
-        names = [item.reads_as for item in resource.fields.values() if not item.read_only]
-        near = difflib.get_close_matches(target, names, n=1)
-        found = {"name": target, "resource": resource.name}
-        if near:
-            return None, tr(
-                "{name} is not a field of {resource}. Did you mean {near}?", rule="unknown", near=near[0], **found
-            )
-        text = tr(
-            "{name} is not a field of {resource}. Its fields are {fields}.",
-            rule="unknown",
-            fields=", ".join(names),
-            **found,
-        )
-        return None, text
-    if column.field is not None and column.field.read_only:
-        return None, tr("Only the platform sets {field}.", rule="read_only", field=column.field.title)
-    if column.field is None and not ATTRIBUTE_KEY.fullmatch(target.removeprefix(ATTRIBUTE_PREFIX)):
-        return None, tr(
-            "The name of an attribute begins with a letter or a digit and has at most 64 characters.", rule="format"
-        )
-    return column, ""

@@ -26,7 +26,7 @@ from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import require_rights
 from app.imports.map.layout import warn_of_layout
 from app.imports.map.tables import MapOptions, OtherSheet, find_tables
-from app.imports.mappings.service import learn_sheets, mappings_for
+from app.imports.mappings.service import known_formats, learn_sheets, mappings_for
 from app.imports.models import (
     PENDING,
     Import,
@@ -157,14 +157,19 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
     settings = read_settings(import_.settings)
     with read_workbook(content, filename=import_.filename, encoding=import_.encoding) as workbook:
         resource, saved = IMPORTABLE.get(import_.resource or ""), mappings_for(import_)
-        options = MapOptions(resource, import_.mapping, import_.extra, saved, import_.dates, settings)
+        options = MapOptions(resource, import_.mapping, import_.extra, saved, known_formats(), import_.dates, settings)
         tables, others = find_tables(workbook, options)
         for table in tables:
             if table.sheet.layout:
                 warn_of_layout(table)
         progress = Progress(import_.id, ImportPhase.VALIDATING, sum(table.sheet.row_count for table in tables))
         parsed = [parse_table(table, progress.advance) for table in tables]
-    planner = Planner(actor, import_.mode, import_.match, settings.create_missing)
+    create_missing = settings.create_missing
+    if create_missing is None:
+        create_missing = [
+            name for table in tables if table.saved_mapping for name in table.saved_mapping.create_missing
+        ]
+    planner = Planner(actor, import_.mode, import_.match, create_missing)
     progress = Progress(import_.id, ImportPhase.PLANNING, sum(len(one.rows) for one in parsed))
     return planner.plan(parsed, progress.advance), others
 

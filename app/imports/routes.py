@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from flask import Response, current_app, request
+from marshmallow import ValidationError
 
 from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import db
@@ -31,8 +32,10 @@ from app.imports.schemas import (
     RowSchema,
     UploadSchema,
 )
-from app.imports.settings_schemas import MAX_MAPPED, CorrectionSchema
+from app.imports.settings_checks import check_file_settings
+from app.imports.settings_schemas import MAX_MAPPED, CorrectionSchema, SettingsSchema
 from app.resource import WriteQuerySchema, conclude
+from app.sheets.cells import split_list
 from app.sheets.limits import REASONS
 from app.sheets.workbook import UnreadableWorkbook, check_file
 
@@ -53,6 +56,7 @@ def create_import() -> Response:
     options["mapping"] = _read_mapping(options.get("mapping"))
     name = _read_mapping_name(options)
     _check_names(options)
+    options["settings"] = _read_settings(options)
     import_id = service.upload(content, filename, options)
     if name is not None:
         mappings.save(name, options["mapping"], import_id)
@@ -210,6 +214,34 @@ def _read_mapping(text: str | None) -> dict[str, str | None]:
             }
         )
     return mapping
+
+
+def _read_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """What the form sets about all sheets, as it is stored; raises Invalid."""
+    given: dict[str, Any] = {
+        name: options.pop(name) for name in ("constants", "create_missing", "use_formats") if name in options
+    }
+    if not given:
+        return {}
+    if "create_missing" in given:
+        given["create_missing"] = split_list(given["create_missing"])
+    if "constants" in given:
+        try:
+            given["constants"] = orjson.loads(given["constants"])
+        except orjson.JSONDecodeError:
+            message = tr('Must be JSON such as {"server": "gpu-01"}.', rule="format")
+            raise Invalid(errors={"constants": [message]}) from None
+    try:
+        settings: dict[str, Any] = SettingsSchema().load(given)
+    except ValidationError as error:
+        raise Invalid(errors=error.messages_dict) from None
+    errors: dict[str, list[str]] = {}
+    resource = IMPORTABLE.get(options.get("resource") or "")
+    for name, wrong in check_file_settings(settings, current_actor().role, resource):
+        errors.setdefault(name, []).append(wrong)
+    if errors:
+        raise Invalid(errors=errors)
+    return settings
 
 
 def _read_mapping_name(options: dict[str, Any]) -> str | None:

@@ -41,6 +41,19 @@ class OptionsSchema(Schema):
         by_value=True,
         metadata={"description": "The order of dates such as 03/04/2027 (default: what each column settles)."},
     )
+    constants = fields.String(
+        metadata={
+            "description": 'JSON: `{"server": "gpu-01"}`, the values of all rows that have none, on all sheets whose '
+            "resource has such a field."
+        }
+    )
+    create_missing = fields.String(
+        metadata={
+            "description": "Resources, separated by commas, whose objects are created if rows refer to one that does "
+            "not exist (default: those that a known format names)."
+        }
+    )
+    use_formats = fields.Boolean(metadata={"description": "False: no sheet is read as a known format."})
     apply = fields.Boolean(load_default=False, metadata={"description": "Apply the plan at once if no row has errors."})
 
 
@@ -108,7 +121,10 @@ class SheetColumnSchema(Schema):
         Certainty,
         by_value=True,
         required=True,
-        metadata={"description": "`set` by a person, the `exact` title of the field, `likely`, or `none`: not known."},
+        metadata={
+            "description": "`set` (by a person, a saved mapping or a known format), the `exact` title of the "
+            "field, `likely`, or `none`: not known."
+        },
     )
     alternatives = fields.List(
         fields.String(), required=True, metadata={"description": "Other fields that the title may mean, nearest first."}
@@ -158,6 +174,9 @@ class TextSchema(Schema):
 class SheetSchema(Schema):
     sheet = fields.String(required=True)
     resource = fields.String(required=True, allow_none=True, metadata={"description": "Null: not recognised."})
+    format = fields.String(
+        required=True, allow_none=True, metadata={"description": "The known format that it is read as."}
+    )
     skipped = fields.Boolean(required=True, metadata={"description": "True: left out, as it was set."})
     row_count = fields.Integer(required=True)
     column_count = fields.Integer(required=True)

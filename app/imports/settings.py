@@ -1,17 +1,22 @@
-"""What people have set about how a file is understood. Everything else is guessed, anew at each plan."""
+"""What people have set about how a file is understood, or saved for sheets like it.
 
-from collections.abc import Mapping, Sequence
+Everything else is guessed, anew at each plan.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.core.messages import Message, tr
 from app.core.values import as_json
 from app.resource import Field, Resource
-from app.sheets.cells import column_index
+from app.sheets.cells import Value, column_index
 from app.sheets.dates import DateOrder
 
 IGNORE = "ignore"
 """The target of a column whose cells are left out."""
-OF_RESOURCE = ("columns", "values", "constants", "match")
+FILE_SETTINGS = ("create_missing", "constants", "use_formats", "sheets")
+OF_RESOURCE = ("columns", "values", "units", "constants", "fallbacks", "match")
 """Settings of a sheet that name fields of its resource."""
 
 Constant = str | int | float | bool
@@ -21,8 +26,10 @@ Constant = str | int | float | bool
 class SheetSettings:
     """What has been set about one sheet; None, or an empty value, leaves it to the guess.
 
-    `columns` maps the letters of a column to its target, `values` a field to what its cells mean, and `constants` a
-    field to its value wherever a row has none. Targets are fields and `attributes.<name>`.
+    `columns` maps the letters of a column to its target, `values` a field to what its cells mean, `units` a field to
+    the unit of its numbers where neither title nor cell names one, and `constants` a field to its value wherever a row
+    has none. `fallbacks` maps a field to the one whose text a new object takes for it where a row has none. Targets
+    are fields and `attributes.<name>`.
     """
 
     resource: str | None = None
@@ -32,10 +39,13 @@ class SheetSettings:
     dates: DateOrder | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Constant] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     match: Sequence[str] = ()
     skip_rows: Sequence[int] = ()
     use_saved: bool = True
+    use_format: bool = True
 
     @property
     def targets(self) -> dict[int, str]:
@@ -48,7 +58,9 @@ class SheetSettings:
         return replace(
             self,
             values={**saved.values, **values},
+            units={**saved.units, **self.units},
             constants={**saved.constants, **self.constants},
+            fallbacks={**saved.fallbacks, **self.fallbacks},
             match=self.match or saved.match,
         )
 
@@ -58,19 +70,58 @@ NOTHING_SET = SheetSettings()
 
 @dataclass(frozen=True, slots=True)
 class ImportSettings:
-    """What has been set about a file: its sheets by their names, and the resources whose missing objects it creates."""
+    """What has been set about a file: its sheets by their names, and what holds for all of them.
 
-    create_missing: Sequence[str] = ()
+    `create_missing` are the resources whose missing objects it creates; None leaves it to the known formats.
+    """
+
+    create_missing: Sequence[str] | None = None
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    use_formats: bool = True
     sheets: Mapping[str, SheetSettings] = field(default_factory=dict)
 
     def of(self, sheet: str) -> SheetSettings:
         return self.sheets.get(sheet, NOTHING_SET)
 
 
+@dataclass(frozen=True, slots=True)
+class SavedMapping:
+    """How sheets with some titles are read: as a user has saved it, or as a known format says, which has no id.
+
+    `shared_by` is the user who has saved it where that is somebody else.
+    """
+
+    id: int | None
+    name: str
+    shared_by: str | None
+    resource: str
+    titles: frozenset[str]
+    columns: Mapping[str, str | None]
+    settings: SheetSettings
+    create_missing: Sequence[str] = ()
+
+    @property
+    def note(self) -> Message:
+        if self.id is None:
+            return tr(
+                "This sheet is read as a known format: {name}. With use_format=false only its titles count.",
+                rule="known_format",
+                name=self.name,
+            )
+        if self.shared_by is None:
+            return tr("This sheet is read as you saved it under the name {name}.", rule="saved_mapping", name=self.name)
+        return tr(
+            "This sheet is read as {user} saved it under the name {name}.",
+            rule="saved_mapping",
+            user=self.shared_by,
+            name=self.name,
+        )
+
+
 def read_settings(stored: Mapping[str, Any]) -> ImportSettings:
     """The settings of an import, from their JSON."""
     sheets = {name: _read_sheet(**settings) for name, settings in stored.get("sheets", {}).items()}
-    return ImportSettings(stored.get("create_missing", ()), sheets)
+    return ImportSettings(**{**stored, "sheets": sheets})
 
 
 def merge_settings(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +141,19 @@ def merge_settings(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[
 def find_field(resource: Resource, name: str) -> Field | None:
     """The field of a name, either of those of a reference: `datacenter_id` or `datacenter`."""
     return resource.fields.get(name) or resource.references.get(name)
+
+
+def find_saved(
+    first_rows: Iterable[Sequence[Value]], resource: Resource | None, saved: Sequence[SavedMapping]
+) -> SavedMapping | None:
+    """The mapping that knows most titles, of those whose titles are all in one row or in two that are merged."""
+    fitting = [mapping for mapping in saved if resource is None or mapping.resource == resource.name]
+    if not fitting:
+        return None
+    rows = [{str(cell).strip() for cell in row if cell not in (None, "")} for row in first_rows]
+    headers = [row | above for row, above in zip(rows, [set(), *rows], strict=False)]
+    known = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
+    return max(known, key=lambda mapping: len(mapping.titles), default=None)
 
 
 def _read_sheet(dates: str | None = None, **settings: Any) -> SheetSettings:

@@ -61,6 +61,15 @@ class ConstantField(fields.Field[Any]):
         return value
 
 
+def constants_map(description: str) -> Map:
+    return Map(
+        keys=Text(length=MAX_TITLE),
+        values=ConstantField(allow_none=True),
+        validate=Length(max=MAX_MAPPED),
+        metadata={"description": description},
+    )
+
+
 class SheetSettingsSchema(Schema):
     """What is set about one sheet; what is not set is guessed. Null takes a setting back, in maps key by key."""
 
@@ -87,14 +96,27 @@ class SheetSettingsSchema(Schema):
         validate=Length(max=MAX_MAPPED),
         metadata={
             "description": 'By field or `attributes.<name>`, what cells mean: `{"status": {"备用": "in_stock"}}`. '
-            "An empty text stands for an empty cell."
+            "`*` in a cell stands for any text: `Up *`. An empty meaning stands for an empty cell."
         },
     )
-    constants = Map(
+    constants = constants_map("By field or `attributes.<name>`: the value of all rows that have none.")
+    units = Map(
         keys=Text(length=MAX_TITLE),
-        values=ConstantField(allow_none=True),
+        values=Text(allow_none=True, length=32),
         validate=Length(max=MAX_MAPPED),
-        metadata={"description": "By field or `attributes.<name>`: the value of all rows that have none."},
+        metadata={
+            "description": "By field: the unit of numbers where neither title nor cell names one: "
+            '`{"memory_gb": "MB"}`.'
+        },
+    )
+    fallbacks = Map(
+        keys=Text(length=MAX_TITLE),
+        values=Text(allow_none=True, length=MAX_TITLE),
+        validate=Length(max=MAX_MAPPED),
+        metadata={
+            "description": "By field: the field or `attributes.<name>` whose text a new object takes where the row has "
+            'none: `{"name": "asset_tag"}`.'
+        },
     )
     match = fields.List(
         Text(length=MAX_TITLE),
@@ -108,15 +130,22 @@ class SheetSettingsSchema(Schema):
     use_saved = fields.Boolean(
         allow_none=True, metadata={"description": "False: no saved mapping is used for the sheet."}
     )
+    use_format = fields.Boolean(
+        allow_none=True, metadata={"description": "False: the sheet is not read as a known format."}
+    )
 
 
 class SettingsSchema(Schema):
-    """What is set about a file since its upload."""
+    """What is set about a file."""
 
     create_missing = fields.List(
         fields.String(),
         allow_none=True,
         metadata={"description": "Resources whose objects are created if rows refer to one that does not exist."},
+    )
+    constants = constants_map("Of all sheets whose resource has such a field: the value of all rows that have none.")
+    use_formats = fields.Boolean(
+        allow_none=True, metadata={"description": "False: no sheet is read as a known format."}
     )
     sheets = Map(keys=fields.String(), values=fields.Nested(SheetSettingsSchema, allow_none=True))
 

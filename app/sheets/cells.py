@@ -20,6 +20,7 @@ PLACEHOLDERS = frozenset(
     {
         "-",
         "--",
+        "–",
         "—",
         "/",
         "n/a",

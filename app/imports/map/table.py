@@ -1,14 +1,14 @@
 """A table of a sheet: what its columns fill, which of its rows are objects, and the warnings of its rows in groups."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from app.core.messages import Message, tr
+from app.core.messages import Message
 from app.imports.map.columns import ColumnMapping
-from app.imports.settings import NOTHING_SET, SheetSettings, find_field
+from app.imports.settings import NOTHING_SET, SavedMapping, SheetSettings, find_field
 from app.resource import Field, Resource
 from app.sheets.cells import Value
 from app.sheets.dates import DateOrder, settle_order
@@ -54,30 +54,6 @@ class MessageGroups(dict[GroupKey, MessageGroup]):
 
     def total(self) -> int:
         return sum(group.count for group in self.values())
-
-
-@dataclass(frozen=True, slots=True)
-class SavedMapping:
-    """How a sheet was read, as its user has named it; `shared_by` is that user where it is somebody else's."""
-
-    id: int
-    name: str
-    shared_by: str | None
-    resource: str
-    titles: frozenset[str]
-    columns: Mapping[str, str | None]
-    settings: SheetSettings
-
-    @property
-    def note(self) -> Message:
-        if self.shared_by is None:
-            return tr("This sheet is read as you saved it under the name {name}.", rule="saved_mapping", name=self.name)
-        return tr(
-            "This sheet is read as {user} saved it under the name {name}.",
-            rule="saved_mapping",
-            user=self.shared_by,
-            name=self.name,
-        )
 
 
 @dataclass(slots=True)

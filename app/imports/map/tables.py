@@ -12,6 +12,7 @@ from app.imports.map.columns import (
     map_columns,
     mapping_error,
     plural,
+    target_column,
 )
 from app.imports.map.headers import (
     MAX_EXPLAINING_ROWS,
@@ -21,10 +22,10 @@ from app.imports.map.headers import (
     score,
     with_titles_above,
 )
-from app.imports.map.table import SavedMapping, Table
+from app.imports.map.table import Table
 from app.imports.map.titles import title_key
 from app.imports.models import ExtraColumns
-from app.imports.settings import ImportSettings, SheetSettings
+from app.imports.settings import ImportSettings, SavedMapping, SheetSettings, find_saved
 from app.resource import Resource
 from app.sheets.cells import Value
 from app.sheets.dates import DateOrder
@@ -46,13 +47,15 @@ MAX_SAMPLE_LENGTH = 100
 class MapOptions:
     """What is said about the sheets of a file, by its upload and since.
 
-    Of the mappings in `saved` that know equally many titles of a sheet, the first one applies.
+    Of the mappings in `saved` that know equally many titles of a sheet, the first one applies; of `formats` likewise,
+    where no mapping does.
     """
 
     resource: Resource | None
     mapping: Mapping[str, Any]
     extra: ExtraColumns
     saved: Sequence[SavedMapping]
+    formats: Sequence[SavedMapping]
     dates: DateOrder | None
     settings: ImportSettings
 
@@ -78,14 +81,15 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
             continue
         settings = options.settings.of(sheet.name)
         resource = IMPORTABLE.get(settings.resource or "") or _resource_titled(sheet.name) or options.resource
-        saved = _find_saved(sheet, resource, options.saved) if settings.use_saved else None
-        mapping = saved.columns if saved else options.mapping
-        settings = settings.over(saved.settings) if saved else settings
+        saved = _find_mapping(sheet, resource, settings, options)
+        # An upload with a mapping of its own uses no saved one; of a known format, it replaces single columns.
+        mapping = {**saved.columns, **options.mapping} if saved else options.mapping
         resource = resource or (IMPORTABLE.get(saved.resource) if saved else None)
         resource = resource or _resource_of_columns(sheet, mapping)
         if sheet.name.startswith("_") and settings.resource is None:
             # A sheet for the workbook's own use, unless it is set to be imported.
             resource = None
+        settings = _all_settings(settings, resource, options, saved)
         if resource is None or settings.skip:
             others.append(OtherSheet(sheet, max(map(len, _first_rows(sheet)), default=0), resource))
         elif sheet.row_count:
@@ -100,15 +104,27 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
     return tables, others
 
 
-def _find_saved(sheet: Sheet, resource: Resource | None, saved: Sequence[SavedMapping]) -> SavedMapping | None:
-    """The mapping that knows most titles, of those whose titles are all in one row or in two that are merged."""
-    fitting = [mapping for mapping in saved if resource is None or mapping.resource == resource.name]
-    if not fitting:
-        return None
-    rows = [{str(cell).strip() for cell in row if cell not in (None, "")} for row in _first_rows(sheet)]
-    headers = [row | above for row, above in zip(rows, [set(), *rows], strict=False)]
-    known = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
-    return max(known, key=lambda mapping: len(mapping.titles), default=None)
+def _find_mapping(
+    sheet: Sheet, resource: Resource | None, settings: SheetSettings, options: MapOptions
+) -> SavedMapping | None:
+    """The saved mapping for a sheet, else the known format that it has, unless they are refused."""
+    saved = find_saved(_first_rows(sheet), resource, options.saved) if settings.use_saved else None
+    if saved is None and settings.use_format and options.settings.use_formats:
+        saved = find_saved(_first_rows(sheet), resource, options.formats)
+    return saved
+
+
+def _all_settings(
+    settings: SheetSettings, resource: Resource | None, options: MapOptions, saved: SavedMapping | None
+) -> SheetSettings:
+    """What is set for a sheet, else for its file, else by its saved mapping or its format."""
+    constants = {
+        target: value
+        for target, value in options.settings.constants.items()
+        if resource is not None and target_column(resource, -1, "", ColumnUse.CONSTANT, target) is not None
+    }
+    settings = settings.over(SheetSettings(constants=constants)) if constants else settings
+    return settings.over(saved.settings) if saved else settings
 
 
 def _resource_titled(name: str) -> Resource | None:

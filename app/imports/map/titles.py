@@ -90,9 +90,15 @@ def attribute_key(title: str) -> str:
 
 
 def title_scale(title: str, item: Field) -> float:
-    """The factor of the unit in a title, for the numbers of a field."""
+    """The factor of the unit in a title, for the numbers of a field; 1 where it names none."""
+    factor = title_unit(title, item)
+    return 1.0 if factor is None else factor
+
+
+def title_unit(title: str, item: Field) -> float | None:
+    """The factor of the unit that a title names, for the numbers of a field."""
     factors = (unit_factor(unit, item.unit) for _, unit in _readings(title) if unit is not None)
-    return next((factor for factor in factors if factor is not None), 1.0)
+    return next((factor for factor in factors if factor is not None), None)
 
 
 def alternative_fields(title: str, resource: Resource, chosen: Field | None) -> list[str]:

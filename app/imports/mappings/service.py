@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from flask import current_app
 
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -12,14 +13,17 @@ from app.core.http.access import current_actor
 from app.core.messages import tr
 from app.core.values import utcnow
 from app.imports.map.columns import Certainty, ColumnMapping, ColumnUse
-from app.imports.map.table import SavedMapping, Table
+from app.imports.map.table import Table
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import Import
-from app.imports.settings import OF_RESOURCE, SheetSettings
+from app.imports.settings import OF_RESOURCE, SavedMapping, SheetSettings
 from app.users.models import User
 
 MAX_MAPPINGS = 100
 """Saved mappings of one user."""
+
+FORMATS = "import_formats"
+"""The name of the application's known formats among its extensions."""
 
 mappings = ImportMapping.__table__
 
@@ -86,9 +90,15 @@ def mappings_for(import_: Import) -> list[SavedMapping]:
     ]
 
 
+def known_formats() -> Sequence[SavedMapping]:
+    """The known formats of the application, those of the operator's folder first."""
+    formats: Sequence[SavedMapping] = current_app.extensions[FORMATS]
+    return formats
+
+
 def learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
     """Store in the mappings that were saved with the import how its sheets are read, and which ones it used."""
-    used = {table.saved_mapping.id for table in tables if table.saved_mapping}
+    used = {table.saved_mapping.id for table in tables if table.saved_mapping and table.saved_mapping.id}
     if used:
         db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
     sheets = [sheet for table in tables if (sheet := _learnt(table))]

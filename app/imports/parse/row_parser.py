@@ -37,6 +37,7 @@ FillColumn = Callable[[Sequence[ParsedRow], Sequence[Value]], None]
 def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
     """Every row of a table with all errors of all its cells; `advance` is called with the rows of each batch."""
     parsed = ParsedTable(table, [])
+    constants = read_constants(table) if table.settings.constants else []
     if table.errors:
         return parsed
     new_row = _row_factory(table)
@@ -49,7 +50,6 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
     width = max(titled, default=-1) + 1
     stray = StrayCells(table)
     replace_cells = cell_replacements(table) if table.settings.values else {}
-    constants = read_constants(table) if table.settings.constants else []
     table_rows = table.rows()
     while batch := list(islice(table_rows, ROWS_AT_ONCE)):
         numbers, cells = zip(*batch, strict=True)

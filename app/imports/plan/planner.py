@@ -18,6 +18,7 @@ from app.core.values import fold, same_json
 from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
 from app.imports.parse.rows import ParsedRow, ParsedTable
+from app.imports.parse.set_values import fill_fallbacks
 from app.imports.plan.existing import find_existing, has_rule
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.missing import MissingObjects, may_create
@@ -174,6 +175,8 @@ class Planner:
                 "Only administrators create a {what}: ask one of them to import this row.", what=singular(resource)
             )
             row.add_error(None, "forbidden", message)
+        if row.table.settings.fallbacks:
+            fill_fallbacks(row)
         values = row.values
         for item in required:
             name = item.name

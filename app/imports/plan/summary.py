@@ -34,6 +34,7 @@ def sheet_summary(parsed: ParsedTable) -> dict[str, Any]:
         **_sheet_facts(table.sheet, table.width),
         "resource": table.resource.name,
         "skipped": False,
+        "format": table.saved_mapping.name if table.saved_mapping and table.saved_mapping.id is None else None,
         "header_row": table.header_row or None,
         **{action.value: counts[action] for action in RowAction},
         "warnings": table.row_warnings.total() + len(table.warnings),
@@ -65,6 +66,7 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
         **_sheet_facts(other.sheet, other.width),
         "resource": other.resource.name if other.resource else None,
         "skipped": skipped,
+        "format": None,
         "header_row": None,
         **{action.value: 0 for action in RowAction},
         "warnings": 0,
@@ -121,8 +123,9 @@ def problem_of_applied(sheets: Sequence[Mapping[str, Any]]) -> Problem | None:
 
 
 def missing_fields(table: Table) -> list[str]:
-    """The required fields that no column and no constant fills."""
-    return [item.name for item in table.resource.fields.values() if item.required and not table.column_of(item.name)]
+    """The required fields that no column, no constant and no fallback fills."""
+    filled = {column.field.name for column in table.columns if column.field} | set(table.settings.fallbacks)
+    return [item.name for item in table.resource.fields.values() if item.required and item.name not in filled]
 
 
 def choosable_fields(resource: Resource) -> list[str]:

@@ -1,0 +1,1 @@
+"""Known formats: files of data (*.toml) that say how the exports of other programs are read."""
