@@ -30,7 +30,7 @@ def test_who_took_the_server_out_of_service_and_back_again(
     open_console: OpenConsole, admin: Client, retired: Server
 ) -> None:
     page = open_console("/", user=admin.user)
-    page.get_by_role("link", name="Audit log").click()
+    page.get_by_role("navigation").get_by_role("link", name="Audit log").click()
     page.get_by_role("button", name="Servers taken out of service").click()
     row = page.get_by_role("row").filter(has_text="db-7").filter(has_text="Active")
     expect(row).to_contain_text(admin.user.username)
