@@ -26,7 +26,7 @@ def test_an_object_is_found_by_its_address_and_opened(open_console: OpenConsole,
 
 def test_screens_and_actions_are_found_too(open_console: OpenConsole, admin: Client) -> None:
     page = open_console("/", user=admin.user)
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Go to…").click()
     page.get_by_role("combobox").fill("new: serv")
     page.get_by_role("option", name="New: Servers").click()
     expect(page.get_by_role("heading", name="New: Servers")).to_be_visible()
@@ -35,6 +35,6 @@ def test_screens_and_actions_are_found_too(open_console: OpenConsole, admin: Cli
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_palette_is_accessible(open_console: OpenConsole, admin: Client, theme: str) -> None:
     page = open_console("/", user=admin.user, language="zh", theme=theme)
-    page.get_by_role("button", name="搜索").click()
+    page.get_by_role("button", name="转到…").click()
     expect(page.get_by_role("option", name="审计日志")).to_be_visible()
     assert_accessible(page)
