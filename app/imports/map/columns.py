@@ -17,13 +17,12 @@ from app.imports.map.titles import (
     misspelt_field,
     title_key,
     title_scale,
-    title_unit,
     without_marks,
 )
 from app.imports.models import ExtraColumns
 from app.imports.settings import IGNORE, SheetSettings, find_field
 from app.resource import Field, Resource
-from app.sheets.cells import Value, letters, unit_factor
+from app.sheets.cells import Value, letters
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, INSTALLATION, STATUS, VERSION
 
 
@@ -41,10 +40,7 @@ class ColumnUse(Enum):
 
 
 class Certainty(Enum):
-    """How sure it is what a column holds: set, its very title, an alias or a guess, or nothing known.
-
-    A person sets it, a saved mapping or a known format.
-    """
+    """How sure it is what a column holds: set, its very title, an alias or a guess, or nothing known."""
 
     SET = "set"
     EXACT = "exact"
@@ -123,26 +119,10 @@ def map_columns(
     titles |= {index: letters(index) for index in targets if index not in titles}
     mapper = _HeaderMapper(resource, targets, extra)
     mapped = mapper.map(dict(sorted(titles.items())))
-    _apply_units(mapped, resource, settings)
     for name in settings.constants:
         if (column := target_column(resource, -1, "", ColumnUse.CONSTANT, name)) is not None:
             mapped.columns.append(column)
     return mapped
-
-
-def _apply_units(mapped: HeaderMapping, resource: Resource, settings: SheetSettings) -> None:
-    """Scale numbers by the units that are set for their fields, where the title of the column names none."""
-    factors = {
-        item.name: unit_factor(unit, item.unit)
-        for target, unit in settings.units.items()
-        if (item := find_field(resource, target)) is not None
-    }
-    mapped.columns = [
-        replace(column, scale=factors[column.field.name] or 1.0)
-        if column.field and column.field.name in factors and title_unit(column.title, column.field) is None
-        else column
-        for column in mapped.columns
-    ]
 
 
 def target_column(resource: Resource, index: int, title: str, use: ColumnUse, target: str) -> ColumnMapping | None:

@@ -24,6 +24,7 @@ from app.imports.map.headers import (
 )
 from app.imports.map.table import Table
 from app.imports.map.titles import title_key
+from app.imports.map.units import apply_units
 from app.imports.models import ExtraColumns
 from app.imports.settings import ImportSettings, SavedMapping, SheetSettings, find_saved
 from app.resource import Resource
@@ -168,6 +169,8 @@ def _read_table(
         table.errors.append(mapping_error("no_header", message))
     mapped = map_columns(resource, headers[best], mapping, extra, settings)
     table.columns, table.warnings, table.notes = mapped.columns, mapped.warnings, mapped.notes
+    if settings.units:
+        apply_units(table)
     # Errors about titles would be about a row that has none.
     table.errors = table.errors or mapped.errors
     table.width = max(map(len, rows), default=0)
