@@ -38,11 +38,14 @@ _SENTENCES = (
 )
 
 
-@functools.lru_cache(maxsize=1024)
 def recognised(text: str) -> str:
     """The message that a text of marshmallow is, or the text itself."""
-    if isinstance(text, Message):
-        return text
+    # A message is equal to any other of its text, whatever its parameters: it must not meet the cache.
+    return text if isinstance(text, Message) else _recognise(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _recognise(text: str) -> str:
     for sentence, pattern in _patterns():
         if match := pattern.fullmatch(text):
             return Message(

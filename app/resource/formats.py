@@ -99,6 +99,10 @@ def _may_look_alike(text: str) -> bool:
         digits = {letter for letter in letters if letter.isdecimal() and not letter.isascii()}
         latin = {letter for letter in letters if unicodedata.name(letter, "").startswith("LATIN")}
         # Of a letter with marks, the one that carries them.
-        if digits or {unicodedata.normalize("NFD", letter)[0] for letter in latin} - _LATIN:
+        plain = {unicodedata.normalize("NFD", letter)[0] for letter in latin}
+        if any(not letter.isascii() for letter in latin - {"ı"}):
+            # A Turkish name such as `ışıl` resembles none of ASCII.
+            plain.discard("ı")
+        if digits or plain - _LATIN:
             return True
     return len(scripts) > 1 or unicodedata.normalize("NFKC", text) != composed

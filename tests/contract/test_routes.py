@@ -12,7 +12,12 @@ def methods_of(rule: Rule) -> set[str]:
 
 
 def may_be_one(left: str, right: str) -> bool:
-    """Whether a segment of a path may be both of these: a literal, a number or a text."""
+    """Whether a segment of a path may be both of these: a literal, a number, a text or an address of the console.
+
+    The console has every address that is no other route's: werkzeug prefers a literal, whatever was registered first.
+    """
+    if "<page:address>" in (left, right):
+        return left == right
     literals = [segment for segment in (left, right) if "<" not in segment]
     if len(literals) == 2:
         return left == right
