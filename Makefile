@@ -46,7 +46,8 @@ messages: $(STAMP) ## bring app/translations up to date with the messages in the
 
 client: ## generate a TypeScript client from openapi.json into build/client (needs Node.js)
 	mkdir -p build/client
-	cp tests/typescript/{package.json,package-lock.json,.npmrc,generate.mjs,client.ts,session.ts,tsconfig.json} build/client
+	cp tests/typescript/{package.json,package-lock.json,.npmrc,client.ts,session.ts,tsconfig.json} build/client
+	cp console/generate.mjs console/src/api/query.ts build/client
 	cd build/client && npm ci && node generate.mjs ../../openapi.json schema.d.ts && npx tsc -p .
 
 console: ## build the console into app/console/static (needs Node.js)

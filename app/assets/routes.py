@@ -14,7 +14,7 @@ from app.core.http.api import read_form
 from app.core.http.envelope import success
 from app.core.messages import tr
 from app.core.net.http_client import request_slot
-from app.resource import Resource, answer, check_version, get, resource_blueprint
+from app.resource import Resource, answer, button, check_version, get, resource_blueprint
 
 MEBIBYTE = 1024 * 1024
 
@@ -66,6 +66,7 @@ def delete_asset_image(asset_id: int) -> None:
 
 @blueprint.post("/<int:asset_id>/describe")
 @requires(Role.USER)
+@button("Describe again", "重新描述")
 @blueprint.arguments(DescribeQuerySchema, location="query")
 @blueprint.response(202, AssetSchema, headers=["ETag"])
 def describe_again(query: dict[str, bool], asset_id: int) -> Response:

@@ -22,7 +22,7 @@ from app.gpus.schemas import (
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, allowed_if, answer, get, get_locked, parse_conditions, resource_blueprint
+from app.resource import Resource, allowed_if, answer, button, get, get_locked, parse_conditions, resource_blueprint
 
 resource = Resource(
     model=Gpu,
@@ -62,6 +62,7 @@ def extend_gpu(body: dict[str, Any], gpu_id: int) -> Response:
 @blueprint.post("/<int:gpu_id>/release")
 @requires(Role.USER)
 @allowed_if(service.may_release)
+@button("Release", "释放")
 @blueprint.response(200, GpuSchema)
 @audited("release")
 def release_gpu(gpu_id: int) -> Response:

@@ -15,7 +15,10 @@ _OWN = {"version": "版本", "attributes": "自定义属性"}
 
 def labels_of_titles(titles: Iterable[str]) -> Labels:
     """The labels among several titles: the first, and the first in Chinese."""
-    term = Term.of(titles)
+    return labels_of_term(Term.of(titles))
+
+
+def labels_of_term(term: Term) -> Labels:
     return {"en": str(term), "zh": term.chinese}
 
 

@@ -9,8 +9,8 @@ from marshmallow import Schema, fields
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.http.access import Actor
 from app.core.values import as_json
-from app.meta.labels import labels_of_choice, labels_of_field, labels_of_titles
-from app.resource import Field, Kind, Resource, actions_of, operators_of, searched_fields, sortable
+from app.meta.labels import labels_of_choice, labels_of_field, labels_of_term, labels_of_titles
+from app.resource import Action, Field, Kind, Resource, actions_of, operators_of, searched_fields, sortable
 
 Description = dict[str, Any]
 
@@ -37,7 +37,7 @@ def describe(resource: Resource, actor: Actor) -> Description:
         "searched": [field.name for field in searched_fields(resource)],
         "sortable": sortable(resource),
         "children": _children(resource),
-        "actions": [action.as_dict() for action in actions_of(resource) if action.is_open_to(actor)],
+        "actions": [_describe_action(action) for action in actions_of(resource) if action.is_open_to(actor)],
         "may": _may(resource, actor),
     }
 
@@ -138,6 +138,16 @@ def _children(resource: Resource) -> list[dict[str, str]]:
         for field in other.references.values()
         if field.target is resource.model and not field.read_only
     ]
+
+
+def _describe_action(action: Action) -> Description:
+    return {
+        "operation": action.operation,
+        "method": action.method,
+        "path": action.path,
+        "summary": action.summary,
+        "labels": None if action.title is None else labels_of_term(action.title),
+    }
 
 
 def _may(resource: Resource, actor: Actor) -> Description:

@@ -73,6 +73,12 @@ class MetaActionSchema(Schema):
     method = fields.String(required=True)
     path = fields.String(required=True, metadata={"description": "With `{id}` for the object's id."})
     summary = fields.String(required=True)
+    labels = fields.Nested(
+        LabelsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the button for it says; null where the action needs more than its object."},
+    )
 
 
 class MaySchema(Schema):
@@ -131,3 +137,6 @@ class MetaSchema(Schema):
     limits = fields.Nested(LimitsSchema, required=True)
     features = fields.Nested(FeaturesSchema, required=True)
     resources = fields.List(fields.Nested(MetaResourceSchema), required=True)
+    audit_actions = fields.List(
+        fields.Nested(MetaChoiceSchema), required=True, metadata={"description": "What records of the audit log tell."}
+    )

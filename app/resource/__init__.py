@@ -10,7 +10,7 @@ from app.resource.bulk.routes import MAX_BULK_MATCHED
 from app.resource.bulk.schemas import MAX_BULK_ITEMS
 from app.resource.converter import ReferenceSchema
 from app.resource.declaration import Resource
-from app.resource.expand.actions import actions_of, allowed_if
+from app.resource.expand.actions import Action, actions_of, allowed_if, button
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import MAX_ATTRIBUTES, Integer, Moment, Text
@@ -30,6 +30,7 @@ __all__ = [
     "MAX_ATTRIBUTES",
     "MAX_BULK_ITEMS",
     "MAX_BULK_MATCHED",
+    "Action",
     "Extensible",
     "Field",
     "Integer",
@@ -47,6 +48,7 @@ __all__ = [
     "actions_of",
     "allowed_if",
     "answer",
+    "button",
     "change",
     "check_version",
     "children_at",

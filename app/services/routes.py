@@ -9,6 +9,7 @@ from app.core.http.access import Role, requires
 from app.core.http.envelope import Page, success
 from app.resource import (
     Resource,
+    button,
     document_list,
     get,
     parse_query,
@@ -39,6 +40,7 @@ checks = Resource(
 
 @blueprint.post("/<int:service_id>/check")
 @requires(Role.USER)
+@button("Check now", "立即检查")
 @blueprint.response(200, ServiceCheckSchema)
 def check_service(service_id: int) -> Response:
     """Run a service's health check now."""

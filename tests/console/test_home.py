@@ -1,4 +1,4 @@
-"""The home screen: the first minute on an empty installation, and what there is."""
+"""The home screen: an empty installation, and one with a sample estate."""
 
 import pytest
 from playwright.sync_api import expect
@@ -17,7 +17,7 @@ def test_an_empty_installation_shows_a_sample_estate_and_loses_it_again(
     page.get_by_role("button", name="Look at a sample estate").click()
     expect(page.get_by_role("main").get_by_role("link", name="Servers 24")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="Maintenance").first).to_be_visible()
-    page.get_by_role("button", name="↶").click()
+    page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("button", name="Look at a sample estate")).to_be_visible()
     assert admin.call("GET", "/api/servers")["data"] == []
 

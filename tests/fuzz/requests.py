@@ -201,7 +201,7 @@ class _Mutation:
         return content_type, body
 
     def _changed(self, value: Any, is_hostile: bool, name: str = "") -> Any:
-        """The value with members that have a chance, or some of which are hostile."""
+        """The value with members of which all are plausible, or some are hostile."""
         if isinstance(value, dict):
             members = {key: self._changed(member, is_hostile, str(key)) for key, member in value.items()}
             if is_hostile and self._in(6):

@@ -3,7 +3,8 @@
 import { strict as assert } from "node:assert";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientFor, formOf, type Schemas } from "./client.js";
+import { clientFor, type Schemas } from "./client.js";
+import { formOf } from "./query.js";
 
 const [address = "", username = "", password = "", workbook = ""] = process.argv.slice(2);
 const api = clientFor(address);
@@ -21,11 +22,8 @@ async function signIn(): Promise<void> {
 }
 
 async function importWorkbook(): Promise<void> {
-  const file = new Blob([await readFile(workbook)]);
-  const { data, error } = await api.POST("/api/imports", {
-    body: { file },
-    bodySerializer: (body) => formOf(body, "fleet.xlsx"),
-  });
+  const file = new File([await readFile(workbook)], "fleet.xlsx");
+  const { data, error } = await api.POST("/api/imports", { body: { file }, bodySerializer: formOf });
   assert(data, error?.message);
   const planned = await finished(data.data.id, ["ready"]);
   const id = planned.id;

@@ -14,7 +14,9 @@ from tests.conftest import LEFT_OUT, SignIn
 from tests.server import served
 
 HERE = Path(__file__).parent
-SESSION = ("client.ts", "session.ts", "generate.mjs", "tsconfig.json", "package.json", "package-lock.json", ".npmrc")
+CONSOLE = config.ROOT / "console"
+OWN = ("client.ts", "session.ts", "tsconfig.json", "package.json", "package-lock.json", ".npmrc")
+SESSION = [*(HERE / name for name in OWN), CONSOLE / "generate.mjs", CONSOLE / "src" / "api" / "query.ts"]
 MINUTES = 10 * 60
 
 
@@ -23,8 +25,8 @@ def project(tmp_path: Path) -> Path:
     """A copy with its packages installed, so that the checkout stays as it is."""
     if shutil.which("npm") is None:
         pytest.skip(f"{LEFT_OUT}Node.js is not there.")
-    for name in SESSION:
-        shutil.copy(HERE / name, tmp_path)
+    for source in SESSION:
+        shutil.copy(source, tmp_path)
     installed = subprocess.run(["npm", "ci"], check=False, cwd=tmp_path, capture_output=True, timeout=MINUTES)
     if installed.returncode:
         pytest.skip(f"{LEFT_OUT}npm cannot install the packages of the TypeScript client.")

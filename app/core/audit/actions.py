@@ -1,28 +1,33 @@
-"""The actions of audit records: what happened, in the word by which it is found."""
+"""The actions of audit records: the word by which one is found, and what a person reads instead."""
 
-ACTIONS = (
+from collections.abc import Mapping
+from typing import Final
+
+from app.core.messages import Term
+
+ACTIONS: Final[Mapping[str, Term]] = {
     # Changes of objects, each with a version.
-    "create",
-    "update",
-    "delete",
-    "restore",
-    "revert",
-    "assign",
-    "extend",
-    "release",
-    "password_change",
+    "create": Term("Created", "创建"),
+    "update": Term("Changed", "修改"),
+    "delete": Term("Deleted", "删除"),
+    "restore": Term("Restored", "恢复"),
+    "revert": Term("Reverted", "撤销"),
+    "assign": Term("Assigned", "分配"),
+    "extend": Term("Extended", "延长"),
+    "release": Term("Released", "释放"),
+    "password_change": Term("Password changed", "修改密码"),
     # Events that change no version.
-    "import",
-    "export",
-    "login",
-    "login_failed",
-    "login_new_address",
-    "lockout",
-    "transfer",
-    "unlock",
-    "logout",
-    "password_reset",
-    "token_create",
-    "token_revoke",
-    "denied",
-)
+    "import": Term("Imported", "导入"),
+    "export": Term("Exported", "导出"),
+    "login": Term("Signed in", "登录"),
+    "login_failed": Term("Sign-in failed", "登录失败"),
+    "login_new_address": Term("Signed in from a new address", "从新地址登录"),
+    "lockout": Term("Locked out", "账户锁定"),
+    "transfer": Term("Handed over", "移交"),
+    "unlock": Term("Unlocked", "解锁"),
+    "logout": Term("Signed out", "退出登录"),
+    "password_reset": Term("Password reset", "重置密码"),
+    "token_create": Term("Token created", "创建令牌"),
+    "token_revoke": Term("Token revoked", "吊销令牌"),
+    "denied": Term("Refused", "被拒绝"),
+}

@@ -17,7 +17,7 @@ class ReportStatus(Choice):
 
 
 class ImportReport(Base):
-    """Made at the first request in a language, since most imports have no errors and nobody asks for their report."""
+    """Made at the first request in a language, since most imports have no errors and need no report."""
 
     import_id: Mapped[int] = mapped_column(
         Id, sa.ForeignKey(Import.id, ondelete="CASCADE"), primary_key=True, autoincrement=False

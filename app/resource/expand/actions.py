@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from flask import current_app
 
 from app.core.http.access import SAFE_METHODS, Actor, admits
+from app.core.messages import Term
 from app.resource.declaration import Resource
 from app.resource.rights import may_change
 
@@ -30,13 +31,11 @@ class Action:
     summary: str
     view: Any
     rule: Rule
+    title: Term | None
 
     def is_open_to(self, actor: Actor) -> bool:
         """Whether the route lets the user in, whatever the object."""
         return actor.may_write and admits(self.view, actor)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("operation", "method", "path", "summary")}
 
 
 def allowed_if(rule: Rule) -> Callable[[V], V]:
@@ -47,6 +46,16 @@ def allowed_if(rule: Rule) -> Callable[[V], V]:
 
     def decorate(view: V) -> V:
         view.allowed_if = rule  # type: ignore[attr-defined]
+        return view
+
+    return decorate
+
+
+def button(english: str, chinese: str) -> Callable[[V], V]:
+    """Declare that an action needs nothing but its object, and what the button for it says."""
+
+    def decorate(view: V) -> V:
+        view.title = Term(english, chinese)  # type: ignore[attr-defined]
         return view
 
     return decorate
@@ -71,7 +80,8 @@ def _collect(resource: Resource) -> list[Action]:
             path = _template(re.sub("<int:[a-z]+_id>", "{id}", rule.rule, count=1))
             operation = view._apidoc["manual_doc"]["operationId"]
             allowed = getattr(view, "allowed_if", functools.partial(_may_change, resource))
-            actions.append(Action(operation, method, path, view.__doc__.split("\n")[0], view, allowed))
+            title = getattr(view, "title", None)
+            actions.append(Action(operation, method, path, view.__doc__.split("\n")[0], view, allowed, title))
     return sorted(actions, key=lambda action: (action.path, action.method))
 
 

@@ -2,6 +2,7 @@
 
 import createClient from "openapi-fetch";
 import { sessionFetch } from "./http.js";
+import { queryOf } from "./query.js";
 import type { components, paths } from "./schema.js";
 
 export type Schemas = components["schemas"];
@@ -43,26 +44,4 @@ export async function dataOf<Data>(outcome: Promise<Outcome<{ data: Data }>>): P
 
 function isFailure(value: unknown): value is Failure {
   return typeof value === "object" && value !== null && "code" in value && "message" in value;
-}
-
-/** The query string: an object's members are parameters of their own, and a list is separated by commas. */
-export function queryOf(parameters: Record<string, unknown>): string {
-  const query = new URLSearchParams();
-  const add = (name: string, value: unknown): void => {
-    if (Array.isArray(value)) query.append(name, value.join(","));
-    else if (value !== null && typeof value === "object") Object.entries(value).forEach(([key, one]) => add(key, one));
-    else if (value !== undefined && value !== null) query.append(name, String(value));
-  };
-  Object.entries(parameters).forEach(([name, value]) => add(name, value));
-  return query.toString();
-}
-
-/** The body of a form: a Blob is sent as a file. */
-export function formOf(fields: Record<string, unknown>): FormData {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) {
-    if (value instanceof Blob) form.append(name, value);
-    else if (value !== undefined) form.append(name, String(value));
-  }
-  return form;
 }

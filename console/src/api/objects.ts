@@ -1,24 +1,24 @@
 // Objects of any resource that `GET /api/meta` describes. Their fields are known when the console runs, not before.
 
-import { answer, api, ApiError, queryOf, type Failure, type Schemas } from "./client.js";
+import { answer, api, ApiError, type Failure, type Schemas } from "./client.js";
 import { sessionFetch } from "./http.js";
+import { formOf, queryOf } from "./query.js";
 
 export type AnyObject = { id: number; version: number } & Record<string, unknown>;
 export type Page = { data: AnyObject[]; pagination: Schemas["Pagination"] };
 type Query = Record<string, unknown>;
-type Sent = { query?: Query; body?: unknown; version?: number | undefined; reason?: string | undefined };
+type Sent = { query?: Query; body?: unknown; form?: Query; version?: number | undefined; reason?: string | undefined };
 
 /** Send a request to a path of a resource, such as `/api/servers/7`; throws ApiError for a refusal. */
-export async function send<Body>(method: string, path: string, { query, body, version, reason }: Sent = {}): Promise<Body> {
+export async function send<Body>(method: string, path: string, { query, body, form, version, reason }: Sent = {}): Promise<Body> {
   const headers = new Headers();
   if (body !== undefined) headers.set("Content-Type", "application/json");
   if (version !== undefined) headers.set("If-Match", `"${version}"`);
   if (reason) headers.set("X-Audit-Reason", encodeURIComponent(reason));
   const search = query ? queryOf(query) : "";
   const address = new URL(search ? `${path}?${search}` : path, location.origin);
-  const response = await sessionFetch(
-    new Request(address, { method, headers, body: body === undefined ? null : JSON.stringify(body) }),
-  );
+  const content = form ? formOf(form) : body === undefined ? null : JSON.stringify(body);
+  const response = await sessionFetch(new Request(address, { method, headers, body: content }));
   const answered = (await response.json().catch(() => undefined)) as Body | Failure | undefined;
   if (!response.ok) throw new ApiError(response.status, answered as Failure | undefined);
   return answered as Body;

@@ -118,6 +118,13 @@ def test_every_label_is_there_in_both_languages(admin: Client) -> None:
                 assert labels["zh"] in SAME_IN_BOTH or CHINESE.search(labels["zh"]), (field["name"], labels)
 
 
+def test_the_actions_of_the_audit_log_have_labels(admin: Client) -> None:
+    actions = admin.call("GET", "/api/meta")["data"]["audit_actions"]
+    assert {"value": "login_failed", "labels": {"en": "Sign-in failed", "zh": "登录失败"}} in actions
+    recorded = {record["action"] for record in admin.call("GET", "/api/audit-logs")["data"]}
+    assert recorded <= {action["value"] for action in actions}
+
+
 def test_it_says_what_the_caller_may_do(admin: Client, user: Client) -> None:
     assert described(admin)["datacenters"]["may"] == {"create": True, "change": "all", "import": True, "export": True}
     own = described(user)
@@ -141,7 +148,12 @@ def test_actions_and_relations_follow_from_routes_and_references(admin: Client) 
         "method": "POST",
         "path": "/api/gpus/{id}/assign",
         "summary": "Assign a GPU to a user.",
+        "labels": None,
     } in resources["gpus"]["actions"]
+    assert {action["operation"]: action["labels"] for action in resources["gpus"]["actions"]}["releaseGpu"] == {
+        "en": "Release",
+        "zh": "释放",
+    }
     assert resources["environments"]["actions"] == []
     assert {"resource": "gpus", "field": "server_id"} in resources["servers"]["children"]
     reference = next(field["reference"] for field in resources["gpus"]["fields"] if field["name"] == "server_id")

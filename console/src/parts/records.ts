@@ -1,0 +1,50 @@
+// Records of the audit log as a person reads them, from what `GET /api/meta` says of actions, resources and fields.
+
+import { meta, type Field } from "../api/meta.svelte.js";
+import { label } from "../i18n.svelte.js";
+import { textOf } from "./values.js";
+
+export type Change = { field: string; before: unknown; after: unknown; hasBefore: boolean };
+
+/** The changes of a record; events have facts instead, which have no value before. */
+export function changesOf(changes: Record<string, unknown>): Change[] {
+  return Object.entries(changes).map(([field, change]) => {
+    if (typeof change === "object" && change !== null && "old" in change && "new" in change)
+      return { field, before: change.old, after: change.new, hasBefore: true };
+    return { field, before: undefined, after: change, hasBefore: false };
+  });
+}
+
+/** What happened, in a word; an action that this release does not know is shown as it is. */
+export function nameOfAction(action: string): string {
+  const known = meta.described.audit_actions.find((one) => one.value === action);
+  return known ? label(known.labels) : action;
+}
+
+export function nameOfType(type: string): string {
+  const resource = meta.resource(type);
+  return resource ? label(resource.labels) : type;
+}
+
+export function nameOfField(type: string, name: string): string {
+  const [first = name, ...rest] = name.split(".");
+  const field = fieldOf(type, first);
+  return field ? [label(field.labels), ...rest].join(": ") : name;
+}
+
+/** The value of a field in a record as a person reads it: with its unit, enumerations by their labels. */
+export function valueOf(type: string, name: string, value: unknown): string {
+  const field = fieldOf(type, name);
+  return field ? textOf(field, value) : plain(value);
+}
+
+/** A value of which nothing is known: an attribute, or a fact of an event. */
+function plain(value: unknown): string {
+  if (value === null || value === undefined || value === "") return "—";
+  if (Array.isArray(value)) return value.length ? value.map(plain).join(", ") : "—";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function fieldOf(type: string, name: string): Field | undefined {
+  return meta.resource(type)?.fields.find((field) => field.name === name);
+}
