@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
 ERRORS = ROOT / "docs" / "errors.md"
 MIGRATIONS = str(ROOT / "migrations")
-FOLDED_DIFFERENTLY = "İSTANBUL ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
+FOLDED_DIFFERENTLY = "İSTANBUL i\u0307 ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
 """A text that databases of other encodings and locales fold in other ways."""
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from app.core.db import search_entries
-from app.core.values import DIGITS, MAX_SORT_KEY, fold
+from app.core.values import DIGITS, DOTTED_I, MAX_SORT_KEY, fold
 
 _FUNCTIONS = (
     """
@@ -124,6 +124,7 @@ def create_fold_functions() -> None:
         "CREATE FUNCTION fold_unicode(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ BEGIN "
         """t := lower(translate(lower(normalize(t, NFKC) COLLATE "C"), 'İΣς', 'iσσ') COLLATE "default"); """
         f"IF t ~ '[{upper}]' THEN t := translate(t, '{upper}', '{''.join(lower.values())}'); END IF; "
+        f"IF strpos(t, 'i\u0307') > 0 THEN t := regexp_replace(t, '{DOTTED_I.pattern}', 'i', 'g'); END IF; "
         "RETURN normalize(t, NFC); END $$"
     )
     op.execute(

@@ -32,6 +32,8 @@ MAX_SORT_KEY = 500
 CJK = "\u3040-\u30ff\u3100-\u312f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003fffd"
 """Ideographs, kana and hangul, as a range of a regular expression."""
 
+DOTTED_I = re.compile("i\u0307+")
+"""An i with dots above it, as the lower case of a dotted I is written."""
 _NUMBER = re.compile("[0-9]+")
 _CJK = re.compile(f"([{CJK}])")
 
@@ -68,14 +70,15 @@ def clean_text(value: str) -> str:
 def fold(text: str) -> str:
     """The form in which texts are compared: case, width and Unicode form do not count.
 
-    NFKC, then each character's lower case, then NFC. `fold` in SQL gives the same on both databases: SQLite calls
-    this one, PostgreSQL has it as a function (migrations/guards.py).
+    NFKC, then each character's lower case, no dot above an i, then NFC. `fold` in SQL gives the same on both
+    databases: SQLite calls this one, PostgreSQL has it as a function (migrations/guards.py).
     """
     if text.isascii():
         return text.lower()
     # str.lower() makes two characters of a dotted I, and looks at the neighbours of a sigma.
     one_by_one = unicodedata.normalize("NFKC", text).replace("İ", "i").replace("Σ", "σ")
-    return unicodedata.normalize("NFC", one_by_one.lower().replace("ς", "σ"))
+    # Where other programs have lowered a dotted I, the dot stands beside the i.
+    return unicodedata.normalize("NFC", DOTTED_I.sub("i", one_by_one.lower().replace("ς", "σ")))
 
 
 def natural_key(text: str | None) -> str | None:

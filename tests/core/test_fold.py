@@ -37,6 +37,10 @@ def test_every_character_is_folded_alike(app: Flask) -> None:
 TEXTS = [
     ("Server-7", "server-7"),
     ("İstanbul", "istanbul"),
+    ("İstanbul", "i\u0307stanbul"),
+    ("I\u0307\u0307", "i"),
+    ("I\u0323\u0307", "\u1ecb\u0307"),
+    ("İ\u0301", "í"),
     ("ΘΗΣΕΑΣ", "θησεας"),
     ("ΟΔΟΣ", "οδος"),
     ("ＳＶ－０１", "sv-01"),
