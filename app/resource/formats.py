@@ -18,6 +18,27 @@ _LATIN = frozenset(ascii_letters + "ßÆæŒœØøÐðÞþĐđŁłĦħŊŋ")
 """Latin letters without marks that resemble no other: not the dotless i, nor those of phonetic alphabets."""
 _BESIDE_LATIN = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC"})
 """Scripts, by the first word in the names of their letters, that none of Latin resembles."""
+_LIKE_ASCII = frozenset(
+    "ͿΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγινορσυϜϨϳϺЅІЈАВЕЗКМНОРСТУХЬабгеорсухѕіјѡѴѵҮүһҽӀӏӠԁԌԛԜԝՍՏՕագզհոռսցքօ۱۵۷०০৪৭੦੧੪૦ଠ୦୨௦౦೦ഠ൦൭๐໐ဝ၀"
+    "ყჿ\u1200\u12d0\u13a0\u13a1\u13a2\u13a5\u13a9\u13aa\u13ab\u13ac\u13b3\u13b7\u13bb\u13bd\u13c0\u13c2\u13c3"
+    "\u13ce\u13cf\u13d2\u13d4\u13d5\u13d9\u13da\u13de\u13df\u13e2\u13e6\u13e7\u13ee\u13f3\u13f4\u142f\u144c\u146d"
+    "\u146f\u1472\u148d\u14aa\u14bf\u1541\u157c\u157d\u1587\u15af\u15b4\u15c5\u15de\u15ea\u15f0\u15f7\u16b7\u16c1"
+    "\u16d5\u16d6\u1d26\u2c85\u2c8e\u2c92\u2c94\u2c98\u2c9a\u2c9e\u2c9f\u2ca2\u2ca3\u2ca4\u2ca5\u2ca6\u2ca8\u2cac"
+    "\u2cca\u2ccc\u2cd0\u2cd2\u2d38\u2d39\u2d4f\u2d54\u2d55\u2d5d\u3007\ua4d0\ua4d1\ua4d2\ua4d3\ua4d4\ua4d6\ua4d7"
+    "\ua4d9\ua4da\ua4dc\ua4dd\ua4df\ua4e0\ua4e1\ua4e2\ua4e3\ua4e6\ua4e7\ua4ea\ua4eb\ua4ec\ua4ee\ua4f0\ua4f2\ua4f3"
+    "\ua4f4\ua644\ua647\ua6df\ua6ef\uab75\uab81\uab83\uab93\uaba9\uabaa\uabaf\U00010282\U00010286\U00010287"
+    "\U0001028a\U00010290\U00010292\U00010295\U00010296\U00010297\U000102a0\U000102a1\U000102a2\U000102a5"
+    "\U000102ab\U000102b0\U000102b1\U000102b2\U000102b4\U000102cf\U000102f5\U00010301\U00010302\U00010309"
+    "\U00010311\U00010315\U00010317\U0001031a\U00010320\U00010322\U00010404\U00010415\U0001041b\U00010420"
+    "\U0001042c\U0001043d\U00010448\U000104b4\U000104c2\U000104ce\U000104d2\U000104ea\U000104f6\U00010513"
+    "\U00010516\U00010518\U0001051c\U0001051d\U00010525\U00010526\U00010527\U000114d0\U00011706\U0001170a"
+    "\U0001170e\U0001170f\U000118a0\U000118a2\U000118a3\U000118a4\U000118a6\U000118a9\U000118ac\U000118ae"
+    "\U000118af\U000118b2\U000118b5\U000118b8\U000118bb\U000118bc\U000118c0\U000118c1\U000118c2\U000118c3"
+    "\U000118c4\U000118c6\U000118c8\U000118ca\U000118cc\U000118d5\U000118d6\U000118d7\U000118d8\U000118dc"
+    "\U000118e0\U000118e5\U000118e6\U000118e9\U000118ec\U000118ef\U000118f2\U00016f08\U00016f0a\U00016f16"
+    "\U00016f28\U00016f35\U00016f3a\U00016f3b\U00016f40\U00016f42\U00016f43"
+)
+"""Letters and digits of other scripts that resemble one of ASCII (UTS 39, confusables.txt)."""
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
@@ -75,10 +96,19 @@ def username(text: str) -> str:
     """Letters, digits and . _ - , so that a name can stand in a URL, a log line and a sheet."""
     if not re.fullmatch(r"[^\W_][\w.-]*", text):
         raise ValueError(tr("May contain letters, digits, dots, underscores and hyphens only.", rule="format"))
-    if not text.isascii() and _may_look_alike(text):
+    if text.isascii():
+        return text
+    if _may_look_alike(text):
         raise ValueError(
             tr(
                 "May not mix scripts or have full-width, dotless or phonetic letters: it would look like another name.",
+                rule="format",
+            )
+        )
+    if _looks_latin(text):
+        raise ValueError(
+            tr(
+                "All of its letters look like Latin ones: write Latin letters, or add one that only its script has.",
                 rule="format",
             )
         )
@@ -92,17 +122,29 @@ def _may_look_alike(text: str) -> bool:
     """
     composed = unicodedata.normalize("NFC", text)
     letters = {letter for letter in composed if letter.isalnum()}
-    scripts = {re.split("[ -]", unicodedata.name(letter, ""))[0] for letter in letters if letter.isalpha()}
-    scripts -= _BESIDE_LATIN
+    scripts = {_script(letter) for letter in letters if letter.isalpha()} - _BESIDE_LATIN
     if "LATIN" in scripts:
         # Also digits: some of other scripts resemble the letter o.
         digits = {letter for letter in letters if letter.isdecimal() and not letter.isascii()}
-        latin = {letter for letter in letters if unicodedata.name(letter, "").startswith("LATIN")}
-        # Of a letter with marks, the one that carries them.
-        plain = {unicodedata.normalize("NFD", letter)[0] for letter in latin}
+        latin = {letter for letter in letters if _script(letter) == "LATIN"}
+        plain = set(map(_without_marks, latin))
         if any(not letter.isascii() for letter in latin - {"ı"}):
             # A Turkish name such as `ışıl` resembles none of ASCII.
             plain.discard("ı")
-        if digits or plain - _LATIN:
+        if digits or plain - _LATIN or letters & _LIKE_ASCII:
             return True
     return len(scripts) > 1 or unicodedata.normalize("NFKC", text) != composed
+
+
+def _looks_latin(text: str) -> bool:
+    """Whether a name in another script can be read as one in Latin letters, as `асе` in Cyrillic."""
+    letters = {_without_marks(letter) for letter in text if letter.isalnum() and not letter.isascii()}
+    return bool(letters) and letters <= _LIKE_ASCII
+
+
+def _script(letter: str) -> str:
+    return re.split("[ -]", unicodedata.name(letter, ""))[0]
+
+
+def _without_marks(letter: str) -> str:
+    return unicodedata.normalize("NFD", letter)[0]

@@ -91,6 +91,37 @@ def test_messages_of_the_library_are_recognised() -> None:
     assert recognised("Something else.") == "Something else."
 
 
+def test_a_message_is_not_taken_for_another_of_its_text() -> None:
+    """A Message equals each str of its text, so a cache would answer with the first of them."""
+    template = "There is no {what} in rack A1."
+    plain = recognised("There is no server in rack A1.")
+    texts = [Message(template, "unknown", {"what": Term("server", chinese)}) for chinese in ("机", "服")]
+
+    assert all(recognised(text) is text for text in texts)
+    assert [localize(recognised(text), "zh") for text in texts] == [template.format(what=each) for each in ("机", "服")]
+    assert recognised("There is no server in rack A1.") is plain
+    assert not isinstance(plain, Message)
+
+
+def test_the_language_of_an_earlier_caller_does_not_stick(user: Client) -> None:
+    body = {"name": "n1", "mac_address": "here", "cpu_cores": -1, "purchase_date": "soon"}
+
+    def errors(language: str) -> dict[str, list[str]]:
+        headers = {"Accept-Language": language}
+        found: dict[str, list[str]] = user.call("POST", "/api/servers", json=body, expect=422, headers=headers)["data"][
+            "errors"
+        ]
+        return found
+
+    english, chinese = errors("en"), errors("zh")
+
+    assert (errors("en"), errors("zh")) == (english, chinese)
+    assert english.keys() == chinese.keys() == body.keys() - {"name"}
+    for name in english:
+        assert all(text.isascii() for text in english[name])
+        assert not any(text.isascii() for text in chinese[name])
+
+
 def test_what_is_not_a_message_stays_as_it_is() -> None:
     assert localize({"a": [1, None, "b", Term("server", "服务器")]}, "zh") == {"a": [1, None, "b", "服务器"]}
     assert localize(tr("There is no {what} {given}.", what=Term("field", "字段"), given="{}"), "zh") == "没有字段 {}。"
