@@ -22,6 +22,12 @@ export async function shelve(shelves: Shelf[], gpus: Gpu[]): Promise<Shelf[]> {
   return [...byServer.values()];
 }
 
+/** The same shelves with other values of their GPUs. */
+export function replaced(shelves: readonly Shelf[], gpus: readonly Gpu[]): Shelf[] {
+  const byId = new Map(gpus.map((gpu) => [gpu.id, gpu]));
+  return shelves.map((shelf) => ({ ...shelf, gpus: shelf.gpus.map((gpu) => byId.get(gpu.id) ?? gpu) }));
+}
+
 async function datacentersOf(serverIds: number[]): Promise<Map<number, Schemas["Reference"] | null>> {
   if (!serverIds.length) return new Map();
   const query = { filter: { id__in: serverIds }, page_size: PAGE_SIZE, total: "none" as const };

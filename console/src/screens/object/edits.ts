@@ -6,6 +6,8 @@ import { send, type AnyObject } from "../../api/objects.js";
 import { isSame } from "../../parts/values.js";
 
 export type Values = Record<string, unknown>;
+/** An edit that has begun: its field, what is typed and what a chosen reference is called, and what was read before. */
+export type Edit = { field: string; draft: unknown; name: string; base: AnyObject };
 export type Conflict = { base: AnyObject; theirs: AnyObject; mine: Values };
 
 /** Save values; a conflict where somebody else has saved the same fields, or others. */
@@ -29,4 +31,19 @@ export function isConflict(outcome: AnyObject | Conflict): outcome is Conflict {
 /** The fields that the other person or this one has changed, in the order of the form. */
 export function disputed({ fields }: Resource, { base, theirs, mine }: Conflict): Field[] {
   return fields.filter(({ name, read_only }) => !read_only && (name in mine || !isSame(base[name], theirs[name])));
+}
+
+function keyOf(resource: string, id: number): string {
+  return `itam.edit.${resource}.${id}`;
+}
+
+/** Keep an edit, so that it survives a reload; undefined forgets it. */
+export function keepEdit(resource: string, id: number, edit: Edit | undefined): void {
+  if (edit) sessionStorage.setItem(keyOf(resource, id), JSON.stringify(edit));
+  else sessionStorage.removeItem(keyOf(resource, id));
+}
+
+export function keptEdit(resource: string, id: number): Edit | undefined {
+  const kept = sessionStorage.getItem(keyOf(resource, id));
+  return kept === null ? undefined : (JSON.parse(kept) as Edit);
 }
