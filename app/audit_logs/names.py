@@ -11,15 +11,12 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.catalog import CATALOG
-from app.core.audit.actions import ACTIONS
+from app.core.audit.actions import ACTIONS, EVENT_TYPES
 from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import fold
 from app.resource import ListQuery, unknown
-
-EVENT_TYPES = ("imports", "personal_tokens", "audit_logs")
-"""Types of records that are neither resources nor blueprints. `denied` records have the names of blueprints."""
 
 logs = AuditLog.__table__
 

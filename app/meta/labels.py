@@ -1,6 +1,7 @@
 """What a person sees instead of a name, in English and in Chinese: titles and aliases say it already."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from app.core.messages import Term
 from app.core.values import Choice
@@ -16,6 +17,11 @@ _OWN = {"version": "版本", "attributes": "自定义属性"}
 def labels_of_titles(titles: Iterable[str]) -> Labels:
     """The labels among several titles: the first, and the first in Chinese."""
     return labels_of_term(Term.of(titles))
+
+
+def choices_of_terms(terms: Mapping[str, Term]) -> list[dict[str, Any]]:
+    """Values with what a person reads instead, as `MetaChoiceSchema` answers them."""
+    return [{"value": value, "labels": labels_of_term(term)} for value, term in terms.items()]
 
 
 def labels_of_term(term: Term) -> Labels:

@@ -4,13 +4,13 @@ from typing import Any
 
 from flask import Response, current_app
 
-from app.core.audit.actions import ACTIONS
+from app.core.audit.actions import ACTIONS, EVENT_TYPES
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import success
 from app.core.http.paging import MAX_PAGE_SIZE
 from app.core.messages import LANGUAGES
-from app.meta.labels import labels_of_term
+from app.meta.labels import choices_of_terms
 from app.meta.resources import describe_resources
 from app.meta.schemas import MetaSchema
 from app.resource import MAX_ATTRIBUTES, MAX_BULK_ITEMS, MAX_BULK_MATCHED
@@ -31,7 +31,8 @@ def get_meta() -> Response:
             "limits": _limits(),
             "features": _features(),
             "resources": describe_resources(current_actor()),
-            "audit_actions": [{"value": name, "labels": labels_of_term(term)} for name, term in ACTIONS.items()],
+            "audit_actions": choices_of_terms(ACTIONS),
+            "audit_events": choices_of_terms(EVENT_TYPES),
         },
         headers={"Cache-Control": "no-cache"},
     )

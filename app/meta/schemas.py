@@ -140,3 +140,8 @@ class MetaSchema(Schema):
     audit_actions = fields.List(
         fields.Nested(MetaChoiceSchema), required=True, metadata={"description": "What records of the audit log tell."}
     )
+    audit_events = fields.List(
+        fields.Nested(MetaChoiceSchema),
+        required=True,
+        metadata={"description": "What records are about beside resources, as `resource_type` names it."},
+    )

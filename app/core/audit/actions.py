@@ -1,4 +1,4 @@
-"""The actions of audit records: the word by which one is found, and what a person reads instead."""
+"""The words of audit records, by which one is found, and what a person reads instead: actions, and types of events."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -31,3 +31,10 @@ ACTIONS: Final[Mapping[str, Term]] = {
     "token_revoke": Term("Token revoked", "吊销令牌"),
     "denied": Term("Refused", "被拒绝"),
 }
+
+EVENT_TYPES: Final[Mapping[str, Term]] = {
+    "imports": Term("Imports", "导入"),
+    "personal_tokens": Term("Personal tokens", "个人令牌"),
+    "audit_logs": Term("Audit log", "审计日志"),
+}
+"""What records are about that are neither of a resource nor `denied`, which name the blueprint that refused."""

@@ -5,12 +5,13 @@ import { label } from "../i18n.svelte.js";
 import { textOf } from "./values.js";
 
 export type Change = { field: string; before: unknown; after: unknown; hasBefore: boolean };
+type Recorded = { version: number | null; changes: Record<string, unknown> };
 
-/** The changes of a record; events have facts instead, which have no value before. */
-export function changesOf(changes: Record<string, unknown>): Change[] {
+/** The changes of a record. An event has no version, and its facts have no value before. */
+export function changesOf({ version, changes }: Recorded): Change[] {
   return Object.entries(changes).map(([field, change]) => {
     if (typeof change === "object" && change !== null && "old" in change && "new" in change)
-      return { field, before: change.old, after: change.new, hasBefore: true };
+      return { field, before: change.old, after: change.new, hasBefore: version !== null };
     return { field, before: undefined, after: change, hasBefore: false };
   });
 }
@@ -21,9 +22,10 @@ export function nameOfAction(action: string): string {
   return known ? label(known.labels) : action;
 }
 
+/** What a record is about: a resource, or the kind of an event. */
 export function nameOfType(type: string): string {
-  const resource = meta.resource(type);
-  return resource ? label(resource.labels) : type;
+  const known = meta.resource(type) ?? meta.described.audit_events.find((one) => one.value === type);
+  return known ? label(known.labels) : type;
 }
 
 export function nameOfField(type: string, name: string): string {

@@ -118,8 +118,10 @@ def test_every_label_is_there_in_both_languages(admin: Client) -> None:
                 assert labels["zh"] in SAME_IN_BOTH or CHINESE.search(labels["zh"]), (field["name"], labels)
 
 
-def test_the_actions_of_the_audit_log_have_labels(admin: Client) -> None:
-    actions = admin.call("GET", "/api/meta")["data"]["audit_actions"]
+def test_the_words_of_the_audit_log_have_labels(admin: Client) -> None:
+    described = admin.call("GET", "/api/meta")["data"]
+    assert {"value": "imports", "labels": {"en": "Imports", "zh": "导入"}} in described["audit_events"]
+    actions = described["audit_actions"]
     assert {"value": "login_failed", "labels": {"en": "Sign-in failed", "zh": "登录失败"}} in actions
     recorded = {record["action"] for record in admin.call("GET", "/api/audit-logs")["data"]}
     assert recorded <= {action["value"] for action in actions}
