@@ -15,11 +15,11 @@ from app.resource import Extensible, column, reference
 
 class AssetType(Choice):
     LAPTOP = "laptop", "笔记本", "笔记本电脑", "notebook"
-    DESKTOP = "desktop", "台式机", "台式电脑", "pc", "workstation"
-    MONITOR = "monitor", "显示器", "display"
+    DESKTOP = "desktop", "台式机", "台式电脑", "主机", "电脑主机", "pc", "computer", "workstation"
+    MONITOR = "monitor", "显示器", "显示屏", "display"
     PHONE = "phone", "手机", "电话", "mobile"
     TABLET = "tablet", "平板", "平板电脑"
-    PRINTER = "printer", "打印机"
+    PRINTER = "printer", "打印机", "复印机", "一体机"
     NETWORK = (
         "network", "网络设备", "switch", "hpc switch", "router", "firewall", "access point",
         "交换机", "路由器", "防火墙",
@@ -31,8 +31,8 @@ class AssetType(Choice):
 
 
 class AssetStatus(Choice):
-    IN_STOCK = "in_stock", "库存", "在库", "闲置", "available", "inventory"
-    IN_USE = "in_use", "在用", "使用中", "active", "deployed", "assigned"
+    IN_STOCK = "in_stock", "库存", "在库", "闲置", "备用", "available", "inventory", "spare", "stock"
+    IN_USE = "in_use", "在用", "使用中", "领用", "已领用", "active", "deployed", "assigned"
     IN_REPAIR = "in_repair", "维修", "维修中", "repair", "broken"
     RETIRED = "retired", "报废", "已报废", "decommissioned", "disposed"
     LOST = "lost", "丢失", "遗失", "stolen"
@@ -49,23 +49,29 @@ class DescriptionStatus(Choice):
 
 
 class Asset(Audited, Extensible, Entity):
-    name: Mapped[str] = column("Name", "名称", "资产名称", "实例名", "Asset", "Asset name")
+    name: Mapped[str] = column("Name", "名称", "资产名称", "设备名称", "实例名", "Asset", "Asset name", "Device name")
     asset_type: Mapped[AssetType] = column("Type", "类型", "资产类型", "Asset type", "Category", index=True)
-    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial")
-    asset_tag: Mapped[str | None] = column("Asset tag", "资产编号", "固定资产编号", "资产标签", "Barcode")
+    serial_number: Mapped[str | None] = column(
+        "Serial number", "序列号", "产品序列号", "SN", "SN号", "Serial", "Serial no", "Service tag"
+    )
+    asset_tag: Mapped[str | None] = column(
+        "Asset tag", "资产编号", "固定资产编号", "资产编码", "资产标签", "Barcode", "Inventory number"
+    )
     manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
     model: Mapped[str | None] = column("Model", "型号", "设备型号")
     status: Mapped[AssetStatus] = column("Status", "状态", "资产状态", default=AssetStatus.IN_STOCK, index=True)
     datacenter_id: Mapped[int | None] = reference(
         Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site"
     )
-    assigned_to: Mapped[str | None] = column("Assigned to", "使用人", "领用人", "User", "Holder")
-    purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
+    assigned_to: Mapped[str | None] = column("Assigned to", "使用人", "领用人", "使用者", "User", "Holder")
+    purchase_date: Mapped[date | None] = column(
+        "Purchase date", "采购日期", "购买日期", "购置日期", "购入日期", "Purchased", "Date of purchase"
+    )
     purchase_price: Mapped[Decimal | None] = column(
-        "Purchase price", "采购价格", "购买价格", "Price", "Cost", minimum=0
+        "Purchase price", "采购价格", "购买价格", "购置价格", "购置金额", "Price", "Cost", minimum=0
     )
     warranty_expires: Mapped[date | None] = column(
-        "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"
+        "Warranty expires", "保修到期", "保修到期日", "过保日期", "维保到期", "Warranty end", "Warranty"
     )
     description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
     image_url: Mapped[str | None] = column("Image", "图片", read_only=True)

@@ -30,7 +30,7 @@ class ServerStatus(Choice):
 class Server(Audited, Extensible, Entity):
     # The last four are also titles of `hostname`: without a column for the name, the hostname names the server.
     name: Mapped[str] = column(
-        "Name", "名称", "实例名", "服务器", "服务器名称", "Server", "Server name", "Host",
+        "Name", "名称", "实例名", "服务器", "服务器名称", "设备名称", "Server", "Server name", "Device name", "Host",
         "Hostname", "主机名", "主机名称", "FQDN",
     )  # fmt: skip
     hostname: Mapped[str | None] = column("Hostname", "主机名", "主机名称", "FQDN", "Host name", "DNS name", index=True)
@@ -68,8 +68,12 @@ class Server(Audited, Extensible, Entity):
     )
     manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
     model: Mapped[str | None] = column("Model", "型号", "设备型号")
-    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial", index=True)
-    asset_tag: Mapped[str | None] = column("Asset tag", "资产编号", "固定资产编号", "资产标签", "Barcode")
+    serial_number: Mapped[str | None] = column(
+        "Serial number", "序列号", "产品序列号", "SN", "SN号", "Serial", "Serial no", "Service tag", index=True
+    )
+    asset_tag: Mapped[str | None] = column(
+        "Asset tag", "资产编号", "固定资产编号", "资产编码", "资产标签", "Barcode", "Inventory number"
+    )
     os: Mapped[str | None] = column(
         "OS", "操作系统", "操作系统名称", "Operating system", "Platform", "Sistema operativo"
     )
@@ -83,9 +87,11 @@ class Server(Audited, Extensible, Entity):
     disk_gb: Mapped[float | None] = column(
         "Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0, usual=(1, 262_144)
     )
-    purchase_date: Mapped[date | None] = column("Purchase date", "采购日期", "购买日期", "Purchased")
+    purchase_date: Mapped[date | None] = column(
+        "Purchase date", "采购日期", "购买日期", "购置日期", "购入日期", "Purchased", "Date of purchase"
+    )
     warranty_expires: Mapped[date | None] = column(
-        "Warranty expires", "保修到期", "过保日期", "维保到期", "Warranty end", "Warranty"
+        "Warranty expires", "保修到期", "保修到期日", "过保日期", "维保到期", "Warranty end", "Warranty"
     )
     owner: Mapped[str | None] = column("Owner", "负责人", "维护人", "责任人", "Sponsor")
     tags: Mapped[list[str]] = column("Tags", "标签", "Labels", default=list)

@@ -181,7 +181,10 @@ class Planner:
         for item in required:
             name = item.name
             if values.get(name) is None and all(error["field"] != name for error in row.errors):
-                message = tr("{field} is required: no column holds it.", field=item.heading)
+                message = tr(
+                    "{field} is required: no column holds it. Set its column, or a value for all rows.",
+                    field=item.heading,
+                )
                 if row.table.column_of(name):
                     message = tr("{field} is required.", field=item.heading)
                 row.add_error(name, "required", message)

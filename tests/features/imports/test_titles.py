@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from app.assets.routes import resource as assets
 from app.containers.routes import resource as containers
 from app.gpus.routes import resource as gpus
 from app.imports.map.misspellings import edit_distance
@@ -28,6 +29,10 @@ from app.sheets.cells import CellError, column_index, letters
         (servers, "Serial Number *", "serial_number", 1),
         (servers, "Name (required)", "name", 1),
         (servers, "ＩＰ地址", "internal_ip", 1),
+        (servers, "Device Name", "name", 1),
+        (servers, "Service Tag", "serial_number", 1),
+        (assets, "设备名称", "name", 1),
+        (assets, "购置日期", "purchase_date", 1),
         (gpus, "Memory (GB)", "memory_mb", 1024),
         (containers, "Memory Limit (MiB)", "memory_limit_mb", 1),
         (containers, "CPU Limit (milli)", "cpu_limit", 0.001),
@@ -91,6 +96,14 @@ def test_the_edit_distance_is_counted_up_to_a_limit(one: str, other: str, count:
 )
 def test_a_cell_is_read_as_the_value_of_its_field(field: str, cell: object, value: object) -> None:
     assert reader_of(servers.fields[field])(cell) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "value"),
+    [("asset_type", "主机", "desktop"), ("status", "备用", "in_stock"), ("status", "Spare", "in_stock")],
+)
+def test_the_words_of_office_lists_are_choices(field: str, cell: str, value: str) -> None:
+    assert reader_of(assets.fields[field])(cell).value == value
 
 
 @pytest.mark.parametrize(
