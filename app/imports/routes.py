@@ -23,7 +23,7 @@ from app.imports.corrections import correct
 from app.imports.map.headers import MAX_TITLE
 from app.imports.mappings import service as mappings
 from app.imports.models import RUNNING, Import
-from app.imports.plan.row_list import RowFilter, hide_unseen, select_after, select_page
+from app.imports.plan.row_list import RowFilter, complete_for_reader, select_after, select_page
 from app.imports.schemas import (
     ApplySchema,
     ImportSchema,
@@ -102,7 +102,7 @@ def list_import_rows(query: dict[str, Any], import_id: int) -> Response:
         rows = select_page(import_id, wanted, page, size)
     else:
         rows = select_after(import_id, import_.revision, wanted, cursor, size)
-    hide_unseen(rows.items)
+    complete_for_reader(rows.items)
     return localized(success_body(rows.items, rows.pagination))
 
 

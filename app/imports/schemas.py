@@ -281,7 +281,12 @@ class RowSchema(Schema):
     resource = fields.String(required=True)
     action = fields.Enum(RowAction, by_value=True, required=True)
     id = fields.Integer(required=True, allow_none=True)
-    changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
+    changes = fields.Dict(
+        required=True,
+        metadata={
+            "description": "{field: {old, new}}; a reference is {id, name}, or {row, name} if the file creates it."
+        },
+    )
     errors = fields.List(fields.Nested(RowMessageSchema), required=True)
     warnings = fields.List(fields.Nested(RowMessageSchema), required=True)
     more_warnings = fields.Integer(

@@ -1,5 +1,6 @@
 """The rows of a plan as the API lists them: filtered, by pages or by a cursor."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.catalog import IMPORTABLE
+from app.core.db.models import Entity
+from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page, Pagination
@@ -16,7 +19,7 @@ from app.core.messages import tr
 from app.imports.models import ImportPart, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, explained, find_part
 from app.imports.plan.summary import column_letters
-from app.resource.rights import visible_ids
+from app.resource.rights import visible, visible_ids
 
 parts = ImportPart.__table__
 
@@ -97,7 +100,13 @@ def select_after(import_id: int, revision: int, wanted: RowFilter, cursor: str, 
     return Page([item for _, item in shown], CursorPage(page_size, None, next_cursor, None))
 
 
-def hide_unseen(items: Sequence[dict[str, Any]]) -> None:
+def complete_for_reader(items: Sequence[dict[str, Any]]) -> None:
+    """Hide what the acting user may not see in the rows of a page, and name what the others refer to."""
+    _hide_unseen(items)
+    _name_old_references(items)
+
+
+def _hide_unseen(items: Sequence[dict[str, Any]]) -> None:
     """Leave out what changes of private objects that the acting user sees no more: whose plan it is, may be demoted."""
     for name in {item["resource"] for item in items}:
         model = IMPORTABLE[name].model
@@ -106,6 +115,28 @@ def hide_unseen(items: Sequence[dict[str, Any]]) -> None:
         for item in own:
             if item["id"] not in seen:
                 item["changes"] = {}
+
+
+def _name_old_references(items: Sequence[dict[str, Any]]) -> None:
+    """Show the old value of a reference as {"id", "name"}, as the new one is; the name of a deleted object is null.
+
+    One query for each model that the rows of the page refer to.
+    """
+    changes: dict[type[Entity], list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        fields = IMPORTABLE[item["resource"]].fields
+        for name, change in item["changes"].items():
+            target = fields[name].target
+            if target is not None and change["old"] is not None:
+                changes[target].append(change)
+    for target, own in changes.items():
+        table = target.__table__
+        wanted = any_of(table.c.id, {change["old"] for change in own})
+        names = dict(
+            db.session.execute(sa.select(table.c.id, table.c[target.label]).where(wanted, *visible(target))).all()
+        )
+        for change in own:
+            change["old"] = {"id": change["old"], "name": names.get(change["old"])}
 
 
 def _counted_parts(import_id: int, wanted: RowFilter, start: int = 0) -> list[tuple[int, int]]:

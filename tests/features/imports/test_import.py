@@ -435,3 +435,21 @@ def test_polling_costs_nothing_while_nothing_changes(admin: Client, upload: Uplo
     path = f"/api/imports/{import_['id']}"
     etag = admin.send("GET", path).headers["ETag"]
     assert admin.send("GET", path, expect=304, headers={"If-None-Match": etag}).data == b""
+
+
+def test_the_old_value_of_a_reference_has_its_name(
+    admin: Client, upload: Upload, make: Make, statements: Statements
+) -> None:
+    """It is read once for a page, whatever the number of its rows, and in every language."""
+    old, new = make(Datacenter, name="SH-1"), make(Datacenter, name="SH-2")
+    for number in range(3):
+        make(Server, name=f"s{number}", serial_number=f"S{number}", datacenter_id=old.id)
+    rows = [("Name", "Serial number", "Datacenter"), *((f"s{number}", f"S{number}", "SH-2") for number in range(3))]
+    import_ = upload(admin, Servers=rows)
+    for language in ("en", "zh"):
+        with statements() as sent:
+            listed = admin.call("GET", f"/api/imports/{import_['id']}/rows?lang={language}")["data"]
+        assert sum("FROM datacenters" in statement for statement in sent) == 1
+        assert [row["changes"] for row in listed] == 3 * [
+            {"datacenter_id": {"old": {"id": old.id, "name": "SH-1"}, "new": {"id": new.id, "name": "SH-2"}}}
+        ]

@@ -68,7 +68,7 @@ export function attributeFor({ title, column, attribute }: Column): string {
 export function shown(resource: string, name: string, value: unknown): string {
   const field = fieldOf(resource, name);
   if (field?.kind === "reference" && hasName(value)) return value.name;
-  // A suggestion is the name alone, and the object that is referred to until now is known by its id.
+  // A suggestion is the name alone.
   if (field?.kind === "reference" && typeof value === "string") return value;
   return field ? textOf(field, value) : String(value ?? "—");
 }
