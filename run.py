@@ -9,8 +9,10 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import flask_migrate
@@ -36,6 +38,8 @@ log = structlog.get_logger()
 # Fewer than the 15 connections of the pool, so that no thread waits for one.
 THREADS = 8
 STOP_SECONDS = 5
+POLL_SECONDS = 0.1  # between two attempts to reach the server that starts
+ANSWER_SECONDS = 5  # that an attempt waits for an answer: the first one also warms the worker up
 RESTART_SECONDS = 1.0  # between the end of a job worker and the start of the next
 
 application: Flask
@@ -96,9 +100,14 @@ def require_free_address(config: Config) -> None:
 
 
 def address(config: Config) -> str:
-    """Return the URL that the platform is served at."""
-    host = f"[{config.HOST}]" if ":" in config.HOST else config.HOST
-    return f"http://{host}:{config.PORT}"
+    """Return the URL that a browser on this machine opens."""
+    host = local_host(config)
+    return f"http://[{host}]:{config.PORT}" if ":" in host else f"http://{host}:{config.PORT}"
+
+
+def local_host(config: Config) -> str:
+    """Return HOST, or the loopback address where it stands for all addresses: not every browser opens those."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.HOST, config.HOST)  # noqa: S104 - compared, not bound
 
 
 def prepare(app: Flask) -> None:
@@ -133,9 +142,31 @@ def serve(config: Config) -> None:
         log_level=LogLevels.error,
         log_access=False,
     )
-    server.on_startup(lambda: print(f"Serving on {address(config)}", flush=True))
+    # Granian's own hook runs before the workers have imported the application.
+    server.on_startup(threading.Thread(target=announce, args=(config,), name="announce", daemon=True).start)
     with job_workers(config.JOB_WORKERS):
         server.serve(target_loader=start_worker, wrap_loader=False)
+
+
+def announce(config: Config) -> None:
+    """Print the address once a worker answers there: whoever opens it earlier would see an error."""
+    while not answers(config):
+        time.sleep(POLL_SECONDS)
+    everywhere = " and on every other address of this machine" if local_host(config) != config.HOST else ""
+    print(f"Serving on {address(config)}{everywhere}", flush=True)
+
+
+def answers(config: Config) -> bool:
+    """Whether the platform answers a request, whatever the answer is."""
+    # Not urllib: it would ask a proxy of the environment.
+    connection = HTTPConnection(local_host(config), config.PORT, timeout=ANSWER_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", "/api/health")
+            connection.getresponse()
+        except (OSError, HTTPException):
+            return False
+    return True
 
 
 @contextmanager
