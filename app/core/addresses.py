@@ -28,6 +28,7 @@ registries that a Python release knows, and 3.11 calls 192.88.99.0/24 and 3fff::
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 """An IPv4 address has this one form; the library takes ten times as long to say so."""
+_WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""
 _MAC_SEPARATORS = re.compile(r"[:.\-\s]")
@@ -106,6 +107,12 @@ def key_of(address: Address) -> str:
     return f"{address.version}" + "".join(f"{byte:03}" for byte in address.packed)
 
 
+def forwarded_address(text: str) -> Address:
+    """The address that a proxy names in X-Forwarded-For, some with a port behind it. Raises ValueError."""
+    with_port = _WITH_PORT.fullmatch(text)
+    return parse_address(with_port[1] or with_port[2] if with_port else text)
+
+
 @functools.lru_cache(maxsize=4096)
 def client_network(text: str) -> str:
     """The addresses that one client can choose from: an IPv4 address, or the /64 of an IPv6 address.
@@ -113,7 +120,7 @@ def client_network(text: str) -> str:
     A text that is no address, such as a proxy may forward, stays as it is.
     """
     try:
-        address = parse_address(text)
+        address = forwarded_address(text)
     except ValueError:
         return text
     if isinstance(address, ipaddress.IPv4Address):

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import has_request_context, request
 
-from app.core.addresses import parse_address
+from app.core.addresses import forwarded_address
 from app.core.header_text import one_line, read_description, read_sentence
 from app.core.messages import LANGUAGES, tr
 from app.core.values import Choice
@@ -151,6 +151,6 @@ def new_request_id() -> str:
 def _address(sender: str | None) -> str | None:
     """The client's address in one spelling; None where a proxy forwards something that is no address."""
     try:
-        return str(parse_address(sender or ""))[:45].lower()
+        return str(forwarded_address(sender or ""))[:45].lower()
     except ValueError:
         return None

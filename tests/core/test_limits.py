@@ -189,6 +189,26 @@ def test_a_forwarded_address_counts_only_behind_trusted_proxies(
         assert db.session.query(AuditLog).one().ip_address == seen
 
 
+SPELLINGS = {
+    "IPv4": ("203.0.113.9", "::ffff:203.0.113.9", "203.0.113.9:4711", "[::ffff:203.0.113.9]:80", "::FFFF:CB00:7109"),
+    "IPv6": ("2001:db8::1", "2001:DB8:0:0::2", "[2001:db8::3]", "[2001:db8::4]:443", "2001:db8::ffff:5"),
+}
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_client_has_one_limit_however_a_proxy_writes_its_address(
+    build_app: Build, document: Document, spellings: tuple[str, ...]
+) -> None:
+    client = Client(build_app(TRUSTED_PROXIES=1, LOGIN_LIMIT="4 per minute"), document)
+    found = [
+        client.send(
+            "POST", "/api/auth/login", json=WRONG, headers={"X-Forwarded-For": sent}, expect=(401, 429)
+        ).status_code
+        for sent in spellings
+    ]
+    assert found == [401, 401, 401, 401, 429]
+
+
 def test_answers_tell_browsers_to_treat_them_as_data(anonymous: Client) -> None:
     for path in ("/api/health", "/api/nothing"):
         headers = anonymous.send("GET", path, expect=(200, 404)).headers
