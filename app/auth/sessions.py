@@ -156,4 +156,4 @@ def _record_use_after_end(session_id: str, token_id: str) -> None:
         context = replace(current_context(), user_id=user.id, username=user.username, token_id=token_id)
         message = "A token of a session that has ended was used."
         with writing():
-            record_refusals([Refused("users", user.id, message)], subject=token_id, context=context)
+            record_refusals([Refused("users", user.id, message)], route=message, token=token_id, context=context)

@@ -240,7 +240,9 @@ def _update_last_used(token_id: int) -> None:
 def _refused(actor: Actor, error: Unauthorized) -> Unauthorized:
     """Audit the use of a token that is no longer valid, in a transaction of its own: the request itself rolls back."""
     context = replace(current_context(), user_id=actor.id, username=actor.username, token_id=actor.token_id)
-    refused = Refused("users", actor.id, f"A personal token was refused: {error.reason}.")
+    message = f"A personal token was refused: {error.reason}."
     with writing():
-        record_refusals([refused], subject=f"{actor.token_id} {error.reason}", context=context)
+        record_refusals(
+            [Refused("users", actor.id, message)], route=message, token=actor.token_id or "", context=context
+        )
     return error

@@ -184,9 +184,9 @@ def test_others_are_refused_row_by_row(resource: Resource, make: Make, user: Cli
             bulk(user, method, resource, {"items": [{"id": mine}]}, expect=403)
         return
     items = [{"id": mine, name: "x"}, {"id": other, name: "x"}]
-    assert bulk(user, "PATCH", resource, {"items": items}, expect=403)["reason"] == "bulk_failed"
     data = bulk(user, "PATCH", resource, {"mode": "partial", "items": items})
     assert statuses(data) == ["ok", "forbidden"]
+    assert bulk(user, "PATCH", resource, {"items": items}, expect=403)["reason"] == "bulk_failed"
     denied = {"action": "denied", "resource_type": resource.name, "resource_id": other}
     assert admin.call("GET", "/api/audit-logs", query_string=denied)["pagination"]["total"] == 1
     filtered = {"filter": {"id": [mine, other]}, "expected_count": 2}

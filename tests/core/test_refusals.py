@@ -1,4 +1,4 @@
-"""Refusals: one record a minute for each caller and route, however often they try, in however many processes."""
+"""Refusals: one record a minute for each caller, whatever they try and how often, in however many processes."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -80,9 +80,11 @@ def test_refusals_of_one_caller_share_a_record(
     user.call("DELETE", paths[2], expect=403)
     last = denied(admin)[-1]
     assert (last["resource_name"], last["changes"]["count"]["new"]) == (f"DELETE {paths[2]}", 2)
-    # Another route is another matter, and recorded at once.
+    # Another route is counted with them, and named.
     user.call("GET", "/api/audit-logs", expect=403)
-    assert denied(admin)[-1]["resource_name"] == "GET /api/audit-logs"
+    assert total(denied(admin)) == 9
+    record_what_is_counted(app)
+    assert denied(admin)[-1]["changes"]["requests"]["new"] == {"GET /api/audit-logs": 1}
     assert total(denied(admin)) == 10
     with app.app_context():
         assert verify().status is Status.INTACT
@@ -105,7 +107,30 @@ def test_items_of_a_bulk_request_are_counted(app: Flask, make: Make, admin: Clie
     assert record["changes"]["count"]["new"] == 60
     named = record["changes"]["requests"]["new"]
     assert named[f"PATCH /api/servers/bulk (servers {ids[0]})"] == 1
-    assert (len(named), named["others"]) == (refusals.MAX_REQUESTS + 1, 10)
+    assert (len(named), named["PATCH /api/servers/bulk"]) == (refusals.MAX_REQUESTS + 1, 10)
+
+
+def test_each_route_is_named_however_many_requests_there_are(
+    app: Flask, make: Make, admin: Client, user: Client
+) -> None:
+    servers = [make(Server, created_by_id=admin.user.id).id for _ in range(refusals.MAX_REQUESTS + 6)]
+    for identity in servers:
+        user.call("DELETE", f"/api/servers/{identity}", expect=403)
+    for identity in servers[-3:]:
+        user.call("PATCH", f"/api/servers/{identity}", json={"rack": "R1"}, expect=403)
+    user.call("GET", "/api/audit-logs", expect=403)
+    record_what_is_counted(app)
+    first, counted = denied(admin)
+    assert first["changes"] == {}
+    requests = counted["changes"]["requests"]["new"]
+    assert requests[f"DELETE /api/servers/{servers[1]}"] == 1
+    routes = {name: count for name, count in requests.items() if name.endswith(("_id>", "audit-logs"))}
+    assert routes == {
+        "DELETE /api/servers/<int:object_id>": 5,
+        "PATCH /api/servers/<int:object_id>": 3,
+        "GET /api/audit-logs": 1,
+    }
+    assert counted["changes"]["count"]["new"] == sum(requests.values()) == refusals.MAX_REQUESTS + 9
 
 
 def test_refused_tokens_are_counted_too(app: Flask, admin: Client, user: Client) -> None:

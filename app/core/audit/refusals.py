@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.addresses import client_network
 from app.core.audit.recorder import Changes, record
 from app.core.db.models import Base, JsonText
 from app.core.db.unit_of_work import current_context, db, writing
@@ -23,8 +24,7 @@ from app.core.values import utcnow
 PERIOD = timedelta(minutes=1)
 """For how long the refusals of a caller are counted after one was recorded."""
 MAX_REQUESTS = 50
-"""Different requests that a record names; further ones are counted under OTHERS."""
-OTHERS = "others"
+"""Different requests that a record names; further ones are counted by their routes."""
 BATCH_ROWS = 100
 
 DENIED = "denied"
@@ -39,7 +39,7 @@ class Refused(NamedTuple):
 
 
 class AuditRefusal(Base):
-    """A caller and a subject that was refused lately: since when that is counted, and what has no record yet."""
+    """A caller who was refused lately: since when that is counted, and what has no record yet."""
 
     caller: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     counted_since: Mapped[datetime] = mapped_column(index=True)
@@ -51,26 +51,29 @@ class AuditRefusal(Base):
 counts = AuditRefusal.__table__
 
 
-def record_refusals(refused: Sequence[Refused], *, subject: str, context: RequestContext | None = None) -> None:
+def record_refusals(
+    refused: Sequence[Refused], *, route: str, token: str = "", context: RequestContext | None = None
+) -> None:
     """Record the refusals of one request in the current transaction, or count them.
 
-    A caller is a user, else an address. `subject` says what is a repetition: the method and the route of a request,
-    whatever object it is about, or a token that is not valid.
+    A caller is a user, else the network of an address; where a token is refused, that token. `route` is what further
+    requests are counted under, once MAX_REQUESTS different ones have been named: it must be one of few.
     """
     if not refused:
         return
     context = context or current_context()
-    caller = _key(context, subject)
+    caller = _key(context, token)
+    counted = _merged({}, Counter(map(_about, refused)), route)
     now = utcnow()
     while True:
         if db.session.execute(_BEGIN, {"caller": caller, "now": now}).one_or_none() is not None:
-            _record(refused, _requests(refused), context)
+            _record(refused, counted, context)
             return
         row = db.session.execute(_LOCKED, {"caller": caller}).one_or_none()
         # Another process may have deleted it meanwhile.
         if row is not None:
             break
-    requests = _merged(row.requests, _requests(refused))
+    requests = _merged(row.requests, counted, route)
     if now < row.counted_since + PERIOD:
         values = {"pending": row.pending + len(refused), "requests": requests, "context": context.as_dict()}
         _update(caller, values)
@@ -114,19 +117,17 @@ def _changes(requests: Mapping[str, int]) -> Changes:
     return {"count": {"old": None, "new": sum(requests.values())}, "requests": {"old": None, "new": dict(requests)}}
 
 
-def _requests(refused: Sequence[Refused]) -> dict[str, int]:
-    return _merged({}, Counter(item.name if item.resource_id is None else _about(item) for item in refused))
-
-
 def _about(item: Refused) -> str:
-    text = f"{item.name} ({item.resource_type} {item.resource_id})"
-    return item.name if f"/{item.resource_id}" in item.name else text
+    """The request in words, with what it was about where that is not among them."""
+    if item.resource_id is None or f"/{item.resource_id}" in item.name:
+        return item.name
+    return f"{item.name} ({item.resource_type} {item.resource_id})"
 
 
-def _merged(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+def _merged(counts: Mapping[str, int], more: Mapping[str, int], route: str) -> dict[str, int]:
     merged = dict(counts)
     for name, count in more.items():
-        key = name if name in merged or len(merged) < MAX_REQUESTS else OTHERS
+        key = name if name in merged or len(merged) < MAX_REQUESTS else route
         merged[key] = merged.get(key, 0) + count
     return merged
 
@@ -135,9 +136,11 @@ def _update(caller: str, values: Mapping[str, Any]) -> None:
     db.session.execute(sa.update(counts).where(counts.c.caller == caller).values(**values))
 
 
-def _key(context: RequestContext, subject: str) -> str:
-    who = f"address {context.ip_address}" if context.user_id is None else f"user {context.user_id}"
-    return hashlib.sha256(f"{who} {subject}".encode()).hexdigest()
+def _key(context: RequestContext, token: str) -> str:
+    who = (
+        f"address {client_network(context.ip_address or '')}" if context.user_id is None else f"user {context.user_id}"
+    )
+    return hashlib.sha256(f"{who} {token}".encode()).hexdigest()
 
 
 _NOTHING: dict[str, Any] = {"pending": 0, "requests": {}, "context": None}

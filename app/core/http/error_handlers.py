@@ -67,7 +67,7 @@ def _record_denied(error: Forbidden) -> ApiError:
     try:
         with writing():
             refused = Refused(kind, object_id, f"{request.method} {request.path}")
-            record_refusals([refused], subject=f"{request.method} {request.endpoint}")
+            record_refusals([refused], route=f"{request.method} {request.url_rule}")
     except DBAPIError as failed:
         return from_database(failed)
     return error

@@ -240,4 +240,4 @@ def _record_denied(resource: Resource, items: Sequence[Item]) -> None:
     path = f"{request.method} {request.path}"
     table = resource.model.__tablename__
     refused = [Refused(table, item.object_id, path) for item in items if isinstance(item.error, Forbidden)]
-    record_refusals(refused, subject=f"items {path}")
+    record_refusals(refused, route=path)
