@@ -56,7 +56,7 @@ def test_requests_are_counted_by_route_method_and_status(app: Flask, user: Clien
 
 def test_nobody_can_make_up_labels(app: Flask) -> None:
     browser = app.test_client()
-    browser.get("/nowhere/4711")
+    browser.get("/api/nowhere/4711")
     browser.open("/api/servers", method="BREW")
     labels = [dict(labels) for _, labels in scrape(app)]
     assert not any("4711" in label.get("route", "") or label.get("method") == "BREW" for label in labels)

@@ -15,6 +15,7 @@ from psycopg import errors as postgres
 from psycopg.abc import PQGen
 from sqlalchemy.exc import InvalidatePoolError
 
+from app.core.db.cursors import PostgresCursor, PostgresServerCursor
 from app.core.db.engines import BEGIN, Access
 
 V = TypeVar("V")
@@ -67,6 +68,10 @@ class Connection(psycopg.Connection[Any]):
 
     is_long = False
     """Whether statements may take LONG_ANSWER_SECONDS."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory, self.server_cursor_factory = PostgresCursor, PostgresServerCursor
 
     def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
         if timeout is not None or not has_request_context():

@@ -8,6 +8,7 @@ import orjson
 import sqlalchemy as sa
 import structlog
 
+from app.core.db.cursors import SqliteConnection
 from app.core.values import json_text
 
 log = structlog.get_logger()
@@ -40,15 +41,17 @@ CLOSE_TIMEOUT_MS = 2_000
 def engine_options(url: str) -> dict[str, Any]:
     """The `SQLALCHEMY_ENGINE_OPTIONS` for a database URL."""
     # The default serializer writes "\\u4e2d" for a Chinese character, which no search would find.
-    json = {
+    shared = {
         "json_serializer": json_text,
         "json_deserializer": orjson.loads,
+        # An error with the parameters of its statement would bring hashes and encrypted mail into the log.
+        "hide_parameters": True,
     }
     if url.startswith("sqlite"):
         # For the statements that prepare a connection; connections.py has the others.
-        return {**json, "connect_args": {"timeout": 30}}
+        return {**shared, "connect_args": {"timeout": 30, "factory": SqliteConnection}}
     return {
-        **json,
+        **shared,
         # The driver begins no transactions: the listener does, by BEGIN, where something may be written.
         "isolation_level": "AUTOCOMMIT",
         "pool_size": 10,

@@ -11,6 +11,7 @@ from flask import has_app_context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from app.core.db.cursors import count_copied
 from app.core.db.unit_of_work import db, touch, unit_of_work
 
 ROWS_AT_ONCE = 1000
@@ -153,6 +154,7 @@ def write_bound(bound: BoundRows) -> None:
                 with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                     for row in part:
                         copy.write_row(row)
+                count_copied(len(part))
         else:
             marks = f"({', '.join('?' * len(bound.columns))})"
             # SQLite's journal for the rollback of a statement costs more than a row.

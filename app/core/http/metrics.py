@@ -26,6 +26,7 @@ from app.core.addresses import parse_address
 from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import bearer_token, public
+from app.core.http.logs import route_of_request
 from app.core.jobs.queue import Job
 from app.core.messages import tr
 from app.core.values import utcnow
@@ -40,7 +41,6 @@ class MetricsToken(Unauthorized):
 
 # Labels are the matched rule instead of the path, and one of these methods: clients cannot create new ones.
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-_NO_ROUTE = "none"
 
 requests_total = Counter("itam_http_requests", "Requests answered.", ["method", "route", "status"])
 request_seconds = Histogram(
@@ -130,8 +130,7 @@ def _measure() -> None:
 
     def count(response: Response) -> Response:
         method = request.method if request.method in _METHODS else "other"
-        route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
-        counter, histogram = _labelled(method, route, response.status_code)
+        counter, histogram = _labelled(method, route_of_request(), response.status_code)
         counter.inc()
         histogram.observe(time.perf_counter() - began)
         return response

@@ -8,7 +8,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.db.cursors import counts
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
 from app.core.errors import ApiError
@@ -177,6 +179,7 @@ class Runner:
 
     def _run(self, lane: Lane, job: Claim) -> None:
         handler, give_up = lane.kinds[job.kind]
+        began, statements, rows = time.perf_counter(), counts.statements, counts.rows
         finished = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(job.id, finished), daemon=True)
         renewal.start()
@@ -186,24 +189,42 @@ class Runner:
             if job.attempts > ATTEMPTS:
                 failure = tr("The work was begun {count} times and its process died each time.", count=ATTEMPTS)
             else:
-                with self._app.app_context():
-                    act_in(RequestContext(**job.origin))
+                with self._in_name_of(job):
                     handler(job.subject_id)
         except Later as later:
             delay = later.delay
         except Exception:
-            log.exception("job_failed", job=job.id, kind=job.kind, subject=job.subject_id)
+            with self._in_name_of(job):
+                log.exception("job_failed", job=job.id, kind=job.kind, subject=job.subject_id)
             failure = ApiError.message
         finally:
             finished.set()
             renewal.join()
-        with self._app.app_context(), writing():
-            act_in(RequestContext(**job.origin))
-            if delay is not None:
-                queue.put_off(job.id, self._name, delay)
-            elif queue.end(job.id, self._name, "failed" if failure else "done") and failure:
-                give_up(job.subject_id, failure)
+        with self._in_name_of(job):
+            outcome = "failed" if failure else "done" if delay is None else "later"
+            with writing():
+                if delay is not None:
+                    queue.put_off(job.id, self._name, delay)
+                elif queue.end(job.id, self._name, outcome) and failure:
+                    give_up(job.subject_id, failure)
+            log.info(
+                "job",
+                job=job.id,
+                kind=job.kind,
+                subject=job.subject_id,
+                outcome=outcome,
+                ms=round((time.perf_counter() - began) * 1000, 2),
+                statements=counts.statements - statements,
+                rows=counts.rows - rows,
+            )
         self._held.discard(job.id)
+
+    @contextmanager
+    def _in_name_of(self, job: Claim) -> Iterator[None]:
+        """An application context in which the origin of a job acts; log lines have its request's id."""
+        with self._app.app_context():
+            act_in(RequestContext(**job.origin))
+            yield
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
         while not finished.wait(HEARTBEAT):
