@@ -104,8 +104,8 @@ def downgrade() -> None:
         op.drop_table(table)
     if guards.on_postgresql():
         op.execute(
-            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), natural_key(text), fold(text), "
-            "fold_unicode(text), address_key(text)"
+            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), natural_key(text), "
+            "fill_numbers(text), fold(text), fold_unicode(text), address_key(text)"
         )
     guards.drop_functions()
 

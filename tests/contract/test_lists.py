@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.core.db.rules import is_folded, is_mac_address
 from app.core.values import natural_key
 from app.resource import Resource
 from app.resource.fields import Field, Kind
@@ -166,7 +167,7 @@ def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
 
         def key(row: Body, name: str = name, field: Field = field) -> tuple[bool, Any]:
             value = value_in(row, name, field)
-            if value is not None and is_name(name, field):
+            if value is not None and is_in_natural_order(name, field):
                 return False, natural_key(value)
             return value is None, 0 if value is None else orderable(kind_of(name, field), value)
 
@@ -175,14 +176,11 @@ def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
     return [row["id"] for row in ordered]
 
 
-LABELS = {(resource.model.__tablename__, resource.model.label) for resource in RESOURCES}
-
-
-def is_name(name: str, field: Field) -> bool:
-    """Whether a column holds the names of its objects, or shows those of others."""
+def is_in_natural_order(name: str, field: Field) -> bool:
+    """Whether a column holds texts that people write, or shows the names of other objects; not canonical forms."""
     if field.target is not None:
         return name == field.reads_as
-    return (field.column.table.name, name) in LABELS
+    return field.kind is Kind.TEXT and is_folded(field.column) and not is_mac_address(field.column)
 
 
 def orderable(kind: Kind, value: Any) -> Any:

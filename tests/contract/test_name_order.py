@@ -1,4 +1,4 @@
-"""Lists sorted by name: case does not count, and numbers are ordered by their value; by cursor too."""
+"""Lists sorted by a text: case does not count, and numbers are ordered by their value; by cursor too."""
 
 import pytest
 
@@ -31,6 +31,19 @@ def test_so_are_the_names_of_referred_objects(make: Make, admin: Client) -> None
         make(Server, name=name, datacenter_id=make(Datacenter, name=name).id)
     names = [row["datacenter"]["name"] for row in admin.call("GET", "/api/servers?sort=datacenter")["data"]]
     assert names == ["DC1", "dc9", "DC10"]
+
+
+@pytest.mark.parametrize("sort", ["rack", "-rack", "attributes.row", "-attributes.row"])
+def test_so_are_other_texts(make: Make, admin: Client, sort: str) -> None:
+    for text in sorted(IN_ORDER):
+        make(Server, rack=text, attributes={"row": text})
+    expected = IN_ORDER if sort[0] != "-" else IN_ORDER[::-1]
+    found, cursor = [], ""
+    while cursor is not None:
+        page = admin.call("GET", "/api/servers", query_string={"sort": sort, "cursor": cursor, "page_size": 3})
+        found += [row["rack"] for row in page["data"]]
+        cursor = page["pagination"]["next_cursor"]
+    assert found == expected
 
 
 @on_postgresql

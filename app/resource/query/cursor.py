@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
-from app.core.db.rules import is_ip_address
+from app.core.db.rules import is_folded, is_ip_address, is_mac_address
 from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page
 from app.core.messages import tr
@@ -92,7 +92,7 @@ def _attribute_keys(resource: Resource, key: str, *, descending: bool) -> list[S
     """The order of an attribute: numbers, then texts, then objects without it; all reversed where it descends."""
     field = replace(resource.fields["attributes"], nullable=True)
     number = attribute_number(field.column, key)
-    text = sa.func.fold(attribute_text(field.column, key))
+    text = sa.func.natural_key(attribute_text(field.column, key))
     return [SortKey(field, number, Kind.NUMBER, descending), SortKey(field, text, Kind.TEXT, descending)]
 
 
@@ -102,7 +102,7 @@ def _sort_key(resource: Resource, name: str, *, descending: bool) -> SortKey:
         if is_ip_address(field.column):
             # The values of a cursor are keys then, and no addresses.
             return SortKey(field, sa.func.address_key(field.column), Kind.TEXT, descending)
-        if name == getattr(resource.model, "label", None):
+        if field.kind is Kind.TEXT and is_folded(field.column) and not is_mac_address(field.column):
             return SortKey(field, sa.func.natural_key(field.column), Kind.TEXT, descending)
         return SortKey(field, field.column, field.kind, descending)
     field = resource.references[name]
