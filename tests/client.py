@@ -107,6 +107,7 @@ class Client:
             response.status_code,
             response.mimetype,
             body,
+            headers=response.headers.keys(),
             in_part="fields" in parameters,
         )
         if operation is not None and response.status_code < 400:

@@ -1,7 +1,7 @@
 """Checks requests and responses against the application's own OpenAPI document."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,8 +11,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from werkzeug.exceptions import HTTPException
 
+from app.core.http.security_headers import ALWAYS
+
 FAILURE = "#/components/schemas/Failure"
 JSON = "application/json"
+OF_HTTP = {name.title() for name in (*ALWAYS, "Content-Type", "Content-Length", "Date", "Strict-Transport-Security")}
+"""Headers that the document leaves out: those of HTTP itself, and those of a policy that every answer has."""
 
 
 class Operation(NamedTuple):
@@ -57,7 +61,14 @@ class Document:
         }
 
     def check_answer(
-        self, operation: Operation | None, status: int, mimetype: str, body: Any, *, in_part: bool = False
+        self,
+        operation: Operation | None,
+        status: int,
+        mimetype: str,
+        body: Any,
+        *,
+        headers: Iterable[str] = (),
+        in_part: bool = False,
     ) -> None:
         """Assert that the document allows this response; `in_part`: to a request for some fields only."""
         if operation is None:
@@ -67,6 +78,9 @@ class Document:
             return
         response = self._response(operation, status)
         assert response is not None, f"{operation} does not document the status {status}: {body}"
+        undeclared = {name.title() for name in headers} - {name.title() for name in response.get("headers", ())}
+        undeclared -= OF_HTTP
+        assert not undeclared, f"{operation} does not document headers of a {status}: {sorted(undeclared)}"
         if status == 304:
             assert "content" not in response
             return

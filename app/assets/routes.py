@@ -40,7 +40,7 @@ class NotAnImage(Invalid):
 @blueprint.post("/<int:asset_id>/image")
 @requires(Role.USER)
 @blueprint.multipart(ImageUploadSchema)
-@blueprint.response(200, AssetSchema, headers=["ETag"])
+@blueprint.response(200, AssetSchema)
 def upload_asset_image(asset_id: int) -> Response:
     """Upload an asset's image, replacing the current one; a description is generated in the background."""
     # Not in the transaction: a slow upload, or a large image to decode, must not block other writers.
@@ -56,6 +56,7 @@ def upload_asset_image(asset_id: int) -> Response:
 @blueprint.delete("/<int:asset_id>/image")
 @requires(Role.USER)
 @blueprint.parameter("IfMatch")
+@blueprint.stale_response(AssetSchema)
 @blueprint.response(200)
 def delete_asset_image(asset_id: int) -> None:
     """Remove an asset's image."""
@@ -68,7 +69,7 @@ def delete_asset_image(asset_id: int) -> None:
 @requires(Role.USER)
 @button("Describe again", "重新描述")
 @blueprint.arguments(DescribeQuerySchema, location="query")
-@blueprint.response(202, AssetSchema, headers=["ETag"])
+@blueprint.response(202, AssetSchema)
 def describe_again(query: dict[str, bool], asset_id: int) -> Response:
     """Have an asset's image described again, in the background."""
     asset = get(resource, asset_id, to_change=True)

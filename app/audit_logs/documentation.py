@@ -7,7 +7,7 @@ from app.audit_logs.declaration import resource
 from app.audit_logs.export import CONTENT_TYPES
 from app.audit_logs.pages import MAX_COUNT
 from app.core.http.api import Blueprint
-from app.core.http.openapi.operations import View, query_parameter
+from app.core.http.openapi.operations import View, file_responses, query_parameter
 from app.resource import document_list
 
 Parameter = dict[str, Any]
@@ -36,7 +36,7 @@ _CHANGE_PARAMETERS = [
 
 _SORTING: list[Parameter] = [
     query_parameter("sort", {"type": "string", "example": "-id"}, _SORT),
-    query_parameter("total", {"type": "string", "enum": ["exact", "none"]}, _TOTAL),
+    query_parameter("total", {"$ref": "#/components/schemas/Total"}, _TOTAL),
 ]
 NOT_IN_EXPORTS = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
@@ -45,16 +45,15 @@ def document_log(
     blueprint: Blueprint, *, without: Collection[str] = (), more: Iterable[Parameter] = (), **documentation: Any
 ) -> Callable[[View], View]:
     """Document a view that takes the parameters of the audit log's list, `without` some and with `more`."""
+    blueprint.shared_schemas["LogFormat"] = {"type": "string", "enum": list(CONTENT_TYPES)}
     own = [item for item in (*_SORTING, *_CHANGE_PARAMETERS) if item["name"] not in without]
     return document_list(blueprint, resource, without=["sort", "total", *without], more=[*more, *own], **documentation)
 
 
 FORMAT = query_parameter(
-    "format", {"type": "string", "enum": list(CONTENT_TYPES)}, "The format of the file. Default: `xlsx`."
+    "format", {"$ref": "#/components/schemas/LogFormat"}, "The format of the file. Default: `xlsx`."
 )
-FILES = {
-    200: {
-        "description": "The file. CSV and NDJSON are streamed.",
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES.values()},
-    }
-}
+FILES = file_responses(
+    "The file. CSV and NDJSON are streamed.",
+    {kind: {"schema": {"type": "string", "format": "binary"}} for kind in CONTENT_TYPES.values()},
+)

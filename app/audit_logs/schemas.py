@@ -2,17 +2,22 @@
 
 from marshmallow import Schema, fields
 
+from app.core.audit.actions import ACTIONS
 from app.core.audit.models import AuditLog
 from app.resource import ResourceSchema
+from app.resource.schema import changes_field
 
 
 class AuditLogSchema(ResourceSchema):
     class Meta(ResourceSchema.Meta):
         model = AuditLog
 
-    changes = fields.Dict(required=True, metadata={"description": "{field: {old, new}}"})
+    action = fields.String(required=True, metadata={"enum": list(ACTIONS), "enumeration": "AuditAction"})
+    changes = changes_field(required=True)
     snapshot = fields.Dict(
-        required=True, allow_none=True, metadata={"description": "For a deletion: the whole object."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "For a deletion: the whole object, by field as it was stored then."},
     )
 
 

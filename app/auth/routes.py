@@ -21,7 +21,8 @@ from app.auth.schemas import (
 from app.core.audit.recorder import audited
 from app.core.http.access import Role, bearer_token, current_actor, public, requires, requires_refresh_token
 from app.core.http.api import Blueprint
-from app.core.http.envelope import FailureSchema, Page, success
+from app.core.http.envelope import Page, success
+from app.core.http.openapi.failures import FailureSchema
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
 from app.core.http.session_cookies import clear_cookies, same_origin, set_cookies
@@ -39,7 +40,7 @@ account = Resource(model=User, schema=AccountSchema, titles=("Account", "账户"
 @service.if_registration_is_open
 @blueprint.arguments(RegistrationSchema)
 @blueprint.alt_response(403, schema=FailureSchema, description="Registration is closed.")
-@blueprint.response(201, AccountSchema)
+@blueprint.response(201, AccountSchema, headers=["Location"])
 def register(body: dict[str, Any]) -> Response:
     """Register an account, if REGISTRATION_ENABLED allows it."""
     return answer(account, service.register(body).id, 201)
@@ -102,7 +103,7 @@ def refresh_browser() -> Response:
 @blueprint.post("/logout")
 @requires(Role.USER, in_person=True)
 @blueprint.arguments(LogoutSchema, location="query")
-@blueprint.response(200)
+@blueprint.response(200, headers=["Set-Cookie"])
 def logout(query: dict[str, bool]) -> Response:
     """Log out of this session, or of all my sessions. A session by cookie also loses its cookies."""
     sessions.log_out(**query)

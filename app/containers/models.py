@@ -33,7 +33,9 @@ class PortMappingSchema(Schema):
 
     host_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
     container_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
-    protocol = fields.String(required=True, validate=validate.OneOf(("tcp", "udp", "sctp")))
+    protocol = fields.String(
+        required=True, validate=validate.OneOf(("tcp", "udp", "sctp")), metadata={"enumeration": "Transport"}
+    )
 
 
 class Container(Audited, Extensible, Entity):

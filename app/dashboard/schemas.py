@@ -65,7 +65,7 @@ class AssetsSchema(Schema):
 
 
 class WarrantySchema(Schema):
-    type = fields.String(required=True, metadata={"enum": ["servers", "assets"]})
+    type = fields.String(required=True, metadata={"enum": ["servers", "assets"], "enumeration": "WarrantedResource"})
     id = fields.Integer(required=True)
     name = fields.String(required=True)
     warranty_expires = fields.Date(required=True)

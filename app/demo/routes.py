@@ -7,7 +7,8 @@ from marshmallow import Schema, fields
 
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import FailureSchema, success
+from app.core.http.envelope import success
+from app.core.http.openapi.failures import FailureSchema
 from app.demo import service
 
 blueprint = Blueprint("demo", __name__, url_prefix="/api/demo", description="A sample estate")

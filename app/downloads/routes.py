@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from app.core.errors import Invalid, RoleNeeded
 from app.core.http.access import Role, access_of, current_actor, public, requires
 from app.core.http.api import Blueprint
-from app.core.http.openapi.operations import View
+from app.core.http.openapi.operations import View, file_responses
 from app.core.messages import tr
 from app.downloads.links import Link, LinkInvalid, Links
 
@@ -52,7 +52,7 @@ def create_download(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.get("/<token>")
 @public
-@blueprint.doc(responses={200: {"description": "The file, as its own path answers.", "content": ANY_FILE}})
+@blueprint.doc(responses=file_responses("The file, as its own path answers.", ANY_FILE, "ETag"))
 def get_download(token: str) -> None:
     """Download the file of a link. Any other answer is that of the path; a link that is not valid any more is a 404."""
     # A valid link never comes here: it has become the request for its path.

@@ -2,6 +2,8 @@
 
 from marshmallow import Schema, fields
 
+from app.core.audit.actions import ACTIONS
+
 
 class FeedQuerySchema(Schema):
     after = fields.String(
@@ -19,7 +21,7 @@ class EventSchema(Schema):
     type = fields.String(required=True, metadata={"description": "The resource."})
     id = fields.Integer(required=True)
     name = fields.String(required=True, allow_none=True)
-    action = fields.String(required=True, metadata={"description": "create, update, delete, restore, assign, …"})
+    action = fields.String(required=True, metadata={"enum": list(ACTIONS), "enumeration": "AuditAction"})
     version = fields.Integer(required=True, metadata={"description": "Rises by one from event to event of an object."})
     changed = fields.List(
         fields.String(), required=True, data_key="fields", metadata={"description": "The fields that changed."}

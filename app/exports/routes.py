@@ -15,7 +15,7 @@ from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
 from app.core.http.file_responses import XLSX, file_answer
-from app.core.http.openapi.operations import camel_case, query_parameter
+from app.core.http.openapi.operations import camel_case, file_responses, query_parameter
 from app.core.messages import tr
 from app.exports.columns import columns_of
 from app.resource import Resource
@@ -27,18 +27,9 @@ from app.sheets.writers import Item, OutputSheet, write_csv, write_workbook
 
 CONTENT_TYPES = {"xlsx": XLSX, "csv": "text/csv", "json": "application/json"}
 FILE_SCHEMA: dict[str, Any] = {"type": "string", "format": "binary"}
-JSON_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["code", "message", "data"],
-    "properties": {
-        "code": {"type": "integer"},
-        "message": {"type": "string"},
-        "data": {"type": "array", "items": {"type": "object"}},
-    },
-}
 FORMAT = query_parameter(
     "format",
-    {"type": "string", "enum": list(CONTENT_TYPES)},
+    {"$ref": "#/components/schemas/ExportFormat"},
     "The kind of file. Default: `xlsx`.",
 )
 RESOURCES = query_parameter(
@@ -49,6 +40,7 @@ RESOURCES = query_parameter(
 PAGING = frozenset({"page", "page_size", "cursor", "fields", "total"})
 
 blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Spreadsheets out")
+blueprint.shared_schemas["ExportFormat"] = {"type": "string", "enum": list(CONTENT_TYPES)}
 
 
 @blueprint.get("/export.xlsx")
@@ -77,9 +69,17 @@ def _parse_resources() -> list[Resource]:
     return [resource for name, resource in IMPORTABLE.items() if name in names]
 
 
+def export_schema(resource: Resource) -> dict[str, Any]:
+    """What an export as JSON has: the objects as a list shows them."""
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{resource.noun}"}}
+    members = {"code": {"type": "integer"}, "message": {"type": "string"}, "data": items}
+    return {"type": "object", "required": list(members), "properties": members}
+
+
 def _add_export(resource: Resource) -> None:
     """Add the route that exports a resource."""
-    content = {kind: {"schema": JSON_SCHEMA if name == "json" else FILE_SCHEMA} for name, kind in CONTENT_TYPES.items()}
+    as_json = export_schema(resource)
+    content = {kind: {"schema": as_json if name == "json" else FILE_SCHEMA} for name, kind in CONTENT_TYPES.items()}
 
     @blueprint.get(f"{resource.path.removeprefix('/api')}/export", endpoint=f"export_{resource.name}")
     @requires(resource.read)
@@ -88,7 +88,7 @@ def _add_export(resource: Resource) -> None:
         resource,
         without=PAGING,
         more=[FORMAT],
-        responses={200: {"description": "The file.", "content": content}},
+        responses=file_responses("The file.", content),
         summary=f"Download {resource.titles[0]}, with the filters and the order of the list.",
         operationId=camel_case("export", resource.name),
     )

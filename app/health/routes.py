@@ -16,21 +16,22 @@ from app.proof.sealer import is_late
 blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")
 
 
+_PUNCTUALITY = {"enum": ["ok", "late"], "enumeration": "Punctuality"}
+
+
 class AliveSchema(Schema):
     status = fields.String(required=True, metadata={"enum": ["ok"]})
 
 
 class ReadySchema(Schema):
-    status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"]})
-    database = fields.String(required=True, metadata={"enum": ["ok", "down"]})
-    cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"]})
+    status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "down"], "enumeration": "Readiness"})
+    database = fields.String(required=True, metadata={"enum": ["ok", "down"], "enumeration": "DatabaseState"})
+    cache = fields.String(required=True, metadata={"enum": ["ok", "down", "in process"], "enumeration": "CacheState"})
     queue = fields.String(
         required=True,
-        metadata={"enum": ["ok", "late"], "description": "Whether a worker executes the jobs that are due."},
+        metadata={**_PUNCTUALITY, "description": "Whether a worker executes the jobs that are due."},
     )
-    audit = fields.String(
-        required=True, metadata={"enum": ["ok", "late"], "description": "Whether records are sealed."}
-    )
+    audit = fields.String(required=True, metadata={**_PUNCTUALITY, "description": "Whether records are sealed."})
 
 
 @blueprint.get("")

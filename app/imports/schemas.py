@@ -4,12 +4,13 @@ from marshmallow import INCLUDE, Schema, fields
 from marshmallow.validate import Length
 
 from app.core.http.api import Upload
-from app.core.http.envelope import FailureDetailsSchema
+from app.core.http.openapi.failures import FailureDetailsSchema
 from app.core.http.paging import PageSchema
 from app.imports.map.columns import Certainty, ColumnUse
 from app.imports.models import ExtraColumns, ImportMode, ImportPhase, ImportStatus, OnError, RowAction
 from app.imports.settings_schemas import Encoding, SettingsSchema
 from app.resource import ReferenceSchema
+from app.resource.schema import changes_field
 from app.sheets.dates import DateOrder
 from app.sheets.encodings import ENCODINGS
 
@@ -114,7 +115,7 @@ class SheetColumnSchema(Schema):
         required=True, allow_none=True, metadata={"description": "Its letters; null for a constant of all rows."}
     )
     title = fields.String(required=True)
-    use = fields.String(required=True, metadata={"enum": [use.value for use in ColumnUse]})
+    use = fields.Enum(ColumnUse, by_value=True, required=True)
     field = fields.String(required=True, allow_none=True)
     attribute = fields.String(required=True, allow_none=True)
     certainty = fields.Enum(
@@ -143,7 +144,7 @@ class ValueCountSchema(Schema):
 class MessageGroupSchema(Schema):
     """The errors or warnings of one rule in one column."""
 
-    severity = fields.String(required=True, metadata={"enum": ["error", "warning"]})
+    severity = fields.String(required=True, metadata={"enum": ["error", "warning"], "enumeration": "Severity"})
     rule = fields.String(required=True)
     column = fields.String(required=True, allow_none=True, metadata={"description": "Its letters."})
     title = fields.String(required=True, allow_none=True)
@@ -168,7 +169,7 @@ class TextSchema(Schema):
 
     encoding = fields.String(required=True)
     delimiter = fields.String(required=True)
-    line_end = fields.String(required=True, metadata={"enum": ["LF", "CRLF", "CR", "none"]})
+    line_end = fields.String(required=True, metadata={"enum": ["LF", "CRLF", "CR", "none"], "enumeration": "LineEnd"})
 
 
 class SheetSchema(Schema):
@@ -281,11 +282,8 @@ class RowSchema(Schema):
     resource = fields.String(required=True)
     action = fields.Enum(RowAction, by_value=True, required=True)
     id = fields.Integer(required=True, allow_none=True)
-    changes = fields.Dict(
-        required=True,
-        metadata={
-            "description": "{field: {old, new}}; a reference is {id, name}, or {row, name} if the file creates it."
-        },
+    changes = changes_field(
+        "What changes, by field; a reference is {id, name}, or {row, name} if the file creates it.", required=True
     )
     errors = fields.List(fields.Nested(RowMessageSchema), required=True)
     warnings = fields.List(fields.Nested(RowMessageSchema), required=True)

@@ -53,6 +53,9 @@ class CellText(fields.String):
 class ConstantField(fields.Field[Any]):
     """A text, a number or a boolean."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"type": ["string", "number", "boolean"]}, **options)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
         if isinstance(value, str):
             return CellText(validate=Length(max=MAX_TITLE)).deserialize(value, attr, data)

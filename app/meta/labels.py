@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.core.messages import Term
+from app.core.messages import LANGUAGES, Term, localize
 from app.core.values import Choice
 from app.resource import Field
 
@@ -26,6 +26,10 @@ def choices_of_terms(terms: Mapping[str, Term]) -> list[dict[str, Any]]:
 
 def labels_of_term(term: Term) -> Labels:
     return {"en": str(term), "zh": term.chinese}
+
+
+def labels_of_message(message: str) -> Labels:
+    return {language: localize(message, language) for language in LANGUAGES}
 
 
 def labels_of_field(field: Field) -> Labels:

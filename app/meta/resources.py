@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.http.access import Actor
 from app.core.values import as_json
-from app.meta.labels import labels_of_choice, labels_of_field, labels_of_term, labels_of_titles
+from app.meta.labels import labels_of_choice, labels_of_field, labels_of_message, labels_of_term, labels_of_titles
 from app.resource import Action, Field, Kind, Resource, actions_of, operators_of, searched_fields, sortable
 
 Description = dict[str, Any]
@@ -33,6 +33,11 @@ def describe(resource: Resource, actor: Actor) -> Description:
         "path": resource.path,
         "labels": labels_of_titles(resource.titles),
         "fields": [*(_describe_field(resource, field) for field in resource.fields.values()), *_secrets(resource)],
+        "rules": [
+            {"kind": rule.kind, "fields": list(rule.fields), "labels": labels_of_message(rule.message)}
+            for rule in getattr(resource.model, "checks", ())
+            if rule.kind is not None
+        ],
         "natural_keys": [list(key) for key in resource.natural_key],
         "searched": [field.name for field in searched_fields(resource)],
         "sortable": sortable(resource),

@@ -63,6 +63,21 @@ class MetaFieldSchema(Schema):
     in_natural_key = fields.Boolean(required=True)
 
 
+class MetaRuleSchema(Schema):
+    """A rule about several fields of one object."""
+
+    kind = fields.String(
+        required=True,
+        metadata={
+            "enum": ["exactly_one", "at_most_one"],
+            "enumeration": "RuleKind",
+            "description": "How many of the fields have a value.",
+        },
+    )
+    fields_ = fields.List(fields.String(), required=True, data_key="fields")
+    labels = fields.Nested(LabelsSchema, required=True)
+
+
 class MetaChildSchema(Schema):
     resource = fields.String(required=True)
     field = fields.String(required=True, metadata={"description": "The field that refers to the parent."})
@@ -88,7 +103,7 @@ class MaySchema(Schema):
     change = fields.String(
         required=True,
         validate=validate.OneOf(("all", "own", "none")),
-        metadata={"description": "Which objects the caller may change and delete."},
+        metadata={"description": "Which objects the caller may change and delete.", "enumeration": "MayChange"},
     )
     import_ = fields.Boolean(required=True, data_key="import")
     export = fields.Boolean(required=True)
@@ -99,6 +114,7 @@ class MetaResourceSchema(Schema):
     path = fields.String(required=True)
     labels = fields.Nested(LabelsSchema, required=True)
     fields_ = fields.List(fields.Nested(MetaFieldSchema), required=True, data_key="fields")
+    rules = fields.List(fields.Nested(MetaRuleSchema), required=True)
     natural_keys = fields.List(
         fields.List(fields.String()),
         required=True,

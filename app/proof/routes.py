@@ -10,7 +10,7 @@ from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import FailureSchema
+from app.core.http.openapi.failures import FailureSchema
 from app.core.messages import tr
 from app.proof import archive
 from app.proof.models import checkpoints, leaves
@@ -40,7 +40,7 @@ class RangeSchema(Schema):
 
 
 class FindingSchema(Schema):
-    kind = fields.String(required=True, metadata={"enum": [kind.value for kind in FindingKind]})
+    kind = fields.Enum(FindingKind, by_value=True, required=True)
     message = fields.String(required=True)
     record_id = fields.Integer(required=True, allow_none=True)
     resource_type = fields.String(required=True, allow_none=True)
@@ -49,7 +49,10 @@ class FindingSchema(Schema):
 
 
 class VerificationSchema(Schema):
-    status = fields.String(required=True, metadata={"enum": [status.name.lower() for status in Status]})
+    status = fields.String(
+        required=True,
+        metadata={"enum": [status.name.lower() for status in Status], "enumeration": "VerificationStatus"},
+    )
     records = fields.Integer(required=True, metadata={"description": "Records that were verified."})
     unsealed = fields.Integer(required=True, metadata={"description": "Of those, the ones not sealed yet."})
     checkpoints = fields.Integer(required=True)

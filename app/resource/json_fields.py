@@ -150,6 +150,11 @@ class Attributes(fields.Dict):
         }
         super().__init__(keys=fields.String(), **options)
 
+    @property
+    def described_values(self) -> dict[str, Any]:
+        """What the document says of a value; in an answer none is null."""
+        return {"type": ["string", "number", "boolean", *(["null"] if self.allow_none else [])]}
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
         loaded: Any = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
         return clean_attributes(loaded)

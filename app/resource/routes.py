@@ -41,7 +41,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(schema)
     @blueprint.doc(summary=f"Create one {one}.", operationId=f"create{noun}")
-    @blueprint.response(201, schema, headers=["ETag", "Location"])
+    @blueprint.response(201, schema, headers=["Location"])
     def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
         target = service.create(resource, body)
         service.refuse_shared(resource, target, query)
@@ -58,7 +58,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
         description="Read-only fields may be sent back as they were read; another value is a 422.",
         operationId=f"update{noun}",
     )
-    @blueprint.response(200, schema, headers=["ETag"])
+    @blueprint.response(200, schema)
     def change(query: dict[str, bool], body: Sent, object_id: int) -> Response:
         target = service.get(resource, object_id, to_change=True)
         service.check_version(resource, target, request.headers.get("If-Match"))
@@ -119,7 +119,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.doc(
         summary=f"Read one {service.singular(resource)}, as it is or as it was.", operationId=f"get{resource.noun}"
     )
-    @blueprint.response(200, schema, headers=["ETag"])
+    @blueprint.response(200, schema)
     def read(query: dict[str, Any], object_id: int) -> Response:
         if PARAMETER in query:
             return expanded(resource, object_id, **query)

@@ -23,6 +23,17 @@ ADD, REMOVE = "__add", "__remove"
 READ_ONLY = tr("Is read-only: the application sets it.", rule="read_only")
 
 
+class OldNewSchema(Schema):
+    old = fields.Raw(required=True, allow_none=True)
+    new = fields.Raw(required=True, allow_none=True)
+
+
+def changes_field(description: str = "What changed, by field.", **options: Any) -> MarshmallowField:
+    """The field of old and new values by the names of their fields."""
+    values = fields.Nested(OldNewSchema)
+    return fields.Dict(keys=fields.String(), values=values, metadata={"description": description}, **options)
+
+
 class WriteQuerySchema(Schema):
     """How a write is meant."""
 

@@ -27,7 +27,7 @@ def _in_the_future(time: object) -> None:
 class NewTokenSchema(Schema):
     name = Text(length=255, required=True)
     scopes = fields.List(
-        fields.String(validate=validate.OneOf(["read", "write"])),
+        fields.String(validate=validate.OneOf(["read", "write"]), metadata={"enumeration": "TokenScope"}),
         load_default=["read"],
         validate=validate.Length(1, 2),
         metadata={"description": "`write` includes `read`."},

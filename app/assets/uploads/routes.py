@@ -9,6 +9,7 @@ from app.assets.image_processing import FORMATS
 from app.assets.image_store import open_image
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
+from app.core.http.openapi.operations import file_responses
 
 CONTENT: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for _, kind in FORMATS.values()}
 HEADERS = {
@@ -23,7 +24,7 @@ blueprint = Blueprint("uploads", __name__, url_prefix="/api/uploads", descriptio
 @blueprint.get("/<name>")
 @requires(Role.USER)
 @blueprint.not_modified
-@blueprint.doc(responses={200: {"description": "The image.", "content": CONTENT}})
+@blueprint.doc(responses=file_responses("The image.", CONTENT, "ETag"))
 def get_upload(name: str) -> Response:
     """Download an asset's image."""
     stream, content_type = open_image(name)
@@ -31,6 +32,8 @@ def get_upload(name: str) -> Response:
     response = send_file(stream, content_type, conditional=False, etag=False)
     response.content_length = os.fstat(stream.fileno()).st_size
     response.headers.update(HEADERS)
-    response.headers["Content-Disposition"] = f'inline; filename="{name}"'
     response.set_etag(name)
-    return cast(Response, response.make_conditional(request))
+    response = cast(Response, response.make_conditional(request))
+    if response.status_code == 200:
+        response.headers["Content-Disposition"] = f'inline; filename="{name}"'
+    return response

@@ -1,4 +1,7 @@
-"""The words of audit records, by which one is found, and what a person reads instead: actions, and types of events."""
+"""The words of audit records, by which one is found, and what a person reads instead: actions, and types of events.
+
+An action that nothing records any more stays here: the log keeps it, and clients know them as an enumeration.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -20,6 +20,8 @@ class Check:
     message: str
     sql: str
     holds: Callable[[Mapping[str, Any]], bool]
+    kind: str | None = None
+    """What a form can keep by itself: `exactly_one` or `at_most_one` of the fields has a value. None: another rule."""
 
     def errors(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
         """The message at each field that has a value, or at all of them where none has; empty if the rule holds."""
@@ -31,12 +33,14 @@ class Check:
 
 def exactly_one(*fields: str, name: str, message: str) -> Check:
     """Exactly one of these fields has a value."""
-    return Check(name, fields, message, f"{_count_in_sql(fields)} = 1", lambda values: _count(fields, values) == 1)
+    count = _count_in_sql(fields)
+    return Check(name, fields, message, f"{count} = 1", lambda values: _count(fields, values) == 1, "exactly_one")
 
 
 def at_most_one(*fields: str, name: str, message: str) -> Check:
     """At most one of these fields has a value."""
-    return Check(name, fields, message, f"{_count_in_sql(fields)} <= 1", lambda values: _count(fields, values) <= 1)
+    count = _count_in_sql(fields)
+    return Check(name, fields, message, f"{count} <= 1", lambda values: _count(fields, values) <= 1, "at_most_one")
 
 
 def present_when(field: str, *, status: Choice, name: str, message: str) -> Check:

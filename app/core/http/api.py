@@ -33,7 +33,8 @@ from app.core.errors import (
 )
 from app.core.http import error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
-from app.core.http.envelope import FailureSchema, envelope_of, respond, stale_of
+from app.core.http.envelope import envelope_of, respond
+from app.core.http.openapi.failures import FailureSchema, stale_of
 from app.core.http.openapi.operations import (
     DOCUMENT,
     FAILURES,
@@ -136,7 +137,8 @@ class Blueprint(SmorestBlueprint):
         `headers` names further headers of the answer, besides those of every answer.
         """
         envelope = envelope_of(schema, many=many, nullable=nullable)
-        document = super().response(status_code, envelope, headers=headers_of(*headers), **options)
+        names = (*headers, *(["ETag"] if hasattr(schema, "answer") and not many else []))  # its version
+        document = super().response(status_code, envelope, headers=headers_of(*names), **options)
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:

@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import orjson
 from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import Schema, fields
 
 from app.core.errors import ApiError, dotted
 from app.core.messages import Message, localize
@@ -210,70 +210,6 @@ class PaginationSchema(Schema):
 class EnvelopeSchema(Schema):
     code = fields.Integer(required=True, metadata={"enum": [0]})
     message = fields.String(required=True, metadata={"example": "success"})
-
-
-class ProblemOfFieldSchema(Schema):
-    """A rule that a field breaks, with its parameters beside it (`min`, `max`, `choices`, …)."""
-
-    class Meta:
-        unknown = INCLUDE
-
-    rule = fields.String(required=True, metadata={"description": "A stable slug to branch on."})
-    message = fields.String(required=True, metadata={"description": "What is wrong, in the language of the answer."})
-
-
-class FailureDetailsSchema(Schema):
-    """Why it failed; the reason decides which other members there are."""
-
-    class Meta:
-        unknown = INCLUDE
-
-    reason = fields.String(required=True, metadata={"description": "A stable slug to branch on."})
-    errors = fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.String()),
-        metadata={"description": "What is wrong with which field; nested fields are dotted."},
-    )
-    problems = fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.Nested(ProblemOfFieldSchema)),
-        metadata={"description": "The same as `errors`, for programs: the rule that each field breaks."},
-    )
-    parameters = fields.Dict(metadata={"description": "The values in the message, by name."})
-    did_you_mean = fields.List(fields.String(), metadata={"description": "400: the nearest names that do exist."})
-    current = fields.Dict(metadata={"description": "412: the object as it is now."})
-    holder = fields.Dict(metadata={"description": "409: the user who holds the GPU, as id and name."})
-    children = fields.Dict(
-        keys=fields.String(),
-        values=fields.Integer(),
-        metadata={"description": "409: how many objects of which resource keep this one from being deleted."},
-    )
-    conflicts = fields.List(
-        fields.Dict(),
-        metadata={"description": "409: the rows of a plan whose objects have changed; what stands in a restore's way."},
-    )
-    count = fields.Integer(metadata={"description": "409: how many objects the filter of a bulk write matches."})
-    results = fields.List(
-        fields.Dict(), metadata={"description": "A bulk write that stored nothing: the result of each item, in order."}
-    )
-    database = fields.String(metadata={"description": "503: the state of the database."})
-    cache = fields.String(metadata={"description": "503: the state of the cache."})
-
-
-class FailureSchema(Schema):
-    code = fields.Integer(required=True, metadata={"description": "The HTTP status.", "example": 422})
-    message = fields.String(required=True, metadata={"description": "One sentence for a person."})
-    data = fields.Nested(FailureDetailsSchema, required=True)
-
-
-@functools.cache
-def stale_of(schema: Any) -> type[Schema]:
-    """The failure of a write whose If-Match does not match, with the object of this schema as it is now."""
-    name = schema.__name__.removesuffix("Schema")
-    current = fields.Nested(schema.answer(), required=True, metadata={"description": "The object as it is now."})
-    reason = fields.String(required=True, metadata={"enum": ["version_mismatch"]})
-    details = type(f"{name}StaleDetailsSchema", (Schema,), {"reason": reason, "current": current})
-    return type(f"{name}StaleSchema", (FailureSchema,), {"data": fields.Nested(details, required=True)})
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from flask_cors import CORS
 from app.core.db.unit_of_work import current_context
 from app.core.http.rate_limiter import HEADERS
 
-_ALWAYS = {
+ALWAYS = {
     # Nearly all answers name people, such as the creator of an object. What may be cached says so itself.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -41,7 +41,7 @@ class NoSessions(SessionInterface):
 
 def init_app(app: Flask) -> None:
     app.session_interface = NoSessions()
-    always = dict(_ALWAYS)
+    always = dict(ALWAYS)
     if origins := app.config["CORS_ORIGINS"]:
         # Front ends of other origins send tokens in a header: no credentials (cookies) are allowed.
         CORS(app, resources=r"/api/*", origins=list(origins), expose_headers=_READABLE, max_age=600)

@@ -12,7 +12,8 @@ from app.core.http.envelope import Page, Pagination, success
 from app.core.http.paging import PageSchema
 from app.imports.mappings import service
 from app.imports.mappings.models import ImportMapping
-from app.imports.settings_schemas import CellText
+from app.imports.settings import OF_RESOURCE
+from app.imports.settings_schemas import CellText, Map, SheetSettingsSchema
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/api/imports/mappings", description="Saved mappings of columns")
 
@@ -22,22 +23,30 @@ class ImportMappingPatchSchema(Schema):
     shared = fields.Boolean(metadata={"description": "Whether it applies to the imports of everybody."})
 
 
+class SavedSheetSchema(SheetSettingsSchema):
+    """How a sheet with these titles is read; settings that name columns do so by title."""
+
+    class Meta:
+        fields = ("resource", "titles", *OF_RESOURCE)
+
+    titles = fields.List(fields.String(), required=True)
+    columns = Map(keys=fields.String(), values=fields.String(), required=True)
+
+
 class ImportMappingSchema(Schema):
     id = fields.Integer(required=True)
     name = fields.String(required=True)
     mapping = fields.Dict(
-        required=True, metadata={"description": "{<column title>: <field>}, or null for a column that is ignored."}
+        keys=fields.String(),
+        values=fields.String(allow_none=True),
+        required=True,
+        metadata={"description": "The field of each column title; null for a column that is ignored."},
     )
     resources = fields.List(
         fields.String(), required=True, metadata={"description": "The resources of the sheets that it was used for."}
     )
     sheets = fields.List(
-        fields.Dict(),
-        required=True,
-        metadata={
-            "description": "Of each sheet: `resource`, `titles` that it is known by, `columns` by title, and where "
-            "they are set `values`, `constants` and `match`."
-        },
+        fields.Nested(SavedSheetSchema), required=True, metadata={"description": "How each sheet is read."}
     )
     shared = fields.Boolean(required=True)
     owner = fields.String(required=True, metadata={"description": "The user whose mapping it is."})

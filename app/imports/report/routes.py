@@ -9,8 +9,10 @@ from app.core.audit import recorder
 from app.core.db.unit_of_work import writing
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import FailureSchema, envelope_of, success
+from app.core.http.envelope import envelope_of, success
 from app.core.http.file_responses import XLSX, file_answer
+from app.core.http.openapi.failures import FailureSchema
+from app.core.http.openapi.operations import headers_of
 from app.core.request_context import language_of_request
 from app.imports import service
 from app.imports.report.models import ReportStatus
@@ -32,6 +34,7 @@ class ReportSchema(Schema):
 @blueprint.alt_response(
     202,
     schema=envelope_of(ReportSchema),
+    headers=headers_of("Location", "Retry-After"),
     description="The report is being made in the background: ask again after `Retry-After` seconds.",
     success=True,
 )

@@ -25,13 +25,15 @@ from app.core.errors import (
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import envelope_of, failure_body, localized, success_body
-from app.core.http.openapi.operations import camel_case
+from app.core.http.openapi.failures import BULK_STATUS
+from app.core.http.openapi.operations import LOCALIZED, camel_case, headers_of
 from app.core.messages import tr
 from app.resource.bulk import items as batch
 from app.resource.bulk.item import Item
-from app.resource.bulk.schemas import STATUSES, Body, answer_schema_of, body_schemas
+from app.resource.bulk.schemas import Body, answer_schema_of, body_schemas
 from app.resource.declaration import Resource
 from app.resource.json_fields import Integer
+from app.resource.query.documentation import document_selection
 from app.resource.query.filters import LIST_PARAMETERS, unknown
 from app.resource.query.list_query import parse_query
 from app.resource.query.select import select_where
@@ -60,7 +62,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Give a resource its bulk writes."""
     schema, store_query_schema = resource.schema, store_query(resource.model)
     name = resource.noun
-    create_schema, change_schema, delete_schema = body_schemas(resource, name)
+    create_schema, change_schema, delete_schema = body_schemas(resource, name, document_selection(blueprint, resource))
     answer_schema = answer_schema_of(schema, name)
     whole, partial = schema(), schema.change()(partial=True)
     titles = resource.titles[0]
@@ -72,8 +74,10 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.arguments(store_query_schema, location="query")
     @blueprint.arguments(create_schema)
     @blueprint.doc(summary=f"Create many {titles}.", operationId=camel_case("create", resource.name))
-    @blueprint.alt_response(200, schema=envelope, description="Some items are wrong.", success=True)
-    @blueprint.response(201, answer_schema)
+    @blueprint.alt_response(
+        200, schema=envelope, headers=headers_of(*LOCALIZED), description="Some items are wrong.", success=True
+    )
+    @blueprint.response(201, answer_schema, headers=LOCALIZED)
     def create_many(query: dict[str, bool], body: Body) -> Response:
         items = [_item(sent, whole) for sent in body["items"]]
         batch.create(resource, items, query)
@@ -87,7 +91,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
         summary=f"Change many {titles}, one by one or all that a filter matches.",
         operationId=camel_case("update", resource.name),
     )
-    @blueprint.response(200, answer_schema)
+    @blueprint.response(200, answer_schema, headers=LOCALIZED)
     def change_many(query: dict[str, bool], body: Body) -> Response:
         if "items" in body:
             items = [_identified(sent, partial) for sent in body["items"]]
@@ -105,7 +109,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
         summary=f"Delete many {titles}, one by one or all that a filter matches.",
         operationId=camel_case("delete", resource.name),
     )
-    @blueprint.response(200, answer_schema)
+    @blueprint.response(200, answer_schema, headers=LOCALIZED)
     def delete_many(query: dict[str, bool], body: Body) -> Response:
         if "items" in body:
             items = [_identified(sent) for sent in body["items"]]
@@ -214,7 +218,7 @@ def _conclude(
             result["changes"] = item.changes if item.error is None else None
     _record_denied(resource, items)
     counts = Counter(result["status"] for result in results)
-    data = {"results": results, "counts": {name: counts[name] for name in STATUSES}}
+    data = {"results": results, "counts": {name: counts[name] for name in BULK_STATUS["enum"]}}
     return conclude(localized(success_body(data), 201 if creating and counts["ok"] == len(items) else 200), query)
 
 

@@ -4,21 +4,15 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from app.core.http.envelope import FailureSchema
+from app.core.http.openapi.failures import BULK_STATUS, FailureSchema
 from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.json_fields import Integer
+from app.resource.schema import changes_field
 
 MAX_BULK_ITEMS = 1000
 
-STATUSES = ("ok", "error", "not_found", "forbidden", "conflict")
-
 Body = dict[str, Any]
-
-
-class OldNewSchema(Schema):
-    old = fields.Raw(required=True, allow_none=True)
-    new = fields.Raw(required=True, allow_none=True)
 
 
 class Objects(fields.List[Any]):
@@ -39,17 +33,15 @@ class BulkSchema(Schema):
     mode = fields.String(
         load_default="atomic",
         validate=validate.OneOf(("atomic", "partial")),
-        metadata={"description": "`atomic` (default) stores all or nothing, `partial` whatever is right."},
+        metadata={
+            "description": "`atomic` stores all or nothing, `partial` whatever is right.",
+            "enumeration": "BulkMode",
+        },
     )
 
 
 class FilteredBulkSchema(BulkSchema):
-    filter = fields.Dict(
-        keys=fields.String(),
-        metadata={
-            "description": "As in a list: `{status: active, memory_gb__gte: 64}`; a list of values is any of them."
-        },
-    )
+    filter = fields.Dict(keys=fields.String())
     expected_count = Integer(validate=validate.Range(min=0))
 
     @validates_schema
@@ -63,8 +55,11 @@ class FilteredBulkSchema(BulkSchema):
             raise ValidationError({"set": [tr("Say what to change.", rule="required")]})
 
 
-def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Schema], type[Schema]]:
-    """The schemas of the three bodies, which document what each item may hold."""
+def body_schemas(resource: Resource, name: str, selection: str) -> tuple[type[Schema], type[Schema], type[Schema]]:
+    """The schemas of the three bodies, which document what each item may hold.
+
+    `selection` names the schema of the filter in the document.
+    """
     schema = resource.schema
     identity = {"id": Integer(required=True), "suffix": ""}
     change = type(f"{name}ItemSchema", (schema.change(),), identity)
@@ -77,6 +72,7 @@ def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Sche
             ]
         }
     )
+    selected = fields.Dict(keys=fields.String(), metadata={"component": selection})
     members: list[tuple[str, type[Schema], dict[str, Any]]] = [
         ("Create", BulkSchema, {"items": Objects(fields.Nested(schema), required=True)}),
         (
@@ -84,10 +80,13 @@ def body_schemas(resource: Resource, name: str) -> tuple[type[Schema], type[Sche
             FilteredBulkSchema,
             {
                 "items": Objects(fields.Nested(change(partial=others))),
-                "set": fields.Dict(metadata={"description": "With a filter: the fields to change."}),
+                "filter": selected,
+                "set": fields.Dict(
+                    metadata={"description": "With a filter: the fields to change.", "component": f"{name}Patch"}
+                ),
             },
         ),
-        ("Delete", FilteredBulkSchema, {"items": Objects(one)}),
+        ("Delete", FilteredBulkSchema, {"items": Objects(one), "filter": selected}),
     ]
     create, change_many, delete = (
         type(f"{name}Bulk{what}Schema", (base,), declared) for what, base, declared in members
@@ -100,7 +99,7 @@ def answer_schema_of(schema: type[Any], name: str) -> type[Schema]:
         f"{name}ResultSchema",
         (Schema,),
         {
-            "status": fields.String(required=True, validate=validate.OneOf(STATUSES)),
+            "status": fields.String(required=True, metadata=BULK_STATUS),
             "id": fields.Integer(required=True, allow_none=True),
             "data": fields.Nested(
                 schema.answer(),
@@ -108,12 +107,7 @@ def answer_schema_of(schema: type[Any], name: str) -> type[Schema]:
                 allow_none=True,
                 metadata={"description": "The object as it is now; null where it was found by a filter, or is gone."},
             ),
-            "changes": fields.Dict(
-                keys=fields.String(),
-                values=fields.Nested(OldNewSchema),
-                allow_none=True,
-                metadata={"description": "Only in the dry run of a change: what would change, by field."},
-            ),
+            "changes": changes_field("Only in the dry run of a change: what would change, by field.", allow_none=True),
             "error": fields.Nested(
                 FailureSchema,
                 required=True,

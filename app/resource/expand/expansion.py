@@ -29,7 +29,7 @@ EXPANSIONS = (CAN, CHILDREN)
 _DESCRIPTION = "Members to add: `can`, what you may do with the object, and `children`, how many it has of what."
 DOCUMENTED = query_parameter(
     PARAMETER,
-    {"type": "array", "items": {"type": "string", "enum": list(EXPANSIONS)}},
+    {"type": "array", "items": {"$ref": "#/components/schemas/Expansion"}},
     _DESCRIPTION,
     style="form",
     explode=False,
@@ -44,7 +44,7 @@ class Expansions(fields.List[str]):
     is_delimited = True
 
     def __init__(self) -> None:
-        names = fields.String(validate=OneOf(EXPANSIONS))
+        names = fields.String(validate=OneOf(EXPANSIONS), metadata={"enumeration": "Expansion"})
         super().__init__(names, attribute=PARAMETER, data_key=PARAMETER, metadata={"description": _DESCRIPTION})
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:

@@ -32,6 +32,7 @@ _TIME_OR_DATE = {
     "anyOf": [{"format": "date-time"}, {"format": "date"}],
     "description": "A time, or a date, which stands for its whole day in UTC.",
 }
+_TOTAL = {"type": "string", "enum": ["exact", "none"]}
 _FILTERS = """\
 Conditions that all must hold: `name`, or `name__operator`. A name repeated is equal to any of its values; `ne` is \
 different from all of them; empty text is no value. `in`: any of these, separated by commas. `all`: a list that has \
@@ -63,7 +64,7 @@ _SHARED: Mapping[str, dict[str, Any]] = {
         "q", {"type": "string", "maxLength": 200}, "Words that an object must hold, in any order and field."
     ),
     "Total": query_parameter(
-        "total", {"type": "string", "enum": ["exact", "none"]}, "`none` skips the count. Default: `exact`."
+        "total", {"$ref": "#/components/schemas/Total"}, "`none` skips the count. Default: `exact`."
     ),
 }
 _ATTRIBUTES = query_parameter(
@@ -100,8 +101,11 @@ def document_list(
     What else is given goes to the blueprint's `doc`.
     """
     described = list_parameters(resource)
-    blueprint.shared_schemas["TimeOrDate"] = _TIME_OR_DATE
-    blueprint.shared_schemas[_own(resource, "filter")] = filter_schema(resource)
+    blueprint.shared_schemas |= {
+        "TimeOrDate": _TIME_OR_DATE,
+        "Total": _TOTAL,
+        _own(resource, "filter"): filter_schema(resource),
+    }
     used = {name: parameter for name, parameter in described.items() if parameter["name"] not in without}
     blueprint.shared_parameters.update(used)
     return cast("Callable[[View], View]", blueprint.doc(parameters=[*more, *used], **documentation))
@@ -135,6 +139,27 @@ def filter_schema(resource: Resource) -> Schema:
     return {"type": "object", "properties": conditions, "additionalProperties": False}
 
 
+def document_selection(blueprint: Blueprint, resource: Resource) -> str:
+    """Share the schema of the filter of a bulk write, and return its name: JSON can have several values of a name."""
+    conditions = filter_schema(resource)["properties"]
+    for name, condition in conditions.items():
+        if "__" not in name or name.endswith("__ne"):
+            conditions[name] = {"anyOf": [condition, {"type": "array", "items": condition}]}
+    schema = {
+        "type": "object",
+        "description": "As in a list: `{status: active, memory_gb__gte: 64}`; a list of values is any of them. "
+        "`attributes.<key>` and `<reference>.<filter>` too.",
+        "properties": {"q": {"type": "string"}, **conditions},
+        # Of any type: orval writes an index signature, which the types of all members would have to satisfy.
+        "additionalProperties": {},
+    }
+    blueprint.shared_schemas |= {
+        "TimeOrDate": _TIME_OR_DATE,
+        _own(resource, "selection"): schema,
+    }
+    return _own(resource, "selection")
+
+
 def _condition(name: str, operator: str, field: Field) -> Schema:
     if operator == "isnull":
         return {"type": "boolean"}
@@ -144,7 +169,7 @@ def _condition(name: str, operator: str, field: Field) -> Schema:
     if kind is Kind.CHOICE and field.choices is not None:
         # The converter of schemas has shared it under this name.
         schema = {"$ref": f"#/components/schemas/{field.choices.__name__}"}
-    return {"type": "array", "items": schema} if operator == "in" else schema
+    return {"type": "array", "items": schema} if operator in ("in", "all") else schema
 
 
 def _own(resource: Resource, parameter: str) -> str:

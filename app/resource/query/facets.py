@@ -47,7 +47,10 @@ class FacetValueSchema(Schema):
     value = fields.Raw(
         required=True,
         allow_none=True,
-        metadata={"description": "As a filter takes it: of a reference the id; null: no value (`__isnull=true`)."},
+        metadata={
+            "type": ["string", "number", "boolean"],
+            "description": "As a filter takes it: of a reference the id; null: no value (`__isnull=true`).",
+        },
     )
     name = fields.String(metadata={"description": "Of a reference only: what its object is called."}, allow_none=True)
     count = fields.Integer(required=True)

@@ -94,11 +94,11 @@ def test_the_history_of_an_object_refuses_them_too(server: Server, admin: Client
 
 
 def test_whatever_the_log_has_can_be_asked_for(app: Flask, admin: Client) -> None:
-    """Events have fields that no resource has, and the log outlives columns and actions."""
+    """Events have fields that no resource has, and the log outlives columns and resources."""
     admin.call("POST", "/api/auth/tokens", json={"name": "t", "scopes": ["read"]}, expect=201)
     with app.app_context(), writing():
-        recorder.record("measured", "racks", 7, "R1", {"height": {"old": 1, "new": 2}})
-    for query in ({"action": "measured"}, {"resource_type": "racks"}, {"field": "height"}):
+        recorder.record("import", "racks", 7, "R1", {"height": {"old": 1, "new": 2}})
+    for query in ({"action": "import"}, {"resource_type": "racks"}, {"field": "height"}):
         assert [record["resource_name"] for record in select(admin, **query)["data"]] == ["R1"]
     for record in select(admin)["data"]:
         names = {"action": record["action"], "resource_type": record["resource_type"]}

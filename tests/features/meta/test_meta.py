@@ -1,24 +1,26 @@
 """`GET /api/meta`: enough to build every list, form and import without knowing the resources."""
 
 import itertools
+import json
 import re
 from typing import Any
 
 import pytest
 
+from app.catalog import IMPORTABLE
 from app.core.http.access import Role
 from tests.backends import on_sqlite
 from tests.client import Body, Client
 from tests.conftest import SignIn
 from tests.contract.resources import RESOURCES
-from tests.features.conftest import Upload
+from tests.features.conftest import Upload, errors_of
 
 # It is derived from declarations, which are the same whatever the database.
 pytestmark = on_sqlite
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
 SAME_IN_BOTH = {"ID", "UUID", "API", "TCP", "UDP", "HTTP", "HTTPS", "GRPC"}
-NUMBERS = itertools.count(10)
+NUMBERS = itertools.cycle(range(10, 100))
 TEXT_OF_FORMAT = {
     "ip_address": "10.0.0.{}",
     "mac_address": "00:11:22:33:44:{:02}",
@@ -61,23 +63,41 @@ def value_of_member(member: Body) -> Any:
     return member["choices"][0] if member["choices"] else member["minimum"]
 
 
+def filled_in(client: Client, resources: dict[str, Body], name: str, *, only_required: bool) -> Body:
+    """The values of a form, of which each rule about several fields has the one that it asks for."""
+    resource = resources[name]
+    ruled = [rule["fields"] for rule in resource["rules"]]
+    fields = [field for field in resource["fields"] if not field["read_only"]]
+    if only_required:
+        needed = {rule["fields"][0] for rule in resource["rules"] if rule["kind"] == "exactly_one"}
+        fields = [field for field in fields if field["required"] or field["name"] in needed]
+    else:
+        left_out = {field for names in ruled for field in names[1:]}
+        fields = [field for field in fields if field["name"] not in left_out]
+    return {field["name"]: value_for(field, client, resources) for field in fields}
+
+
 def create(client: Client, resources: dict[str, Body], name: str, *, only_required: bool = True) -> Body:
     """Fill in the form of a resource and send it."""
-    resource = resources[name]
-    body = {
-        field["name"]: value_for(field, client, resources)
-        for field in resource["fields"]
-        if not field["read_only"] and (field["required"] or not only_required)
-    }
-    # Rules about several fields are not of a form: a service has one parent, a task is about one thing.
-    if name == "services":
-        body.pop("container_id", None)
-        body["server_id"] = create(client, resources, "servers")["id"]
-    elif name == "tasks":
-        body = {key: value for key, value in body.items() if not key.endswith("_id") or key == "asset_id"}
-    created: Body = client.call("POST", resource["path"], expect=201, json=body)["data"]
+    body = filled_in(client, resources, name, only_required=only_required)
+    created: Body = client.call("POST", resources[name]["path"], expect=201, json=body)["data"]
     assert {key: created[key] for key in body if key in created} == {key: body[key] for key in body if key in created}
     return created
+
+
+def cell_for(field: Body, value: Any, language: str, client: Client, resources: dict[str, Body]) -> Any:
+    """What a person writes into a cell for a value of a form."""
+    match field["kind"]:
+        case "reference":
+            target = resources[field["reference"]["resource"]]
+            return client.call("GET", f"{target['path']}/{value}")["data"][field["reference"]["label"]]
+        case "choice":
+            return next(choice["labels"][language] for choice in field["choices"] if choice["value"] == value)
+        case "list":
+            return ", ".join(value)
+        case "objects":
+            return json.dumps(value)
+    return value
 
 
 @pytest.mark.parametrize("name", [resource.name for resource in RESOURCES])
@@ -97,15 +117,27 @@ def test_a_list_built_from_it_is_understood(admin: Client) -> None:
                 assert answer["code"] == 0 or answer["data"]["reason"] == "invalid_parameter", name
 
 
+@pytest.mark.parametrize("name", IMPORTABLE)
+@pytest.mark.parametrize("only_required", [True, False], ids=["required", "everything"])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_sheet_with_its_titles_is_imported(language: str, admin: Client, upload: Upload) -> None:
-    resource = described(admin)["datacenters"]
-    titles = {field["name"]: field["labels"][language] for field in resource["fields"] if not field["read_only"]}
-    values = [f"value of {name}" for name in titles]
-    sheets = {resource["labels"][language]: [list(titles.values()), values]}
-    assert upload(admin, form={"apply": "true"}, **sheets)["status"] == "applied"
-    (stored,) = admin.call("GET", "/api/datacenters")["data"]
-    assert [stored[name] for name in titles] == values
+def test_a_sheet_built_from_it_is_imported(
+    language: str, only_required: bool, name: str, admin: Client, upload: Upload
+) -> None:
+    resources = described(admin)
+    resource = resources[name]
+    assert resource["may"]["import"]
+    values = filled_in(admin, resources, name, only_required=only_required)
+    before = {item["id"] for item in admin.call("GET", resource["path"])["data"]}
+    own = values.pop("attributes", {})
+    by_name = {field["name"]: field for field in resource["fields"]}
+    titles = [*(by_name[each]["labels"][language] for each in values), *own]
+    cells = [cell_for(by_name[each], value, language, admin, resources) for each, value in values.items()]
+    sheets = {resource["labels"][language]: [titles, [*cells, *own.values()]]}
+    import_ = upload(admin, form={"apply": "true"}, **sheets)
+    assert import_["status"] == "applied", (import_["problem"], errors_of(admin, import_))
+    (stored,) = (item for item in admin.call("GET", resource["path"])["data"] if item["id"] not in before)
+    assert {each: stored[each] for each in values} == values
+    assert stored.get("attributes", {}) == own
 
 
 def test_every_label_is_there_in_both_languages(admin: Client) -> None:

@@ -1,15 +1,15 @@
 """Operations in the OpenAPI document, and what they share: parameters, headers, failures, names."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from apispec.core import Components
 
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
-from app.core.http.envelope import FailureSchema
 from app.core.http.idempotency import REPLAYED
+from app.core.http.openapi.failures import FailureSchema
 from app.core.http.session_cookies import SECURITY_SCHEMES
 from app.core.messages import LANGUAGES
 from app.core.request_context import REASON, REASON_HEADER, REASON_LENGTH
@@ -47,15 +47,19 @@ FAILURES: Mapping[int, str] = {status: name for status, (name, _) in _FAILURES.i
 """The shared response of each status."""
 _HEADERS: Mapping[str, str] = {
     "Content-Disposition": "The name of the file.",
+    "Content-Language": "The language of the messages.",
     "ETag": "The version of the answer, for If-Match and If-None-Match.",
     REPLAYED: "`true`: the stored answer to an earlier request with this Idempotency-Key.",
     "Location": "The URL of the new object.",
     "Retry-After": "Seconds to wait, where waiting helps.",
+    "Vary": "The request headers that the answer depends on.",
     "Set-Cookie": "The cookies of the session, which only the browser reads.",
     "WWW-Authenticate": "How to sign in.",
     "X-Request-ID": "Finds the request in the logs and in the audit log.",
     **rate_limiter.HEADERS,
 }
+LOCALIZED = ("Content-Language", "Vary")
+"""The headers of an answer with messages."""
 _FAILURE_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     **dict.fromkeys((409, 429, 503), ("Retry-After",)),
@@ -64,7 +68,7 @@ _SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
     "Language": {
         "in": "query",
         "name": "lang",
-        "schema": {"type": "string", "enum": list(LANGUAGES)},
+        "schema": {"$ref": "#/components/schemas/Language"},
         "description": "The language of messages; else what the header `Accept-Language` asks for.",
     },
     "Reason": {
@@ -104,21 +108,37 @@ _SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
 
 def share_components(components: Components) -> None:
     """Register what many operations share; an operation refers to it by name."""
+    components.schema("Language", {"type": "string", "enum": list(LANGUAGES)})
     for name, text in _HEADERS.items():
         components.header(name, {"description": text, "schema": {"type": "string"}})
     for name, parameter in _SHARED_PARAMETERS.items():
         components.parameter(name, parameter["in"], dict(parameter))
-    not_modified = {"description": "Nothing has changed; there is no body.", "headers": headers_of("ETag")}
+    not_modified = {"description": "Nothing has changed; there is no body.", "headers": headers_of("ETag", "Vary")}
     components.response("NotModified", not_modified)
     for status, (name, text) in _FAILURES.items():
-        headers = headers_of(*_FAILURE_HEADERS.get(status, ()))
+        headers = headers_of(*_headers_of_failure(status))
         response = {"description": text, "headers": headers, "content": {JSON: {"schema": FailureSchema}}}
         components.response(name, response)
+
+
+def _headers_of_failure(status: int) -> tuple[str, ...]:
+    return (*_FAILURE_HEADERS.get(status, ()), *LOCALIZED) if status >= 400 else ()
 
 
 def headers_of(*names: str) -> dict[str, str]:
     """The headers of a response in the document, beside those of every answer. They refer to shared ones."""
     return {name: name for name in names}
+
+
+def file_responses(description: str, content: Mapping[str, Any], *headers: str) -> dict[int, dict[str, Any]]:
+    """The responses, for `doc`, of a view that answers with a file of one of several types."""
+    return {
+        200: {
+            "description": description,
+            "content": dict(content),
+            "headers": headers_of("Content-Disposition", *headers),
+        }
+    }
 
 
 def query_parameter(name: str, schema: Mapping[str, Any], description: str, **style: Any) -> dict[str, Any]:
@@ -213,6 +233,7 @@ def name_operation(view: View) -> None:
     docs.setdefault("manual_doc", {}).setdefault("operationId", camel_case(view.__name__))
 
 
+_HEADERS_OF_ALL = ("X-Request-ID", *rate_limiter.HEADERS)
 _WHO_MAY: Mapping[str, str] = {
     "public": "Needs no token.",
     "refresh": "Takes the refresh token.",
@@ -224,20 +245,20 @@ _WHO_MAY: Mapping[str, str] = {
 def finish_operations(spec: Mapping[str, Any]) -> None:
     """Complete a document: who may call an operation, headers of all answers, and names of PUTs that PATCH has too."""
     for response in spec["components"]["responses"].values():
-        _add_headers_of_all(response)
+        _add_headers(response, _HEADERS_OF_ALL)
     for operations in spec["paths"].values():
         for method, operation in operations.items():
             if method == "parameters":
                 continue
             who = _WHO_MAY[operation["x-access"]]
             operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
-            for response in operation["responses"].values():
-                _add_headers_of_all(response)
+            for status, response in operation["responses"].items():
+                _add_headers(response, (*_HEADERS_OF_ALL, *_headers_of_failure(int(status))))
             if method == "put":
                 operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])
 
 
-def _add_headers_of_all(response: dict[str, Any]) -> None:
+def _add_headers(response: dict[str, Any], names: Iterable[str]) -> None:
     if "$ref" not in response:
-        shared = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *rate_limiter.HEADERS)}
+        shared = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         response["headers"] = {**shared, **response.get("headers", {})}

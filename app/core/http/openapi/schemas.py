@@ -1,21 +1,35 @@
 """From marshmallow's schemas and fields to those of the OpenAPI document, and their names."""
 
-import enum
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
-from marshmallow.fields import Enum, Field
+from marshmallow.fields import Dict, Enum, Field, Raw
+
+# Not recursive: neither openapi-typescript nor openapi-python-client can write a recursive type.
+_VALUE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "null"},
+        {"type": "array", "items": {}},
+        {"type": "object", "additionalProperties": {}},
+    ],
+    "description": "Any value of JSON, such as the value of a field of any kind.",
+}
 
 
 class Converter(OpenAPIConverter):
     """From marshmallow's fields to the document: enumerations have names, and bodies no fields that are only read.
 
-    A default is in the description: as `default`, client generators make it a member that must be sent, or send it
-    without being asked.
+    The metadata of a field may have `enumeration`, the name of the schema that its `enum` becomes, and `component`, the
+    name of a schema that is shared elsewhere. A default is in the description: as `default`, client generators make it
+    a member that must be sent, or send it without being asked.
     """
 
     def field2property(self, field: Field[Any]) -> dict[str, Any]:
@@ -24,17 +38,34 @@ class Converter(OpenAPIConverter):
         if default is not None:
             text = orjson.dumps(default).decode()
             described["description"] = f"{described.get('description', '')} Default: `{text}`.".strip()
-        if not isinstance(field, Enum) or not field.by_value:
+        component = field.metadata.get("component")
+        if component is not None:
+            kept = {name: described[name] for name in ("description",) if name in described}
+            return {"$ref": f"#/components/schemas/{component}", **kept}
+        if isinstance(field, Dict) and not described["additionalProperties"]:
+            described["additionalProperties"] = getattr(field, "described_values", None) or self._share_value()
+        if type(field) is Raw and described.keys() <= {"description"}:
+            return {**self._share_value(), **described}
+        if isinstance(field, Enum) and field.by_value:
+            reference = self._share_enumeration(field.enum.__name__, [member.value for member in field.enum])
+        elif "enumeration" in field.metadata:
+            reference = self._share_enumeration(field.metadata["enumeration"], described["enum"])
+        else:
             return described
-        reference = self._share_enumeration(field.enum)
-        rest = {name: value for name, value in described.items() if name not in ("type", "enum")}
+        rest = {name: value for name, value in described.items() if name not in ("type", "enum", "$ref")}
         return {**({"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference), **rest}
 
-    def _share_enumeration(self, choices: type[enum.Enum]) -> dict[str, str]:
-        """The reference to the schema of an enumeration, which has the name of its class."""
-        name = choices.__name__
+    def _share_enumeration(self, name: str, values: Iterable[Any]) -> dict[str, str]:
+        """The reference to the schema of an enumeration."""
+        return self._share(name, {"type": "string", "enum": list(values)})
+
+    def _share_value(self) -> dict[str, str]:
+        return self._share("Value", _VALUE)
+
+    def _share(self, name: str, schema: dict[str, Any]) -> dict[str, str]:
         if name not in self.spec.components.schemas:
-            self.spec.components.schema(name, {"type": "string", "enum": [member.value for member in choices]})
+            self.spec.components.schema(name, schema)
+        assert self.spec.components.schemas[name] == schema, f"There are two schemas called {name}."
         return {"$ref": f"#/components/schemas/{name}"}
 
     def list2param(self, field: Field[Any], **options: Any) -> dict[str, Any]:
