@@ -6,6 +6,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.values import Choice
@@ -51,29 +52,19 @@ class DescriptionStatus(Choice):
 class Asset(Audited, Extensible, Entity):
     name: Mapped[str] = column("Name", "名称", "资产名称", "设备名称", "实例名", "Asset", "Asset name", "Device name")
     asset_type: Mapped[AssetType] = column("Type", "类型", "资产类型", "Asset type", "Category", index=True)
-    serial_number: Mapped[str | None] = column(
-        "Serial number", "序列号", "产品序列号", "SN", "SN号", "Serial", "Serial no", "Service tag"
-    )
-    asset_tag: Mapped[str | None] = column(
-        "Asset tag", "资产编号", "固定资产编号", "资产编码", "资产标签", "Barcode", "Inventory number"
-    )
-    manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
-    model: Mapped[str | None] = column("Model", "型号", "设备型号")
+    serial_number: Mapped[str | None] = column(*titles.SERIAL_NUMBER)
+    asset_tag: Mapped[str | None] = column(*titles.ASSET_TAG)
+    manufacturer: Mapped[str | None] = column(*titles.MANUFACTURER)
+    model: Mapped[str | None] = column(*titles.MODEL)
     status: Mapped[AssetStatus] = column("Status", "状态", "资产状态", default=AssetStatus.IN_STOCK, index=True)
-    datacenter_id: Mapped[int | None] = reference(
-        Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site"
-    )
+    datacenter_id: Mapped[int | None] = reference(Datacenter, *titles.DATACENTER)
     assigned_to: Mapped[str | None] = column("Assigned to", "使用人", "领用人", "使用者", "User", "Holder")
-    purchase_date: Mapped[date | None] = column(
-        "Purchase date", "采购日期", "购买日期", "购置日期", "购入日期", "Purchased", "Date of purchase"
-    )
+    purchase_date: Mapped[date | None] = column(*titles.PURCHASE_DATE)
     purchase_price: Mapped[Decimal | None] = column(
         "Purchase price", "采购价格", "购买价格", "购置价格", "购置金额", "Price", "Cost", minimum=0
     )
-    warranty_expires: Mapped[date | None] = column(
-        "Warranty expires", "保修到期", "保修到期日", "过保日期", "维保到期", "Warranty end", "Warranty"
-    )
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
+    warranty_expires: Mapped[date | None] = column(*titles.WARRANTY)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
     image_url: Mapped[str | None] = column("Image", "图片", read_only=True)
     description_status: Mapped[DescriptionStatus | None] = column("Description status", "描述状态", read_only=True)
     description_problem: Mapped[str | None] = column(

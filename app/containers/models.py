@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields, validate
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.messages import tr
@@ -54,7 +55,7 @@ class Container(Audited, Extensible, Entity):
     port_mappings: Mapped[list[dict[str, Any]]] = column(
         "Port mappings", "端口映射", "Ports", members=PortMappingSchema, default=list
     )
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "name"),)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import absent_without, present_when
@@ -36,14 +37,14 @@ class Gpu(Audited, Extensible, Entity):
         "Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0, usual=(512, 1 << 20)
     )
     uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
-    serial_number: Mapped[str | None] = column("Serial number", "序列号", "SN", "Serial", index=True)
+    serial_number: Mapped[str | None] = column(*titles.SERIAL_NUMBER, index=True)
     status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)
     assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
     assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
     # Of the current assignment, so that the audit log has them, and with them what a restore brings back.
     purpose: Mapped[str | None] = column("Assignment purpose", "分配用途", read_only=True)
     expires_at: Mapped[datetime | None] = column("Assigned until", "分配到期时间", read_only=True)
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "slot"), ("uuid",))
     checks = (

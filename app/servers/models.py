@@ -5,6 +5,7 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import SoftUnique
@@ -46,9 +47,7 @@ class Server(Audited, Extensible, Entity):
         default=ServerStatus.ACTIVE,
         index=True,
     )
-    datacenter_id: Mapped[int | None] = reference(
-        Datacenter, "Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación"
-    )
+    datacenter_id: Mapped[int | None] = reference(Datacenter, *titles.DATACENTER)
     environment_id: Mapped[int | None] = reference(Environment, "Environment", "环境", "所属环境", "Env", "Entorno")
     rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64), index=True)
     rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
@@ -66,14 +65,10 @@ class Server(Audited, Extensible, Entity):
     mac_address: Mapped[str | None] = column(
         "MAC address", "MAC地址", "内网MAC地址", "MAC", type_=sa.String(59), check=mac_address, lower=True
     )
-    manufacturer: Mapped[str | None] = column("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
-    model: Mapped[str | None] = column("Model", "型号", "设备型号")
-    serial_number: Mapped[str | None] = column(
-        "Serial number", "序列号", "产品序列号", "SN", "SN号", "Serial", "Serial no", "Service tag", index=True
-    )
-    asset_tag: Mapped[str | None] = column(
-        "Asset tag", "资产编号", "固定资产编号", "资产编码", "资产标签", "Barcode", "Inventory number"
-    )
+    manufacturer: Mapped[str | None] = column(*titles.MANUFACTURER)
+    model: Mapped[str | None] = column(*titles.MODEL)
+    serial_number: Mapped[str | None] = column(*titles.SERIAL_NUMBER, index=True)
+    asset_tag: Mapped[str | None] = column(*titles.ASSET_TAG)
     os: Mapped[str | None] = column(
         "OS", "操作系统", "操作系统名称", "Operating system", "Platform", "Sistema operativo"
     )
@@ -87,15 +82,11 @@ class Server(Audited, Extensible, Entity):
     disk_gb: Mapped[float | None] = column(
         "Disk", "磁盘", "硬盘", "磁盘容量", "Storage", unit="GB", minimum=0, usual=(1, 262_144)
     )
-    purchase_date: Mapped[date | None] = column(
-        "Purchase date", "采购日期", "购买日期", "购置日期", "购入日期", "Purchased", "Date of purchase"
-    )
-    warranty_expires: Mapped[date | None] = column(
-        "Warranty expires", "保修到期", "保修到期日", "过保日期", "维保到期", "Warranty end", "Warranty"
-    )
+    purchase_date: Mapped[date | None] = column(*titles.PURCHASE_DATE)
+    warranty_expires: Mapped[date | None] = column(*titles.WARRANTY)
     owner: Mapped[str | None] = column("Owner", "负责人", "维护人", "责任人", "Sponsor")
     tags: Mapped[list[str]] = column("Tags", "标签", "Labels", default=list)
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("datacenter_id", "name"), ("datacenter_id", "internal_ip"), ("asset_tag",))
     # Blades share a unit, and a server that was moved may not be corrected yet: no reason to refuse it.

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.containers.models import MAX_PORT, Container
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import exactly_one
@@ -61,7 +62,7 @@ class Service(Audited, Extensible, Entity):
     status: Mapped[ServiceStatus] = column("Status", "状态", "运行状态", default=ServiceStatus.UNKNOWN, index=True)
     # Not audited, or every service would write an audit record per check (once a minute).
     last_checked_at: Mapped[datetime | None] = column("Last checked at", "最近检查时间", read_only=True, audit=False)
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", type_=sa.Text)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("container_id", "server_id", "name"),)
     checks = (exactly_one("container_id", "server_id", name="one_parent", message=ONE_PARENT),)

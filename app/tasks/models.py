@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped
 
 from app.assets.models import Asset
 from app.containers.models import Container
+from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import at_most_one
@@ -23,7 +24,7 @@ class Task(Audited, Private, Entity):
     label = "title"
 
     title: Mapped[str] = column("Title", "标题", "任务", "任务名称", "Task", "To do", "Subject")
-    description: Mapped[str | None] = column("Description", "描述", "备注", "Comments", "Notes", type_=sa.Text)
+    description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
     is_completed: Mapped[bool] = column("Completed", "完成", "已完成", "Done", "Is completed", default=False)
     due_date: Mapped[date | None] = column("Due date", "截止日期", "到期日", "Due", "Deadline", index=True)
     server_id: Mapped[int | None] = reference(Server, "Server", "服务器", "主机")
