@@ -7,9 +7,9 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
-from app.accounts import reset_page
 from app.accounts import routes as accounts
 from app.accounts import rules as account_rules
+from app.accounts import service as account_service
 from app.activity import routes as activity
 from app.assets import description_job, image_store
 from app.assets.uploads import routes as uploads
@@ -102,7 +102,6 @@ def create_app(config: Any) -> Flask:
     access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
     routes = api.init_app(app)
     viewers.init_app(app)
-    reset_page.init_app(app)
     console.init_app(app)
     for blueprint in BLUEPRINTS:
         routes.register_blueprint(blueprint)
@@ -116,7 +115,7 @@ def create_app(config: Any) -> Flask:
     jobs = runner.init_app(app)
     for worker in (retention, idempotency, error_handlers, outbox, sealer, pipeline, expiry, check_scheduler):
         worker.register_jobs(jobs)
-    for worker in (report_service, image_store, description_job, links):
+    for worker in (report_service, image_store, description_job, links, account_service):
         worker.register_jobs(jobs)
 
     formats.init_app(app)

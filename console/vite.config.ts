@@ -11,5 +11,5 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  server: { proxy: { "/api": "http://127.0.0.1:5000", "/reset-password": "http://127.0.0.1:5000" } },
+  server: { proxy: { "/api": "http://127.0.0.1:5000" } },
 });

@@ -3,7 +3,7 @@
 from flask import Response
 
 from app.accounts import service
-from app.accounts.schemas import ResetPasswordSchema
+from app.accounts.schemas import ForgottenPasswordSchema, LinkOwnerSchema, ResetLinkSchema, ResetPasswordSchema
 from app.auth import sessions
 from app.auth.schemas import SessionSchema
 from app.core.audit import recorder
@@ -19,6 +19,26 @@ from app.users.routes import resource as users
 from app.users.schemas import UserSchema
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/api", description="Account administration")
+
+
+@blueprint.post("/auth/forgotten-password")
+@limited_by_address
+@public
+@blueprint.arguments(ForgottenPasswordSchema)
+@blueprint.response(202)
+def request_reset_link(body: dict[str, str]) -> None:
+    """Ask for a link to set a new password; it is mailed if there is such an account, which the answer does not say."""
+    service.request_reset_link(body["username"])
+
+
+@blueprint.post("/auth/reset-link")
+@limited_by_address
+@public
+@blueprint.arguments(ResetLinkSchema)
+@blueprint.response(200, LinkOwnerSchema)
+def get_link_owner(body: dict[str, str]) -> dict[str, str]:
+    """Show whose password the token of a reset link sets. The token is not in the address, which servers log."""
+    return {"username": service.owner_of_link(body["token"])}
 
 
 @blueprint.post("/auth/reset-password")

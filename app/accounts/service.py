@@ -1,19 +1,22 @@
-"""Unlocking accounts, and resetting passwords by a link that works once."""
+"""Unlocking accounts, and resetting passwords by a link that works once and that users or administrators ask for."""
 
 import hashlib
 import secrets
 from datetime import timedelta
 
 import sqlalchemy as sa
+from flask import current_app
 
 from app.accounts.models import PasswordReset
 from app.accounts.rules import void_links
 from app.auth import lockout, sessions
 from app.core.audit import recorder
 from app.core.audit.mac import row_mac
-from app.core.db.unit_of_work import db, reading
+from app.core.db.unit_of_work import db, reading, writing
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.http.access import Actor, act_as
+from app.core.jobs.queue import enqueue
+from app.core.jobs.runner import Runner
 from app.core.mail import outbox
 from app.core.messages import tr
 from app.core.values import MAX_ID, utcnow
@@ -21,6 +24,12 @@ from app.users.models import User
 from app.users.passwords import hash_password, password_errors
 
 LINK_LIFETIME = timedelta(hours=2)
+REQUEST_INTERVAL = timedelta(minutes=5)
+"""Between two links that are mailed because somebody who is not signed in has asked for them."""
+
+REQUESTED = "accounts.reset_link"
+UNKNOWN = 0
+"""The id in the job of a request that names no active user."""
 
 resets = PasswordReset.__table__
 
@@ -29,15 +38,18 @@ class UserInactive(Conflict):
     reason, message = "inactive", tr("This user is not active. Activate the account before sending a link.")
 
 
+class MailOff(Conflict):
+    reason, message = "mail_off", tr("This installation sends no mail. Please ask an administrator for a new password.")
+
+
 class LinkInvalid(Invalid):
     def __init__(self) -> None:
-        super().__init__(
-            errors={
-                "token": [
-                    tr("This link is no longer valid. Please ask an administrator for a new one.", rule="expired")
-                ]
-            }
+        message = tr(
+            "This link is no longer valid: a link works once, within two hours, and only the latest one. "
+            "Please ask for a new one.",
+            rule="expired",
         )
+        super().__init__(errors={"token": [message]})
 
 
 def get_user(user_id: int, *, to_change: bool = False) -> User:
@@ -56,10 +68,48 @@ def unlock(user_id: int) -> None:
 
 
 def send_reset_link(user_id: int) -> None:
-    """Mail a user a link to set a new password, which voids earlier links. Raises UserInactive."""
+    """Mail a user a link to set a new password, because an administrator wants it. Raises UserInactive."""
     user = get_user(user_id, to_change=True)
     if not user.is_active:
         raise UserInactive()
+    _mail_link(user, is_requested=False)
+
+
+def request_reset_link(identifier: str) -> None:
+    """Mail a link to the user of this name or address, if there is one, from a job. Raises MailOff.
+
+    The request does the same for every name, so that neither its answer nor its duration tells which accounts exist.
+    """
+    if not current_app.config["MAIL_SERVER"]:
+        raise MailOff()
+    user_id = db.session.scalar(sa.select(User.id).where(lockout.matches(identifier), User.is_active))
+    enqueue(REQUESTED, user_id or UNKNOWN)
+
+
+def register_jobs(runner: Runner) -> None:
+    # Not behind imports, which may take minutes.
+    runner.register(REQUESTED, send_requested_link, _give_up, lane="mail")
+
+
+def send_requested_link(user_id: int) -> None:
+    """Job: mail the link that somebody has asked for, unless one was made a moment ago."""
+    with writing():
+        user = db.session.get(User, user_id, with_for_update=True)
+        if user is not None and user.is_active and not _has_new_link(user_id):
+            _mail_link(user, is_requested=True)
+
+
+def _give_up(_user_id: int, _message: str) -> None:
+    """The failed job is in the log; its user asks again."""
+
+
+def _has_new_link(user_id: int) -> bool:
+    is_new = sa.and_(resets.c.user_id == user_id, resets.c.created_at > utcnow() - REQUEST_INTERVAL)
+    return bool(db.session.scalar(sa.select(sa.exists().where(is_new))))
+
+
+def _mail_link(user: User, *, is_requested: bool) -> None:
+    """Store and mail a new link, which voids earlier ones."""
     now = utcnow()
     token = secrets.token_urlsafe(32)
     void_links(user.id)
@@ -77,6 +127,7 @@ def send_reset_link(user_id: int) -> None:
         "Set a new password",
         "password_reset",
         username=user.username,
+        is_requested=is_requested,
         token=token,
         hours=int(LINK_LIFETIME.total_seconds() // 3600),
     )

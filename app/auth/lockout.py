@@ -82,7 +82,7 @@ def record_failure(identifier: str, attempt: Attempt | None) -> None:
     """Count a wrong password, lock the account after the fifth, and audit both; mail the lock to its user."""
     locked_until = _conclude(identifier, attempt)
     account = db.session.execute(
-        sa.select(users.c.id, users.c.username, users.c.email, users.c.is_active).where(_matches(identifier))
+        sa.select(users.c.id, users.c.username, users.c.email, users.c.is_active).where(matches(identifier))
     ).one_or_none()
     name = identifier[:255].replace("\x00", "").encode(errors="replace").decode()
     if account is None:
@@ -117,7 +117,7 @@ def _admit(identifier: str) -> tuple[bool, Attempt | None]:
     begun = {"checks_in_progress": _in_progress(users, now) + 1, "last_check_at": now}
     statement = (
         sa.update(users)
-        .where(_matches(identifier), _is_unlocked(now), _account_has_room(now))
+        .where(matches(identifier), _is_unlocked(now), _account_has_room(now))
         .values(failed_login_attempts=_failures(now), locked_until=None, **begun)
         .returning(
             users.c.id,
@@ -154,7 +154,7 @@ def _has_room(identifier: str) -> bool:
     """Whether a check that could not begin may try again."""
     now = utcnow()
     is_full = sa.and_(dummy_counters.c.id == _dummy_id(identifier), _in_progress(dummy_counters, now) >= MAX_FAILURES)
-    account = sa.exists().where(_matches(identifier), _is_unlocked(now), _account_has_room(now))
+    account = sa.exists().where(matches(identifier), _is_unlocked(now), _account_has_room(now))
     dummy = sa.and_(~_exists_unlocked(identifier, now), ~sa.exists().where(is_full))
     with reading():
         return bool(db.session.scalar(sa.select(sa.or_(account, dummy))))
@@ -196,7 +196,7 @@ def _is_unlocked(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _exists_unlocked(identifier: str, now: datetime) -> sa.Exists:
-    return sa.exists().where(_matches(identifier), _is_unlocked(now))
+    return sa.exists().where(matches(identifier), _is_unlocked(now))
 
 
 def _account_has_room(now: datetime) -> sa.ColumnElement[bool]:
@@ -233,7 +233,8 @@ def _dummy_id(identifier: str) -> int:
     return zlib.crc32(identifier.encode(errors="replace")) % DUMMY_COUNTERS
 
 
-def _matches(identifier: str) -> sa.ColumnElement[bool]:
+def matches(identifier: str) -> sa.ColumnElement[bool]:
+    """The condition that a user has this username or e-mail address, as a login compares them."""
     try:
         name = fold(clean_text(identifier))
     except ValueError:

@@ -5,14 +5,14 @@ from typing import Any
 from flask import Response, current_app
 
 from app.core.audit.actions import ACTIONS, EVENT_TYPES
-from app.core.http.access import Role, current_actor, requires
+from app.core.http.access import Role, current_actor, public, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import success
 from app.core.http.paging import MAX_PAGE_SIZE
 from app.core.messages import LANGUAGES
 from app.meta.labels import choices_of_terms
 from app.meta.resources import describe_resources
-from app.meta.schemas import MetaSchema
+from app.meta.schemas import FeaturesSchema, MetaSchema
 from app.resource import MAX_ATTRIBUTES, MAX_BULK_ITEMS, MAX_BULK_MATCHED
 from app.version import VERSION
 
@@ -36,6 +36,14 @@ def get_meta() -> Response:
         },
         headers={"Cache-Control": "no-cache"},
     )
+
+
+@blueprint.get("/features")
+@public
+@blueprint.response(200, FeaturesSchema)
+def get_features() -> dict[str, bool]:
+    """What is switched on, for those who are not signed in: whether they may register, or have a link mailed."""
+    return _features()
 
 
 def _limits() -> dict[str, Any]:

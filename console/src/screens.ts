@@ -23,6 +23,20 @@ const ROUTES: readonly Route[] = [
   { pattern: "/:resource/:id", load: () => import("./screens/object/Object.svelte") },
 ];
 
+/** Where the link of a mail leads; see app/templates/mail/password_reset.txt. */
+export const RESET = "/reset-password";
+
+/** Open to those who are not signed in; of the signed in, only a reset link has a use. */
+const DOORS: Readonly<Record<string, Route["load"]>> = {
+  [RESET]: () => import("./screens/sign-in/Reset.svelte"),
+  "/forgotten-password": () => import("./screens/sign-in/Forgotten.svelte"),
+  "/register": () => import("./screens/sign-in/Register.svelte"),
+};
+
+export function doorAt(path: string): Route["load"] | undefined {
+  return Object.hasOwn(DOORS, path) ? DOORS[path] : undefined;
+}
+
 export function match(path: string): { load: Route["load"]; params: Params } | undefined {
   for (const { pattern, load } of ROUTES) {
     const params = matched(pattern.split("/"), path.split("/"));

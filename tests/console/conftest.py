@@ -44,9 +44,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def server(backend: Backend, app: object) -> Iterator[str]:
+def server_environ() -> dict[str, str]:
+    """Further settings of the server."""
+    return {}
+
+
+@pytest.fixture
+def server(backend: Backend, app: object, server_environ: dict[str, str]) -> Iterator[str]:
     """The address of a server on the test's database."""
-    with served(backend.settings()) as server:
+    with served(backend.settings(), **server_environ) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 

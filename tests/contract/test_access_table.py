@@ -80,6 +80,9 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/auth/register"): everybody(403),  # closed by default
         ("POST", "/api/auth/login"): everybody(200),
         ("POST", "/api/auth/reset-password"): everybody(422),  # the link opens nothing
+        ("POST", "/api/auth/reset-link"): everybody(422),
+        ("POST", "/api/auth/forgotten-password"): everybody(409),  # no mail is sent
+        ("GET", "/api/meta/features"): everybody(200),
         ("GET", "/api/health"): everybody(200),
         ("GET", "/api/health/ready"): everybody(200),
         ("GET", "/api/openapi.json"): everybody(200),
@@ -90,8 +93,6 @@ def table() -> dict[tuple[str, str], Expected]:
         ("GET", "/"): everybody(200),  # the console
         ("GET", "/{address}"): everybody(200),
         ("GET", "/assets/{name}"): everybody(404),  # their names change
-        ("GET", "/reset-password"): everybody(410),  # there is no such link
-        ("POST", "/reset-password"): everybody(410),
         ("GET", "/metrics"): everybody(200),  # all of them are on this machine
         ("POST", "/api/auth/refresh"): {**everybody(401), "refresh token": 200},
         ("POST", "/api/auth/browser/login"): everybody(403),  # only for pages of our origin
@@ -441,6 +442,8 @@ def _facets(*_: Any) -> Any:
 REQUESTS: dict[tuple[str, str], Build] = {
     ("POST", "/api/auth/register"): _body(username="newcomer", email="new@example.com", password=PASSWORD),
     ("POST", "/api/auth/reset-password"): _body(token="none", new_password="a new long password"),
+    ("POST", "/api/auth/reset-link"): _body(token="none"),
+    ("POST", "/api/auth/forgotten-password"): _body(username="somebody"),
     ("POST", "/api/auth/login"): lambda scene, _: (
         {},
         {"json": {"username": scene.callers["owner"].user.username, "password": PASSWORD}},
@@ -478,8 +481,6 @@ REQUESTS: dict[tuple[str, str], Build] = {
     ("GET", "/"): lambda *_: ({}, {}),
     ("GET", "/{address}"): lambda *_: ({"address": "servers"}, {}),
     ("GET", "/assets/{name}"): lambda *_: ({"name": "none.js"}, {}),
-    ("GET", "/reset-password"): lambda *_: ({}, {}),
-    ("POST", "/reset-password"): lambda *_: ({}, {}),
     ("GET", "/metrics"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/available"): lambda *_: ({}, {}),
     ("GET", "/api/gpus/utilization"): lambda *_: ({}, {}),
@@ -543,7 +544,6 @@ OUTSIDE_THE_DOCUMENT = frozenset(
         "/api/redoc",
         "/api/redoc/start.js",
         "/metrics",
-        "/reset-password",
         "/",
         "/servers",
         "/assets/none.js",
