@@ -201,7 +201,7 @@ def supervise_job_worker(stopping: threading.Event) -> None:
 
 def share_metrics(config: Config) -> None:
     """Give the workers a directory for their metrics, so that each can report the sum."""
-    if config.WORKERS > 1 and metrics.DIRECTORY not in os.environ:
+    if config.WORKERS + config.JOB_WORKERS > 1 and metrics.DIRECTORY not in os.environ:
         directory = tempfile.TemporaryDirectory(prefix="itam-metrics-")
         os.environ[metrics.DIRECTORY] = directory.name
         atexit.register(directory.cleanup)

@@ -45,6 +45,7 @@ from app.events import routes as events
 from app.exports import routes as exports
 from app.exports.templates import routes as templates
 from app.gpus import assignment_verifier, expiry
+from app.health import collectors
 from app.health import routes as health
 from app.history import routes as history
 from app.imports import pipeline
@@ -88,7 +89,7 @@ def create_app(config: Any) -> Flask:
     app.config.from_object(config)
 
     logs.init_app(app)
-    metrics.init_app(app)
+    metrics.init_app(app, collectors.collect)
     unit_of_work.init_app(
         app, tables_changing=generations.hold_generations, tables_changed=generations.move_generations
     )

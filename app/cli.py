@@ -124,7 +124,9 @@ def demo() -> None:
 
 
 @click.command("worker")
-def worker() -> None:
+@click.option("--port", type=click.IntRange(1, 65535), help="Answer /health and /metrics on this port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+def worker(port: int | None, host: str) -> None:
     """Run jobs until SIGTERM or SIGINT, for servers with JOB_WORKERS=0."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     if not app.config["REDIS_URL"]:
@@ -134,7 +136,7 @@ def worker() -> None:
     if problem := schema_problem(db.engine):
         raise click.ClickException(problem)
     db.engine.dispose()
-    work(app)
+    work(app, status_at=None if port is None else (host, port))
 
 
 @click.command("openapi")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 
 from app.catalog import IMPORTABLE
@@ -53,6 +54,8 @@ PLAN, APPLY, REVERT = "import.plan", "import.apply", "import.revert"
 
 log = structlog.get_logger()
 
+applied_rows = Counter("itam_import_rows", "Rows of imports that were applied.", ["action"])
+
 
 def register_jobs(runner: Runner) -> None:
     runner.register(PLAN, run_plan, job_failed)
@@ -86,7 +89,7 @@ def run_apply(import_id: int) -> None:
             return
         actor = _act_as(import_.created_by_id, import_.request_id)
     try:
-        _apply(import_id, actor)
+        sheets = _apply(import_id, actor)
     except NotOwner as refused:
         problem = problem_of(refused.reason, refused.message, **refused.facts)
         with writing():
@@ -100,6 +103,9 @@ def run_apply(import_id: int) -> None:
             problem = problem_of_conflict(import_id, error)
         with writing():
             _end(import_id, ImportStatus.APPLYING, ImportStatus.FAILED, problem=problem)
+    else:
+        for action in ("create", "update", "unchanged", "error"):
+            applied_rows.labels(action).inc(sum(sheet.get(action, 0) for sheet in sheets))
 
 
 def run_revert(import_id: int) -> None:
@@ -199,8 +205,8 @@ def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others
 
 
 @transactional
-def _apply(import_id: int, actor: Actor) -> None:
-    """Write the plan and end the import in one transaction.
+def _apply(import_id: int, actor: Actor) -> list[dict[str, Any]]:
+    """Write the plan and end the import in one transaction; returns the counts of its sheets.
 
     Raises Stopped where it has been cancelled, and NotOwner where its owner may not write all of it any more.
     """
@@ -210,6 +216,7 @@ def _apply(import_id: int, actor: Actor) -> None:
     result = {"done": import_.total, "problem": problem_of_applied(import_.sheets)}
     if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, **result):
         raise Stopped
+    return import_.sheets
 
 
 @transactional

@@ -164,11 +164,6 @@ def is_late() -> bool:
     counts as recent only if it is not in the future. A transaction that commits records older than LATE_AFTER, such
     as that of a long import, makes a pause look late until the next run of the sealer.
     """
-    # A horizon of its own: this process may be another one than the sealer's.
-    horizon: Horizon = current_app.extensions.setdefault("audit_horizon_of_health", Horizon())
-    with _health_lock:
-        unsealed_id = horizon.move()
-    unsealed = sa.select(STORED.c.created_at).where(STORED.c.id == unsealed_id)
     try:
         path = checkpoint_path()
         last = _last_in_file()
@@ -177,10 +172,19 @@ def is_late() -> bool:
         return True
     is_newer = checkpoints.c.size > (last.size if last else -1)
     unwritten = sa.select(checkpoints.c.sealed_at).where(is_newer).order_by(checkpoints.c.size).limit(1)
-    times = (db.session.scalar(unsealed), db.session.scalar(unwritten))
+    times = (oldest_unsealed(), db.session.scalar(unwritten))
     written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC) if last else None
     is_progressing = written_at is not None and _is_recent(written_at)
     return not is_progressing and any(time is not None and not _is_recent(time) for time in times)
+
+
+def oldest_unsealed() -> datetime | None:
+    """The time of the oldest record that has no leaf yet; None where all have."""
+    # A horizon of its own: this process may be another one than the sealer's.
+    horizon: Horizon = current_app.extensions.setdefault("audit_horizon_of_health", Horizon())
+    with _health_lock:
+        unsealed_id = horizon.move()
+    return db.session.scalar(sa.select(STORED.c.created_at).where(STORED.c.id == unsealed_id))
 
 
 def _is_recent(time: datetime) -> bool:

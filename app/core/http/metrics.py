@@ -9,7 +9,7 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,21 +56,29 @@ connections_in_use = Gauge(
 )
 
 
-class JobCollector(Collector):
-    """Queued, running and failed jobs, read from the table: the same in every process."""
+class TableCollector(Collector):
+    """Jobs that are not done, and what features count, read from tables: the same in every process."""
 
     def collect(self) -> Iterator[Metric]:
+        # Without the database the other metrics matter most.
+        up = GaugeMetricFamily("itam_database_up", "Whether the database answers.")
+        try:
+            families = [*self._jobs(), *current_app.extensions["metric_readers"]()]
+            up.add_metric([], 1)
+        except SQLAlchemyError:
+            db.session.rollback()
+            families = []
+            up.add_metric([], 0)
+        yield up
+        yield from families
+
+    def _jobs(self) -> Iterator[Metric]:
         jobs = Job.__table__
         since = sa.func.min(sa.func.coalesce(jobs.c.due_at, jobs.c.created_at))
         waiting = sa.select(jobs.c.kind, jobs.c.state, sa.func.count(), since)
-        try:
-            rows = db.session.execute(
-                waiting.where(jobs.c.state.in_(("queued", "running", "failed"))).group_by(jobs.c.kind, jobs.c.state)
-            ).all()
-        except SQLAlchemyError:
-            # Without the database the other metrics matter most.
-            db.session.rollback()
-            return
+        rows = db.session.execute(
+            waiting.where(jobs.c.state.in_(("queued", "running", "failed"))).group_by(jobs.c.kind, jobs.c.state)
+        ).all()
         counts = GaugeMetricFamily("itam_jobs", "Jobs that are not done.", labels=["kind", "state"])
         delays = GaugeMetricFamily("itam_jobs_delay_seconds", "How long the oldest due job waits.", labels=["kind"])
         now = utcnow()
@@ -87,7 +95,7 @@ def show() -> Response:
     """Metrics, for bearers of METRICS_TOKEN; if none is set, for clients on this machine. Raises Unauthorized."""
     _require_reader()
     registry = CollectorRegistry()
-    registry.register(JobCollector())
+    registry.register(TableCollector())
     sources: list[Any] = [registry]
     if DIRECTORY in os.environ:
         _drop_dead_workers(Path(os.environ[DIRECTORY]))
@@ -154,6 +162,8 @@ def count_checkin(*_: Any) -> None:
     connections_in_use.dec()
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, read_tables: Callable[[], Iterable[Metric]]) -> None:
+    """Count the requests of an application; `read_tables` is called at each scrape, in a reading block."""
+    app.extensions["metric_readers"] = read_tables
     app.before_request(_measure)
     app.add_url_rule("/metrics", "metrics", transactional(show, reading))

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from flask import Flask
+from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db.cursors import counts
@@ -30,6 +31,13 @@ from app.core.request_context import RequestContext
 from app.core.values import utcnow
 
 log = structlog.get_logger()
+
+job_seconds = Histogram(
+    "itam_job_duration_seconds",
+    "Seconds from the begin of a job to its end.",
+    ["kind", "outcome"],
+    buckets=(0.05, 0.2, 1, 5, 20, 60, 300, 1800),
+)
 
 HEARTBEAT = 3.0
 """Seconds between renewals of a lease."""
@@ -133,6 +141,10 @@ class Runner:
                 done += 1
         return done
 
+    def is_alive(self) -> bool:
+        """Whether each thread runs that `start` has started."""
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+
     def is_late(self) -> bool:
         """Whether a due job waits for longer than PATIENCE in an idle lane: no worker runs, or none gets on."""
         jobs = Job.__table__
@@ -207,6 +219,7 @@ class Runner:
                     queue.put_off(job.id, self._name, delay)
                 elif queue.end(job.id, self._name, outcome) and failure:
                     give_up(job.subject_id, failure)
+            job_seconds.labels(job.kind, outcome).observe(time.perf_counter() - began)
             log.info(
                 "job",
                 job=job.id,
