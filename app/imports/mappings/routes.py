@@ -30,7 +30,7 @@ class SavedSheetSchema(SheetSettingsSchema):
         fields = ("resource", "titles", *OF_RESOURCE)
 
     titles = fields.List(fields.String(), required=True)
-    columns = Map(keys=fields.String(), values=fields.String(), required=True)
+    columns = Map(keys=fields.String(), values=fields.String(allow_none=True), required=True)
 
 
 class ImportMappingSchema(Schema):

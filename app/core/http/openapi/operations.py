@@ -113,7 +113,10 @@ def share_components(components: Components) -> None:
         components.header(name, {"description": text, "schema": {"type": "string"}})
     for name, parameter in _SHARED_PARAMETERS.items():
         components.parameter(name, parameter["in"], dict(parameter))
-    not_modified = {"description": "Nothing has changed; there is no body.", "headers": headers_of("ETag", "Vary")}
+    not_modified = {
+        "description": "Nothing has changed; there is no body.",
+        "headers": headers_of("ETag", "Retry-After", "Vary"),
+    }
     components.response("NotModified", not_modified)
     for status, (name, text) in _FAILURES.items():
         headers = headers_of(*_headers_of_failure(status))
