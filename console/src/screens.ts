@@ -10,6 +10,7 @@ type Route = { pattern: string; load: () => Promise<{ default: Screen }> };
 /** The first match counts, so that `/imports` is not the list of a resource. */
 const ROUTES: readonly Route[] = [
   { pattern: "/", load: () => import("./screens/home/Home.svelte") },
+  { pattern: "/estate", load: () => import("./screens/estate/Estate.svelte") },
   { pattern: "/gpu-board", load: () => import("./screens/gpus/Board.svelte") },
   { pattern: "/imports", load: () => import("./screens/imports/Imports.svelte") },
   { pattern: "/imports/:id", load: () => import("./screens/imports/Import.svelte") },

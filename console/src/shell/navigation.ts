@@ -8,6 +8,7 @@ export const SECTIONS: readonly { title: Labels; links: readonly Link[] }[] = [
   {
     title: { en: "Work", zh: "工作" },
     links: [
+      { path: "/estate", labels: { en: "Estate", zh: "资产结构" } },
       { path: "/imports", labels: { en: "Imports", zh: "导入" } },
       { path: "/gpu-board", labels: { en: "GPU board", zh: "GPU 看板" } },
     ],
