@@ -3,11 +3,12 @@
 import functools
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from app.assets.models import AssetStatus, AssetType
 from app.containers.models import ContainerStatus
 from app.core.values import Choice
+from app.dashboard.growth import DEFAULT_DAYS, MAX_DAYS, MODELS
 from app.gpus.models import GpuStatus
 from app.servers.models import ServerStatus, ServerType
 from app.services.models import ServiceStatus, ServiceType
@@ -131,4 +132,26 @@ class DashboardSchema(Schema):
         required=True,
         allow_none=True,
         metadata={"description": "The latest records of the audit log for administrators, else null."},
+    )
+
+
+class GrowthQuerySchema(Schema):
+    days = fields.Integer(
+        load_default=DEFAULT_DAYS,
+        validate=validate.Range(1, MAX_DAYS),
+        metadata={"description": "Days in UTC that end with today."},
+    )
+
+
+SeriesSchema = Schema.from_dict(
+    {model.__tablename__: fields.List(fields.Integer(), required=True) for model in MODELS}, name="GrowthSeriesSchema"
+)
+
+
+class GrowthSchema(Schema):
+    days = fields.List(fields.Date(), required=True, metadata={"description": "In order; the last is today."})
+    series = fields.Nested(
+        SeriesSchema,
+        required=True,
+        metadata={"description": "Of each resource the objects at the end of each day, in the order of `days`."},
     )

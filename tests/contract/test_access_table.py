@@ -139,6 +139,7 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/services/{service_id}/check"): CHANGE,
         ("GET", "/api/services/{service_id}/checks"): READ,
         ("GET", "/api/dashboard"): READ,
+        ("GET", "/api/dashboard/growth"): READ,
         ("GET", "/api/meta"): READ,
         ("GET", "/api/servers/tree"): READ,
         ("GET", "/api/search"): READ,

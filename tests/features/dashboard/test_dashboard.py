@@ -3,8 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from app.assets.models import Asset, AssetStatus
 from app.containers.models import Container
+from app.core.audit import recorder
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
@@ -15,7 +18,8 @@ from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.factories import Make
 
-TODAY = utcnow().date()
+NOW = utcnow()
+TODAY = NOW.date()
 
 
 def overview(client: Client) -> Body:
@@ -159,3 +163,34 @@ def test_the_number_of_statements_is_constant(make: Make, admin: Client, stateme
     assert count() == few - 2
     # The one of the session, and those of the audit log, which changes with everything.
     assert count() <= 4
+
+
+def test_growth_counts_what_was_there_on_each_day(
+    make: Make, admin: Client, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def days_ago(number: int) -> None:
+        monkeypatch.setattr(recorder, "utcnow", lambda: NOW - timedelta(days=number))
+
+    days_ago(400)
+    make(Server, name="old")
+    days_ago(2)
+    gone, back = make(Server, name="gone"), make(Server, name="back")
+    days_ago(1)
+    make(Server, name="new")
+    for server in (gone, back):
+        admin.call("DELETE", f"/api/servers/{server.id}")
+    days_ago(0)
+    deletion = admin.call("GET", f"/api/audit-logs?resource_type=servers&resource_id={back.id}&action=delete")["data"][
+        0
+    ]
+    admin.call("POST", f"/api/audit-logs/{deletion['id']}/restore")
+    make(Asset)
+    with statements() as sent:
+        answer = admin.call("GET", "/api/dashboard/growth?days=4")["data"]
+    assert sum("FROM assets" in statement or "deletion" in statement for statement in sent) == 2
+    assert answer["days"] == [(TODAY + timedelta(days=number)).isoformat() for number in (-3, -2, -1, 0)]
+    assert answer["series"]["servers"] == [1, 3, 3, 3]
+    assert answer["series"]["assets"] == [0, 0, 0, 1]
+    assert answer["series"]["gpus"] == [0, 0, 0, 0]
+    assert admin.call("GET", "/api/dashboard/growth?days=1")["data"]["series"]["servers"] == [3]
+    admin.call("GET", "/api/dashboard/growth?days=367", expect=400)
