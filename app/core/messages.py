@@ -2,7 +2,6 @@
 
 import functools
 import gettext
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +10,6 @@ LANGUAGES = ("en", "zh")
 """The first is the language of the code."""
 TRANSLATIONS = Path(__file__).parent.parent / "translations"
 _TERM_KEYS = {"en", "zh"}
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 class Message(str):
@@ -52,10 +50,14 @@ class Term(str):
     def of(cls, titles: Iterable[str]) -> Self:
         """The first of several titles, and the first in Chinese."""
         first, *others = titles
-        return cls(first, next(filter(_CHINESE.search, others), first))
+        return cls(first, next(filter(_is_chinese, others), first))
 
     def to(self, language: str) -> str:
         return self.chinese if language == "zh" else str(self)
+
+
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= letter <= "\u9fff" for letter in text)
 
 
 def pack(value: Any) -> Any:

@@ -201,7 +201,10 @@ def merge_attributes(stored: Mapping[str, Any], sent: Mapping[str, Any] | None) 
     """Attributes after a JSON merge patch (RFC 7396): null removes a key, and null instead of an object removes all."""
     if sent is None:
         return {}
-    return {key: value for key, value in {**stored, **sent}.items() if sent.get(key, value) is not None}
+    merged = {**stored, **sent}
+    if None not in sent.values():
+        return merged
+    return {key: value for key, value in merged.items() if sent.get(key, value) is not None}
 
 
 def limit_error(attributes: Mapping[str, Any]) -> str | None:

@@ -125,6 +125,9 @@ def key_of(values: Sequence[Any], fields: Sequence[str], folded: Sequence[str]) 
     """The key that a uniqueness rule compares, or None where the rule does not apply to these values."""
     if not folded:
         return None if None in values else tuple(values)
-    if any(value is None and name in folded for name, value in zip(fields, values, strict=True)):
-        return None
-    return tuple(fold_value(value) if name in folded else value for name, value in zip(fields, values, strict=True))
+    key = []
+    for name, value in zip(fields, values, strict=True):
+        if value is None and name in folded:
+            return None
+        key.append(fold_value(value) if name in folded else value)
+    return tuple(key)

@@ -123,7 +123,7 @@ def as_text(value: Value) -> str:
     """A cell as the text that a person reads in it; raises CellError."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return repr(exact(value))
     try:
         return clean_text(str(value))

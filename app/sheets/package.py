@@ -31,7 +31,8 @@ _XML_SUFFIXES = (".xml", ".rels", ".vml")
 
 # calamine reads a sheet in UTF-16 as empty, and the search for entities would miss them.
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_SPECIAL_CELLS = (b't="e"', b"<f>", b"<f ", b":f>", b":f ", b"mergeCell ", b'hidden="')
+# Searched by their literal beginnings, which is as fast as `in`; one pattern of all takes ten times as long.
+_SPECIAL_CELLS = tuple(map(re.compile, (rb't="e"', rb"<f[ >]", rb":f[ >]", rb"mergeCell ", rb'hidden="(?:1|true)"')))
 # A cell without a value is `<c …/>`: it costs the reader nothing, however far away it is.
 _THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
 _CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
@@ -66,7 +67,7 @@ def check_package(file: BinaryIO, limits: Limits, *, find_special_cells: bool = 
             if is_xml:
                 window = window[-_OVERLAP_BYTES:] + chunk
                 _check_xml(window, limits)
-                is_special = is_special or any(mark in window for mark in marks)
+                is_special = is_special or any(mark.search(window) for mark in marks)
         if part_bytes != entry.file_size:
             raise refusal("damaged")
         unpacked_bytes += part_bytes

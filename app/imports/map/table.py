@@ -86,7 +86,7 @@ class Table:
         """The number and the cells of each row of the table that is neither blank nor skipped."""
         last_row = self.settings.last_row or self.sheet.row_count
         for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, last_row):
-            if number not in self.skipped and any(cell not in (None, "") for cell in cells):
+            if number not in self.skipped and len(cells) > cells.count(None) + cells.count(""):
                 yield number, cells
 
     def date_order(self, column: ColumnMapping) -> DateOrder | None:

@@ -145,8 +145,9 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
                 value = cache.get(cell, _NO_VALUE)
                 if value is _NO_VALUE:
                     value = parse(row, cell)
-            if value is not _NO_VALUE and value != "":
-                row.attributes[key] = value
+                    if value is _NO_VALUE:
+                        continue
+            row.attributes[key] = value
 
     return fill
 
@@ -164,6 +165,8 @@ def _attribute_parser(
                 row.add_warning(column, cell, error.rule, tr("Left out. {problem}", problem=error.message))
             else:
                 row.add_cell_error(column, cell, error)
+            return _NO_VALUE
+        if value == "":
             return _NO_VALUE
         if warning := describe_digits(cell):
             row.add_warning(column, cell, "digits", warning)

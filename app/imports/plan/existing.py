@@ -66,8 +66,7 @@ def _find_by_natural_key(resource: Resource, rows: Sequence[ParsedRow], columns:
         if key not in of_identity:
             _find_by_key(resource, _unmatched(rows), key, columns, identifiers=resource.identifiers)
     if resource.name_key:
-        silent = [row for row in rows if _is_silent(resource, row)]
-        _find_where_alone(resource, silent, resource.name_key, columns)
+        _find_where_alone(resource, _silent(resource, rows), resource.name_key, columns)
 
 
 def _unmatched(rows: Sequence[ParsedRow]) -> list[ParsedRow]:
@@ -112,9 +111,11 @@ def _find_by_key(
             row.existing = candidates[0]
             continue
         others = [(other, name) for other in candidates if (name := _contradiction(row, other, identifiers))]
-        if others and has_parents:
-            _add_contradiction(resource, row, key, *others[0])
-        alike = [one for one in candidates if all(one is not other for other, _ in others)]
+        alike = candidates
+        if others:
+            if has_parents:
+                _add_contradiction(resource, row, key, *others[0])
+            alike = [one for one in candidates if all(one is not other for other, _ in others)]
         if len(alike) == 1:
             row.existing = alike[0]
         elif alike:
@@ -163,21 +164,19 @@ def _add_contradiction(
 
 def _find_where_alone(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
     """Match rows by fields that nothing makes unique, each where one row and one object have these values."""
-    numbers = Counter(_values_of(row, key) for row in rows)
-    alone = [row for row in rows if numbers[_values_of(row, key)] == 1]
+    filled = [row for row in rows if row.values.get(key[-1]) is not None]
+    values = [tuple([fold_value(row.values.get(name)) for name in key]) for row in filled]
+    numbers = Counter(values)
+    alone = [row for row, own in zip(filled, values, strict=True) if numbers[own] == 1]
     for row, candidates, _ in _candidates(resource, alone, key, columns):
         if len(candidates) == 1 and not _contradiction(row, candidates[0], resource.identifiers):
             row.existing = candidates[0]
 
 
-def _is_silent(resource: Resource, row: ParsedRow) -> bool:
-    """Whether a row says nothing of the object that it is about but its name."""
+def _silent(resource: Resource, rows: Sequence[ParsedRow]) -> list[ParsedRow]:
+    """The rows without an object that say nothing of the object that they are about but its name."""
     keys = {*resource.identifiers, *(key[-1] for key in resource.natural_key)}
-    return row.existing is None and row.exported_id is None and all(row.values.get(name) is None for name in keys)
-
-
-def _values_of(row: ParsedRow, key: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(fold_value(row.values.get(name)) for name in key)
+    return [row for row in _unmatched(rows) if all(row.values.get(name) is None for name in keys)]
 
 
 def _candidates(
@@ -189,9 +188,9 @@ def _candidates(
     with_key = [row for row in rows if row.values.get(last) is not None]
     if not with_key:
         return
+    names = [fold_value(row.values[last]) for row in with_key]
     if resource.fields[last].kind is Kind.TEXT:
-        names = {fold(row.values[last]) for row in with_key}
-        stored = _load(resource, columns, sa.func.fold(table.c[last]), names)
+        stored = _load(resource, columns, sa.func.fold(table.c[last]), set(names))
     else:
         parent_ids = {row.values.get(parents[0]) for row in with_key}
         stored = _load(resource, columns, table.c[parents[0]], {one for one in parent_ids if isinstance(one, int)})
@@ -200,15 +199,15 @@ def _candidates(
     by_key: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     by_last: dict[Any, list[Any]] = defaultdict(list)
     for values in stored:
-        by_key[(*(values[name] for name in parents), fold_value(values[last]))].append(values)
-        by_last[fold_value(values[last])].append(values)
-    for row in with_key:
-        row_parents = tuple(row.values.get(name) for name in parents)
-        name = fold_value(row.values[last])
+        name = fold_value(values[last])
+        by_key[(*[values[parent] for parent in parents], name)].append(values)
+        by_last[name].append(values)
+    for row, name in zip(with_key, names, strict=True):
+        row_parents = [row.values.get(parent) for parent in parents]
         candidates = by_key.get((*row_parents, name), [])
         has_parents = bool(candidates)
         # A row without a parent is matched by its name alone where only one object has it.
-        if not candidates and not any(row_parents) and not any(name in row.reference_names for name in parents):
+        if not candidates and not any(row_parents) and row.reference_names.keys().isdisjoint(parents):
             candidates = by_last.get(name, [])
         yield row, candidates, has_parents
 
@@ -221,7 +220,7 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
     label = resource.model.label
     if label in key_fields:
         return
-    without_key = [row for row in rows if _is_silent(resource, row)]
+    without_key = _silent(resource, rows)
     names = {fold(row.values[label]) for row in without_key if row.values.get(label)}
     ids = stored_ids(resource.model, names)
     keys = [resource.fields[name].heading for name in dict.fromkeys(key_fields)]

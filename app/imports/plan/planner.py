@@ -30,6 +30,7 @@ from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
 
+JSON_TYPES = dict, list
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
 
 
@@ -141,7 +142,8 @@ class Planner:
                 self._plan_creation(resource, row, required)
             else:
                 self._plan_update(resource, row)
-            if validated and not row.errors:
+            # What is stored was valid when it was written.
+            if validated and row.action is not RowAction.UNCHANGED and not row.errors:
                 for name, messages in resource.model.validate(_merged_values(resource, row)).items():
                     for message in messages:
                         row.add_error(name, "whole", message)
@@ -201,7 +203,12 @@ class Planner:
             row.values["attributes"] = merge_attributes(existing["attributes"], row.attributes)
             if error := limit_error(row.values["attributes"]):
                 row.add_error("attributes", "attributes", error)
-        changed = {name: value for name, value in row.values.items() if _differs(existing[name], value)}
+        # Columns have types, so 1 and true may meet only inside of JSON.
+        changed = {
+            name: value
+            for name, value in row.values.items()
+            if existing[name] != value or (isinstance(value, JSON_TYPES) and not same_json(existing[name], value))
+        }
         changed |= resource.model.implied(existing, changed)
         label = resource.model.label
         if not changed:
@@ -220,11 +227,6 @@ class Planner:
         if not may_change(resource, self.actor, existing["created_by_id"]):
             row.add_error(None, "not_owner", NotOwner.message)
         row.values = {label: existing.get(label), **changed} if label in existing else changed
-
-
-def _differs(stored: Any, value: Any) -> bool:
-    """Whether a value changes a stored one; columns have types, so 1 and true may meet only inside of JSON."""
-    return stored != value or (isinstance(value, dict | list) and not same_json(stored, value))
 
 
 def _number_by_name(parsed: ParsedTable) -> None:

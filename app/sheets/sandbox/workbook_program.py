@@ -74,7 +74,8 @@ def run(options: Options, output: Output) -> None:
                 # calamine would fill each row from column A up to there.
                 place = f"Row {cells.start[0] + 1:,} of sheet {sheet.name:.40}"
                 raise Refused("too_many_columns", place=place)
-            for row in merged_down(read_rows(cells, texts), layout.get("merged", ())):
+            rows = read_rows(cells, texts)
+            for row in merged_down(rows, layout["merged"]) if "merged" in layout else rows:
                 output.write(row)
 
 
