@@ -87,6 +87,8 @@ def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
     app = api.Platform(__name__, static_folder=None)
     app.config.from_object(config)
+    # For commands that work on a second database.
+    app.extensions["factory"] = create_app
 
     logs.init_app(app)
     metrics.init_app(app, collectors.collect)

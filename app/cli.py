@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
+from app.backup.commands import backup, restore, resume
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
 from app.core.error_catalog import as_page
 from app.core.http.api import document
@@ -34,7 +35,8 @@ FOLDED_DIFFERENTLY = "İSTANBUL i\u0307 ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301
 
 
 def init_app(app: Flask) -> None:
-    for command in (init_db, create_admin, demo, worker, openapi, audit, search):
+    audit.add_command(resume)
+    for command in (init_db, create_admin, demo, worker, openapi, audit, search, backup, restore):
         app.cli.add_command(command)
 
 

@@ -107,6 +107,12 @@ def open_image(name: str) -> tuple[BinaryIO, str]:
         raise NotFound(tr("There is no such image.")) from None
 
 
+def names_in(connection: sa.Connection) -> tuple[set[str], set[str]]:
+    """The names of all images that a database knows, and of those among them that an asset shows."""
+    known = set(connection.scalars(sa.select(images.c.name)))
+    return known, set(connection.scalars(sa.select(images.c.name).where(_IS_SHOWN)))
+
+
 def path_of(name: str) -> Path:
     directory: Path = current_app.config["UPLOAD_DIR"]
     return directory / name

@@ -213,7 +213,7 @@ def _seal_batch(after: int, last_id: int) -> list[int]:
     with writing():
         if not _try_lock():
             return []
-        frontier = _continue_tree()
+        frontier = continue_tree()
         sealed = _append(frontier, max(_horizon().first_id, after + 1), last_id)
         if sealed:
             _sign(frontier)
@@ -231,7 +231,7 @@ def _try_lock() -> bool:
     return db.session.execute(sa.select(origin.c.name).with_for_update(skip_locked=True)).first() is not None
 
 
-def _continue_tree() -> Frontier:
+def continue_tree() -> Frontier:
     """The tree of the newest checkpoint; raises CannotSeal if it is not the one that was signed."""
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()

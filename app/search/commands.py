@@ -22,12 +22,12 @@ def rebuild() -> None:
     """
     for resource in filter(is_searched, CATALOG.values()):
         with writing():
-            count = _rebuild(resource)
+            count = rebuild_entries(resource)
         click.echo(f"{resource.name}: {count}")
 
 
-def _rebuild(resource: Resource) -> int:
-    """Write the entries of one resource; returns how many."""
+def rebuild_entries(resource: Resource) -> int:
+    """Write the search entries of one resource in the current transaction; returns how many."""
     dialect = db.engine.dialect.name
     if dialect == "postgresql":
         # Other writers of entries commit before the objects are read, or wait.

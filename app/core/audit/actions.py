@@ -32,6 +32,7 @@ ACTIONS: Final[Mapping[str, Term]] = {
     "password_reset": Term("Password reset", "重置密码"),
     "token_create": Term("Token created", "创建令牌"),
     "token_revoke": Term("Token revoked", "吊销令牌"),
+    "resume": Term("Sealing resumed", "恢复封存"),
     "denied": Term("Refused", "被拒绝"),
 }
 

@@ -34,6 +34,9 @@ POSTGRESQL_SETTINGS: Mapping[str, str] = {
     "jit": "off",
 }
 
+APPLICATION_NAME = "itam"
+"""By this name PostgreSQL lists our connections."""
+
 CLOSE_TIMEOUT_MS = 2_000
 """How long the end of a process waits for other users of SQLite's file before it writes what it can."""
 
@@ -59,6 +62,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "pool_timeout": 5,
         "connect_args": {
             "connect_timeout": 3,
+            "application_name": APPLICATION_NAME,
             # A job waits for a network that loses everything; a request does not wait so long (connections.py).
             "tcp_user_timeout": 30_000,
             "options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items()),

@@ -1,0 +1,1 @@
+"""Backups: a consistent copy of database, images and checkpoints in one folder, and the way back."""

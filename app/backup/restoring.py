@@ -1,0 +1,156 @@
+"""Restoring a backup: into an empty database, or in place of one that is named."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+
+from app.assets import image_store
+from app.backup import copying, manifest, scratch
+from app.backup.checking import check_content, check_files, unpacked
+from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
+from app.core.cache.generations import cache
+from app.core.db.engines import APPLICATION_NAME
+from app.core.db.unit_of_work import db, writing
+from app.proof.report import Status
+
+_FILLED_BY_MIGRATIONS = {"audit_origin"}
+
+
+class CannotRestore(Exception):
+    """A backup is not restored; the message says why. Nothing was changed."""
+
+
+def restore_backup(folder: Path, *, replace: str | None) -> Manifest:
+    """Restore a backup; `replace` is the name of the database whose data is given up for it.
+
+    Raises CannotRestore, NoBackup, SQLAlchemyError and OSError.
+    """
+    target: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    _require_consent(replace)
+    read = check_files(folder)
+    is_sqlite = db.engine.dialect.name == "sqlite"
+    database = Path(db.engine.url.database or "")
+    with unpacked(folder, read, beside=database.parent if is_sqlite else None) as path:
+        report = check_content(folder, read)
+        if report.status is not Status.INTACT:
+            lines = "\n".join(report.lines())
+            raise CannotRestore(f"The audit log of the backup does not verify:\n{lines}")
+        if is_sqlite:
+            with writing():
+                copying.finish(write_search_entries=read.source != "sqlite")
+            db.session.remove()
+        copied = db.engine
+        with target.app_context():
+            _require_no_user()
+            _restore_images(folder)
+            if not is_sqlite:
+                _load(copied)
+        if is_sqlite:
+            db.engine.dispose()
+            _put_in_place(path, database)
+    _restore_checkpoints(folder)
+    if current_app.config["REDIS_URL"]:
+        cache.clear()
+    return read
+
+
+def name_of_database() -> str:
+    """The name by which a person names the database: that of the file on SQLite."""
+    return Path(db.engine.url.database or "").name
+
+
+def _require_consent(replace: str | None) -> None:
+    name = name_of_database()
+    if replace not in (None, name):
+        raise CannotRestore(f"The database is {name}, not {replace}.")
+    if replace is None and (filled := _filled_tables()):
+        raise CannotRestore(
+            f"The database {name} has data ({', '.join(filled[:3])}): --replace {name} gives it up for the backup."
+        )
+
+
+def _filled_tables() -> list[str]:
+    if db.engine.dialect.name == "sqlite" and not Path(db.engine.url.database or "").exists():
+        return []
+    with scratch.reading_connection() as connection:
+        existing = set(sa.inspect(connection).get_table_names())
+        return [
+            table.name
+            for table in scratch.tables()
+            if table.name in existing - _FILLED_BY_MIGRATIONS
+            and connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
+        ]
+
+
+def _require_no_user() -> None:
+    """Refuse to replace a database that a running platform uses; raises CannotRestore."""
+    db.session.remove()
+    db.engine.dispose()
+    if db.engine.dialect.name == "postgresql":
+        others = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND application_name = :name"
+        )
+        with scratch.reading_connection() as connection:
+            is_used = bool(connection.scalar(others, {"name": APPLICATION_NAME}))
+    else:
+        is_used = _is_open(Path(db.engine.url.database or ""))
+    if is_used:
+        raise CannotRestore(f"The database {name_of_database()} is in use: stop the server and the workers first.")
+
+
+def _is_open(path: Path) -> bool:
+    """Whether another connection is open on a file of SQLite: an exclusive one needs to be the only one."""
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(path, timeout=1)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def _load(copied: sa.Engine) -> None:
+    """Replace the rows of PostgreSQL by those of another database, in one transaction."""
+    with scratch.reading_connection() as connection:
+        revision = scratch.revision_of(connection)
+    if revision is None:
+        scratch.migrate()
+    elif revision != scratch.head():
+        raise CannotRestore("The schema of the database is not that of this version: run `flask db upgrade`.")
+    with copied.connect().execution_options(access="read") as source, writing():
+        copying.load(source, copying.last_numbers(source))
+        copying.finish(write_search_entries=True)
+
+
+def _put_in_place(path: Path, database: Path) -> None:
+    """Replace the file of SQLite, whose last connection has written its write-ahead log into it."""
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{database}{suffix}")
+    os.replace(path, database)
+
+
+def _restore_images(folder: Path) -> None:
+    """Images have random names: those of other backups stay beside them."""
+    for path in sorted((folder / UPLOADS).iterdir()):
+        target = image_store.path_of(path.name)
+        if not target.exists():
+            with path.open("rb") as file:
+                manifest.copy(file, target)
+
+
+def _restore_checkpoints(folder: Path) -> None:
+    """Restore the checkpoints into a folder that has none of this log; others are evidence, and stay."""
+    kept: Path = current_app.config["AUDIT_CHECKPOINTS"]
+    for path in sorted((folder / CHECKPOINTS).iterdir()):
+        if not (kept / path.name).exists():
+            with path.open("rb") as file:
+                manifest.copy(file, kept / path.name)
