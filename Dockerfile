@@ -2,7 +2,7 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 COPY requirements.txt .
-RUN /opt/venv/bin/pip install -r requirements.txt
+RUN /opt/venv/bin/pip install -r requirements.txt && /opt/venv/bin/python -m compileall -q /opt/venv
 
 FROM python:3.11-slim
 # PYTHONDONTWRITEBYTECODE: the program's folder is not writable for its user.
@@ -17,6 +17,8 @@ RUN useradd --system --user-group --uid 999 --home-dir /srv/itam --shell /usr/sb
 WORKDIR /srv/itam
 COPY --from=build /opt/venv /opt/venv
 COPY . .
+# Its user cannot write there, so each start would compile every module again.
+RUN python -m compileall -q app migrations config.py config_parsers.py run.py
 # Uploads, and the database where it is SQLite: the only place that is written to.
 RUN install -d -m 0700 -o itam -g itam instance
 VOLUME /srv/itam/instance

@@ -9,6 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+RUNTIME := .venv/runtime
 STAMP := .venv/installed
 # Arguments for pytest and for the benchmarks: make test ARGS="-k gpus", make bench BENCH=lists
 ARGS ?=
@@ -19,7 +20,7 @@ BENCH ?=
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
-run: $(STAMP) ## serve on http://127.0.0.1:5000
+run: $(RUNTIME) ## serve on http://127.0.0.1:5000
 	@exec $(BIN)/python run.py
 
 test: $(STAMP) ## run the tests
@@ -68,8 +69,12 @@ clean: ## remove what was installed and cached, but no data (instance/)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(RUNTIME): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (make PYTHON=/path/to/python3)." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(STAMP): $(RUNTIME) requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -163,7 +163,7 @@ def host(value: str) -> str:
         raise ValidationError("must be an IP address of this machine, or a name for one") from None
 
 
-def database(root: Path, value: str) -> str:
+def database(root: Path, value: str, *, password: str | None = None) -> str:
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
@@ -171,6 +171,8 @@ def database(root: Path, value: str) -> str:
     if url is None or url.drivername not in {"sqlite", "postgresql", "postgresql+psycopg"}:
         raise ValidationError("must be a URL, postgresql://user:password@host/name or sqlite:///path")
     name = url.database or ":memory:"
+    if url.drivername != "sqlite" and password is not None:
+        return url.set(password=password).render_as_string(hide_password=False)
     if url.drivername != "sqlite" or name == ":memory:" or name.startswith("file:"):
         return value
     path = directory(root, str((root / name).parent)) / Path(name).name

@@ -160,9 +160,8 @@ def check_other_logs(path: Path) -> list[str]:
 def is_late() -> bool:
     """Whether something has to be sealed or written to the checkpoint file, and nothing was within LATE_AFTER.
 
-    The file's own time shows the progress, because the owner of the database cannot set it; a time in the database
-    counts as recent only if it is not in the future. A transaction that commits records older than LATE_AFTER, such
-    as that of a long import, makes a pause look late until the next run of the sealer.
+    The file's own time shows the progress: the owner of the database cannot set it. A long import, which commits
+    records older than LATE_AFTER, makes a pause look late until the next run of the sealer.
     """
     try:
         path = checkpoint_path()
@@ -179,8 +178,7 @@ def is_late() -> bool:
 
 
 def oldest_unsealed() -> datetime | None:
-    """The time of the oldest record that has no leaf yet; None where all have."""
-    # A horizon of its own: this process may be another one than the sealer's.
+    """The time of the oldest record that has no leaf yet; by a horizon of its own, for it may be another process."""
     horizon: Horizon = current_app.extensions.setdefault("audit_horizon_of_health", Horizon())
     with _health_lock:
         unsealed_id = horizon.move()
