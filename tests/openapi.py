@@ -17,6 +17,8 @@ FAILURE = "#/components/schemas/Failure"
 JSON = "application/json"
 OF_HTTP = {name.title() for name in (*ALWAYS, "Content-Type", "Content-Length", "Date", "Strict-Transport-Security")}
 """Headers that the document leaves out: those of HTTP itself, and those of a policy that every answer has."""
+ANYTHING = "*/*"
+"""The media types of the answer of an operation that sends the file of any other."""
 
 
 class Operation(NamedTuple):
@@ -84,8 +86,9 @@ class Document:
         if status == 304:
             assert "content" not in response
             return
-        assert mimetype in response.get("content", {}), f"{operation} does not document {mimetype}."
-        if mimetype != JSON:
+        documented = response.get("content", {})
+        assert mimetype in documented or ANYTHING in documented, f"{operation} does not document {mimetype}."
+        if mimetype != JSON or JSON not in documented:
             return
         schema = response["content"][JSON]["schema"]
         spec = self._answers_in_part if in_part and status < 400 else self._answers
@@ -115,6 +118,15 @@ class Document:
             else:
                 names.add(parameter["name"])
         return names
+
+    def is_any_file(self, operation: Operation, status: int) -> bool:
+        """Whether an answer may be a file of any type, also one of JSON that is no envelope."""
+        return ANYTHING in (self._response(operation, status) or {}).get("content", {})
+
+    def required_members(self, operation: Operation) -> set[str]:
+        """The names of the members that each body of a request has."""
+        contents = self.operations[operation].get("requestBody", {}).get("content", {}).values()
+        return {name for content in contents for name in self.resolve(content["schema"]).get("required", ())}
 
     def _response(self, operation: Operation, status: int) -> Mapping[str, Any] | None:
         response = self._answers["paths"][operation.path][operation.method]["responses"].get(str(status))

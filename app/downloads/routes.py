@@ -18,6 +18,20 @@ from app.downloads.links import Link, LinkInvalid, Links
 
 MAX_PATH_CHARS = 4000
 ANY_FILE = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+OF_PATHS = {
+    202: {"description": "The file is being made: make another link.", "content": ANY_FILE},
+    **{
+        status: {"$ref": f"#/components/responses/{name}"}
+        for status, name in (
+            (304, "NotModified"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (409, "Conflict"),
+            (422, "Invalid"),
+        )
+    },
+}
+"""What the path of a file answers too: its session has ended, its user may not read it any more, there is no plan."""
 
 blueprint = Blueprint("downloads", __name__, url_prefix="/api/downloads", description="Links to download files")
 
@@ -52,7 +66,7 @@ def create_download(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.get("/<token>")
 @public
-@blueprint.doc(responses=file_responses("The file, as its own path answers.", ANY_FILE, "ETag"))
+@blueprint.doc(responses={**file_responses("The file, as its own path answers.", ANY_FILE, "ETag"), **OF_PATHS})
 def get_download(token: str) -> None:
     """Download the file of a link. Any other answer is that of the path; a link that is not valid any more is a 404."""
     # A valid link never comes here: it has become the request for its path.

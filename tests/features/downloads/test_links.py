@@ -20,6 +20,7 @@ from tests.client import Client
 from tests.conftest import BuildApp, SignIn
 from tests.factories import Make
 from tests.features.conftest import Upload
+from tests.openapi import Operation
 from tests.threads import run_concurrently
 
 EXPORT = "/api/servers/export?format=csv&status=active"
@@ -82,6 +83,17 @@ def test_session_that_has_ended_opens_nothing(user: Client) -> None:
     url = url_of(user)
     user.call("POST", "/api/auth/logout")
     assert open_url(user.app, url).status_code == 401
+
+
+def test_what_its_path_answers_is_documented(user: Client) -> None:
+    first, second = url_of(user), url_of(user)
+    answers = [open_url(user.app, first), open_url(user.app, first)]
+    user.call("POST", "/api/auth/logout")
+    answers.append(open_url(user.app, second))
+    assert [answer.status_code for answer in answers] == [200, 404, 401]
+    for answer in answers:
+        operation = Operation("/api/downloads/{token}", "get")
+        user.document.check_answer(operation, answer.status_code, answer.mimetype, answer.get_json(silent=True))
 
 
 def test_deactivated_user_gets_nothing(user: Client, admin: Client) -> None:
