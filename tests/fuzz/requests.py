@@ -15,12 +15,16 @@ from schemathesis import GenerationMode
 from schemathesis.core import NotSet
 
 import config
+from tests.client import PASSWORD
 from tests.fuzz import hostile
+from tests.fuzz.known import Known
 from tests.images import encoded_image
 from tests.openapi import JSON, Document, Operation
 
 OBJECTS = 6
-"""Ids from 1 to here are those of objects that exist, or did."""
+"""Ids from 1 to here are those of objects that existed at first."""
+OWNERS = {"to": "users", "created_by_id": "users", "assigned_to_id": "users", "ids": "", "items": "", "id": ""}
+"""Of which collection a member names an object, where its name does not say so; empty: that of the operation."""
 EVERYWHERE = ("lang", "reason", "X-Audit-Reason", "If-Match", "If-None-Match", "Idempotency-Key")
 """Parameters of many operations, which need not be tried with each of them."""
 CALLERS = ("admin",) * 7 + ("user",) * 2 + ("anonymous",)
@@ -30,7 +34,7 @@ FORM_DATA = "multipart/form-data"
 class Request(NamedTuple):
     operation: Operation
     caller: str
-    """`admin`, `user` or `anonymous`."""
+    """`admin`, `user`, `anonymous`, or `refresh`: with a refresh token in the headers."""
     target: str
     """Path and query, percent-encoded."""
     parameters: tuple[str, ...]
@@ -43,25 +47,25 @@ class Request(NamedTuple):
         return f"{self.caller}: {self.operation.method.upper()} {self.target}{headers} {self.body[:2000]!r}"
 
 
-def generate(document: Document, number: int, *, cases: int) -> Iterator[Request]:
-    """An endless sequence of requests, some to each operation in turn; the same number gives the same sequence.
+def generate(document: Document, known: Known, number: int, *, cases: int) -> Iterator[Request]:
+    """An endless sequence of requests, some to each operation in turn; the same number and answers give the same one.
 
     Of an operation's `cases`, the first is a minimal one. Each is sent as it is, and with hostile values.
     """
-    for turn, strategy in _turns(document, number):
+    for turn, strategy in _turns(document, known, number):
         yield from itertools.chain.from_iterable(_drawn(strategy, turn, cases))
 
 
-def generate_few(document: Document, number: int) -> Iterator[Request]:
+def generate_few(document: Document, known: Known, number: int) -> Iterator[Request]:
     """Two requests to each operation: a minimal one, and one with hostile values."""
-    for turn, strategy in itertools.islice(_turns(document, number), len(document.operations)):
+    for turn, strategy in itertools.islice(_turns(document, known, number), len(document.operations)):
         (minimal, _), (_, changed) = _drawn(strategy, turn, 2)
         yield from (minimal, changed)
 
 
-def _turns(document: Document, number: int) -> Iterator[tuple[int, st.SearchStrategy[list[Request]]]]:
+def _turns(document: Document, known: Known, number: int) -> Iterator[tuple[int, st.SearchStrategy[list[Request]]]]:
     loaded = schemathesis.openapi.from_dict(dict(document.spec))
-    strategies = [_requests_to(document, operation.ok()) for operation in loaded.get_all_operations()]
+    strategies = [_requests_to(document, known, operation.ok()) for operation in loaded.get_all_operations()]
     for turn in itertools.count(number * 1_000_000):
         order = list(strategies)
         Random(turn).shuffle(order)
@@ -87,7 +91,7 @@ def _drawn(strategy: st.SearchStrategy[list[Request]], number: int, count: int) 
     return drawn
 
 
-def _requests_to(document: Document, operation: Any) -> st.SearchStrategy[list[Request]]:
+def _requests_to(document: Document, known: Known, operation: Any) -> st.SearchStrategy[list[Request]]:
     """The variants of a request to an operation; two of three requests are generated as documented."""
     modes = (GenerationMode.POSITIVE, GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
@@ -95,20 +99,31 @@ def _requests_to(document: Document, operation: Any) -> st.SearchStrategy[list[R
     parameters = map(document.resolve, document.operations[target].get("parameters", ()))
     required = {parameter["name"] for parameter in parameters if parameter.get("required")}
     names = sorted(document.query_parameters(target)) + list(hostile.PARAMETERS)
+    members = frozenset(document.required_members(target))
 
     def variants(case: Any, chance: Random) -> list[Request]:
-        mutation = _Mutation(chance, target, names, required)
+        mutation = _Mutation(chance, target, names, required, members, known)
         return [mutation.of(case, is_hostile) for is_hostile in (False, True)]
 
     return st.builds(variants, cases, st.randoms(use_true_random=True))
 
 
 class _Mutation:
-    def __init__(self, chance: Random, operation: Operation, names: list[str], required: set[str]) -> None:
+    def __init__(
+        self,
+        chance: Random,
+        operation: Operation,
+        names: list[str],
+        required: set[str],
+        members: frozenset[str],
+        known: Known,
+    ) -> None:
         self.chance = chance
         self.operation = operation
         self.names = names
         self.required = required
+        self.members = members
+        self.known = known
 
     def of(self, case: Any, is_hostile: bool) -> Request:
         query = self._query(case.query, is_hostile)
@@ -120,6 +135,12 @@ class _Mutation:
         if is_hostile and self._in(3):
             headers[self.chance.choice(hostile.HEADERS)] = _header(self.chance.choice(hostile.TEXTS))
         body = b""
+        caller = self.chance.choice(CALLERS)
+        if self.operation.path == "/api/auth/refresh" and self.known.refresh_token:
+            caller = "refresh"
+            headers["Authorization"] = f"Bearer {self.known.refresh_token}".encode()
+        if "/browser/" in self.operation.path and not self._in(4):
+            headers["Sec-Fetch-Site"] = b"same-origin"
         if not isinstance(case.body, NotSet):
             content_type, body = self._body(case.media_type, case.body, is_hostile)
             headers.setdefault("Content-Type", content_type.encode())
@@ -127,7 +148,7 @@ class _Mutation:
         if query:
             target += "?" + "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in query)
         parameters = tuple(name for name, _ in query)
-        return Request(self.operation, self.chance.choice(CALLERS), target, parameters, headers, body)
+        return Request(self.operation, caller, target, parameters, headers, body)
 
     def _in(self, count: int) -> bool:
         """True once in `count` times."""
@@ -139,7 +160,9 @@ class _Mutation:
 
     def _path(self, parameters: Mapping[str, Any], is_hostile: bool) -> str:
         path = self.operation.path
-        for _, name, _, _ in string.Formatter().parse(path):
+        if not self._in(8):
+            path = self.known.path(path, self.chance)
+        for _, name, _, _ in list(string.Formatter().parse(path)):
             if name is None:
                 continue
             value = str(parameters[name])
@@ -167,7 +190,30 @@ class _Mutation:
             return self._form(generated if isinstance(generated, dict) else {}, is_hostile)
         if is_hostile and self._in(10):
             return JSON, self.chance.choice(hostile.BODIES)
+        if isinstance(generated, dict):
+            generated = self._in_part(generated)
+            if not is_hostile and not self._in(4):
+                generated = self._completed(generated)
         return JSON, hostile.as_json(self._changed(generated, is_hostile))
+
+    def _completed(self, generated: dict[str, Any]) -> dict[str, Any]:
+        """A body with the members that an operation needs and its schema does not say."""
+        path = self.operation.path
+        if path.endswith("/login") and self.known.username:
+            return {"username": self.known.username, "password": PASSWORD}
+        if path.endswith("/bulk"):
+            items = generated.get("items") or ([1] if self.operation.method == "delete" else [{"id": 1}])
+            return {"mode": "partial", "items": items}
+        if path == "/api/services" and not generated.get("container_id"):
+            return {**generated, "container_id": None, "server_id": 1}
+        return generated
+
+    def _in_part(self, generated: Mapping[str, Any]) -> dict[str, Any]:
+        """A body without some of its optional members: one that is wrong hides what the others do."""
+        is_kept = {name: name in self.members or self._in(3) for name in generated}
+        if self._in(3) or not any(is_kept.values()):
+            return dict(generated)
+        return {name: value for name, value in generated.items() if is_kept[name]}
 
     def _form(self, generated: Mapping[str, Any], is_hostile: bool) -> tuple[str, bytes]:
         files = (
@@ -202,6 +248,8 @@ class _Mutation:
 
     def _changed(self, value: Any, is_hostile: bool, name: str = "") -> Any:
         """The value with members of which all are plausible, or some are hostile."""
+        if not is_hostile and isinstance(value, dict | list) and name in hostile.KNOWN:
+            return self._useful(name, value)
         if isinstance(value, dict):
             members = {key: self._changed(member, is_hostile, str(key)) for key, member in value.items()}
             if is_hostile and self._in(6):
@@ -216,9 +264,12 @@ class _Mutation:
 
     def _useful(self, name: str, value: Any) -> Any:
         """A generated value, or one with which the request has a better chance."""
-        is_reference = name in ("id", "ids", "items", "to") or name.endswith(("_id", "_ids"))
+        is_reference = name in OWNERS or name.endswith("_id")
         if is_reference and isinstance(value, int) and not self._in(6):
-            return self.chance.randint(1, OBJECTS)
+            collection = OWNERS.get(name, f"{name.removesuffix('_id')}s") or self.operation.path.split("/")[2]
+            return self.known.id_of(collection, self.chance) or self.chance.randint(1, OBJECTS)
+        if self.operation.path.endswith("/login"):
+            return value
         if name in hostile.KNOWN and value is not None and not self._in(4):
             return self.chance.choice(hostile.KNOWN[name])
         if isinstance(value, str):
