@@ -94,6 +94,13 @@ def test_the_document_is_sent_compressed_and_only_when_it_has_changed(app: Flask
     assert (again.status_code, again.data) == (304, b"")
 
 
+def test_a_form_of_swagger_ui_begins_with_no_condition(document: Document) -> None:
+    """It fills in the example of an object, and without one a value for every member."""
+    objects = [each for each in document.spec["components"]["parameters"].values() if each.get("explode")]
+    assert len(objects) > 2
+    assert all(each["example"] == {} and "example" not in each["schema"] for each in objects)
+
+
 def test_every_operation_says_who_may_call_it(document: Document) -> None:
     for operation, described in document.operations.items():
         assert re.search(r"(administrators|signed in|no token|refresh token)\.$", described["description"]), operation

@@ -39,8 +39,9 @@ different from all of them; empty text is no value. `in`: any of these, separate
 all of these. `gt`, `gte`, `lt`, `lte`: in order. `contains`, `startswith`: of a text, ignoring case. `isnull`: has no \
 value (true) or has one (false); an empty list is none. An address may have any spelling, and a network such as \
 10.0.0.0/8 stands for the IP addresses in it."""
-_MEMBERS = {"style": "form", "explode": True}
-"""How an object travels each of whose members is a query parameter of its own."""
+_MEMBERS = {"style": "form", "explode": True, "example": {}}
+"""How an object travels each of whose members is a query parameter of its own. Swagger UI begins with the example, and
+without one with a value for every member."""
 
 
 def _several(name: str, values: Iterable[str], description: str) -> dict[str, Any]:
@@ -69,20 +70,17 @@ _SHARED: Mapping[str, dict[str, Any]] = {
 }
 _ATTRIBUTES = query_parameter(
     "attributes",
-    {
-        "type": "object",
-        "additionalProperties": {"type": ["string", "number", "boolean"]},
-        "example": {"attributes.qos": "LS"},
-    },
-    "Conditions on the organisation's own fields: `attributes.<key>`, with the operators of filters. A number is "
-    "compared with numbers, also with those that are stored as text; any other value with texts.",
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
+    "Conditions on the organisation's own fields: `attributes.<key>`, such as `attributes.qos`, with the operators of "
+    "filters. A number is compared with numbers, also with those that are stored as text; any other value with texts.",
     **_MEMBERS,
 )
 
 _RELATED = query_parameter(
     "related",
-    {"type": "object", "additionalProperties": {"type": "string"}, "example": {"server.datacenter": "SH-1"}},
-    "Conditions on the objects that are referred to: `<reference>.<filter>`, also over several references. A service "
+    {"type": "object", "additionalProperties": {"type": "string"}},
+    "Conditions on the objects that are referred to: `<reference>.<filter>`, such as "
+    '`{"server.datacenter": "SH-1"}`, also over several references. A service '
     "in a container is found by the `server` of its container too.",
     **_MEMBERS,
 )
