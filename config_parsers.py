@@ -175,7 +175,11 @@ def database(root: Path, value: str, *, password: str | None = None) -> str:
         return url.set(password=password).render_as_string(hide_password=False)
     if url.drivername != "sqlite" or name == ":memory:" or name.startswith("file:"):
         return value
-    path = directory(root, str((root / name).parent)) / Path(name).name
+    parent = (root / name).parent
+    # Only below the project: a mistyped path elsewhere must create nothing.
+    if not parent.is_relative_to(root) and not parent.is_dir():
+        raise ValidationError(f"must be in a directory that exists, but there is no {parent}")
+    path = directory(root, str(parent)) / Path(name).name
     if path.is_dir():
         raise ValidationError(f"must name a file, but {path} is a directory")
     return url.set(database=str(path)).render_as_string(hide_password=False)

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+import click
 import flask_migrate
 import structlog
 from flask import Flask
@@ -24,14 +25,15 @@ from granian.log import LogLevels
 from sqlalchemy import Engine
 
 from app import create_app
-from app.cli import MIGRATIONS, prepare_database, schema_problem
+from app.cli import prepare_database
 from app.core import gc_tuning
 from app.core.db import engines
+from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
 from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
 from app.users.service import admin_setting_errors
-from config import Config, ConfigError, load
+from config import Config, ConfigError, load, warnings
 
 log = structlog.get_logger()
 
@@ -48,6 +50,7 @@ application: Flask
 def __getattr__(name: str) -> Any:
     # Built on first access, so that an import starts nothing; `flask --app run` and WSGI servers find it here.
     if name == "application":
+        refuse_flask_run()
         globals()[name] = app = create_app(settings())
         atexit.register(close_database, app)
         return app
@@ -58,6 +61,8 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     config = settings()
     require_free_address(config)
+    for warning in warnings(config):
+        print(f"Warning: {warning}", file=sys.stderr, flush=True)
     app = create_app(config)
     prepare(app)
     try:
@@ -65,6 +70,13 @@ def main() -> None:
     finally:
         # The workers have ended, some of them without closing their connections.
         close_database(app)
+
+
+def refuse_flask_run() -> None:
+    """End `flask run`, whose server would prepare no database and run no jobs."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name == "run":
+        sys.exit("`flask run` is not for use here, because it runs no jobs: start the platform with `python run.py`.")
 
 
 def close_database(app: Flask) -> None:

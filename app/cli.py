@@ -6,37 +6,33 @@ from pathlib import Path
 
 import click
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
-from flask.cli import with_appcontext
 
 from app.backup.commands import backup, restore, resume
+from app.core.db.schema import MIGRATIONS, needs_schema
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
 from app.core.error_catalog import as_page
 from app.core.http.api import document
 from app.core.http.openapi.viewers import as_lines
 from app.core.jobs.worker import work
 from app.core.request_context import Actor, Role
-from app.core.values import fold
 from app.demo.service import NotEmpty, request_estate
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
 from app.search.commands import search
 from app.users.models import User
 from app.users.service import add_admin, add_first_admin, first_admin, new_admin
+from app.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 OPENAPI = ROOT / "openapi.json"
 ERRORS = ROOT / "docs" / "errors.md"
-MIGRATIONS = str(ROOT / "migrations")
-FOLDED_DIFFERENTLY = "İSTANBUL i\u0307 ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
-"""A text that databases of other encodings and locales fold in other ways."""
 
 
 def init_app(app: Flask) -> None:
     audit.add_command(resume)
-    for command in (init_db, create_admin, demo, worker, openapi, audit, search, backup, restore):
+    for command in (init_db, create_admin, demo, worker, openapi, audit, search, backup, restore, version):
         app.cli.add_command(command)
 
 
@@ -56,34 +52,14 @@ def prepare_database(app: Flask) -> None:
         )
 
 
-def schema_problem(engine: sa.Engine) -> str | None:
-    """Why this version cannot work on a database: it does not answer, or its schema is of another version.
-
-    A shared database is migrated by a command, not by the first machine that starts.
-    """
-    try:
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_heads()
-    except sa.exc.OperationalError as error:
-        return f"The database does not answer: {error.orig}"
-    if set(current) != set(ScriptDirectory(MIGRATIONS).get_heads()):
-        return "The schema of the database is not that of this version: run `flask db upgrade`."
-    return folding_problem(engine)
-
-
-def folding_problem(engine: sa.Engine) -> str | None:
-    """Why a database cannot compare texts as the application does: names would be taken twice, or not be found."""
-    try:
-        with engine.connect() as connection:
-            folded = connection.scalar(sa.select(sa.func.fold(sa.literal(FOLDED_DIFFERENTLY, sa.Text()))))
-    except sa.exc.DBAPIError as error:
-        return f"The database cannot compare texts: {error.orig} Create it with the encoding UTF8."
-    if folded != fold(FOLDED_DIFFERENTLY):
-        return "The database does not compare texts as this version does: create it anew with the encoding UTF8."
-    return None
+@click.command("version")
+def version() -> None:
+    """Show the version of the platform, and the schema that it works with."""
+    click.echo(f"{VERSION} (schema {ScriptDirectory(MIGRATIONS).get_current_head()})")
 
 
 @click.command("init-db")
+@needs_schema
 def init_db() -> None:
     """Create the first environments and the first administrator."""
     prepare_database(current_app._get_current_object())  # type: ignore[attr-defined]
@@ -94,6 +70,7 @@ def init_db() -> None:
 @click.argument("username")
 @click.argument("email")
 @click.password_option(help="Prompted for if it is not given.")
+@needs_schema
 def create_admin(username: str, email: str, password: str) -> None:
     """Create an administrator."""
     _act_as_command_line()
@@ -109,7 +86,7 @@ def create_admin(username: str, email: str, password: str) -> None:
 
 
 @click.command("demo")
-@with_appcontext
+@needs_schema
 def demo() -> None:
     """Import a sample estate into an empty installation."""
     try:
@@ -128,6 +105,7 @@ def demo() -> None:
 @click.command("worker")
 @click.option("--port", type=click.IntRange(1, 65535), help="Answer /health and /metrics on this port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+@needs_schema
 def worker(port: int | None, host: str) -> None:
     """Run jobs until SIGTERM or SIGINT, for servers with JOB_WORKERS=0."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -135,8 +113,6 @@ def worker(port: int | None, host: str) -> None:
         raise click.ClickException(
             "Without REDIS_URL the server runs the jobs itself, and no other process may: set REDIS_URL."
         )
-    if problem := schema_problem(db.engine):
-        raise click.ClickException(problem)
     db.engine.dispose()
     work(app, status_at=None if port is None else (host, port))
 

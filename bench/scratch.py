@@ -13,8 +13,9 @@ from flask import Flask
 from psycopg import sql
 
 from app import create_app
-from app.cli import MIGRATIONS, prepare_database
+from app.cli import prepare_database
 from app.core import gc_tuning
+from app.core.db.schema import MIGRATIONS
 from app.core.db.unit_of_work import db
 from config import TestingConfig
 

@@ -5,11 +5,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import context
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from flask import current_app
 
 from app.core.db import search_entries
 from app.core.db.models import Base
-from migrations import guards
+from app.core.db.schema import connection_problem, newer_schema_problem
+from migrations import guards, running
 from migrations.directives import rewrite
 
 # Alembic warns on every run about each index that it cannot compare: expressions and GIN indexes.
@@ -46,26 +49,42 @@ def run() -> None:
             context.run_migrations()
         return
     engine = current_app.extensions["sqlalchemy"].engine
-    with engine.connect() as connection:
-        context.configure(
-            connection=connection,
-            target_metadata=Base.metadata,
-            compare_type=True,
-            render_item=render_type,
-            process_revision_directives=rewrite,
-            transaction_per_migration=True,
-            # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
-            # Of the table of what can be found, it sees the parts: SQLite's shadow tables, PostgreSQL's partitions.
-            include_object=lambda item, name, kind, _reflected, _other: (
-                not (connection.dialect.name == "sqlite" and (kind == "index" or name == search_entries.TABLE))
-                and name != guards.EXPECTED
-                and not str(name).startswith(f"{search_entries.TABLE}_")
-            ),
-        )
-        with context.begin_transaction(), warnings.catch_warnings():
-            for message in _INDEX_WARNINGS:
-                warnings.filterwarnings("ignore", message)
-            context.run_migrations()
+    refuse(engine)
+    with running.one_at_a_time(engine), engine.connect() as connection:
+        running.without_blocking(connection, lambda: migrate(connection))
+
+
+def refuse(engine: sa.Engine) -> None:
+    """Raise CommandError, whose message is all that `flask db` prints, for a database that cannot be migrated."""
+    try:
+        with engine.connect().execution_options(access="read") as connection:
+            problem = newer_schema_problem(MigrationContext.configure(connection).get_current_heads())
+    except sa.exc.DBAPIError as error:
+        problem = connection_problem(error, engine)
+    if problem:
+        raise CommandError(problem)
+
+
+def migrate(connection: sa.Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        render_item=render_type,
+        process_revision_directives=rewrite,
+        transaction_per_migration=True,
+        # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
+        # Of the table of what can be found, it sees the parts: SQLite's shadow tables, PostgreSQL's partitions.
+        include_object=lambda item, name, kind, _reflected, _other: (
+            not (connection.dialect.name == "sqlite" and (kind == "index" or name == search_entries.TABLE))
+            and name != guards.EXPECTED
+            and not str(name).startswith(f"{search_entries.TABLE}_")
+        ),
+    )
+    with context.begin_transaction(), warnings.catch_warnings():
+        for message in _INDEX_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        context.run_migrations()
 
 
 run()

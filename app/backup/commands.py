@@ -14,7 +14,8 @@ from app.backup.manifest import SECRETS, Manifest, NoBackup
 from app.backup.restoring import CannotRestore, restore_backup
 from app.backup.resumption import problem
 from app.backup.resumption import resume as resume_sealing
-from app.core.db.unit_of_work import act_in, current_context
+from app.core.db.schema import connection_problem, needs_schema
+from app.core.db.unit_of_work import act_in, current_context, db
 from app.proof.sealer import CannotSeal
 
 FOLDER = click.Path(path_type=Path)
@@ -23,7 +24,7 @@ FOLDER = click.Path(path_type=Path)
 @click.command("backup")
 @click.argument("folder", type=FOLDER)
 @click.option("--with-secrets", is_flag=True, help=f"Write the values of the secrets into {SECRETS}, too.")
-@with_appcontext
+@needs_schema
 def backup(folder: Path, *, with_secrets: bool) -> None:
     """Copy database, images and checkpoints into a new FOLDER, while the platform runs."""
     try:
@@ -52,13 +53,15 @@ def restore(folder: Path, *, check: bool, replace: str | None) -> None:
         reason = problem()
     except (NoBackup, CannotRestore, CannotSeal, OSError, sa.exc.IntegrityError) as error:
         raise click.ClickException(str(error)) from None
+    except sa.exc.DBAPIError as error:
+        raise click.ClickException(connection_problem(error, db.engine)) from None
     click.echo(f"Restored {folder}: {_summary(restored)}.")
     if reason:
         click.echo(f"{reason} Sealing has stopped until you run `flask audit resume`.", err=True)
 
 
 @click.command("resume")
-@with_appcontext
+@needs_schema
 def resume() -> None:
     """After an older state was restored: set the newer checkpoints aside, record that, and seal."""
     act_in(replace_fields(current_context(), username="command line"))

@@ -8,6 +8,7 @@ import orjson
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
+from app.core.db.schema import needs_schema, schema_problem
 from app.core.db.unit_of_work import db
 from app.proof import archive
 from app.proof.checkpoints import VerifierKey
@@ -23,6 +24,7 @@ audit = AppGroup("audit", help="Seal the audit log and prove that it was not cha
 
 
 @audit.command()
+@needs_schema
 def seal() -> None:
     """Append the unsealed records to the tree now."""
     try:
@@ -33,6 +35,7 @@ def seal() -> None:
 
 
 @audit.command("keys")
+@needs_schema
 def show_keys() -> None:
     """Show the public keys that verify checkpoints, the current one first."""
     for key in verifier_keys():
@@ -52,6 +55,8 @@ def verify_log(folder: Path | None, proof: Path | None, keys: tuple[str, ...], *
             report = archive.verify(folder, trusted)
         elif proof is not None:
             report = archive.verify_record(orjson.loads(proof.read_bytes()), trusted)
+        elif problem := schema_problem(db.engine):
+            raise ValueError(problem)
         else:
             report = verify()
     except (sa.exc.SQLAlchemyError, OSError, ValueError) as error:
@@ -63,6 +68,7 @@ def verify_log(folder: Path | None, proof: Path | None, keys: tuple[str, ...], *
 @audit.command("archive")
 @click.argument("folder", type=PATH)
 @click.option("--size", type=click.IntRange(min=1), help="At most this many records; default: all that are sealed.")
+@needs_schema
 def write_archive(folder: Path, size: int | None) -> None:
     """Write the sealed records and their proof into a folder; the log stays as it is."""
     try:
@@ -74,6 +80,7 @@ def write_archive(folder: Path, size: int | None) -> None:
 
 @audit.command()
 @click.argument("record_id", type=click.IntRange(min=1))
+@needs_schema
 def prove(record_id: int) -> None:
     """Show one record with the proof that it is in the log, for `verify --proof`."""
     proof = archive.prove(record_id)

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from app.catalog import CATALOG
+from app.core.db.schema import needs_schema
 from app.core.db.search_entries import TABLE, rebuilding
 from app.core.db.unit_of_work import db, writing
 from app.resource import Resource
@@ -14,6 +15,7 @@ search = AppGroup("search", help="Look after the table of what can be found.")
 
 
 @search.command("rebuild")
+@needs_schema
 def rebuild() -> None:
     """Rebuild the search table from the stored objects.
 

@@ -508,3 +508,19 @@ def test_example_and_readme_list_every_variable(tmp_path):
     assert vars(config.load(example, root=tmp_path)) == vars(config.load({}, root=tmp_path))
     readme = (config.ROOT / "README.md").read_text()
     assert [name for name in read if f"`{name}`" not in readme] == []
+
+
+# Warnings
+
+
+def test_what_works_in_production_and_is_rarely_meant(tmp_path):
+    keys = {name: f"{name}, a secret of at least 32 bytes" for name in ("SECRET_KEY", "JWT_SECRET_KEY", "AUDIT_KEY")}
+    meant = {"FLASK_ENV": "production", **keys, "PUBLIC_URL": "https://itam.example", "MAIL_SERVER": "mail.example"}
+    assert list(config.warnings(config.load(meant, root=tmp_path))) == []
+    for name in ("JWT_SECRET_KEY", "AUDIT_KEY"):
+        (warning,) = config.warnings(config.load({**meant, name: meant["SECRET_KEY"]}, root=tmp_path))
+        assert "should differ" in warning
+    for name, expected in {"PUBLIC_URL": "links in mail", "MAIL_SERVER": "is not sent"}.items():
+        (warning,) = config.warnings(config.load({**meant, name: ""}, root=tmp_path))
+        assert expected in warning
+    assert list(config.warnings(config.load({}, root=tmp_path))) == []

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.cli import schema_problem
 from app.core.db.models import Json
+from app.core.db.schema import schema_problem
 from app.core.db.unit_of_work import db
 from app.core.values import clean_text, fold, natural_key
 from tests.backends import on_postgresql

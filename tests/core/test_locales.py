@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 import config
-from app.cli import schema_problem
+from app.core.db.schema import schema_problem
 from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.servers.models import Server

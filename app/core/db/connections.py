@@ -32,6 +32,8 @@ LOCK_SECONDS = 2.0
 """How long a request waits for a lock."""
 LONG_LOCK_SECONDS = {"postgresql": 10.0, "sqlite": 30.0}
 """The same for a job or command; SQLite has one lock for all writers."""
+MIGRATION_LOCK_SECONDS = "migration_lock_seconds"
+"""The execution option of a migration's connection on PostgreSQL: how long its statements wait for a table."""
 POLL_SECONDS = 0.005
 PRIMARY_CODE = 0xFF
 """The bits of SQLite's extended result codes that say what kind of error it is."""
@@ -142,7 +144,11 @@ def _begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
     Both statements are sent together, which costs no further round trip.
     """
     statement = BEGIN["postgresql"][access]
-    if not has_request_context():
+    lock_seconds = connection.get_execution_options().get(MIGRATION_LOCK_SECONDS)
+    if lock_seconds is not None:
+        # An index of a large table takes longer than any other statement may.
+        statement += f"; SET LOCAL lock_timeout = '{lock_seconds}s'; SET LOCAL statement_timeout = 0"
+    elif not has_request_context():
         statement += f"; SET LOCAL lock_timeout = '{LONG_LOCK_SECONDS['postgresql']:.0f}s'"
     connection.exec_driver_sql(statement)
 

@@ -1,0 +1,97 @@
+"""Whether a database can be used: it answers, is one, and has the schema of this version."""
+
+import functools
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask.cli import with_appcontext
+
+from app.core.db.unit_of_work import db
+from app.core.values import fold
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MIGRATIONS = str(Path(__file__).parents[3] / "migrations")
+FOLDED_DIFFERENTLY = "İSTANBUL i\u0307 ΟΔΟΣ Å I ＳＶ－０１ Cafe\u0301"
+"""A text that databases of other encodings and locales fold in other ways."""
+
+
+def schema_problem(engine: sa.Engine) -> str | None:
+    """Why this version cannot work on a database, as a sentence with a cure.
+
+    A shared database is migrated by a command, not by the first machine that starts. A file of SQLite that does not
+    exist is not created.
+    """
+    path = engine.url.database
+    if engine.dialect.name == "sqlite" and is_file(path) and not Path(str(path)).exists():
+        return f"There is no database at {path}: correct DATABASE_URL, or create it with `flask db upgrade`."
+    try:
+        with engine.connect().execution_options(access="read") as connection:
+            current = set(MigrationContext.configure(connection).get_current_heads())
+    except sa.exc.DBAPIError as error:
+        return connection_problem(error, engine)
+    if not current:
+        return "The database has no schema: run `flask db upgrade`."
+    if problem := newer_schema_problem(current):
+        return problem
+    if current != set(ScriptDirectory(MIGRATIONS).get_heads()):
+        return "The schema of the database is not that of this version: run `flask db upgrade`."
+    return folding_problem(engine)
+
+
+def newer_schema_problem(revisions: Collection[str]) -> str | None:
+    """Why a schema of these revisions cannot be upgraded; None if this version knows them."""
+    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
+    if known.issuperset(revisions):
+        return None
+    return (
+        f"The schema of the database ({', '.join(sorted(revisions))}) is that of a newer version: run that version, "
+        "or restore a backup of this one."
+    )
+
+
+def is_file(name: str | None) -> bool:
+    """Whether a SQLite database of this name is a file, and not in memory."""
+    return bool(name) and name != ":memory:" and not str(name).startswith("file:")
+
+
+def connection_problem(error: sa.exc.DBAPIError, engine: sa.Engine) -> str:
+    """Why a database could not be used at all."""
+    reason = str(error.orig).strip().splitlines()[0]
+    if engine.dialect.name == "sqlite":
+        return f"{engine.url.database} cannot be used as a database: {reason} (DATABASE_URL)."
+    return f"The database does not answer: {reason} (DATABASE_URL)."
+
+
+def folding_problem(engine: sa.Engine) -> str | None:
+    """Why a database cannot compare texts as the application does: names would be taken twice, or not be found."""
+    try:
+        with engine.connect().execution_options(access="read") as connection:
+            folded = connection.scalar(sa.select(sa.func.fold(sa.literal(FOLDED_DIFFERENTLY, sa.Text()))))
+    except sa.exc.DBAPIError as error:
+        return f"The database cannot compare texts: {error.orig} Create it with the encoding UTF8."
+    if folded != fold(FOLDED_DIFFERENTLY):
+        return "The database does not compare texts as this version does: create it anew with the encoding UTF8."
+    return None
+
+
+def needs_schema(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command that works on the database: without a usable one it ends with one sentence."""
+
+    @with_appcontext
+    @functools.wraps(command)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if problem := schema_problem(db.engine):
+            raise click.ClickException(problem)
+        try:
+            return command(*args, **kwargs)
+        except sa.exc.OperationalError as error:
+            raise click.ClickException(connection_problem(error, db.engine)) from error
+
+    return checked
