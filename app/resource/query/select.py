@@ -43,8 +43,9 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
     query = narrowed(resource, query)
     if query.cursor is not None:
         return _select_cursor_page(resource, query, query.cursor)
-    statement, projection = _page_statement(resource, query.matching, query.sort, query.fields)
-    bounds = {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
+    first = query.page_size if query.page == 1 and not query.values else None
+    statement, projection = _page_statement(resource, query.matching, query.sort, query.fields, first)
+    bounds = {} if first else {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
     rows = statement.rows({**query.values, **bounds})
     total = count_matching(resource, query) if query.counted else None
     return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
@@ -111,10 +112,20 @@ def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
 
 @functools.lru_cache(maxsize=512)
 def _page_statement(
-    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
+    resource: Resource,
+    matching: Matching,
+    sort: tuple[str, ...],
+    fields: tuple[str, ...] | None,
+    first: int | None = None,
 ) -> tuple[Prepared, Projection]:
+    """The statement of a page by number, or of the `first` rows."""
     statement, projection = _matching_statement(resource, matching, sort, fields)
     order = [key.ordered() for key in sort_keys(resource, sort)]
+    if first is not None:
+        # Without a parameter PostgreSQL keeps the plan: a page of 20 servers takes it 0.23 instead of 0.80 ms, and the
+        # application 0.43 instead of 0.59 ms (medians of 10 bursts of 300 in turn). Filters have parameters, and are
+        # planned for their values: a frequent value and a rare one have different plans.
+        return Prepared(statement.order_by(*order).limit(sa.literal_column(str(first), sa.Integer))), projection
     limit, offset = (
         sa.bindparam("page_size", type_=sa.Integer),
         sa.bindparam("offset", type_=sa.BigInteger),
