@@ -54,6 +54,31 @@ def test_a_filter_its_columns_and_the_row_are_in_the_address(
     expect(page.get_by_role("heading", name="web-1")).to_be_visible()
 
 
+def test_pages_are_walked_by_cursor_and_kept_in_the_address(
+    open_console: OpenConsole, admin: Client, make: Make
+) -> None:
+    for number in range(120):
+        make(Datacenter, name=f"site-{number}")
+    page = open_console("/datacenters?sort=-name", user=admin.user)
+    expect(page.get_by_role("link", name="site-119")).to_be_visible()
+    with page.expect_request(lambda request: "/api/datacenters?" in request.url) as asked:
+        page.get_by_role("button", name="Next").click()
+    assert "cursor=" in asked.value.url
+    expect(page.get_by_role("link", name="site-69", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("link", name="site-19", exact=True)).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Page 3 / 3")).to_be_visible()
+    expect(page.get_by_role("button", name="Next")).to_be_disabled()
+    assert names(page)[0] == "site-19"
+    page.get_by_role("button", name="Previous").click()
+    expect(page.get_by_role("link", name="site-69", exact=True)).to_be_visible()
+    page.goto("/datacenters?sort=-name&page=2")
+    expect(page.get_by_role("link", name="site-69", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Name", exact=True).click()
+    expect(page.get_by_role("link", name="site-0", exact=True)).to_be_visible()
+
+
 def test_many_are_changed_after_a_preview(open_console: OpenConsole, admin: Client, fleet: list[Server]) -> None:
     page = open_console("/servers?status=active", user=admin.user)
     page.get_by_label("Select this page").check()

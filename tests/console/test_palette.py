@@ -32,6 +32,29 @@ def test_screens_and_actions_are_found_too(open_console: OpenConsole, admin: Cli
     expect(page.get_by_role("heading", name="New: Servers")).to_be_visible()
 
 
+def test_what_was_opened_last_comes_first_and_no_name_is_kept(
+    open_console: OpenConsole, admin: Client, make: Make
+) -> None:
+    first, second = make(Server, name="db-7"), make(Server, name="web-3")
+    page = open_console(f"/servers/{first.id}", user=admin.user)
+    expect(page.get_by_role("heading", name="db-7")).to_be_visible()
+    page.goto(f"/servers/{second.id}")
+    expect(page.get_by_role("heading", name="web-3")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").nth(0)).to_contain_text("web-3")
+    expect(page.get_by_role("option").nth(1)).to_contain_text("db-7")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="db-7")).to_be_visible()
+    page.get_by_role("button", name="Edit Owner").click()
+    page.locator("dd form input").fill("ann of db-7")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    kept = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
+    assert "itam.recent" in kept
+    assert "db-7" not in kept
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_palette_is_accessible(open_console: OpenConsole, admin: Client, theme: str) -> None:
     page = open_console("/", user=admin.user, language="zh", theme=theme)

@@ -3,7 +3,9 @@
 import type { Field, Resource } from "../../api/meta.svelte.js";
 
 /** Parameters that are no filters. */
-const OWN = ["q", "sort", "page", "columns", "selected"];
+const OWN = ["q", "sort", "page", "cursor", "columns", "selected"];
+/** What other conditions or another order begin with. */
+export const FIRST_PAGE = { page: null, cursor: null };
 
 export type Filter = { parameter: string; field: Field | undefined; operator: string; value: string };
 
