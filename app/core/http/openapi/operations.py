@@ -119,7 +119,7 @@ def share_components(components: Components) -> None:
     }
     components.response("NotModified", not_modified)
     for status, (name, text) in _FAILURES.items():
-        headers = headers_of(*_headers_of_failure(status))
+        headers = headers_of(*_headers_of_failure(status), REPLAYED)
         response = {"description": text, "headers": headers, "content": {JSON: {"schema": FailureSchema}}}
         components.response(name, response)
 
@@ -256,7 +256,8 @@ def finish_operations(spec: Mapping[str, Any]) -> None:
             who = _WHO_MAY[operation["x-access"]]
             operation["description"] = f"{operation.get('description') or operation['summary']} {who}"
             for status, response in operation["responses"].items():
-                _add_headers(response, (*_HEADERS_OF_ALL, *_headers_of_failure(int(status))))
+                replayed = (REPLAYED,) if method == "post" and status >= "400" else ()
+                _add_headers(response, (*_HEADERS_OF_ALL, *_headers_of_failure(int(status)), *replayed))
             if method == "put":
                 operation["operationId"] = re.sub("^[a-z]+", "put", operation["operationId"])
 
