@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask, Response, send_from_directory
 from werkzeug.exceptions import NotFound as NoSuchPath
-from werkzeug.routing import PathConverter
+from werkzeug.routing import BaseConverter, PathConverter
 
 from app.core.errors import NotFound
 from app.core.http.access import public
@@ -19,9 +19,13 @@ _POLICY = (
 
 
 class PageAddress(PathConverter):
-    """An address of the console: not one of the API, and no file."""
+    """An address of the console: not one of the API, and no file. `/assets/7` is one, of the resource assets."""
 
-    regex = r"(?!api(?:/|$)|assets(?:/|$))[^/.][^.]*"
+    regex = r"(?!api(?:/|$))[^/.][^.]*"
+
+
+class FileName(BaseConverter):
+    regex = r"[^/]+\.[^/]+"
 
 
 @public
@@ -45,6 +49,7 @@ def send_asset(name: str) -> Response:
 
 def init_app(app: Flask) -> None:
     app.url_map.converters["page"] = PageAddress
+    app.url_map.converters["file_name"] = FileName
     app.add_url_rule("/", "console", show)
     app.add_url_rule("/<page:address>", "console_page", show)
-    app.add_url_rule("/assets/<name>", "console_asset", send_asset)
+    app.add_url_rule("/assets/<file_name:name>", "console_asset", send_asset)
