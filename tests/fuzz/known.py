@@ -25,6 +25,7 @@ class Known:
             for operation in document.operations
             if (key := _key(operation.path)).endswith("{}")
         ]
+        self._fixed = {operation.path for operation in document.operations if "{" not in operation.path}
         self.refresh_token = ""
         self.username = ""
         """Of somebody who signed in with PASSWORD."""
@@ -44,7 +45,8 @@ class Known:
         if isinstance(data, dict):
             self.refresh_token = data.get("refresh_token") or self.refresh_token
         for text in _texts(data):
-            for url in _URL.findall(text):
+            # The template of an object's path matches `/api/users/bulk` too.
+            for url in set(_URL.findall(text)) - self._fixed:
                 for key, template in self._templates:
                     if template.fullmatch(url):
                         self._keep(key, url)
