@@ -19,6 +19,7 @@ from app.auth import lock_verifier, sessions
 from app.auth import routes as auth
 from app.catalog import BLUEPRINTS
 from app.console import pages as console
+from app.core import tracing
 from app.core.audit import missing_record, recorder
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
@@ -91,6 +92,7 @@ def create_app(config: Any) -> Flask:
     app.extensions["factory"] = create_app
 
     logs.init_app(app)
+    tracing.init_app(app)
     metrics.init_app(app, collectors.collect)
     unit_of_work.init_app(
         app, tables_changing=generations.hold_generations, tables_changed=generations.move_generations

@@ -22,6 +22,7 @@ REASON_LENGTH = 500
 USER_AGENT_LENGTH = 500
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Role(Choice):
@@ -64,6 +65,8 @@ class RequestContext:
     ip_address: str | None = None
     user_agent: str | None = None
     reason: str | None = None
+    traceparent: str | None = None
+    """The client's span, as W3C Trace Context writes it."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,11 +76,13 @@ def context_of_request() -> RequestContext:
     """The context of the HTTP request that is being answered; nobody is signed in yet."""
     sent = request.headers.get("X-Request-ID", "")
     agent = request.environ.get("HTTP_USER_AGENT")
+    parent = request.environ.get("HTTP_TRACEPARENT")
     return RequestContext(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
         ip_address=_address(request.remote_addr),
         user_agent=None if agent is None else read_description(agent, USER_AGENT_LENGTH),
         reason=_reason_or_none(),
+        traceparent=parent if parent is not None and _TRACEPARENT.fullmatch(parent) else None,
     )
 
 

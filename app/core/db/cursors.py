@@ -27,6 +27,8 @@ class Counts(threading.local):
     statements = 0
     rows = 0
     """Rows that were read or changed."""
+    trace: list[tuple[str, int, float]] | None = None
+    """Where tracing is on: each statement with the nanosecond of its end and its seconds."""
 
 
 counts = Counts()
@@ -135,6 +137,8 @@ def _count(cursor: Any, query: Any, parameters: Any, seconds: float) -> None:
     # SQLite knows it of changes only, and a server-side cursor of nothing.
     if cursor.rowcount > 0:
         counts.rows += cursor.rowcount
+    if counts.trace is not None:
+        counts.trace.append((str(query), time.time_ns(), seconds))
     if seconds > FLOOR_SECONDS:
         _report_slow(cursor, query, parameters, seconds)
 

@@ -20,6 +20,7 @@ from flask import Flask
 from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core import tracing
 from app.core.db.cursors import counts
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
@@ -202,7 +203,11 @@ class Runner:
                 failure = tr("The work was begun {count} times and its process died each time.", count=ATTEMPTS)
             else:
                 with self._in_name_of(job):
-                    handler(job.subject_id)
+                    end_span = tracing.begin(f"job {job.kind}", **{"itam.job": job.id, "itam.subject": job.subject_id})
+                    try:
+                        handler(job.subject_id)
+                    finally:
+                        end_span()
         except Later as later:
             delay = later.delay
         except Exception:
