@@ -1,12 +1,14 @@
 """Find the row of the titles among the first rows of a sheet, and the rows below that are no objects."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.catalog import IMPORTABLE
 from app.imports.map.columns import SYSTEM_COLUMNS
+from app.imports.map.summary_words import NOTES, TOTALS
 from app.imports.map.titles import match_title, title_key
 from app.resource import Resource
 from app.sheets.cells import UNCOMPUTED, Value
@@ -29,8 +31,7 @@ _TYPE_WORDS = frozenset(
     }
 )
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TOTAL = re.compile(r"((grand[ -]?|sub[ -]?)?totals?|sum|合计|小计|总计|共计)\s*[:：]?", re.IGNORECASE)
-_NOTE = re.compile(r"(notes?|remarks?|(sub|grand )?totals?|备注|注|说明|合计|小计|总计|共计)\s*[:：]", re.IGNORECASE)
+_COLON = re.compile("[:：]")
 _AMOUNT = re.compile(r"[^\w\s]?\s*[-+]?\d[\d.,' ]*\s*([^\W\d]{1,3}|%)?")
 
 
@@ -154,7 +155,7 @@ def _is_plain(first: Value) -> bool:
 
 
 def _names_total(cell: Value) -> bool:
-    return isinstance(cell, str) and bool(_TOTAL.fullmatch(cell.strip()))
+    return isinstance(cell, str) and _word(cell.strip().rstrip(":：")) in TOTALS
 
 
 def _is_total(filled: Sequence[Value]) -> bool:
@@ -167,7 +168,16 @@ def _is_amount(cell: Value) -> bool:
 
 
 def _is_note(filled: Sequence[Value]) -> bool:
-    return isinstance(filled[0], str) and bool(_NOTE.match(filled[0].strip()))
+    if not isinstance(filled[0], str):
+        return False
+    first, *rest = _COLON.split(filled[0], maxsplit=1)
+    return bool(rest) and _word(first) in NOTES
+
+
+def _word(text: str) -> str:
+    """A text in the form of the words for totals and notes."""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return plain.strip().replace("-", " ").lower()
 
 
 def _is_sentence(filled: Sequence[Value]) -> bool:

@@ -205,6 +205,7 @@ MACHINES = ("Name", "CPU Cores", "Memory (GB)"), ("a", 32, 128), ("b", 32, 128)
     [
         ([("Total", 64, 256), (), ("Note: prices without VAT",), ("合计", 64)], ["4", "6", "7"]),
         ([("Subtotal", "64 pcs", "=SUM(C2:C3)"), ("c", 8, 64), ("Sum", 72, 320)], ["4", "6"]),
+        ([("Gesamt:", 64, 256), (), ("Примечание: без НДС",), ("합계", 64), ("Sous-total", 64)], ["4", "6", "7", "8"]),
         ([(), ("Printed on Monday by the office",), ("All rights reserved",)], ["5", "6"]),
         ([(), ("Rack two",), ("c", 8, 64)], []),
         ([("Total", "Xeon", 64)], []),
