@@ -7,39 +7,36 @@ objects are called, where that cannot mean another.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.core.db.models import Entity
-from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db
 from app.core.messages import Term, tr
 from app.core.values import as_json, fold, fold_value
 from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
+from app.imports.plan.stored_objects import Columns, add_missing_error, columns_to_match, load
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
-from app.resource.rights import visible
-from app.resource.uniqueness import index_rules, member_rules
-
-Columns = Sequence[sa.Column[Any]]
 
 
 def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[ParsedRow], match: str | None) -> None:
-    """Set `existing` of each row whose object is stored; two rows of the same object are duplicates."""
-    columns = _columns_to_load(resource, tables)
+    """Set `existing` of each row whose object is stored; two rows of the same object are duplicates.
+
+    It holds what matching and the checks against other rows need; `load_to_compare` reads the other values.
+    """
+    columns = columns_to_match(resource, tables, match)
     with_id = [row for row in rows if row.exported_id is not None]
     if with_id:
         _find_by_id(resource, with_id, columns)
     for table in tables:
         if table.settings.match:
             own = [row for row in rows if row.table is table and row.exported_id is None]
-            find_by_set_fields(resource, own, table.settings.match, partial(_load, resource, columns))
+            find_by_set_fields(resource, own, table.settings.match, partial(load, resource, columns))
     others = [row for row in rows if not row.table.settings.match]
     if match in resource.fields:
         keys: Sequence[tuple[str, ...]] = [(match,)]
@@ -73,23 +70,13 @@ def _unmatched(rows: Sequence[ParsedRow]) -> list[ParsedRow]:
     return [row for row in rows if row.existing is None and row.exported_id is None]
 
 
-def has_rule(model: type[Entity]) -> bool:
-    """Whether a model validates an object as a whole; the rule may read any of its values."""
-    return _overrides(model, "validate") or bool(model.checks)
-
-
-def _overrides(model: type[Entity], method: str) -> bool:
-    return getattr(model, method).__func__ is not getattr(Entity, method).__func__
-
-
 def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
-    stored = _load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in rows})
+    stored = load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in rows})
     by_id = {values["id"]: values for values in stored}
     for row in rows:
         row.existing = by_id.get(row.exported_id)
         if row.existing is None:
-            message = tr("There is no {what} {object_id}.", what=singular(resource), object_id=row.exported_id)
-            row.add_error("id", "identity", message)
+            add_missing_error(resource, row, row.exported_id)
 
 
 def _find_by_key(
@@ -190,10 +177,10 @@ def _candidates(
         return
     names = [fold_value(row.values[last]) for row in with_key]
     if resource.fields[last].kind is Kind.TEXT:
-        stored = _load(resource, columns, sa.func.fold(table.c[last]), set(names))
+        stored = load(resource, columns, sa.func.fold(table.c[last]), set(names))
     else:
         parent_ids = {row.values.get(parents[0]) for row in with_key}
-        stored = _load(resource, columns, table.c[parents[0]], {one for one in parent_ids if isinstance(one, int)})
+        stored = load(resource, columns, table.c[parents[0]], {one for one in parent_ids if isinstance(one, int)})
     if not stored:
         return
     by_key: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
@@ -247,32 +234,3 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
                     object_id=alike[0],
                 )
             row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)
-
-
-def _columns_to_load(resource: Resource, tables: Sequence[Table]) -> list[sa.Column[Any]]:
-    """The columns of stored objects that matching, comparing and checking need."""
-    model = resource.model
-    names = {"id", "version", "created_by_id", model.label}
-    for table in tables:
-        names.update(item.name for item in table.match_fields())
-    names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
-    names.update(name for key in (*resource.natural_key, resource.recognised_by, resource.name_key) for name in key)
-    names.update(name for fields, _ in index_rules(model) for name in fields)
-    names.update(name for rule in model.rarely_shared for name in rule.fields)
-    names.update(name for rule in member_rules(model) for name in (rule.field, *rule.own))
-    if "attributes" in resource.fields:
-        names.add("attributes")
-    if has_rule(model) or _overrides(model, "implied"):
-        names.update(column.key for column in model.__table__.columns)
-    return [column for column in model.__table__.columns if column.key in names]
-
-
-def _load(
-    resource: Resource, columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]
-) -> list[dict[str, Any]]:
-    wanted = list(values)
-    if not wanted:
-        return []
-    names = [column.key for column in columns]
-    stored = db.session.execute(sa.select(*columns).where(any_of(by, wanted), *visible(resource.model)))
-    return [dict(zip(names, values, strict=True)) for values in stored]

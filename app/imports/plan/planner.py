@@ -19,10 +19,11 @@ from app.imports.map.columns import ColumnUse
 from app.imports.models import ImportMode, RowAction
 from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.imports.parse.set_values import fill_fallbacks
-from app.imports.plan.existing import find_existing, has_rule
+from app.imports.plan.existing import find_existing
 from app.imports.plan.merge_rows import copy_decision, merge_rows
 from app.imports.plan.missing import MissingObjects, may_create
 from app.imports.plan.references import RowsByName, check_attribute_references, forget_foreign_ids, resolve_references
+from app.imports.plan.stored_objects import has_rule, load_to_compare
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Field, Kind, Resource, singular
@@ -75,7 +76,8 @@ class Planner:
         all_rows = list(chain.from_iterable(parsed.rows for parsed in tables))
         rows = [row for row in all_rows if row.merged_into is None]
         find_existing(resource, [parsed.table for parsed in tables], rows, self.match)
-        self._compare(resource, rows)
+        for batch, stored in load_to_compare(resource, [parsed.table for parsed in tables], rows):
+            self._compare(resource, batch, stored)
         self._check_parents(resource, rows)
         stale = [row for row in rows if row.old and row.exported_version not in (None, row.existing["version"])]
         if stale:
@@ -134,17 +136,20 @@ class Planner:
             self._rows_named[resource] = named
         return self._rows_named.get(resource, {})
 
-    def _compare(self, resource: Resource, rows: Sequence[ParsedRow]) -> None:
+    def _compare(self, resource: Resource, rows: Sequence[ParsedRow], stored: Mapping[int, Mapping[str, Any]]) -> None:
+        """Plan rows; `stored` has the objects of those that change one, by id."""
         required = [item for item in resource.fields.values() if item.required]
-        validated = has_rule(resource.model)
+        validated, defaults = has_rule(resource.model), defaults_of(resource.model)
         for row in rows:
             if row.existing is None:
+                existing: Mapping[str, Any] = defaults
                 self._plan_creation(resource, row, required)
             else:
-                self._plan_update(resource, row)
+                existing = stored[row.existing["id"]]
+                self._plan_update(resource, row, existing)
             # What is stored was valid when it was written.
             if validated and row.action is not RowAction.UNCHANGED and not row.errors:
-                for name, messages in resource.model.validate(_merged_values(resource, row)).items():
+                for name, messages in resource.model.validate({**existing, **row.values}).items():
                     for message in messages:
                         row.add_error(name, "whole", message)
 
@@ -193,8 +198,9 @@ class Planner:
         if row.attributes:
             row.attributes = values["attributes"] = merge_attributes({}, row.attributes)
 
-    def _plan_update(self, resource: Resource, row: ParsedRow) -> None:
-        existing = row.existing
+    def _plan_update(self, resource: Resource, row: ParsedRow, existing: Mapping[str, Any]) -> None:
+        # Both are read at two moments; what is compared is what is planned.
+        row.existing.update((name, existing[name]) for name in row.existing)
         if "attributes" in row.values:
             # Cleared as a whole, which is to say each of them.
             row.attributes = {**dict.fromkeys(existing["attributes"]), **row.attributes}
@@ -260,9 +266,3 @@ def _keep_stored_types(row: ParsedRow, stored: Mapping[str, Any]) -> None:
 
 def _as_written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _merged_values(resource: Resource, row: ParsedRow) -> Mapping[str, Any]:
-    """The values of the object after the import, as far as they are loaded."""
-    base = defaults_of(resource.model) if row.existing is None else row.existing
-    return {**base, **row.values}

@@ -11,7 +11,9 @@ from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of
 from app.imports import pipeline
 from app.imports.models import Import
+from app.servers.models import Server
 from tests.client import Body, Client
+from tests.factories import Make
 from tests.features.conftest import Upload, apply, errors_of, rows_of
 
 CMDB: list[tuple[Any, ...]] = [
@@ -314,3 +316,30 @@ def test_rows_that_are_listed_while_a_correction_deletes_their_plan(app: Flask, 
     finally:
         sa.event.remove(engine, "after_cursor_execute", correct_between)
     assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["revision"] == 2
+
+
+def test_an_object_that_is_deleted_while_its_row_is_planned(
+    app: Flask, admin: Client, upload: Upload, make: Make
+) -> None:
+    """Objects are matched first and compared in batches later: what is gone by then is an error of its row."""
+    server = make(Server, name="a", serial_number="S1")
+    deleted: list[int] = []
+
+    def delete_between(*event: Any) -> None:
+        if "FROM servers" in event[2] and "serial_number" in event[2] and not deleted:
+            deleted.append(server.id)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(admin.call, "DELETE", f"/api/servers/{server.id}").result()
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "after_cursor_execute", delete_between)
+    try:
+        import_ = upload(admin, Servers=[("Name", "Serial number", "OS"), ("a", "S1", "Linux")])
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", delete_between)
+    (row,) = rows_of(admin, import_)
+    assert deleted
+    assert [(error["rule"], error["message"]) for error in row["errors"]] == [
+        ("identity", f"There is no server {server.id}.")
+    ]
