@@ -161,7 +161,7 @@ def test_an_object_is_created_with_its_errors_beside_the_fields_and_kept_over_a_
 def test_assets_are_shown_at_addresses_that_begin_like_those_of_scripts(
     open_console: OpenConsole, admin: Client
 ) -> None:
-    created = admin.call("POST", "/api/assets", expect=201, json={"name": "a laptop"})["data"]
+    created = admin.call("POST", "/api/assets", expect=201, json={"name": "a laptop", "asset_type": "laptop"})["data"]
     page = open_console("/assets", user=admin.user)
     expect(page.get_by_role("link", name="a laptop")).to_be_visible()
     page.goto(f"/assets/{created['id']}")
