@@ -33,6 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("fuzz", "requests that are generated from the OpenAPI document (tests/fuzz)")
     options.addoption("--fuzz-requests", type=int, default=0, help="how many on each database (two an operation)")
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
+    parser.getgroup("console", "the console in a browser (tests/console)").addoption(
+        "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"
+    )
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
