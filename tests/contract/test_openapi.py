@@ -156,6 +156,8 @@ def test_enumerations_have_names(document: Document) -> None:
     assert schemas["ServerStatus"]["enum"] == ["active", "maintenance", "offline", "retired"]
     for name, member in (("Server", "properties"), ("ServerInput", "properties"), ("ServerFilter", "properties")):
         assert schemas[name][member]["status"]["$ref"] == "#/components/schemas/ServerStatus", name
+    described = schemas["Asset"]["properties"]["description_status"]
+    assert described["anyOf"] == [{"$ref": "#/components/schemas/DescriptionStatus"}, {"type": "null"}]
 
 
 @each_resource

@@ -52,7 +52,7 @@ class Converter(OpenAPIConverter):
             reference = self._share_enumeration(field.metadata["enumeration"], described["enum"])
         else:
             return described
-        rest = {name: value for name, value in described.items() if name not in ("type", "enum", "$ref")}
+        rest = {name: value for name, value in described.items() if name not in ("type", "enum", "$ref", "anyOf")}
         return {**({"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference), **rest}
 
     def _share_enumeration(self, name: str, values: Iterable[Any]) -> dict[str, str]:
