@@ -124,7 +124,8 @@ def _mail_link(user: User, *, is_requested: bool) -> None:
     recorder.record("password_reset", "users", user.id, user.username)
     outbox.post(
         user.email,
-        "Set a new password",
+        user.language,
+        tr("Set a new password"),
         "password_reset",
         username=user.username,
         is_requested=is_requested,

@@ -9,13 +9,14 @@ from app.core.audit import recorder
 from app.core.audit.mac import row_mac
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
+from app.core.messages import tr
 from app.core.net.geoip import kind_of_network, place_of
-from app.core.values import utcnow
+from app.core.values import Choice, utcnow
 
 known_addresses = KnownAddress.__table__
 
 
-def register_login(user_id: int, username: str, email: str) -> None:
+def register_login(user_id: int, username: str, email: str, language: Choice | None) -> None:
     """Remember the address of a login; audit and mail it if it is new, unless it is the user's first."""
     context = current_context()
     if context.ip_address is None:
@@ -40,7 +41,8 @@ def register_login(user_id: int, username: str, email: str) -> None:
     recorder.record("login_new_address", "users", user_id, username, changes)
     outbox.post(
         email,
-        "A login from a new address",
+        language,
+        tr("A login from a new address"),
         "login_new_address",
         username=username,
         time=now,

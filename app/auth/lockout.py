@@ -82,7 +82,9 @@ def record_failure(identifier: str, attempt: Attempt | None) -> None:
     """Count a wrong password, lock the account after the fifth, and audit both; mail the lock to its user."""
     locked_until = _conclude(identifier, attempt)
     account = db.session.execute(
-        sa.select(users.c.id, users.c.username, users.c.email, users.c.is_active).where(matches(identifier))
+        sa.select(users.c.id, users.c.username, users.c.email, users.c.language, users.c.is_active).where(
+            matches(identifier)
+        )
     ).one_or_none()
     name = identifier[:255].replace("\x00", "").encode(errors="replace").decode()
     if account is None:
@@ -94,7 +96,7 @@ def record_failure(identifier: str, attempt: Attempt | None) -> None:
     if locked_until is not None:
         recorder.record("lockout", "users", account.id, account.username, context=context)
         if account.is_active:
-            _mail_lockout(account.username, account.email, locked_until)
+            _mail_lockout(account, locked_until)
 
 
 def unlock(user_id: int) -> None:
@@ -123,6 +125,7 @@ def _admit(identifier: str) -> tuple[bool, Attempt | None]:
             users.c.id,
             users.c.username,
             users.c.email,
+            users.c.language,
             users.c.role,
             users.c.is_active,
             users.c.password_hash,
@@ -177,13 +180,14 @@ def _conclude(identifier: str, attempt: Attempt | None) -> datetime | None:
     return locked_until
 
 
-def _mail_lockout(username: str, email: str, locked_until: datetime) -> None:
+def _mail_lockout(account: Any, locked_until: datetime) -> None:
     context = current_context()
     outbox.post(
-        email,
-        "Your account is locked",
+        account.email,
+        account.language,
+        tr("Your account is locked"),
         "lockout",
-        username=username,
+        username=account.username,
         failures=MAX_FAILURES,
         until=locked_until,
         address=context.ip_address,

@@ -17,7 +17,7 @@ class RegistrationSchema(UserSchema):
     """The fields of a registration, without role and is_active."""
 
     class Meta(UserSchema.Meta):
-        fields = ("username", "email", "full_name", "phone", "password")
+        fields = ("username", "email", "full_name", "phone", "language", "password")
 
 
 class LoginSchema(Schema):
@@ -52,7 +52,7 @@ class ProfileSchema(UserSchema):
     """The fields of their own account that users may change."""
 
     class Meta(UserSchema.Meta):
-        fields = ("email", "full_name", "phone", "current_password")
+        fields = ("email", "full_name", "phone", "language", "current_password")
 
     current_password = fields.String(
         load_only=True,

@@ -69,7 +69,7 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
     session_id, tokens = sessions.create(attempt.id, attempt.password_version)
     act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
     recorder.record("login", "users", attempt.id, attempt.username)
-    known_addresses.register_login(attempt.id, attempt.username, attempt.email)
+    known_addresses.register_login(attempt.id, attempt.username, attempt.email, attempt.language)
     return tokens
 
 

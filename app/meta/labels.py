@@ -9,6 +9,7 @@ from app.resource import Field
 
 Labels = dict[str, str]
 
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
 _ABBREVIATIONS = frozenset({"api", "tcp", "udp", "http", "https", "grpc", "id"})
 # As aliases these words would claim columns of spreadsheets that mean something else.
 _OWN = {"version": "版本", "attributes": "自定义属性"}
@@ -43,6 +44,8 @@ def labels_of_choice(choice: Choice) -> Labels:
 
 def humanize(name: str) -> str:
     """`in_stock` is `In stock`; `api` is `API`."""
+    if name in _LANGUAGES:
+        return _LANGUAGES[name]
     if name in _ABBREVIATIONS:
         return name.upper()
     return name.replace("_", " ").capitalize()

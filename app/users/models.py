@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -15,8 +16,16 @@ from app.core.errors import Conflict, Forbidden, Invalid
 from app.core.mail import outbox
 from app.core.messages import tr
 from app.core.request_context import Role
+from app.core.values import Choice
 from app.resource import column, email, username
 from app.users.passwords import HashedPassword, password_errors
+
+
+class Language(Choice):
+    """The language of a user's mails, as the language of answers is called."""
+
+    ENGLISH = "en", "英文", "English"
+    CHINESE = "zh", "中文", "Chinese"
 
 
 class LastAdmin(Conflict):
@@ -39,6 +48,7 @@ class User(Guarded, Entity):
     email: Mapped[str] = column("E-mail", "邮箱", "Email", check=email)
     full_name: Mapped[str | None] = column("Full name", "姓名")
     phone: Mapped[str | None] = column("Phone", "电话", "手机", type_=sa.String(64))
+    language: Mapped[Language | None] = column("Language", "语言")
     role: Mapped[Role] = column("Role", "角色", default=Role.USER)
     is_active: Mapped[bool] = column("Active", "启用", default=True)
     last_login_at: Mapped[datetime | None] = column("Last login at", "最近登录时间", read_only=True, audit=False)
@@ -104,12 +114,13 @@ class User(Guarded, Entity):
         address = [*attributes.email.history.deleted, self.email][0]
         context = current_context()
         by_other = context.username if context.user_id != self.id else None
-        facts = {"username": self.username, "time": self.updated_at, "by": by_other, "device": context.user_agent}
-        facts["address"] = context.ip_address
+        facts: dict[str, Any] = {"username": self.username, "time": self.updated_at, "by": by_other}
+        facts |= {"address": context.ip_address, "device": context.user_agent}
+        recipient = (address, self.language)
         if has_new_email:
-            outbox.post(address, "Your e-mail address was changed", "email_changed", email=self.email, **facts)
+            outbox.post(*recipient, tr("Your e-mail address was changed"), "email_changed", email=self.email, **facts)
         if attributes.password_hash.history.added:
-            outbox.post(address, "Your password was changed", "password_changed", **facts)
+            outbox.post(*recipient, tr("Your password was changed"), "password_changed", **facts)
 
     def _loses_admin_rights(self) -> bool:
         attributes = sa.inspect(self).attrs

@@ -15,6 +15,11 @@ function preferred(): Language {
 class I18n {
   language: Language = $state(preferred());
 
+  /** Use the language of the account, unless another was chosen in this browser. */
+  suggest(language: Language | null): void {
+    if (language && localStorage.getItem(STORED) === null) this.language = language;
+  }
+
   use(language: Language): void {
     this.language = language;
     localStorage.setItem(STORED, language);

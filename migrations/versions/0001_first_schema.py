@@ -343,6 +343,7 @@ def _create_users() -> None:
         sa.Column("email", sa.String(length=255), nullable=False),
         sa.Column("full_name", sa.String(length=255), nullable=True),
         sa.Column("phone", sa.String(length=64), nullable=True),
+        sa.Column("language", _one_of("language", "en", "zh"), nullable=True),
         sa.Column(
             "role",
             _one_of("role", "admin", "user"),

@@ -23,6 +23,7 @@ from app.backup.creation import count_rows
 from app.core.db.unit_of_work import db, writing
 from app.core.jobs.runner import runner_of
 from app.core.mail import outbox
+from app.core.messages import tr
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.proof.report import Status
@@ -299,7 +300,7 @@ def test_an_image_whose_file_is_gone_does_not_prevent_a_backup(
 
 def test_mail_that_was_waiting_is_not_sent_again(app: Flask, backend: Backend, tmp_path: Path) -> None:
     with app.test_request_context(), writing():
-        outbox.post("someone@example.com", "Subject", "password_changed", username="x", time=utcnow())
+        outbox.post("someone@example.com", None, tr("Subject"), "password_changed", username="x", time=utcnow())
     run(app, "backup", tmp_path / "backup")
     with elsewhere(backend, tmp_path / "machine") as other:
         run(other, "restore", tmp_path / "backup")

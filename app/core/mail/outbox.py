@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from cryptography.fernet import Fernet, InvalidToken
 from flask import Flask, current_app, render_template
-from flask_mail import Message
+from flask_mail import Message as Email
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
@@ -18,6 +18,7 @@ from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs import queue
 from app.core.jobs import runner as jobs
 from app.core.mail import transport
+from app.core.messages import LANGUAGES, Message, localize
 from app.core.values import Choice, utcnow
 
 log = structlog.get_logger()
@@ -60,14 +61,18 @@ class Outbox(Base):
 outbox = Outbox.__table__
 
 
-def post(recipient: str, subject: str, template: str, **facts: object) -> None:
-    """Send a mail, rendered from `mail/<template>.txt` and `.html`, once the current transaction has committed."""
-    facts["public_url"] = current_app.config["PUBLIC_URL"]
-    content = {kind: render_template(f"mail/{template}.{kind}", **facts) for kind in ("txt", "html")}
+def post(recipient: str, language: Choice | None, subject: Message, template: str, **facts: object) -> None:
+    """Send a mail once the current transaction has committed, in a language of `LANGUAGES`, else in English.
+
+    It is rendered from `mail/<language>/<template>.txt` and `.html`.
+    """
+    code = LANGUAGES[0] if language is None else language.value
+    facts = localize({**facts, "public_url": current_app.config["PUBLIC_URL"]}, code)
+    content = {kind: render_template(f"mail/{code}/{template}.{kind}", **facts) for kind in ("txt", "html")}
     # Not by the ORM: it is also called while a flush is under way.
     message = sa.insert(outbox).values(
         recipient=recipient,
-        subject=subject,
+        subject=subject.to(code),
         content=_cipher().encrypt(orjson.dumps(content)),
         state=MailState.QUEUED,
         attempts=0,
@@ -113,7 +118,7 @@ def deliver(message_id: int) -> None:
         log.info("mail_not_sent", recipient=message.recipient, subject=message.subject, **text)
         _conclude(message_id, MailState.LOGGED)
         return
-    email = Message(message.subject, [message.recipient], body=content["txt"], html=content["html"])
+    email = Email(message.subject, [message.recipient], body=content["txt"], html=content["html"])
     try:
         transport.mailer.send_once(email, before_data=lambda: _set(message_id, state=MailState.SENDING))
     except Exception as error:  # noqa: BLE001 - whatever stops one mail is recorded with it, where people look

@@ -7,6 +7,7 @@ import structlog
 from flask import Flask, current_app
 
 from app.core.addresses import parse_address
+from app.core.messages import Term
 
 log = structlog.get_logger()
 
@@ -23,16 +24,16 @@ def init_app(app: Flask) -> None:
         app.extensions[EXTENSION] = None
 
 
-def kind_of_network(text: str) -> str:
+def kind_of_network(text: str) -> Term:
     """The kind of network that an address belongs to, for a mail."""
     address = parse_address(text)
     if address.is_loopback:
-        return "this machine"
+        return Term("this machine", "本机")
     if address.is_link_local:
-        return "the same network segment"
+        return Term("the same network segment", "同一网段")
     if address.is_private:
-        return "a private network"
-    return "the internet"
+        return Term("a private network", "专用网络")
+    return Term("the internet", "互联网")
 
 
 def place_of(text: str) -> str | None:

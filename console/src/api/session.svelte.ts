@@ -1,5 +1,6 @@
 // Who is signed in. The session is a cookie that scripts cannot read; only its owner's account is known here.
 
+import { i18n } from "../i18n.svelte.js";
 import type { Schemas } from "./client.js";
 
 type Account = Schemas["Account"];
@@ -21,6 +22,7 @@ class Session {
     if (this.account && this.account.id !== account.id) return location.assign("/");
     this.account = account;
     this.expired = false;
+    i18n.suggest(account.language);
     for (const resume of this.#waiting.splice(0)) resume();
   }
 

@@ -1,21 +1,28 @@
 """What administrators see of the mails, and that whatever stops one mail stops no other."""
 
 from datetime import timedelta
+from email.header import decode_header, make_header
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
 
+import config
 from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of
 from app.core.mail import outbox
 from app.core.mail.outbox import RETENTION, Outbox
+from app.core.messages import LANGUAGES, tr
 from app.core.values import utcnow
 from app.users.models import User
-from tests.client import Client
+from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.auth.smtp_servers import Inbox, free_port, server
+
+SUBJECT = tr("Your password was changed")
+TEMPLATES = Path(config.ROOT, "app", "templates", "mail")
 
 
 class RefusingInbox(Inbox):
@@ -31,7 +38,7 @@ class RefusingInbox(Inbox):
 def post(app: Flask, *recipients: str) -> None:
     with app.app_context():
         for recipient in recipients:
-            outbox.post(recipient, "Your password was changed", "password_changed", username="ada", time=utcnow())
+            outbox.post(recipient, None, SUBJECT, "password_changed", username="ada", time=utcnow())
         db.session.commit()
 
 
@@ -75,6 +82,27 @@ def test_the_list_has_pages_and_finds_by_state(admin: Client, build_app: BuildAp
     assert listed(admin, state=["failed", "sent"]) == []
     for wrong in ({"state": "lost"}, {"recipient": "a@example.com"}):
         admin.call("GET", "/api/mails", query_string=wrong, expect=400)
+
+
+def test_a_mail_is_in_the_language_of_its_user(user: Client, admin: Client, build_app: BuildApp) -> None:
+    user.call("PATCH", "/api/auth/me", json={"language": "zh"})
+    changed = {"current_password": PASSWORD, "new_password": "another long password"}
+    user.call("POST", "/api/auth/change-password", json=changed)
+    inbox = Inbox()
+    with server(inbox) as port:
+        runner_of(build_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=port)).run_pending()
+    (message,) = inbox.received
+    assert str(make_header(decode_header(message["Subject"]))) == "您的密码已修改"
+    texts = [str(part.get_payload(decode=True), "utf-8") for part in message.walk() if not part.is_multipart()]
+    assert len(texts) == 2
+    assert all(f"{user.user.username}，您好" in text for text in texts)
+    assert listed(admin)[0]["subject"] == "您的密码已修改"
+
+
+def test_every_mail_is_there_in_every_language() -> None:
+    of_language = [{path.name for path in (TEMPLATES / language).iterdir()} for language in LANGUAGES]
+    assert all(names == of_language[0] for names in of_language)
+    assert "password_reset.txt" in of_language[0]
 
 
 def test_links_are_not_shown(admin: Client, make: Make, app: Flask) -> None:

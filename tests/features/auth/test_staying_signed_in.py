@@ -232,7 +232,7 @@ def test_tokens_are_not_stored(app: Flask, make: Make, begin: Begin) -> None:
 
 
 def test_users_update_their_own_profile(user: Client) -> None:
-    mine = {"email": "new@example.com", "full_name": "Ada Lovelace", "phone": "+44 1"}
+    mine = {"email": "new@example.com", "full_name": "Ada Lovelace", "phone": "+44 1", "language": "zh"}
     sent = {**mine, "current_password": PASSWORD}
     assert {**user.call("PATCH", "/api/auth/me", json=sent)["data"], **mine}["version"] == 2
     me = user.call("GET", "/api/auth/me")["data"]
