@@ -147,6 +147,10 @@ def optional_fields(resource: Resource) -> dict[str, Field]:
     return {name: field for name, field in writable_fields(resource).items() if field.nullable}
 
 
+UNMADE = 9_999_999
+"""The number of a value that no object of a run has: `Make` counts up from one."""
+
+
 def sample(field: Field, n: int) -> Json:
     """The n-th valid value of a field that is not a reference."""
     return _SAMPLES[field.kind](field, n)

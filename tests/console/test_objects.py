@@ -123,7 +123,7 @@ def test_two_people_edit_one_server_and_nothing_is_lost(
     assert (server["rack"], server["owner"]) == ("B-12", "ann"), "Different fields: both are kept."
 
     theirs.reload()
-    expect(theirs.get_by_text("B-12")).to_be_visible()
+    expect(theirs.get_by_text("B-12", exact=True)).to_be_visible()
     mine.get_by_role("button", name="Edit Description").click()
     theirs.get_by_role("button", name="Edit Description").click()
     for page, text in ((theirs, "moved in May"), (mine, "moved in June")):

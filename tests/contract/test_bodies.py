@@ -10,7 +10,7 @@ from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_ITEMS, MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
-from tests.factories import Make, optional_fields, sample, validation_errors, writable_fields
+from tests.factories import UNMADE, Make, optional_fields, sample, validation_errors, writable_fields
 
 WRONG_TYPES: dict[Kind, tuple[Any, ...]] = {
     Kind.TEXT: (1, 1.5, True, [], {}, ["text"]),
@@ -260,7 +260,7 @@ def texts(resource: Resource) -> dict[str, Field]:
 def test_text_is_trimmed_and_empty_text_is_null(resource: Resource, make: Make, admin: Client) -> None:
     path = f"{resource.path}/{make(resource.model).id}"
     for name, field in texts(resource).items():
-        value = sample(field, 4711)
+        value = sample(field, UNMADE)
         changed = admin.call("PATCH", path, json={name: f" \t{value}\n"})["data"]
         assert changed[name] == value
         if field.nullable:
