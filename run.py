@@ -161,7 +161,7 @@ def serve(config: Config) -> None:
 
 
 def announce(config: Config) -> None:
-    """Print the address once a worker answers there: whoever opens it earlier would see an error."""
+    """Print the address when a worker answers there; opened earlier, it would show an error."""
     while not answers(config):
         time.sleep(POLL_SECONDS)
     everywhere = " and on every other address of this machine" if local_host(config) != config.HOST else ""

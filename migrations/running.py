@@ -1,6 +1,6 @@
 """Running migrations while the platform works: one migrator at a time, and no migration that others wait for.
 
-A statement that changes a table waits until nobody uses it, and everybody who comes later waits behind it. So it
+A statement that changes a table waits for every transaction that uses it, and all later ones wait behind it. So it
 gives up soon, and the migration is tried again: requests wait at most LOCK_SECONDS.
 """
 

@@ -18,6 +18,7 @@ from flask import current_app
 from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.manifest import CHECKPOINTS, DATABASE, SECRETS, UPLOADS, Manifest
+from app.core.db.files import sync_directory
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.values import as_json, utcnow
 from app.proof.sealer import log_name, verifier_keys
@@ -50,7 +51,7 @@ def create(folder: Path, *, with_secrets: bool) -> Manifest:
     try:
         written = _write(draft, with_secrets=with_secrets)
         os.replace(draft, folder)
-        _sync_directory(folder.parent)
+        sync_directory(folder.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -92,7 +93,7 @@ def _write(draft: Path, *, with_secrets: bool) -> Manifest:
     )
     result.write(draft)
     for directory in {draft, *(path.parent for path in files)}:
-        _sync_directory(directory)
+        sync_directory(directory)
     return result
 
 
@@ -167,11 +168,3 @@ def _write_secrets(path: Path, names: dict[str, str]) -> None:
         for name in names:
             value = current_app.config[name]
             file.write(f"{name}={value if isinstance(value, str) else ','.join(value)}\n")
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -247,7 +247,7 @@ class _Mutation:
         return content_type, body
 
     def _changed(self, value: Any, is_hostile: bool, name: str = "") -> Any:
-        """The value with members of which all are plausible, or some are hostile."""
+        """The value with its members: all are plausible, or some are hostile."""
         if not is_hostile and isinstance(value, dict | list) and name in hostile.KNOWN:
             return self._useful(name, value)
         if isinstance(value, dict):

@@ -30,7 +30,7 @@ def store(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         _delete([part, path])
         log.error("file_not_stored", file=path.name, error=repr(error))
@@ -43,7 +43,7 @@ def drop(path: Path) -> None:
     after_commit(_delete, path)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make the file's directory entry durable."""
     handle = os.open(directory, os.O_RDONLY)
     try:

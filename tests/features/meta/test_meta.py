@@ -64,7 +64,7 @@ def value_of_member(member: Body) -> Any:
 
 
 def filled_in(client: Client, resources: dict[str, Body], name: str, *, only_required: bool) -> Body:
-    """The values of a form, of which each rule about several fields has the one that it asks for."""
+    """The values of a form; where a rule asks for one of several fields, only that one has a value."""
     resource = resources[name]
     ruled = [rule["fields"] for rule in resource["rules"]]
     fields = [field for field in resource["fields"] if not field["read_only"]]
