@@ -1,10 +1,13 @@
-FROM python:3.11-slim AS build
+# By digest for a release: docs/installing.md says how to find it.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 COPY requirements.txt .
 RUN /opt/venv/bin/pip install -r requirements.txt && /opt/venv/bin/python -m compileall -q /opt/venv
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 # PYTHONDONTWRITEBYTECODE: the program's folder is not writable for its user.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

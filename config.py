@@ -179,7 +179,7 @@ def warnings(config: Config) -> Iterator[str]:
     if config.PUBLIC_URL == DEFAULT_PUBLIC_URL:
         yield f"PUBLIC_URL is not set: links in mail lead to {DEFAULT_PUBLIC_URL}."
     if not config.MAIL_SERVER:
-        yield "MAIL_SERVER is not set: mail is not sent, its text is written into the log."
+        yield "MAIL_SERVER is not set: mail is not sent, and nobody receives a link to set a new password."
 
 
 def cores() -> int:

@@ -4,6 +4,8 @@ import configparser
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
+import pytest
 import yaml
 
 import config
@@ -24,9 +26,22 @@ def manifests() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "itam.yaml").read_text()))
 
 
+@pytest.mark.parametrize("version", ["1.28", "1.37"])
+def test_manifests_are_valid(version: str) -> None:
+    """Against the schemas of Kubernetes, in which every unknown field is an error."""
+    for manifest in manifests():
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
 def test_kubernetes_sets_what_the_platform_knows() -> None:
     (settings,) = [each["data"] for each in manifests() if each["kind"] == "ConfigMap"]
     assert settings_of(settings) == set()
+    # A secret that is read from a file is in the secret that docs/installing.md makes.
+    page = (ROOT / "docs" / "installing.md").read_text().partition("## Kubernetes")[2]
+    for name, value in settings.items():
+        if name.endswith("_FILE"):
+            assert value == f"/run/secrets/itam/{name.removesuffix('_FILE')}"
+            assert name.removesuffix("_FILE") in page
 
 
 def test_kubernetes_has_probes_limits_and_budgets() -> None:

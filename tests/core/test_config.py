@@ -500,14 +500,16 @@ def test_dotenv_completes_the_process_environment(tmp_path, monkeypatch):
     assert "TRUSTED_PROXIES" not in config.process_environment(tmp_path)
 
 
-def test_example_and_readme_list_every_variable(tmp_path):
+def test_example_and_page_list_every_variable(tmp_path):
     lines = (config.ROOT / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     read = re.findall(r"= env\.\w+\(\s*\"(\w+)\"", (config.ROOT / "config.py").read_text())
     assert sorted(example) == sorted(read)
     assert vars(config.load(example, root=tmp_path)) == vars(config.load({}, root=tmp_path))
-    readme = (config.ROOT / "README.md").read_text()
-    assert [name for name in read if f"`{name}`" not in readme] == []
+    introduction, _, tables = (config.ROOT / "docs" / "configuring.md").read_text().partition("## For real use")
+    rows = re.findall(r"^\| (`.*?) \|", tables, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(read)
+    assert [name for name in config.HIDDEN if f"`{name}`" not in introduction] == []
 
 
 # Warnings
