@@ -186,7 +186,7 @@ def tasks_of(user_id: int, today: date) -> Facts:
 
 def recent_changes() -> list[Facts]:
     names = ("action", "created_at", "id", "resource_id", "resource_name", "resource_type", "username")
-    query = ListQuery(sort=("-id",), page_size=MAX_LISTED, counted=False, fields=names)
+    query = ListQuery(sort=("-id",), page_size=MAX_LISTED, total="none", fields=names)
     return select_page(audit_logs, query).items
 
 

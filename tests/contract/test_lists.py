@@ -11,6 +11,7 @@ from app.core.db.rules import is_folded, is_mac_address
 from app.core.values import natural_key
 from app.resource import Resource
 from app.resource.fields import Field, Kind
+from app.resource.query import select
 from app.resource.query.searched_fields import is_searched, searched_values
 from app.servers.models import Server
 from tests.client import Body, Client
@@ -69,6 +70,24 @@ def test_the_count_can_be_left_out(resource: Resource, make: Make, admin: Client
     assert not any("count(" in statement for statement in sent)
     exact = admin.call("GET", resource.path, query_string={"total": "exact"})
     assert exact["pagination"]["total"] == len(expected)
+
+
+@each_resource
+def test_counting_ends_somewhere_unless_all_is_asked_for(
+    resource: Resource, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "MAX_TOTAL", 2)
+    total = len(varied_rows(resource, 3, make, admin))
+    page = {"page_size": 2}
+    some = admin.call("GET", resource.path, query_string=page)["pagination"]
+    assert some == {"page": 1, "page_size": 2, "total": 2, "pages": None, "at_least": True}
+    walked = admin.call("GET", resource.path, query_string={**page, "cursor": ""})["pagination"]
+    assert (walked["total"], walked["at_least"]) == (2, True)
+    exact = admin.call("GET", resource.path, query_string={**page, "total": "exact"})["pagination"]
+    assert exact == {"page": 1, "page_size": 2, "total": total, "pages": -(-total // 2)}
+    # The end of the last page is the total, without counting.
+    last = admin.call("GET", resource.path, query_string={"page_size": 100})["pagination"]
+    assert last == {"page": 1, "page_size": 100, "total": total, "pages": 1}
 
 
 @each_resource

@@ -24,7 +24,8 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 class Pagination:
     """The pagination block of a list; `total` and `pages` are None where the client asked for no count.
 
-    `at_least`: the count ended at `total`, but there are more. `left_out`: what was not searched.
+    `at_least`: the count ended at `total`, but there are more, so the number of pages is not known. `left_out`: what
+    was not searched.
     """
 
     page: int
@@ -35,7 +36,7 @@ class Pagination:
 
     @property
     def pages(self) -> int | None:
-        return None if self.total is None else -(-self.total // self.page_size)
+        return None if self.total is None or self.at_least else -(-self.total // self.page_size)
 
     def as_dict(self) -> dict[str, Any]:
         return {**_members(self), "pages": self.pages}
@@ -194,7 +195,9 @@ class PaginationSchema(Schema):
     total = fields.Integer(required=True, allow_none=True)
     pages = fields.Integer(allow_none=True)
     at_least = fields.Boolean(
-        metadata={"description": "Only there, and true, where counting ended at `total` and there are more."}
+        metadata={
+            "description": "Only there, and true, where counting ended at `total` and there are more: `pages` is null."
+        }
     )
     left_out = fields.List(
         fields.String(),

@@ -12,6 +12,8 @@ from app.core.http.envelope import Page, Pagination
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE = 2**31
+MAX_TOTAL = 10_000
+"""Where counting a list ends: an exact total of a large table costs more than its page, and every write undoes it."""
 
 
 class PageSchema(Schema):

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from app.core.http.api import Blueprint
 from app.core.http.openapi.operations import Parameter, View, query_parameter
-from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_TOTAL
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query.filters import filter_names, operators_of
@@ -65,7 +65,10 @@ _SHARED: Mapping[str, dict[str, Any]] = {
         "q", {"type": "string", "maxLength": 200}, "Words that an object must hold, in any order and field."
     ),
     "Total": query_parameter(
-        "total", {"$ref": "#/components/schemas/Total"}, "`none` skips the count. Default: `exact`."
+        "total",
+        {"$ref": "#/components/schemas/Total"},
+        f"Counting ends at {MAX_TOTAL:,}; if there are more, `pagination.at_least` is true. `exact` counts all, `none` "
+        "nothing.",
     ),
 }
 _ATTRIBUTES = query_parameter(

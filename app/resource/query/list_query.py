@@ -1,7 +1,7 @@
 """The parameters of a list: from a query string to a ListQuery, its shape apart from its values."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, cast
 
 from werkzeug.datastructures import MultiDict
 
@@ -47,8 +47,13 @@ class ListQuery:
     fields: tuple[str, ...] | None = None
     page: int = 1
     page_size: int = DEFAULT_PAGE_SIZE
-    counted: bool = True
+    total: Literal["exact", "none"] | None = None
+    """Without it, counting ends at MAX_TOTAL."""
     cursor: str | None = None
+
+    @property
+    def counted(self) -> bool:
+        return self.total != "none"
 
     def where(self, **conditions: Any) -> "ListQuery":
         """The query narrowed by conditions of the application's own, named like a list's parameters.
@@ -85,8 +90,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
     values |= search_values(words)
     if "cursor" in arguments and "page" in arguments:
         raise BadParameter(tr("Give either page or cursor."), parameter="cursor")
-    total = arguments.get("total", "exact")
-    if total not in ("exact", "none"):
+    if arguments.get("total", "exact") not in ("exact", "none"):
         raise BadParameter(
             tr("{parameter} must be one of {choices}.", parameter="total", rule="choice", choices="exact, none"),
             parameter="total",
@@ -98,7 +102,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
         fields=_parse_fields(resource, ",".join(arguments.getlist("fields")) if "fields" in arguments else None),
         page=_parse_size(arguments, "page", 1, MAX_PAGE),
         page_size=_parse_size(arguments, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
-        counted=total == "exact",
+        total=cast("Any", arguments.get("total")),
         cursor=arguments.get("cursor"),
     )
 

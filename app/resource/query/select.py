@@ -5,7 +5,7 @@ one costs more than running it.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -17,9 +17,10 @@ from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
 from app.core.http.envelope import Page, Pagination
+from app.core.http.paging import MAX_TOTAL
 from app.resource.declaration import Resource
 from app.resource.projection import Projection, projection_of, target_alias
-from app.resource.query.cursor import after, cursor_page, read_cursor, sort_keys
+from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.paths import condition_of, models_on
@@ -28,6 +29,8 @@ from app.resource.rights import sees_own_only, visible
 
 ROWS_AT_ONCE = 1000
 """Rows that are held in memory while all of them are read."""
+
+_PAGE_SIZE, _OFFSET = sa.bindparam("page_size", type_=sa.Integer), sa.bindparam("offset", type_=sa.BigInteger)
 
 
 def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
@@ -47,8 +50,12 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields, first)
     bounds = {} if first else {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
     rows = statement.rows({**query.values, **bounds})
-    total = count_matching(resource, query) if query.counted else None
-    return Page([projection.render(row) for row in rows], Pagination(query.page, query.page_size, total))
+    offset = (query.page - 1) * query.page_size
+    # A page that is not full is the last one, so its end is the total.
+    is_last = len(rows) < query.page_size and (rows or query.page == 1)
+    total, at_least = _total(resource, query, offset + len(rows) if is_last else None)
+    items = [projection.render(row) for row in rows]
+    return Page(items, Pagination(query.page, query.page_size, total, at_least))
 
 
 def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page:
@@ -66,9 +73,17 @@ def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page
     sort_values = cursor.parameters if cursor else {}
     # One row more than requested tells whether there is a further page.
     rows = statement.rows({**query.values, **sort_values, "page_size": query.page_size + 1})
-    total = count_matching(resource, query) if query.counted else None
+    is_whole = cursor is None and len(rows) <= query.page_size
+    total, at_least = _total(resource, query, len(rows) if is_whole else None)
     return cursor_page(
-        resource, query.sort, cursor, rows, page_size=query.page_size, render=projection.render, total=total
+        resource,
+        query.sort,
+        cursor,
+        rows,
+        page_size=query.page_size,
+        render=projection.render,
+        total=total,
+        at_least=at_least,
     )
 
 
@@ -93,17 +108,23 @@ def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> lis
     return [projection.render(row) for row in read_rows(statement)]
 
 
-def count_matching(resource: Resource, query: ListQuery) -> int:
-    """How many rows match, remembered until the table (or one that a filter looks into) changes."""
-    query = narrowed(resource, query)
+def _total(resource: Resource, query: ListQuery, known: int | None) -> tuple[int | None, bool]:
+    """How many rows match as far as the query has them counted, and whether there are more."""
+    if not query.counted or known is not None:
+        return known if query.counted else None, False
+    limit = None if query.total == "exact" else MAX_TOTAL + 1
     models = {resource.model}.union(*(models_on(resource, item.name) for item in query.matching.filters))
-    return cast(int, _counter(resource, frozenset(models))(query.matching, tuple(sorted(query.values.items()))))
+    count = _counter(resource, frozenset(models))
+    counted = cast(int, count(query.matching, tuple(sorted(query.values.items())), limit))
+    return (MAX_TOTAL, True) if limit is not None and counted == limit else (counted, False)
 
 
 @functools.cache
 def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
-    def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> int:
-        counted = read_rows(_count_statement(resource, matching), dict(values))
+    """A function that counts what matches, remembered until a table changes that it or a filter looks into."""
+
+    def count(matching: Matching, values: tuple[tuple[str, Any], ...], limit: int | None) -> int:
+        counted = read_rows(_count_statement(resource, matching, limit), dict(values))
         return cast(int, counted.scalar_one())
 
     count.__qualname__ = f"count_{resource.name}"
@@ -118,19 +139,16 @@ def _page_statement(
     fields: tuple[str, ...] | None,
     first: int | None = None,
 ) -> tuple[Prepared, Projection]:
-    """The statement of a page by number, or of the `first` rows."""
-    statement, projection = _matching_statement(resource, matching, sort, fields)
-    order = [key.ordered() for key in sort_keys(resource, sort)]
-    if first is not None:
+    """The statement of a page by number, or of the `first` rows; its last columns are the sort values."""
+    keys = sort_keys(resource, sort)
+    if first is None:
+        page = _ids(resource, matching, sort, keys).limit(_PAGE_SIZE).offset(_OFFSET)
+    else:
         # Without a parameter PostgreSQL keeps the plan: a page of 20 servers takes it 0.23 instead of 0.80 ms, and the
         # application 0.43 instead of 0.59 ms (medians of 10 bursts of 300 in turn). Filters have parameters, and are
         # planned for their values: a frequent value and a rare one have different plans.
-        return Prepared(statement.order_by(*order).limit(sa.literal_column(str(first), sa.Integer))), projection
-    limit, offset = (
-        sa.bindparam("page_size", type_=sa.Integer),
-        sa.bindparam("offset", type_=sa.BigInteger),
-    )
-    return Prepared(statement.order_by(*order).limit(limit).offset(offset)), projection
+        page = _ids(resource, matching, sort, keys).limit(sa.literal_column(str(first), sa.Integer))
+    return _shown(resource, page, keys, fields)
 
 
 @functools.lru_cache(maxsize=512)
@@ -144,38 +162,65 @@ def _cursor_statement(
     backwards: bool,
 ) -> tuple[Prepared, Projection]:
     """The statement of a page after a cursor; its last columns are the sort values that the next cursor needs."""
-    statement, projection = _matching_statement(resource, matching, sort, fields)
     keys = sort_keys(resource, sort)
+    page = _ids(resource, matching, sort, keys, backwards=backwards).limit(_PAGE_SIZE)
     if nulls is not None:
-        statement = statement.where(after(keys, nulls, backwards=backwards))
-    statement = statement.add_columns(*(key.column.label(f"s{at}") for at, key in enumerate(keys)))
-    order = [key.ordered(backwards=backwards) for key in keys]
-    return Prepared(statement.order_by(*order).limit(sa.bindparam("page_size", type_=sa.Integer))), projection
+        page = page.where(after(keys, nulls, backwards=backwards))
+    return _shown(resource, page, keys, fields, backwards=backwards)
 
 
-def _matching_statement(
-    resource: Resource, matching: Matching, sort: tuple[str, ...], fields: tuple[str, ...] | None
-) -> tuple[sa.Select[Any], Projection]:
-    """The rows that match, still without an order, joined with all that the order needs."""
+def _ids(
+    resource: Resource,
+    matching: Matching,
+    sort: Sequence[str],
+    keys: Sequence[SortKey],
+    *,
+    backwards: bool = False,
+) -> sa.Select[Any]:
+    """The ids and sort values of the rows that match, in order."""
+    table = resource.model.__table__
+    values = [key.column.label(f"s{at}") for at, key in enumerate(keys)]
+    statement = sa.select(table.c.id.label("identity"), *values).select_from(table)
+    for name in {name.removeprefix("-") for name in sort} & resource.references.keys():
+        item = resource.references[name]
+        referred = target_alias(resource, item)
+        statement = statement.outerjoin(referred, item.column == referred.c.id)
+    return statement.where(*conditions_of(resource, matching)).order_by(
+        *(key.ordered(backwards=backwards) for key in keys)
+    )
+
+
+def _shown(
+    resource: Resource,
+    page: sa.Select[Any],
+    keys: Sequence[SortKey],
+    fields: tuple[str, ...] | None,
+    *,
+    backwards: bool = False,
+) -> tuple[Prepared, Projection]:
+    """The objects of a page whose ids and sort values are selected.
+
+    Only those are read in full: of all rows that are sorted or skipped, the database holds ids and sort values. Page
+    4000 of 100,000 servers takes 5 instead of 67 ms, the first page by an unindexed number 30 instead of 101 ms.
+    """
     projection = projection_of(resource, fields)
-    statement = projection.statement
-    if fields is not None:
-        # A column by which the page is sorted needs its join, even if it is not shown.
-        for name in {name.removeprefix("-") for name in sort} & set(resource.references) - set(fields):
-            statement = _join(resource, statement, name)
-    return statement.where(*conditions_of(resource, matching)), projection
+    found = page.subquery("found")
+    sorted_by = [found.c[f"s{at}"] for at in range(len(keys))]
+    order = [
+        replace(key, column=column).ordered(backwards=backwards) for key, column in zip(keys, sorted_by, strict=True)
+    ]
+    table = resource.model.__table__
+    statement = (
+        projection.statement.join(found, found.c.identity == table.c.id).add_columns(*sorted_by).order_by(*order)
+    )
+    return Prepared(statement), projection
 
 
 @functools.lru_cache(maxsize=512)
-def _count_statement(resource: Resource, matching: Matching) -> sa.Select[Any]:
+def _count_statement(resource: Resource, matching: Matching, limit: int | None) -> sa.Select[Any]:
     table = resource.model.__table__
-    return sa.select(sa.func.count()).select_from(table).where(*conditions_of(resource, matching))
-
-
-def _join(resource: Resource, statement: sa.Select[Any], name: str) -> sa.Select[Any]:
-    item = resource.references[name]
-    referred = target_alias(resource, item)
-    return statement.outerjoin(referred, item.column == referred.c.id)
+    matching_rows = sa.select(table.c.id).where(*conditions_of(resource, matching)).limit(limit)
+    return sa.select(sa.func.count()).select_from(matching_rows.subquery())
 
 
 def parse_conditions(

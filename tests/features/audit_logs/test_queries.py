@@ -213,7 +213,7 @@ def test_the_total_stops_counting(make: Make, admin: Client, monkeypatch: pytest
     }  # fmt: skip
     monkeypatch.setattr(pages, "MAX_COUNT", 4)
     exact = select(admin, resource_type="servers", page_size=2, version__lt=2, id__gt=0)
-    assert exact["pagination"] == {"page": 1, "page_size": 2, "total": 4, "pages": 2, "at_least": True}
+    assert exact["pagination"] == {"page": 1, "page_size": 2, "total": 4, "pages": None, "at_least": True}
     walked = select(admin, resource_type="servers", cursor="")
     assert (walked["pagination"]["total"], walked["pagination"]["at_least"]) == (4, True)
     assert len(walked["data"]) == 5
