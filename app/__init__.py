@@ -26,13 +26,13 @@ from app.core.db import listeners, unit_of_work
 from app.core.http import (
     access,
     api,
+    application,
     envelope,
     error_handlers,
     idempotency,
     logs,
     metrics,
     rate_limiter,
-    security_headers,
 )
 from app.core.http.openapi import viewers
 from app.core.jobs import pubsub, retention, runner
@@ -69,8 +69,6 @@ from app.topology import routes as topology
 from app.views import routes as views
 
 _LISTENERS = listeners.Listeners(
-    checkout=metrics.count_checkout,
-    checkin=metrics.count_checkin,
     handle_error=missing_record.name_missing_record,
     before_flush=recorder.stamp_changes,
     after_flush=recorder.record_changes,
@@ -86,20 +84,21 @@ _COMPARISONS = (
 
 def create_app(config: Any) -> Flask:
     """The application under a configuration: an object whose upper-case attributes are the settings."""
-    app = api.Platform(__name__, static_folder=None)
+    app = application.Platform(__name__, static_folder=None)
     app.config.from_object(config)
     # For commands that work on a second database.
     app.extensions["factory"] = create_app
 
     logs.init_app(app)
     tracing.init_app(app)
+    application.init_app(app)
     metrics.init_app(app, collectors.collect)
     unit_of_work.init_app(
         app, tables_changing=generations.hold_generations, tables_changed=generations.move_generations
     )
     listeners.attach(app, _LISTENERS, sql_functions={"audit_terms": change_terms.terms_as_json})
     Migrate(app, unit_of_work.db, render_as_batch=False)
-    for part in (envelope, redis_client, backends, generations, security_headers, rate_limiter, geoip, outbox, pubsub):
+    for part in (envelope, redis_client, backends, generations, rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
 
     token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}

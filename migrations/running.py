@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from psycopg import errors as postgres
 
-from app.core.db.connections import MIGRATION_LOCK_SECONDS
+from app.core.db.timeouts import MIGRATION_LOCK_SECONDS
 
 LOCK_SECONDS = 1
 """How long a statement of a migration waits for a table; less than a request waits for a row."""

@@ -11,7 +11,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from werkzeug.exceptions import HTTPException
 
-from app.core.http.security_headers import ALWAYS
+from app.core.http.application import ALWAYS
 
 FAILURE = "#/components/schemas/Failure"
 JSON = "application/json"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import sqlalchemy as sa
-from flask import Flask, Response, after_this_request, request
+from flask import Response, after_this_request, request
 from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +21,7 @@ from app.auth import sessions
 from app.core.db.unit_of_work import db, reading
 from app.core.errors import NotFound
 from app.core.http.access import VOUCHER, Actor
+from app.core.http.application import Platform
 from app.core.jobs.runner import Runner
 from app.core.messages import tr
 from app.core.values import utcnow
@@ -106,17 +107,16 @@ class Links:
         return link if time.time() < link.expires_at else None
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Platform) -> None:
     links = app.extensions["download_links"] = Links(app.config["SECRET_KEY"])
     answer = app.wsgi_app
 
     def open_link(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith(PREFIX) and environ["REQUEST_METHOD"] in ("GET", "HEAD") and (link := links.read(path)):
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") and (link := links.read(environ["PATH_INFO"])):
             environ = {**environ, "PATH_INFO": link.path, "QUERY_STRING": link.query, VOUCHER: link.admit}
         return answer(environ, start_response)
 
-    app.wsgi_app = open_link  # type: ignore[method-assign]
+    app.mount(PREFIX, open_link)
 
 
 def _keep_nothing(response: Response) -> Response:

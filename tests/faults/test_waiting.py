@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db import connections
+from app.core.db import connections, postgresql
 from app.core.db.unit_of_work import db, reading, writing
 from app.datacenters.models import Datacenter
 from tests.backends import Backend, on_postgresql
@@ -102,7 +102,7 @@ def test_only_a_request_gives_up_on_what_another_transaction_holds(
 def test_a_statement_that_takes_too_long_ends_on_the_server_too(
     app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(postgresql, "ANSWER_SECONDS", 0.2)
     running = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
     with pytest.raises(sa.exc.OperationalError), app.test_request_context(), reading():
         db.session.execute(sa.text("SELECT pg_sleep(3600)"))

@@ -1,122 +1,172 @@
-"""Connections: how they begin a transaction, and how long a request waits for an answer or for somebody else's lock.
+"""Connections and cursors of both drivers: how they begin a transaction, wait for a lock, and count statements.
 
 Jobs and commands wait longer than requests: nobody is there to send them again.
 """
 
 import sqlite3
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
 from flask import has_request_context
-from psycopg import errors as postgres
-from psycopg.abc import PQGen
+from prometheus_client import Gauge
 from sqlalchemy.exc import InvalidatePoolError
 
-from app.core.db.cursors import PostgresCursor, PostgresServerCursor
-from app.core.db.engines import BEGIN, Access
+from app.core.db import postgresql
+from app.core.db.postgresql import Connection
+from app.core.db.slow_statements import FLOOR_SECONDS, report_slow
+from app.core.db.timeouts import LOCK_SECONDS, LONG_LOCK_SECONDS, MIGRATION_LOCK_SECONDS
 
-V = TypeVar("V")
+Access = Literal["write", "read", "snapshot"]
+"""What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
+between them, "snapshot" sees one moment throughout."""
 
-ANSWER_SECONDS = 4.0
-"""How long a request waits for the result of one statement."""
-LONG_ANSWER_SECONDS = 30.0
-"""The same for a statement of a read that goes through many rows, such as an export; PostgreSQL's own limit for all."""
-SILENT_ANSWER_SECONDS = 0.25
-"""The same shortly after a request has waited in vain: else requests that queue for a thread would add up the waits."""
-SILENCE_SECONDS = 1.0
-"""How long PostgreSQL counts as silent after a request has waited for it in vain, unless it answers another one."""
-LOCK_SECONDS = 2.0
-"""How long a request waits for a lock."""
-LONG_LOCK_SECONDS = {"postgresql": 10.0, "sqlite": 30.0}
-"""The same for a job or command; SQLite has one lock for all writers."""
-MIGRATION_LOCK_SECONDS = "migration_lock_seconds"
-"""The execution option of a migration's connection on PostgreSQL: how long its statements wait for a table."""
 POLL_SECONDS = 0.005
 PRIMARY_CODE = 0xFF
 """The bits of SQLite's extended result codes that say what kind of error it is."""
 
 
-class NoAnswer(postgres.OperationalError):
-    """PostgreSQL has not answered in time, such as when its processes are stopped; the connection is closed."""
+connections_in_use = Gauge(
+    "itam_database_connections_in_use",
+    "Connections that are taken from the pool.",
+    multiprocess_mode="livesum",
+)
 
 
-class Silence:
-    """Whether PostgreSQL has just failed to answer a request of this process."""
+class Counts(threading.local):
+    """What this thread has sent to databases since it began; a request is the difference of two readings."""
 
-    def __init__(self) -> None:
-        self._ends_at = 0.0
-
-    def begin(self) -> None:
-        self._ends_at = time.monotonic() + SILENCE_SECONDS
-
-    def end(self) -> None:
-        self._ends_at = 0.0
-
-    def __bool__(self) -> bool:
-        return time.monotonic() < self._ends_at
+    statements = 0
+    rows = 0
+    """Rows that were read or changed."""
+    trace: list[tuple[str, int, float]] | None = None
+    """Where tracing is on: each statement with the nanosecond of its end and its seconds."""
 
 
-_silence = Silence()
+counts = Counts()
 
 
-class Connection(psycopg.Connection[Any]):
-    """A connection that a request leaves and closes when PostgreSQL does not answer in time.
+def count_copied(rows: int) -> None:
+    """Count a COPY, which no method of a cursor sees as a whole."""
+    counts.statements += 1
+    counts.rows += rows
 
-    Timeouts of the server do not apply while the server is stopped, and those of TCP not while its kernel runs.
-    """
 
-    is_long = False
-    """Whether statements may take LONG_ANSWER_SECONDS."""
+class PostgresCursor(psycopg.Cursor[Any]):
+    """psycopg's cursor; all rows have arrived when `execute` returns."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.cursor_factory, self.server_cursor_factory = PostgresCursor, PostgresServerCursor
-
-    def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
-        if timeout is not None or not has_request_context():
-            return super().wait(gen, interval, timeout)
-        seconds = LONG_ANSWER_SECONDS if self.is_long else SILENT_ANSWER_SECONDS if _silence else ANSWER_SECONDS
-        began = time.monotonic()
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "PostgresCursor":
+        began = time.perf_counter()
         try:
-            answer = super().wait(gen, interval, seconds)
-        except postgres.OperationalError:
-            # psycopg's exception for this is private.
-            if time.monotonic() < began + seconds:
-                raise
-            self.pgconn.finish()
-            _silence.begin()
-            raise NoAnswer(f"PostgreSQL has not answered within {seconds} seconds.") from None
-        _silence.end()
-        return answer
+            return super().execute(query, params, **options)
+        finally:
+            _count(self, query, params, time.perf_counter() - began)
+
+    def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
+        began = time.perf_counter()
+        try:
+            super().executemany(query, params_seq, **options)
+        finally:
+            _count(self, query, None, time.perf_counter() - began)
 
 
-def connect(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+class PostgresServerCursor(psycopg.ServerCursor[Any]):
+    """psycopg's cursor of a query whose rows are fetched in parts."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "PostgresServerCursor":
+        began = time.perf_counter()
+        super().execute(query, params, **options)
+        _count(self, query, None, time.perf_counter() - began)
+        return self
+
+    def fetchmany(self, size: int = 0) -> list[Any]:
+        return _counted(super().fetchmany(size))
+
+    def fetchall(self) -> list[Any]:
+        return _counted(super().fetchall())
+
+
+class SqliteCursor(sqlite3.Cursor):
+    """SQLite's cursor. It computes rows while they are fetched, so a slow query may be slow there."""
+
+    _sent: tuple[str, Any] = ("", None)
+    _seconds = 0.0
+
+    def execute(self, sql: str, parameters: Any = ()) -> "SqliteCursor":
+        began = time.perf_counter()
+        self._sent = sql, parameters
+        try:
+            return super().execute(sql, parameters)
+        finally:
+            self._seconds = time.perf_counter() - began
+            _count(self, sql, parameters, self._seconds)
+
+    def executemany(self, sql: str, seq_of_parameters: Iterable[Any]) -> "SqliteCursor":
+        began = time.perf_counter()
+        try:
+            return super().executemany(sql, seq_of_parameters)
+        finally:
+            _count(self, sql, None, time.perf_counter() - began)
+
+    def fetchone(self) -> Any:
+        row = super().fetchone()
+        if row is not None:
+            counts.rows += 1
+        return row
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        return self._fetched(super().fetchmany, size)
+
+    def fetchall(self) -> list[Any]:
+        return self._fetched(super().fetchall)
+
+    def _fetched(self, fetch: Any, *arguments: Any) -> list[Any]:
+        began = time.perf_counter()
+        rows: list[Any] = fetch(*arguments)
+        seconds = time.perf_counter() - began
+        if seconds > FLOOR_SECONDS:
+            report_slow(self, *self._sent, self._seconds + seconds)
+        return _counted(rows)
+
+
+class SqliteConnection(sqlite3.Connection):
+    """A connection with counting cursors; `execute`, which prepares connections, does not count."""
+
+    def cursor(self, factory: Any = SqliteCursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        return sqlite3.Cursor(self).execute(sql, parameters)
+
+
+def _counted(rows: list[Any]) -> list[Any]:
+    counts.rows += len(rows)
+    return rows
+
+
+def _count(cursor: Any, query: Any, parameters: Any, seconds: float) -> None:
+    counts.statements += 1
+    # SQLite knows it of changes only, and a server-side cursor of nothing.
+    if cursor.rowcount > 0:
+        counts.rows += cursor.rowcount
+    if counts.trace is not None:
+        counts.trace.append((str(query), time.time_ns(), seconds))
+    if seconds > FLOOR_SECONDS:
+        report_slow(cursor, query, parameters, seconds)
+
+
+def connect(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Connection:
     """Listener: connect to PostgreSQL; at once raises NoAnswer for a request while it is silent."""
-    if dialect.name != "postgresql":
-        return None
-    if _silence and has_request_context():
-        raise NoAnswer("PostgreSQL has not answered a moment ago.")
-    try:
-        return Connection.connect(*arguments, **options)
-    except postgres.ConnectionTimeout:
-        _silence.begin()
-        raise
+    connection = postgresql.connect(*arguments, **options)
+    connection.cursor_factory, connection.server_cursor_factory = PostgresCursor, PostgresServerCursor
+    return connection
 
 
-def keep_pool(context: sa.engine.ExceptionContext) -> None:
-    """Listener: keep the other connections of the pool where one has not answered.
-
-    The server may be well and the statement slow: then the next statement on another connection ends the silence.
-    """
-    if _silence and context.is_disconnect:
-        context.invalidate_pool_on_disconnect = False
-
-
-def check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
-    """Listener: replace a connection that the server has closed, without a round trip.
+def check_out(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Listener: replace a connection that the server has closed, without a round trip, and count the one that is taken.
 
     libpq reads what has arrived: first a notice perhaps, and then the end of the stream.
     """
@@ -126,6 +176,12 @@ def check_liveness(connection: Any, _record: Any, _fairy: Any) -> None:
             connection.pgconn.consume_input()
         except psycopg.Error as error:
             raise InvalidatePoolError from error
+    connections_in_use.inc()
+
+
+def check_in(*_: Any) -> None:
+    """Listener: count a connection that goes back to the pool."""
+    connections_in_use.dec()
 
 
 def begin(connection: sa.Connection) -> None:
@@ -143,7 +199,7 @@ def _begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
 
     Both statements are sent together, which costs no further round trip.
     """
-    statement = BEGIN["postgresql"][access]
+    statement = "BEGIN" if access == "write" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     lock_seconds = connection.get_execution_options().get(MIGRATION_LOCK_SECONDS)
     if lock_seconds is not None:
         # An index of a large table takes longer than any other statement may.
@@ -159,7 +215,8 @@ def _begin_on_sqlite(connection: sa.Connection, access: Access) -> None:
     SQLite itself would ask at growing intervals of up to a tenth of a second: of eight writers one could wait for many
     turns of the others.
     """
-    statement = BEGIN["sqlite"][access]
+    # The write lock is taken at once: an upgrade from read to write fails whatever the timeout.
+    statement = "BEGIN IMMEDIATE" if access == "write" else "BEGIN"
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + (LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS["sqlite"])
     driver.execute("PRAGMA busy_timeout = 0")

@@ -1,34 +1,21 @@
-"""The options of the engine for either database, and how its transactions begin."""
+"""The options of the engine for either database, and the end of its connections."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
 import structlog
 
-from app.core.db.cursors import SqliteConnection
+from app.core.db import timeouts
+from app.core.db.connections import SqliteConnection
 from app.core.values import json_text
 
 log = structlog.get_logger()
 
-Access = Literal["write", "read", "snapshot"]
-"""What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
-between them, "snapshot" sees one moment throughout."""
-
-BEGIN: Mapping[str, Mapping[Access, str]] = {
-    # The write lock is taken at once: an upgrade from read to write fails whatever the timeout.
-    "sqlite": {"write": "BEGIN IMMEDIATE", "snapshot": "BEGIN"},
-    "postgresql": {"write": "BEGIN", "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
-}
-
 POSTGRESQL_SETTINGS: Mapping[str, str] = {
-    "statement_timeout": "30s",
-    # Of a request; jobs and commands wait longer (connections.py).
-    "lock_timeout": "2s",
-    # A statement that its request has given up on ends, instead of running into its timeout.
-    "client_connection_check_interval": "1s",
+    **timeouts.POSTGRESQL_SETTINGS,
     "timezone": "UTC",
     # To compile a plan takes longer than any of ours runs.
     "jit": "off",
@@ -51,7 +38,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "hide_parameters": True,
     }
     if url.startswith("sqlite"):
-        # For the statements that prepare a connection; connections.py has the others.
+        # For the statements that prepare a connection; timeouts.py has the others.
         return {**shared, "connect_args": {"timeout": 30, "factory": SqliteConnection}}
     return {
         **shared,
@@ -63,7 +50,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "connect_args": {
             "connect_timeout": 3,
             "application_name": APPLICATION_NAME,
-            # A job waits for a network that loses everything; a request does not wait so long (connections.py).
+            # A job waits for a network that loses everything; a request does not wait so long (timeouts.py).
             "tcp_user_timeout": 30_000,
             "options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items()),
         },

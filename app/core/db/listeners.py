@@ -8,8 +8,9 @@ from flask import Flask
 from sqlalchemy import event
 
 from app.core.addresses import address_key
-from app.core.db import connections
+from app.core.db import connections, postgresql
 from app.core.db.statements import note_changed_table
+from app.core.db.timeouts import LOCK_SECONDS
 from app.core.db.unit_of_work import Session, db
 from app.core.values import fold_value, joined_search_text, natural_key, plain_number
 
@@ -19,8 +20,6 @@ Listener = Callable[..., Any]
 class Listeners(NamedTuple):
     """The listeners that do not belong to the database itself."""
 
-    checkout: Listener
-    checkin: Listener
     handle_error: Listener
     before_flush: Listener
     after_flush: Listener
@@ -28,7 +27,7 @@ class Listeners(NamedTuple):
 
 
 def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callable[[Any], Any]]) -> None:
-    """Attach the listeners; `sql_functions` of one argument are created on each connection to SQLite."""
+    """Attach the listeners, nine on either database; `sql_functions` are created on each connection to SQLite."""
     functions: dict[str, Callable[[Any], Any]] = {
         "fold": fold_value,
         "natural_key": natural_key,
@@ -38,24 +37,23 @@ def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callabl
     }
     with app.app_context():
         engine = db.engine
-    event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))
-    event.listen(engine, "do_connect", connections.connect)
     event.listen(engine, "begin", connections.begin)
-    event.listen(engine, "checkout", connections.check_liveness)
-    event.listen(engine, "checkout", listeners.checkout)
-    event.listen(engine, "checkin", listeners.checkin)
+    event.listen(engine, "checkout", connections.check_out)
+    event.listen(engine, "checkin", connections.check_in)
     event.listen(engine, "after_execute", note_changed_table)
-    event.listen(engine, "handle_error", listeners.handle_error)
-    event.listen(engine, "handle_error", connections.keep_pool)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, functions))
+        event.listen(engine, "handle_error", listeners.handle_error)
+    else:
+        event.listen(engine, "do_connect", connections.connect)
+        event.listen(engine, "handle_error", postgresql.keep_pool)
     # The session class is one for all applications of the process.
     for name in ("before_flush", "after_flush", "do_orm_execute"):
         if not event.contains(Session, name, getattr(listeners, name)):
             event.listen(Session, name, getattr(listeners, name))
 
 
-def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any]]) -> None:
-    if not isinstance(connection, sqlite3.Connection):
-        return
+def _prepare_sqlite(connection: sqlite3.Connection, functions: Mapping[str, Callable[[Any], Any]]) -> None:
     # The driver must not begin transactions by itself: it would begin deferred ones.
     connection.isolation_level = None
     for name, function in functions.items():
@@ -66,6 +64,6 @@ def _prepare_sqlite(connection: Any, functions: Mapping[str, Callable[[Any], Any
         "synchronous=FULL",
         "foreign_keys=ON",
         "recursive_triggers=ON",
-        f"busy_timeout={connections.LOCK_SECONDS * 1000:.0f}",
+        f"busy_timeout={LOCK_SECONDS * 1000:.0f}",
     ):
         connection.execute(f"PRAGMA {pragma}")

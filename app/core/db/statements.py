@@ -11,7 +11,7 @@ from flask import has_app_context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from app.core.db.cursors import count_copied
+from app.core.db.connections import count_copied
 from app.core.db.unit_of_work import db, touch, unit_of_work
 
 ROWS_AT_ONCE = 1000

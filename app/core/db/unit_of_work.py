@@ -20,7 +20,8 @@ from flask_sqlalchemy.session import Session as FlaskSession
 from psycopg import errors as postgres
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db.engines import Access, engine_options
+from app.core.db.connections import Access
+from app.core.db.engines import engine_options
 from app.core.db.models import Base
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
@@ -283,10 +284,7 @@ def init_app(
     tables_changing: Callable[[set[str]], AbstractContextManager[None]],
     tables_changed: Callable[[set[str]], None],
 ) -> None:
-    """Give an application its database.
-
-    Each commit that changes something is in the context of `tables_changing`, and `tables_changed` is called after it.
-    """
+    """Give an application its database; commits are within `tables_changing`, and `tables_changed` is called after."""
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SQLALCHEMY_DATABASE_URI"])
     app.extensions["tables_changing"] = tables_changing
     app.extensions["tables_changed"] = tables_changed

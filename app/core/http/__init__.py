@@ -1,1 +1,1 @@
-"""HTTP: blueprint, envelope, access, request parsing, rate limits, OpenAPI, security headers."""
+"""HTTP: application, blueprint, envelope, access, request parsing, rate limits, OpenAPI, security headers."""

@@ -1,4 +1,4 @@
-"""The log on standard error: one line for each request, and every other line with the request that it belongs to.
+"""The log on standard error: how its lines are written, each with the request that it belongs to.
 
 Readable in development, a JSON object elsewhere. A line has a route instead of a path and no header, body or query,
 so that no token, password or link gets into it.
@@ -7,29 +7,21 @@ so that no token, password or link gets into it.
 import logging
 import re
 import sys
-import time
-from collections.abc import Iterable, Iterator, MutableMapping
-from typing import Any, Protocol, TextIO, runtime_checkable
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import orjson
 import structlog
-from flask import Flask, Response, after_this_request, has_app_context, request
+from flask import Flask, has_app_context
 
-from app.core.db.cursors import counts
 from app.core.db.unit_of_work import current_context
 
-log = structlog.get_logger()
-
-NO_ROUTE = "none"
-"""The route of a request that matches none: its path may hold anything."""
 _DETAIL = re.compile(r"(\n|\\n)DETAIL:((?!\\n).)*")
 """In an error's text, or in its `repr`."""
 
 
 def init_app(app: Flask) -> None:
     configure(app.config["LOG_LEVEL"], readable=app.config["FLASK_ENV"] == "development")
-    if logging.getLevelNamesMapping()[app.config["LOG_LEVEL"]] <= logging.INFO:
-        app.before_request(_begin)
 
 
 def configure(level: str, *, readable: bool, stream: TextIO | None = None) -> None:
@@ -78,65 +70,9 @@ def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     return event
 
 
-class _CountedParts:
-    """The parts of an answer, whose bytes are counted while they are sent."""
-
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = parts
-        self.bytes = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._parts:
-            self.bytes += len(part)
-            yield part
-
-    def close(self) -> None:
-        if isinstance(self._parts, Closable):
-            self._parts.close()
-
-
-@runtime_checkable
-class Closable(Protocol):
-    def close(self) -> None: ...
-
-
 def _drop_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drop PostgreSQL's details of an error: they quote the row, with hashes and encrypted mail."""
     for name in ("error", "exception"):
         if isinstance(text := event.get(name), str) and "DETAIL:" in text:
             event[name] = _DETAIL.sub("", text)
     return event
-
-
-def _begin() -> None:
-    """Have a line written when the request is answered; for an answer that is made while it is sent, at its end."""
-    began, statements, rows = time.perf_counter(), counts.statements, counts.rows
-
-    def finish(response: Response) -> Response:
-        context = current_context()
-        facts: dict[str, Any] = {"request_id": context.request_id, "user_id": context.user_id}
-        facts |= {"method": request.method, "route": route_of_request(), "status": response.status_code}
-
-        def write(size: int) -> None:
-            log.info(
-                "request",
-                **facts,
-                ms=round((time.perf_counter() - began) * 1000, 2),
-                statements=counts.statements - statements,
-                rows=counts.rows - rows,
-                bytes=size,
-            )
-
-        if not response.is_streamed or response.content_length is not None:
-            has_body = request.method != "HEAD" and response.status_code not in (204, 304)
-            write((response.content_length or response.calculate_content_length() or 0) if has_body else 0)
-        else:
-            parts = response.response = _CountedParts(response.response)
-            response.call_on_close(lambda: write(parts.bytes))
-        return response
-
-    after_this_request(finish)
-
-
-def route_of_request() -> str:
-    return NO_ROUTE if request.url_rule is None else request.url_rule.rule

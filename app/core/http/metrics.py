@@ -1,21 +1,19 @@
-"""/metrics for Prometheus: requests, jobs, database connections and the cache.
+"""/metrics for Prometheus: what the modules of the platform count, and what is counted in tables.
 
 The numbers of all worker processes are added up: each writes them to files of its own in PROMETHEUS_MULTIPROC_DIR,
 which `run.py` makes where there are several. prometheus_client's metrics belong to the process, not to an application.
 """
 
-import functools
 import hmac
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, after_this_request, current_app, request
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from flask import Flask, Response, current_app, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -26,7 +24,6 @@ from app.core.addresses import parse_address
 from app.core.db.unit_of_work import db, reading, transactional
 from app.core.errors import Unauthorized
 from app.core.http.access import bearer_token, public
-from app.core.http.logs import route_of_request
 from app.core.jobs.queue import Job
 from app.core.messages import tr
 from app.core.values import utcnow
@@ -37,23 +34,6 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 class MetricsToken(Unauthorized):
     reason, message = "metrics_token", tr("Send METRICS_TOKEN as the bearer token.")
-
-
-# Labels are the matched rule instead of the path, and one of these methods: clients cannot create new ones.
-_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-
-requests_total = Counter("itam_http_requests", "Requests answered.", ["method", "route", "status"])
-request_seconds = Histogram(
-    "itam_http_request_duration_seconds",
-    "Seconds from the request to its answer.",
-    ["method", "route"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 10),
-)
-connections_in_use = Gauge(
-    "itam_database_connections_in_use",
-    "Connections that are taken from the pool.",
-    multiprocess_mode="livesum",
-)
 
 
 class TableCollector(Collector):
@@ -133,37 +113,7 @@ def _drop_dead_workers(directory: Path) -> None:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _measure() -> None:
-    began = time.perf_counter()
-
-    def count(response: Response) -> Response:
-        method = request.method if request.method in _METHODS else "other"
-        counter, histogram = _labelled(method, route_of_request(), response.status_code)
-        counter.inc()
-        histogram.observe(time.perf_counter() - began)
-        return response
-
-    after_this_request(count)
-
-
-@functools.cache
-def _labelled(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """The metrics of an answer; to look them up by their labels takes as long as to count."""
-    return requests_total.labels(method, route, status), request_seconds.labels(method, route)
-
-
-def count_checkout(*_: Any) -> None:
-    """Listener: a connection is taken from the pool."""
-    connections_in_use.inc()
-
-
-def count_checkin(*_: Any) -> None:
-    """Listener: a connection goes back to the pool."""
-    connections_in_use.dec()
-
-
 def init_app(app: Flask, read_tables: Callable[[], Iterable[Metric]]) -> None:
-    """Count the requests of an application; `read_tables` is called at each scrape, in a reading block."""
+    """Give an application /metrics; `read_tables` is called at each scrape, in a reading block."""
     app.extensions["metric_readers"] = read_tables
-    app.before_request(_measure)
     app.add_url_rule("/metrics", "metrics", transactional(show, reading))

@@ -21,7 +21,7 @@ from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import tracing
-from app.core.db.cursors import counts
+from app.core.db.connections import counts
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
 from app.core.errors import ApiError
