@@ -4,8 +4,8 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
-COPY requirements.txt .
-RUN /opt/venv/bin/pip install -r requirements.txt && /opt/venv/bin/python -m compileall -q /opt/venv
+COPY requirements.txt requirements-s3.txt ./
+RUN /opt/venv/bin/pip install -r requirements.txt -r requirements-s3.txt && /opt/venv/bin/python -m compileall -q /opt/venv
 
 FROM ${PYTHON_IMAGE}
 # PYTHONDONTWRITEBYTECODE: the program's folder is not writable for its user.

@@ -75,6 +75,6 @@ $(RUNTIME): requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(STAMP): $(RUNTIME) requirements-dev.txt requirements-otel.txt
+$(STAMP): $(RUNTIME) requirements-dev.txt requirements-otel.txt requirements-s3.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

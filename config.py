@@ -26,7 +26,7 @@ GENERATED = ("SECRET_KEY", "JWT_SECRET_KEY")
 # Not shown in errors, and also read from the file that NAME_FILE names; the two URLs usually contain a password.
 HIDDEN = {
     *GENERATED, "AUDIT_KEY", "AUDIT_KEYS_BEFORE", "DATABASE_URL", "DATABASE_PASSWORD", "REDIS_URL", "ADMIN_PASSWORD",
-    "MAIL_PASSWORD", "AI_API_KEY", "METRICS_TOKEN",
+    "MAIL_PASSWORD", "AI_API_KEY", "METRICS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 }  # fmt: skip
 # Pairs of variables: the first has no effect without the second.
 REQUIRES = (
@@ -35,6 +35,8 @@ REQUIRES = (
     ("MAIL_PASSWORD", "MAIL_USERNAME"),
     ("AI_BASE_URL", "AI_MODEL"),
     ("AI_MODEL", "AI_BASE_URL"),
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
 )
 
 
@@ -116,7 +118,16 @@ class Config:
         self.AI_API_KEY: str | None = env.header("AI_API_KEY", None)
 
         self.GEOIP_DATABASE: Path | None = env.file("GEOIP_DATABASE", None)
-        self.UPLOAD_DIR: Path = env.directory("UPLOAD_DIR", "instance/uploads")
+        self.STORAGE_URL: str | None = env.bucket("STORAGE_URL", None)
+        self.AWS_ENDPOINT_URL: str | None = env.service_url("AWS_ENDPOINT_URL", None, plain=True)
+        self.AWS_REGION: str = env.header("AWS_REGION", "us-east-1")
+        self.AWS_ACCESS_KEY_ID: str | None = env.header("AWS_ACCESS_KEY_ID", None)
+        self.AWS_SECRET_ACCESS_KEY: str | None = env.header("AWS_SECRET_ACCESS_KEY", None)
+        own_store = "AWS_ENDPOINT_URL" in env.given
+        self.STORAGE_PATH_STYLE: bool = env.flag("STORAGE_PATH_STYLE", "true" if own_store else "false")
+        # A machine whose files are in a bucket may have no disk to write on.
+        uploads = None if "STORAGE_URL" in env.given else "instance/uploads"
+        self.UPLOAD_DIR: Path | None = env.directory("UPLOAD_DIR", uploads)
         self.MAX_UPLOAD_MB: int = env.number("MAX_UPLOAD_MB", "10", low=1, high=1024)
         self.MAX_IMPORT_MB: int = env.number("MAX_IMPORT_MB", "50", low=1, high=1024)
         self.IMPORT_FILE_DAYS: int = env.number("IMPORT_FILE_DAYS", "30", low=1, high=36_500)

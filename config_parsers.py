@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from email.utils import parseaddr
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -153,6 +154,15 @@ def service_url(value: str, *, schemes: Sequence[str] = ("http", "https"), plain
     return value.rstrip("/")
 
 
+def bucket(value: str) -> str:
+    """Return the URL of a bucket, with the prefix of its objects."""
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?", value):
+        raise ValidationError("must be s3://bucket or s3://bucket/prefix; a folder is named by UPLOAD_DIR instead")
+    if find_spec("obstore") is None:
+        raise ValidationError("needs obstore: run `pip install -r requirements-s3.txt`")
+    return value.rstrip("/")
+
+
 def host(value: str) -> str:
     """Return an IP address: the server does not take names."""
     with suppress(ValueError):
@@ -230,6 +240,7 @@ PARSERS: Mapping[str, Callable[..., Any]] = {
     "items": items,
     "mailbox": mailbox,
     "service_url": service_url,
+    "bucket": bucket,
     "host": host,
 }
 PATH_PARSERS: Mapping[str, Callable[..., Any]] = {

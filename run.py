@@ -32,6 +32,7 @@ from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
 from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
+from app.core.storage.storage import settings_problem
 from app.users.service import admin_setting_errors
 from config import Config, ConfigError, load, warnings
 
@@ -131,6 +132,8 @@ def prepare(app: Flask) -> None:
         elif problem := schema_problem(engine):
             sys.exit(problem)
         prepare_database(app)
+        if problem := settings_problem():
+            sys.exit(problem)
         # From here on this process only supervises the workers: it needs no connection.
         engine.dispose()
 

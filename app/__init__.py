@@ -38,6 +38,7 @@ from app.core.http.openapi import viewers
 from app.core.jobs import pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
+from app.core.storage import storage
 from app.dashboard import routes as dashboard
 from app.demo import routes as demo
 from app.downloads import links
@@ -100,6 +101,7 @@ def create_app(config: Any) -> Flask:
     Migrate(app, unit_of_work.db, render_as_batch=False)
     for part in (envelope, redis_client, backends, generations, rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
+    storage.init_app(app)
 
     token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}
     account_rules.init_app(app)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
+from app.assets.commands import storage
 from app.backup.commands import backup, restore, resume
 from app.core.db.schema import MIGRATIONS, needs_schema
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
@@ -17,6 +18,7 @@ from app.core.http.api import document
 from app.core.http.openapi.viewers import as_lines
 from app.core.jobs.worker import work
 from app.core.request_context import Actor, Role
+from app.core.storage.storage import settings_problem
 from app.demo.service import NotEmpty, request_estate
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
@@ -32,7 +34,7 @@ ERRORS = ROOT / "docs" / "errors.md"
 
 def init_app(app: Flask) -> None:
     audit.add_command(resume)
-    for command in (init_db, create_admin, demo, worker, openapi, audit, search, backup, restore, version):
+    for command in (init_db, create_admin, demo, worker, openapi, audit, search, storage, backup, restore, version):
         app.cli.add_command(command)
 
 
@@ -113,6 +115,8 @@ def worker(port: int | None, host: str) -> None:
         raise click.ClickException(
             "Without REDIS_URL the server runs the jobs itself, and no other process may: set REDIS_URL."
         )
+    if problem := settings_problem():
+        raise click.ClickException(problem)
     db.engine.dispose()
     work(app, status_at=None if port is None else (host, port))
 

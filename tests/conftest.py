@@ -20,6 +20,8 @@ from app.users.models import User
 from tests.backends import BACKENDS, Backend, Missing
 from tests.client import PASSWORD, Client
 from tests.factories import Make
+from tests.object_store import ObjectStore
+from tests.object_store import served as object_store_server
 from tests.openapi import Document
 
 SignIn = Callable[..., Client]
@@ -112,6 +114,13 @@ def close(app: Flask) -> None:
 @pytest.fixture(scope="session")
 def document(migrated_app: Flask) -> Document:
     return Document(api.document(migrated_app))
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An S3 server."""
+    with object_store_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from http.client import HTTPResponse
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPResponse
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +34,14 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def wait(self) -> None:
+    def wait(self, path: str = "/api/health") -> None:
         """Return once the server answers."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(ConnectionRefusedError):
-                self.call("GET", "/api/health")
+                with closing(HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)) as connection:
+                    connection.request("GET", path)
+                    connection.getresponse()
                 return
             time.sleep(0.05)
         raise TimeoutError(f"The server did not answer on port {self.port} within {START_SECONDS} seconds.")

@@ -9,6 +9,7 @@ from flask import current_app
 from app.assets import ai_provider, image_store
 from app.assets.ai_provider import DescriptionFailed, ProviderBusy
 from app.assets.models import Asset, AssetImage, DescriptionStatus
+from app.core.db import files
 from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional, writing
 from app.core.errors import Conflict
 from app.core.jobs.queue import enqueue
@@ -72,19 +73,19 @@ def request_again(asset: Asset, *, replace: bool) -> None:
 def describe(image_id: int) -> None:
     """Have an image described and store the description, or the reason why there is none, with its asset.
 
-    Raises Later where the provider is busy.
+    Raises Later where the provider is busy or the image cannot be read now.
     """
     with reading():
         name = db.session.scalar(sa.select(AssetImage.name).where(AssetImage.id == image_id))
     if name is None:
         return
-    path = image_store.path_of(name)
     try:
-        description = ai_provider.describe_image(path.read_bytes())
+        with files.read(name) as file:
+            description = ai_provider.describe_image(file.read())
     except FileNotFoundError:
         transactional(_store_result)(image_id, problem="The image file is missing. Please upload it again.")
-    except ProviderBusy as busy:
-        if delay := _next_attempt(image_id, busy):
+    except (ProviderBusy, files.StorageUnavailable) as busy:
+        if delay := _next_attempt(image_id, getattr(busy, "retry_after", None)):
             raise Later(delay) from None
         transactional(_store_result)(image_id, problem=str(busy))
     except DescriptionFailed as failure:
@@ -93,13 +94,13 @@ def describe(image_id: int) -> None:
         transactional(_store_result)(image_id, description=description)
 
 
-def _next_attempt(image_id: int, busy: ProviderBusy) -> timedelta | None:
+def _next_attempt(image_id: int, retry_after: timedelta | None) -> timedelta | None:
     """Count an attempt, and say when the next one is: None if there is none."""
     with writing():
         image = db.session.get(AssetImage, image_id, with_for_update=True)
         if image is None or image.attempts >= len(RETRY_DELAYS):
             return None
-        delay = max(RETRY_DELAYS[image.attempts], busy.retry_after or timedelta(0))
+        delay = max(RETRY_DELAYS[image.attempts], retry_after or timedelta(0))
         image.attempts += 1
     return delay if delay <= MAX_RETRY_DELAY else None
 

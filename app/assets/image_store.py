@@ -1,4 +1,4 @@
-"""The image files of assets: stored under random names, and deleted once no asset needs them.
+"""The images of assets: files under random names in the storage, deleted once no asset needs them.
 
 A row of `asset_images` is committed before its file is written and deleted after it, so there is no file without a
 row, whenever the process dies. The row's `delete_at` tells the cleanup when the file may go.
@@ -7,11 +7,9 @@ row, whenever the process dies. The row's `delete_at` tells the cleanup when the
 import re
 import secrets
 from datetime import timedelta
-from pathlib import Path
 from typing import BinaryIO
 
 import sqlalchemy as sa
-from flask import current_app
 
 from app.assets.image_processing import EncodedImage
 from app.assets.models import Asset, AssetImage, DescriptionStatus
@@ -20,6 +18,7 @@ from app.core.db.unit_of_work import db, transactional, writing
 from app.core.errors import NotFound
 from app.core.jobs.runner import Runner
 from app.core.messages import tr
+from app.core.storage.storage import storage
 from app.core.values import utcnow
 
 URL = "/api/uploads/"
@@ -48,6 +47,7 @@ def store(asset_id: int, encoded: EncodedImage) -> AssetImage:
     """Store an image that no asset shows yet; the file is removed if the transaction that follows rolls back.
 
     The row is committed before the file is written: if the process dies, the cleanup finds the file by its row.
+    Raises StorageUnavailable.
     """
     image = AssetImage(
         name=f"{secrets.token_hex(16)}.{encoded.extension}",
@@ -58,7 +58,7 @@ def store(asset_id: int, encoded: EncodedImage) -> AssetImage:
     )
     with writing():
         db.session.add(image)
-    files.store(path_of(image.name), encoded.content)
+    files.store(image.name, encoded.content)
     return image
 
 
@@ -94,14 +94,14 @@ def image_of(asset: Asset) -> AssetImage | None:
 
 
 def open_image(name: str) -> tuple[BinaryIO, str]:
-    """The file of an asset's current image, and its content type; raises NotFound."""
+    """The file of an asset's current image, and its content type; raises NotFound and StorageUnavailable."""
     content_type = None
     if NAME.fullmatch(name):
         content_type = db.session.scalar(sa.select(images.c.content_type).where(images.c.name == name, _IS_SHOWN))
     if content_type is None:
         raise NotFound(tr("There is no such image."))
     try:
-        return path_of(name).open("rb"), content_type
+        return files.read(name), content_type
     except FileNotFoundError:
         # Replaced since the query, or the file was deleted by hand.
         raise NotFound(tr("There is no such image.")) from None
@@ -111,11 +111,6 @@ def names_in(connection: sa.Connection) -> tuple[set[str], set[str]]:
     """The names of all images that a database knows, and of those among them that an asset shows."""
     known = set(connection.scalars(sa.select(images.c.name)))
     return known, set(connection.scalars(sa.select(images.c.name).where(_IS_SHOWN)))
-
-
-def path_of(name: str) -> Path:
-    directory: Path = current_app.config["UPLOAD_DIR"]
-    return directory / name
 
 
 def delete_unneeded() -> int:
@@ -141,9 +136,8 @@ def delete_unneeded() -> int:
 @transactional
 def _delete_files(unneeded: sa.Select[tuple[int, str]]) -> int:
     rows = db.session.execute(unneeded.with_for_update(skip_locked=True)).all()
-    for row in rows:
-        path_of(row.name).unlink(missing_ok=True)
-        path_of(f"{row.name}.part").unlink(missing_ok=True)
+    # If it fails, the rows stay, and the next run deletes what is left.
+    storage().delete(row.name for row in rows)
     db.session.execute(sa.delete(images).where(images.c.id.in_([row.id for row in rows])))
     return len(rows)
 
@@ -151,4 +145,4 @@ def _delete_files(unneeded: sa.Select[tuple[int, str]]) -> int:
 def _retire(image: AssetImage | None) -> None:
     if image is not None:
         image.delete_at = utcnow()
-        files.drop(path_of(image.name))
+        files.drop(image.name)

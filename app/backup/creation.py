@@ -18,8 +18,9 @@ from flask import current_app
 from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.manifest import CHECKPOINTS, DATABASE, SECRETS, UPLOADS, Manifest
-from app.core.db.files import sync_directory
 from app.core.db.unit_of_work import db, reading, writing
+from app.core.storage.folder import sync_directory
+from app.core.storage.storage import storage
 from app.core.values import as_json, utcnow
 from app.proof.sealer import log_name, verifier_keys
 from app.proof.verification import snapshot
@@ -155,7 +156,7 @@ def _copy_images(folder: Path, names: set[str] | None = None) -> None:
         if (folder / name).exists():
             continue
         try:
-            with image_store.path_of(name).open("rb") as file:
+            with storage().open(name) as file:
                 manifest.copy(file, folder / name)
         except FileNotFoundError:
             # Its upload is under way, it was replaced since, or the file was deleted by hand.

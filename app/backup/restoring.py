@@ -8,13 +8,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.checking import check_content, check_files, unpacked
 from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
 from app.core.cache.generations import cache
 from app.core.db.engines import APPLICATION_NAME
 from app.core.db.unit_of_work import db, writing
+from app.core.storage.storage import storage
 from app.proof.report import Status
 
 _FILLED_BY_MIGRATIONS = {"audit_origin"}
@@ -140,11 +140,10 @@ def _put_in_place(path: Path, database: Path) -> None:
 
 def _restore_images(folder: Path) -> None:
     """Images have random names: those of other backups stay beside them."""
+    existing = set(storage().names())
     for path in sorted((folder / UPLOADS).iterdir()):
-        target = image_store.path_of(path.name)
-        if not target.exists():
-            with path.open("rb") as file:
-                manifest.copy(file, target)
+        if path.name not in existing:
+            storage().write(path.name, path.read_bytes())
 
 
 def _restore_checkpoints(folder: Path) -> None:

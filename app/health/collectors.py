@@ -10,6 +10,7 @@ from app.core.cache.generations import reachable
 from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of
 from app.core.mail.outbox import MailState, outbox
+from app.core.storage.storage import storage
 from app.core.values import utcnow
 from app.imports.models import Import
 from app.proof.sealer import is_late, oldest_unsealed
@@ -38,6 +39,7 @@ def collect() -> Iterator[Metric]:
     yield _gauge("itam_audit_seal_lag_seconds", "Age of the oldest record of the audit log without a seal.", unsealed)
     yield _gauge("itam_audit_late", "Whether readiness reports that sealing is late.", is_late())
     yield _gauge("itam_queue_late", "Whether readiness reports that due jobs are not run.", _is_queue_late())
+    yield _gauge("itam_storage_up", "Whether the storage of images can be used.", storage().is_up())
     if (cache := reachable()) != "in process":
         yield _gauge("itam_redis_up", "Whether Redis answers.", cache == "ok")
 

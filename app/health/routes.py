@@ -1,4 +1,4 @@
-"""`GET /api/health` and `/api/health/ready`: liveness, and readiness of database, cache, job queue and sealing."""
+"""`GET /api/health` and `/api/health/ready`: liveness, and readiness of database, cache, queue, sealing and files."""
 
 import sqlalchemy as sa
 from flask import current_app
@@ -11,6 +11,7 @@ from app.core.errors import Unavailable
 from app.core.http.access import public
 from app.core.http.api import Blueprint
 from app.core.jobs.runner import runner_of
+from app.core.storage.storage import storage
 from app.proof.sealer import is_late
 
 blueprint = Blueprint("health", __name__, url_prefix="/api/health", description="Health of the platform")
@@ -32,6 +33,10 @@ class ReadySchema(Schema):
         metadata={**_PUNCTUALITY, "description": "Whether a worker executes the jobs that are due."},
     )
     audit = fields.String(required=True, metadata={**_PUNCTUALITY, "description": "Whether records are sealed."})
+    storage = fields.String(
+        required=True,
+        metadata={"enum": ["ok", "down"], "enumeration": "StorageState", "description": "Whether images can be read."},
+    )
 
 
 @blueprint.get("")
@@ -46,12 +51,13 @@ def get_health() -> dict[str, str]:
 @public
 @blueprint.response(200, ReadySchema)
 def get_readiness() -> dict[str, str]:
-    """Whether database and cache answer, due jobs are executed and the audit log is sealed; 503 without a database."""
+    """Whether database, cache and storage answer, jobs are executed and records sealed; 503 without a database."""
     states = {"database": _database(), "cache": reachable()}
     if states["database"] == "down":
         raise Unavailable(**states)
     states["queue"] = "late" if runner_of(current_app).is_late() else "ok"
     states["audit"] = "late" if is_late() else "ok"
+    states["storage"] = "ok" if storage().is_up() else "down"
     return {"status": "degraded" if {"down", "late"} & {*states.values()} else "ok", **states}
 
 

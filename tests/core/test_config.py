@@ -153,10 +153,39 @@ INVALID = {
     "AI_API_KEY": "schlüssel",
     "GEOIP_DATABASE": "missing.mmdb",
     "UPLOAD_DIR": "a-file/uploads",
+    "STORAGE_URL": "s3://Bucket",
+    "AWS_ENDPOINT_URL": "minio:9000",
+    "AWS_REGION": "eu central",
+    "AWS_ACCESS_KEY_ID": "a b",
+    "AWS_SECRET_ACCESS_KEY": "schlüssel",
+    "STORAGE_PATH_STYLE": "perhaps",
     "MAX_UPLOAD_MB": "0",
     "MAX_IMPORT_MB": "9" * 5000,
     "LOG_LEVEL": "LOUD",
 }
+
+
+def test_a_bucket_replaces_the_folder_of_uploads(tmp_path):
+    store = {"STORAGE_URL": "s3://it-assets/images/", "AWS_ENDPOINT_URL": "http://10.0.0.7:9000/"}
+    settings = config.load(store, root=tmp_path)
+    assert (settings.STORAGE_URL, settings.AWS_ENDPOINT_URL) == ("s3://it-assets/images", "http://10.0.0.7:9000")
+    assert (settings.STORAGE_PATH_STYLE, settings.AWS_REGION) == (True, "us-east-1")
+    assert settings.UPLOAD_DIR is None
+    assert not (tmp_path / "instance" / "uploads").exists()
+    settings = config.load({"STORAGE_URL": "s3://it-assets", "STORAGE_PATH_STYLE": ""}, root=tmp_path)
+    assert settings.STORAGE_PATH_STYLE is False
+
+
+@pytest.mark.parametrize(
+    "url", ["it-assets", "https://it-assets", "s3://", "s3://a", "s3://b/../c?d", "s3://k:s@bucket"]
+)
+def test_a_bucket_has_a_url(tmp_path, url):
+    assert "s3://bucket/prefix" in errors({"STORAGE_URL": url}, tmp_path)["STORAGE_URL"]
+
+
+def test_half_a_key_is_refused(tmp_path):
+    (variable,) = errors({"AWS_ACCESS_KEY_ID": "key"}, tmp_path)
+    assert variable == "AWS_ACCESS_KEY_ID"
 
 
 def test_every_invalid_value_is_reported_at_once(tmp_path):

@@ -30,7 +30,8 @@ def get_upload(name: str) -> Response:
     stream, content_type = open_image(name)
     # conditional=False: Range requests are not supported. The ETag is handled below.
     response = send_file(stream, content_type, conditional=False, etag=False)
-    response.content_length = os.fstat(stream.fileno()).st_size
+    response.content_length = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     response.headers.update(HEADERS)
     response.set_etag(name)
     response = cast(Response, response.make_conditional(request))

@@ -1,59 +1,53 @@
 """Transactional files: a stored file is deleted on rollback, a dropped file after the commit."""
 
-import os
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Collection
+from typing import BinaryIO
 
 import structlog
 
 from app.core.db.unit_of_work import after_commit, after_rollback
 from app.core.errors import Unavailable
 from app.core.messages import tr
+from app.core.storage.protocol import StorageError
+from app.core.storage.storage import storage
 
 log = structlog.get_logger()
 
 
 class StorageUnavailable(Unavailable):
-    reason, message = "storage_unavailable", tr("The file cannot be stored: the disk is full or cannot be written.")
+    reason, message = "storage_unavailable", tr("Files cannot be stored or read at the moment: the storage fails.")
 
 
-def store(path: Path, content: bytes) -> None:
+def store(name: str, content: bytes) -> None:
     """Write a new file atomically and durably, before the current transaction commits.
 
     Raises StorageUnavailable.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        _delete([part, path])
-        log.error("file_not_stored", file=path.name, error=repr(error))
+        storage().write(name, content)
+    except StorageError as error:
+        log.error("file_not_stored", file=name, error=str(error))
         raise StorageUnavailable() from None
-    after_rollback(_delete, path)
+    after_rollback(_delete, name)
 
 
-def drop(path: Path) -> None:
-    """Delete a file after the commit of the current transaction."""
-    after_commit(_delete, path)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the file's directory entry durable."""
-    handle = os.open(directory, os.O_RDONLY)
+def read(name: str) -> BinaryIO:
+    """The content of a file; raises FileNotFoundError and StorageUnavailable."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return storage().open(name)
+    except StorageError as error:
+        log.error("file_not_read", file=name, error=str(error))
+        raise StorageUnavailable() from None
 
 
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        # A file that cannot be deleted now is found later by the job that deletes unneeded ones.
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+def drop(name: str) -> None:
+    """Delete a file after the commit of the current transaction."""
+    after_commit(_delete, name)
+
+
+def _delete(names: Collection[str]) -> None:
+    try:
+        storage().delete(names)
+    except StorageError as error:
+        # The job that deletes unneeded files finds it later.
+        log.warning("file_not_deleted", files=len(names), error=str(error))

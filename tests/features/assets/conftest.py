@@ -1,16 +1,19 @@
 """The upload directory, and uploads of images."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from app.assets.models import Asset
+from app.core.db.unit_of_work import db
 from tests.client import Body, Client
 
 
@@ -30,3 +33,20 @@ def form(content: bytes, **fields: str) -> dict[str, Any]:
 
 def upload(client: Client, asset: Asset, content: bytes, **options: Any) -> Body:
     return client.call("POST", f"/api/assets/{asset.id}/image", **form(content), **options)["data"]
+
+
+@contextmanager
+def refusing(app: Flask, beginning: str) -> Iterator[None]:
+    """Let the database fail at statements with this beginning."""
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(beginning):
+            raise sa.exc.OperationalError(statement, {}, Exception("disk is full"))
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", refuse)

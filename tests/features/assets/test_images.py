@@ -3,8 +3,6 @@
 import gc
 import os
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +22,7 @@ from app.resource.bulk import writer
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
-from tests.features.assets.conftest import form, upload
+from tests.features.assets.conftest import form, refusing, upload
 from tests.images import SECRET, decode, decompression_bomb, encoded_image, exif_data
 from tests.threads import run_concurrently
 
@@ -259,23 +257,6 @@ def test_file_stays_when_its_replacement_fails(app: Flask, user: Client, asset: 
         user.call("DELETE", f"/api/assets/{asset.id}/image", expect=(500, 503))
     download(user, url)
     assert stored_files(directory) == [url.removeprefix("/api/uploads/")]
-
-
-@contextmanager
-def refusing(app: Flask, beginning: str) -> Iterator[None]:
-    """Let the database fail at statements with this beginning."""
-
-    def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith(beginning):
-            raise sa.exc.OperationalError(statement, {}, Exception("disk is full"))
-
-    with app.app_context():
-        engine = db.engine
-    sa.event.listen(engine, "before_cursor_execute", refuse)
-    try:
-        yield
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", refuse)
 
 
 # Werkzeug leaves the temporary file that it could not write to the garbage collector.

@@ -1,0 +1,1 @@
+"""Storage of files: a folder, or a bucket of an S3-compatible object store."""
