@@ -78,9 +78,9 @@ def test_a_request_is_one_line(logging_app: Flask, log: Log, user: Client, make:
         "bytes": len(answer.data),
         "level": "info",
     }
-    assert line["statements"] == len(sent) >= 3
-    # The session, three servers and their count.
-    assert line["rows"] >= 5
+    assert line["statements"] == len(sent) >= 2
+    # The session and three servers.
+    assert line["rows"] >= 4
     assert line["ms"] > 0
 
 

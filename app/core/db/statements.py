@@ -210,23 +210,24 @@ def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnEle
 def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
     """Have PostgreSQL plan the session's statements for their actual parameter values.
 
-    The plan that it keeps for a statement fits all values alike: where some find ten rows and others ten million, it
-    is wrong for most. A large bitmap needs memory too, or each row of its pages is looked at again, and disks of today
-    read anywhere alike. `from_bitmaps` says what the planner cannot know: that few rows match, so they are to be found
-    first and sorted then.
+    The plan that it keeps for a prepared statement fits all values alike: where some find ten rows and others ten
+    million, it is wrong for most. `from_bitmaps` says what the planner cannot know: that few rows match, so they are to
+    be found first and sorted then.
     """
     if db.engine.dialect.name != "postgresql":
         yield
         return
-    settings = {"plan_cache_mode": "force_custom_plan", "work_mem": "64MB", "random_page_cost": "1.1"}
-    if from_bitmaps:
-        settings |= {"enable_seqscan": "off", "enable_indexscan": "off"}
-    db.session.execute(sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items())))
+    driver: Any = db.session.connection().connection.dbapi_connection
+    threshold, driver.prepare_threshold = driver.prepare_threshold, None
     try:
+        if from_bitmaps:
+            driver.execute("SET enable_seqscan = off; SET enable_indexscan = off")
         yield
+        if from_bitmaps:
+            driver.execute("RESET enable_seqscan; RESET enable_indexscan")
     except BaseException:
         # The pool must not hand out a connection with these settings.
         db.session().invalidate()
         raise
-    for name in ("enable_seqscan", "enable_indexscan") if from_bitmaps else settings:
-        db.session.execute(sa.text(f"RESET {name}"))
+    finally:
+        driver.prepare_threshold = threshold
