@@ -19,6 +19,8 @@ from app.core.http.envelope import dumps
 DAY = 86_400
 LINE_LENGTH = 118
 
+_STARTS = Path(__file__).parent / "pages"
+
 # Relative URLs, so that it also works behind a proxy that adds a path prefix.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -30,8 +32,8 @@ _PAGE = """<!DOCTYPE html>
 {styles}</head>
 <body>
   <div id="viewer"></div>
-  <script src="{name}/{script}"></script>
-  <script src="{name}/start.js"></script>
+  <script{kind} src="{name}/{script}"></script>
+  <script{kind} src="{name}/start.js"></script>
 </body>
 </html>
 """
@@ -44,25 +46,27 @@ _POLICY = (
 
 
 class Viewer(NamedTuple):
-    """A page over the OpenAPI document: a library's files from `folder`, and `start`, the call that runs it."""
+    """A page over the OpenAPI document: a library's files from `folder`, and our script that starts it."""
 
     name: str
     folder: Path
     script: str
-    start: str
     styles: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     policy: str = _POLICY
+    is_module: bool = False
+    """Whether both scripts are modules: ours imports the library's."""
 
     def page(self) -> Response:
         styles = "".join(f'  <link rel="stylesheet" href="{self.name}/{style}">\n' for style in self.styles)
-        page = _PAGE.format(name=self.name, script=self.script, styles=styles)
+        kind = ' type="module"' if self.is_module else ""
+        page = _PAGE.format(name=self.name, script=self.script, styles=styles, kind=kind)
         return Response(page, mimetype="text/html", headers={"Content-Security-Policy": self.policy})
 
     def file(self, name: str) -> Response:
         """A script, style or image of the page; raises NotFound for anything else."""
         if name == "start.js":
-            return Response(self.start, mimetype="text/javascript")
+            return send_from_directory(_STARTS, f"{self.name}.js")
         if name not in (self.script, *self.styles, *self.images):
             raise NotFound()
         try:
@@ -76,17 +80,6 @@ _VIEWERS = (
         name="docs",
         folder=Path(str(files("flask_swagger_ui"))) / "dist",
         script="swagger-ui-bundle.js",
-        # Collapsed at first: a browser needs seconds to render all operations and their filters.
-        start="""window.ui = SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#viewer",
-  deepLinking: true,
-  docExpansion: "none",
-  filter: true,
-  tryItOutEnabled: true,
-  validatorUrl: null
-});
-""",
         styles=("index.css", "swagger-ui.css"),
         images=("favicon-32x32.png",),
     ),
@@ -94,10 +87,9 @@ _VIEWERS = (
         name="redoc",
         folder=Path(__file__).parent / "redoc",
         script="redoc.standalone.js",
-        start="""Redoc.init("openapi.json", {}, document.getElementById("viewer"));
-""",
-        # ReDoc searches in a worker, which its script makes from a blob.
-        policy=f"{_POLICY}; worker-src blob:",
+        # ReDoc searches in a worker, which its script makes from a blob, and its script holds its icons.
+        policy=f"{_POLICY}; worker-src blob:; font-src data:",
+        is_module=True,
     ),
 )
 
