@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from tests.backends import REDIS_URL, on_postgresql
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
+from tests.faults.proxy import Proxy, place_of
 from tests.openapi import Document
 from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
@@ -251,86 +252,25 @@ def test_redis_that_is_silent(
         assert len(taken) < 6
 
 
-class Line:
-    """A line to Redis that can be cut and mended."""
-
-    def __init__(self) -> None:
-        self.is_cut = False
-        self._open: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def cut(self) -> None:
-        self.is_cut = True
-        for end in (*self._open,):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self.is_cut = False
-
-    def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self.cut()
-        for thread in self._threads:
-            thread.join(TIMEOUT_SECONDS)
-        for end in (self._server, *self._open):
-            end.close()
-
-    def _accept(self) -> None:
-        redis_server = urlsplit(REDIS_URL)
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            self._open.append(near)
-            if self.is_cut:
-                near.shutdown(socket.SHUT_RDWR)
-                continue
-            far = socket.create_connection((redis_server.hostname or "127.0.0.1", redis_server.port or 6379))
-            self._open.append(far)
-            for ends in ((near, far), (far, near)):
-                self._threads.append(threading.Thread(target=self._carry, args=ends))
-                self._threads[-1].start()
-
-    @staticmethod
-    def _carry(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def line() -> Iterator[Line]:
-    line = Line()
-    yield line
-    line.close()
-
-
 @on_postgresql
 def test_what_changed_while_redis_was_away_is_not_read_from_it(
-    build_app: BuildApp, document: Document, admin: Client, line: Line, monkeypatch: pytest.MonkeyPatch
+    build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
     monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
-    database = urlsplit(REDIS_URL).path
-    app = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{database}")
-    names, client = Names(app), Client(app, document, admin.token)
-    identity = client.call("POST", "/api/datacenters", json={"name": "old"}, expect=201)["data"]["id"]
-    assert names() == names() == ["old"]
-    assert names.computed == 1
-    line.cut()
-    client.call("PATCH", f"/api/datacenters/{identity}", json={"name": "new"})
-    assert names() == ["new"]
-    line.mend()
-    assert names() == names() == ["new"]
-    assert client.call("GET", "/api/health/ready")["data"]["cache"] == "ok"
-    computed = names.computed
-    assert names() == ["new"]
-    assert names.computed == computed
+    proxy = Proxy(place_of(REDIS_URL, 6379))
+    with proxy.listening() as port:
+        app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}{urlsplit(REDIS_URL).path}")
+        names, client = Names(app), Client(app, document, admin.token)
+        identity = client.call("POST", "/api/datacenters", json={"name": "old"}, expect=201)["data"]["id"]
+        assert names() == names() == ["old"]
+        assert names.computed == 1
+        proxy.cut()
+        client.call("PATCH", f"/api/datacenters/{identity}", json={"name": "new"})
+        assert names() == ["new"]
+        proxy.mend()
+        assert names() == names() == ["new"]
+        assert client.call("GET", "/api/health/ready")["data"]["cache"] == "ok"
+        computed = names.computed
+        assert names() == ["new"]
+        assert names.computed == computed

@@ -1,7 +1,6 @@
 """Announcements of jobs: heard by who listens, across whatever happens to Redis."""
 
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Collection
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
@@ -14,16 +13,10 @@ from app.core.jobs import pubsub
 from app.core.jobs.queue import enqueue
 from tests.backends import REDIS_URL, on_postgresql
 from tests.conftest import BuildApp
-from tests.core.test_cache import Line
+from tests.faults.proxy import Proxy, place_of
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
 pytestmark = on_postgresql
-
-
-@pytest.fixture
-def line() -> Iterator[Line]:
-    with closing(Line()) as line:
-        yield line
 
 
 def queue(app: Flask, *kinds: str) -> None:
@@ -34,29 +27,31 @@ def queue(app: Flask, *kinds: str) -> None:
 
 
 def test_what_was_missed_is_looked_for_when_redis_is_back(
-    app: Flask, build_app: BuildApp, line: Line, monkeypatch: pytest.MonkeyPatch
+    app: Flask, build_app: BuildApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Otherwise it would be left alone for a while after each failure.
     monkeypatch.setattr(pubsub, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
-    distant = build_app(REDIS_URL=f"redis://127.0.0.1:{line.port}{urlsplit(REDIS_URL).path}")
-    heard: list[Collection[str] | None] = []
-    listening, stopping = Event(), Event()
-    listener = Thread(target=pubsub.listen, args=(distant, heard.append, listening, stopping))
-    line.cut()
-    listener.start()
-    # Nobody hears it, and the commit does not mind.
-    queue(distant, "unheard")
-    line.mend()
-    assert listening.wait(TIMEOUT_SECONDS)
-    assert heard[0] is None, "It may have missed something."
-    queue(app, "test.b", "test.a", "test.a")
-    wait_until(lambda: ["test.a", "test.b"] in heard)
-    line.cut()
-    line.mend()
-    wait_until(lambda: heard.count(None) > 1)
-    queue(app, "test.c")
-    wait_until(lambda: ["test.c"] in heard)
-    stopping.set()
-    listener.join(TIMEOUT_SECONDS)
-    assert not listener.is_alive()
+    proxy = Proxy(place_of(REDIS_URL, 6379))
+    with proxy.listening() as port:
+        distant = build_app(REDIS_URL=f"redis://127.0.0.1:{port}{urlsplit(REDIS_URL).path}")
+        heard: list[Collection[str] | None] = []
+        listening, stopping = Event(), Event()
+        listener = Thread(target=pubsub.listen, args=(distant, heard.append, listening, stopping))
+        proxy.cut()
+        listener.start()
+        # Nobody hears it, and the commit does not mind.
+        queue(distant, "unheard")
+        proxy.mend()
+        assert listening.wait(TIMEOUT_SECONDS)
+        assert heard[0] is None, "It may have missed something."
+        queue(app, "test.b", "test.a", "test.a")
+        wait_until(lambda: ["test.a", "test.b"] in heard)
+        proxy.cut()
+        proxy.mend()
+        wait_until(lambda: heard.count(None) > 1)
+        queue(app, "test.c")
+        wait_until(lambda: ["test.c"] in heard)
+        stopping.set()
+        listener.join(TIMEOUT_SECONDS)
+        assert not listener.is_alive()

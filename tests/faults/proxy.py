@@ -1,18 +1,31 @@
-"""A TCP proxy that can fall silent: connections stay open and new ones are accepted, but nothing is passed on."""
+"""A TCP proxy that falls silent, is cut, or changes what is passed on, before a real server."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 CHUNK_BYTES = 65_536
 
+Edit = Callable[[bytes], bytes | None]
+"""What is passed on instead of these bytes; None cuts the connection."""
+MakeEdits = Callable[[], tuple[Edit, Edit]]
+"""Makes the edits of requests and of replies of one connection."""
+
+
+def unchanged(content: bytes) -> bytes:
+    return content
+
 
 class Proxy:
-    """Passes connections to a server on; a stopped server looks like a silent proxy."""
+    """Passes connections to a server on."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], edits: MakeEdits = lambda: (unchanged, unchanged)) -> None:
         self._target = target
+        self.edits = edits
+        """Of the connections that are made from now on."""
+        self._is_cut = False
         self._passing = threading.Event()
         self._passing.set()
         self._sockets: list[socket.socket] = []
@@ -30,39 +43,77 @@ class Proxy:
                 self._passing.set()
                 listener.shutdown(socket.SHUT_RDWR)
                 accepting.join()
-                self._close()
+                self.cut()
+                for thread in self._threads:
+                    thread.join()
+                for one in self._sockets:
+                    one.close()
 
     @contextmanager
     def silent(self) -> Iterator[None]:
+        """Meanwhile connections stay open and new ones are accepted, but nothing is passed on."""
         self._passing.clear()
         try:
             yield
         finally:
             self._passing.set()
 
+    def cut(self) -> None:
+        """Cut all connections, and new ones at once, until `mend`."""
+        self._is_cut = True
+        self.cut_once()
+
+    def cut_once(self) -> None:
+        """Cut all connections."""
+        for one in tuple(self._sockets):
+            _shut_down(one)
+
+    def mend(self) -> None:
+        self._is_cut = False
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection(self._target)
-                self._sockets += client, server
-                for source, sink in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=self._pass, args=(source, sink)))
+                self._sockets.append(client)
+                server = None if self._is_cut else self._connect()
+                if server is None:
+                    _shut_down(client)
+                    continue
+                self._sockets.append(server)
+                requests, replies = self.edits()
+                for source, sink, edit in ((client, server, requests), (server, client, replies)):
+                    self._threads.append(threading.Thread(target=self._pass, args=(source, sink, edit)))
                     self._threads[-1].start()
+                # It may have been cut since the connection to the server was made.
+                if self._is_cut:
+                    self.cut_once()
 
-    def _close(self) -> None:
-        for one in self._sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for one in self._sockets:
-            one.close()
+    def _connect(self) -> socket.socket | None:
+        """A connection to the server, or None where it is away."""
+        try:
+            return socket.create_connection(self._target)
+        except OSError:
+            return None
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, edit: Edit) -> None:
         with suppress(OSError):
             while content := source.recv(CHUNK_BYTES):
                 self._passing.wait()
-                sink.sendall(content)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
+                edited = edit(content)
+                if edited is None:
+                    break
+                sink.sendall(edited)
+        for one in (source, sink):
+            _shut_down(one)
+
+
+def _shut_down(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+
+
+def place_of(url: str, default_port: int) -> tuple[str, int]:
+    """The host and the port that a URL names."""
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or default_port

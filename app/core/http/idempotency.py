@@ -206,7 +206,9 @@ def _insert(claim: Claim, content: str, now: datetime) -> bool:
 
 def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
     """Take over the key of a request that has died, or an expired one; False if another request was faster."""
-    same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder)
+    # Its commit may arrive this late, and with it the answer.
+    is_free = sa.or_(keys.c.answer.is_(None), keys.c.created_at < now - KEPT_FOR)
+    same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder, is_free)
     with db.engine.begin() as connection:
         taken = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)
         return connection.execute(taken).rowcount == 1
@@ -223,8 +225,7 @@ def _conclude(claim: Claim, response: Response) -> None:
             if _is_worth_keeping(response) and not claim.is_dry_run:
                 connection.execute(_store(claim, response))
             else:
-                ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
-                connection.execute(sa.delete(keys).where(ours))
+                connection.execute(sa.delete(keys).where(_is_held(claim)))
     except DBAPIError as error:
         # The database is away; the key is free again when its lease is over.
         log.warning("idempotency_key_not_freed", error=repr(error.orig))
@@ -239,8 +240,15 @@ def _store(claim: Claim, response: Response) -> sa.Update:
     headers = [[name, value] for name, value in response.headers if name != "Content-Length"]
     role = claim.role and claim.role.value
     content = orjson.dumps([response.status_code, headers, role]) + b"\n" + response.get_data()
-    ours = sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder)
-    return sa.update(keys).where(ours).values(answer=_cipher(claim.secret).encrypt(content))
+    return sa.update(keys).where(_is_held(claim)).values(answer=_cipher(claim.secret).encrypt(content))
+
+
+def _is_held(claim: Claim) -> sa.ColumnElement[bool]:
+    """Whether the key waits for our answer.
+
+    It has one already where the connection was lost after the database had got the COMMIT: the effect is there.
+    """
+    return sa.and_(keys.c.digest == claim.digest, keys.c.holder == claim.holder, keys.c.answer.is_(None))
 
 
 def _open(secret: bytes, answer: bytes, role: Role | None) -> Response:
