@@ -28,6 +28,10 @@ RUN = (os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(4))[:8]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
+LEFT_OUT = "Left out: "
+"""Begins the reason of a skipped test; the summary of a run repeats it."""
+
+
 class Missing(Exception):
     """A service does not answer; the text says which, and how to start it."""
 

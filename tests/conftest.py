@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import flask_migrate
 import pytest
@@ -17,7 +17,7 @@ from app.core.db.unit_of_work import db
 from app.core.http import api
 from app.core.http.access import Role
 from app.users.models import User
-from tests.backends import BACKENDS, Backend, Missing
+from tests.backends import BACKENDS, LEFT_OUT, Backend, Missing
 from tests.client import PASSWORD, Client
 from tests.factories import Make
 from tests.object_store import ObjectStore
@@ -27,8 +27,6 @@ from tests.openapi import Document
 SignIn = Callable[..., Client]
 BuildApp = Callable[..., Flask]
 Statements = Callable[[], AbstractContextManager[list[str]]]
-
-LEFT_OUT = "Left out: "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,11 +44,16 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     try:
         backend = BACKENDS[request.param](tmp_path_factory.mktemp(request.param))
     except Missing as missing:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(f"{LEFT_OUT}{missing}.")
+        leave_out(missing)
     yield backend
     backend.drop()
+
+
+def leave_out(missing: Missing) -> NoReturn:
+    """Skip the test, or fail where REQUIRE_SERVICES says that nothing may be missing."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(f"{LEFT_OUT}{missing}.")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 import config
 from app.core.http.access import Role
-from tests.backends import Backend, on_sqlite
+from tests.backends import LEFT_OUT, Backend, on_sqlite
 from tests.client import PASSWORD
-from tests.conftest import LEFT_OUT, SignIn
+from tests.conftest import SignIn
 from tests.server import served
 
 HERE = Path(__file__).parent
