@@ -25,6 +25,8 @@ class Proxy:
         self._target = target
         self.edits = edits
         """Of the connections that are made from now on."""
+        self.passed = 0
+        """How many pieces have arrived, from either side."""
         self._is_cut = False
         self._passing = threading.Event()
         self._passing.set()
@@ -100,6 +102,7 @@ class Proxy:
         with suppress(OSError):
             while content := source.recv(CHUNK_BYTES):
                 self._passing.wait()
+                self.passed += 1
                 edited = edit(content)
                 if edited is None:
                     break

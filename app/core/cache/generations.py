@@ -47,7 +47,13 @@ class RedisStore(RedisCache):
         return attempt(super().get, key)
 
     def get_many(self, *keys: str) -> Any:
-        return attempt(super().get_many, *keys)
+        return attempt(self._get_all, *keys)
+
+    def _get_all(self, *keys: str) -> Any:
+        values = super().get_many(*keys)
+        if len(values) != len(keys):
+            raise ValueError("Redis answered another number of values.")
+        return values
 
     def set(self, key: str, value: Any, timeout: Any = None) -> Any:
         return attempt(super().set, key, value, timeout)

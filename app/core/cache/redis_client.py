@@ -14,6 +14,8 @@ R = TypeVar("R")
 
 OPTIONS: Any = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25, "retry": Retry(NoBackoff(), 0)}
 """Connection options: timeouts in seconds, and no retries; by default the client would block for several seconds."""
+NONSENSE = (RedisError, OSError, ValueError, TypeError, LookupError, AttributeError)
+"""What the client raises where Redis is away, or where what answers is not Redis: it trusts the types of replies."""
 PAUSE_SECONDS = 1.0
 """How long no request is sent to a Redis that has failed."""
 
@@ -33,7 +35,7 @@ class CircuitBreaker:
             return None
         try:
             result = function(*args)
-        except (RedisError, OSError, ValueError, TypeError) as error:
+        except NONSENSE as error:
             self._closed_at = time.monotonic() + PAUSE_SECONDS
             if not self._has_failed:
                 log.warning("redis_away", error=repr(error))

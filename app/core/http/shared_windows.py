@@ -77,11 +77,11 @@ class SharedWindows:
     def draw(self, key: str, used: Block | None) -> Block | None:
         """Draw a block, and settle one that is used up; None where Redis is away."""
         settled = (used.begins, used.lent) if used is not None else (b"", 0)
+        return self._breaker.call(self._draw_block, self._prefix + key, settled)
+
+    def _draw_block(self, key: str, settled: tuple[bytes, int]) -> Block:
         now = time.time()
-        answer = self._breaker.call(self._draw, [self._prefix + key], [*self._window, *settled])
-        if answer is None:
-            return None
-        size, unclaimed, milliseconds, begins, may_return = answer
+        size, unclaimed, milliseconds, begins, may_return = self._draw([key], [*self._window, *settled])
         # Timed from before the request: the window does not end earlier in Redis.
         ends_at = now + milliseconds / 1000
         return Block(size, unclaimed, ends_at, begins, size if size > 1 else 0, time.monotonic(), bool(may_return))

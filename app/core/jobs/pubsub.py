@@ -6,9 +6,8 @@ from threading import Event
 import structlog
 from flask import Flask, current_app
 from redis import Redis
-from redis.exceptions import RedisError
 
-from app.core.cache.redis_client import OPTIONS, PAUSE_SECONDS, attempt
+from app.core.cache.redis_client import NONSENSE, OPTIONS, PAUSE_SECONDS, attempt
 
 log = structlog.get_logger()
 
@@ -53,7 +52,7 @@ def listen(app: Flask, wake: Wake, listening: Event, stopping: Event) -> None:
                         was_away = False
                         wake(None)
                         listening.set()
-        except (RedisError, OSError) as error:
+        except NONSENSE as error:
             if not was_away:
                 log.warning("pubsub_away", error=repr(error))
             was_away = True
