@@ -15,7 +15,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test fuzz lint lint-api messages client console console-dev bench clean
+.PHONY: help run test fuzz load lint lint-api messages client console console-dev bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -29,6 +29,10 @@ test: $(STAMP) ## run the tests
 # -s: the report is printed of a run without faults, too.
 fuzz: $(STAMP) ## send generated requests to a server on each database (ARGS="--fuzz-requests 50000 --fuzz-seed 7")
 	$(BIN)/python -m pytest -s tests/fuzz --fuzz-requests 20000 $(ARGS)
+
+# -u: a line from time to time, also into a file.
+load: $(STAMP) ## send mixed requests for a minute, then check that nothing was lost (ARGS="--seconds 600 --rate 250")
+	$(BIN)/python -u -m tests.load $(ARGS)
 
 # The last two see an empty database of their own, and nothing of a developer's .env.
 lint: $(STAMP) ## check style, types, layers, migrations and openapi.json

@@ -31,8 +31,10 @@ class Response(NamedTuple):
 class Server:
     """A server on a local port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self.port = port
+        self.pid = pid
+        """Of the process that has started the others."""
 
     def wait(self, path: str = "/api/health") -> None:
         """Return once the server answers."""
@@ -97,7 +99,7 @@ def served(settings: config.Config, root: Path = config.ROOT, **environ: str) ->
     env = {**environment(settings), "PORT": str(port), "PUBLIC_URL": f"http://127.0.0.1:{port}", **environ}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         try:
-            server = Server(port)
+            server = Server(port, process.pid)
             server.wait()
             yield server
         finally:

@@ -1,0 +1,105 @@
+"""A run under load: an estate to work with, a server, the traffic, and what is reported of it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+
+from app.core.http.access import Role
+from app.gpus.models import Gpu
+from app.servers.models import Server as Machine
+from app.users.models import User
+from tests.factories import Make
+from tests.load.invariants import unfinished_imports
+from tests.load.traffic import EXPECTED, Account, Estate, Traffic
+from tests.threads import wait_until
+
+ACCOUNTS, SERVERS, GPUS = 8, 60, 12
+
+
+def make_estate(app: Flask) -> Estate:
+    """Store what the clients work with."""
+    make = Make(app)
+    users = [make(User, role=Role.ADMIN) for _ in range(ACCOUNTS)]
+    servers = [make(Machine, name=f"node-{number}", memory_gb=32 * (number % 4)) for number in range(SERVERS)]
+    gpus = [make(Gpu, server_id=servers[number].id, model="H100") for number in range(GPUS)]
+    accounts = [Account(user.username, user.id) for user in users]
+    return Estate(accounts, [one.id for one in servers], [one.id for one in gpus])
+
+
+@contextmanager
+def under_load(port: int, estate: Estate, *, rate: float, clients: int) -> Iterator[Traffic]:
+    """Traffic for the duration of the block."""
+    traffic = Traffic(port, estate, rate=rate, clients=clients)
+    traffic.start()
+    try:
+        yield traffic
+    finally:
+        traffic.stop()
+
+
+def wait_for_imports(app: Flask, traffic: Traffic) -> None:
+    wait_until(lambda: unfinished_imports(app, traffic.ledger) == 0)
+
+
+def unexpected(traffic: Traffic) -> list[str]:
+    """Answers that nothing explains while everything works."""
+    return [
+        f"{answer.kind}: {answer.status} after {answer.ended_at:.1f} s"
+        for answer in traffic.answers
+        if answer.status not in EXPECTED[answer.kind]
+    ]
+
+
+def lines(traffic: Traffic) -> Iterator[str]:
+    """The report: how many requests of each kind, how they were answered, and how long they took."""
+    answers = traffic.answers
+    duration = max(answer.ended_at for answer in answers)
+    yield f"{len(answers)} requests in {duration:.0f} s, {len(answers) / duration:.0f} a second"
+    for kind in (*EXPECTED, None):
+        seconds = sorted(answer.seconds for answer in answers if kind in (None, answer.kind))
+        if seconds:
+            shares = (seconds[min(int(len(seconds) * share), len(seconds) - 1)] for share in (0.5, 0.95, 0.99, 1))
+            times = " ".join(f"{1000 * share:8.1f}" for share in shares)
+            statuses = ", ".join(f"{status}: {count}" for status, count in sorted(traffic.statuses(kind).items()))
+            yield f"{kind or 'all':>9} {len(seconds):7}  p50 p95 p99 max in ms {times}   {statuses}"
+    ledger = traffic.ledger
+    yield (
+        f"acknowledged: {len(ledger.created)} creations, {len(ledger.changed)} changes, "
+        f"{sum(ledger.deleted.values())} deletions, {len(ledger.assigned)} assignments, {len(ledger.imported)} imports"
+    )
+
+
+def resident_mb(parent: int) -> float:
+    """The memory of a process and of those that it has started, in MB."""
+    children: dict[int, list[int]] = {}
+    sizes: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        except OSError:
+            # It has just ended.
+            continue
+        pid = int(status.parent.name)
+        children.setdefault(int(fields["PPid"]), []).append(pid)
+        sizes[pid] = int(fields.get("VmRSS", "0 kB").split()[0])
+    family, total = [parent], 0
+    while family:
+        pid = family.pop()
+        total += sizes.get(pid, 0)
+        family += children.get(pid, [])
+    return total / 1024
+
+
+def watch(traffic: Traffic, pid: int, seconds: float) -> Iterator[str]:
+    """Let the traffic flow; yields a line from time to time."""
+    step = max(5.0, seconds / 10)
+    ends_at = traffic.began + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        before = len(traffic.answers)
+        began = time.monotonic()
+        time.sleep(min(step, left))
+        rate = (len(traffic.answers) - before) / (time.monotonic() - began)
+        yield f"{time.monotonic() - traffic.began:6.0f} s: {rate:.0f} a second, {resident_mb(pid):.0f} MB"
