@@ -75,7 +75,7 @@ class Sqlite:
         self.path.write_bytes(self._migrated)
 
     def drop(self) -> None:
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     @staticmethod
     def _close(app: Flask) -> None:

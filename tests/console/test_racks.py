@@ -1,7 +1,5 @@
 """The racks of CONTRIBUTING.md in a copy of the application: the console shows a new resource as it is."""
 
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,43 +9,16 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import expect
 
-import config
 from tests.backends import Backend, on_sqlite
 from tests.client import PASSWORD
 from tests.console.conftest import OpenConsole, assert_accessible
 from tests.console.test_imports import XLSX, workbook
+from tests.documents.racks import add_racks, copy_application
 from tests.server import environment, served
 
 pytestmark = on_sqlite
 
-COPIED = ("app", "migrations", "config.py", "config_parsers.py", "run.py")
-LAST_PACKAGE = '    "tasks",\n'
 ADMIN = SimpleNamespace(username="admin")
-
-
-def files_of_the_example() -> dict[str, str]:
-    """The contents of the files, by path, as the guide shows them."""
-    guide = (config.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    example = guide.partition("## Adding a resource\n")[2].partition("\n## ")[0]
-    return dict(re.findall(r"^`(app/racks/\w+\.py)`.*?```python\n(.*?)```", example, re.DOTALL | re.MULTILINE))
-
-
-def add_racks(root: Path) -> None:
-    """Copy the application, and add the folder and the line."""
-    for part in COPIED:
-        if (config.ROOT / part).is_dir():
-            shutil.copytree(config.ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(config.ROOT / part, root / part)
-    files = files_of_the_example()
-    assert {Path(path).name for path in files} == {"__init__.py", "models.py", "schemas.py", "routes.py"}
-    for path, content in files.items():
-        (root / path).parent.mkdir(exist_ok=True)
-        (root / path).write_text(content, encoding="utf-8")
-    catalog = root / "app/catalog.py"
-    text = catalog.read_text(encoding="utf-8")
-    assert text.count(LAST_PACKAGE) == 1
-    catalog.write_text(text.replace(LAST_PACKAGE, f'{LAST_PACKAGE}    "racks",\n'), encoding="utf-8")
 
 
 @pytest.fixture
@@ -55,6 +26,7 @@ def server(backend: Backend, app: object, tmp_path: Path) -> Iterator[str]:
     """The address of the copy, on a database of its own that the generated migration has made."""
     settings, root = backend.settings(), tmp_path / "copy"
     root.mkdir()
+    copy_application(root)
     add_racks(root)
     own = {"DATABASE_URL": f"sqlite:///{tmp_path / 'racks.db'}", "ADMIN_PASSWORD": PASSWORD}
     environ = {**environment(settings), **own, "FLASK_APP": "run"}

@@ -1,0 +1,56 @@
+"""The fenced blocks of the documents: where they are, in which language, and whether a test can execute them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import config
+
+PAGES = sorted(
+    [
+        *config.ROOT.glob("*.md"),
+        *config.ROOT.glob("docs/*.md"),
+        config.ROOT / "console" / "README.md",
+    ]
+)
+FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r'not-run="([^"]+)"')
+
+
+class Block(NamedTuple):
+    page: str
+    line: int
+    language: str
+    not_run: str
+    """Why no test can execute it, as the block itself says: ```sh not-run="root"."""
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        language, _, attributes = found["info"].partition(" ")
+        why = NOT_RUN.fullmatch(attributes)
+        if attributes and why is None:
+            raise ValueError(f"{page.name}: nobody knows {attributes!r} after ```{language}.")
+        yield Block(
+            page=str(page.relative_to(config.ROOT)),
+            line=text.count("\n", 0, found.start()) + 1,
+            language=language,
+            not_run=why[1] if why else "",
+            text=re.sub(rf"^{found['indent']}", "", found["text"], flags=re.MULTILINE),
+        )
+
+
+ALL = [block for page in PAGES for block in blocks_of(page)]
+
+
+def commands_of(*pages: str) -> list[Block]:
+    """The blocks of commands that are executed, in the order of these pages."""
+    found = [block for block in ALL if block.language == "sh" and not block.not_run]
+    return [block for page in pages for block in found if block.page == page]
