@@ -15,7 +15,8 @@ from app.core.http.application import ALWAYS
 
 FAILURE = "#/components/schemas/Failure"
 JSON = "application/json"
-OF_HTTP = {name.title() for name in (*ALWAYS, "Content-Type", "Content-Length", "Date", "Strict-Transport-Security")}
+_OF_SERVER = ("Connection", "Content-Length", "Content-Type", "Date", "Server", "Transfer-Encoding")
+OF_HTTP = {name.title() for name in (*ALWAYS, *_OF_SERVER, "Strict-Transport-Security")}
 """Headers that the document leaves out: those of HTTP and CORS, and those of a policy that every answer has."""
 ANYTHING = "*/*"
 """The media types of the answer of an operation that sends the file of any other."""

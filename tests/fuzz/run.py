@@ -25,6 +25,8 @@ SignInAs = Callable[[str], str]
 class Answer(NamedTuple):
     status: int
     mimetype: str
+    headers: tuple[str, ...]
+    """Their names."""
     body: bytes
 
 
@@ -38,7 +40,7 @@ def send(
         connection.request(method, target, body or None, {"Connection": "close", **headers, **own})
         response = connection.getresponse()
         mimetype = response.headers.get_content_type() if "Content-Type" in response.headers else ""
-        return Answer(response.status, mimetype, response.read())
+        return Answer(response.status, mimetype, tuple(response.headers), response.read())
     finally:
         connection.close()
 
@@ -108,7 +110,9 @@ class Run:
             if not self.document.is_any_file(request.operation, answer.status):
                 check_envelope(body, answer.status)
         in_part = "fields" in request.parameters
-        self.document.check_answer(request.operation, answer.status, answer.mimetype, body, in_part=in_part)
+        self.document.check_answer(
+            request.operation, answer.status, answer.mimetype, body, headers=answer.headers, in_part=in_part
+        )
 
     def _note(self, request: Request, error: str) -> None:
         self.fault_count += 1
