@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.db.statements import Prepared
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 
@@ -21,8 +22,10 @@ class Projection:
     """The SELECT of a resource's fields, and how one of its rows becomes an object of the answer."""
 
     statement: sa.Select[Any]
-    one: sa.Select[Any]
-    """The same for the object with the id `identity`; built once, because a new statement costs a new cache key."""
+    one: Prepared
+    """The same for the object with the id `identity`."""
+    one_own: Prepared
+    """The same, if the user `viewer` created it."""
     render: Render
 
 
@@ -51,8 +54,11 @@ def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> P
     labelled = [_as_sent(column).label(f"c{position}") for position, column in enumerate(columns)]
     names_in_order = tuple(field.name for field in plain)
     statement = sa.select(*labelled).select_from(source)
-    this = resource.model.__table__.c.id == sa.bindparam("identity", type_=sa.BigInteger)
-    return Projection(statement, statement.where(this), _renderer(names_in_order, references))
+    table = resource.model.__table__
+    one = statement.where(table.c.id == sa.bindparam("identity", type_=sa.BigInteger))
+    created_by = table.c.get("created_by_id", sa.null())
+    own = one.where(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
+    return Projection(statement, Prepared(one), Prepared(own), _renderer(names_in_order, references))
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +22,7 @@ from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
 from app.resource.json_fields import MAX_ITEMS, edit_members, limit_error, merge_attributes
 from app.resource.projection import projection_of, settled_version
-from app.resource.rights import is_visible, may_change, require_parents, visible
+from app.resource.rights import is_visible, may_change, require_parents, sees_own_only, visible
 from app.resource.schema import ADD, REMOVE, Sent
 from app.resource.sent_back import check_sent_back
 from app.resource.uniqueness import shared_key, shared_with
@@ -68,15 +68,14 @@ def _require_visible(resource: Resource, object_id: int, target: Any) -> Any:
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The object as its clients see it; raises NotFound."""
     projection = projection_of(resource, names)
-    statement = projection.one
-    if conditions := visible(resource.model):
-        statement = statement.where(*conditions)
-    row = None
+    rows: Sequence[Any] = ()
     if object_id <= MAX_ID:
-        row = read_rows(statement, {"identity": object_id}).one_or_none()
-    if row is None:
+        viewer = current_actor().id if sees_own_only(resource.model) else None
+        statement = projection.one if viewer is None else projection.one_own
+        rows = statement.rows({"identity": object_id} if viewer is None else {"identity": object_id, "viewer": viewer})
+    if not rows:
         raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
-    return projection.render(row)
+    return projection.render(rows[0])
 
 
 def unchanged_tag(resource: Resource, object_id: int, tags: ETags) -> str | None:

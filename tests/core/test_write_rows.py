@@ -1,4 +1,4 @@
-"""Many rows written at once: all of them or none, in however many statements."""
+"""Statements past SQLAlchemy's cursor: rows are written all or none, and errors are those of SQLAlchemy."""
 
 import pytest
 import sqlalchemy as sa
@@ -6,9 +6,14 @@ from flask import Flask
 
 from app.core.db import statements
 from app.core.db.statements import write_rows
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import db, writing
 from app.core.jobs.queue import Job
 from app.core.values import utcnow
+from app.datacenters.models import Datacenter
+from app.datacenters.routes import resource as datacenters
+from app.resource.projection import projection_of
+from tests.backends import on_postgresql
+from tests.factories import Make
 
 COLUMNS = ("kind", "subject_id", "origin", "state", "attempts", "created_at")
 
@@ -39,3 +44,27 @@ def test_one_that_is_refused_undoes_them_all(app: Flask, monkeypatch: pytest.Mon
             write(1, 2, 3, None)
         db.session.rollback()
     assert stored(app) == []
+
+
+@on_postgresql
+@pytest.mark.parametrize("statement", ["query", "write"])
+def test_a_connection_that_is_lost_amid_a_transaction(app: Flask, make: Make, statement: str) -> None:
+    """It is said to be lost, which makes the answer a 503, and another one serves the next transaction."""
+    site = make(Datacenter).id
+
+    def query() -> int:
+        return len(projection_of(datacenters).one.rows({"identity": site}))
+
+    def lose_and_run() -> None:
+        with writing():
+            own = db.session.scalar(sa.text("SELECT pg_backend_pid()"))
+            with db.engine.connect() as other:
+                other.execute(sa.text("SELECT pg_terminate_backend(:own)"), {"own": own})
+            query() if statement == "query" else write(1)
+
+    with app.app_context():
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            lose_and_run()
+        assert raised.value.connection_invalidated
+        with writing():
+            assert query() == 1

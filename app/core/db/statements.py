@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any, NamedTuple, TypeVarTuple
+from typing import Any, NamedTuple, TypeVarTuple, cast
 
 import orjson
 import sqlalchemy as sa
@@ -54,15 +54,16 @@ class Prepared:
     def rows(self, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """All rows, each a sequence of values in the order of the columns. Raises DBAPIError."""
         work = unit_of_work()
-        if work.is_reading:
-            connection = work.reading_connection()
-            compiled = self._compiled(connection.dialect)
-            if compiled is not None:
-                try:
-                    return compiled.rows(connection, values)
-                except connection.dialect.loaded_dbapi.Error:
-                    # Nothing was changed: SQLAlchemy runs it again, and tells a lost connection from other errors.
-                    pass
+        connection = work.reading_connection() if work.is_reading else db.session.connection()
+        compiled = self._compiled(connection.dialect)
+        if compiled is not None:
+            try:
+                return compiled.rows(connection, values)
+            except connection.dialect.loaded_dbapi.Error as error:
+                # Nothing was changed by it: SQLAlchemy runs it again, and tells a lost connection from other errors. A
+                # transaction in which a statement has failed refuses further ones.
+                if not work.is_reading:
+                    raise _wrapped(error, str(self._statement), connection) from error
         return read_rows(self._statement, values).all()
 
     def _compiled(self, dialect: sa.Dialect) -> "_Compiled | None":
@@ -162,11 +163,23 @@ def write_bound(bound: BoundRows) -> None:
                 statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([marks] * len(part))}"  # noqa: S608
                 cursor.execute(statement, list(chain.from_iterable(part)))
     except dialect.loaded_dbapi.Error as error:
-        # SQLAlchemy does not wrap the driver's errors here.
-        raise DBAPIError.instance(table.name, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+        raise _wrapped(error, table.name, connection) from error
     finally:
         cursor.close()
     touch(table.name)
+
+
+def _wrapped(error: Any, statement: str, connection: sa.Connection) -> DBAPIError:
+    """The error of a driver as SQLAlchemy raises it, which does so for its own cursors only."""
+    dialect = connection.dialect
+    is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    if is_lost:
+        connection.invalidate(error)
+    kind = dialect.loaded_dbapi.Error
+    wrapped = DBAPIError.instance(
+        statement, None, error, kind, hide_parameters=True, connection_invalidated=is_lost, dialect=dialect
+    )
+    return cast(DBAPIError, wrapped)
 
 
 def note_changed_table(_connection: Any, statement: Any, *_: Any) -> None:
