@@ -89,10 +89,12 @@ def _rank_servers(
 
     Without a suitable server there is one row, whose `server_id` is None.
     """
+    # Few servers are not active: to leave theirs out is a third of the work of joining the others.
+    inactive = [status for status in ServerStatus if status is not ServerStatus.ACTIVE]
+    on_inactive = sa.exists().where(_servers.c.id == _gpus.c.server_id, _servers.c.status.in_(inactive))
     stock = (
         sa.select(_gpus.c.server_id, _gpus.c.model, sa.func.count().label("number"))
-        .join(_servers, _servers.c.id == _gpus.c.server_id)
-        .where(wanted, _servers.c.status == ServerStatus.ACTIVE)
+        .where(wanted, _gpus.c.server_id.is_not(None), ~on_inactive)
         .group_by(_gpus.c.server_id, _gpus.c.model)
         .cte("stock")
     )
