@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
@@ -43,6 +44,7 @@ from app.imports.parse.rows import ParsedTable
 from app.imports.plan.planner import Planner
 from app.imports.plan.store import store_plan
 from app.imports.plan.summary import other_sheet, problem_of, problem_of_applied, problem_of_plan, sheet_summary
+from app.imports.plan.written import WrittenPlan, written_plan
 from app.imports.problems import problem_of_conflict
 from app.imports.revert import revert_import
 from app.imports.settings import read_settings
@@ -141,14 +143,14 @@ def _plan(import_id: int) -> None:
     with reading():
         import_ = db.session.get_one(Import, import_id, populate_existing=True)
         actor = _act_as(import_.created_by_id, import_.request_id)
-        content = db.session.get_one(ImportFile, import_id).content
         # Kept, because the object is read anew later.
         revision = import_.revision
     try:
         with reading():
-            tables, others = _plan_file(import_, content, actor)
-        with writing():
-            _store(import_, revision, tables, others)
+            tables, others = _plan_file(import_, actor)
+        progress = Progress(import_id, ImportPhase.STORING, sum(len(parsed.rows) for parsed in tables))
+        with written_plan(tables, progress.advance) as plan, writing():
+            _store(import_, revision, tables, others, plan)
     except UnreadableWorkbook as error:
         problem = problem_of(error.reason, error.args[0], **error.facts)
         with writing():
@@ -158,10 +160,13 @@ def _plan(import_id: int) -> None:
             _end_plan(import_id, revision, ImportStatus.CANCELLED)
 
 
-def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[OtherSheet]]:
+def _plan_file(import_: Import, actor: Actor) -> tuple[Sequence[ParsedTable], Sequence[OtherSheet]]:
     """The planned tables of a file and its other sheets; raises UnreadableWorkbook and Stopped."""
     settings = read_settings(import_.settings)
-    with read_workbook(content, filename=import_.filename, encoding=import_.encoding) as workbook:
+    content = sa.select(ImportFile.content).where(ImportFile.import_id == import_.id)
+    # Given away at once: the rows need the memory.
+    opened = read_workbook(db.session.scalars(content).one(), filename=import_.filename, encoding=import_.encoding)
+    with opened as workbook:
         resource, saved = IMPORTABLE.get(import_.resource or ""), mappings_for(import_)
         options = MapOptions(resource, import_.mapping, import_.extra, saved, known_formats(), import_.dates, settings)
         tables, others = find_tables(workbook, options)
@@ -180,7 +185,9 @@ def _plan_file(import_: Import, content: bytes, actor: Actor) -> tuple[Sequence[
     return planner.plan(parsed, progress.advance), others
 
 
-def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others: Sequence[OtherSheet]) -> None:
+def _store(
+    import_: Import, revision: int, tables: Sequence[ParsedTable], others: Sequence[OtherSheet], plan: WrittenPlan
+) -> None:
     """Store the plan, and whether it can be applied.
 
     Raises Stopped where the import has been cancelled, or is planned again with other settings.
@@ -200,7 +207,7 @@ def _store(import_: Import, revision: int, tables: Sequence[ParsedTable], others
     if not stored:
         raise Stopped
     # The import is locked by now: of two workers that plan it, only one stores its plan.
-    store_plan(import_.id, tables, Progress(import_.id, ImportPhase.STORING, total).advance)
+    store_plan(import_.id, plan)
     learn_sheets(import_, [parsed.table for parsed in tables])
 
 

@@ -116,6 +116,8 @@ def read_workbook(
             path.write_bytes(content)
         else:
             copyfile(content, path)
+        # The rows are in memory beside it otherwise.
+        del content
         spool = Path(directory, "rows")
         if FileKind.of(filename) is FileKind.TEXT:
             _spool_text(path, PurePath(filename).stem, encoding, spool, limits)

@@ -3,7 +3,7 @@
 Rows are parsed column by column, because the cells of a column are read alike and most of them repeat.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice, product, zip_longest
 from typing import Any
@@ -41,6 +41,7 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
     if table.errors:
         return parsed
     new_row = _row_factory(table)
+    share_names = _name_sharer(table)
     fill_columns = [
         (column.index, _fill_column(column, table))
         for column in table.columns
@@ -59,6 +60,7 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
             if index < len(columns):
                 fill(rows, replace_cells[index](columns[index]) if index in replace_cells else columns[index])
         _fill_constants(rows, constants)
+        share_names(rows)
         if table.sheet.text is not None:
             for at, message in width_errors(cells, width):
                 rows[at].add_error(None, "cells", message)
@@ -77,8 +79,25 @@ def _row_factory(table: Table) -> Callable[[int], ParsedRow]:
     fields = [column.field for column in table.columns if column.field is not None]
     new_values = dict_factory([*(field.name for field in fields), "attributes"])
     new_attributes = dict_factory([column.attribute for column in table.columns if column.attribute is not None])
-    new_names = dict_factory([field.name for field in fields if field.kind is Kind.REFERENCE])
-    return lambda number: ParsedRow(table, number, new_values(), new_attributes(), new_names())
+    return lambda number: ParsedRow(table, number, new_values(), new_attributes())
+
+
+def _name_sharer(table: Table) -> Callable[[Sequence[ParsedRow]], None]:
+    """A function that sets the reference names of rows, and keeps those that many rows have in common once."""
+    fields = [column.field.name for column in table.columns if column.field and column.field.kind is Kind.REFERENCE]
+    cache: dict[tuple[str | None, ...], Mapping[str, str]] = {}
+
+    def share(rows: Sequence[ParsedRow]) -> None:
+        for row in rows:
+            key = tuple([row.values.get(name) for name in fields])
+            names = cache.get(key)
+            if names is None:
+                names = {name: text for name, text in zip(fields, key, strict=True) if text is not None}
+                if len(cache) < CACHED_CELLS:
+                    cache[key] = names
+            row.reference_names = names
+
+    return share
 
 
 def _fill_column(column: ColumnMapping, table: Table) -> FillColumn:
@@ -102,13 +121,13 @@ def _fill_constants(rows: Sequence[ParsedRow], constants: Sequence[tuple[ColumnM
     for (column, value), row in product(constants, rows):
         if column.field is None:
             row.attributes.setdefault(column.target or "", value)
-        elif row.values.setdefault(column.field.name, value) is value and column.field.kind is Kind.REFERENCE:
-            row.reference_names.setdefault(column.field.name, value)
+        else:
+            row.values.setdefault(column.field.name, value)
 
 
 def _fill_field(column: ColumnMapping, reader: CellReader) -> FillColumn:
     assert column.field is not None
-    name, is_reference = column.field.name, column.field.kind is Kind.REFERENCE
+    name = column.field.name
     cache: dict[Value, Any] = {}
     read = _cell_parser(column, reader, cache)
 
@@ -123,8 +142,6 @@ def _fill_field(column: ColumnMapping, reader: CellReader) -> FillColumn:
                 if value is _NO_VALUE:
                     continue
             row.values[name] = value
-            if is_reference and value is not None:
-                row.reference_names[name] = value
 
     return fill
 

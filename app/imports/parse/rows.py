@@ -26,6 +26,7 @@ class ParsedRow:
     The parse stage fills the first block. `values` holds only fields that the row fills; a reference is the name in
     its cell until the plan stage replaces it by the id of a stored object, or by the row that creates the object.
     `more_warnings` is the number of warnings that are only counted, beyond the first ones of their rule and column.
+    `reference_names` keeps these names; rows with the same ones share it.
 
     The plan stage fills the second block: `existing` is the stored object by column and `old` its values that change;
     `merged_into` is the row of another sheet that describes the same object and has taken over the values.
@@ -35,7 +36,7 @@ class ParsedRow:
     number: int
     values: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
-    reference_names: dict[str, str] = field(default_factory=dict)
+    reference_names: Mapping[str, str] = field(default_factory=lambda: _NO_VALUES)
     exported_id: int | None = None
     exported_version: int | None = None
     exported_by: str | None = None
@@ -107,7 +108,7 @@ def row_message(row: int, column: ColumnMapping | None, name: str | None, value:
 def dict_factory(keys: Iterable[str]) -> Callable[[], dict[str, Any]]:
     """A function that returns empty dicts which share these keys, as the attributes of a class do (PEP 412).
 
-    An import of 100,000 rows with 15 columns peaks at 324 instead of 385 MB, in the same time.
+    An import of 100,000 rows with 15 columns took 61 MB more without it, in the same time.
     """
 
     class Shared:

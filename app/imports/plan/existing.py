@@ -19,7 +19,7 @@ from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
-from app.imports.plan.stored_objects import Columns, add_missing_error, columns_to_match, load
+from app.imports.plan.stored_objects import Columns, add_missing_error, batches, columns_to_match, load, share_values
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
 
@@ -71,12 +71,15 @@ def _unmatched(rows: Sequence[ParsedRow]) -> list[ParsedRow]:
 
 
 def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
-    stored = load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in rows})
-    by_id = {values["id"]: values for values in stored}
-    for row in rows:
-        row.existing = by_id.get(row.exported_id)
-        if row.existing is None:
-            add_missing_error(resource, row, row.exported_id)
+    for batch in batches(rows):
+        stored = load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in batch})
+        by_id = {values["id"]: values for values in stored}
+        for row in batch:
+            row.existing = by_id.get(row.exported_id)
+            if row.existing is None:
+                add_missing_error(resource, row, row.exported_id)
+            else:
+                share_values(row, row.existing)
 
 
 def _find_by_key(
@@ -170,11 +173,15 @@ def _candidates(
     resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns
 ) -> Iterator[tuple[ParsedRow, list[Any], bool]]:
     """Each row that fills in the key, the objects with its values, and whether these have its parents too."""
+    for batch in batches([row for row in rows if row.values.get(key[-1]) is not None]):
+        yield from _candidates_of(resource, batch, key, columns)
+
+
+def _candidates_of(
+    resource: Resource, with_key: Sequence[ParsedRow], key: Sequence[str], columns: Columns
+) -> Iterator[tuple[ParsedRow, list[Any], bool]]:
     *parents, last = key
     table = resource.model.__table__
-    with_key = [row for row in rows if row.values.get(last) is not None]
-    if not with_key:
-        return
     names = [fold_value(row.values[last]) for row in with_key]
     if resource.fields[last].kind is Kind.TEXT:
         stored = load(resource, columns, sa.func.fold(table.c[last]), set(names))
@@ -196,6 +203,8 @@ def _candidates(
         # A row without a parent is matched by its name alone where only one object has it.
         if not candidates and not any(row_parents) and row.reference_names.keys().isdisjoint(parents):
             candidates = by_last.get(name, [])
+        for candidate in candidates:
+            share_values(row, candidate)
         yield row, candidates, has_parents
 
 

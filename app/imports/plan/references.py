@@ -83,7 +83,8 @@ def forget_foreign_ids(parsed: ParsedTable) -> None:
         for name in names:
             match = _NAME_AND_ID.fullmatch(row.reference_names.get(name, ""))
             if match:
-                row.values[name] = row.reference_names[name] = match[1]
+                row.values[name] = match[1]
+                row.reference_names = {**row.reference_names, name: match[1]}
     if foreign:
         note = tr(
             "Rows exported by another installation, whose {column} does not count: {count}.",

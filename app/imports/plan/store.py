@@ -1,23 +1,18 @@
 """Store and read the plan: exactly what is shown, and exactly what is applied."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from app.core.db.statements import ROWS_AT_ONCE
 from app.core.db.unit_of_work import db
-from app.core.messages import Message, pack, unpack
-from app.core.values import json_text
-from app.imports.map.table import Table
+from app.core.messages import Message, unpack
 from app.imports.models import ImportPart, RowAction
-from app.imports.parse.rows import ParsedRow, ParsedTable, RowMessage
-from app.resource import Kind
+from app.imports.parse.rows import RowMessage
+from app.imports.plan.written import WrittenPlan
 
 parts = ImportPart.__table__
 
@@ -65,11 +60,6 @@ class PlanPart:
         return ((position, row) for position, row in enumerate(self.rows, self.first) if row.action == action.value)
 
 
-def packed(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Errors, warnings or notes as JSON keeps them, in no language."""
-    return [{**entry, "message": pack(entry["message"])} for entry in entries]
-
-
 def explained(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What `packed` has made as the API shows it: each with its message and the parameters in it."""
     messages = ((entry, _message(entry["message"])) for entry in entries)
@@ -81,19 +71,11 @@ def _message(stored: Any) -> Message:
     return message if isinstance(message, Message) else Message(message)
 
 
-def store_plan(import_id: int, tables: Sequence[ParsedTable], advance: Callable[[int], None]) -> None:
-    """Write the plan in place of an earlier one, numbered so that objects come before what refers to them.
-
-    `advance` is called with the number of rows of each part.
-    """
+def store_plan(import_id: int, plan: WrittenPlan) -> None:
+    """Store a plan in place of an earlier one, in the current transaction."""
     delete_plan(import_id)
-    for position, row in enumerate(chain.from_iterable(parsed.rows for parsed in tables), 1):
-        row.position = position
-    for parsed in tables:
-        for start in range(0, len(parsed.rows), ROWS_AT_ONCE):
-            rows = parsed.rows[start : start + ROWS_AT_ONCE]
-            _store_part(import_id, parsed.table, rows)
-            advance(len(rows))
+    for values in plan.parts():
+        db.session.execute(sa.insert(parts).inline(), {"import_id": import_id, **values})
 
 
 def delete_plan(import_id: int) -> None:
@@ -127,56 +109,6 @@ def store_created_ids(part: PlanPart, ids: Sequence[int]) -> None:
     """Keep the ids of the objects that the rows of a part have created."""
     statement = sa.update(parts).where(parts.c.import_id == part.import_id, parts.c.first == part.first)
     db.session.execute(statement.values(created_ids=list(ids)))
-
-
-def _store_part(import_id: int, table: Table, rows: Sequence[ParsedRow]) -> None:
-    references = [name for name, item in table.resource.fields.items() if item.kind is Kind.REFERENCE]
-    counts = Counter(row.action for row in rows)
-    values = {
-        "import_id": import_id,
-        "first": rows[0].position,
-        "sheet": table.sheet.name[:255],
-        "resource": table.resource.name,
-        "rows": json_text([_planned(row, references) for row in rows]),
-        **{action.value: counts[action] for action in RowAction},
-        "warned": sum(1 for row in rows if row.warnings or row.more_warnings),
-    }
-    db.session.execute(sa.insert(parts).inline(), values)
-
-
-def _planned(row: ParsedRow, references: Sequence[str]) -> tuple[Any, ...]:
-    """The values of a PlannedRow; a plain tuple, because 100,000 of them are made only to be serialised."""
-    existing = row.existing
-    new = {} if row.action is RowAction.UNCHANGED else _changes(row)
-    for name in references:
-        value = new.get(name)
-        if value is not None:
-            new[name] = _reference(value, row.reference_names.get(name))
-    label = row.values.get(row.table.resource.model.label)
-    return (
-        row.number,
-        row.action.value,
-        None if existing is None else existing["id"],
-        None if existing is None else existing["version"],
-        None if label is None else str(label)[:255],
-        new,
-        dict(row.old) if row.old and row.action is not RowAction.ERROR else None,
-        packed(row.errors) if row.errors else (),
-        packed(row.warnings) if row.warnings else (),
-        row.more_warnings,
-    )
-
-
-def _changes(row: ParsedRow) -> dict[str, Any]:
-    """The fields that a row sets: all that it fills of a new object, those that differ of an existing one."""
-    return dict(row.values) if row.existing is None else {name: row.values[name] for name in row.old}
-
-
-def _reference(value: Any, name: str | None) -> dict[str, Any]:
-    if isinstance(value, ParsedRow):
-        # A missing object that only rows with errors refer to is not created, and has no position.
-        return {"row": value.position, "name": name} if value.position else {"name": name}
-    return {"id": value, "name": name} if isinstance(value, int) else {"name": name}
 
 
 def find_part(import_id: int, first: int) -> PlanPart | None:
