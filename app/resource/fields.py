@@ -52,6 +52,7 @@ class Field:
     minimum: float | None
     maximum: float | None
     usual: tuple[float, float] | None
+    rounds_down: bool
     length: int | None
     unit: str | None
     check: Check | None
@@ -88,6 +89,7 @@ def column(
     minimum: float | None = None,
     maximum: float | None = None,
     usual: tuple[float, float] | None = None,
+    rounds_down: bool = False,
     unit: str | None = None,
     check: Check | None = None,
     read_only: bool = False,
@@ -103,6 +105,7 @@ def column(
     """A `mapped_column` that people see: under this title, found in spreadsheets under the aliases too.
 
     `minimum` and `maximum` bound a number, and imports warn of one beyond `usual`, as it probably has another unit;
+    where a number `rounds_down`, imports take the whole number below a fraction, with a warning;
     `unit` is the one of the stored number (GB, MB); `check` brings text into its canonical form;
     `read_only` is set by the application alone; `hidden` is never shown to anybody;
     `audit`, `secret` and `guarded` are described at app.core.audit.recorder.Recorded;
@@ -115,6 +118,7 @@ def column(
         "minimum": minimum,
         "maximum": maximum,
         "usual": usual,
+        "rounds_down": rounds_down,
         "unit": unit,
         "check": check,
         "read_only": read_only,
@@ -186,6 +190,7 @@ def field_of(column: sa.Column[Any]) -> Field:
         minimum=lowest if info.get("minimum") is None else info["minimum"],
         maximum=highest if info.get("maximum") is None else info["maximum"],
         usual=info.get("usual"),
+        rounds_down=info.get("rounds_down", False),
         length=getattr(column.type, "length", None) if kind is Kind.TEXT else None,
         unit=info.get("unit"),
         check=info.get("check"),

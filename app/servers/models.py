@@ -50,7 +50,16 @@ class Server(Audited, Extensible, Entity):
     datacenter_id: Mapped[int | None] = reference(Datacenter, *titles.DATACENTER)
     environment_id: Mapped[int | None] = reference(Environment, "Environment", "环境", "所属环境", "Env", "Entorno")
     rack: Mapped[str | None] = column("Rack", "机柜", "所属机柜", "Cabinet", type_=sa.String(64), index=True)
-    rack_unit: Mapped[int | None] = column("Rack unit", "U位", "机位", "Position", minimum=0, maximum=100)
+    rack_unit: Mapped[int | None] = column(
+        # Something of half a unit's height stands in the unit whose number is rounded down: 12.5 in unit 12.
+        "Rack unit",
+        "U位",
+        "机位",
+        "Position",
+        minimum=0,
+        maximum=100,
+        rounds_down=True,
+    )
     internal_ip: Mapped[str | None] = column(
         "Internal IP", "内网IP", "IP地址", "IP", "IP address", "Private IP", "IPv4 address",
         type_=sa.String(45), check=ip_address, lower=True,

@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import orjson
 
-from app.core.messages import tr
+from app.core.messages import Message, tr
 from app.core.values import clean_text, exact_number
 
 Value = str | int | float | bool | None
@@ -70,6 +72,14 @@ class CellError(Exception):
     def __init__(self, rule: str, message: str, suggestion: str | None = None) -> None:
         super().__init__(message)
         self.rule, self.message, self.suggestion = rule, message, suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The probable value of a cell that is not exact, with a warning; `value` is None where nothing is probable."""
+
+    value: Any
+    message: Message
 
 
 def is_placeholder(text: str) -> bool:

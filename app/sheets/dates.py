@@ -4,12 +4,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, timedelta
 
-from app.core.messages import Message, tr
+from app.core.messages import tr
 from app.core.values import Choice
-from app.sheets.cells import Value
+from app.sheets.cells import Guess, Value
 
 _EPOCH = date(1899, 12, 30)
 _EPOCH_1904 = date(1904, 1, 1)
@@ -31,14 +30,6 @@ _YEAR_AND_MONTH = re.compile(r"(\d{4})\s?[-/.年]\s?(\d{1,2})月?")
 _ORDERED = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)(?:[t ].*)?")
 _DAY_AND_NAME = re.compile(r"(?:[a-z]{3,9},? )?(\d{1,2})(?:st|nd|rd|th)?[ -]([a-z]{3})[a-z]*[., -]+(\d{4}|\d\d)")
 _NAME_AND_DAY = re.compile(r"(?:[a-z]{3,9},? )?([a-z]{3})[a-z]*\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})")
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """The probable date of an incomplete one, with a warning; `value` is None if there is no usable date."""
-
-    value: date | None
-    message: Message
 
 
 class DateOrder(Choice):

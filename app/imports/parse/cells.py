@@ -1,6 +1,7 @@
 """CellReader a cell as the value of its field: text as numbers, numbers as text, aliases of choices, lists."""
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from app.sheets.cells import (
     FORMULA_ERRORS,
     UNCOMPUTED,
     CellError,
+    Guess,
     Value,
     as_number,
     as_text,
@@ -35,7 +37,7 @@ from app.sheets.cells import (
     unescape,
     with_decimal_point,
 )
-from app.sheets.dates import AmbiguousDate, DateOrder, Guess, read_date
+from app.sheets.dates import AmbiguousDate, DateOrder, read_date
 
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
@@ -143,17 +145,21 @@ def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
     assert lowest is not None
     assert highest is not None
 
-    def read(value: Value) -> float:
+    def read(value: Value) -> float | Guess:
         number = read_number(value, unit, scale)
         if integral:
             # A size in another unit seldom comes out even; a count must.
             if unit in ("GB", "MB"):
                 number = round(number)
-            elif number != int(number):
+            elif number != int(number) and not field.rounds_down:
                 raise CellError("integer", tr("Must be a whole number."))
         if not lowest <= number <= highest:
             message = tr("Must be between {min} and {max}.", min=whole(lowest), max=whole(highest))
             raise CellError("range", message)
+        if integral and number != int(number):
+            below = math.floor(number)
+            message = tr("{value} is read as {number}: the number is whole here.", value=number, number=below)
+            return Guess(below, message)
         return int(number) if integral else whole(round(number, 3))
 
     return _with_point(read, cell_format)

@@ -22,8 +22,7 @@ from app.imports.parse.set_values import CACHED_CELLS, cell_replacements, read_c
 from app.imports.parse.stray_cells import StrayCells, width_errors
 from app.resource import Kind
 from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, clean_attributes
-from app.sheets.cells import CellError, Value, as_number, is_placeholder
-from app.sheets.dates import Guess
+from app.sheets.cells import CellError, Guess, Value, as_number, is_placeholder
 
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""

@@ -11,7 +11,7 @@ from app.imports.map.table import Table
 from app.imports.parse.cells import read_attribute, reader_of
 from app.imports.parse.rows import ParsedRow
 from app.imports.settings import Constant, find_field
-from app.sheets.cells import CellError, Value
+from app.sheets.cells import CellError, Guess, Value
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
 
 CACHED_CELLS = 10_000
@@ -47,8 +47,11 @@ def read_constants(table: Table) -> list[tuple[ColumnMapping, Any]]:
 
 
 def read_constant(column: ColumnMapping, value: Constant) -> Any:
-    """The value of a constant for its field or attribute; raises CellError."""
-    return read_attribute(value) if column.field is None else reader_of(column.field)(value)
+    """The value of a constant for its field or attribute; raises CellError, also where a cell would be a guess."""
+    read = read_attribute(value) if column.field is None else reader_of(column.field)(value)
+    if isinstance(read, Guess):
+        raise CellError("guess", tr("{problem} Write the exact value.", problem=read.message))
+    return read
 
 
 def _replace_cells(meanings: Mapping[str, str]) -> ReplaceCells:

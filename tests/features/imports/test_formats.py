@@ -58,6 +58,20 @@ CZ12345678,P19720-B21,ProLiant DL380 Gen10,2024-02-01,2029-02-01,Foundation Care
 """
 
 
+RVTOOLS_TITLES = """VM,Powerstate,Template,SRM Placeholder,Config status,DNS Name,Connection state,Guest state,
+Heartbeat,Consolidation Needed,PowerOn,Suspended To Memory,Suspend time,Suspend Interval,Creation date,Change Version,
+CPUs,Overall Cpu Readiness,Memory,Active Memory,NICs,Disks,Total disk capacity MiB,Fixed Passthru HotPlug,
+min Required EVC Mode Key,Latency Sensitivity,Op Notification Timeout,EnableUUID,CBT,Primary IP Address,Network #1,
+Network #2,Network #3,Network #4,Network #5,Network #6,Network #7,Network #8,Num Monitors,Video Ram KiB,Resource pool,
+Folder ID,Folder,vApp,DAS protection,FT State,FT Role,FT Latency,FT Bandwidth,FT Sec. Latency,Vm Failover In Progress,
+Provisioned MiB,In Use MiB,Unshared MiB,HA Restart Priority,HA Isolation Response,HA VM Monitoring,Cluster rule(s),
+Cluster rule name(s),Boot Required,Boot delay,Boot retry delay,Boot retry enabled,Boot BIOS setup,Reboot PowerOff,
+EFI Secure boot,Firmware,HW version,HW upgrade status,HW upgrade policy,HW target,Path,Log directory,
+Snapshot directory,Suspend directory,Annotation,Datacenter,Cluster,Host,OS according to the configuration file,
+OS according to the VMware Tools,Customization Info,Guest Detailed Data,VM ID,SMBIOS UUID,VM UUID,VI SDK Server type,
+VI SDK API Version,VI SDK Server,VI SDK UUID""".replace("\n", "").split(",")
+
+
 def plan(upload: Upload, client: Client, content: str, filename: str = "export.csv", **form: str) -> Body:
     return upload(client, form=form, content=content.encode(), filename=filename)
 
@@ -319,3 +333,44 @@ def test_a_wrong_file_of_a_format_is_refused_with_what_is_wrong(content: str, me
         formats.read_folder(tmp_path)
     assert "ours.toml is not a format of a spreadsheet:" in str(refused.value)
     assert message in str(refused.value)
+
+
+def test_rvtools_with_all_its_columns_filled(admin: Client, app: Flask, upload: Upload) -> None:
+    numbers = {"CPUs": "4", "Memory": "16,384", "Provisioned MiB": "204,800", "Primary IP Address": "10.9.0.1"}
+    values = {**{title: f"some {title}" for title in RVTOOLS_TITLES}, **numbers, "Powerstate": "poweredOn"}
+    content = "\n".join([",".join(RVTOOLS_TITLES), ",".join(f'"{value}"' for value in values.values())])
+    import_ = plan(upload, admin, content)
+    assert (import_["status"], import_["sheets"][-1]["format"]) == ("ready", "RVTools vInfo")
+    admin.call("POST", f"/api/imports/{import_['id']}/apply", json={}, expect=202)
+    runner_of(app).run_pending()
+    (server,) = objects(admin, "servers")
+    assert of(server, "memory_gb", "disk_gb", "cpu_cores") == (16, 200, 4)
+    assert 50 < len(server["attributes"]) <= 64
+    assert sum(sheet["unchanged"] for sheet in plan(upload, admin, content)["sheets"]) == 1
+
+
+def test_netbox_with_half_units(admin: Client, upload: Upload) -> None:
+    content = NETBOX.replace(",12.0,", ",12.5,")
+    import_ = plan(upload, admin, content)
+    assert import_["status"] == "ready"
+    (warning,) = import_["sheets"][-1]["messages"]
+    assert (warning["rule"], warning["field"], warning["values"]) == (
+        "guess",
+        "rack_unit",
+        [{"value": "12.5", "count": 1}],
+    )
+    assert warning["message"] == "12.5 is read as 12: the number is whole here."
+    planned = admin.call("GET", f"/api/imports/{import_['id']}/rows?status=create")["data"]
+    assert [row["changes"].get("rack_unit", {}).get("new") for row in planned if row["sheet"] == "export"] == [12, 3]
+
+
+def test_a_fraction_is_no_constant_of_a_whole_number(admin: Client, app: Flask, upload: Upload) -> None:
+    import_ = plan(upload, admin, "Name,Rack\ns-1,R1\n", "servers.csv", resource="servers")
+    patch = {"sheets": {"servers": {"constants": {"rack_unit": 1.5}}}}
+    refused = admin.call("PATCH", f"/api/imports/{import_['id']}", json=patch, expect=(202, 422))
+    if refused["code"] == 422:
+        shown = str(refused)
+    else:
+        runner_of(app).run_pending()
+        shown = str(admin.call("GET", f"/api/imports/{import_['id']}"))
+    assert "1.5 is read as 1" in shown

@@ -9,7 +9,8 @@ import pytest
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.worksheet import Worksheet
 
-from app.sheets.dates import Guess, read_date
+from app.sheets.cells import Guess
+from app.sheets.dates import read_date
 from tests.client import Client
 from tests.features.conftest import Upload, errors_of, rows_of
 
