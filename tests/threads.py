@@ -32,9 +32,9 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float = 
         return [future.result(TIMEOUT_SECONDS) for future in futures]
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll until the condition holds, which another thread brings about."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> None:
+    """Poll until the condition holds, which another thread or process brings about."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "The condition did not become true."
         # Leaves the processor to the thread that is waited for.

@@ -8,14 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import flask_migrate
-import sqlalchemy as sa
 
 from app import create_app
 from app.core.db.schema import MIGRATIONS
 from tests import backends
 from tests.conftest import close
+from tests.faults.cluster import Cluster, running
+from tests.load.faults import fragile, outside_contract
 from tests.load.invariants import assert_all
-from tests.load.run import lines, make_estate, under_load, unexpected, wait_for_imports, watch
+from tests.load.run import lines, make_estate, under_load, wait_for_imports, watch
 from tests.server import served
 
 
@@ -26,40 +27,59 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=250, help="requests a second (250)")
     parser.add_argument("--clients", type=int, default=24, help="connections (24)")
     parser.add_argument("--workers", default="2", help="processes of the server; 1 on SQLite (2)")
+    parser.add_argument("--faults", action="store_true", help="have everything fail from time to time")
     parser.add_argument("--sqlite", action="store_true", help="instead of PostgreSQL and Redis")
     parser.add_argument("--bcrypt-rounds", default="12")
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itam-load-")))
-        url = sa.make_url(f"sqlite:///{directory / 'load.db'}")
-        if not options.sqlite:
-            url = backends.own_url(secrets.token_hex(4))
-            stack.enter_context(backends.database(url, "LOCALE 'C.UTF-8'"))
+        # The faults stop a server of PostgreSQL, which nobody else uses.
+        cluster = stack.enter_context(running()) if options.faults else None
+        url = own_database(stack, directory, cluster, is_sqlite=options.sqlite)
         redis_url = None if options.sqlite else backends.REDIS_URL
-        prefix = f"itam-load-{secrets.token_hex(4)}"
-        settings = backends.testing(url.render_as_string(hide_password=False), redis_url, directory / "uploads", prefix)
+        settings = backends.testing(url, redis_url, directory / "uploads", f"itam-load-{secrets.token_hex(4)}")
         app = create_app(settings)
         stack.callback(close, app)
         with app.app_context():
             flask_migrate.upgrade(directory=MIGRATIONS)
-        estate = make_estate(app)
-        environ = {"WORKERS": "1"} if options.sqlite else {"WORKERS": options.workers, "JOB_WORKERS": "1"}
-        environ |= {"REDIS_URL": redis_url or "", "BCRYPT_ROUNDS": options.bcrypt_rounds}
-        with served(settings, **environ) as server:
-            with under_load(server.port, estate, rate=options.rate, clients=options.clients) as traffic:
-                show(f"Serving {url.render_as_string()} on port {server.port}.")
-                for line in watch(traffic, server.pid, options.seconds):
-                    show(line)
-            wait_for_imports(app, traffic)
+        environ = {"BCRYPT_ROUNDS": options.bcrypt_rounds, "WORKERS": "1" if options.sqlite else options.workers}
+        faults = list[tuple[float, float]]()
+        if cluster is not None:
+            platform = stack.enter_context(fragile(app, settings, cluster, **environ))
+            server, estate = platform.server, platform.estate
+            platform.contact_what_hangs()
+        else:
+            estate = make_estate(app)
+            environ |= {} if options.sqlite else {"JOB_WORKERS": "1", "REDIS_URL": redis_url or ""}
+            server = stack.enter_context(served(settings, **environ))
+        with under_load(server.port, estate, rate=options.rate, clients=options.clients) as traffic:
+            show(f"Serving {url} on port {server.port}.")
+            for line in watch(traffic, server.pid, options.seconds):
+                show(line)
+                if cluster is not None:
+                    faults.append(platform.strike(traffic))
+                    show("    everything failed at once at {:.1f} s and was healthy at {:.1f} s".format(*faults[-1]))
+        wait_for_imports(app, traffic)
         for line in lines(traffic):
             show(line)
         assert_all(app, traffic.ledger)
         show("Records = changes, nothing acknowledged is lost, no GPU was held twice, the log is intact.")
         if redis_url:
-            backends.delete_keys(prefix)
-        if faults := unexpected(traffic):
-            show(f"{len(faults)} unexpected answers:", *faults[:20])
+            backends.delete_keys(settings.REDIS_PREFIX)
+        if found := outside_contract(traffic.answers, faults):
+            show(f"{len(found)} unexpected answers:", *found[:20])
             sys.exit(1)
+
+
+def own_database(stack: ExitStack, directory: Path, cluster: Cluster | None, *, is_sqlite: bool) -> str:
+    """The URL of a new database, which goes at the end."""
+    if is_sqlite:
+        return f"sqlite:///{directory / 'load.db'}"
+    if cluster is not None:
+        return cluster.url(stack.enter_context(cluster.database()))
+    url = backends.own_url(secrets.token_hex(4))
+    stack.enter_context(backends.database(url, "LOCALE 'C.UTF-8'"))
+    return url.render_as_string(hide_password=False)
 
 
 def show(*texts: str) -> None:

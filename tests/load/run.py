@@ -14,7 +14,7 @@ from app.users.models import User
 from tests.factories import Make
 from tests.load.invariants import unfinished_imports
 from tests.load.traffic import EXPECTED, Account, Estate, Traffic
-from tests.threads import wait_until
+from tests.threads import TIMEOUT_SECONDS, wait_until
 
 ACCOUNTS, SERVERS, GPUS = 8, 60, 12
 
@@ -41,7 +41,8 @@ def under_load(port: int, estate: Estate, *, rate: float, clients: int) -> Itera
 
 
 def wait_for_imports(app: Flask, traffic: Traffic) -> None:
-    wait_until(lambda: unfinished_imports(app, traffic.ledger) == 0)
+    # A job whose worker was cut off is taken over after its lease.
+    wait_until(lambda: unfinished_imports(app, traffic.ledger) == 0, 4 * TIMEOUT_SECONDS)
 
 
 def unexpected(traffic: Traffic) -> list[str]:
