@@ -1,0 +1,145 @@
+"""Upgrades to a next version, which adds a field: while the old one works, and of a backup that the old one made."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+import config
+from app.backup import manifest
+from tests.backends import Backend
+from tests.backup.test_backup import elsewhere
+from tests.client import Client
+from tests.load.invariants import assert_all
+from tests.load.run import lines, make_estate, under_load, unexpected, wait_for_imports
+from tests.server import environment, served
+from tests.threads import TIMEOUT_SECONDS, wait_until
+from tests.upgrades import releases
+
+ANSWERS = 150
+"""How many requests are answered before the upgrade, and after it."""
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "instance", "tests", "bench", "docs", "console")
+FIELD = '    power_watts: Mapped[int | None] = column("Power", "功率")\n'
+PROGRAM = """
+import json, sys, run
+
+app = run.create_app(run.settings())
+for command in json.loads(sys.argv[1]):
+    result = app.test_cli_runner().invoke(args=command)
+    print(result.output)
+    if result.exit_code:
+        sys.exit(f"{command} failed: {result.exception!r}")
+"""
+"""Runs several commands of flask in one process: to import the application takes longer than most of them."""
+BEFORE = "    rack_unit: Mapped[int | None]"
+MIGRATION = '''"""The power of servers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{head}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("servers", sa.Column("power_watts", sa.Integer()))
+
+
+def downgrade() -> None:
+    op.drop_column("servers", "power_watts")
+'''
+
+
+@pytest.fixture(scope="module")
+def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the platform with one field more: it touches the model and a migration, nothing else."""
+    root = tmp_path_factory.mktemp("next") / "itam"
+    shutil.copytree(config.ROOT, root, ignore=LEFT_OUT)
+    # The console's sources are left out by name, and its package with them.
+    shutil.copytree(config.ROOT / "app" / "console", root / "app" / "console")
+    versions = root / "migrations" / "versions"
+    head = max(path.name[:4] for path in versions.glob("*.py"))
+    (versions / "9999_power.py").write_text(MIGRATION.format(head=head))
+    models = root / "app" / "servers" / "models.py"
+    text = models.read_text()
+    assert text.count(BEFORE) == 1
+    models.write_text(text.replace(BEFORE, FIELD + BEFORE))
+    return root
+
+
+def flask(root: Path, settings: config.Config, *commands: Sequence[str]) -> str:
+    """The output of commands of that version, which succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+        cwd=root,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=10 * TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_upgrade_while_the_old_version_works(
+    app: Flask, admin: Client, backend: Backend, next_version: Path
+) -> None:
+    """The old version goes on with the new schema, beside the new one, until it is stopped."""
+    settings = backend.settings()
+    estate = make_estate(app)
+    path = f"/api/servers/{estate.servers[0]}"
+    with served(settings) as old:
+        with under_load(old.port, estate, rate=60, clients=10) as traffic:
+            wait_until(lambda: len(traffic.answers) > ANSWERS)
+            flask(next_version, settings, ["db", "upgrade"])
+            enough = len(traffic.answers) + ANSWERS
+            wait_until(lambda: len(traffic.answers) > enough)
+        wait_for_imports(app, traffic)
+        with served(settings, next_version) as new:
+            assert new.call("GET", path, admin.token).body["data"]["power_watts"] is None
+            assert new.call("PATCH", path, admin.token, {"power_watts": 750}).status == 200
+            assert old.call("PATCH", path, admin.token, {"description": "by the old version"}).status == 200
+            shown = new.call("GET", path, admin.token).body["data"]
+            assert (shown["power_watts"], shown["description"]) == (750, "by the old version")
+            assert "power_watts" not in old.call("GET", path, admin.token).body["data"]
+    assert unexpected(traffic) == [], "\n".join(lines(traffic))
+    output = flask(next_version, settings, ["audit", "seal"], ["audit", "verify"], ["db", "downgrade"])
+    assert "Intact: " in output
+    assert_all(app, traffic.ledger)
+
+
+@pytest.mark.parametrize("version", ["now", *releases.kept()])
+def test_a_backup_of_an_older_schema_is_restored_and_upgraded(
+    app: Flask, backend: Backend, next_version: Path, tmp_path: Path, version: str
+) -> None:
+    """The newest code restores what was backed up now, or by a release."""
+    if version == "now":
+        releases.fill(app)
+        releases.back_up(app, tmp_path / version)
+    folder = tmp_path / version if version == "now" else releases.unpack(version, tmp_path)
+    with elsewhere(backend, tmp_path / "machine") as other:
+        settings = backend.settings()
+        settings.SQLALCHEMY_DATABASE_URI = other.config["SQLALCHEMY_DATABASE_URI"]
+        settings.UPLOAD_DIR = other.config["UPLOAD_DIR"]
+        settings.AUDIT_CHECKPOINTS = other.config["AUDIT_CHECKPOINTS"]
+        restoring = [["restore", "--check", str(folder)], ["restore", str(folder)]]
+        output = flask(next_version, settings, *restoring, ["db", "upgrade"], ["audit", "verify"])
+        assert output.count("Intact: ") == 2
+        engine = sa.create_engine(settings.SQLALCHEMY_DATABASE_URI)
+        with engine.connect() as connection:
+            counted = {
+                name: connection.scalar(sa.text(f'SELECT count(*) FROM "{name}"'))
+                for name in manifest.read(folder).counts
+            }
+            assert counted == manifest.read(folder).counts
+            assert connection.scalar(sa.text("SELECT count(*) FROM servers WHERE power_watts IS NULL")) > 20
+        engine.dispose()
