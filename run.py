@@ -27,6 +27,7 @@ from sqlalchemy import Engine
 from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
+from app.core.asgi import Bridge
 from app.core.db import engines
 from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
@@ -147,13 +148,12 @@ def serve(config: Config) -> None:
         "run:application",
         address=config.HOST,
         port=config.PORT,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=config.WORKERS,
-        blocking_threads=THREADS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        # It warns about more threads than cores; ours mostly wait for I/O.
+        # It would log each client that closes its connection early.
         log_level=LogLevels.error,
         log_access=False,
     )
@@ -222,7 +222,7 @@ def share_metrics(config: Config) -> None:
         atexit.register(directory.cleanup)
 
 
-def start_worker() -> Flask:
+def start_worker() -> Bridge:
     """Return the application for a worker, which ends with its parent process."""
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
@@ -230,7 +230,7 @@ def start_worker() -> Flask:
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
         runner_of(app).start()
-    return app
+    return Bridge(app, THREADS)
 
 
 def start_job_worker() -> None:
