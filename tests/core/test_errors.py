@@ -1,5 +1,6 @@
 """What goes wrong becomes one of our answers, on either database, and never shows what is inside."""
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,10 @@ RAISED: tuple[tuple[BaseException, int, dict[str, Any]], ...] = (
     (KeyError("/etc/passwd"), 500, {"reason": "internal_error"}),
     (RecursionError(), 500, {"reason": "internal_error"}),
     (MemoryError(), 500, {"reason": "internal_error"}),
+    (OSError(errno.EMFILE, "Too many open files"), 503, {"reason": "storage_unavailable"}),
+    (OSError(errno.ENOSPC, "No space left on device"), 503, {"reason": "storage_unavailable"}),
+    (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), 503, {"reason": "storage_unavailable"}),
+    (OSError(errno.EPERM, "/etc/passwd"), 500, {"reason": "internal_error"}),
 )
 
 

@@ -1,5 +1,6 @@
 """Error handlers: every exception that leaves a view becomes an envelope, and refusals are recorded."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.core.audit.refusals import Refused, record_pending, record_refusals
 from app.core.db.errors import from_database
+from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import writing
 from app.core.errors import ApiError, Forbidden, Unavailable, from_http
 from app.core.http.envelope import failure
@@ -18,6 +20,8 @@ from app.core.jobs.runner import Runner
 
 log = structlog.get_logger()
 
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
+"""No descriptor or no space is left, such as for the temporary file of an export; not for long."""
 RECORD_EVERY_SECONDS = 15.0
 """How often counted refusals whose minute is over are recorded."""
 
@@ -29,6 +33,7 @@ def register(app: Flask) -> None:
         (HTTPException, from_http),
         (DBAPIError, _from_database),
         (PoolTimeout, lambda _: Unavailable()),
+        (OSError, _from_system),
         (Exception, _from_mistake),
     ):
         app.register_error_handler(kind, _answer_with(translate))
@@ -53,6 +58,14 @@ def _from_database(error: DBAPIError) -> ApiError:
     if translated.status >= 500:
         log.error("database_error", error=str(error.orig), status=translated.status)
     return translated
+
+
+def _from_system(error: OSError) -> ApiError:
+    # Before the first temporary file, Python writes a file into each directory that it may use.
+    if error.errno not in EXHAUSTED and "No usable temporary directory" not in str(error):
+        return _from_mistake(error)
+    log.error("resources_exhausted", error=repr(error))
+    return StorageUnavailable()
 
 
 def _from_mistake(error: Exception) -> ApiError:
