@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -133,7 +133,15 @@ def workers(server: Server) -> list[int]:
     names = Path(f"/proc/{server.pid}/task").glob("*/children")
     found = sorted(int(child) for path in names for child in path.read_text().split())
     sockets = listening_sockets(server.port)
-    return [child for child in found if not sockets.isdisjoint(map(os.readlink, Path(f"/proc/{child}/fd").iterdir()))]
+    return [child for child in found if not sockets.isdisjoint(open_files(child))]
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """What the descriptors of a process are."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        # It may have been closed since it was listed.
+        with suppress(FileNotFoundError):
+            yield str(descriptor.readlink())
 
 
 def listening_sockets(port: int) -> set[str]:
