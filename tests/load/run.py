@@ -60,17 +60,24 @@ def lines(traffic: Traffic) -> Iterator[str]:
     duration = max(answer.ended_at for answer in answers)
     yield f"{len(answers)} requests in {duration:.0f} s, {len(answers) / duration:.0f} a second"
     for kind in (*EXPECTED, None):
-        seconds = sorted(answer.seconds for answer in answers if kind in (None, answer.kind))
-        if seconds:
-            shares = (seconds[min(int(len(seconds) * share), len(seconds) - 1)] for share in (0.5, 0.95, 0.99, 1))
-            times = " ".join(f"{1000 * share:8.1f}" for share in shares)
+        chosen = [answer for answer in answers if kind in (None, answer.kind)]
+        if chosen:
+            times = " ".join(f"{1000 * share:8.1f}" for share in shares([answer.seconds for answer in chosen]))
             statuses = ", ".join(f"{status}: {count}" for status, count in sorted(traffic.statuses(kind).items()))
-            yield f"{kind or 'all':>9} {len(seconds):7}  p50 p95 p99 max in ms {times}   {statuses}"
+            yield f"{kind or 'all':>9} {len(chosen):7}  p50 p95 p99 max in ms {times}   {statuses}"
+    late = " ".join(f"{1000 * share:.1f}" for share in shares([answer.late for answer in answers]))
+    yield f"sent later than the schedule says, because all clients waited: p50 p95 p99 max in ms {late}"
     ledger = traffic.ledger
     yield (
         f"acknowledged: {len(ledger.created)} creations, {len(ledger.changed)} changes, "
         f"{sum(ledger.deleted.values())} deletions, {len(ledger.assigned)} assignments, {len(ledger.imported)} imports"
     )
+
+
+def shares(seconds: list[float]) -> list[float]:
+    """The 50th, 95th and 99th percentile, and the largest."""
+    ordered = sorted(seconds)
+    return [ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in (0.5, 0.95, 0.99, 1)]
 
 
 def resident_mb(parent: int) -> float:

@@ -29,7 +29,9 @@ class Answer(NamedTuple):
     ended_at: float
     """Seconds since the traffic began."""
     seconds: float
-    """From the moment that the schedule gave the request: also what it waited for earlier ones."""
+    """Until it was answered."""
+    late: float
+    """How much later it was sent than the schedule says: earlier ones took so long."""
 
 
 class Change(NamedTuple):
@@ -234,7 +236,7 @@ class User:
         content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
         own = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         typed = {} if content is None else {"Content-Type": "application/json"}
-        status, answered = 0, None
+        status, answered, began = 0, None, time.monotonic()
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS)
@@ -249,7 +251,7 @@ class User:
         if status == 401:
             self._token = ""
         now = time.monotonic()
-        self._traffic.answers.append(Answer(kind, status, now - self._traffic.began, now - self._due))
+        self._traffic.answers.append(Answer(kind, status, now - self._traffic.began, now - began, began - self._due))
         # What follows within the same action is due at once.
         self._due = now
         return status, answered
