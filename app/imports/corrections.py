@@ -10,7 +10,7 @@ from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.jobs.queue import enqueue
 from app.core.messages import tr
-from app.imports.models import CORRECTABLE, Import, ImportFile, ImportPhase, ImportStatus
+from app.imports.models import CORRECTABLE, STATUS_LABELS, Import, ImportFile, ImportPhase, ImportStatus
 from app.imports.pipeline import PLAN
 from app.imports.plan.store import delete_plan
 from app.imports.report.models import ImportReport
@@ -40,7 +40,7 @@ def correct(import_: Import, correction: Mapping[str, Any]) -> None:
     """
     if import_.status not in CORRECTABLE:
         raise NotCorrectable(
-            tr("This import is {status}: how it is understood cannot be changed.", status=import_.status.value)
+            tr("This import is {status}: how it is understood cannot be changed.", status=STATUS_LABELS[import_.status])
         )
     if not db.session.scalar(sa.select(sa.exists().where(ImportFile.import_id == import_.id))):
         raise NotFound(tr("The file of this import has been deleted."))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.cache import generations
 from app.core.db.models import Base, Id, Json, JsonText
 from app.core.db.unit_of_work import db
-from app.core.messages import tr
+from app.core.messages import Term, tr
 from app.core.values import Choice, utcnow
 from app.sheets.dates import DateOrder
 from app.users.models import User
@@ -39,6 +39,18 @@ class ImportStatus(Choice):
     REVERTED = "reverted"
 
 
+STATUS_LABELS = {
+    ImportStatus.QUEUED: Term("queued", "等待中"),
+    ImportStatus.VALIDATING: Term("validating", "读取中"),
+    ImportStatus.READY: Term("ready", "就绪"),
+    ImportStatus.INVALID: Term("invalid", "有错误"),
+    ImportStatus.APPLYING: Term("applying", "应用中"),
+    ImportStatus.APPLIED: Term("applied", "已应用"),
+    ImportStatus.FAILED: Term("failed", "失败"),
+    ImportStatus.CANCELLED: Term("cancelled", "已取消"),
+    ImportStatus.REVERTING: Term("reverting", "撤销中"),
+    ImportStatus.REVERTED: Term("reverted", "已撤销"),
+}
 CANCELLABLE = (
     ImportStatus.QUEUED,
     ImportStatus.VALIDATING,

@@ -20,6 +20,7 @@ from app.imports.models import (
     PHASE_LABELS,
     PHASES_OF,
     RUNNING,
+    STATUS_LABELS,
     Import,
     ImportFile,
     ImportPhase,
@@ -89,7 +90,7 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     import_ = get(import_id, to_change=True)
     skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)
     if import_.status is not ImportStatus.READY and not skips:
-        raise NotApplicable(tr("This import is {status}: it cannot be applied.", status=import_.status.value))
+        raise NotApplicable(tr("This import is {status}: it cannot be applied.", status=STATUS_LABELS[import_.status]))
     conflicts = version_conflicts(import_.id)
     if conflicts:
         raise PlanOutOfDate(conflicts=conflicts)
@@ -117,7 +118,9 @@ def cancel(import_id: int) -> None:
     cancelled = change_status(import_id, CANCELLABLE, ImportStatus.CANCELLED, **ended)
     db.session.refresh(import_)
     if not cancelled and import_.status is not ImportStatus.CANCELLED:
-        raise NotCancellable(tr("This import is {status}: it can no longer be cancelled.", status=import_.status.value))
+        raise NotCancellable(
+            tr("This import is {status}: it can no longer be cancelled.", status=STATUS_LABELS[import_.status])
+        )
 
 
 def revert(import_id: int, *, dry_run: bool) -> bool:
@@ -129,7 +132,7 @@ def revert(import_id: int, *, dry_run: bool) -> bool:
     import_ = get(import_id, to_change=True)
     if import_.status is not ImportStatus.APPLIED:
         raise NotRevertible(
-            tr("This import is {status}: only an applied one can be reverted.", status=import_.status.value)
+            tr("This import is {status}: only an applied one can be reverted.", status=STATUS_LABELS[import_.status])
         )
     import_.problem = None
     if dry_run or import_.changed_rows <= MAX_REVERTED_ROWS:

@@ -74,6 +74,8 @@ REASONS = frozenset(reason for reason, _ in _REFUSALS.values())
 def refusal(error: str, limits: Limits | None = None, **facts: Any) -> UnreadableWorkbook:
     """The refusal of a file by its slug; `facts` and limits are named in the message."""
     reason, message = _REFUSALS[error]
+    if "row" in facts:
+        facts["place"] = tr("Row {row:,} of sheet {sheet}", row=facts["row"], sheet=facts["sheet"])
     most = {f"max_{name}": value for name, value in asdict(limits or Limits()).items()}
     named = {name: value for name, value in {**facts, **most}.items() if f"{{{name}" in message.template}
     others = {"candidates": facts["candidates"]} if "candidates" in facts else {}

@@ -171,7 +171,7 @@ def _check_xml(window: bytes, limits: Limits) -> None:
         raise refusal("unsafe", message=tr("The workbook declares a document type, which may hide entities."))
     for cell in _THREE_LETTER_CELL.finditer(window):
         if column_index(cell[1].decode()) >= limits.columns:
-            raise refusal("too_many_columns", limits, place=f"Cell {(cell[1] + cell[2]).decode()}")
+            raise refusal("too_many_columns", limits, place=tr("Cell {cell}", cell=(cell[1] + cell[2]).decode()))
     end = window.rfind(b"</c>")
     if end != -1 and not window.endswith(_EMPTY_CELL_ENDS, 0, end):
         last = _CELL.match(window, max(0, window.rfind(b"<c ", 0, end)))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from app.core.messages import tr
 from app.sheets.cells import Value
 from app.sheets.limits import Limits, UnreadableWorkbook, refusal
 from app.sheets.package import check_package
@@ -23,10 +24,10 @@ __all__ = ["FileKind", "Limits", "Sheet", "UnreadableWorkbook", "Value", "Workbo
 _LIMITS = Limits()
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 _OTHER_KINDS = (
-    (re.compile(rb"PK\x03\x04"), "is a workbook or another zip file: rename it"),
-    (re.compile(rb"\xd0\xcf\x11\xe0"), "is an old Office file"),
-    (re.compile(rb"%PDF"), "is a PDF"),
-    (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), "is a web page or XML"),
+    (re.compile(rb"PK\x03\x04"), tr("is a workbook or another zip file: rename it")),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), tr("is an old Office file")),
+    (re.compile(rb"%PDF"), tr("is a PDF")),
+    (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), tr("is a web page or XML")),
 )
 _MAX_NAME = 255
 

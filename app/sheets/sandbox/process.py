@@ -55,7 +55,7 @@ class Output:
         if self.rows_left < 0:
             raise Refused("too_many_rows")
         if len(row) > self.max_columns:
-            raise Refused("too_many_columns", place=f"Row {self.row:,} of sheet {self.sheet:.40}")
+            raise Refused("too_many_columns", row=self.row, sheet=self.sheet[:40])
         self._print(row)
 
     def _print(self, content: object) -> None:

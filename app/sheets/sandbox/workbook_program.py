@@ -94,7 +94,7 @@ def _within_columns(sheets: Iterator[CalamineSheet], name: str, columns: int) ->
     for cells in sheets:
         if cells.start and cells.start[1] >= columns:
             # calamine would fill each row from column A up to there.
-            raise Refused("too_many_columns", place=f"Row {cells.start[0] + 1:,} of sheet {name:.40}")
+            raise Refused("too_many_columns", row=cells.start[0] + 1, sheet=name[:40])
         yield cells
 
 

@@ -8,6 +8,7 @@ import openpyxl
 import pytest
 from flask import Flask
 
+from app.core.jobs.runner import runner_of
 from app.core.messages import Term, pack, tr, unpack
 from app.imports.models import ImportPhase, ImportStatus, Progress
 from app.imports.parse import rows as parsed_rows
@@ -48,7 +49,7 @@ def test_a_plan_is_read_in_the_language_of_the_reader(admin: Client, upload: Upl
     assert errors["B4"]["message"] == "没有名为 SH-1 的数据中心。"
     assert errors["B4"]["parameters"] == {"what": "数据中心", "name": "SH-1"}
     assert errors["A5"]["message"] == "第 3 行描述同一个服务器：请去掉其中一行。"
-    assert chinese["problem"]["message"] == "3 行中有 2 行有错误：请在计划或文件中更正，或只执行其余各行。"
+    assert chinese["problem"]["message"] == "3 行中有 2 行有错误：请在计划或文件中更正，或只应用其余各行。"
     assert chinese["problem"]["parameters"] == {"count": 2, "total": 3}
     sheet = chinese["sheets"][0]
     assert sheet["notes"] == [note["message"] for note in sheet["sheet_notes"]] != []
@@ -163,3 +164,31 @@ def _rules(plan: Body) -> list[str]:
 def _report(client: Client, path: str) -> Any:
     book = openpyxl.load_workbook(BytesIO(client.send("GET", path).data))
     return book["Servers"]
+
+
+@pytest.mark.parametrize(
+    ("content", "filename", "message"),
+    [
+        (b"PK\x03\x04", "a.csv", "文件名表明它是逗号分隔文本，但它是工作簿或其他 zip 文件：请改名。"),
+        (b"Name," + b"x," * 600 + b"\ns-1\n", "a.csv", "工作表“a”的第 1 行有超出前 512 列的值，这是读取的上限。"),
+    ],
+)
+def test_a_refusal_is_in_chinese_as_a_whole(
+    app: Flask, admin: Client, content: bytes, filename: str, message: str
+) -> None:
+    headers = {"Accept-Language": "zh"}
+    form = {"file": (BytesIO(content), filename)}
+    answer = admin.call("POST", "/api/imports", data=form, headers=headers, expect=(202, 422))
+    if answer["code"] == 0:
+        runner_of(app).run_pending()
+        problem = admin.call("GET", f"/api/imports/{answer['data']['id']}", headers=headers)["data"]["problem"]
+        assert problem["message"] == message
+    else:
+        assert message in str(answer)
+
+
+def test_the_status_of_an_import_is_named_in_chinese(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name",), ("s-1",)])
+    path = f"/api/imports/{import_['id']}/revert"
+    refused = admin.call("POST", path, headers={"Accept-Language": "zh"}, expect=409)
+    assert refused["message"] == "该导入的状态是“就绪”：只有已应用的导入才能撤销。"
