@@ -55,6 +55,11 @@ client: ## generate a TypeScript client from openapi.json into build/client (nee
 	cp console/generate.mjs console/src/api/query.ts build/client
 	cd build/client && npm ci && node generate.mjs ../../openapi.json schema.d.ts && npx tsc -p .
 
+clients: ## generate TypeScript clients with hey-api and orval into build/clients (needs Node.js)
+	mkdir -p build/clients
+	cp tests/typescript/generators/{*.json,*.mjs,*.cjs,*.ts,.npmrc} console/src/api/query.ts openapi.json build/clients
+	cd build/clients && npm ci && npx openapi-ts && npx orval && npx tsc -p .
+
 console: ## build the console into app/console/static (needs Node.js)
 	cd console && npm ci && npm run build
 

@@ -1,4 +1,6 @@
-// For orval's fetch client, which writes an object as text: each condition of `filter` is a parameter of its own.
+// For generators whose clients write an object as text, or refuse a list in it: each condition of the object `filter`
+// becomes a parameter of its own. Conditions whose names are free (`attributes.…`, `server.datacenter`) stay objects.
+
 const resolve = (document, item) =>
   item.$ref ? item.$ref.slice(2).split("/").reduce((part, name) => part[name], document) : item;
 
@@ -9,8 +11,8 @@ module.exports = (document) => {
       operation.parameters = operation.parameters?.flatMap((each) => {
         const parameter = resolve(document, each);
         const schema = parameter.schema && resolve(document, parameter.schema);
-        if (parameter.in !== "query" || schema.type !== "object") return [each];
-        return Object.entries(schema.properties ?? {})
+        if (parameter.in !== "query" || !schema.properties) return [each];
+        return Object.entries(schema.properties)
           .filter(([name]) => !own.has(name))
           .map(([name, member]) => ({ in: "query", name, schema: member, explode: true }));
       });
