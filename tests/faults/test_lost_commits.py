@@ -88,6 +88,44 @@ def test_a_creation_that_is_sent_again_with_its_key_is_stored_once(
     assert_log_matches_tables(app)
 
 
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_key_is_free_as_soon_as_the_database_is_back(
+    app: Flask, build_app: BuildApp, backend: Backend, document: Document, admin: Client, is_committed: bool
+) -> None:
+    """Its request has ended while the database was away: nobody waits until its lease is over."""
+    url = sa.make_url(backend.settings().SQLALCHEMY_DATABASE_URI)
+    answers = LostAnswers(b"INSERT INTO assets", is_committed=is_committed)
+    proxy = Proxy((url.host or "127.0.0.1", url.port or 5432))
+
+    def edits() -> tuple[Edit, Edit]:
+        of_request, of_reply = answers.edits()
+
+        def cut_off(content: bytes) -> bytes | None:
+            edited = of_reply(content)
+            if edited is None:
+                proxy.cut()
+            return edited
+
+        def refuse(content: bytes) -> bytes | None:
+            edited = of_request(content)
+            if edited is None:
+                proxy.cut()
+            return edited
+
+        return refuse, cut_off
+
+    proxy.edits = edits
+    with proxy.listening() as port:
+        through = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        client = Client(build_app(SQLALCHEMY_DATABASE_URI=through), document, admin.token)
+        body = {"name": "monitor", "asset_type": "monitor"}
+        send = partial(client.send, "POST", ASSETS, json=body, headers={HEADER: "once"})
+        send(expect=503)
+        proxy.mend()
+        assert (REPLAYED in send(expect=201).headers) is is_committed
+    assert creations(app) == 1
+
+
 def test_a_key_whose_commit_arrives_late_is_not_taken_over(
     app: Flask, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

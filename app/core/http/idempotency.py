@@ -43,6 +43,7 @@ KEPT_FOR = timedelta(hours=24)
 LEASE = timedelta(seconds=60)
 """How long a key is held for a request in progress: more than any request takes."""
 PURGE_EVERY = 3600.0
+MAX_UNFREED = 10_000
 
 # Statuses that say nothing about the request itself: it may be sent again.
 _NOT_KEPT = frozenset({401, 403, 408, 413, 429})
@@ -177,7 +178,9 @@ def _claim(caller: Caller, key: str) -> Claim | Response:
         if row is None:
             if _insert(claim, content, now):
                 return claim
-        elif row.created_at < now - KEPT_FOR or (row.answer is None and row.lease_expires_at < now):
+        elif row.created_at < now - KEPT_FOR or (
+            row.answer is None and (row.lease_expires_at < now or row.holder in _unfreed())
+        ):
             if _take_over(claim, row.holder, content, now):
                 return claim
         elif row.request != content:
@@ -227,8 +230,17 @@ def _conclude(claim: Claim, response: Response) -> None:
             else:
                 connection.execute(sa.delete(keys).where(_is_held(claim)))
     except DBAPIError as error:
-        # The database is away; the key is free again when its lease is over.
+        # The database is away. This process takes the key over at once, another one when its lease is over.
+        _unfreed().add(claim.holder)
         log.warning("idempotency_key_not_freed", error=repr(error.orig))
+
+
+def _unfreed() -> set[str]:
+    """The holders whose request has ended in this process without an effect, and whose keys it could not free."""
+    holders: set[str] = current_app.extensions.setdefault("unfreed_keys", set())
+    if len(holders) > MAX_UNFREED:
+        holders.clear()
+    return holders
 
 
 def _is_worth_keeping(response: Response) -> bool:
