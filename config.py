@@ -74,7 +74,7 @@ class Config:
         self.JWT_SECRET_KEY: str = env.key("JWT_SECRET_KEY", missing_key)
         self.AUDIT_KEY: str | None = env.key("AUDIT_KEY", None)
         self.AUDIT_KEYS_BEFORE: tuple[str, ...] = env.items("AUDIT_KEYS_BEFORE", "", item=key)
-        self.AUDIT_CHECKPOINTS: Path = env.directory("AUDIT_CHECKPOINTS", "instance/checkpoints")
+        self.AUDIT_CHECKPOINTS: Path | str = env.directory_or_bucket("AUDIT_CHECKPOINTS", "instance/checkpoints")
         self.JWT_ACCESS_TOKEN_EXPIRES: timedelta = env.duration("JWT_ACCESS_MINUTES", "30", unit="minutes", high=1440)
         self.JWT_REFRESH_TOKEN_EXPIRES: timedelta = env.duration("JWT_REFRESH_DAYS", "30", unit="days", high=365)
         self.BCRYPT_ROUNDS: int = env.number("BCRYPT_ROUNDS", "12", low=4, high=31)

@@ -157,7 +157,7 @@ def service_url(value: str, *, schemes: Sequence[str] = ("http", "https"), plain
 def bucket(value: str) -> str:
     """Return the URL of a bucket, with the prefix of its objects."""
     if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?", value):
-        raise ValidationError("must be s3://bucket or s3://bucket/prefix; a folder is named by UPLOAD_DIR instead")
+        raise ValidationError("must be s3://bucket or s3://bucket/prefix")
     if find_spec("obstore") is None:
         raise ValidationError("needs obstore: run `pip install -r requirements-s3.txt`")
     return value.rstrip("/")
@@ -221,6 +221,10 @@ def directory(root: Path, value: str) -> Path:
     return path
 
 
+def directory_or_bucket(root: Path, value: str) -> Path | str:
+    return bucket(value) if "://" in value else directory(root, value)
+
+
 def make_private(path: Path) -> None:
     for part in (*reversed(path.parents), path):
         # Path.mkdir(parents=True) would create the parents with the default mode.
@@ -248,4 +252,5 @@ PATH_PARSERS: Mapping[str, Callable[..., Any]] = {
     "file": file,
     "folder": folder,
     "directory": directory,
+    "directory_or_bucket": directory_or_bucket,
 }

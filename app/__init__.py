@@ -20,7 +20,7 @@ from app.auth import routes as auth
 from app.catalog import BLUEPRINTS
 from app.console import pages as console
 from app.core import tracing
-from app.core.audit import missing_record, recorder
+from app.core.audit import missing_record, recorder, shared_heads
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
 from app.core.http import (
@@ -59,7 +59,7 @@ from app.imports.report import service as report_service
 from app.mails import routes as mails
 from app.meta import routes as meta
 from app.offboarding import routes as offboarding
-from app.proof import live_rows, sealer
+from app.proof import live_rows, old_heads, sealer
 from app.proof import routes as proof
 from app.search import routes as search
 from app.services import check_scheduler
@@ -102,6 +102,7 @@ def create_app(config: Any) -> Flask:
     for part in (envelope, redis_client, backends, generations, rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
     storage.init_app(app)
+    shared_heads.init_app(app)
 
     token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}
     account_rules.init_app(app)
@@ -121,7 +122,7 @@ def create_app(config: Any) -> Flask:
     jobs = runner.init_app(app)
     for worker in (retention, idempotency, error_handlers, outbox, sealer, pipeline, expiry, check_scheduler):
         worker.register_jobs(jobs)
-    for worker in (report_service, image_store, description_job, links, account_service):
+    for worker in (report_service, image_store, description_job, links, account_service, old_heads):
         worker.register_jobs(jobs)
 
     formats.init_app(app)

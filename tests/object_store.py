@@ -60,7 +60,7 @@ def served() -> Iterator[ObjectStore]:
     environ = {"INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_REQUESTS), "PATH": ""}
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            Server(port).wait("/moto-api/")
+            Server(port, process.pid).wait("/moto-api/")
             yield _set_up(f"http://127.0.0.1:{port}")
         finally:
             process.kill()

@@ -18,10 +18,12 @@ from flask import current_app
 from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.manifest import CHECKPOINTS, DATABASE, SECRETS, UPLOADS, Manifest
+from app.core.audit.shared_heads import audit_storage
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.storage.folder import sync_directory
 from app.core.storage.storage import storage
 from app.core.values import as_json, utcnow
+from app.proof.outside.copying import to_files
 from app.proof.sealer import log_name, verifier_keys
 from app.proof.verification import snapshot
 from app.version import VERSION
@@ -63,7 +65,7 @@ def _write(draft: Path, *, with_secrets: bool) -> Manifest:
     started_at = as_json(utcnow())
     with reading():
         log, keys = log_name(), [str(key) for key in verifier_keys()]
-    _copy_checkpoints(draft / CHECKPOINTS)
+    _copy_checkpoints(log, draft / CHECKPOINTS)
     _copy_images(draft / UPLOADS)
     for _ in range(ATTEMPTS):
         (draft / DATABASE).unlink(missing_ok=True)
@@ -135,8 +137,11 @@ def _copy_rows(path: Path) -> None:
             copying.load(source, copying.last_numbers(source))
 
 
-def _copy_checkpoints(folder: Path) -> None:
+def _copy_checkpoints(log: str, folder: Path) -> None:
     folder.mkdir(mode=0o700)
+    if shared := audit_storage():
+        to_files(shared, log, folder)
+        return
     kept: Path = current_app.config["AUDIT_CHECKPOINTS"]
     for path in kept.iterdir():
         if path.is_file():

@@ -11,10 +11,12 @@ from flask import Flask, current_app
 from app.backup import copying, manifest, scratch
 from app.backup.checking import check_content, check_files, unpacked
 from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
+from app.core.audit.shared_heads import audit_storage
 from app.core.cache.generations import cache
 from app.core.db.engines import APPLICATION_NAME
 from app.core.db.unit_of_work import db, writing
 from app.core.storage.storage import storage
+from app.proof.outside.copying import to_objects
 from app.proof.report import Status
 
 _FILLED_BY_MIGRATIONS = {"audit_origin"}
@@ -52,7 +54,7 @@ def restore_backup(folder: Path, *, replace: str | None) -> Manifest:
         if is_sqlite:
             db.engine.dispose()
             _put_in_place(path, database)
-    _restore_checkpoints(folder)
+    _restore_checkpoints(folder, read.log)
     if current_app.config["REDIS_URL"]:
         cache.clear()
     return read
@@ -146,8 +148,11 @@ def _restore_images(folder: Path) -> None:
             storage().write(path.name, path.read_bytes())
 
 
-def _restore_checkpoints(folder: Path) -> None:
-    """Restore the checkpoints into a folder that has none of this log; others are evidence, and stay."""
+def _restore_checkpoints(folder: Path, log: str) -> None:
+    """Restore the checkpoints into a place that has none of this log; others are evidence, and stay."""
+    if shared := audit_storage():
+        to_objects(folder / CHECKPOINTS, shared, log)
+        return
     kept: Path = current_app.config["AUDIT_CHECKPOINTS"]
     for path in sorted((folder / CHECKPOINTS).iterdir()):
         if not (kept / path.name).exists():

@@ -18,7 +18,6 @@ from app.core.audit.mac import canonical
 from app.core.audit.models import STORED
 from app.core.db.unit_of_work import reading
 from app.core.values import as_json
-from app.proof import checkpoint_file
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note
 from app.proof.merkle import (
     Frontier,
@@ -31,6 +30,7 @@ from app.proof.merkle import (
     roots_from_consistency,
 )
 from app.proof.models import checkpoints, leaves
+from app.proof.outside import checkpoint_file
 from app.proof.records import RAW_COLUMNS, content_of, leaf_bytes
 from app.proof.report import FindingKind, Report
 from app.proof.sealer import verifier_keys

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from app.proof.checkpoint_file import DamagedFile, Entry
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, UnknownKey, VerifierKey, open_note, read
 from app.proof.merkle import Frontier
+from app.proof.outside.checkpoint_file import DamagedFile, Entry
 from app.proof.report import FindingKind, Report
 
 

@@ -6,12 +6,14 @@ import sqlalchemy as sa
 from marshmallow import Schema, fields
 
 from app.core.audit.models import STORED
+from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.openapi.failures import FailureSchema
 from app.core.messages import tr
+from app.core.storage.protocol import StorageError
 from app.proof import archive
 from app.proof.models import checkpoints, leaves
 from app.proof.report import FindingKind, Status
@@ -128,7 +130,10 @@ def prove_audit_log(record_id: int) -> dict[str, Any]:
 @blueprint.response(200, VerificationSchema)
 def verify_audit_log() -> dict[str, Any]:
     """Verify the audit log, or the newest records of a long one."""
-    return verify(newest=NEWEST_RECORDS).as_dict()
+    try:
+        return verify(newest=NEWEST_RECORDS).as_dict()
+    except StorageError:
+        raise StorageUnavailable() from None
 
 
 def _seal_state() -> dict[str, Any]:

@@ -7,8 +7,7 @@ leaf. It begins at a horizon below which all records are known to be sealed, so 
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,11 +19,13 @@ from app.core.audit.models import STORED
 from app.core.db.statements import read_rows, write_rows
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs.runner import Runner
+from app.core.storage.protocol import StorageError
 from app.core.values import as_json, utcnow
-from app.proof import checkpoint_file
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note, read, sign, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves, origin
+from app.proof.outside.checkpoint_file import DamagedFile, Entry
+from app.proof.outside.checkpoint_log import CheckpointLog, checkpoint_log_of
 from app.proof.records import content_of, leaf_bytes, select_unsealed
 
 log = structlog.get_logger()
@@ -127,27 +128,26 @@ def verifier_keys() -> list[VerifierKey]:
     return [verifier_key(key, name) for key in keyring()]
 
 
-def checkpoint_path() -> Path:
-    """The checkpoint file of this log."""
-    folder: Path = current_app.config["AUDIT_CHECKPOINTS"]
-    return folder / f"{log_name().replace('/', '-')}.jsonl"
+def checkpoint_log() -> CheckpointLog:
+    """The checkpoints of this log outside the database."""
+    return checkpoint_log_of(log_name())
 
 
-def check_other_logs(path: Path) -> list[str]:
-    """Refuse a checkpoint file of another log that one of our keys has signed, and return doubts about the others.
+def check_other_logs(own: CheckpointLog) -> list[str]:
+    """Refuse checkpoints of another log that one of our keys has signed, and return doubts about the others.
 
     The name of the log is in the database: its owner could change it, and nobody would read the checkpoints that were
     signed before. Raises CannotSeal.
     """
     doubts = []
-    for other in checkpoint_file.others(path):
+    for other in own.others():
         try:
-            last = checkpoint_file.read_last(other)
+            last = other.last()
             if last is None:
                 continue
             name = read(last.note).origin
             open_note(last.note, [verifier_key(key, name) for key in keyring()])
-        except (checkpoint_file.DamagedFile, InvalidCheckpoint) as error:
+        except (DamagedFile, InvalidCheckpoint) as error:
             doubts.append(f"{other.name} beside the checkpoints of this log: {error} Move it out of the folder.")
             continue
         raise CannotSeal(
@@ -160,19 +160,19 @@ def check_other_logs(path: Path) -> list[str]:
 def is_late() -> bool:
     """Whether something has to be sealed or written to the checkpoint file, and nothing was within LATE_AFTER.
 
-    The file's own time shows the progress: the owner of the database cannot set it. A long import, which commits
-    records older than LATE_AFTER, makes a pause look late until the next run of the sealer.
+    The time of the file, or of the object in a bucket, shows the progress: the owner of the database cannot set it. A
+    long import, which commits records older than LATE_AFTER, makes a pause look late until the next run of the sealer.
     """
     try:
-        path = checkpoint_path()
+        kept = checkpoint_log()
         last = _last_in_file()
-        check_other_logs(path)
-    except CannotSeal:
+        check_other_logs(kept)
+        written_at = kept.written_at() if last else None
+    except (CannotSeal, StorageError):
         return True
     is_newer = checkpoints.c.size > (last.size if last else -1)
     unwritten = sa.select(checkpoints.c.sealed_at).where(is_newer).order_by(checkpoints.c.size).limit(1)
     times = (oldest_unsealed(), db.session.scalar(unwritten))
-    written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC) if last else None
     is_progressing = written_at is not None and _is_recent(written_at)
     return not is_progressing and any(time is not None and not _is_recent(time) for time in times)
 
@@ -234,7 +234,7 @@ def continue_tree() -> Frontier:
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
     last = _last_in_file()
-    check_other_logs(checkpoint_path())
+    check_other_logs(checkpoint_log())
     if row is None:
         if last is not None:
             raise CannotSeal("The database has no checkpoint, but the file outside has: the log was rolled back.")
@@ -274,9 +274,9 @@ def _sign(frontier: Frontier) -> None:
 def _write_checkpoint_file() -> None:
     """Append the newer checkpoints to the file, after their commit: the file never holds one that was rolled back."""
     with reading():
-        rows, path = _select_unwritten(), checkpoint_path()
+        rows, kept = _select_unwritten(), checkpoint_log()
     if rows:
-        checkpoint_file.append(path, rows)
+        kept.append(rows)
 
 
 def _select_unwritten() -> list[tuple[int, str, Any]]:
@@ -288,10 +288,10 @@ def _select_unwritten() -> list[tuple[int, str, Any]]:
     return [(size, note, as_json(time)) for size, note, time in read_rows(statement)]
 
 
-def _last_in_file() -> checkpoint_file.Entry | None:
+def _last_in_file() -> Entry | None:
     try:
-        return checkpoint_file.read_last(checkpoint_path())
-    except checkpoint_file.DamagedFile as error:
+        return checkpoint_log().last()
+    except DamagedFile as error:
         raise CannotSeal(str(error)) from None
 
 

@@ -12,16 +12,17 @@ from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
 from app.core.db.unit_of_work import db, reading
 from app.core.values import utcnow
-from app.proof import checkpoint_file, sealer
+from app.proof import sealer
 from app.proof.checkpoint_verifier import CheckpointVerifier, StoredCheckpoint
 from app.proof.checkpoints import VerifierKey
 from app.proof.event_verifier import EventVerifier, PreviousRecord
 from app.proof.live_rows import compare_rows
 from app.proof.merkle import Frontier
 from app.proof.models import checkpoints, leaves
+from app.proof.outside.checkpoint_log import Extent
 from app.proof.records import RAW_COLUMNS, content_of
 from app.proof.report import FindingKind, Report
-from app.proof.sealer import CannotSeal, checkpoint_path, log_name, verifier_keys
+from app.proof.sealer import CannotSeal, checkpoint_log, log_name, verifier_keys
 from app.proof.tree_verifier import MacVerifier, TreeVerifier
 
 FETCH_ROWS = 2_000
@@ -31,7 +32,7 @@ FETCH_ROWS = 2_000
 class Outside(NamedTuple):
     """What is kept outside the database."""
 
-    checkpoints: checkpoint_file.Extent
+    checkpoints: Extent
     event_heads: list[Head]
 
 
@@ -44,17 +45,17 @@ def verify(*, newest: int | None = None) -> Report:
     report = Report()
     try:
         with reading():
-            name, path, keys = log_name(), checkpoint_path(), verifier_keys()
+            name, kept, keys = log_name(), checkpoint_log(), verifier_keys()
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
         return report
     try:
-        for doubt in sealer.check_other_logs(path):
+        for doubt in sealer.check_other_logs(kept):
             report.add_doubt(doubt)
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
     # Read before the snapshot: what is in the files was committed earlier, so the snapshot has it.
-    outside = Outside(checkpoint_file.measure(path), _read_heads(name, report))
+    outside = Outside(kept.measure(), _read_heads(name, report))
     with snapshot() as connection:
         start = _start(connection, newest)
         _verify_log(connection, report, start, outside, keys)
@@ -79,11 +80,11 @@ def _verify_log(
     sealed = sa.select(sa.func.max(checkpoints.c.size), sa.func.min(checkpoints.c.sealed_at))
     newest, first_sealed_at = connection.execute(sealed).one()
     # The first checkpoint is written to the file a moment after its commit.
-    if newest and not extent.length and utcnow() - first_sealed_at > sealer.LATE_AFTER:
-        report.add_doubt(f"{extent.path.name} is missing: without it a rollback of the whole log cannot be noticed.")
+    if newest and extent.is_empty and utcnow() - first_sealed_at > sealer.LATE_AFTER:
+        report.add_doubt(f"{extent.name} is missing: without it a rollback of the whole log cannot be noticed.")
     report.first = start.size
     stored = (StoredCheckpoint(*row) for row in stream(connection, _select_checkpoints(start.size)))
-    entries = (entry for entry in checkpoint_file.read_all(extent) if entry.size >= report.first)
+    entries = (entry for entry in extent.entries() if entry.size >= report.first)
     signed = CheckpointVerifier(report, keys).select_signed(stored, entries, extent.size)
     events = EventVerifier(report, connection)
     macs = MacVerifier(report, keyring(), events)

@@ -14,11 +14,12 @@ from app.core.audit.models import STORED, AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.proof import checkpoint_file, sealer
+from app.proof import sealer
 from app.proof.checkpoints import open_note, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves
-from app.proof.sealer import CannotSeal, checkpoint_path, seal
+from app.proof.outside import checkpoint_file
+from app.proof.sealer import CannotSeal, checkpoint_log, seal
 from tests.backends import on_postgresql, on_sqlite
 from tests.client import Client
 from tests.factories import Make
@@ -45,7 +46,7 @@ def record_ids(app: Flask) -> list[int]:
 
 def path_of(app: Flask) -> Path:
     with app.app_context():
-        return checkpoint_path()
+        return checkpoint_log().path
 
 
 def test_every_record_has_its_leaf(app: Flask, make: Make) -> None:

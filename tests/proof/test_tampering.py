@@ -21,7 +21,7 @@ from app.proof.checkpoints import Checkpoint, sign
 from app.proof.merkle import leaf_hash
 from app.proof.records import RAW_COLUMNS, content_of, leaf_bytes
 from app.proof.report import FindingKind, Report, Status
-from app.proof.sealer import checkpoint_path, log_name, seal
+from app.proof.sealer import checkpoint_log, log_name, seal
 from app.proof.verification import verify
 from app.servers.models import Server
 from app.users.models import User
@@ -732,7 +732,7 @@ def test_an_untouched_log_is_intact(history: Flask) -> None:
 def test_tampering_is_found_and_named(history: Flask, name: str) -> None:
     seed = random.randrange(2**32)
     with history.app_context():
-        file, log = checkpoint_path(), log_name()
+        file, log = checkpoint_log().path, log_name()
     with as_administrator(history) as connection:
 
         def sql(statement: Any, **values: Any) -> Any:

@@ -11,7 +11,7 @@ from flask import Flask
 
 from app.datacenters.models import Datacenter
 from app.proof import routes, sealer
-from app.proof.sealer import checkpoint_path, seal
+from app.proof.sealer import checkpoint_log, seal
 from tests.client import Client
 from tests.factories import Make
 from tests.proof.administrator import as_administrator
@@ -64,7 +64,7 @@ def test_without_the_checkpoint_file_it_is_undecided(app: Flask, make: Make, mon
     monkeypatch.setattr(sealer, "LATE_AFTER", timedelta(0))
     sealed(app, make, 1)
     with app.app_context():
-        checkpoint_path().unlink()
+        checkpoint_log().path.unlink()
     code, shown = run(app)
     assert code == 2
     assert "a rollback of the whole log" in shown
@@ -84,7 +84,7 @@ def test_checkpoints_of_another_log_are_undecided_unless_a_known_key_has_signed_
     """A file signed by a known key shows that the log was started anew, until the operator moves it away."""
     sealed(build_app(AUDIT_KEY="another key of the audit log, 32 bytes"), make, 1)
     with app.app_context():
-        first = checkpoint_path()
+        first = checkpoint_log().path
     with as_administrator(app) as connection:
         for table in ("audit_logs", "audit_leaves", "audit_checkpoints", "datacenters"):
             connection.execute(sa.text(f"DELETE FROM {table}"))

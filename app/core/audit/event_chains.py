@@ -4,13 +4,14 @@ A transaction locks the row of a chain until it commits, so a chain has one writ
 that is not locked, or begins another one: events never wait for each other.
 
 An administrator of the database can delete the newest events of a chain and shorten it to match. So the newest event
-of each chain is noted in a file outside, beside the checkpoints, after every commit; it shows such a deletion also
-before the events are sealed. The file is one JSON object: `{"<chain>": [<number>, "<mac>"]}`.
+of each chain is noted outside, beside the checkpoints, after every commit; it shows such a deletion also before the
+events are sealed. The file is one JSON object: `{"<chain>": [<number>, "<mac>"]}`.
 """
 
 import fcntl
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ import orjson
 import sqlalchemy as sa
 import structlog
 from flask import current_app
+
+from app.core.audit.shared_heads import Heads, merge, shared_heads
 
 log = structlog.get_logger()
 
@@ -81,7 +84,11 @@ class DamagedHeads(Exception):
 
 def heads_path(log_name: str) -> Path:
     folder: Path = current_app.config["AUDIT_CHECKPOINTS"]
-    return folder / f"{log_name.replace('/', '-')}.events.json"
+    return folder / file_name(log_name)
+
+
+def file_name(log_name: str) -> str:
+    return f"{log_name.replace('/', '-')}.events.json"
 
 
 def note(heads: Collection[Head]) -> None:
@@ -90,14 +97,17 @@ def note(heads: Collection[Head]) -> None:
     A file that cannot be written is logged: the events are committed. It is not synchronised to the disk, because a
     verification finds only a file that is ahead of the database, and never one behind it.
     """
+    name = next(iter(heads)).log
+    latest = {chain: (number, mac) for _, chain, number, mac in sorted(heads)}
+    if shared := shared_heads():
+        shared.note(name, latest)
+        return
     try:
-        file = os.open(heads_path(next(iter(heads)).log), os.O_RDWR | os.O_CREAT, 0o644)
+        file = os.open(heads_path(name), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             noted = _parse(os.pread(file, os.fstat(file).st_size, 0))
-            for _, chain, number, mac in heads:
-                if number > noted.get(chain, (0, ""))[0]:
-                    noted[chain] = (number, mac)
+            merge(noted, latest)
             content = orjson.dumps(noted, option=orjson.OPT_NON_STR_KEYS)
             os.pwrite(file, content, 0)
             os.ftruncate(file, len(content))
@@ -109,16 +119,22 @@ def note(heads: Collection[Head]) -> None:
 
 def read(log_name: str) -> list[Head]:
     """The heads that were noted, none if there is no file; raises DamagedHeads."""
-    try:
-        with heads_path(log_name).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            noted = _parse(file.read())
-    except FileNotFoundError:
-        return []
+    noted: Heads = {}
+    for content in _contents(log_name):
+        merge(noted, _parse(content))
     return [Head(log_name, chain, number, mac) for chain, (number, mac) in noted.items()]
 
 
-def _parse(content: bytes) -> dict[int, tuple[int, str]]:
+def _contents(log_name: str) -> Iterator[bytes]:
+    if shared := shared_heads():
+        yield from shared.read(log_name)
+        return
+    with suppress(FileNotFoundError), heads_path(log_name).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield file.read()
+
+
+def _parse(content: bytes) -> Heads:
     if not content:
         return {}
     try:

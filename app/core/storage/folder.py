@@ -43,11 +43,10 @@ class Folder:
                 for path in (self.path / name, *(part for part in parts if part.name.startswith(f"{name}."))):
                     path.unlink(missing_ok=True)
 
-    def names(self) -> Iterator[str]:
+    def names(self, after: str = "") -> Iterator[str]:
         with _translated():
-            for path in self.path.iterdir():
-                if path.is_file() and path.suffix != PART:
-                    yield path.name
+            paths = [path for path in self.path.iterdir() if path.name > after and path.suffix != PART]
+            yield from sorted(path.name for path in paths if path.is_file())
 
     def is_up(self) -> bool:
         return os.access(self.path, os.R_OK | os.W_OK | os.X_OK)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Protocol
 
 
-class StorageError(Exception):
+class StorageError(OSError):
     """A file could not be stored, read or deleted; the message is one sentence for the administrator."""
 
 
@@ -24,8 +24,8 @@ class Storage(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Delete files; it is no error if one does not exist."""
 
-    def names(self) -> Iterator[str]:
-        """The names of all files, in any order."""
+    def names(self, after: str = "") -> Iterator[str]:
+        """The names of all files that are greater than `after`, in lexical order."""
 
     def is_up(self) -> bool:
         """Whether the storage can be used, as far as is known within half a second."""

@@ -91,8 +91,8 @@ class Bucket:
             with suppress(FileNotFoundError):
                 self._call("delete", lambda name=name: obstore.delete(self._client(), name))  # type: ignore[misc]
 
-    def names(self) -> Iterator[str]:
-        pages = obstore.list(self._client(), chunk_size=1000)
+    def names(self, after: str = "") -> Iterator[str]:
+        pages = obstore.list(self._client(), offset=after or None, chunk_size=1000)
         while page := self._call("list", lambda: next(pages, None)):
             yield from (entry["path"] for entry in page)
 

@@ -39,9 +39,13 @@ def storage_at(place: str | Path, config: Mapping[str, Any]) -> Storage:
 
 
 def settings_problem() -> str | None:
-    """Why the storage will not work with these settings; None if it does, or if only time can tell."""
+    """Why a storage will not work with these settings; None if they do, or if only time can tell."""
+    checkpoints = current_app.config["AUDIT_CHECKPOINTS"]
     try:
         check(storage())
+        if isinstance(checkpoints, str):
+            # Its account may be one that must not delete, so nothing is written to try.
+            next(storage_at(checkpoints, current_app.config).names(), None)
     except WrongSettings as error:
         return str(error)
     except StorageError as error:

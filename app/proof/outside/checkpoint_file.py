@@ -6,6 +6,7 @@ An administrator of the database can roll all of it back without a trace in the 
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,9 +31,48 @@ class Extent(NamedTuple):
     length: int
     size: int
 
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.length
+
+    def entries(self) -> Iterator[Entry]:
+        return read_all(self)
+
 
 class DamagedFile(Exception):
     """A line of the file is no checkpoint."""
+
+
+class CheckpointFile(NamedTuple):
+    """The checkpoint file of a log, beside which there may be those of others."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def append(self, checkpoints: Iterable[tuple[int, str, str]]) -> None:
+        append(self.path, checkpoints)
+
+    def last(self) -> Entry | None:
+        return read_last(self.path)
+
+    def written_at(self) -> datetime | None:
+        try:
+            return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
+    def others(self) -> "Iterator[CheckpointFile]":
+        return (CheckpointFile(other) for other in sorted(self.path.parent.glob("*.jsonl")) if other != self.path)
+
+    def measure(self) -> Extent:
+        return measure(self.path)
 
 
 def append(path: Path, checkpoints: Iterable[tuple[int, str, str]]) -> None:
@@ -69,11 +109,6 @@ def read_last(path: Path) -> Entry | None:
         return None
 
 
-def others(path: Path) -> Iterator[Path]:
-    """The checkpoint files of other logs in the same folder."""
-    return (other for other in sorted(path.parent.glob("*.jsonl")) if other != path)
-
-
 def measure(path: Path) -> Extent:
     """The extent of the file now; its size is 0 if the last line is no checkpoint."""
     try:
@@ -93,7 +128,7 @@ def read_all(extent: Extent) -> Iterator[Entry]:
         return
     with extent.path.open("rb") as file:
         while file.tell() < extent.length:
-            yield _parse(file.readline())
+            yield parse(file.readline())
 
 
 def _complete_end(file: int) -> int:
@@ -114,10 +149,11 @@ def _read_last(file: int, end: int) -> Entry | None:
     while start and b"\n" not in text[:-1]:
         start = max(0, start - _BLOCK_BYTES)
         text = os.pread(file, end - start, start)
-    return _parse(text[:-1].rpartition(b"\n")[2])
+    return parse(text[:-1].rpartition(b"\n")[2])
 
 
-def _parse(line: bytes) -> Entry:
+def parse(line: bytes) -> Entry:
+    """A line; raises DamagedFile."""
     try:
         entry = orjson.loads(line)
         size, note = entry["size"], entry["note"]

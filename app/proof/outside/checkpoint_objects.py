@@ -1,0 +1,157 @@
+"""Checkpoints as objects of a bucket, each of which is written once: a bucket may refuse to change or delete them.
+
+Every run of the sealer that has something to write adds an object, `<log>.<first size>-<last size>-<time>.jsonl`, with
+the lines that a checkpoint file would get. Two workers may add the same lines; readers take each size once. When there
+are many objects, the older ones are merged into one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from app.core.audit.mac import canonical
+from app.core.storage.protocol import Storage, StorageError
+from app.core.values import utcnow
+from app.proof.outside.checkpoint_file import DamagedFile, Entry, parse
+
+SINGLE_OBJECTS = 1_000
+"""Objects of one run each, after which they are merged: about as many requests as a verification sends."""
+MERGED_LINES = 5_000
+"""About two megabytes."""
+READERS = 8
+SET_ASIDE = "set-aside-"
+
+_NAME = re.compile(r"(?P<log>.+)\.(?P<first>\d{20})-(?P<last>\d{20})-(?P<time>\d{8}T\d{6}Z)(?P<merged>-merged)?\.jsonl")
+
+
+class _Part(NamedTuple):
+    """An object, by what its name says."""
+
+    first: int
+    last: int
+    written_at: datetime
+    is_merged: bool
+    name: str
+
+
+class Extent(NamedTuple):
+    log: "CheckpointObjects"
+    parts: list[_Part]
+    size: int
+
+    @property
+    def name(self) -> str:
+        return self.log.name
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.parts
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each line with its size, in the order of the sizes; raises DamagedFile."""
+        size, parts = -1, self.parts
+        while parts:
+            try:
+                for line in self.log.read(parts):
+                    entry = parse(line)
+                    if size < entry.size <= self.size:
+                        size = entry.size
+                        yield size, line
+                return
+            except FileNotFoundError:
+                # Merged into another one meanwhile; if it was deleted, there is nothing to go on with.
+                present = self.log.parts()
+                if not {part.name for part in parts} - {part.name for part in present}:
+                    raise DamagedFile("An object that is listed cannot be read.") from None
+                parts = [part for part in present if part.last > size]
+
+    def entries(self) -> Iterator[Entry]:
+        return (parse(line) for _, line in self.lines())
+
+
+class CheckpointObjects:
+    def __init__(self, storage: Storage, log: str) -> None:
+        self._storage = storage
+        self._log = log
+
+    @property
+    def name(self) -> str:
+        return f"{self._log}.jsonl"
+
+    def append(self, checkpoints: Iterable[tuple[int, str, str]]) -> None:
+        parts = self.parts()
+        size = parts[-1].last if parts else -1
+        self.write(
+            (s, canonical({"size": s, "note": note, "sealed_at": at})) for s, note, at in checkpoints if s > size
+        )
+        singles = [part for part in parts if not part.is_merged]
+        if len(singles) >= SINGLE_OBJECTS:
+            self._merge(singles)
+
+    def write(self, lines: Iterable[tuple[int, bytes]], *, merged: bool = False) -> None:
+        """Write lines with their sizes into one new object."""
+        rows = list(lines)
+        if rows:
+            span = f"{rows[0][0]:020}-{rows[-1][0]:020}-{utcnow():%Y%m%dT%H%M%SZ}{'-merged' if merged else ''}"
+            self._storage.write(f"{self._log}.{span}.jsonl", b"".join(line + b"\n" for _, line in rows))
+
+    def last(self) -> Entry | None:
+        parts = self.parts()
+        if not parts:
+            return None
+        *_, line = self.read(parts[-1:])
+        return parse(line)
+
+    def written_at(self) -> datetime | None:
+        return max((part.written_at for part in self.parts()), default=None)
+
+    def others(self) -> "Iterator[CheckpointObjects]":
+        after = ""
+        while name := next(self._storage.names(after), None):
+            match = _NAME.fullmatch(name)
+            log = name.split(".")[0] if match is None else match["log"]
+            if match and log != self._log and not name.startswith(SET_ASIDE):
+                yield CheckpointObjects(self._storage, log)
+            # Behind all objects of that log, of which there may be thousands.
+            after = max(name, f"{SET_ASIDE}z" if name.startswith(SET_ASIDE) else f"{log}.z")
+
+    def measure(self) -> Extent:
+        parts = self.parts()
+        try:
+            last = self.last()
+        except DamagedFile:
+            last = None
+        return Extent(self, parts, last.size if last else 0)
+
+    def parts(self) -> list[_Part]:
+        """The objects in the order of their sizes."""
+        parts = []
+        for name in self._storage.names(f"{self._log}."):
+            if not name.startswith(f"{self._log}."):
+                break
+            if match := _NAME.fullmatch(name):
+                written_at = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+                parts.append(_Part(int(match["first"]), int(match["last"]), written_at, bool(match["merged"]), name))
+        return sorted(parts, key=lambda part: (part.last, part.first))
+
+    def read(self, parts: Iterable[_Part]) -> Iterator[bytes]:
+        """The lines of objects, some of which are read ahead; raises FileNotFoundError."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for content in pool.map(self._content, parts):
+                yield from content.splitlines()
+
+    def _content(self, part: _Part) -> bytes:
+        with self._storage.open(part.name) as file:
+            return file.read()
+
+    def _merge(self, parts: list[_Part]) -> None:
+        """Write the lines of objects into few, then delete those. Whoever dies in between leaves each line twice."""
+        lines = list(Extent(self, parts, parts[-1].last).lines())
+        for start in range(0, len(lines), MERGED_LINES):
+            self.write(lines[start : start + MERGED_LINES], merged=True)
+        # A bucket that refuses to delete keeps all of them.
+        with suppress(StorageError):
+            self._storage.delete(part.name for part in parts)
