@@ -43,7 +43,14 @@ from app.imports.parse.row_parser import parse_table
 from app.imports.parse.rows import ParsedTable
 from app.imports.plan.planner import Planner
 from app.imports.plan.store import store_plan
-from app.imports.plan.summary import other_sheet, problem_of, problem_of_applied, problem_of_plan, sheet_summary
+from app.imports.plan.summary import (
+    other_sheet,
+    problem_of,
+    problem_of_applied,
+    problem_of_plan,
+    sheet_summary,
+    unread_sheet,
+)
 from app.imports.plan.written import WrittenPlan, written_plan
 from app.imports.problems import problem_of_conflict
 from app.imports.revert import revert_import
@@ -153,8 +160,9 @@ def _plan(import_id: int) -> None:
             _store(import_, revision, tables, others, plan)
     except UnreadableWorkbook as error:
         problem = problem_of(error.reason, error.args[0], **error.facts)
+        sheets = [unread_sheet(sheet) for sheet in import_.sheets]
         with writing():
-            _end_plan(import_id, revision, ImportStatus.INVALID, problem=problem)
+            _end_plan(import_id, revision, ImportStatus.INVALID, problem=problem, sheets=sheets, total=0, done=0)
     except Stopped:
         with writing():
             _end_plan(import_id, revision, ImportStatus.CANCELLED)

@@ -45,6 +45,11 @@ def test_the_encoding_of_a_file_is_asked_and_chosen_by_keyboard(
     # It can be chosen later, too.
     page.get_by_label("Encoding").select_option("cp1252")
     expect(rows_of(page)).not_to_contain_text("Łódź")
+    # One that does not fit shows nothing of the plan before, and can be corrected.
+    page.get_by_label("Encoding").select_option("utf-8")
+    expect(page.get_by_role("alert")).to_contain_text("The text is UTF-8, but some of its bytes are not.")
+    expect(page.get_by_text("There is nothing to apply.")).to_be_visible()
+    expect(page.get_by_text("No row matches.")).to_be_visible()
     page.get_by_label("Encoding").select_option("cp1250")
     expect(rows_of(page)).to_contain_text("Łódź")
     apply(page, "Created 2, changed 0.")

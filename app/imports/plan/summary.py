@@ -79,6 +79,16 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
     }
 
 
+def unread_sheet(sheet: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of the summary of a sheet whose file cannot be read with the settings of now.
+
+    Its name and settings, so that they can be corrected; nothing of the plan before, whose rows are gone.
+    """
+    counts = {action.value: 0 for action in RowAction}
+    lists: dict[str, Any] = {name: [] for name in ("columns", "missing_fields", "messages", "problems")}
+    return {**sheet, **counts, "warnings": 0, **lists, "sheet_warnings": [], "sheet_notes": []}
+
+
 def problem_of(reason: str, message: str, **facts: Any) -> Problem:
     text = message if isinstance(message, Message) else Message(message)
     problem: Problem = pack({"reason": reason, "message": text, **facts})

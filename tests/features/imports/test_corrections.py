@@ -222,6 +222,19 @@ def test_an_unknown_sheet_and_what_the_user_may_not_create_are_refused(user: Cli
     assert errors_of(user, import_) == [("Servers", 2, "B2", "reference")]
 
 
+def test_an_encoding_that_does_not_fit_leaves_nothing_of_the_plan_before(admin: Client, upload: Upload) -> None:
+    content = "Name,Owner\nweb-1,Łódź\nweb-2,Škoda\n".encode("cp1250")
+    import_ = upload(admin, form={"encoding": "cp1250"}, content=content, filename="servers.csv")
+    assert (import_["status"], import_["sheets"][0]["create"]) == ("ready", 2)
+    import_ = correct(admin, import_, encoding="utf-8")
+    [sheet] = import_["sheets"]
+    assert (import_["status"], import_["problem"]["reason"]) == ("invalid", "damaged")
+    assert (sheet["create"], sheet["columns"], sheet["messages"]) == (0, [], [])
+    assert rows_of(admin, import_) == []
+    import_ = correct(admin, import_, encoding="cp1250")
+    assert (import_["status"], import_["sheets"][0]["create"]) == ("ready", 2)
+
+
 def test_encoding_and_date_order_are_corrected_in_place(admin: Client, upload: Upload) -> None:
     content = "Name;Owner;Warranty expires\nfoo;Żółw;03/04/2027\n".encode("cp1250")
     import_ = upload(admin, form={"resource": "servers"}, content=content, filename="list.csv")
