@@ -185,9 +185,10 @@ def tasks_of(user_id: int, today: date) -> Facts:
 
 
 def recent_changes() -> list[Facts]:
+    """The newest records of changes: events such as sign-ins have no version."""
     names = ("action", "created_at", "id", "resource_id", "resource_name", "resource_type", "username")
     query = ListQuery(sort=("-id",), page_size=MAX_LISTED, total="none", fields=names)
-    return select_page(audit_logs, query).items
+    return select_page(audit_logs, query.where(version__isnull=False)).items
 
 
 def _count_groups(*columns: sa.Column[Any]) -> list[Any]:

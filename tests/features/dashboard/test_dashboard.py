@@ -14,7 +14,7 @@ from app.gpus.models import Gpu
 from app.servers.models import Server, ServerStatus
 from app.services.models import Service
 from app.tasks.models import Task
-from tests.client import Body, Client
+from tests.client import PASSWORD, Body, Client
 from tests.conftest import Statements
 from tests.factories import Make
 
@@ -129,6 +129,9 @@ def test_only_administrators_see_users_and_changes(make: Make, admin: Client, us
     assert (first["action"], first["resource_type"], first["resource_name"]) == ("update", "servers", "changed")
     assert first["username"] == admin.user.username
     assert len(page["recent_changes"]) <= 10
+    # A sign-in is a record, and no change.
+    admin.call("POST", "/api/auth/login", json={"username": admin.user.username, "password": PASSWORD})
+    assert overview(admin)["recent_changes"] == page["recent_changes"]
 
 
 def test_a_change_is_seen_at_once(make: Make, user: Client) -> None:
