@@ -34,6 +34,15 @@ const DOORS: Readonly<Record<string, Route["load"]>> = {
   "/register": () => import("./screens/sign-in/Register.svelte"),
 };
 
+/** Load a screen; a script or style that cannot be loaded is a TypeError, as a request is that fails. */
+export async function loaded<Loaded>(load: () => Promise<Loaded>): Promise<Loaded> {
+  try {
+    return await load();
+  } catch (error) {
+    throw error instanceof TypeError ? error : new TypeError("A screen could not be loaded.", { cause: error });
+  }
+}
+
 export function doorAt(path: string): Route["load"] | undefined {
   return Object.hasOwn(DOORS, path) ? DOORS[path] : undefined;
 }

@@ -105,8 +105,9 @@ def open_console(browser: Browser, server: str) -> Iterator[OpenConsole]:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether it only reports the status of an answer, such as 401 before the sign-in or 412 after a conflict."""
-    return text.startswith("Failed to load resource: the server responded with a status of 4")
+    """Whether it only reports the status of an answer, such as 401 before the sign-in, or that a test is offline."""
+    reports = ("the server responded with a status of 4", "net::ERR_INTERNET_DISCONNECTED")
+    return text.startswith(tuple(f"Failed to load resource: {report}" for report in reports))
 
 
 def assert_accessible(page: Page) -> None:

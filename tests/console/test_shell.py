@@ -5,6 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.backends import on_sqlite
 from tests.client import PASSWORD, Client
+from tests.conftest import SignIn
 from tests.console.conftest import OpenConsole, assert_accessible
 
 pytestmark = on_sqlite
@@ -74,4 +75,15 @@ def test_the_frame_is_accessible(open_console: OpenConsole, admin: Client, theme
     assert_accessible(page)
     sign_in(page, admin.user.username)
     expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_pages_of_administrators_say_whom_they_are_for(open_console: OpenConsole, sign_in: SignIn) -> None:
+    page = open_console("/", user=sign_in().user)
+    expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    for address in ("/audit", "/proof", "/people"):
+        page.goto(address)
+        expect(page.get_by_role("main")).to_contain_text("Only administrators see this page.")
+    page.goto("/datacenters/new")
+    expect(page.get_by_role("main")).to_contain_text("Your role does not allow you to create these.")
     assert_accessible(page)

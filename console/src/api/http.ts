@@ -13,6 +13,7 @@ export async function sessionFetch(request: Request): Promise<Response> {
     // A body can be read once: each attempt sends a copy.
     const response = await fetch(request.clone());
     if (response.status !== 401 || !session.account || request.url.includes("/api/auth/browser/")) return response;
+    await response.arrayBuffer();
     if (!(await renewed())) await session.resumed();
   }
 }
@@ -28,5 +29,8 @@ export async function renewed(): Promise<boolean> {
 }
 
 async function renew(): Promise<boolean> {
-  return (await fetch(RENEWAL, { method: "POST" })).ok;
+  const response = await fetch(RENEWAL, { method: "POST" });
+  // A body that nobody reads keeps its connection.
+  await response.arrayBuffer();
+  return response.ok;
 }

@@ -1,5 +1,7 @@
 // Short messages that say what was done, with an undo where there is one.
 
+import { messageOf } from "./errors.js";
+
 type Action = { text: string; run: () => unknown };
 type Toast = { id: number; text: string; isError: boolean; action: Action | undefined };
 
@@ -15,7 +17,7 @@ class Toasts {
 
   /** An error stays until it is dismissed. */
   fail(error: unknown): void {
-    this.#show({ id: ++this.#last, text: error instanceof Error ? error.message : String(error), isError: true, action: undefined });
+    this.#show({ id: ++this.#last, text: messageOf(error), isError: true, action: undefined });
   }
 
   dismiss(id: number): void {
