@@ -34,7 +34,8 @@ export function label(labels: Labels): string {
 }
 
 /**
- * A function from a key to its text, with `{name}` replaced by the value of that name.
+ * A function from a key to its text, with `{name}` replaced by the value of that name. Of `{n} server|{n} servers` the
+ * first form is that for one.
  * The compiler demands that both languages have the same keys; `tests/console` compares the placeholders.
  */
 export function dictionary<Key extends string>(
@@ -42,7 +43,8 @@ export function dictionary<Key extends string>(
   zh: Readonly<Record<NoInfer<Key>, string>>,
 ): (key: Key, values?: Values) => string {
   return (key, values = {}) => {
-    const text = { en, zh }[i18n.language][key];
+    const [one = "", other = one] = { en, zh }[i18n.language][key].split("|");
+    const text = String(values["n"]) === "1" ? one : other;
     return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
   };
 }

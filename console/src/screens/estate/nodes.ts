@@ -45,7 +45,7 @@ export async function childrenOf(parent: Node, cursor: string): Promise<Page> {
     case "":
       return datacenters(parent, cursor);
     case "datacenters":
-      return { nodes: await environments(parent), next: null };
+      return environments(parent, cursor);
     case "environments":
       return servers(parent, cursor);
     case "servers":
@@ -63,8 +63,8 @@ export function filterOf({ type, id, parent }: Node): Filter {
 }
 
 async function datacenters(parent: Node, cursor: string): Promise<Page> {
-  const counts = await countServers("datacenter", {});
   const { data, pagination } = await listObjects("/api/datacenters", { cursor, sort: "name", page_size: PAGE_SIZE, total: "none" });
+  const { counts } = await countServers("datacenter", {}, data.map(({ id }) => id));
   const nodes = data.map((one) =>
     node({ key: `d${one.id}`, type: "datacenters", id: one.id, name: String(one.name), parent, object: one, count: counts.get(one.id)?.count ?? 0 }),
   );
@@ -73,17 +73,50 @@ async function datacenters(parent: Node, cursor: string): Promise<Page> {
   return { nodes, next: pagination.next_cursor ?? null };
 }
 
-async function environments(parent: Node): Promise<Node[]> {
-  const counts = await countServers("environment", filterOf(parent));
-  return [...counts].map(([id, { name, count }]) =>
-    node({ key: `${parent.key}.e${id}`, type: "environments", id, name: name ?? "", parent, count }),
-  );
+/** The environments of a datacenter's servers: at once where they are few, else a page of all environments at a time. */
+async function environments(parent: Node, cursor: string): Promise<Page> {
+  const filter = filterOf(parent);
+  const { counts, more } = cursor ? { counts: new Map<number, Count>(), more: true } : await countServers("environment", filter);
+  if (!more) return { nodes: [...counts].map(([id, { name, count }]) => environment(parent, id, name, count)), next: null };
+  const { data, pagination } = await listObjects("/api/environments", { cursor, sort: "name", page_size: PAGE_SIZE, total: "none" });
+  const page = await countServers("environment", filter, data.map(({ id }) => id));
+  const nodes = data.flatMap(({ id, name }) => {
+    const found = page.counts.get(id);
+    return found ? [environment(parent, id, String(name), found.count)] : [];
+  });
+  const rest = page.counts.get(0);
+  if (rest && !pagination.next_cursor) nodes.push(environment(parent, 0, "", rest.count));
+  return { nodes, next: pagination.next_cursor ?? null };
 }
 
-/** The servers of each datacenter or environment; those without one are under 0. */
-export async function countServers(field: "datacenter" | "environment", filter: Filter): Promise<Map<number, { name: string | null | undefined; count: number }>> {
-  const facets = await dataOf(api.GET("/api/servers/facets", { params: { query: { fields: [field], filter } } }));
-  return new Map((facets[field]?.values ?? []).map(({ value, name, count }) => [Number(value ?? 0), { name, count }]));
+function environment(parent: Node, id: number, name: string | null | undefined, count: number): Node {
+  return node({ key: `${parent.key}.e${id}`, type: "environments", id, name: name ?? "", parent, count });
+}
+
+type Count = { name: string | null | undefined; count: number };
+type Counts = { counts: Map<number, Count>; /** Whether there are others than those that are counted. */ more: boolean };
+
+/** The servers of each datacenter or environment, of `ids` in any case; those without one are under 0. */
+export async function countServers(field: "datacenter" | "environment", filter: Filter, ids: readonly number[] = []): Promise<Counts> {
+  const { counts, more } = await countMost(field, filter, {});
+  if (!more) return { counts, more };
+  // The API counts the most frequent values: the others are asked for by their ids.
+  const missing = ids.filter((id) => !counts.has(id));
+  for (let begin = 0; begin < missing.length; begin += PAGE_SIZE) {
+    const related = { [`${field}.id__in`]: missing.slice(begin, begin + PAGE_SIZE).join(",") };
+    for (const [id, count] of (await countMost(field, filter, related)).counts) counts.set(id, count);
+  }
+  if (!counts.has(0)) {
+    const { pagination } = await listObjects("/api/servers", { ...filter, [`${field}_id__isnull`]: true, page_size: 1 });
+    if (pagination.total) counts.set(0, { name: undefined, count: pagination.total });
+  }
+  return { counts, more };
+}
+
+async function countMost(field: "datacenter" | "environment", filter: Filter, related: Record<string, string>): Promise<Counts> {
+  const facets = await dataOf(api.GET("/api/servers/facets", { params: { query: { fields: [field], filter, related } } }));
+  const { values, more } = facets[field] ?? { values: [], more: false };
+  return { counts: new Map(values.map(({ value, name, count }) => [Number(value ?? 0), { name, count }])), more };
 }
 
 async function servers(parent: Node, cursor: string): Promise<Page> {

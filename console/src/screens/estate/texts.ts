@@ -7,7 +7,7 @@ export const t = dictionary(
     noDatacenter: "Without a datacenter",
     noEnvironment: "Without an environment",
     gpu: "{model}, slot {slot}",
-    servers: "{n} servers",
+    servers: "{n} server|{n} servers",
     more: "Show more",
     loading: "Loading…",
     again: "Try again: {message}",

@@ -102,10 +102,10 @@ function hasMore({ next, type, count, children, hasNew }: Node): boolean {
 }
 
 async function recount(parent: Node, field: "datacenter" | "environment", filter: ReturnType<typeof filterOf>): Promise<void> {
-  const counts = await countServers(field, filter);
+  const ids = (parent.children ?? []).map(({ id }) => id);
+  const { counts } = await countServers(field, filter, ids);
   for (const child of parent.children ?? []) child.count = counts.get(child.id)?.count ?? 0;
-  const known = new Set(parent.children?.map(({ id }) => id));
-  if (!parent.next && [...counts.keys()].some((id) => !known.has(id))) parent.hasNew = true;
+  if (!parent.next && [...counts.keys()].some((id) => !ids.includes(id))) parent.hasNew = true;
 }
 
 function renew(server: Node, object: AnyObject | undefined): void {
