@@ -2,6 +2,7 @@
 
 import { meta, type Field } from "../api/meta.svelte.js";
 import { label } from "../i18n.svelte.js";
+import { nameOfObject } from "./names.svelte.js";
 import { textOf } from "./values.js";
 
 export type Change = { field: string; before: unknown; after: unknown; hasBefore: boolean };
@@ -37,6 +38,8 @@ export function nameOfField(type: string, name: string): string {
 /** The value of a field in a record as a person reads it: with its unit, enumerations by their labels. */
 export function valueOf(type: string, name: string, value: unknown): string {
   const field = fieldOf(type, name);
+  // A record keeps of a reference its id.
+  if (field?.reference && typeof value === "number") return nameOfObject(field.reference.resource, value);
   return field ? textOf(field, value) : plain(value);
 }
 

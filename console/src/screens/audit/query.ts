@@ -1,8 +1,21 @@
 // The question that is in the address, as the API asks it.
 
 import type { Schemas } from "../../api/client.js";
+import { meta } from "../../api/meta.svelte.js";
 
 export type AuditRecord = Schemas["AuditLog"];
+
+const RESTORABLE = ["delete", "update", "assign", "release", "restore", "revert"];
+
+/** Whether the record is about an object of a resource, which has a page and a history. */
+export function isOfObject({ resource_type, resource_id }: AuditRecord): boolean {
+  return meta.resource(resource_type) !== undefined && resource_id !== null;
+}
+
+/** Whether what the record describes can be taken back. */
+export function isRestorable(record: AuditRecord): boolean {
+  return isOfObject(record) && RESTORABLE.includes(record.action);
+}
 
 /** Parameters that are conditions of `filter`; the others stand beside it. */
 const CONDITIONS = ["username", "resource_type", "resource_id", "action", "ip_address", "request_id"] as const;
@@ -22,6 +35,11 @@ export function auditQuery(address: URLSearchParams): Record<string, unknown> {
 }
 
 export type Question = { key: "retired" | "deleted" | "failedLogins" | "refusals" | "imports"; query: Partial<Record<Name, string>> };
+
+/** Where the answer to a question is. */
+export function questionAddress(query: Question["query"]): string {
+  return `/audit?${new URLSearchParams(query)}`;
+}
 
 /** What administrators ask most, each one click away. */
 export const QUESTIONS: readonly Question[] = [
