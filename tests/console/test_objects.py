@@ -85,7 +85,7 @@ def test_many_are_changed_after_a_preview(open_console: OpenConsole, admin: Clie
     page.get_by_role("button", name="Change…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Field").select_option("owner")
-    dialog.get_by_label("After").fill("storage team")
+    dialog.get_by_label("New value").fill("storage team")
     dialog.get_by_role("button", name="Preview").click()
     expect(dialog.get_by_role("row").filter(has_text="web-2")).to_contain_text("storage team")
     assert admin.call("GET", f"/api/servers/{fleet[0].id}")["data"]["owner"] is None
@@ -93,6 +93,59 @@ def test_many_are_changed_after_a_preview(open_console: OpenConsole, admin: Clie
     expect(page.get_by_text("2 objects are changed.")).to_be_visible()
     owners = [admin.call("GET", f"/api/servers/{server.id}")["data"]["owner"] for server in fleet]
     assert owners == ["storage team", "storage team", None]
+
+
+def test_all_matches_of_a_keyword_are_changed_beyond_the_page(
+    open_console: OpenConsole, admin: Client, make: Make
+) -> None:
+    for number in range(60):
+        make(Server, name=f"web-{number}", status="active")
+    other = make(Server, name="db-1", status="active")
+    page = open_console("/servers?q=web&sort=name", user=admin.user)
+    page.get_by_label("Select this page").check()
+    page.get_by_role("button", name="Select all 60 that match").click()
+    page.get_by_role("button", name="Change…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Field").select_option("status")
+    dialog.get_by_label("New value").select_option("retired")
+    dialog.get_by_role("button", name="Preview").click()
+    expect(dialog.get_by_role("row").filter(has_text="web-0")).to_contain_text("Active → Retired")
+    dialog.get_by_role("button", name="Change 60").click()
+    expect(page.get_by_text("60 objects are changed.")).to_be_visible()
+    assert admin.call("GET", "/api/servers?status=retired")["pagination"]["total"] == 60
+    assert admin.call("GET", f"/api/servers/{other.id}")["data"]["status"] == "active"
+
+
+def test_an_edit_is_named_by_its_field_and_gives_the_keyboard_back(
+    open_console: OpenConsole, admin: Client, fleet: list[Server]
+) -> None:
+    page = open_console(f"/servers/{fleet[0].id}", user=admin.user)
+    pencil = page.get_by_role("button", name="Edit Owner")
+    pencil.press("Enter")
+    expect(page.get_by_label("Owner", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(pencil).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.type("ann")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Owner is saved.")).to_be_visible()
+    expect(pencil).to_be_focused()
+
+
+def test_an_object_that_is_gone_leads_to_its_records(
+    open_console: OpenConsole, admin: Client, fleet: list[Server]
+) -> None:
+    gone = fleet[0]
+    admin.call("DELETE", f"/api/servers/{gone.id}")
+    page = open_console(f"/servers/{gone.id}", user=admin.user)
+    expect(page.get_by_role("alert")).to_contain_text("There is no server")
+    page.get_by_role("link", name="What the audit log says of it").click()
+    expect(page.get_by_role("row").filter(has_text="web-1").filter(has_text="Deleted")).to_be_visible()
+    # A time before it was there says so, and leads back.
+    page.goto(f"/servers/{fleet[1].id}?as_of=2020-01-01T00:00:00Z")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="Back to now").click()
+    expect(page.get_by_role("heading", name="web-2")).to_be_visible()
 
 
 def test_a_view_is_saved_and_opened_again(open_console: OpenConsole, admin: Client, fleet: list[Server]) -> None:
@@ -149,6 +202,8 @@ def test_an_object_is_created_with_its_errors_beside_the_fields_and_kept_over_a_
     page.get_by_role("option", name="Shanghai").click()
     page.get_by_role("button", name="Create", exact=True).click()
     expect(page.get_by_label("Internal IP")).to_have_attribute("aria-invalid", "true")
+    # The keyboard goes on from the first field that is wrong.
+    expect(page.locator("main [aria-invalid=true]").first).to_be_focused()
     page.reload()
     expect(page.get_by_label("Datacenter")).to_have_value("Shanghai")
     page.get_by_label("Internal IP").fill("10.1.2.3")

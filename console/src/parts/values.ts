@@ -6,6 +6,13 @@ import { dictionary, formatDate, formatNumber, formatTime, label } from "../i18n
 
 export const t = dictionary({ yes: "Yes", no: "No", none: "—" }, { yes: "是", no: "否", none: "—" });
 
+const UNITS = dictionary({ cores: "core|cores" }, { cores: "核" });
+
+/** A unit as people write it: words in their language, and `GB` as it is. */
+export function unitOf(unit: string, n: number | string = 2): string {
+  return unit === "cores" ? UNITS(unit, { n }) : unit;
+}
+
 export type Named = { id: number; name: string | null };
 
 /** What an object is called: the field by which others refer to it. */
@@ -36,7 +43,7 @@ export function textOf(field: Field, value: unknown): string {
     case "integer":
     case "number": {
       const number = formatNumber(Number(value), { maximumFractionDigits: 3 });
-      return field.unit ? `${number} ${field.unit}` : number;
+      return field.unit ? `${number} ${unitOf(field.unit, number)}` : number;
     }
     case "money":
       return formatNumber(Number(value), { minimumFractionDigits: 2 });

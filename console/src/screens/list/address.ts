@@ -33,7 +33,8 @@ export function fieldNamed(resource: Resource, name: string): Field | undefined 
 
 const FIRST_COLUMNS = 7;
 const UNSUITED = ["attributes", "objects", "document"];
-const HOUSEKEEPING = ["id", "version", "created_by_id", "created_at", "updated_at", "image_url"];
+/** Fields about the record itself. */
+export const HOUSEKEEPING = ["id", "version", "created_by_id", "created_at", "updated_at", "image_url"];
 
 /** The columns at first: the beginning of the form, without what is long or about the record itself. */
 export function firstColumns({ fields }: Resource): string[] {
