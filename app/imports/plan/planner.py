@@ -189,7 +189,7 @@ class Planner:
             name = item.name
             if values.get(name) is None and all(error["field"] != name for error in row.errors):
                 message = tr(
-                    "{field} is required: no column holds it. Set its column, or a value for all rows.",
+                    "{field} is required: no column holds it. Set its column, a value for all rows, or a fallback.",
                     field=item.heading,
                 )
                 if row.table.column_of(name):

@@ -252,7 +252,7 @@ def test_errors_are_told_once_and_rows_are_found_by_them(admin: Client, upload: 
     sheet = import_["sheets"][0]
     assert sheet["missing_fields"] == ["name"]
     required, choice, placeholder = sheet["messages"]
-    message = "Name is required: no column holds it. Set its column, or a value for all rows."
+    message = "Name is required: no column holds it. Set its column, a value for all rows, or a fallback."
     assert (required["count"], required["message"]) == (30, message)
     assert (choice["rule"], choice["column"], choice["count"]) == ("choice", "B", 10)
     assert choice["values"] == [{"value": "asleep", "count": 10}]
