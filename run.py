@@ -27,10 +27,10 @@ from sqlalchemy import Engine
 from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
-from app.core.asgi import Bridge
 from app.core.db import engines
 from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
+from app.core.http.turns import Turns
 from app.core.jobs.runner import GRACE, runner_of
 from app.core.jobs.worker import work
 from app.core.storage.storage import settings_problem
@@ -39,8 +39,9 @@ from config import Config, ConfigError, load, warnings
 
 log = structlog.get_logger()
 
-# Fewer than the 15 connections of the pool, so that no thread waits for one.
-THREADS = 8
+# Fewer than the connections of the pool, so that no thread waits for one.
+PLACES = 8  # for requests that work
+THREADS = 64  # for them, and for those whose client sends or reads slowly; the server starts them as they are needed
 STOP_SECONDS = 5
 POLL_SECONDS = 0.1  # between two attempts to reach the server that starts
 ANSWER_SECONDS = 5  # that an attempt waits for an answer: the first one also warms the worker up
@@ -148,12 +149,13 @@ def serve(config: Config) -> None:
         "run:application",
         address=config.HOST,
         port=config.PORT,
-        interface=Interfaces.ASGINL,
+        interface=Interfaces.WSGI,
         workers=config.WORKERS,
+        blocking_threads=THREADS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        # It would log each client that closes its connection early.
+        # It warns about more threads than cores; ours mostly wait for I/O.
         log_level=LogLevels.error,
         log_access=False,
     )
@@ -222,7 +224,7 @@ def share_metrics(config: Config) -> None:
         atexit.register(directory.cleanup)
 
 
-def start_worker() -> Bridge:
+def start_worker() -> Turns:
     """Return the application for a worker, which ends with its parent process."""
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
@@ -230,7 +232,7 @@ def start_worker() -> Bridge:
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
         runner_of(app).start()
-    return Bridge(app, THREADS)
+    return Turns(app, PLACES)
 
 
 def start_job_worker() -> None:

@@ -31,7 +31,7 @@ from bench.fleet import Fleet
 from bench.imports import log_in, upload
 from bench.scratch import PASSWORD, USERNAME, Scratch, plain, scratch
 from config import ROOT
-from run import THREADS
+from run import PLACES
 
 SERVERS = 1_500
 PAGE_SIZE = 20
@@ -160,7 +160,7 @@ def bare(database: Scratch) -> Iterator[Service]:
     pagination = {"page": 1, "page_size": PAGE_SIZE, "total": SERVERS, "pages": -(-SERVERS // PAGE_SIZE)}
     query = BareQuery(plain(database.url), str(compiled), names, references, pagination)
     port = free_port()
-    command = [sys.executable, "-m", "bench.bare", str(port), str(THREADS)]
+    command = [sys.executable, "-m", "bench.bare", str(port), str(PLACES)]
     with served(command, {"BARE": json.dumps(asdict(query))}):
         service = Service("bare", port)
         service.wait_for(PATH)

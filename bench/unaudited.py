@@ -11,7 +11,7 @@ from sqlalchemy import event
 from app import create_app
 from app.core.audit import recorder
 from app.core.db.unit_of_work import Session
-from run import THREADS, settings
+from run import PLACES, settings
 
 
 def __getattr__(name: str) -> Any:
@@ -30,7 +30,7 @@ if __name__ == "__main__":
         port=int(sys.argv[1]),
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=THREADS,
+        blocking_threads=PLACES,
         websockets=False,
         log_level=LogLevels.error,
         log_access=False,

@@ -1,6 +1,7 @@
 """Text in HTTP headers: percent-encoded UTF-8, because servers pass on ASCII only.
 
-A header value with any other byte is an empty text: asgi.py and granian's WSGI interface hand it over so.
+granian's WSGI interface hands over a header value with any other byte as an empty text. (Its ASGI interface gives the
+raw bytes, its RSGI interface leaves the header out.)
 """
 
 import functools

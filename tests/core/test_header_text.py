@@ -85,7 +85,7 @@ def test_user_agent(admin: Client, sent: str, read: str) -> None:
 
 
 def test_through_the_server(backend: Backend, make: Make, admin: Client) -> None:
-    """The server hands over an empty text for a header that is not ASCII."""
+    """granian hands over an empty text for a header that is not ASCII."""
     credentials = {"username": admin.user.username, "password": PASSWORD}
     with served(backend.settings(), REDIS_URL="", TRUSTED_PROXIES="1") as server:
         token = server.call("POST", "/api/auth/login", body=credentials).body["data"]["access_token"]

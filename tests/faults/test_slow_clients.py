@@ -10,14 +10,14 @@ from pathlib import Path
 from flask import Flask
 
 import run
-from app.core import asgi
+from app.core.http import turns
 from tests.backends import Backend
 from tests.client import Client
 from tests.load.faults import workers
 from tests.server import Server, served
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
-MORE_THAN_THREADS = 3 * run.THREADS
+MORE_THAN_PLACES = run.PLACES + 4
 DESCRIPTORS = 10
 """How many more files and connections a process may open."""
 HEAD = b"POST /api/auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -28,16 +28,16 @@ BEGINNINGS = (
     HEAD + b"Content-Length: 1000\r\n\r\n",
     HEAD + b'Content-Length: 1000\r\n\r\n{"username":',
     HEAD + b'Transfer-Encoding: chunked\r\n\r\n8\r\n{"userna\r\n',
-    HEAD + b"Content-Length: 40000000\r\n\r\n" + b" " * (2 * asgi.BUFFER_BYTES),
+    HEAD + b"Content-Length: 40000000\r\n\r\n" + b" " * (2 * turns.BUFFER_BYTES),
 )
 """What a client sends before it falls silent; the last one is read while it arrives."""
 
 
 @contextmanager
 def connections(server: Server, content: bytes) -> Iterator[None]:
-    """More connections than the server has threads, each of which has sent this and sends nothing more."""
+    """More connections than requests may work at a time, each of which has sent this and sends nothing more."""
     with ExitStack() as stack:
-        for _ in range(MORE_THAN_THREADS):
+        for _ in range(MORE_THAN_PLACES):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS))
             connection.sendall(content)
         yield
@@ -62,7 +62,7 @@ def test_slow_clients_and_those_who_take_all_connections(app: Flask, backend: Ba
             established = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
             stack.callback(established.close)
             assert get(established, "/api/health", None) == 200
-            for _ in range(MORE_THAN_THREADS):
+            for _ in range(MORE_THAN_PLACES):
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS))
             wait_until(lambda: descriptors(worker) >= resource.prlimit(worker, resource.RLIMIT_NOFILE)[0])
             # A request may need a file or a connection of its own.
