@@ -20,6 +20,7 @@ from app.assets.models import Asset
 from app.audit_logs.routes import resource as audit_resource
 from app.backup import manifest
 from app.backup.creation import count_rows
+from app.core.audit.recorder import record
 from app.core.db.unit_of_work import db, writing
 from app.core.jobs.runner import runner_of
 from app.core.mail import outbox
@@ -27,7 +28,7 @@ from app.core.messages import tr
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.proof.report import Status
-from app.proof.sealer import seal
+from app.proof.sealer import checkpoint_log, seal
 from app.proof.verification import verify
 from app.servers.models import Server
 from tests import backends
@@ -37,6 +38,7 @@ from tests.conftest import close
 from tests.factories import Make
 from tests.features.assets.conftest import upload
 from tests.images import encoded_image
+from tests.object_store import ObjectStore
 from tests.threads import wait_until
 
 
@@ -47,7 +49,7 @@ def run(app: Flask, *arguments: object, code: int = 0) -> Result:
 
 
 @contextmanager
-def elsewhere(backend: Backend, directory: Path, kind: str = "") -> Iterator[Flask]:
+def elsewhere(backend: Backend, directory: Path, kind: str = "", **places: Any) -> Iterator[Flask]:
     """An application on another machine: a database of this kind without a schema, and folders of its own."""
     directory.mkdir()
     with ExitStack() as stack:
@@ -57,6 +59,8 @@ def elsewhere(backend: Backend, directory: Path, kind: str = "") -> Iterator[Fla
             stack.enter_context(backends.database(other, "LOCALE 'C.UTF-8'"))
             url = other.render_as_string(hide_password=False)
         settings = backends.testing(url, backend.settings().REDIS_URL, directory / "uploads", "itam-elsewhere")
+        for name, value in places.items():
+            setattr(settings, name, value)
         app = create_app(settings)
         stack.callback(close, app)
         yield app
@@ -307,3 +311,34 @@ def test_mail_that_was_waiting_is_not_sent_again(app: Flask, backend: Backend, t
         with other.app_context():
             (mail,) = db.session.execute(sa.select(outbox.outbox)).all()
         assert (mail.state, mail.content) == (outbox.MailState.FAILED, None)
+
+
+def test_images_and_checkpoints_in_buckets_are_backed_up(
+    app: Flask, filled: str, admin: Client, backend: Backend, tmp_path: Path, object_store: ObjectStore
+) -> None:
+    """From folders into buckets of another installation, and from there into folders again."""
+    image = filled.removeprefix("/api/uploads/")
+    run(app, "backup", tmp_path / "first")
+    bucket = object_store.new_bucket()
+    places = {"STORAGE_URL": f"s3://{bucket}/images", "AUDIT_CHECKPOINTS": f"s3://{bucket}/checkpoints"}
+    with elsewhere(backend, tmp_path / "second", **object_store.settings(bucket) | places) as other:
+        run(other, "restore", tmp_path / "first")
+        assert_intact(other)
+        kept = object_store.names(bucket)
+        assert f"images/{image}" in kept
+        assert [name for name in kept if name.endswith("-merged.jsonl")]
+        assert [name for name in kept if ".events-" in name]
+        # Sealing goes on behind the checkpoints that were restored.
+        with other.app_context():
+            assert checkpoint_log().last() is not None
+            with writing():
+                record("denied", "users", 1, "somebody")
+            seal()
+        assert_intact(other)
+        run(other, "backup", tmp_path / "third")
+    run(app, "restore", "--check", tmp_path / "third")
+    assert (tmp_path / "third" / "uploads" / image).read_bytes() == (app.config["UPLOAD_DIR"] / image).read_bytes()
+    with elsewhere(backend, tmp_path / "fourth") as back:
+        run(back, "restore", tmp_path / "third")
+        assert_intact(back)
+        assert (back.config["UPLOAD_DIR"] / image).exists()
