@@ -1,6 +1,7 @@
 """The files in deploy and compose.yaml agree with the settings and the commands of the platform."""
 
 import configparser
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_compose_takes_secrets_from_files() -> None:
         assert given == set(service["secrets"]) == compose["secrets"].keys()
         assert not [key for key in config.HIDDEN if "PASSWORD" in service["environment"].get(key, "")]
     assert "9191/health" in str(compose["services"]["worker"]["healthcheck"])
+
+
+def test_compose_limits_every_service_and_names_every_image() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    for service in compose["services"].values():
+        assert service["mem_limit"]
+        assert service["logging"]["options"]["max-file"]
+        # A release of the image, or its digest where the variable is set.
+        image = service["image"]
+        assert image == "itam" or re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[\w/]+:v?\d[\w.-]+\}", image), image
+    python = compose["services"]["app"]["build"]["args"]["PYTHON_IMAGE"]
+    assert f"ARG PYTHON_IMAGE={python.partition(':-')[2].rstrip('}')}\n" in (ROOT / "Dockerfile").read_text()
 
 
 def test_the_options_of_workers_exist() -> None:
