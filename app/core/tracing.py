@@ -51,9 +51,7 @@ def init_app(app: Flask) -> None:
 
 def begin(name: str, **attributes: Any) -> Finish:
     """Begin the span of a request or job; the function that is returned ends it, with further attributes."""
-    provider = current_app.extensions.get(EXTENSION)
-    if provider is None:
-        return lambda **_: None
+    provider = current_app.extensions[EXTENSION]
     from opentelemetry.trace import SpanKind, set_span_in_context  # noqa: PLC0415 - optional
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 

@@ -103,10 +103,20 @@ def holders_of(
 
 def shared_key(rule: SoftUnique, model: type[Entity], values: Mapping[str, Any]) -> Key | None:
     """The key that a soft rule compares, or None where an object of these values shares nothing."""
+    key = []
+    for name, is_needed, folded in _parts_of_key(rule, model):
+        value = values[name]
+        if value is None and is_needed:
+            return None
+        key.append(fold_value(value) if folded else value)
+    return tuple(key)
+
+
+@functools.cache
+def _parts_of_key(rule: SoftUnique, model: type[Entity]) -> Sequence[tuple[str, bool, bool]]:
+    """Each field of a soft rule: whether an object without it shares nothing, and whether its texts are folded."""
     columns = model.__table__.c
-    if any(values[name] is None and not columns[name].foreign_keys for name in rule.fields):
-        return None
-    return tuple(fold_value(values[name]) if is_folded(columns[name]) else values[name] for name in rule.fields)
+    return [(name, not columns[name].foreign_keys, is_folded(columns[name])) for name in rule.fields]
 
 
 def shared_with(

@@ -25,10 +25,9 @@ def channel(app: Flask) -> str:
 
 
 def announce(kinds: Collection[str]) -> None:
-    """Publish that jobs of these kinds are queued; called after the commit."""
+    """Publish that jobs of these kinds are queued, where there is Redis; called after the commit."""
     client = current_app.extensions["pubsub"]
-    if client is not None:
-        attempt(client.publish, channel(current_app), " ".join(sorted(kinds)))
+    attempt(client.publish, channel(current_app), " ".join(sorted(kinds)))
 
 
 def listen(app: Flask, wake: Wake, listening: Event, stopping: Event) -> None:

@@ -124,4 +124,5 @@ def _held(job_id: int, holder: str) -> sa.ColumnElement[bool]:
 def _announce(kinds: Collection[str]) -> None:
     """Wake the threads of this process, and worker processes, for these kinds of job."""
     current_app.extensions["jobs"].wake(kinds)
-    pubsub.announce(kinds)
+    if current_app.config["REDIS_URL"]:
+        pubsub.announce(kinds)

@@ -203,11 +203,9 @@ class Runner:
                 failure = tr("The work was begun {count} times and its process died each time.", count=ATTEMPTS)
             else:
                 with self._in_name_of(job):
-                    end_span = tracing.begin(f"job {job.kind}", **{"itam.job": job.id, "itam.subject": job.subject_id})
-                    try:
-                        handler(job.subject_id)
-                    finally:
-                        end_span()
+                    if tracing.EXTENSION in self._app.extensions:
+                        handler = _traced(handler, job)
+                    handler(job.subject_id)
         except Later as later:
             delay = later.delay
         except Exception:
@@ -255,6 +253,17 @@ class Runner:
     def _release_jobs(self) -> None:
         with self._app.app_context():
             queue.release_jobs(self._held, self._name)
+
+
+def _traced(handler: Handler, job: Claim) -> Handler:
+    def run(subject_id: int) -> None:
+        end_span = tracing.begin(f"job {job.kind}", **{"itam.job": job.id, "itam.subject": subject_id})
+        try:
+            handler(subject_id)
+        finally:
+            end_span()
+
+    return run
 
 
 def init_app(app: Flask) -> Runner:

@@ -150,8 +150,8 @@ def _begins_table(filled: Sequence[Value], titles: Sequence[Value]) -> bool:
 
 
 def _is_plain(first: Value) -> bool:
-    """Whether a row with this first cell is no row of totals."""
-    return first not in (None, "") and not _names_total(first)
+    """Whether a row with this first cell is no row of totals; no word for totals ends with a digit, as names do."""
+    return first not in (None, "") and (str(first)[-1].isdigit() or not _names_total(first))
 
 
 def _names_total(cell: Value) -> bool:

@@ -42,6 +42,9 @@ from app.sheets.dates import AmbiguousDate, DateOrder, read_date
 _YES = frozenset({"true", "yes", "y", "1", "是", "√", "启用"})
 _NO = frozenset({"false", "no", "n", "0", "否", "×", "停用"})
 
+_SPECIAL_BEGINNINGS = frozenset({text[0] for text in (CLEAR, UNCOMPUTED, *FORMULA_ERRORS)} | {"'"})
+"""The first characters of texts that are read as something else, and of escaped texts."""
+
 CellReader = Callable[[Value], Any]
 """Returns the value of a filled cell; raises CellError."""
 
@@ -69,8 +72,10 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
     read = _READERS[field.kind](field, cell_format)
 
     def read_unless_error(value: Value) -> Any:
-        if isinstance(value, str):
-            check_computed(value)
+        # Fast path of a text without a special meaning.
+        if not isinstance(value, str) or (value[:1] not in _SPECIAL_BEGINNINGS and "{{" not in value):
+            return read(value)
+        check_computed(value)
         return _cleared(field) if value == CLEAR else read(unescape(value))
 
     return read_unless_error

@@ -260,7 +260,7 @@ def _cell_parser(
         if isinstance(value, Guess):
             row.add_warning(column, text, "guess", value.message)
             return _NO_VALUE if value.value is None else value.value
-        if is_text and (warning := describe_digits(text)):
+        if is_text and (text.__class__ is not str or "+" in text) and (warning := describe_digits(text)):
             row.add_warning(column, text, "digits", warning)
         elif has_usual and (warning := describe_proportion(field, value)):
             row.add_warning(column, text, "proportion", warning)

@@ -19,7 +19,14 @@ from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
-from app.imports.plan.stored_objects import Columns, add_missing_error, batches, columns_to_match, load, share_values
+from app.imports.plan.stored_objects import (
+    Columns,
+    add_missing_error,
+    batches,
+    columns_to_match,
+    load,
+    share_values,
+)
 from app.imports.plan.uniqueness import add_duplicate_error
 from app.resource import Kind, Resource, singular
 
@@ -29,7 +36,7 @@ def find_existing(resource: Resource, tables: Sequence[Table], rows: Sequence[Pa
 
     It holds what matching and the checks against other rows need; `load_to_compare` reads the other values.
     """
-    columns = columns_to_match(resource, tables, match)
+    columns = columns_to_match(resource, tables, match, len(rows))
     with_id = [row for row in rows if row.exported_id is not None]
     if with_id:
         _find_by_id(resource, with_id, columns)
@@ -124,7 +131,9 @@ def _contradiction(row: ParsedRow, stored: Mapping[str, Any], identifiers: Seque
     """The first identifier in which a row and an object differ; an absent one says nothing."""
     for name in identifiers:
         wanted, current = row.values.get(name), stored.get(name)
-        if wanted is not None and current is not None and fold_value(wanted) != fold_value(current):
+        if wanted in (None, current) or current is None:
+            continue
+        if fold_value(wanted) != fold_value(current):
             return name
     return None
 
@@ -154,13 +163,19 @@ def _add_contradiction(
 
 def _find_where_alone(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
     """Match rows by fields that nothing makes unique, each where one row and one object have these values."""
-    filled = [row for row in rows if row.values.get(key[-1]) is not None]
-    values = [tuple([fold_value(row.values.get(name)) for name in key]) for row in filled]
-    numbers = Counter(values)
-    alone = [row for row, own in zip(filled, values, strict=True) if numbers[own] == 1]
-    for row, candidates, _ in _candidates(resource, alone, key, columns):
-        if len(candidates) == 1 and not _contradiction(row, candidates[0], resource.identifiers):
-            row.existing = candidates[0]
+    found = [(row, near[0]) for row, near, _ in _candidates(resource, rows, key, columns) if len(near) == 1]
+    # Rows with the same values find the same object.
+    is_repeated = len({candidate["id"] for _, candidate in found}) < len(found)
+    numbers = Counter(_folded(row, key) for row in rows) if is_repeated else {}
+    others = [name for name in resource.identifiers if name not in key]
+    for row, candidate in found:
+        is_alone = not is_repeated or numbers[_folded(row, key)] == 1
+        if is_alone and not _contradiction(row, candidate, others):
+            row.existing = candidate
+
+
+def _folded(row: ParsedRow, key: Sequence[str]) -> tuple[Any, ...]:
+    return tuple([fold_value(row.values.get(name)) for name in key])
 
 
 def _silent(resource: Resource, rows: Sequence[ParsedRow]) -> list[ParsedRow]:
@@ -192,6 +207,13 @@ def _candidates_of(
         return
     by_key: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     by_last: dict[Any, list[Any]] = defaultdict(list)
+    if not parents:
+        for values in stored:
+            by_last[fold_value(values[last])].append(values)
+        yield from (
+            (row, alike, True) for row, name in zip(with_key, names, strict=True) if (alike := by_last.get(name))
+        )
+        return
     for values in stored:
         name = fold_value(values[last])
         by_key[(*[values[parent] for parent in parents], name)].append(values)

@@ -31,7 +31,7 @@ from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
 
-JSON_TYPES = dict, list
+JSON_KINDS = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES})
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
 
 
@@ -139,6 +139,8 @@ class Planner:
     def _compare(self, resource: Resource, rows: Sequence[ParsedRow], stored: Mapping[int, Mapping[str, Any]]) -> None:
         """Plan rows; `stored` has the objects of those that change one, by id."""
         required = [item for item in resource.fields.values() if item.required]
+        # Columns have types, so 1 and true, which Python finds equal, may meet only inside of JSON.
+        json_fields = [item.name for item in resource.fields.values() if item.kind in JSON_KINDS]
         validated, defaults = has_rule(resource.model), defaults_of(resource.model)
         for row in rows:
             if row.existing is None:
@@ -146,7 +148,7 @@ class Planner:
                 self._plan_creation(resource, row, required)
             else:
                 existing = stored[row.existing["id"]]
-                self._plan_update(resource, row, existing)
+                self._plan_update(resource, row, existing, json_fields)
             # What is stored was valid when it was written.
             if validated and row.action is not RowAction.UNCHANGED and not row.errors:
                 for name, messages in resource.model.validate({**existing, **row.values}).items():
@@ -198,9 +200,12 @@ class Planner:
         if row.attributes:
             row.attributes = values["attributes"] = merge_attributes({}, row.attributes)
 
-    def _plan_update(self, resource: Resource, row: ParsedRow, existing: Mapping[str, Any]) -> None:
+    def _plan_update(
+        self, resource: Resource, row: ParsedRow, existing: Mapping[str, Any], json_fields: Sequence[str]
+    ) -> None:
         # Both are read at two moments; what is compared is what is planned.
-        row.existing.update((name, existing[name]) for name in row.existing)
+        if row.existing is not existing and not row.existing.items() <= existing.items():
+            row.existing.update((name, existing[name]) for name in row.existing)
         if "attributes" in row.values:
             # Cleared as a whole, which is to say each of them.
             row.attributes = {**dict.fromkeys(existing["attributes"]), **row.attributes}
@@ -209,12 +214,10 @@ class Planner:
             row.values["attributes"] = merge_attributes(existing["attributes"], row.attributes)
             if error := limit_error(row.values["attributes"]):
                 row.add_error("attributes", "attributes", error)
-        # Columns have types, so 1 and true may meet only inside of JSON.
-        changed = {
-            name: value
-            for name, value in row.values.items()
-            if existing[name] != value or (isinstance(value, JSON_TYPES) and not same_json(existing[name], value))
-        }
+        changed = {name: value for name, value in row.values.items() if existing[name] != value}
+        for name in json_fields:
+            if name in row.values and not same_json(existing[name], row.values[name]):
+                changed[name] = row.values[name]
         changed |= resource.model.implied(existing, changed)
         label = resource.model.label
         if not changed:

@@ -18,6 +18,11 @@ from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
 
 Columns = Sequence[sa.Column[Any]]
 
+LOADED_ONCE = 20_000
+"""Rows up to which time counts more than memory.
+
+Their objects are loaded once, with all values: a plan that changes nothing takes a third less time.
+"""
 MAX_LOADED = 20_000
 """Values that one statement looks for: the driver keeps the whole answer in memory."""
 ROWS_TO_MATCH = 10_000
@@ -29,20 +34,19 @@ def load_to_compare(
 ) -> Iterator[tuple[Sequence[ParsedRow], Mapping[int, Mapping[str, Any]]]]:
     """Batches of the rows, each with the stored objects of its rows by id, with all values that the rows may change.
 
-    Only a batch is in memory together with the values that are stored: `python -m bench memory` shows what that saves.
+    Of many rows only a batch is in memory together with the values that are stored: `python -m bench memory` shows what
+    that saves.
     """
-    model = resource.model
-    names = {*_names_to_match(resource, tables, None)}
-    names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
-    if has_rule(model) or _overrides(model, "implied"):
-        names.update(column.key for column in model.__table__.columns)
-    if "attributes" in resource.fields:
-        names.add("attributes")
-    columns = [column for column in model.__table__.columns if column.key in names]
+    if len(rows) <= LOADED_ONCE:
+        yield rows, {row.existing["id"]: row.existing for row in rows if row.existing is not None}
+        return
+    columns = _columns_to_compare(resource, tables, None)
+    names = [column.key for column in columns]
     for start in range(0, len(rows), ROWS_AT_ONCE):
         batch = rows[start : start + ROWS_AT_ONCE]
         ids = {row.existing["id"] for row in batch if row.existing is not None}
-        stored = {values["id"]: values for values in load(resource, columns, model.__table__.c.id, ids)}
+        loaded = _select(resource, columns, resource.model.__table__.c.id, ids)
+        stored = {values["id"]: values for values in (dict(zip(names, row, strict=True)) for row in loaded)}
         for row in batch:
             if row.existing is not None and row.existing["id"] not in stored:
                 # Deleted since it was matched.
@@ -51,10 +55,26 @@ def load_to_compare(
         yield batch, stored
 
 
-def columns_to_match(resource: Resource, tables: Sequence[Table], match: str | None) -> list[sa.Column[Any]]:
-    """The columns of stored objects that matching rows and checking them against others need."""
+def columns_to_match(
+    resource: Resource, tables: Sequence[Table], match: str | None, row_count: int
+) -> Sequence[sa.Column[Any]]:
+    """The columns of stored objects that matching rows and checking them against others need; of few rows, all."""
+    if row_count <= LOADED_ONCE:
+        return _columns_to_compare(resource, tables, match)
     names = _names_to_match(resource, tables, match)
     return [column for column in resource.model.__table__.columns if column.key in names]
+
+
+def _columns_to_compare(resource: Resource, tables: Sequence[Table], match: str | None) -> Sequence[sa.Column[Any]]:
+    """The columns with all values that rows may change."""
+    model = resource.model
+    names = _names_to_match(resource, tables, match)
+    names.update(column.field.name for table in tables for column in table.columns if column.field is not None)
+    if has_rule(model) or _overrides(model, "implied"):
+        names.update(column.key for column in model.__table__.columns)
+    if "attributes" in resource.fields:
+        names.add("attributes")
+    return [column for column in model.__table__.columns if column.key in names]
 
 
 def _names_to_match(resource: Resource, tables: Sequence[Table], match: str | None) -> set[str]:
@@ -80,21 +100,24 @@ def load(
     resource: Resource, columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]
 ) -> list[dict[str, Any]]:
     """The visible objects that have one of these values in a column or an expression."""
-    wanted = list(values)
-    if not wanted:
-        return []
     names = [column.key for column in columns]
     new_object = dict_factory(names)
     objects: list[dict[str, Any]] = []
+    for row in _select(resource, columns, by, values):
+        stored = new_object()
+        for name, value in zip(names, row, strict=True):
+            stored[name] = value
+        objects.append(stored)
+    return objects
+
+
+def _select(
+    resource: Resource, columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]
+) -> Iterator[Sequence[Any]]:
+    wanted = list(values)
     for start in range(0, len(wanted), MAX_LOADED):
         some = any_of(by, wanted[start : start + MAX_LOADED])
-        statement = sa.select(*columns).where(some, *visible(resource.model))
-        for loaded in db.session.execute(statement):
-            stored = new_object()
-            for name, value in zip(names, loaded, strict=True):
-                stored[name] = value
-            objects.append(stored)
-    return objects
+        yield from db.session.execute(sa.select(*columns).where(some, *visible(resource.model)))
 
 
 def batches(rows: Sequence[ParsedRow]) -> Iterator[Sequence[ParsedRow]]:

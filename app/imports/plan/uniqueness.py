@@ -54,15 +54,16 @@ def warn_shared(resource: Resource, rows: Sequence[ParsedRow]) -> None:
     """Add a warning to each row whose object would share a value that objects rarely share, such as a rack unit."""
     defaults = defaults_of(resource.model)
     for rule in resource.model.rarely_shared:
+        concerned = frozenset(rule.fields)
         first_rows: dict[Key, ParsedRow] = {}
         claims: dict[Key, ParsedRow] = {}
         moving: set[int] = set()
         for row in rows:
-            if row.errors or set(rule.fields).isdisjoint(row.values):
+            if row.errors or concerned.isdisjoint(row.values):
                 continue
             base = defaults if row.existing is None else row.existing
             key = shared_key(rule, resource.model, {name: row.values.get(name, base[name]) for name in rule.fields})
-            is_claim = row.existing is None or not set(rule.fields).isdisjoint(row.old)
+            is_claim = row.existing is None or not concerned.isdisjoint(row.old)
             if row.existing is not None and is_claim:
                 moving.add(row.existing["id"])
             if key is None:

@@ -11,6 +11,7 @@ from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of
 from app.imports import pipeline
 from app.imports.models import Import
+from app.imports.plan import stored_objects
 from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
@@ -332,9 +333,10 @@ def test_rows_that_are_listed_while_a_correction_deletes_their_plan(app: Flask, 
 
 
 def test_an_object_that_is_deleted_while_its_row_is_planned(
-    app: Flask, admin: Client, upload: Upload, make: Make
+    app: Flask, admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Objects are matched first and compared in batches later: what is gone by then is an error of its row."""
+    """Objects of many rows are matched first and compared in batches later: what is gone by then is an error."""
+    monkeypatch.setattr(stored_objects, "LOADED_ONCE", 0)
     server = make(Server, name="a", serial_number="S1")
     deleted: list[int] = []
 
