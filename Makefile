@@ -15,7 +15,7 @@ STAMP := .venv/installed
 ARGS ?=
 BENCH ?=
 
-.PHONY: help run test fuzz load lint lint-api messages client console console-dev bench clean
+.PHONY: help run test fuzz load lint lint-api messages client clients console console-dev bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8

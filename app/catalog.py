@@ -30,8 +30,8 @@ IMPORTABLE = {name: resource for name, resource in CATALOG.items() if name != "u
 roles must not create administrators."""
 
 
-def readable_types(actor: Actor, names: str | None) -> list[Resource]:
-    """The resources of a comma-separated `types` parameter, or all that the actor may read; raises BadRequest.
+def readable_types(actor: Actor, names: str | None, parameter: str = "types") -> list[Resource]:
+    """The resources that a comma-separated parameter names, or all that the actor may read; raises BadRequest.
 
     A resource that the actor may not read is treated as unknown.
     """
@@ -41,7 +41,9 @@ def readable_types(actor: Actor, names: str | None) -> list[Resource]:
     requested = [name.strip() for name in names.split(",") if name.strip()]
     for name in requested:
         if name not in readable:
-            raise unknown("type", name, readable, parameter="types")
+            raise unknown("type", name, readable, parameter=parameter)
     if not requested:
-        raise BadParameter(tr("`types` names no resource. Omit it for all of them."), parameter="types")
+        raise BadParameter(
+            tr("`{parameter}` names no resource. Omit it for all of them.", parameter=parameter), parameter=parameter
+        )
     return [readable[name] for name in dict.fromkeys(requested)]

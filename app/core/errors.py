@@ -233,8 +233,10 @@ def from_http(error: HTTPException) -> ApiError:
             known = error.data["schema"].fields  # type: ignore[attr-defined]
             close = {name: difflib.get_close_matches(name, known, n=3, cutoff=0.6) for name in strange}
             for name in strange:
-                errors[name] = [_with_rule(text, UnknownParameter.rule, close[name]) for text in errors[name]]
+                errors[name] = [_with_rule(_no_parameter(name, close[name]), UnknownParameter.rule, close[name])]
             nearest = list(dict.fromkeys(chain.from_iterable(close.values())))
+            if len(errors) == 1:
+                message = _no_parameter(strange[0], nearest)
             return UnknownParameter(message, errors=errors, did_you_mean=nearest)
         # webargs groups messages by location ({"json": {...}}); a request has one body.
         return Invalid(errors=dotted(next(iter(messages.values()), {})))
@@ -244,6 +246,13 @@ def from_http(error: HTTPException) -> ApiError:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         translated.headers["Allow"] = ", ".join(error.valid_methods)
     return translated
+
+
+def _no_parameter(name: str, nearest: Sequence[str]) -> Message:
+    given = name[:MAX_NAME]
+    if nearest:
+        return tr("There is no parameter {name}. Did you mean {names}?", name=given, names=", ".join(nearest))
+    return tr("There is no parameter {name}.", name=given)
 
 
 def _with_rule(text: str, rule: str, did_you_mean: Sequence[str] | None) -> str:

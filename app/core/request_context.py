@@ -143,7 +143,8 @@ def take_language() -> None:
         return
     request.query_string = b"&".join(item for item in given if not item.startswith(b"lang="))
     if len(languages) > 1 or not languages.issubset(LANGUAGES):
-        raise ValueError(tr("{parameter} must be one of {choices}.", parameter="lang", choices=", ".join(LANGUAGES)))
+        choices = ", ".join(LANGUAGES)
+        raise ValueError(tr("{parameter} must be one of {choices}.", rule="choice", parameter="lang", choices=choices))
     request.environ["HTTP_ACCEPT_LANGUAGE"] = languages.pop()
 
 

@@ -121,7 +121,7 @@ def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
             parameter="format",
         )
     filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
-    return kinds[0], parse_query(resource, filters)
+    return kinds[0], parse_query(resource, filters, own=("format",))
 
 
 def _sheet(resource: Resource, query: ListQuery) -> OutputSheet:

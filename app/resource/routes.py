@@ -89,7 +89,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
 
     @cached(*shown, seconds=PAGE_SECONDS, backend=local_pages)
     def page_at(_path: str, _query: bytes, _viewer: int | None) -> TaggedBody:
-        page = select_page(resource, parse_query(resource, request.args))
+        page = select_page(resource, parse_query(resource, request.args, own=(PARAMETER,)))
         return TaggedBody.of(dumps(success_body(page.items, page.pagination)))
 
     @blueprint.get("")
@@ -108,7 +108,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
             return expanded_page(resource, arguments)
         if any(map(is_path, arguments)):
             # It depends on more tables than the key of a cached page names.
-            page = select_page(resource, parse_query(resource, arguments))
+            page = select_page(resource, parse_query(resource, arguments, own=(PARAMETER,)))
             return json_response(dumps(success_body(page.items, page.pagination)))
         viewer = current_actor().id if sees_own_only(resource.model) else None
         return page_at(resource.path, request.query_string, viewer)

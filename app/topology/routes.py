@@ -74,7 +74,7 @@ def get_server_tree() -> Page:
     if "fields" in arguments:
         raise UnknownParameter(tr("A tree always has all fields."), parameter="fields", did_you_mean=[])
     at = _pop_as_of(arguments)
-    query = parse_query(servers, arguments)
+    query = parse_query(servers, arguments, own=("level", "as_of"))
     page = select_page(servers, query) if at is None else _select_page_as_of(query, arguments, at)
     if levels[0] != "1":
         _add_children(page.items, at, with_services=levels[0] == "3")

@@ -25,7 +25,7 @@ class TooManyViews(Conflict):
 
 def visible(resource: str | None) -> sa.Select[Any]:
     """The acting user's views and the shared ones, of one resource or of all, by name; raises BadRequest."""
-    readable = [one.name for one in readable_types(current_actor(), resource)]
+    readable = [one.name for one in readable_types(current_actor(), resource, "resource")]
     return _of_actor().where(views.c.resource.in_(readable)).order_by(views.c.name, views.c.id)
 
 
@@ -74,9 +74,9 @@ def _of_actor() -> sa.Select[Any]:
 
 
 def _resource(name: str) -> str:
-    named = [resource.name for resource in readable_types(current_actor(), name)]
+    named = [resource.name for resource in readable_types(current_actor(), name, "resource")]
     if named != [name]:
-        raise BadParameter(tr("A view is of one resource."))
+        raise BadParameter(tr("A view is of one resource."), parameter="resource")
     return name
 
 

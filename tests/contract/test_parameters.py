@@ -227,3 +227,41 @@ def test_other_views_name_the_nearest_parameters_too(admin: Client) -> None:
     for path, nearest in (("search?q=a&limt=1", "limit"), ("imports?pagesize=1", "page_size")):
         data = refusal(admin, f"/api/{path}")
         assert (data["reason"], data["did_you_mean"][0]) == ("unknown_parameter", nearest)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "nearest"),
+    [
+        ("/api/servers?wiht=can", "wiht", ["with"]),
+        ("/api/servers/tree?levl=2", "levl", ["level"]),
+        ("/api/servers/export?fromat=csv", "fromat", ["format"]),
+        ("/api/search?q=a&typs=servers", "typs", ["types"]),
+        ("/api/imports/1/rows?stat=error", "stat", ["status"]),
+        ("/api/dashboard?x=1", "x", []),
+    ],
+)
+def test_an_unknown_parameter_is_named_alike_everywhere(
+    admin: Client, path: str, name: str, nearest: list[str]
+) -> None:
+    body = admin.call("GET", path, expect=400)
+    assert body["data"]["reason"] == "unknown_parameter"
+    assert body["data"]["did_you_mean"] == nearest
+    assert body["data"]["errors"] == {name: [body["message"]]}
+    assert body["message"].startswith(f"There is no parameter {name}.")
+    (problem,) = body["data"]["problems"][name]
+    assert (problem["rule"], problem["did_you_mean"]) == ("unknown", nearest)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "rule"),
+    [
+        ("/api/servers?lang=fr", "lang", "choice"),
+        ("/api/health?lang=en&lang=zh", "lang", "choice"),
+        ("/api/views?resource=serverz", "resource", "unknown"),
+        ("/api/views?resource=,", "resource", "invalid"),
+    ],
+)
+def test_a_bad_value_names_its_parameter(admin: Client, path: str, name: str, rule: str) -> None:
+    data = refusal(admin, path)
+    assert [each["rule"] for each in data["problems"][name]] == [rule]
+    assert data["problems"].keys() == data["errors"].keys() == {name}

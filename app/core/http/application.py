@@ -123,7 +123,7 @@ def refuse_misread() -> None:
     try:
         take_language()
     except ValueError as error:
-        raise BadParameter(error.args[0]) from None
+        raise BadParameter(error.args[0], parameter="lang") from None
     try:
         reason_of_request()
     except ValueError as error:

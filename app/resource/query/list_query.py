@@ -1,5 +1,6 @@
 """The parameters of a list: from a query string to a ListQuery, its shape apart from its values."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -11,7 +12,7 @@ from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.query.conditions import bound_value, bound_values
-from app.resource.query.filters import LIST_PARAMETERS, Filter, unknown
+from app.resource.query.filters import LIST_PARAMETERS, Filter, filter_names, unknown
 from app.resource.query.json_filters import ATTRIBUTE
 from app.resource.query.known_names import check_attribute
 from app.resource.query.parameter_values import read_text
@@ -69,8 +70,11 @@ class ListQuery:
         return replace(self, matching=replace(self.matching, filters=tuple(filters)), values=values)
 
 
-def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery:
-    """Read the parameters of a list request; raises BadRequest for anything that is not understood."""
+def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collection[str] = ()) -> ListQuery:
+    """Read the parameters of a list request; raises BadRequest for anything that is not understood.
+
+    `own` are further parameters of the route, which a misspelt one may have meant.
+    """
     filters: list[Filter] = []
     values: dict[str, Any] = {}
     for parameter, texts in arguments.lists():
@@ -78,6 +82,8 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str]) -> ListQuery
             if len(texts) > 1 and parameter not in _LISTS:
                 raise RepeatedParameter(tr("{name} may be given only once.", name=parameter), parameter=parameter)
             continue
+        if own and "." not in parameter and parameter.partition("__")[0] not in (names := filter_names(resource)):
+            raise unknown("parameter", parameter, [*names, *LIST_PARAMETERS, *own])
         item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
         filters.append(item)
