@@ -31,7 +31,7 @@ from app.core.db import engines
 from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
 from app.core.http.turns import Turns
-from app.core.jobs.runner import GRACE, runner_of
+from app.core.jobs.runner import GRACE_SECONDS, runner_of
 from app.core.jobs.worker import work
 from app.core.storage.storage import settings_problem
 from app.users.service import admin_setting_errors
@@ -210,7 +210,7 @@ def supervise_job_worker(stopping: threading.Event) -> None:
             pass
         if process.is_alive():
             process.terminate()
-            process.join(GRACE + STOP_SECONDS)
+            process.join(GRACE_SECONDS + STOP_SECONDS)
             process.kill()
         else:
             log.warning("job_worker_ended", exit_code=process.exitcode)

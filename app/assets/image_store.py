@@ -109,8 +109,8 @@ def open_image(name: str) -> tuple[BinaryIO, str]:
 
 def names_in(connection: sa.Connection) -> tuple[set[str], set[str]]:
     """The names of all images that a database knows, and of those among them that an asset shows."""
-    known = set(connection.scalars(sa.select(images.c.name)))
-    return known, set(connection.scalars(sa.select(images.c.name).where(_IS_SHOWN)))
+    names = set(connection.scalars(sa.select(images.c.name)))
+    return names, set(connection.scalars(sa.select(images.c.name).where(_IS_SHOWN)))
 
 
 def delete_unneeded() -> int:

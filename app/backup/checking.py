@@ -43,8 +43,8 @@ def unpacked(folder: Path, read: Manifest, beside: Path | None = None) -> Iterat
 def check_files(folder: Path) -> Manifest:
     """The manifest of a backup whose files are what it says; raises NoBackup with everything that is not."""
     read = manifest.read(folder)
-    if found := list(manifest.differences(folder, read)):
-        raise NoBackup("\n".join(found))
+    if differences := list(manifest.differences(folder, read)):
+        raise NoBackup("\n".join(differences))
     return read
 
 

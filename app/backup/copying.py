@@ -149,5 +149,5 @@ def _set_numbers(numbers: dict[str, int]) -> None:
 
 
 def _sequence_of(connection: sa.Connection, table: str) -> str | None:
-    found: str | None = connection.scalar(sa.select(sa.func.pg_get_serial_sequence(table, "id")))
-    return found
+    sequence: str | None = connection.scalar(sa.select(sa.func.pg_get_serial_sequence(table, "id")))
+    return sequence

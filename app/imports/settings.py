@@ -152,8 +152,8 @@ def find_saved(
         return None
     rows = [{str(cell).strip() for cell in row if cell not in (None, "")} for row in first_rows]
     headers = [row | above for row, above in zip(rows, [set(), *rows], strict=False)]
-    known = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
-    return max(known, key=lambda mapping: len(mapping.titles), default=None)
+    matching = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
+    return max(matching, key=lambda mapping: len(mapping.titles), default=None)
 
 
 def _read_sheet(dates: str | None = None, **settings: Any) -> SheetSettings:

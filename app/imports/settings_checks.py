@@ -85,17 +85,17 @@ def find_target(resource: Resource, target: str) -> tuple[ColumnMapping | None, 
     column = target_column(resource, 0, "", ColumnUse.FIELD, target)
     if column is None:
         names = [item.reads_as for item in resource.fields.values() if not item.read_only]
-        near = difflib.get_close_matches(target, names, n=1)
-        found = {"name": target, "resource": resource.name}
-        if near:
+        closest = difflib.get_close_matches(target, names, n=1)
+        facts = {"name": target, "resource": resource.name}
+        if closest:
             return None, tr(
-                "{name} is not a field of {resource}. Did you mean {near}?", rule="unknown", near=near[0], **found
+                "{name} is not a field of {resource}. Did you mean {near}?", rule="unknown", near=closest[0], **facts
             )
         text = tr(
             "{name} is not a field of {resource}. Its fields are {fields}.",
             rule="unknown",
             fields=", ".join(names),
-            **found,
+            **facts,
         )
         return None, text
     if column.field is not None and column.field.read_only:

@@ -17,7 +17,7 @@ tokens = PersonalToken.__table__
 logs = STORED.c
 
 
-class Told(NamedTuple):
+class IssuedToken(NamedTuple):
     """What the events of a token say: its owner, who created it, and the MAC of its row."""
 
     owner_id: int | None
@@ -45,16 +45,16 @@ def compare_tokens(connection: sa.Connection, report: Report) -> None:
             report.add(FindingKind.ROW_MISSING, message, resource_type=tokens.name, resource_id=token_id)
 
 
-def _read_events(connection: sa.Connection) -> dict[int, Told]:
-    recorded: dict[int, Told] = {}
+def _read_events(connection: sa.Connection) -> dict[int, IssuedToken]:
+    recorded: dict[int, IssuedToken] = {}
     events = sa.select(logs.resource_id, logs.action, logs.user_id, logs.state_mac).where(
         logs.resource_type == tokens.name, logs.action.in_(("token_create", "token_revoke"))
     )
     for token_id, action, user_id, mac in connection.execute(events.order_by(logs.id)):
         if action == "token_create":
-            recorded[token_id] = Told(user_id, mac)
+            recorded[token_id] = IssuedToken(user_id, mac)
         elif token_id in recorded:
-            recorded[token_id] = Told(recorded[token_id].owner_id, mac)
+            recorded[token_id] = IssuedToken(recorded[token_id].owner_id, mac)
     return recorded
 
 

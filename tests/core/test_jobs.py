@@ -198,7 +198,7 @@ def test_a_job_that_kills_its_runners_is_given_up(app: Flask, work: Work, new_ru
 def test_a_lease_is_renewed_while_its_runner_lives(
     app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.01)
     queue(app, 1)
     renewed: list[Any] = []
 
@@ -247,7 +247,7 @@ def test_a_job_that_is_let_go_is_somebody_elses_at_once(
     app: Flask, work: Work, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A runner that is told to stop has no failed attempt, and does not end what another has begun."""
-    monkeypatch.setattr(jobs, "GRACE", 0.1)
+    monkeypatch.setattr(jobs, "GRACE_SECONDS", 0.1)
     queue(app, 1)
     begun, free = Event(), Event()
 

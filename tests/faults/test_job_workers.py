@@ -102,7 +102,7 @@ def blocked_import(app: Flask, admin: Client) -> Iterator[int]:
 
 
 def test_commit_wakes_a_worker(app: Flask, admin: Client, start: Start) -> None:
-    start(LOOK=NEVER)
+    start(POLL_SECONDS=NEVER)
     for _ in range(2):
         wait_until(partial(is_applied, admin, queue(admin)))
 
@@ -122,13 +122,13 @@ def test_worker_stops_cleanly_on_a_signal(start: Start) -> None:
 
 def test_stopped_worker_returns_its_job(app: Flask, admin: Client, start: Start) -> None:
     """Work beyond the grace period is rolled back, and the next worker need not wait for the lease to expire."""
-    worker = start(GRACE=0.2)
+    worker = start(GRACE_SECONDS=0.2)
     with blocked_import(app, admin) as import_id:
         worker.terminate()
         assert worker.wait(TIMEOUT_SECONDS) == 0
         assert jobs(app) == [("queued", 0)]
     assert (status(admin, import_id), servers(app)) == (("applying", None), 0)
-    start(LOOK=NEVER)
+    start(POLL_SECONDS=NEVER)
     wait_until(partial(is_applied, admin, import_id))
     # The import commits a moment before its job is marked as done.
     wait_until(lambda: jobs(app) == [("done", 1)])

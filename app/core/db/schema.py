@@ -47,8 +47,8 @@ def schema_problem(engine: sa.Engine) -> str | None:
 
 def newer_schema_problem(revisions: Collection[str]) -> str | None:
     """Why a schema of these revisions cannot be upgraded; None if this version knows them."""
-    known = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
-    if known.issuperset(revisions):
+    own_revisions = {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
+    if own_revisions.issuperset(revisions):
         return None
     return (
         f"The schema of the database ({', '.join(sorted(revisions))}) is that of a newer version: run that version, "

@@ -14,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from app.core.db.connections import count_copied
 from app.core.db.unit_of_work import db, touch, unit_of_work
 
-ROWS_AT_ONCE = 1000
+BATCH_ROWS = 1000
 """Rows that a set-based write converts together."""
 ROWS_A_COPY = 10_000
 ROWS_AN_INSERT = 50
@@ -192,7 +192,7 @@ def _bound(binds: Sequence[Bind | None], rows: Iterable[Sequence[Any]]) -> Itera
     """The rows as the driver takes them, in batches, so that repeated values of a column are converted once."""
     places = [(place, bind) for place, bind in enumerate(binds) if bind is not None]
     rest = iter(rows)
-    while batch := list(islice(rest, ROWS_AT_ONCE)):
+    while batch := list(islice(rest, BATCH_ROWS)):
         columns: list[Sequence[Any]] = list(zip(*batch, strict=True))
         for place, bind in places:
             columns[place] = _bound_column(bind, columns[place])

@@ -40,13 +40,13 @@ job_seconds = Histogram(
     buckets=(0.05, 0.2, 1, 5, 20, 60, 300, 1800),
 )
 
-HEARTBEAT = 3.0
+HEARTBEAT_SECONDS = 3.0
 """Seconds between renewals of a lease."""
-LOOK = 3.0
+POLL_SECONDS = 3.0
 """Seconds between polls of the queue, for jobs whose announcement was lost."""
-GRACE = 5.0
+GRACE_SECONDS = 5.0
 """Seconds that a running job has to finish when its process stops."""
-PATIENCE = timedelta(seconds=30)
+MAX_DELAY = timedelta(seconds=30)
 """How long a due job may wait in an idle lane before the queue is reported as late."""
 
 
@@ -113,10 +113,10 @@ class Runner:
         thread.start()
 
     def stop(self) -> None:
-        """Start no more jobs, and release those not done within GRACE seconds, so that others run them at once."""
+        """Start no more jobs, and release those not done within GRACE_SECONDS, so that others run them at once."""
         self._stopping.set()
         self.wake()
-        self._join(GRACE)
+        self._join(GRACE_SECONDS)
         if self._held:
             # It may wait for a lock that a running job holds; then the lease expires instead.
             self._begin("release", self._release_jobs)
@@ -147,7 +147,7 @@ class Runner:
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
 
     def is_late(self) -> bool:
-        """Whether a due job waits for longer than PATIENCE in an idle lane: no worker runs, or none gets on."""
+        """Whether a due job waits for longer than MAX_DELAY in an idle lane: no worker runs, or none gets on."""
         jobs = Job.__table__
         now = utcnow()
         waits_since = sa.case(
@@ -160,7 +160,7 @@ class Runner:
         ).all()
         lane_of = {kind: name for name, lane in self._lanes.items() for kind in lane.kinds}
         busy = {lane_of.get(kind) for kind, state, _, latest in rows if state == "running" and latest > now}
-        return any(lane_of.get(kind) not in busy for kind, _, oldest, _ in rows if oldest < now - PATIENCE)
+        return any(lane_of.get(kind) not in busy for kind, _, oldest, _ in rows if oldest < now - MAX_DELAY)
 
     def _run_next(self, lane: Lane) -> bool:
         """Run the next job of a lane, if there is one."""
@@ -180,7 +180,7 @@ class Runner:
                     pass
             except Exception as error:  # noqa: BLE001 - the database may be away; the next poll tries again
                 log.warning("jobs_paused", error=repr(error))
-            lane.wake.wait(LOOK)
+            lane.wake.wait(POLL_SECONDS)
 
     def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
         while not self._stopping.wait(every):
@@ -243,7 +243,7 @@ class Runner:
             yield
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
-        while not finished.wait(HEARTBEAT):
+        while not finished.wait(HEARTBEAT_SECONDS):
             try:
                 with self._app.app_context():
                     queue.renew(job_id, self._name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from app.core.db.statements import ROWS_AT_ONCE
+from app.core.db.statements import BATCH_ROWS
 from app.core.messages import tr
 from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
@@ -51,7 +51,7 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
     stray = StrayCells(table)
     replace_cells = cell_replacements(table) if table.settings.values else {}
     table_rows = table.rows()
-    while batch := list(islice(table_rows, ROWS_AT_ONCE)):
+    while batch := list(islice(table_rows, BATCH_ROWS)):
         numbers, cells = zip(*batch, strict=True)
         rows = [new_row(number) for number in numbers]
         columns = list(zip_longest(*cells))

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.db.statements import ROWS_AT_ONCE, any_of
+from app.core.db.statements import BATCH_ROWS, any_of
 from app.core.db.unit_of_work import db
 from app.core.messages import tr
 from app.imports.map.table import Table
@@ -42,8 +42,8 @@ def load_to_compare(
         return
     columns = _columns_to_compare(resource, tables, None)
     names = [column.key for column in columns]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        batch = rows[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(rows), BATCH_ROWS):
+        batch = rows[start : start + BATCH_ROWS]
         ids = {row.existing["id"] for row in batch if row.existing is not None}
         loaded = _select(resource, columns, resource.model.__table__.c.id, ids)
         stored = {values["id"]: values for values in (dict(zip(names, row, strict=True)) for row in loaded)}
@@ -116,8 +116,8 @@ def _select(
 ) -> Iterator[Sequence[Any]]:
     wanted = list(values)
     for start in range(0, len(wanted), MAX_LOADED):
-        some = any_of(by, wanted[start : start + MAX_LOADED])
-        yield from db.session.execute(sa.select(*columns).where(some, *visible(resource.model)))
+        is_wanted = any_of(by, wanted[start : start + MAX_LOADED])
+        yield from db.session.execute(sa.select(*columns).where(is_wanted, *visible(resource.model)))
 
 
 def batches(rows: Sequence[ParsedRow]) -> Iterator[Sequence[ParsedRow]]:

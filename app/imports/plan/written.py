@@ -11,7 +11,7 @@ from itertools import chain
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, NamedTuple
 
-from app.core.db.statements import ROWS_AT_ONCE
+from app.core.db.statements import BATCH_ROWS
 from app.core.messages import pack
 from app.core.values import json_text
 from app.imports.map.table import Table
@@ -57,8 +57,8 @@ def written_plan(tables: Sequence[ParsedTable], advance: Callable[[int], None]) 
     with TemporaryFile(prefix="plan-") as file:
         plan = WrittenPlan(file)
         for parsed in tables:
-            for start in range(0, len(parsed.rows), ROWS_AT_ONCE):
-                rows = parsed.rows[start : start + ROWS_AT_ONCE]
+            for start in range(0, len(parsed.rows), BATCH_ROWS):
+                rows = parsed.rows[start : start + BATCH_ROWS]
                 _write_part(plan, parsed.table, rows)
                 advance(len(rows))
         yield plan

@@ -27,8 +27,8 @@ from app.resource.uniqueness import Key, index_rules, key_of, shared_key, shared
 def check(resource: Resource, merged: Mapping[Item, dict[str, Any]], *, creating: bool) -> None:
     """Set the errors that can be found without writing: rules, references, unique values."""
     for item, values in merged.items():
-        if flaws := resource.model.validate(values):
-            item.error = Invalid(errors=flaws)
+        if errors := resource.model.validate(values):
+            item.error = Invalid(errors=errors)
     _check_references(resource, merged)
     for fields, folded in index_rules(resource.model):
         of_rule = {

@@ -20,7 +20,7 @@ from app.core.audit.declaration import guarded_columns
 from app.core.audit.mac import state_mac
 from app.core.audit.recorder import created, snapshot_of
 from app.core.db.models import Entity
-from app.core.db.statements import ROWS_AT_ONCE, any_of, write_bound, write_rows
+from app.core.db.statements import BATCH_ROWS, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, json_text, utcnow
 from app.resource.bulk.write_order import WriteOrder
@@ -74,8 +74,8 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values, with its audit record; missing values are the defaults."""
     _refuse_orm_only(resource.model)
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        batch = slice(start, start + ROWS_AT_ONCE)
+    for start in range(0, len(ids), BATCH_ROWS):
+        batch = slice(start, start + BATCH_ROWS)
         _insert_batch(resource, ids[batch], objects[batch], created_by_id)
 
 
@@ -176,8 +176,8 @@ def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[C
         .values({**{name: given.c[name] for name in names}, "version": table.c.version + 1, "updated_at": now})
     )
     written = 0
-    for start in range(0, len(changes), ROWS_AT_ONCE):
-        batch = changes[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(changes), BATCH_ROWS):
+        batch = changes[start : start + BATCH_ROWS]
         rows = [{**change.new, "id": change.object_id, "version": change.version} for change in batch]
         written += db.session.connection().execute(statement, {"changes": json_text(rows)}).rowcount
     return written

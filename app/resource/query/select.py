@@ -27,7 +27,7 @@ from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import matches
 from app.resource.rights import sees_own_only, visible
 
-ROWS_AT_ONCE = 1000
+BATCH_ROWS = 1000
 """Rows that are held in memory while all of them are read."""
 
 _PAGE_SIZE, _OFFSET = sa.bindparam("page_size", type_=sa.Integer), sa.bindparam("offset", type_=sa.BigInteger)
@@ -96,7 +96,7 @@ def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]
     with db.engine.connect() as connection:
         reading = connection.execution_options(access="snapshot")
         # Said of the statement alone: said of the connection, PostgreSQL would be asked for a cursor for its BEGIN.
-        for row in reading.execute(statement.execution_options(yield_per=ROWS_AT_ONCE), query.values):
+        for row in reading.execute(statement.execution_options(yield_per=BATCH_ROWS), query.values):
             yield projection.render(row)
 
 

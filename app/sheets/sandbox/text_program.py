@@ -62,13 +62,13 @@ def find_encoding(path: Path, named: str | None) -> str:
     sample = _non_ascii_lines(path)
     if _is_damaged_utf_8(sample):
         raise Refused("damaged_text", encoding="UTF-8")
-    found = [reading for reading in readings(sample) if _decodes(path, reading.encoding)]
-    if not found:
+    possible = [reading for reading in readings(sample) if _decodes(path, reading.encoding)]
+    if not possible:
         raise Refused("not_text", content="contains bytes that are not text")
-    if not is_sure(found):
-        names = ", ".join(reading["encoding"] for reading in samples(found))
-        raise Refused("ambiguous_encoding", encodings=names, candidates=samples(found))
-    return found[0].encoding
+    if not is_sure(possible):
+        names = ", ".join(reading["encoding"] for reading in samples(possible))
+        raise Refused("ambiguous_encoding", encodings=names, candidates=samples(possible))
+    return possible[0].encoding
 
 
 def _readable(path: Path, encoding: str) -> str:

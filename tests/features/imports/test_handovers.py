@@ -117,8 +117,8 @@ def test_slots_of_gpus_and_ports_of_containers_are_swapped(admin: Client, upload
 def test_a_chain_longer_than_a_part_of_the_plan(
     admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "ROWS_AT_ONCE", 3)
-    monkeypatch.setattr(writer, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(written, "BATCH_ROWS", 3)
+    monkeypatch.setattr(writer, "BATCH_ROWS", 3)
     for number in range(10):
         make(Server, name=f"s-{number}", asset_tag=f"T{number}")
     tags = [f"T{(number + 1) % 10}" for number in range(10)]
