@@ -1,6 +1,7 @@
 """Filters: a query parameter such as `memory_gb__gte=64` becomes the shape of a condition and its typed values."""
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,7 +86,8 @@ class Filter:
         return not (self.operator or self.several or self.ranges or self.or_empty)
 
 
-def filter_names(resource: Resource) -> dict[str, Field]:
+@functools.cache
+def filter_names(resource: Resource) -> Mapping[str, Field]:
     """What can be filtered on, by parameter name: every field, and every reference by its object's name."""
     names = {field.name: field for field in resource.fields.values() if OPERATORS[field.kind]}
     return {**names, **resource.references}

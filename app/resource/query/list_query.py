@@ -1,6 +1,7 @@
 """The parameters of a list: from a query string to a ListQuery, its shape apart from its values."""
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -137,7 +138,8 @@ def _parse_sort(resource: Resource, text: str) -> tuple[str, ...]:
     return names
 
 
-def sortable(resource: Resource) -> list[str]:
+@functools.cache
+def sortable(resource: Resource) -> Sequence[str]:
     """What every list can be sorted by: every simple field, and references by the name of their object.
 
     An attribute too, as `attributes.<key>`.

@@ -124,8 +124,8 @@ def _counter(resource: Resource, models: frozenset[type[Any]]) -> Any:
     """A function that counts what matches, remembered until a table changes that it or a filter looks into."""
 
     def count(matching: Matching, values: tuple[tuple[str, Any], ...], limit: int | None) -> int:
-        counted = read_rows(_count_statement(resource, matching, limit), dict(values))
-        return cast(int, counted.scalar_one())
+        ((counted,),) = _count_statement(resource, matching, limit).rows(dict(values))
+        return cast(int, counted)
 
     count.__qualname__ = f"count_{resource.name}"
     return cached(*models)(count)
@@ -217,10 +217,10 @@ def _shown(
 
 
 @functools.lru_cache(maxsize=512)
-def _count_statement(resource: Resource, matching: Matching, limit: int | None) -> sa.Select[Any]:
+def _count_statement(resource: Resource, matching: Matching, limit: int | None) -> Prepared:
     table = resource.model.__table__
     matching_rows = sa.select(table.c.id).where(*conditions_of(resource, matching)).limit(limit)
-    return sa.select(sa.func.count()).select_from(matching_rows.subquery())
+    return Prepared(sa.select(sa.func.count()).select_from(matching_rows.subquery()))
 
 
 def parse_conditions(
