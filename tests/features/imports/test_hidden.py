@@ -44,7 +44,7 @@ def test_private_tasks_of_others_do_not_prevent_a_revert(
     task = make(Task, server_id=server, created_by_id=admin.user.id)
     own = make(Task, server_id=server, created_by_id=user.user.id)
     (conflict,) = revert(user, import_, expect=409)["conflicts"]
-    assert conflict["message"] == "Other objects refer to it: 1 tasks."
+    assert conflict["message"] == "Other objects refer to it: tasks (1)."
     user.call("DELETE", f"/api/tasks/{own.id}")
     assert revert(user, import_)["removed"] == {"servers": 1}
     kept = admin.call("GET", f"/api/tasks/{task.id}")["data"]

@@ -132,8 +132,8 @@ def test_objects_changed_since_are_listed_and_nothing_is_reverted(app: Flask, ad
     assert refusal["reason"] == "out_of_date"
     named = {(item["sheet"], item["row"]): item["message"] for item in refusal["conflicts"]}
     assert named["Servers", 2] == "The server has been changed or used since the import."
-    assert named["Servers", 3] == "Other objects refer to it: 1 containers."
-    assert named["Datacenters", 2] == "Other objects refer to it: 2 servers."
+    assert named["Servers", 3] == "Other objects refer to it: containers (1)."
+    assert named["Datacenters", 2] == "Other objects refer to it: servers (2)."
     assert live_rows(app) == before
     assert admin.call("GET", f"/api/imports/{applied['id']}")["data"]["status"] == "applied"
 
