@@ -556,5 +556,5 @@ def status_of(caller: Client, method: str, path: str, options: dict[str, Any]) -
     if path in OUTSIDE_THE_DOCUMENT:
         # No envelope, and not in the document.
         headers = {"Authorization": f"Bearer {caller.token}"} if caller.token else {}
-        return caller.app.test_client().open(path, method=method, headers=headers).status_code
+        return caller.app.test_client().open(path, method=method, headers=headers, buffered=True).status_code
     return caller.send(method, path, expect=tuple(range(200, 600)), **options).status_code

@@ -107,7 +107,9 @@ def test_flask_commands_exist_with_their_options(migrated_app: Flask, block: Blo
             if word.startswith("-") and word != "-":
                 assert word.partition("=")[0] in [name for option in command.params for name in option.opts], words
             elif isinstance(command, click.Group):
-                found = command.get_command(click.Context(command, obj=script), word)
+                # Flask pushes an application context, which this one pops at its end.
+                with click.Context(command, obj=script) as context:
+                    found = command.get_command(context, word)
                 assert found is not None, words
                 command = found
 
