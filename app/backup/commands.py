@@ -16,7 +16,6 @@ from app.backup.resumption import problem
 from app.backup.resumption import resume as resume_sealing
 from app.core.db.schema import connection_problem, needs_schema
 from app.core.db.unit_of_work import act_in, current_context, db
-from app.core.storage.protocol import StorageError
 from app.proof.sealer import CannotSeal
 
 FOLDER = click.Path(path_type=Path)
@@ -30,7 +29,7 @@ def backup(folder: Path, *, with_secrets: bool) -> None:
     """Copy database, images and checkpoints into a new FOLDER, while the platform runs."""
     try:
         written = create(folder.absolute(), with_secrets=with_secrets)
-    except (CannotBackUp, CannotSeal, StorageError, OSError) as error:
+    except (CannotBackUp, CannotSeal, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"Wrote {folder}: {_summary(written)}.")
     if written.missing:
@@ -52,7 +51,7 @@ def restore(folder: Path, *, check: bool, replace: str | None) -> None:
             return
         restored = restore_backup(folder.absolute(), replace=replace)
         reason = problem()
-    except (NoBackup, CannotRestore, CannotSeal, StorageError, OSError, sa.exc.IntegrityError) as error:
+    except (NoBackup, CannotRestore, CannotSeal, OSError, sa.exc.IntegrityError) as error:
         raise click.ClickException(str(error)) from None
     except sa.exc.DBAPIError as error:
         raise click.ClickException(connection_problem(error, db.engine)) from None

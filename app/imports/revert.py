@@ -27,7 +27,7 @@ from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Kind, Resource, singular
 from app.resource.bulk import writer
 from app.resource.bulk.write_order import WriteOrder
-from app.resource.cascade import count_referring, counted, detach_unseen
+from app.resource.cascade import count_referring, detach_unseen, text_of_counts
 from app.resource.fields import defaults_of, from_json
 from app.resource.json_fields import limit_error, put_back_attributes
 from app.resource.rights import may_change
@@ -196,7 +196,7 @@ def _remove(part: PlanPart, import_: Import, ids: dict[int, int], reversal: Reve
             message = tr("The {what} has been changed or used since the import.", what=singular(resource))
             reversal.add_conflict(part, row, object_id, message)
         elif object_id in children:
-            message = tr("Other objects refer to it: {counts}.", counts=counted(children[object_id]))
+            message = tr("Other objects refer to it: {counts}.", counts=text_of_counts(children[object_id]))
             reversal.add_conflict(part, row, object_id, message)
         else:
             removed.append(current)

@@ -30,7 +30,7 @@ from app.proof.merkle import (
     roots_from_consistency,
 )
 from app.proof.models import checkpoints, leaves
-from app.proof.outside import checkpoint_file
+from app.proof.outside.checkpoint_file import CheckpointFile, DamagedFile
 from app.proof.records import RAW_COLUMNS, content_of, leaf_bytes
 from app.proof.report import FindingKind, Report
 from app.proof.sealer import verifier_keys
@@ -63,7 +63,8 @@ def write(folder: Path, size: int | None = None) -> int:
                 if row.id is None:
                     raise CannotArchive("A sealed record is missing: run `flask audit verify`.")
                 file.write(leaf_bytes(content_of(row)) + b"\n")
-        checkpoint_file.append(folder / CHECKPOINTS, [(row.size, row.note, as_json(row.sealed_at)) for row in included])
+        signed_notes = [(row.size, row.note, as_json(row.sealed_at)) for row in included]
+        CheckpointFile(folder / CHECKPOINTS).append(signed_notes)
         proof = consistency_proof(_root_function(connection), end, rows[-1].size)
         later = {"note": rows[-1].note, "proof": _encode(proof)}
         (folder / LATER).write_bytes(canonical(later) + b"\n")
@@ -143,11 +144,11 @@ def verify_record(proof: dict[str, Any], keys: Sequence[VerifierKey]) -> Report:
 
 def _open_checkpoints(path: Path, keys: Sequence[VerifierKey], report: Report) -> Iterator[Checkpoint]:
     try:
-        for entry in checkpoint_file.read_all(checkpoint_file.measure(path)):
+        for entry in CheckpointFile(path).measure().entries():
             checkpoint, _ = open_note(entry.note, keys)
             report.checkpoints += 1
             yield checkpoint
-    except (InvalidCheckpoint, checkpoint_file.DamagedFile) as error:
+    except (InvalidCheckpoint, DamagedFile) as error:
         report.add(FindingKind.CHECKPOINT_CHANGED, str(error))
 
 

@@ -158,10 +158,10 @@ def _refuse_referred(removed: dict[type[Entity], dict[int, Row]]) -> None:
 
 def has_children(children: Mapping[str, int]) -> Conflict:
     """The refusal to delete what so many objects of these kinds refer to."""
-    return HasChildren(tr("This object still has {listed}.", listed=counted(children)), children=dict(children))
+    return HasChildren(tr("This object still has {listed}.", listed=text_of_counts(children)), children=dict(children))
 
 
-def counted(children: Mapping[str, int]) -> str:
+def text_of_counts(children: Mapping[str, int]) -> str:
     """How many there are of each kind, without a plural: `servers (1), gpus (6)`."""
     return ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in children.items())
 

@@ -1,14 +1,12 @@
 """Both storages keep the same promises; the object store also fails in its own ways."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.core.storage import breaker, s3
 from app.core.storage.folder import Folder
 from app.core.storage.protocol import Storage, StorageError, WrongSettings
 from app.core.storage.s3 import Bucket
@@ -16,7 +14,7 @@ from app.core.storage.storage import check
 from tests.faults.proxy import Proxy
 from tests.object_store import ObjectStore
 from tests.server import free_port
-from tests.threads import run_concurrently
+from tests.threads import run_concurrently, wait_until
 
 MEBIBYTE = 1024 * 1024
 CALLS: dict[str, Callable[[Storage], object]] = {
@@ -133,29 +131,25 @@ def silent(object_store: ObjectStore) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_silent_store_is_given_up(silent: dict[str, Any], call: Callable[[Storage], object]) -> None:
-    begun = time.monotonic()
     with pytest.raises(StorageError, match="no complete answer in time"):
         call(Bucket("s3://bucket", silent))
-    assert time.monotonic() - begun < 5
 
 
 def test_a_store_that_failed_is_left_alone_for_a_moment(silent: dict[str, Any]) -> None:
-    """Only the calls that were under way wait; the others fail at once."""
+    """Only the calls that were under way wait; of the others, one tries, and the rest is refused."""
     bucket = Bucket("s3://bucket", silent)
-    outcomes = run_concurrently([lambda: duration_of_failure(bucket)] * 8)
-    assert max(outcomes) < 5
-    begun = time.monotonic()
-    durations = sorted(run_concurrently([lambda: duration_of_failure(bucket)] * 8))
-    assert durations[-2] < s3.QUICK_SECONDS / 2
+    run_concurrently([lambda: failure_of(bucket)] * 8)
+    failures = run_concurrently([lambda: failure_of(bucket)] * 8)
+    refused = [text for text in failures if "is tried again in a moment" in text]
+    # A thread that begins very late may be the next one to try.
+    assert len(refused) in (6, 7, 8)
     assert not bucket.is_up()
-    assert time.monotonic() - begun < 5
 
 
-def duration_of_failure(bucket: Bucket) -> float:
-    begun = time.monotonic()
-    with pytest.raises(StorageError):
+def failure_of(bucket: Bucket) -> str:
+    with pytest.raises(StorageError) as raised:
         bucket.open("a.jpg")
-    return time.monotonic() - begun
+    return str(raised.value)
 
 
 def test_a_store_that_is_refused_is_away(object_store: ObjectStore) -> None:
@@ -172,11 +166,8 @@ def test_a_store_is_used_again_when_it_is_back(object_store: ObjectStore) -> Non
         bucket = Bucket(f"s3://{name}", settings)
         bucket.write("a.jpg", b"x")
         with proxy.silent():
-            duration_of_failure(bucket)
+            failure_of(bucket)
             assert not bucket.is_up()
-        deadline = time.monotonic() + breaker.PAUSE_SECONDS + s3.QUICK_SECONDS
-        while not bucket.is_up():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(bucket.is_up)
         with bucket.open("a.jpg") as file:
             assert file.read() == b"x"

@@ -18,7 +18,7 @@ from app.proof import sealer
 from app.proof.checkpoints import open_note, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves
-from app.proof.outside import checkpoint_file
+from app.proof.outside.checkpoint_file import CheckpointFile
 from app.proof.sealer import CannotSeal, checkpoint_log, seal
 from tests.backends import on_postgresql, on_sqlite
 from tests.client import Client
@@ -122,7 +122,7 @@ def test_two_sealers_at_once(app: Flask, make: Make, monkeypatch: pytest.MonkeyP
     run_concurrently([lambda: seal_now(app)] * 4)
     seal_now(app)
     assert tree(app) == list(enumerate(record_ids(app)))
-    sizes = [line.size for line in checkpoint_file.read_all(checkpoint_file.measure(path_of(app)))]
+    sizes = [line.size for line in CheckpointFile(path_of(app)).measure().entries()]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == 20
 
@@ -136,13 +136,13 @@ def test_a_sealer_that_dies_is_continued(app: Flask, make: Make, monkeypatch: py
     assert tree(app) == []
     with monkeypatch.context() as patch:
         # After the commit, before the file.
-        patch.setattr(checkpoint_file, "append", lambda *_: 1 / 0)
+        patch.setattr(CheckpointFile, "append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             seal_now(app)
     assert tree(app) == list(enumerate(record_ids(app)))
-    assert checkpoint_file.read_last(path_of(app)) is None
+    assert CheckpointFile(path_of(app)).last() is None
     assert seal_now(app) == 0
-    last = checkpoint_file.read_last(path_of(app))
+    last = CheckpointFile(path_of(app)).last()
     assert last is not None
     assert last.size == 1
 

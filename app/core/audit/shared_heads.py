@@ -19,7 +19,7 @@ import structlog
 from flask import Flask, current_app
 
 from app.core.storage.protocol import Storage, StorageError
-from app.core.storage.storage import storage_at
+from app.core.storage.storage import names_beginning, storage_at
 from app.core.values import utcnow
 
 logger = structlog.get_logger()
@@ -104,13 +104,7 @@ class SharedHeads:
                 continue
 
     def names(self, log_name: str) -> Collection[str]:
-        begin = prefix(log_name)
-        names = []
-        for name in self._storage.names(begin):
-            if not name.startswith(begin):
-                break
-            names.append(name)
-        return names
+        return list(names_beginning(self._storage, prefix(log_name)))
 
     def delete_before(self, log_name: str, day: date) -> None:
         """Delete the objects that were last written before a day. Raises StorageError."""
@@ -119,7 +113,7 @@ class SharedHeads:
 
 
 def merge(noted: Heads, heads: Mapping[int, tuple[int, str]]) -> None:
-    """Add heads to others, of which the later ones stay."""
+    """Merge heads into others: of each chain, the later one stays."""
     for chain, (number, mac) in heads.items():
         if number > noted.get(chain, (0, ""))[0]:
             noted[chain] = (number, mac)

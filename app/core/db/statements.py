@@ -239,8 +239,9 @@ def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
         if from_bitmaps:
             driver.execute("RESET enable_seqscan; RESET enable_indexscan")
     except BaseException:
-        # The pool must not hand out a connection with these settings.
-        db.session().invalidate()
+        if from_bitmaps:
+            # The pool must not hand out a connection with these settings.
+            db.session().invalidate()
         raise
     finally:
         driver.prepare_threshold = threshold

@@ -112,7 +112,7 @@ class Platform(Flask):
 
 
 def refuse_misread() -> None:
-    """Refuse a request of which a part would be misread; raises BadRequest."""
+    """Refuse a request that would be misread, such as one with an unreadable header; raises BadRequest."""
     query = request.query_string
     if not query.isascii() or b"%" in query:
         try:

@@ -1,4 +1,4 @@
-"""Turns to work: a client that sends or reads slowly occupies a thread of the server, but keeps nobody from working.
+"""Turns to work: a client that sends or reads slowly occupies a thread, but keeps no other request from working.
 
 A thread of granian's WSGI interface waits for the body of a request, and for the reader of a streamed response, as long
 as either takes. So the server has many threads, and few of them work at a time: more would only wait for each other.
@@ -34,7 +34,7 @@ class Turns:
 
 
 def receive(environ: Environ) -> bool:
-    """Receive the body of a request, or the begin of one that has no length; whether it is complete."""
+    """Receive the body of a request, or the beginning of one that has no length; whether it is complete."""
     stream = environ["wsgi.input"]
     length = environ.get("CONTENT_LENGTH")
     if length is None and "HTTP_TRANSFER_ENCODING" not in environ:
@@ -49,7 +49,7 @@ def receive(environ: Environ) -> bool:
 
 
 class _Continued(io.RawIOBase):
-    """A body whose begin has been received."""
+    """A body whose beginning has been received."""
 
     def __init__(self, begin: bytes, rest: Any) -> None:
         self._begin, self._rest = begin, rest

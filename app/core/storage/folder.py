@@ -37,7 +37,7 @@ class Folder:
 
     def delete(self, names: Iterable[str]) -> None:
         with _translated():
-            # Parts are left of processes that died; nobody writes a file any more that is deleted.
+            # A process that died while it wrote a file has left a part. Nobody writes a file that is being deleted.
             parts = [path for path in self.path.iterdir() if path.suffix == PART]
             for name in names:
                 for path in (self.path / name, *(part for part in parts if part.name.startswith(f"{name}."))):

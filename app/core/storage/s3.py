@@ -28,7 +28,7 @@ MEBIBYTE = 1024 * 1024
 QUICK_SECONDS = 2
 """For a request that sends at most 1 MiB, from its first attempt to its last byte."""
 READ_SECONDS = 60
-"""For a file that is read, of which some bytes must arrive every QUICK_SECONDS."""
+"""For reading a file. Some bytes of it must arrive every QUICK_SECONDS."""
 RETRY_SECONDS = 1
 """Within this time a request that failed is sent again; one that timed out never is."""
 MEMORY_BYTES = 4 * MEBIBYTE
@@ -80,7 +80,7 @@ class Bucket:
             self._call("list", lambda: next(obstore.list(self._client(), name), None))
             # At least 0.25 MiB a second; in powers of two, so that there are few clients.
             seconds <<= (len(content) // MEBIBYTE).bit_length()
-        # Not in parts: those of an upload that breaks off would stay, where nobody sees them.
+        # As one request: an upload in parts that breaks off leaves parts in the bucket that no list shows.
         self._call("write", lambda: obstore.put(self._client(seconds), name, content, use_multipart=False))
 
     def open(self, name: str) -> BinaryIO:

@@ -6,7 +6,8 @@ users from reaching into it, does not apply.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def settings_problem() -> str | None:
     except StorageError as error:
         log.warning("storage_away", error=str(error))
     return None
+
+
+def names_beginning(used: Storage, begin: str) -> Iterator[str]:
+    """The names of the files that begin so, in lexical order."""
+    return takewhile(lambda name: name.startswith(begin), used.names(begin))
 
 
 def check(used: Storage) -> None:

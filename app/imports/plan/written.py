@@ -1,7 +1,7 @@
 """Write a plan as it is stored into a temporary file, before the transaction that stores it.
 
-Writing the rows of a large file as JSON takes seconds, in which nobody else could write on SQLite; and all of that JSON
-is not in memory beside the rows.
+To write the rows of a large file as JSON takes seconds, during which nobody else could write on SQLite. In a file, the
+JSON takes no memory beside the rows.
 """
 
 from collections import Counter

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import orjson
 
 from app.core.audit.mac import canonical
+from app.core.storage.folder import sync_directory
 
 _BLOCK_BYTES = 1 << 16
 
@@ -40,7 +41,12 @@ class Extent(NamedTuple):
         return not self.length
 
     def entries(self) -> Iterator[Entry]:
-        return read_all(self)
+        """The lines; raises DamagedFile."""
+        if self.is_empty:
+            return
+        with self.path.open("rb") as file:
+            while file.tell() < self.length:
+                yield parse(file.readline())
 
 
 class DamagedFile(Exception):
@@ -57,10 +63,31 @@ class CheckpointFile(NamedTuple):
         return self.path.name
 
     def append(self, checkpoints: Iterable[tuple[int, str, str]]) -> None:
-        append(self.path, checkpoints)
+        """Append (size, note, time) of the checkpoints that are larger than the last one of the file, durably.
+
+        Raises OSError, and DamagedFile if the last line is no checkpoint.
+        """
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            end = _complete_end(file.fileno())
+            # Cut off an incomplete last line: the process or the machine stopped while it was written.
+            file.truncate(end)
+            last = _read_last(file.fileno(), end)
+            size = last.size if last else -1
+            lines = [canonical({"size": s, "note": note, "sealed_at": at}) for s, note, at in checkpoints if s > size]
+            file.write(b"".join(line + b"\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        if last is None:
+            sync_directory(self.path.parent)
 
     def last(self) -> Entry | None:
-        return read_last(self.path)
+        """The last complete line; None if the file is missing or empty. Raises DamagedFile."""
+        try:
+            with self.path.open("rb") as file:
+                return _read_last(file.fileno(), _complete_end(file.fileno()))
+        except FileNotFoundError:
+            return None
 
     def written_at(self) -> datetime | None:
         try:
@@ -72,63 +99,16 @@ class CheckpointFile(NamedTuple):
         return (CheckpointFile(other) for other in sorted(self.path.parent.glob("*.jsonl")) if other != self.path)
 
     def measure(self) -> Extent:
-        return measure(self.path)
-
-
-def append(path: Path, checkpoints: Iterable[tuple[int, str, str]]) -> None:
-    """Append (size, note, time) of the checkpoints that are larger than the last one of the file, durably.
-
-    Raises OSError, and DamagedFile if the last line is no checkpoint.
-    """
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        end = _complete_end(file.fileno())
-        # Cut off an incomplete last line: the process or the machine stopped while it was written.
-        file.truncate(end)
-        last = _read_last(file.fileno(), end)
-        size = last.size if last else -1
-        lines = [canonical({"size": s, "note": note, "sealed_at": at}) for s, note, at in checkpoints if s > size]
-        file.write(b"".join(line + b"\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
-    if last is None:
-        directory = os.open(path.parent, os.O_RDONLY)
+        """The extent of the file now; its size is 0 if the last line is no checkpoint."""
         try:
-            # The name of a new file is durable only after fsync of its directory.
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def read_last(path: Path) -> Entry | None:
-    """The last complete line; None if the file is missing or empty. Raises DamagedFile."""
-    try:
-        with path.open("rb") as file:
-            return _read_last(file.fileno(), _complete_end(file.fileno()))
-    except FileNotFoundError:
-        return None
-
-
-def measure(path: Path) -> Extent:
-    """The extent of the file now; its size is 0 if the last line is no checkpoint."""
-    try:
-        with path.open("rb") as file:
-            length = _complete_end(file.fileno())
-            last = _read_last(file.fileno(), length)
-    except FileNotFoundError:
-        return Extent(path, 0, 0)
-    except DamagedFile:
-        return Extent(path, length, 0)
-    return Extent(path, length, last.size if last else 0)
-
-
-def read_all(extent: Extent) -> Iterator[Entry]:
-    """The lines within an extent; raises DamagedFile."""
-    if not extent.length:
-        return
-    with extent.path.open("rb") as file:
-        while file.tell() < extent.length:
-            yield parse(file.readline())
+            with self.path.open("rb") as file:
+                length = _complete_end(file.fileno())
+                last = _read_last(file.fileno(), length)
+        except FileNotFoundError:
+            return Extent(self.path, 0, 0)
+        except DamagedFile:
+            return Extent(self.path, length, 0)
+        return Extent(self.path, length, last.size if last else 0)
 
 
 def _complete_end(file: int) -> int:

@@ -1,4 +1,4 @@
-"""Checkpoints as objects of a bucket, each of which is written once: a bucket may refuse to change or delete them.
+"""Checkpoints as objects of a bucket. Each object is written once: a bucket may refuse to change or delete it.
 
 Every run of the sealer that has something to write adds an object, `<log>.<first size>-<last size>-<time>.jsonl`, with
 the lines that a checkpoint file would get. Two workers may add the same lines; readers take each size once. When there
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from app.core.audit.mac import canonical
 from app.core.storage.protocol import Storage, StorageError
+from app.core.storage.storage import names_beginning
 from app.core.values import utcnow
 from app.proof.outside.checkpoint_file import DamagedFile, Entry, parse
 
@@ -99,7 +100,9 @@ class CheckpointObjects:
             self._storage.write(f"{self._log}.{span}.jsonl", b"".join(line + b"\n" for _, line in rows))
 
     def last(self) -> Entry | None:
-        parts = self.parts()
+        return self._last_of(self.parts())
+
+    def _last_of(self, parts: list[_Part]) -> Entry | None:
         if not parts:
             return None
         *_, line = self.read(parts[-1:])
@@ -115,13 +118,13 @@ class CheckpointObjects:
             log = name.split(".")[0] if match is None else match["log"]
             if match and log != self._log and not name.startswith(SET_ASIDE):
                 yield CheckpointObjects(self._storage, log)
-            # Behind all objects of that log, of which there may be thousands.
+            # Skips the other objects of that log: there may be thousands.
             after = max(name, f"{SET_ASIDE}z" if name.startswith(SET_ASIDE) else f"{log}.z")
 
     def measure(self) -> Extent:
         parts = self.parts()
         try:
-            last = self.last()
+            last = self._last_of(parts)
         except DamagedFile:
             last = None
         return Extent(self, parts, last.size if last else 0)
@@ -129,9 +132,7 @@ class CheckpointObjects:
     def parts(self) -> list[_Part]:
         """The objects in the order of their sizes."""
         parts = []
-        for name in self._storage.names(f"{self._log}."):
-            if not name.startswith(f"{self._log}."):
-                break
+        for name in names_beginning(self._storage, f"{self._log}."):
             if match := _NAME.fullmatch(name):
                 written_at = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
                 parts.append(_Part(int(match["first"]), int(match["last"]), written_at, bool(match["merged"]), name))

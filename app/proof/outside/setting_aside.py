@@ -1,13 +1,13 @@
 """Checkpoints and noted events that are set aside as evidence, in a folder or under names of their own."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from flask import current_app
 
 from app.core.audit.shared_heads import audit_storage
 from app.core.storage.protocol import Storage
+from app.core.storage.storage import names_beginning
 from app.core.values import utcnow
 from app.proof.outside.checkpoint_objects import SET_ASIDE
 
@@ -32,7 +32,7 @@ def set_aside(label: str) -> str:
 def bring_back(label: str) -> None:
     """Undo `set_aside`. Raises OSError."""
     if storage := audit_storage():
-        for name in list(_names_of(storage, f"{label}.")):
+        for name in list(names_beginning(storage, f"{label}.")):
             _rename(storage, name, name.removeprefix(f"{label}."))
         return
     folder: Path = current_app.config["AUDIT_CHECKPOINTS"]
@@ -43,10 +43,6 @@ def bring_back(label: str) -> None:
 def _move_files(source: Path, target: Path) -> None:
     for path in [path for path in source.iterdir() if path.is_file()]:
         os.replace(path, target / path.name)
-
-
-def _names_of(storage: Storage, begin: str) -> Iterator[str]:
-    return (name for name in storage.names(begin) if name.startswith(begin))
 
 
 def _rename(storage: Storage, name: str, new_name: str) -> None:
