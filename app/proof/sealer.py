@@ -164,8 +164,7 @@ def is_late() -> bool:
     long import, which commits records older than LATE_AFTER, makes a pause look late until the next run of the sealer.
     """
     try:
-        kept = checkpoint_log()
-        last = _last_in_file()
+        last = _last_of(kept := checkpoint_log().as_listed_now())
         check_other_logs(kept)
         written_at = kept.written_at() if last else None
     except (CannotSeal, StorageError):
@@ -233,8 +232,8 @@ def continue_tree() -> Frontier:
     """The tree of the newest checkpoint; raises CannotSeal if it is not the one that was signed."""
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
-    last = _last_in_file()
-    check_other_logs(checkpoint_log())
+    last = _last_of(kept := checkpoint_log().as_listed_now())
+    check_other_logs(kept)
     if row is None:
         if last is not None:
             raise CannotSeal("The database has no checkpoint, but the file outside has: the log was rolled back.")
@@ -274,23 +273,23 @@ def _sign(frontier: Frontier) -> None:
 def _write_checkpoint_file() -> None:
     """Append the newer checkpoints to the file, after their commit: the file never holds one that was rolled back."""
     with reading():
-        rows, kept = _select_unwritten(), checkpoint_log()
+        rows = _select_unwritten(kept := checkpoint_log())
     if rows:
         kept.append(rows)
 
 
-def _select_unwritten() -> list[tuple[int, str, Any]]:
+def _select_unwritten(kept: CheckpointLog) -> list[tuple[int, str, Any]]:
     """(size, note, time) of the checkpoints that the file does not have yet."""
-    last = _last_in_file()
+    last = _last_of(kept)
     statement = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
     if last is not None:
         statement = statement.where(checkpoints.c.size > last.size)
     return [(size, note, as_json(time)) for size, note, time in read_rows(statement)]
 
 
-def _last_in_file() -> Entry | None:
+def _last_of(kept: CheckpointLog) -> Entry | None:
     try:
-        return checkpoint_log().last()
+        return kept.last()
     except DamagedFile as error:
         raise CannotSeal(str(error)) from None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from app.core.audit import event_chains, recorder
 from app.core.audit.shared_heads import SharedHeads, audit_storage, shared_heads
@@ -29,6 +30,8 @@ from tests.object_store import ObjectStore
 from tests.proof.administrator import as_administrator
 from tests.server import free_port
 from tests.threads import run_concurrently, wait_until
+
+LISTED = {"operation": "list", "outcome": "done"}
 
 
 def checkpoint(size: int) -> tuple[int, str, str]:
@@ -167,6 +170,26 @@ def test_processes_share_checkpoints_and_events(
     with one.app_context():
         assert verify().status is Status.INTACT
         assert [head.number for head in event_chains.read(log_name())] in ([2], [1, 1])
+
+
+def test_readiness_lists_the_bucket_once(shared: Flask, make: Make) -> None:
+    make(Datacenter)
+    with shared.app_context():
+        seal()
+        recorder.record("denied", "users", 1, "somebody")
+        db.session.commit()
+        wait_for_heads(1)
+        storage = audit_storage()
+        assert storage is not None
+        before = list_calls()
+        list(storage.names())
+        once = list_calls() - before
+        assert not is_late()
+        assert list_calls() - before == 2 * once
+
+
+def list_calls() -> float:
+    return REGISTRY.get_sample_value("itam_storage_call_duration_seconds_count", LISTED) or 0.0
 
 
 def forget(app: Flask, *statements: str) -> None:

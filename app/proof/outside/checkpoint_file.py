@@ -98,6 +98,9 @@ class CheckpointFile(NamedTuple):
     def others(self) -> "Iterator[CheckpointFile]":
         return (CheckpointFile(other) for other in sorted(self.path.parent.glob("*.jsonl")) if other != self.path)
 
+    def as_listed_now(self) -> "CheckpointFile":
+        return self
+
     def measure(self) -> Extent:
         """The extent of the file now; its size is 0 if the last line is no checkpoint."""
         try:

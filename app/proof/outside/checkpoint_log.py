@@ -48,6 +48,9 @@ class CheckpointLog(Protocol):
     def others(self) -> "Iterable[CheckpointLog]":
         """Those of other logs in the same place."""
 
+    def as_listed_now(self) -> "CheckpointLog":
+        """The same checkpoints, to be read: a bucket is listed now, and not for each question."""
+
     def measure(self) -> Extent: ...
 
 

@@ -6,15 +6,16 @@ are many objects, the older ones are merged into one.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import NamedTuple
 
 from app.core.audit.mac import canonical
 from app.core.storage.protocol import Storage, StorageError
-from app.core.storage.storage import names_beginning
 from app.core.values import utcnow
 from app.proof.outside.checkpoint_file import DamagedFile, Entry, parse
 
@@ -74,9 +75,11 @@ class Extent(NamedTuple):
 
 
 class CheckpointObjects:
-    def __init__(self, storage: Storage, log: str) -> None:
+    def __init__(self, storage: Storage, log: str, listed: Sequence[str] | None = None) -> None:
+        """`listed` are the names of all objects, if they are not to be asked for."""
         self._storage = storage
         self._log = log
+        self._listed = listed
 
     @property
     def name(self) -> str:
@@ -100,7 +103,11 @@ class CheckpointObjects:
             self._storage.write(f"{self._log}.{span}.jsonl", b"".join(line + b"\n" for _, line in rows))
 
     def last(self) -> Entry | None:
-        return self._last_of(self.parts())
+        try:
+            return self._last_of(self.parts())
+        except FileNotFoundError:
+            # Merged into another one since it was listed.
+            return self._last_of(CheckpointObjects(self._storage, self._log).parts())
 
     def _last_of(self, parts: list[_Part]) -> Entry | None:
         if not parts:
@@ -113,13 +120,16 @@ class CheckpointObjects:
 
     def others(self) -> "Iterator[CheckpointObjects]":
         after = ""
-        while name := next(self._storage.names(after), None):
+        while name := next(self._names(after), None):
             match = _NAME.fullmatch(name)
             log = name.split(".")[0] if match is None else match["log"]
             if match and log != self._log and not name.startswith(SET_ASIDE):
-                yield CheckpointObjects(self._storage, log)
+                yield CheckpointObjects(self._storage, log, self._listed)
             # Skips the other objects of that log: there may be thousands.
             after = max(name, f"{SET_ASIDE}z" if name.startswith(SET_ASIDE) else f"{log}.z")
+
+    def as_listed_now(self) -> "CheckpointObjects":
+        return CheckpointObjects(self._storage, self._log, list(self._storage.names()))
 
     def measure(self) -> Extent:
         parts = self.parts()
@@ -132,11 +142,17 @@ class CheckpointObjects:
     def parts(self) -> list[_Part]:
         """The objects in the order of their sizes."""
         parts = []
-        for name in names_beginning(self._storage, f"{self._log}."):
+        beginning = f"{self._log}."
+        for name in takewhile(lambda name: name.startswith(beginning), self._names(beginning)):
             if match := _NAME.fullmatch(name):
                 written_at = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
                 parts.append(_Part(int(match["first"]), int(match["last"]), written_at, bool(match["merged"]), name))
         return sorted(parts, key=lambda part: (part.last, part.first))
+
+    def _names(self, after: str) -> Iterator[str]:
+        if self._listed is None:
+            return self._storage.names(after)
+        return iter(self._listed[bisect_right(self._listed, after) :])
 
     def read(self, parts: Iterable[_Part]) -> Iterator[bytes]:
         """The lines of objects, some of which are read ahead; raises FileNotFoundError."""
