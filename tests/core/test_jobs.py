@@ -270,6 +270,30 @@ def test_a_job_that_is_let_go_is_somebody_elses_at_once(
     assert (work.handled, work.given_up, states(app)) == ([1, 1], [], ["done"])
 
 
+def test_repeated_work_is_tried_again_soon_while_a_dependency_is_away(
+    new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has waited for the database is done within two seconds of its return, not only when its turn comes."""
+    errors = [sa.exc.OperationalError("SELECT 1", {}, Exception("away")), OSError("away"), ValueError("a bug"), None]
+    pauses: list[float] = []
+    runner = new_runner()
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return len(pauses) > len(errors)
+
+    def work() -> None:
+        if error := errors[len(pauses) - 1]:
+            raise error
+
+    monkeypatch.setattr(runner._stopping, "wait", wait)
+    runner.repeat("test", work, every=60)
+    runner.start()
+    runner._threads[-1].join(TIMEOUT_SECONDS)
+    assert pauses == [60, jobs.RETRY_SECONDS, jobs.RETRY_SECONDS, 60, 60]
+    runner.stop()
+
+
 def test_a_runner_that_is_told_to_stop_begins_nothing(app: Flask, work: Work, new_runner: NewRunner) -> None:
     queue(app, 1, 2)
     runner = new_runner()

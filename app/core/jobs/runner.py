@@ -18,7 +18,8 @@ import sqlalchemy as sa
 import structlog
 from flask import Flask
 from prometheus_client import Histogram
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core import tracing
 from app.core.db.connections import counts
@@ -44,11 +45,15 @@ HEARTBEAT_SECONDS = 3.0
 """Seconds between renewals of a lease."""
 POLL_SECONDS = 3.0
 """Seconds between polls of the queue, for jobs whose announcement was lost."""
+RETRY_SECONDS = 0.5
+"""Seconds until the database or the storage is tried again that was away: so what has waited for it is done, and
+readiness is well again, within two seconds of its return."""
 GRACE_SECONDS = 5.0
 """Seconds that a running job has to finish when its process stops."""
 MAX_DELAY = timedelta(seconds=30)
 """How long a due job may wait in an idle lane before the queue is reported as late."""
-
+AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
+"""What is raised while the database or the storage is away."""
 
 Handler = Callable[[int], None]
 GiveUp = Callable[[int, str], None]
@@ -173,22 +178,33 @@ class Runner:
         return True
 
     def _work(self, lane: Lane) -> None:
+        pause = POLL_SECONDS
         while not self._stopping.is_set():
             lane.wake.clear()
             try:
                 while not self._stopping.is_set() and self._run_next(lane):
                     pass
+                pause = POLL_SECONDS
             except Exception as error:  # noqa: BLE001 - the database may be away; the next poll tries again
-                log.warning("jobs_paused", error=repr(error))
-            lane.wake.wait(POLL_SECONDS)
+                if pause != RETRY_SECONDS:
+                    log.warning("jobs_paused", error=repr(error))
+                pause = RETRY_SECONDS
+            lane.wake.wait(pause)
 
     def _repeat(self, name: str, action: Callable[[], object], every: float) -> None:
-        while not self._stopping.wait(every):
+        pause = every
+        while not self._stopping.wait(pause):
             try:
                 with self._app.app_context():
                     action()
+                pause = every
+            except AWAY as error:
+                if pause == every:
+                    log.warning("repeated_work_failed", work=name, error=repr(error))
+                pause = min(every, RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - it is repeated anyway
                 log.warning("repeated_work_failed", work=name, error=repr(error))
+                pause = every
 
     def _run(self, lane: Lane, job: Claim) -> None:
         handler, give_up = lane.kinds[job.kind]
@@ -243,12 +259,15 @@ class Runner:
             yield
 
     def _renew(self, job_id: int, finished: threading.Event) -> None:
-        while not finished.wait(HEARTBEAT_SECONDS):
+        pause = HEARTBEAT_SECONDS
+        while not finished.wait(pause):
+            pause = HEARTBEAT_SECONDS
             try:
                 with self._app.app_context():
                     queue.renew(job_id, self._name)
             except SQLAlchemyError:
                 log.warning("lease_not_renewed", job=job_id)
+                pause = RETRY_SECONDS
 
     def _release_jobs(self) -> None:
         with self._app.app_context():
