@@ -1,7 +1,9 @@
 """The commands of `flask`: set up the database, create administrators, run jobs, write the OpenAPI document."""
 
+import platform
 import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -56,8 +58,9 @@ def prepare_database(app: Flask) -> None:
 
 @click.command("version")
 def version() -> None:
-    """Show the version of the platform, and the schema that it works with."""
+    """Show the versions of the platform, of the schema that it works with, of Flask and of Python."""
     click.echo(f"{VERSION} (schema {ScriptDirectory(MIGRATIONS).get_current_head()})")
+    click.echo(f"Flask {metadata.version('flask')}, Python {platform.python_version()}")
 
 
 @click.command("init-db")
