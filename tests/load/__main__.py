@@ -1,6 +1,7 @@
 """`make load`: traffic against the platform on a database of its own, then a report and the invariants."""
 
 import argparse
+import itertools
 import secrets
 import sys
 import tempfile
@@ -14,22 +15,23 @@ from app.core.db.schema import MIGRATIONS
 from tests import backends
 from tests.conftest import close
 from tests.faults.cluster import Cluster, running
-from tests.load.faults import fragile, outside_contract
+from tests.load.faults import SERIES, Fault, fragile, outside_contract
 from tests.load.invariants import assert_all
-from tests.load.run import lines, make_estate, under_load, wait_for_imports, watch
+from tests.load.run import Usage, lines, make_estate, too_slow, under_load, wait_for_imports, watch
 from tests.server import served
 
 
 def main() -> None:
-    """Exit with 1 if an answer was unexpected; raises AssertionError if an invariant is broken."""
+    """Exit with 1 if an answer was unexpected or anything too slow; raises AssertionError if an invariant is broken."""
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=250, help="requests a second (250)")
     parser.add_argument("--clients", type=int, default=24, help="connections (24)")
     parser.add_argument("--workers", default="2", help="processes of the server; 1 on SQLite (2)")
     parser.add_argument("--faults", action="store_true", help="have everything fail from time to time")
+    parser.add_argument("--outage", type=float, default=15, help="seconds that what fails is away (15)")
     parser.add_argument("--sqlite", action="store_true", help="instead of PostgreSQL and Redis")
-    parser.add_argument("--bcrypt-rounds", default="12")
+    parser.add_argument("--bcrypt-rounds", type=int, default=12)
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itam-load-")))
@@ -38,12 +40,13 @@ def main() -> None:
         url = own_database(stack, directory, cluster, is_sqlite=options.sqlite)
         redis_url = None if options.sqlite else backends.REDIS_URL
         settings = backends.testing(url, redis_url, directory / "uploads", f"itam-load-{secrets.token_hex(4)}")
+        settings.BCRYPT_ROUNDS = options.bcrypt_rounds
         app = create_app(settings)
         stack.callback(close, app)
         with app.app_context():
             flask_migrate.upgrade(directory=MIGRATIONS)
-        environ = {"BCRYPT_ROUNDS": options.bcrypt_rounds, "WORKERS": "1" if options.sqlite else options.workers}
-        faults = list[tuple[float, float]]()
+        environ = {"BCRYPT_ROUNDS": str(options.bcrypt_rounds), "WORKERS": "1" if options.sqlite else options.workers}
+        faults = list[Fault]()
         if cluster is not None:
             platform = stack.enter_context(fragile(app, settings, cluster, **environ))
             server, estate = platform.server, platform.estate
@@ -54,11 +57,14 @@ def main() -> None:
             server = stack.enter_context(served(settings, **environ))
         with under_load(server.port, estate, rate=options.rate, clients=options.clients) as traffic:
             show(f"Serving {url} on port {server.port}.")
+            series = itertools.cycle(SERIES)
+            usage = Usage(server.pid)
             for line in watch(traffic, server.pid, options.seconds):
                 show(line)
                 if cluster is not None:
-                    faults.append(platform.strike(traffic))
-                    show("    everything failed at once at {:.1f} s and was healthy at {:.1f} s".format(*faults[-1]))
+                    faults.append(platform.strike(traffic, next(series), options.outage))
+                    show(f"    {faults[-1]}")
+            show(usage.line(len(traffic.answers)))
         wait_for_imports(app, traffic)
         for line in lines(traffic):
             show(line)
@@ -66,8 +72,12 @@ def main() -> None:
         show("Records = changes, nothing acknowledged is lost, no GPU was held twice, the log is intact.")
         if redis_url:
             backends.delete_keys(settings.REDIS_PREFIX)
-        if found := outside_contract(traffic.answers, faults):
-            show(f"{len(found)} unexpected answers:", *found[:20])
+        failures = outside_contract(traffic.answers, faults)
+        failures += [f"healthy too late: {fault}" for fault in faults if fault.is_long]
+        # While something is away, requests wait for it as long as the contract says.
+        failures += [] if faults else too_slow(traffic)
+        if failures:
+            show(f"{len(failures)} failures:", *failures[:20])
             sys.exit(1)
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import urllib3
 from flask import Flask
@@ -27,11 +28,45 @@ from tests.server import Server, encode_request, send_simultaneously, served
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
 REFUSED = 5
-"""How many requests meet the dependencies away before they return."""
+"""How many requests meet PostgreSQL away before it returns."""
+NOTICED = 100
+"""How many requests are answered while something else is away."""
 HEALTHY = 6
 """How many times in turn the platform says that it is healthy: each worker has been asked."""
 
+RECOVERY_SECONDS = 2.0
+"""Within this time of the return of what had failed the platform is to be healthy."""
+EVERYTHING = ("a worker", "Redis", "PostgreSQL")
+SERIES = (EVERYTHING, *((one,) for one in EVERYTHING))
+"""What `make load` has fail in turn. Mail and AI servers hang all the time."""
+
 addresses = (f"198.51.100.{number % 250}" for number in count())
+
+
+class Fault(NamedTuple):
+    """What failed, and when: in seconds since the traffic began."""
+
+    failed: tuple[str, ...]
+    began: float
+    returned: float
+    """When the last of them was back."""
+    healthy: float
+    """When everything worked again."""
+
+    @property
+    def recovery_seconds(self) -> float:
+        return self.healthy - self.returned
+
+    @property
+    def is_long(self) -> bool:
+        return self.recovery_seconds > RECOVERY_SECONDS
+
+    def __str__(self) -> str:
+        verdict = f"longer than {RECOVERY_SECONDS:.0f} s" if self.is_long else "in time"
+        return (
+            f"{', '.join(self.failed)} failed at {self.began:.1f} s and returned at {self.returned:.1f} s; "
+            f"healthy {self.recovery_seconds:.2f} s after the return: {verdict}"
+        )
 
 
 @dataclass
@@ -45,20 +80,25 @@ class Fragile:
     mail: HangingServer
     ai: AiServer
 
-    def strike(self, traffic: Traffic) -> tuple[float, float]:
-        """Have everything fail at once and return; when it began, and when everything worked again.
-
-        Both in seconds since the traffic began.
-        """
+    def strike(self, traffic: Traffic, failing: tuple[str, ...] = EVERYTHING, seconds: float = 0) -> Fault:
+        """Have these fail at once, and return when that was noticed and these seconds are over."""
         began = time.monotonic() - traffic.began
-        self.redis.cut()
-        os.kill(workers(self.server)[0], signal.SIGKILL)
-        self.cluster.stop()
-        wait_until(lambda: refused(traffic, began) >= REFUSED)
-        self.cluster.start()
+        if "Redis" in failing:
+            self.redis.cut()
+        if "a worker" in failing:
+            os.kill(workers(self.server)[0], signal.SIGKILL)
+        if "PostgreSQL" in failing:
+            self.cluster.stop()
+            wait_until(lambda: refused(traffic, began) >= REFUSED)
+        else:
+            wait_until(lambda: answered(traffic, began) >= NOTICED)
+        time.sleep(max(0.0, traffic.began + began + seconds - time.monotonic()))
+        if "PostgreSQL" in failing:
+            self.cluster.start()
         self.redis.mend()
+        returned = time.monotonic() - traffic.began
         wait_until(self.is_healthy, 4 * TIMEOUT_SECONDS)
-        return began, time.monotonic() - traffic.began
+        return Fault(failing, began, returned, time.monotonic() - traffic.began)
 
     def is_healthy(self) -> bool:
         try:
@@ -154,14 +194,20 @@ def refused(traffic: Traffic, since: float) -> int:
     return sum(answer.status == 503 and answer.ended_at > since for answer in tuple(traffic.answers))
 
 
-def outside_contract(answers: list[Answer], faults: list[tuple[float, float]]) -> list[str]:
+def answered(traffic: Traffic, since: float) -> int:
+    return sum(answer.ended_at > since for answer in tuple(traffic.answers))
+
+
+def outside_contract(answers: list[Answer], faults: list[Fault]) -> list[str]:
     """The answers that nothing explains.
 
     Within a fault it may be a 503 or no answer; and whoever sends a creation again meets the first one still running.
     """
     wrong = []
     for answer in answers:
-        meets_fault = any(answer.ended_at > began and answer.ended_at - answer.seconds < end for began, end in faults)
+        meets_fault = any(
+            answer.ended_at > fault.began and answer.ended_at - answer.seconds < fault.healthy for fault in faults
+        )
         allowed = EXPECTED[answer.kind] | ({0, 503} if meets_fault else set())
         if answer.kind == "create" and faults:
             allowed = allowed | {409}

@@ -1,9 +1,11 @@
 """A run under load: an estate to work with, a server, the traffic, and what is reported of it."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from flask import Flask
 
@@ -17,6 +19,9 @@ from tests.load.traffic import EXPECTED, Account, Estate, Traffic
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
 ACCOUNTS, SERVERS, GPUS = 8, 60, 12
+P95_SECONDS, P99_SECONDS = 0.2, 0.5
+"""The limits of all requests together."""
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def make_estate(app: Flask) -> Estate:
@@ -80,25 +85,76 @@ def shares(seconds: list[float]) -> list[float]:
     return [ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in (0.5, 0.95, 0.99, 1)]
 
 
-def resident_mb(parent: int) -> float:
-    """The memory of a process and of those that it has started, in MB."""
-    children: dict[int, list[int]] = {}
-    sizes: dict[int, int] = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
+def too_slow(traffic: Traffic) -> list[str]:
+    """The limits that all requests together have exceeded."""
+    _, p95, p99, _ = shares([answer.seconds for answer in traffic.answers])
+    measured = (("p95", p95, P95_SECONDS), ("p99", p99, P99_SECONDS))
+    return [
+        f"{name} is {1000 * seconds:.0f} ms, and is to be {1000 * limit:.0f} ms at most"
+        for name, seconds, limit in measured
+        if seconds > limit
+    ]
+
+
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    cpu_seconds: float
+    """Of itself and of those of its children that have ended."""
+    resident_mb: float
+
+
+def family_of(pid: int) -> list[Process]:
+    """A process and those that it has started, which run."""
+    children: dict[int, list[Process]] = {}
+    found, rest = list[Process](), list[Process]()
+    for process in _processes():
+        children.setdefault(process.parent, []).append(process)
+        if process.pid == pid:
+            rest.append(process)
+    while rest:
+        found.append(rest.pop())
+        rest += children.get(found[-1].pid, [])
+    return found
+
+
+def _processes() -> Iterator[Process]:
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            # The name, in parentheses, may have spaces.
+            fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             # It has just ended.
             continue
-        pid = int(status.parent.name)
-        children.setdefault(int(fields["PPid"]), []).append(pid)
-        sizes[pid] = int(fields.get("VmRSS", "0 kB").split()[0])
-    family, total = [parent], 0
-    while family:
-        pid = family.pop()
-        total += sizes.get(pid, 0)
-        family += children.get(pid, [])
-    return total / 1024
+        ticks, pages = sum(int(field) for field in fields[11:15]), int(fields[21])
+        yield Process(int(path.parent.name), int(fields[1]), ticks / TICKS, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+
+def resident_mb(pid: int) -> float:
+    """The memory of a process and of those that it has started, in MB."""
+    return sum(process.resident_mb for process in family_of(pid))
+
+
+class Usage:
+    """Processor time and memory from now on, of the server and of this process, which sends the requests."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._began, self._memory = self._seconds(), resident_mb(pid)
+
+    def _seconds(self) -> tuple[float, float]:
+        own = os.times()
+        return sum(process.cpu_seconds for process in family_of(self._pid)), own.user + own.system
+
+    def line(self, requests: int) -> str:
+        server, own = (
+            1000 * (now - before) / requests for now, before in zip(self._seconds(), self._began, strict=True)
+        )
+        return (
+            f"processor time for each request: {server:.2f} ms of the server and its job workers, {own:.2f} ms of this "
+            f"program, and what the database takes; memory of the server: {self._memory:.0f} MB at the beginning, "
+            f"{resident_mb(self._pid):.0f} MB at the end"
+        )
 
 
 def watch(traffic: Traffic, pid: int, seconds: float) -> Iterator[str]:
