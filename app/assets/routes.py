@@ -61,7 +61,7 @@ def upload_asset_image(asset_id: int) -> Response:
 def delete_asset_image(asset_id: int) -> None:
     """Remove an asset's image."""
     asset = get(resource, asset_id, to_change=True)
-    check_version(resource, asset, request.headers.get("If-Match"))
+    check_version(resource, asset.id, asset.version, request.headers.get("If-Match"))
     image_store.detach(asset)
 
 

@@ -26,7 +26,7 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.messages import tr
 from app.core.values import fold, utcnow
 from app.gpus.service import resume_assignments
-from app.resource import Kind, Resource, service
+from app.resource import Kind, Resource, objects
 from app.resource.bulk import writer
 from app.resource.fields import Field, from_json, row_from_json
 from app.resource.json_fields import limit_error, put_back_attributes
@@ -175,7 +175,7 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
     if protected:
         raise NotRestorable(tr("Only the application itself changes {fields}.", fields=", ".join(protected)))
     try:
-        target = service.get(resource, record.resource_id, to_change=True)
+        target = objects.get(resource, record.resource_id, to_change=True)
     except NotFound:
         name, message = record.resource_name, tr("The object was deleted: restore it first.")
         raise RestoreConflict([conflict_of(resource, record.resource_id, name, "gone", message)]) from None
@@ -188,7 +188,7 @@ def _restore_values(resource: Resource, record: Any) -> Restoration:
     if conflicts:
         raise RestoreConflict(conflicts)
     unit_of_work().transaction.action = "restore"
-    service.update(resource, target, old)
+    objects.update(resource, target, old)
     return Restoration([named(resource, {**row, "version": target.version})])
 
 

@@ -26,7 +26,7 @@ from app.core.http.openapi.failures import FailureSchema
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
 from app.core.http.session_cookies import clear_cookies, same_origin, set_cookies
-from app.resource import Resource, Sent, answer, change, read
+from app.resource import Resource, Sent, answer, read, set_fields
 from app.users.models import User
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Authentication")
@@ -146,7 +146,7 @@ def get_me() -> Response:
 def update_me(body: Sent) -> Response:
     """Update my account. A new e-mail address needs `current_password`; a mail about it goes to the old one."""
     user = service.get_own_account(body, body.pop("current_password", None))
-    change(account, user, body)
+    set_fields(account, user, body)
     return answer(account, user.id)
 
 

@@ -14,6 +14,7 @@ from app.resource.expand.actions import Action, actions_of, allowed_if, button
 from app.resource.fields import Extensible, Field, Kind, column, reference
 from app.resource.formats import color, email, url_or_path, username
 from app.resource.json_fields import MAX_ATTRIBUTES, Integer, Moment, Text
+from app.resource.objects import get, get_locked, save, set_fields
 from app.resource.query.as_of import children_at, ids_at, objects_at, owners_of, read_time
 from app.resource.query.documentation import document_list
 from app.resource.query.filters import operators_of, unknown
@@ -24,7 +25,7 @@ from app.resource.query.select import parse_conditions, select_page, select_wher
 from app.resource.rights import Private, is_visible, sees_own_only
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
-from app.resource.service import change, check_version, create, get, get_locked, read, save, singular
+from app.resource.service import check_version, read, singular
 
 __all__ = [
     "MAX_ATTRIBUTES",
@@ -49,13 +50,11 @@ __all__ = [
     "allowed_if",
     "answer",
     "button",
-    "change",
     "check_version",
     "children_at",
     "color",
     "column",
     "conclude",
-    "create",
     "document_list",
     "email",
     "get",
@@ -79,6 +78,7 @@ __all__ = [
     "sees_own_only",
     "select_page",
     "select_where",
+    "set_fields",
     "singular",
     "sortable",
     "unknown",

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.core.db.models import Entity
+from app.core.db.rules import add_lookup_index, is_text
 from app.core.http.access import Role
 from app.resource.fields import Field, Kind, fields_of
-from app.resource.indexes import add_indexes
 from app.resource.schema import ResourceSchema
 
 
@@ -39,7 +40,10 @@ class Resource:
     """Who may create. With USER, each object is changed and deleted by its creator and by admins only."""
 
     def __post_init__(self) -> None:
-        add_indexes(self.model, self.natural_key)
+        """Index the texts by which a spreadsheet's row finds its object, as far as the model has not done so."""
+        for *_, name in self.natural_key if issubclass(self.model, Entity) else ():
+            if is_text(self.model.__table__.c[name]):
+                add_lookup_index(self.model.__table__, name)
 
     @cached_property
     def name(self) -> str:

@@ -32,33 +32,40 @@ class Projection:
 @functools.lru_cache(maxsize=256)
 def projection_of(resource: Resource, names: tuple[str, ...] | None = None) -> Projection:
     """The projection to these fields of the answer, or to all of them."""
+    table = resource.model.__table__
+    statement, render = project(resource, table, names)
+    one = statement.where(table.c.id == sa.bindparam("identity", type_=sa.BigInteger))
+    created_by = table.c.get("created_by_id", sa.null())
+    own = one.where(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
+    return Projection(statement, Prepared(one), Prepared(own), render)
+
+
+def project(
+    resource: Resource, rows: sa.FromClause, names: tuple[str, ...] | None = None
+) -> tuple[sa.Select[Any], Render]:
+    """The SELECT of the fields of `rows`, the resource's table or what has its columns, and how it is rendered."""
     plain: list[Field] = []
     joined: list[tuple[str, Field, sa.ColumnElement[Any]]] = []
-    source: Any = resource.model.__table__
+    source: Any = rows
     for field in resource.fields.values():
         if names is None or field.name in names:
             plain.append(field)
         if field.target is not None and (names is None or field.reads_as in names):
             referred = target_alias(resource, field)
-            source = source.outerjoin(referred, field.column == referred.c.id)
+            source = source.outerjoin(referred, rows.c[field.name] == referred.c.id)
             joined.append((field.reads_as, field, referred.c[field.target.label]))
-    columns: list[sa.ColumnElement[Any]] = [field.column for field in plain]
+    columns: list[sa.ColumnElement[Any]] = [rows.c[field.name] for field in plain]
     references: list[tuple[str, int, int]] = []
     for name, field, label in joined:
         if field not in plain:
-            columns.append(field.column)
+            columns.append(rows.c[field.name])
         identity = plain.index(field) if field in plain else len(columns) - 1
         columns.append(label)
         references.append((name, identity, len(columns) - 1))
     # Two tables have columns of one name; the position is all that the renderer goes by.
     labelled = [_as_sent(column).label(f"c{position}") for position, column in enumerate(columns)]
     names_in_order = tuple(field.name for field in plain)
-    statement = sa.select(*labelled).select_from(source)
-    table = resource.model.__table__
-    one = statement.where(table.c.id == sa.bindparam("identity", type_=sa.BigInteger))
-    created_by = table.c.get("created_by_id", sa.null())
-    own = one.where(created_by == sa.bindparam("viewer", type_=sa.BigInteger))
-    return Projection(statement, Prepared(one), Prepared(own), _renderer(names_in_order, references))
+    return sa.select(*labelled).select_from(source), _renderer(names_in_order, references)
 
 
 @functools.cache

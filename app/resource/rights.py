@@ -9,6 +9,7 @@ have children that its owner can neither change nor delete, and so could not be 
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -23,6 +24,8 @@ from app.resource.declaration import Resource
 Child = TypeVar("Child")
 Parent = tuple[str, int]
 """The reference field of the child, and the id of the parent."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Private:
@@ -64,10 +67,9 @@ def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> b
     return actor.is_admin or (resource.write is Role.USER and created_by_id == actor.id)
 
 
-def require_parents(resource: Resource, values: Mapping[str, Any], stored: Any = None) -> None:
-    """Raise Forbidden where the acting user may not add to a parent among the values; `stored` is a changed object."""
+def require_parents(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any] = _NOTHING) -> None:
+    """Raise Forbidden where the acting user may not add to a parent among the values of an object; see `parents_in`."""
     actor = current_actor()
-    before = {name: getattr(stored, name, None) for name in values}
     wanted = [(None, parent) for parent in parents_in(resource, values, before)]
     for _, parent in closed_parents(resource, actor, wanted):
         raise refusal(resource, parent)

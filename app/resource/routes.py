@@ -15,7 +15,7 @@ from app.core.http.api import Blueprint
 from app.core.http.envelope import TaggedBody, dumps, json_response, success, success_body
 from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
-from app.resource import service
+from app.resource import objects, service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.expand.expansion import DOCUMENTED, PARAMETER, ReadQuerySchema, expand, read_expansions
@@ -33,19 +33,20 @@ PAGE_SECONDS = 5
 
 def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     """Create, change and delete one object."""
-    schema, store_query_schema = resource.schema, store_query(resource.model)
+    schema, store_query_schema = resource.schema, store_query(resource.model)()
+    writes = objects if resource.model.orm_only else service
     one, noun = service.singular(resource), resource.noun
 
     @blueprint.post("")
     @requires(resource.write)
     @blueprint.arguments(store_query_schema, location="query")
-    @blueprint.arguments(schema)
+    @blueprint.arguments(schema())
     @blueprint.doc(summary=f"Create one {one}.", operationId=f"create{noun}")
     @blueprint.response(201, schema, headers=["Location"])
     def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
-        target = service.create(resource, body)
-        service.refuse_shared(resource, target, query)
-        return conclude(answer(resource, target.id, 201), query)
+        item = writes.create(resource, body)
+        service.refuse_shared(resource, item, query)
+        return conclude(answer_item(resource, item, 201), query)
 
     @blueprint.route("/<int:object_id>", methods=["PUT", "PATCH"])
     @requires(resource.write)
@@ -60,11 +61,9 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     )
     @blueprint.response(200, schema)
     def change(query: dict[str, bool], body: Sent, object_id: int) -> Response:
-        target = service.get(resource, object_id, to_change=True)
-        service.check_version(resource, target, request.headers.get("If-Match"))
-        service.change(resource, target, body)
-        service.refuse_shared(resource, target, query)
-        return conclude(answer(resource, object_id), query)
+        item = writes.change(resource, object_id, body, request.headers.get("If-Match"))
+        service.refuse_shared(resource, item, query)
+        return conclude(answer_item(resource, item), query)
 
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
@@ -74,8 +73,8 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.doc(summary=f"Delete one {one}, with `cascade` all that is under it too.", operationId=f"delete{noun}")
     @blueprint.response(200, RemovalSchema, nullable=True)
     def delete(query: dict[str, bool], object_id: int) -> Response:
-        target = service.get(resource, object_id, to_change=True)
-        service.check_version(resource, target, request.headers.get("If-Match"))
+        target = objects.get(resource, object_id, to_change=True)
+        service.check_version(resource, object_id, target.version, request.headers.get("If-Match"))
         removal = removal_of([target], cascade=query["cascade"])
         remove([target], removal)
         return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
@@ -151,10 +150,14 @@ def expanded_page(resource: Resource, arguments: MultiDict[str, str]) -> Respons
 
 def answer(resource: Resource, object_id: int, status: int = 200) -> Response:
     """The object as it is now, under its version as ETag."""
-    item = service.read(resource, object_id)
+    return answer_item(resource, service.read(resource, object_id), status)
+
+
+def answer_item(resource: Resource, item: dict[str, Any], status: int = 200) -> Response:
+    """An object that has just been read, under its version as ETag."""
     headers = {"ETag": f'"{item["version"]}"'} if "version" in item else {}
     if status == 201:
-        headers["Location"] = f"{resource.path}/{object_id}"
+        headers["Location"] = f"{resource.path}/{item['id']}"
     return success(item, status, headers=headers)
 
 

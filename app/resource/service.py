@@ -1,31 +1,38 @@
-"""Reading and writing one object. Flushes, so that constraints fail here; never commits."""
+"""Reading and writing one object, by its row; `objects` does it by the session. Never commits."""
 
 import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.datastructures import ETags
 
-from app.core.audit.mac import get_to_change
+from app.core.audit.mac import row_to_change
+from app.core.audit.models import STORED, WRITTEN
+from app.core.audit.recorder import changed as changes_of
+from app.core.audit.recorder import created, record_of_row
 from app.core.db.errors import from_database
+from app.core.db.models import Id
 from app.core.db.rules import SoftUnique
-from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import db
+from app.core.db.statements import Prepared, read_rows
+from app.core.db.unit_of_work import db, touch, unit_of_work
 from app.core.errors import ApiError, BadHeader, Conflict, Invalid, NotFound, NotOwner, PreconditionFailed
 from app.core.http.access import current_actor
 from app.core.messages import Term, tr
-from app.core.values import MAX_ID, as_json
+from app.core.values import MAX_ID, as_json, same_json, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
 from app.resource.json_fields import MAX_ITEMS, edit_members, limit_error, merge_attributes
-from app.resource.projection import projection_of, settled_version
+from app.resource.projection import project, projection_of, settled_version
 from app.resource.rights import is_visible, may_change, require_parents, sees_own_only, visible
 from app.resource.schema import ADD, REMOVE, Sent
 from app.resource.sent_back import check_sent_back
 from app.resource.uniqueness import shared_key, shared_with
+
+Row = dict[str, Any]
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
@@ -33,36 +40,6 @@ _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
 
 class Shared(Conflict):
     reason, message = "shared", tr("Another object has this value.")
-
-
-def get(resource: Resource, object_id: int, *, to_change: bool = False) -> Any:
-    """The object by its id. With `to_change` it is locked until the transaction ends.
-
-    Raises NotFound, and Forbidden where the acting user may not change it.
-    """
-    if not to_change:
-        target = db.session.get(resource.model, object_id) if object_id <= MAX_ID else None
-        return _require_visible(resource, object_id, target)
-    target = get_locked(resource, object_id)
-    if not may_change(resource, current_actor(), target.created_by_id):
-        raise NotOwner()
-    return target
-
-
-def get_locked(resource: Resource, object_id: int) -> Any:
-    """The object by its id, locked until the transaction ends, for an action with its own rule of who may do it.
-
-    Raises NotFound.
-    """
-    target = get_to_change(resource.model, object_id) if object_id <= MAX_ID else None
-    return _require_visible(resource, object_id, target)
-
-
-def _require_visible(resource: Resource, object_id: int, target: Any) -> Any:
-    """What was found by the id; raises NotFound if it is None, or an object that the acting user does not see."""
-    if target is None or not is_visible(resource.model, target.created_by_id):
-        raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
-    return target
 
 
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
@@ -74,7 +51,7 @@ def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = Non
         statement = projection.one if viewer is None else projection.one_own
         rows = statement.rows({"identity": object_id} if viewer is None else {"identity": object_id, "viewer": viewer})
     if not rows:
-        raise NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
+        raise not_found(resource, object_id)
     return projection.render(rows[0])
 
 
@@ -90,24 +67,132 @@ def unchanged_tag(resource: Resource, object_id: int, tags: ETags) -> str | None
     return f'"{version}"' if version is not None and tags.contains_weak(str(version)) else None
 
 
-def create(resource: Resource, values: Mapping[str, Any]) -> Any:
-    """Store a new object of the acting user; raises Invalid and Conflict, and Forbidden below another's object."""
-    require_parents(resource, values)
-    columns = changed_values(resource, defaults_of(resource.model), values)
-    target = resource.model(**columns, created_by_id=current_actor().id)
-    db.session.add(target)
-    return save(resource, target)
+def create(resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a new object of the acting user, and answer it as its clients see it.
 
-
-def change(resource: Resource, target: Any, sent: Sent) -> Any:
-    """Change a locked object by the fields of a write, of which some merge into what is stored; see `save`.
-
-    Raises Invalid also for a read-only field that is not sent back as it is.
+    Raises Invalid and Conflict, and Forbidden below another's object.
     """
+    require_parents(resource, values)
+    model, now = resource.model, utcnow()
+    row = {**defaults_of(model), **changed_values(resource, defaults_of(model), values)}
+    require_valid(resource, row)
+    row |= {
+        "id": _next_id(model.__table__, db.engine.dialect.name).rows({})[0][0],
+        "version": 1,
+        "created_by_id": current_actor().id,
+    }
+    row |= {"created_at": now, "updated_at": now}
+    record = record_of_row("create", model, row, created(row, model))
+    return _store(resource, row, tuple(row), record)
+
+
+def change(resource: Resource, object_id: int, sent: Sent, if_match: str | None) -> dict[str, Any]:
+    """Change an object by the fields of a write, of which some merge into what is stored, and answer it.
+
+    Equal values change nothing, also not the version. Raises NotFound; Forbidden where the acting user may not change
+    the object, or not put it there; PreconditionFailed and BadRequest for `if_match`; Conflict for a value that is
+    taken; Invalid for a rule of the object, a missing reference, and a read-only field that is not sent back as it is.
+    """
+    model = resource.model
+    row = row_to_change(model, object_id) if object_id <= MAX_ID else None
+    if row is None or not is_visible(model, row["created_by_id"]):
+        raise not_found(resource, object_id)
+    require_changeable(resource, row["created_by_id"])
+    check_version(resource, object_id, row["version"], if_match)
     if sent.read_only:
-        check_sent_back(resource, sent, read(resource, target.id))
-    stored = {name: getattr(target, name) for name in resource.fields}
-    return update(resource, target, changed_values(resource, stored, sent))
+        check_sent_back(resource, sent, read(resource, object_id))
+    values = changed_values(resource, row, sent)
+    require_parents(resource, values, row)
+    new = differing(row, values)
+    now = {**row, **new}
+    require_valid(resource, now)
+    if not new:
+        return read(resource, object_id)
+    now |= {"version": row["version"] + 1, "updated_at": utcnow()}
+    record = record_of_row(unit_of_work().transaction.action, model, now, changes_of(row, new, model))
+    return _store(resource, now, (*sorted(new), "version", "updated_at"), record)
+
+
+class RowWrite:
+    """How a row is written together with its audit record and read as the answer; see `_row_write`."""
+
+    def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
+        table = resource.model.__table__
+        given = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+        row: sa.Insert | sa.Update = sa.insert(table).values(given)
+        if "id" not in given:
+            identity, before = sa.bindparam("identity", type_=Id), sa.bindparam("before", type_=sa.Integer)
+            row = sa.update(table).values(given).where(table.c.id == identity, table.c.version == before)
+        record = {name: sa.bindparam(f"record_{name}", type_=STORED.c[name].type) for name in WRITTEN}
+        self._names = names
+        self._tables = table.name, STORED.name
+        self._answer = projection_of(resource)
+        self._statements = (
+            Prepared(row.returning(table.c.id)),
+            Prepared(sa.insert(STORED).inline().values(record)),
+            self._answer.one,
+        )
+        written = row.returning(*table.c).cte("written")
+        recorded = sa.insert(STORED).from_select(WRITTEN, sa.select(*record.values()).select_from(written))
+        self._as_one = Prepared(project(resource, written)[0].add_cte(recorded.cte("recorded")))
+
+    def execute(self, row: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Write the row as it is from now on; None, and nothing is written, if it is not at the version before.
+
+        Raises DBAPIError.
+        """
+        values = {f"new_{name}": row[name] for name in self._names}
+        values |= {f"record_{name}": value for name, value in record.items()}
+        values |= {"identity": row["id"], "before": row["version"] - 1}
+        touch(*self._tables)
+        if db.engine.dialect.name == "postgresql":
+            rows = self._as_one.rows(values)
+        else:
+            # SQLite allows no change in a WITH clause, and has no round trips.
+            write_row, write_record, read_answer = self._statements
+            if rows := write_row.rows(values):
+                write_record.rows(values)
+                rows = read_answer.rows(values)
+        return self._answer.render(rows[0]) if rows else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _row_write(resource: Resource, names: tuple[str, ...]) -> RowWrite:
+    """The write of these columns: of a new row if its id is among them, else of the row at the version before."""
+    return RowWrite(resource, names)
+
+
+@functools.cache
+def _next_id(table: sa.Table, dialect: str) -> Prepared:
+    if dialect == "postgresql":
+        sequence = sa.cast(sa.func.pg_get_serial_sequence(table.name, "id"), postgresql.REGCLASS)
+        return Prepared(sa.select(sa.func.nextval(sequence)))
+    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
+    numbered = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq", sa.Integer))
+    last = sa.select(numbered.c.seq).where(numbered.c.name == table.name).scalar_subquery()
+    return Prepared(sa.select(sa.func.coalesce(last, 0) + 1))
+
+
+def _store(resource: Resource, row: Row, names: tuple[str, ...], record: Row) -> dict[str, Any]:
+    """Write these columns of a row with its audit record, and answer the object."""
+    try:
+        answer = _row_write(resource, names).execute(row, record)
+    except IntegrityError as error:
+        db.session.rollback()
+        raise explain(resource, row, error) from error
+    if answer is None:
+        db.session.rollback()
+        raise PreconditionFailed(current=read(resource, row["id"]))
+    return answer
+
+
+def differing(row: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the values differs from the row."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name in row and not same_json(as_json(value), as_json(row[name]))
+    }
 
 
 def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,42 +227,26 @@ def changed_values(resource: Resource, stored: Mapping[str, Any], sent: Mapping[
     return values | implied
 
 
-def update(resource: Resource, target: Any, values: Mapping[str, Any]) -> Any:
-    """Set the columns that are given; equal values change nothing, also not the version.
-
-    Raises what `save` raises, and Forbidden where the object would come below another's.
-    """
-    require_parents(resource, values, target)
-    for name, value in values.items():
-        setattr(target, name, value)
-    return save(resource, target)
-
-
-def save(resource: Resource, target: Any) -> Any:
-    """Write a changed object now, so that its rules answer here.
-
-    Raises Invalid for a rule of the object, a missing reference or a CHECK constraint; Conflict for a value that is
-    taken; PreconditionFailed where another transaction has changed the object meanwhile.
-    """
-    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
-    errors = target.validate(values)
-    if errors:
+def require_valid(resource: Resource, row: Mapping[str, Any]) -> None:
+    """Raise Invalid for an object whose columns break its rules."""
+    if errors := resource.model.validate(row):
         db.session.rollback()
         raise Invalid(errors=errors)
-    try:
-        db.session.flush()
-    except IntegrityError as error:
-        db.session.rollback()
-        raise _explain(resource, values, error) from error
-    except StaleDataError:
-        db.session.rollback()
-        raise PreconditionFailed(current=read(resource, values["id"])) from None
-    return target
 
 
-def refuse_shared(resource: Resource, target: Any, query: Mapping[str, bool]) -> None:
-    """Enforce the soft rules that the query of a write names, on an object that has been saved; raises Conflict."""
-    values = {column.key: getattr(target, column.key) for column in target.__table__.columns}
+def require_changeable(resource: Resource, created_by_id: int | None) -> None:
+    """Raise Forbidden where the acting user may not change an object of this creator."""
+    if not may_change(resource, current_actor(), created_by_id):
+        raise NotOwner()
+
+
+def not_found(resource: Resource, object_id: int) -> NotFound:
+    """The error of a request for an object that does not exist, or that the acting user does not see."""
+    return NotFound(tr("There is no {what} {object_id}.", what=singular(resource), object_id=object_id))
+
+
+def refuse_shared(resource: Resource, values: Mapping[str, Any], query: Mapping[str, bool]) -> None:
+    """Enforce the soft rules that the query of a write names, on an object that has been stored; raises Conflict."""
     for rule in resource.model.rarely_shared:
         key = shared_key(rule, resource.model, values) if query[rule.name] else None
         if key is not None and (holder := shared_with(resource, rule, [key], {values["id"]}).get(key)):
@@ -190,15 +259,15 @@ def shared(rule: SoftUnique, holder: str) -> Conflict:
     return Shared(message, errors={rule.fields[-1]: [message]})
 
 
-def check_version(resource: Resource, target: Any, if_match: str | None) -> None:
+def check_version(resource: Resource, object_id: int, version: int, if_match: str | None) -> None:
     """Honour an If-Match header: raises PreconditionFailed with the object as it is now, or BadRequest."""
     if if_match is None or if_match.strip() == "*":
         return
     if not _ETAGS.fullmatch(if_match):
         raise BadHeader(tr('If-Match must be an ETag such as "3".'))
     # The comparison is strong (RFC 9110, 13.1.1): a weak tag matches nothing, not even itself.
-    if ("", str(target.version)) not in _ETAG.findall(if_match):
-        raise PreconditionFailed(current=read(resource, target.id))
+    if ("", str(version)) not in _ETAG.findall(if_match):
+        raise PreconditionFailed(current=read(resource, object_id))
 
 
 @functools.cache
@@ -207,7 +276,7 @@ def singular(resource: Resource) -> Term:
     return Term(resource.name.removesuffix("s").replace("_", " "), Term.of(resource.titles).chinese)
 
 
-def _explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:
+def explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:
     """Name the field behind a violated constraint; a foreign key's by looking which object is missing."""
     translated = from_database(error)
     if translated.reason != "reference":

@@ -24,6 +24,7 @@ from app.core.audit.declaration import guarded_columns
 from app.core.audit.event_chains import Head
 from app.core.audit.models import STORED
 from app.core.db.models import Entity, Id
+from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import Place, after_commit, db, unit_of_work
 from app.core.values import as_json
 
@@ -203,21 +204,44 @@ def get_to_change(model: type[Object], object_id: int) -> Object | None:
     instead of 4,300 µs of processor time (medians of 2,000 requests in turn, SQLite).
     """
     given, options = {"identity": object_id}, {"populate_existing": True}
-    row = db.session.execute(_selection_to_change(model), given, execution_options=options).one_or_none()
+    row = db.session.execute(_object_to_change(model), given, execution_options=options).one_or_none()
     if row is None:
         return None
     target: Object = row[0]
-    mac = row[1]
-    # None also after waiting for another change: its record is newer than this statement's snapshot.
-    # In a savepoint the record may be undone while the transaction goes on.
-    if mac is not None and not db.session().in_nested_transaction():
-        unit_of_work().transaction.known_macs[model.__table__.name, target.id, target.version] = mac
+    _note_mac(model, target.id, target.version, row[1])
     return target
 
 
+def row_to_change(model: type[Entity], object_id: int) -> dict[str, Any] | None:
+    """The row by its id, locked until the transaction ends, with the MAC that its next record is chained to."""
+    rows = _row_to_change(model).rows({"identity": object_id})
+    if not rows:
+        return None
+    *values, mac = rows[0]
+    row = dict(zip(model.__table__.columns.keys(), values, strict=True))
+    _note_mac(model, row["id"], row["version"], mac)
+    return row
+
+
+def _note_mac(model: type[Entity], object_id: int, version: int, mac: str | None) -> None:
+    # None also after waiting for another change: its record is newer than this statement's snapshot.
+    # In a savepoint the record may be undone while the transaction goes on.
+    if mac is not None and not db.session().in_nested_transaction():
+        unit_of_work().transaction.known_macs[model.__table__.name, object_id, version] = mac
+
+
 @functools.cache
-def _selection_to_change(model: type[Object]) -> sa.Select[Any]:
-    table, log = model.__table__, STORED.c
+def _object_to_change(model: type[Entity]) -> sa.Select[Any]:
+    return _to_change(model.__table__, model)
+
+
+@functools.cache
+def _row_to_change(model: type[Entity]) -> Prepared:
+    return Prepared(_to_change(model.__table__, *model.__table__.columns))
+
+
+def _to_change(table: sa.Table, *selected: Any) -> sa.Select[Any]:
+    log = STORED.c
     this_version = log.resource_type == table.name, log.resource_id == table.c.id, log.version == table.c.version
     mac = sa.select(log.mac).where(*this_version).scalar_subquery()
-    return sa.select(model, mac).where(table.c.id == sa.bindparam("identity", type_=Id)).with_for_update()
+    return sa.select(*selected, mac).where(table.c.id == sa.bindparam("identity", type_=Id)).with_for_update()

@@ -125,6 +125,18 @@ def entry(
     )
 
 
+def record_of_row(action: str, model: Any, row: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """The record of a row that was created or changed, given as it is now: its values as they are stored, with its MAC.
+
+    The caller writes it together with the row.
+    """
+    at = row["updated_at"]
+    values = {"version": row["version"], "changes": changes, "at": at, "state_mac": state_mac(model, row)}
+    written = entry(action, model.__table__.name, row["id"], str(row[model.label]), **values)
+    (record,) = _linked(db.session.connection(), [written])
+    return record
+
+
 def stamp_changes(session: Session, _context: Any, _instances: Any) -> None:
     """Listener: date each changed object with the time that its record will carry."""
     work = unit_of_work()
@@ -231,6 +243,17 @@ def created(values: Mapping[str, Any], model: Any) -> Changes:
         }
         for name, column in audited_columns(model).items()
         if values[name] is not None
+    }
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any], model: Any) -> Changes:
+    """The changes of a row, given as it was and by its new values."""
+    return {
+        name: {"old": None, "new": "changed"}
+        if column.info.get("secret")
+        else {"old": as_json(old[name]), "new": as_json(new[name])}
+        for name, column in audited_columns(model).items()
+        if name in new
     }
 
 

@@ -22,6 +22,7 @@ ROWS_AN_INSERT = 50
 Columns = TypeVarTuple("Columns")
 
 Bind = Callable[[Any], Any]
+Statement = sa.Select[Any] | sa.Insert | sa.Update
 
 
 class BoundRows(NamedTuple):
@@ -47,7 +48,7 @@ class Prepared:
     requests in turn, SQLite).
     """
 
-    def __init__(self, statement: sa.Select[Any]) -> None:
+    def __init__(self, statement: Statement) -> None:
         self._statement = statement
         self._by_dialect: dict[str, _Compiled | None] = {}
 
@@ -64,7 +65,7 @@ class Prepared:
                 # transaction in which a statement has failed refuses further ones.
                 if not work.is_reading:
                     raise _wrapped(error, str(self._statement), connection) from error
-        return read_rows(self._statement, values).all()
+        return connection.execute(self._statement, values).all()
 
     def _compiled(self, dialect: sa.Dialect) -> "_Compiled | None":
         if dialect.name not in self._by_dialect:
@@ -77,13 +78,13 @@ class Prepared:
 class _Compiled:
     """A statement compiled for one dialect, with the processors of its parameters and columns."""
 
-    def __init__(self, statement: sa.Select[Any], compiled: SQLCompiler) -> None:
+    def __init__(self, statement: Statement, compiled: SQLCompiler) -> None:
         self._text = str(compiled)
         self._positions = compiled.positiontup
         self._constants = dict(compiled.params)
         binds = {name: binding(bind.type, compiled.dialect) for name, bind in compiled.binds.items()}
         self._binds = [(name, bind) for name, bind in binds.items() if bind is not None]
-        self._types = [column.type for column in statement.selected_columns]
+        self._types = [column.type for column in statement.exported_columns]
         self._reads: Sequence[tuple[int, Bind]] | None = None
 
     def rows(self, connection: sa.Connection, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
@@ -100,7 +101,7 @@ class _Compiled:
             cursor.execute(self._text, given)
             records: Sequence[Sequence[Any]] = cursor.fetchall()
             if self._reads is None:
-                self._reads = self._readers(connection.dialect, cursor.description)
+                self._reads = self._readers(connection.dialect, cursor.description or ())
         finally:
             cursor.close()
         if not records or not self._reads:

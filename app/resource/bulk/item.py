@@ -8,9 +8,9 @@ from marshmallow import Schema, ValidationError
 
 from app.core.audit.recorder import Changes
 from app.core.errors import ApiError, Invalid, dotted
-from app.core.values import as_json, same_json
+from app.core.values import as_json
 from app.resource.declaration import Resource
-from app.resource.service import changed_values
+from app.resource.service import changed_values, differing
 
 Row = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Item:
         row = self.row or {}
         # What is no column, a password, is as secret as what is stored of it.
         secret = {name: {"old": None, "new": "changed"} for name in self.values if name not in row}
-        new_values = changed(row, self.values)
+        new_values = differing(row, self.values)
         return secret | {name: {"old": as_json(row[name]), "new": as_json(new)} for name, new in new_values.items()}
 
     def merge(self, resource: Resource, stored: Mapping[str, Any]) -> None:
@@ -49,15 +49,6 @@ class Item:
             self.values = changed_values(resource, stored, self.values)
         except Invalid as error:
             self.error = error
-
-
-def changed(row: Row, values: Mapping[str, Any]) -> Row:
-    """What of the values differs from the row."""
-    return {
-        name: value
-        for name, value in values.items()
-        if name in row and not same_json(as_json(value), as_json(row[name]))
-    }
 
 
 def valid(items: Sequence[Item]) -> list[Item]:

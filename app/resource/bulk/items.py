@@ -19,14 +19,14 @@ from app.core.messages import tr
 from app.core.values import MAX_ID
 from app.resource.bulk import writer
 from app.resource.bulk.checks import check, check_parents, check_sent_back, check_shared
-from app.resource.bulk.item import Item, Row, changed, valid
+from app.resource.bulk.item import Item, Row, valid
 from app.resource.cascade import Removal, count_referring, has_children, removal_of, remove
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
 from app.resource.rights import may_change, visible
-from app.resource.service import singular
+from app.resource.service import differing, singular
 
 
 def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:
@@ -161,7 +161,7 @@ def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
 
 
 def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.Change:
-    new = changed(row, values)
+    new = differing(row, values)
     label = str({**row, **new}[resource.model.label])
     return writer.Change(row["id"], row["version"], label, old={name: row[name] for name in new}, new=new)
 
