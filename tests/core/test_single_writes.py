@@ -1,14 +1,16 @@
-"""Writes of one object: the round trips that they take."""
+"""Writes of one object: the round trips that they take, and their turns on SQLite."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
-from app.core.db.connections import counts
+from app.core.db.connections import WriterQueue, counts
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from tests.backends import Backend
 from tests.client import Client
 from tests.factories import Make
+from tests.threads import TIMEOUT_SECONDS, wait_until
 
 
 @contextmanager
@@ -51,3 +53,32 @@ class TestRoundTrips:
         with statements() as words:
             unchanged = admin.call("PATCH", f"/api/servers/{server.id}", json={"owner": "team"})["data"]
         assert (words, unchanged["version"]) == ([*self.before, "SELECT"], server.version)
+
+
+class TestWriterQueue:
+    def test_turns_are_in_the_order_of_asking(self) -> None:
+        queue = WriterQueue()
+        first, served, threads = queue.take(0), [], []
+
+        def write(number: int) -> None:
+            turn = queue.take(TIMEOUT_SECONDS)
+            served.append(number)
+            queue.leave(turn)
+
+        for number in range(4):
+            threads.append(Thread(target=write, args=[number]))
+            threads[-1].start()
+            wait_until(lambda: len(queue) > len(threads))
+        assert served == []
+        queue.leave(first)
+        for thread in threads:
+            thread.join(TIMEOUT_SECONDS)
+        assert served == [0, 1, 2, 3]
+
+    def test_who_gives_up_is_passed_over(self) -> None:
+        queue = WriterQueue()
+        first = queue.take(0)
+        given_up, last = queue.take(0), queue.take(0)
+        queue.leave(given_up)
+        queue.leave(first)
+        assert (given_up.is_set(), last.is_set()) == (False, True)

@@ -6,8 +6,10 @@ Jobs and commands wait longer than requests: nobody is there to send them again.
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
@@ -135,6 +137,10 @@ class SqliteCursor(sqlite3.Cursor):
 class SqliteConnection(sqlite3.Connection):
     """A connection with counting cursors; `execute`, which prepares connections, does not count."""
 
+    queue: "WriterQueue"
+    turn: threading.Event | None = None
+    """The turn to write that the connection has taken in the queue."""
+
     def cursor(self, factory: Any = SqliteCursor) -> Any:
         return super().cursor(factory)
 
@@ -179,9 +185,12 @@ def check_out(connection: Any, _record: Any, _fairy: Any) -> None:
     connections_in_use.inc()
 
 
-def check_in(*_: Any) -> None:
-    """Listener: count a connection that goes back to the pool."""
+def check_in(connection: Any, _record: Any) -> None:
+    """Listener: count a connection that goes back to the pool, and end its turn to write."""
     connections_in_use.dec()
+    if isinstance(connection, SqliteConnection) and connection.turn is not None:
+        connection.queue.leave(connection.turn)
+        connection.turn = None
 
 
 def begin(connection: sa.Connection) -> None:
@@ -209,16 +218,53 @@ def _begin_on_postgresql(connection: sa.Connection, access: Access) -> None:
     connection.exec_driver_sql(statement)
 
 
-def _begin_on_sqlite(connection: sa.Connection, access: Access) -> None:
-    """Begin a transaction, waiting for the lock of all writers if it is one.
+class WriterQueue:
+    """The turns of the threads of a process to write to SQLite, in the order in which they have asked for one.
 
-    SQLite itself would ask at growing intervals of up to a tenth of a second: of eight writers one could wait for many
-    turns of the others.
+    Without it a thread that has just written is often the next one too, while others wait for many of its turns: with
+    eight clients the 95th percentile of a creation was 209 ms, its median 13.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns: deque[threading.Event] = deque()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def take(self, seconds: float) -> threading.Event:
+        """Wait for a turn, at most so long; whoever has waited in vain keeps their place until they `leave`."""
+        turn = threading.Event()
+        with self._lock:
+            self._turns.append(turn)
+            self._turns[0].set()
+        turn.wait(seconds)
+        return turn
+
+    def leave(self, turn: threading.Event) -> None:
+        """End a turn, or give the place up."""
+        with self._lock:
+            self._turns.remove(turn)
+            if self._turns:
+                self._turns[0].set()
+
+
+_writers: WeakKeyDictionary[sa.Pool, WriterQueue] = WeakKeyDictionary()
+
+
+def _begin_on_sqlite(connection: sa.Connection, access: Access) -> None:
+    """Begin a transaction, waiting for the lock of all writers if it is one: those of this process in their order.
+
+    For the lock of another process SQLite itself would ask at growing intervals of up to a tenth of a second.
     """
     # The write lock is taken at once: an upgrade from read to write fails whatever the timeout.
     statement = "BEGIN IMMEDIATE" if access == "write" else "BEGIN"
     driver: Any = connection.connection.driver_connection
-    deadline = time.monotonic() + (LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS["sqlite"])
+    seconds = LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS["sqlite"]
+    deadline = time.monotonic() + seconds
+    if access == "write" and driver.turn is None:
+        driver.queue = _writers.setdefault(connection.engine.pool, WriterQueue())
+        driver.turn = driver.queue.take(seconds)
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         connection.exec_driver_sql(statement)
