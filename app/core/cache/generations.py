@@ -59,7 +59,12 @@ class RedisStore(RedisCache):
         return attempt(super().set, key, value, timeout)
 
     def set_many(self, mapping: dict[str, Any], timeout: Any = None) -> Any:
-        return attempt(super().set_many, mapping, timeout)
+        return attempt(self._set_all, mapping) if timeout == 0 else attempt(super().set_many, mapping, timeout)
+
+    def _set_all(self, mapping: dict[str, Any]) -> Any:
+        """Values that do not expire are one command, instead of a pipeline that takes longer than the server."""
+        prefix = self._get_prefix()
+        return self._write_client.mset({prefix + key: self.serializer.dumps(value) for key, value in mapping.items()})
 
     def add(self, key: str, value: Any, timeout: Any = None) -> Any:
         return attempt(super().add, key, value, timeout)
