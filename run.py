@@ -28,6 +28,7 @@ from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
 from app.core.db import engines
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
 from app.core.http.turns import Turns
@@ -129,7 +130,7 @@ def prepare(app: Flask) -> None:
     """Migrate or check the schema and add the first records, once, before workers start."""
     with app.app_context():
         engine: Engine = app.extensions["sqlalchemy"].engine
-        if engine.dialect.name == "sqlite":
+        if dialect_of(engine).is_file:
             flask_migrate.upgrade(directory=MIGRATIONS)
         elif problem := schema_problem(engine):
             sys.exit(problem)

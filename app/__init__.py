@@ -20,7 +20,7 @@ from app.auth import routes as auth
 from app.catalog import BLUEPRINTS
 from app.console import pages as console
 from app.core import tracing
-from app.core.audit import missing_record, recorder, shared_heads
+from app.core.audit import recorder, shared_heads
 from app.core.cache import backends, generations, redis_client
 from app.core.db import listeners, unit_of_work
 from app.core.http import (
@@ -70,7 +70,6 @@ from app.topology import routes as topology
 from app.views import routes as views
 
 _LISTENERS = listeners.Listeners(
-    handle_error=missing_record.name_missing_record,
     before_flush=recorder.stamp_changes,
     after_flush=recorder.record_changes,
     do_orm_execute=recorder.refuse_bulk_writes,

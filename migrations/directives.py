@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from app.catalog import CATALOG
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base
-from app.core.db.search_entries import Form, Searched
+from app.core.db.searched import Form, Searched
 from app.resource.query.searched_fields import is_searched, searched_of
 
 directives = Rewriter()

@@ -9,9 +9,9 @@ from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
 
-from app.core.db import search_entries
 from app.core.db.models import Base
 from app.core.db.schema import connection_problem, newer_schema_problem
+from app.core.db.searched import TABLE
 from migrations import guards, running
 from migrations.directives import rewrite
 
@@ -76,9 +76,9 @@ def migrate(connection: sa.Connection) -> None:
         # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
         # Of the table of what can be found, it sees the parts: SQLite's shadow tables, PostgreSQL's partitions.
         include_object=lambda item, name, kind, _reflected, _other: (
-            not (connection.dialect.name == "sqlite" and (kind == "index" or name == search_entries.TABLE))
+            not (connection.dialect.name == "sqlite" and (kind == "index" or name == TABLE))
             and name != guards.EXPECTED
-            and not str(name).startswith(f"{search_entries.TABLE}_")
+            and not str(name).startswith(f"{TABLE}_")
         ),
     )
     with context.begin_transaction(), warnings.catch_warnings():

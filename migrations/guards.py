@@ -11,7 +11,9 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from app.core.db import search_entries
+from app.core.db.dialects.protocol import SearchStatements
+from app.core.db.dialects.registry import dialect_of
+from app.core.db.searched import Form, Searched
 from app.core.values import DIGITS, DOTTED_I, MAX_SORT_KEY, fold
 
 _FUNCTIONS = (
@@ -223,7 +225,7 @@ def guard_versions(table: str, *, unversioned: Collection[str] = ()) -> None:
 
 def create_search_entries() -> None:
     """Create the table of what can be found, before the tables whose objects are in it."""
-    for statement in search_entries.creation(op.get_bind().dialect.name):
+    for statement in _search().creation():
         op.execute(sa.text(statement.replace(":", "\\:")))
 
 
@@ -233,20 +235,24 @@ def keep_search_entries(table: str, columns: Sequence[str], *, is_private: bool 
     `columns` are searched in the order of their weight, the object's name first; one that is no text says its form
     (`tags:list`). After changing what is searched of a table, call `forget_search_entries` and then this.
     """
-    dialect, searched = op.get_bind().dialect.name, _searched(table, columns, is_private=is_private)
-    for statement in (*search_entries.triggers(dialect, searched), *search_entries.rebuilding(dialect, searched)):
+    searched = _searched(table, columns, is_private=is_private)
+    for statement in (*_search().triggers(searched), *_search().rebuilding(searched)):
         op.execute(sa.text(statement.replace(":", "\\:")))
 
 
 def forget_search_entries(table: str) -> None:
     """Undo `keep_search_entries`, before the table is dropped or other columns of it are searched."""
-    for statement in search_entries.removal(op.get_bind().dialect.name, _searched(table, ())):
+    for statement in _search().removal(_searched(table, ())):
         op.execute(statement)
 
 
-def _searched(table: str, columns: Sequence[str], *, is_private: bool = False) -> search_entries.Searched:
-    forms = ((name, search_entries.Form(form or "text")) for name, _, form in (each.partition(":") for each in columns))
-    return search_entries.Searched(table, tuple(forms), is_private=is_private)
+def _search() -> SearchStatements:
+    return dialect_of(op.get_bind()).search
+
+
+def _searched(table: str, columns: Sequence[str], *, is_private: bool = False) -> Searched:
+    forms = ((name, Form(form or "text")) for name, _, form in (each.partition(":") for each in columns))
+    return Searched(table, tuple(forms), is_private=is_private)
 
 
 def create_text_index(name: str, table: str, expression: str, *, where: str | None = None) -> None:

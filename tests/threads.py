@@ -7,7 +7,7 @@ from threading import Barrier
 from typing import TypeVar
 from unittest.mock import patch
 
-from app.core.db import connections
+from app.core.db.dialects.sqlite import connections
 
 T = TypeVar("T")
 

@@ -8,18 +8,16 @@ it reads.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.audit_logs.change_terms import short
 from app.audit_logs.names import check_field
 from app.catalog import CATALOG
 from app.core.audit.declaration import audited_columns
 from app.core.audit.models import AuditLog
-from app.core.db.unit_of_work import db
+from app.core.db.dialects.registry import current_dialect
 from app.core.values import fold
 from app.resource import ip_address, mac_address
 from app.resource.fields import Check, Kind
@@ -111,37 +109,15 @@ def _addresses() -> dict[str, Check]:
 
 
 def _contains(text: sa.ColumnElement[str], part: str) -> Clause:
-    position: sa.ColumnElement[int] = sa.func.strpos(text, part) if _is_indexed() else sa.func.instr(text, part)
-    return position > 0
+    return sa.func.position_in(text, sa.literal(part, sa.Text())) > 0
 
 
 def _has_all(terms: Sequence[str]) -> Clause:
-    if _is_indexed():
-        clause: Clause = _terms().contains(_texts(terms))
-        return clause
-    return sa.and_(*(_has_any([term]) for term in terms))
+    return current_dialect().audit.has_all_terms(logs.c.changes, terms)
 
 
 def _has_any(terms: Sequence[str]) -> Clause:
-    if _is_indexed():
-        # As a subquery: for a list of many literal terms the planner expects a quarter of the log, for values it
-        # cannot see only a few records.
-        clause: Clause = _terms().overlap(sa.select(_texts(terms)).scalar_subquery())
-        return clause
-    each = sa.func.json_each(sa.func.audit_terms(logs.c.changes)).table_valued("value")
-    return sa.exists().select_from(each).where(each.c.value.in_(terms))
-
-
-def _is_indexed() -> bool:
-    return db.engine.dialect.name == "postgresql"
-
-
-def _terms() -> Any:
-    return sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
-
-
-def _texts(values: Sequence[str]) -> sa.ColumnElement[list[str]]:
-    return sa.literal(list(values), ARRAY(sa.Text))
+    return current_dialect().audit.has_any_term(logs.c.changes, terms)
 
 
 @functools.cache

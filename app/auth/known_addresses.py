@@ -1,12 +1,12 @@
 """The known addresses of a user: a login from a new one is audited and mailed to the user."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import KnownAddress
 from app.core.addresses import client_network
 from app.core.audit import recorder
 from app.core.audit.mac import row_mac
+from app.core.db.statements import insert_missing
 from app.core.db.unit_of_work import current_context, db
 from app.core.mail import outbox
 from app.core.messages import tr
@@ -29,10 +29,9 @@ def register_login(user_id: int, username: str, email: str, language: Choice | N
         return
     has_others = db.session.scalar(sa.select(sa.exists().where(of_user, known_addresses.c.network != network)))
     # Of two concurrent logins, only the one whose row is inserted sends the mail.
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     row = {"user_id": user_id, "network": network, "first_seen_at": now, "last_seen_at": now}
-    new = insert(known_addresses).values({**row, "mac": row_mac(KnownAddress, row)})
-    is_new = db.session.execute(new.on_conflict_do_nothing()).rowcount  # type: ignore[attr-defined]
+    new = insert_missing(known_addresses).values({**row, "mac": row_mac(KnownAddress, row)})
+    is_new = db.session.execute(new).rowcount  # type: ignore[attr-defined]
     if not (is_new and has_others):
         return
     place = place_of(context.ip_address)

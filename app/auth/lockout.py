@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.models import DummyLoginCounter
 from app.core.audit import recorder
+from app.core.db.dialects.registry import current_dialect
+from app.core.db.statements import insert_missing
 from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import TooManyRequests
 from app.core.mail import outbox
@@ -113,9 +114,8 @@ def _admit(identifier: str) -> tuple[bool, Attempt | None]:
     One atomic statement for each, so that concurrent checks are all counted. Both take the database as long.
     """
     now = utcnow()
-    if db.engine.dialect.name == "postgresql":
-        # Without waiting for the disk: visible to others at once, and a crash may lose the count.
-        db.session.execute(sa.text("SET LOCAL synchronous_commit = off"))
+    # A crash may lose the count.
+    current_dialect().connections.commit_without_disk(db.session.connection())
     begun = {"checks_in_progress": _in_progress(users, now) + 1, "last_check_at": now}
     statement = (
         sa.update(users)
@@ -146,9 +146,8 @@ def _admit_on_dummy(identifier: str, now: datetime, *, is_needed: bool) -> bool:
     update = sa.update(dummy_counters).where(chosen, has_room).values(begun).returning(dummy_counters.c.id)
     counted = db.session.execute(update).one_or_none()
     if is_needed and counted is None:
-        insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
         first = {"failed_login_attempts": 0, "checks_in_progress": 1, "last_check_at": now}
-        new = insert(dummy_counters).values(id=_dummy_id(identifier), **first).on_conflict_do_nothing()
+        new = insert_missing(dummy_counters).values(id=_dummy_id(identifier), **first)
         counted = db.session.execute(new.returning(dummy_counters.c.id)).one_or_none()
     return counted is not None
 

@@ -19,6 +19,7 @@ from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.manifest import CHECKPOINTS, DATABASE, SECRETS, UPLOADS, Manifest
 from app.core.audit.shared_heads import audit_storage
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.storage.folder import sync_directory
 from app.core.storage.storage import storage
@@ -85,7 +86,7 @@ def _write(draft: Path, *, with_secrets: bool) -> Manifest:
     result = Manifest(
         version=VERSION,
         revision=revision,
-        source=db.engine.dialect.name,
+        source=current_dialect().name,
         log=log,
         keys=keys,
         started_at=started_at,
@@ -105,7 +106,7 @@ def _copy_database(path: Path) -> tuple[str, dict[str, int], set[str], set[str]]
 
     Returns the revision of its schema, the rows of each table, and the names of its images: all, and those shown.
     """
-    if db.engine.dialect.name == "sqlite":
+    if current_dialect().is_file:
         _copy_file(path)
     else:
         _copy_rows(path)

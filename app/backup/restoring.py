@@ -1,8 +1,7 @@
 """Restoring a backup: into an empty database, or in place of one that is named."""
 
 import os
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from app.backup.checking import check_content, check_files, unpacked
 from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
 from app.core.audit.shared_heads import audit_storage
 from app.core.cache.generations import cache
-from app.core.db.engines import APPLICATION_NAME
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.unit_of_work import db, writing
 from app.core.storage.storage import storage
 from app.proof.outside.copying import to_objects
@@ -34,24 +33,24 @@ def restore_backup(folder: Path, *, replace: str | None) -> Manifest:
     target: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     _require_consent(replace)
     read = check_files(folder)
-    is_sqlite = db.engine.dialect.name == "sqlite"
+    is_file = current_dialect().is_file
     database = Path(db.engine.url.database or "")
-    with unpacked(folder, read, beside=database.parent if is_sqlite else None) as path:
+    with unpacked(folder, read, beside=database.parent if is_file else None) as path:
         report = check_content(folder, read)
         if report.status is not Status.INTACT:
             lines = "\n".join(report.lines())
             raise CannotRestore(f"The audit log of the backup does not verify:\n{lines}")
-        if is_sqlite:
+        if is_file:
             with writing():
-                copying.finish(write_search_entries=read.source != "sqlite")
+                copying.finish(write_search_entries=read.source != current_dialect().name)
             db.session.remove()
         copied = db.engine
         with target.app_context():
             _require_no_user()
             _restore_images(folder)
-            if not is_sqlite:
+            if not is_file:
                 _load(copied)
-        if is_sqlite:
+        if is_file:
             db.engine.dispose()
             _put_in_place(path, database)
     _restore_checkpoints(folder, read.log)
@@ -76,7 +75,7 @@ def _require_consent(replace: str | None) -> None:
 
 
 def _filled_tables() -> list[str]:
-    if db.engine.dialect.name == "sqlite" and not Path(db.engine.url.database or "").exists():
+    if current_dialect().is_file and not Path(db.engine.url.database or "").exists():
         return []
     with scratch.reading_connection() as connection:
         existing = set(sa.inspect(connection).get_table_names())
@@ -92,35 +91,12 @@ def _require_no_user() -> None:
     """Refuse to replace a database that a running platform uses; raises CannotRestore."""
     db.session.remove()
     db.engine.dispose()
-    if db.engine.dialect.name == "postgresql":
-        others = sa.text(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid() AND application_name = :name"
-        )
-        with scratch.reading_connection() as connection:
-            is_used = bool(connection.scalar(others, {"name": APPLICATION_NAME}))
-    else:
-        is_used = _is_open(Path(db.engine.url.database or ""))
-    if is_used:
+    if current_dialect().connections.is_in_use(db.engine):
         raise CannotRestore(f"The database {name_of_database()} is in use: stop the server and the workers first.")
 
 
-def _is_open(path: Path) -> bool:
-    """Whether another connection is open on a file of SQLite: an exclusive one needs to be the only one."""
-    if not path.exists():
-        return False
-    with closing(sqlite3.connect(path, timeout=1)) as connection:
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-        except sqlite3.OperationalError:
-            return True
-    return False
-
-
 def _load(copied: sa.Engine) -> None:
-    """Replace the rows of PostgreSQL by those of another database, in one transaction."""
+    """Replace the rows of the database by those of another one, in one transaction."""
     with scratch.reading_connection() as connection:
         revision = scratch.revision_of(connection)
     if revision is None:

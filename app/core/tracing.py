@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, after_this_request, current_app, has_app_context, request
 
-from app.core.db.connections import counts
+from app.core.db.measurement import counts
 from app.core.db.unit_of_work import current_context
 
 EXTENSION = "tracer"

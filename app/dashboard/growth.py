@@ -13,7 +13,6 @@ from app.containers.models import Container
 from app.core.audit.models import AuditLog
 from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import db
 from app.gpus.models import Gpu
 from app.servers.models import Server
 from app.services.models import Service
@@ -69,7 +68,7 @@ def _existing(start: datetime) -> Iterator[_Lives]:
     parts = []
     for model in MODELS:
         table, name = model.__table__, sa.literal(model.__tablename__)
-        day = _day(table.c.created_at)
+        day = sa.func.utc_day(table.c.created_at)
         recent = sa.select(name.label("resource"), day.label("day"), sa.func.count().label("count"))
         parts.append(recent.where(table.c.created_at >= start).group_by(day))
         parts.append(sa.select(name, sa.null(), sa.func.count()).select_from(table))
@@ -86,8 +85,8 @@ def _existing(start: datetime) -> Iterator[_Lives]:
 def _deleted(start: datetime) -> Iterator[_Lives]:
     """The objects that were deleted since the start and not restored: an object's versions go on when it is."""
     deletion, creation, later = logs.alias("deletion"), logs.alias("creation"), logs.alias("later")
-    created = sa.case((creation.c.created_at >= start, _day(creation.c.created_at)))
-    deleted = _day(deletion.c.created_at)
+    created = sa.case((creation.c.created_at >= start, sa.func.utc_day(creation.c.created_at)))
+    deleted = sa.func.utc_day(deletion.c.created_at)
     is_restored = sa.exists().where(
         later.c.resource_type == deletion.c.resource_type,
         later.c.resource_id == deletion.c.resource_id,
@@ -111,11 +110,3 @@ def _deleted(start: datetime) -> Iterator[_Lives]:
     )
     for resource, created_day, deleted_day, count in read_rows(statement):
         yield _Lives(resource, None if created_day is None else str(created_day), str(deleted_day), count)
-
-
-def _day(moment: sa.ColumnElement[datetime]) -> sa.ColumnElement[Any]:
-    """The day in UTC of a column's time."""
-    if db.engine.dialect.name == "sqlite":
-        # Stored as text that begins with the date.
-        return sa.func.substr(sa.type_coerce(moment, sa.String), 1, 10)
-    return sa.cast(sa.func.timezone("UTC", moment), sa.Date)

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter
 from app.core.messages import tr
 from app.core.values import Choice, as_json, utcnow
@@ -196,13 +195,8 @@ def _grouped(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
 def _count_moments(period: Period, source: Any, key: tuple[Any, ...], moment: Any, condition: Any) -> Iterable[Any]:
     """Per key and bucket: the number of moments, and the sum of their seconds after the start of the period."""
     width = period.width.total_seconds()
-    if db.engine.dialect.name == "sqlite":
-        start = sa.func.julianday(sa.literal(period.start, moment.type))
-        seconds: Any = (sa.func.julianday(moment) - start) * 86_400.0
-        index: Any = sa.cast(seconds / width, sa.Integer)
-    else:
-        seconds = sa.cast(sa.extract("epoch", moment - sa.literal(period.start, moment.type)), sa.Double)
-        index = sa.cast(sa.func.floor(seconds / width), sa.Integer)
+    seconds = sa.func.seconds_between(sa.literal(period.start, moment.type), moment)
+    index: Any = sa.func.whole_part(seconds / width)
     # Floating-point rounding must not put the last moment after the last bucket.
     last = period.bucket_count - 1
     index = sa.case((moment < period.start, -1), (index <= last, index), else_=last)

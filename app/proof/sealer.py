@@ -16,6 +16,7 @@ from flask import current_app
 
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.statements import read_rows, write_rows
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs.runner import Runner
@@ -70,7 +71,7 @@ class Horizon:
             # The database was replaced, for example by a restored backup.
             self.first_id, self._noted_id = 0, None
         self._size = size
-        xmin, xmax = self._running_transactions()
+        xmin, xmax = current_dialect().statements.running_transactions(db.session.connection())
         unsealed = db.session.scalar(select_unsealed(self.first_id).with_only_columns(STORED.c.id).limit(1))
         if self._noted_id is None:
             self._noted_id, self._noted_at, self._noted_xmax = last_id, time.monotonic(), None
@@ -80,18 +81,6 @@ class Horizon:
         elif xmin >= self._noted_xmax and (unsealed is None or unsealed > self._noted_id):
             self.first_id, self._noted_id = self._noted_id + 1, None
         return unsealed
-
-    @staticmethod
-    def _running_transactions() -> tuple[int, int]:
-        """(xmin, xmax): transactions below xmin have ended, from xmax on none has begun; (0, 0) on SQLite."""
-        if db.engine.dialect.name != "postgresql":
-            return 0, 0
-        statement = sa.text(
-            "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint "
-            "FROM pg_current_snapshot() AS now"
-        )
-        xmin, xmax = db.session.execute(statement).one()
-        return xmin, xmax
 
 
 def register_jobs(runner: Runner) -> None:
@@ -223,8 +212,6 @@ def _try_lock() -> bool:
     It locks the row that names the log. Any account that can connect may take an advisory lock, whatever its number;
     a row can only be locked by those who may write the table.
     """
-    if db.engine.dialect.name != "postgresql":
-        return True
     return db.session.execute(sa.select(origin.c.name).with_for_update(skip_locked=True)).first() is not None
 
 

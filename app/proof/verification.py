@@ -10,6 +10,7 @@ from app.core.audit import event_chains
 from app.core.audit.event_chains import DamagedHeads, Head
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.unit_of_work import db, reading
 from app.core.values import utcnow
 from app.proof import sealer
@@ -105,8 +106,7 @@ def _verify_log(
 def snapshot() -> Iterator[sa.Connection]:
     """A connection that reads one snapshot and blocks no writer."""
     with db.engine.connect().execution_options(access="snapshot") as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        dialect_of(connection).connections.lift_timeout(connection)
         yield connection
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from werkzeug.datastructures import ETags
 
@@ -14,6 +13,8 @@ from app.core.audit.mac import row_to_change
 from app.core.audit.models import STORED, WRITTEN
 from app.core.audit.recorder import changed as changes_of
 from app.core.audit.recorder import created, record_of_row
+from app.core.db.dialects.protocol import Dialect
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.errors import from_database
 from app.core.db.models import Id
 from app.core.db.rules import SoftUnique
@@ -77,7 +78,7 @@ def create(resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
     row = {**defaults_of(model), **changed_values(resource, defaults_of(model), values)}
     require_valid(resource, row)
     row |= {
-        "id": _next_id(model.__table__, db.engine.dialect.name).rows({})[0][0],
+        "id": _next_id(model.__table__, current_dialect()).rows({})[0][0],
         "version": 1,
         "created_by_id": current_actor().id,
     }
@@ -145,10 +146,9 @@ class RowWrite:
         values |= {f"record_{name}": value for name, value in record.items()}
         values |= {"identity": row["id"], "before": row["version"] - 1}
         touch(*self._tables)
-        if db.engine.dialect.name == "postgresql":
+        if current_dialect().statements.WITH_MAY_WRITE:
             rows = self._as_one.rows(values)
         else:
-            # SQLite allows no change in a WITH clause, and has no round trips.
             write_row, write_record, read_answer = self._statements
             if rows := write_row.rows(values):
                 write_record.rows(values)
@@ -163,14 +163,8 @@ def _row_write(resource: Resource, names: tuple[str, ...]) -> RowWrite:
 
 
 @functools.cache
-def _next_id(table: sa.Table, dialect: str) -> Prepared:
-    if dialect == "postgresql":
-        sequence = sa.cast(sa.func.pg_get_serial_sequence(table.name, "id"), postgresql.REGCLASS)
-        return Prepared(sa.select(sa.func.nextval(sequence)))
-    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
-    numbered = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq", sa.Integer))
-    last = sa.select(numbered.c.seq).where(numbered.c.name == table.name).scalar_subquery()
-    return Prepared(sa.select(sa.func.coalesce(last, 0) + 1))
+def _next_id(table: sa.Table, dialect: Dialect) -> Prepared:
+    return Prepared(dialect.statements.select_next_id(table))
 
 
 def _store(resource: Resource, row: Row, names: tuple[str, ...], record: Row) -> dict[str, Any]:

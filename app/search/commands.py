@@ -1,12 +1,11 @@
 """`flask search`: maintenance of the search table."""
 
 import click
-import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from app.catalog import CATALOG
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.schema import needs_schema
-from app.core.db.search_entries import TABLE, rebuilding
 from app.core.db.unit_of_work import db, writing
 from app.resource import Resource
 from app.resource.query.searched_fields import is_searched, searched_of
@@ -30,13 +29,8 @@ def rebuild() -> None:
 
 def rebuild_entries(resource: Resource) -> int:
     """Write the search entries of one resource in the current transaction; returns how many."""
-    dialect = db.engine.dialect.name
-    if dialect == "postgresql":
-        # Other writers of entries commit before the objects are read, or wait.
-        db.session.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        db.session.execute(sa.text(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE"))
-    counts = [
-        db.session.connection().exec_driver_sql(statement).rowcount
-        for statement in rebuilding(dialect, searched_of(resource))
-    ]
-    return counts[-1]
+    connection, dialect = db.session.connection(), current_dialect()
+    dialect.connections.lift_timeout(connection)
+    dialect.search.lock(connection)
+    statements = dialect.search.rebuilding(searched_of(resource))
+    return [connection.exec_driver_sql(statement).rowcount for statement in statements][-1]

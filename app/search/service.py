@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 
 from app.core.db.statements import any_of, read_rows
 from app.core.http.access import current_actor
@@ -81,9 +80,11 @@ def _matching_statement(
         else_=2,
     )
 
+    position = sa.func.position_in(content, _text("q0_0"))
+
     def best(resource: Resource) -> sa.Select[Any]:
         first = (
-            sa.select(entries.c.resource_id, rank.label("rank"), position_in(content, _text("q0_0")).label("position"))
+            sa.select(entries.c.resource_id, rank.label("rank"), position.label("position"))
             .where(*_visible_entries(resource, own_only), has_words(content, shape))
             .order_by(entries.c.resource_id)
             .limit(most)
@@ -179,20 +180,3 @@ def _read(matches: Sequence[Candidate]) -> list[tuple[Resource, dict[str, Any]]]
 
 def _text(parameter: str) -> sa.BindParameter[str]:
     return sa.bindparam(parameter, type_=sa.Text)
-
-
-class position_in(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the name of an SQL function
-    """Where in a text another one begins, from 1; 0 where it does not."""
-
-    type = sa.Integer()
-    inherit_cache = True
-
-
-@compiles(position_in)
-def _strpos(element: Any, compiler: Any, **options: Any) -> str:
-    return f"strpos{compiler.process(element.clause_expr, **options)}"
-
-
-@compiles(position_in, "sqlite")
-def _instr(element: Any, compiler: Any, **options: Any) -> str:
-    return f"instr{compiler.process(element.clause_expr, **options)}"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from app.core.values import CJK, as_read, search_text
 from app.resource.query.conditions import escape_like
-from app.resource.query.text_search import Word, has_words, resembles, search_values
+from app.resource.query.text_search import Word, has_words, search_values
 
 MIN_LENGTH = 4
 """Characters of a word from which a typo is forgiven: too much resembles a shorter one."""
@@ -81,7 +81,7 @@ def _patterns(word: str) -> list[Pattern]:
 
 def _resembles(content: sa.ColumnElement[str], name: str) -> Clause:
     pattern = sa.bindparam(f"{name}_like", type_=sa.Text, literal_execute=True)
-    return resembles(content, pattern, sa.bindparam(name, type_=sa.Text))
+    return sa.func.resembles(content, pattern, sa.bindparam(name, type_=sa.Text))
 
 
 def holds(content: str, word: Word) -> bool:

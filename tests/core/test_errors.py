@@ -32,7 +32,7 @@ def refused(app: Flask, target: Base) -> ApiError:
         with pytest.raises(sa.exc.IntegrityError) as caught:
             db.session.flush()
         db.session.rollback()
-    return from_database(caught.value)
+        return from_database(caught.value)
 
 
 def test_a_value_that_is_taken(app: Flask, make: Make) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 import config
-from app.core.db import connections
+from app.core.db import measurement
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.http import logs
 from app.core.jobs.queue import enqueue
@@ -146,7 +146,7 @@ def test_a_slow_statement_is_logged_with_its_shape(
     make(Server, name="planted-value")
     logging_app.config["SLOW_STATEMENT_MS"] = 900
     ticks = iter(range(100_000))
-    monkeypatch.setattr(connections.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(measurement.time, "perf_counter", lambda: float(next(ticks)))
     with logging_app.test_request_context(headers={"X-Request-ID": "slow-0001"}), reading():
         db.session.execute(sa.select(Server.id).where(Server.name == "planted-value")).all()
     (line,) = [line for line in log.of("slow_statement") if line["statement"].startswith("SELECT servers.id")][:1]
@@ -160,7 +160,7 @@ def test_a_slow_statement_is_logged_with_its_shape(
 def test_writes_are_not_explained(logging_app: Flask, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a transaction, an error of EXPLAIN would undo the work."""
     ticks = iter(range(100_000))
-    monkeypatch.setattr(connections.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(measurement.time, "perf_counter", lambda: float(next(ticks)))
     with logging_app.app_context(), writing():
         enqueue("test", 1)
     (line,) = [line for line in log.of("slow_statement") if line["statement"].startswith("INSERT")]
@@ -169,13 +169,13 @@ def test_writes_are_not_explained(logging_app: Flask, log: Log, monkeypatch: pyt
 
 def test_a_read_of_the_driver_counts_what_it_fetches(app: Flask) -> None:
     with app.app_context(), db.engine.connect() as connection:
-        before = connections.counts.rows
+        before = measurement.counts.rows
         pair = sa.select(sa.literal(1)).union_all(sa.select(sa.literal(2)))
         connection.execute(pair).all()
         connection.execute(pair).first()
         for _ in connection.execution_options(yield_per=1).execute(pair):
             pass
-        assert 5 <= connections.counts.rows - before <= 6
+        assert 5 <= measurement.counts.rows - before <= 6
 
 
 def test_no_secret_is_logged(build_app: BuildApp, log: Log, admin: Client, make: Make) -> None:

@@ -132,10 +132,10 @@ def test_the_numbers_of_all_processes_are_added_up(app: Flask, tmp_path: Path) -
     """And what a worker that is gone had taken is not."""
     program = """
 import sys
-from app.core.db import connections
+from app.core.db import measurement
 from app.core.http import application, metrics
 application.requests_total.labels("GET", "/x", 200).inc(2)
-connections.connections_in_use.inc(5)
+measurement.connections_in_use.inc(5)
 if "shown" in sys.argv:
     metrics._drop_dead_workers(metrics.Path(metrics.os.environ[metrics.DIRECTORY]))
     registry = metrics.CollectorRegistry()

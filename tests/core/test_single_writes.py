@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
-from app.core.db.connections import WriterQueue, counts
+from app.core.db.dialects.sqlite.writer_queue import WriterQueue
+from app.core.db.measurement import counts
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from tests.backends import Backend

@@ -88,6 +88,7 @@ def test_a_violated_constraint_is_not_tried_again(app: Flask, make: Make) -> Non
     assert len(attempts) == 1
 
 
+@on_postgresql
 def test_a_deadlock_is_tried_again_a_few_times(app: Flask) -> None:
     attempts = []
 

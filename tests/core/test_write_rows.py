@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db import statements
+from app.core.db.dialects.postgresql import statements
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import db, writing
 from app.core.jobs.queue import Job

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db import connections, postgresql
+from app.core.db.dialects.postgresql import connections
+from app.core.db.timeouts import LOCK_SECONDS
 from app.core.db.unit_of_work import db, reading, writing
 from app.datacenters.models import Datacenter
 from tests.backends import Backend, on_postgresql
@@ -93,7 +94,7 @@ def test_only_a_request_gives_up_on_what_another_transaction_holds(
         with worker.app_context(), writing():
             db.session.get_one(Datacenter, site, with_for_update=True).description = "by a job"
 
-    run_concurrently([hold, ask, work], lock_seconds=connections.LOCK_SECONDS)
+    run_concurrently([hold, ask, work], lock_seconds=LOCK_SECONDS)
     shown = admin.call("GET", f"/api/datacenters/{site}")["data"]
     assert (shown["name"], shown["description"]) == ("as it was", "by a job")
 
@@ -102,7 +103,7 @@ def test_only_a_request_gives_up_on_what_another_transaction_holds(
 def test_a_statement_that_takes_too_long_ends_on_the_server_too(
     app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
     running = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
     with pytest.raises(sa.exc.OperationalError), app.test_request_context(), reading():
         db.session.execute(sa.text("SELECT pg_sleep(3600)"))

@@ -28,11 +28,12 @@ from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
 PATCH_FILES = 21
-ROW_FILES = 58
-FILES_OF_BACKEND = {"sqlite": 1, "postgresql": 4}
-"""SQLite calls functions of ours in SQL.
+ROW_FILES = 59
+FILES_OF_BACKEND = {"sqlite": 5, "postgresql": 6}
+"""Each has its dialect: connections, cursors and statements. SQLite calls functions of ours in SQL, and has its
+queue of writers.
 
-PostgreSQL has connections of ours, and is tried with Redis: its client, the announcement of jobs, and now and then the
+PostgreSQL is tried with Redis: its client, the announcement of jobs, and now and then the
 windows of rate limits.
 """
 RECORD_FILES = """

@@ -23,6 +23,7 @@ from app.core.audit import event_chains
 from app.core.audit.declaration import guarded_columns
 from app.core.audit.event_chains import Head
 from app.core.audit.models import STORED
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.models import Entity, Id
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import Place, after_commit, db, unit_of_work
@@ -169,12 +170,9 @@ def _macs_at(connection: sa.Connection, places: Sequence[Place]) -> dict[Place, 
         return {}
     if len(places) == 1:
         (kind, identity, version), statement = places[0], _ONE
-        given: dict[str, Any] = {"kind": kind, "identity": identity, "version": version}
-    elif connection.dialect.name == "postgresql":
-        statement = _MANY_ON_POSTGRESQL
-        given = dict(zip(("kinds", "identities", "versions"), map(list, zip(*places, strict=True)), strict=True))
+        given: Mapping[str, Any] = {"kind": kind, "identity": identity, "version": version}
     else:
-        statement, given = _MANY_ON_SQLITE, {"places": orjson.dumps(places).decode()}
+        statement, given = dialect_of(connection).audit.select_macs(places)
     rows = connection.execute(statement, given)
     return {(kind, identity, version): mac for kind, identity, version, mac in rows}
 
@@ -182,18 +180,6 @@ def _macs_at(connection: sa.Connection, places: Sequence[Place]) -> dict[Place, 
 _ONE = sa.text(
     "SELECT resource_type, resource_id, version, mac FROM audit_logs "
     "WHERE resource_type = :kind AND resource_id = :identity AND version = :version"
-)
-_MANY_ON_POSTGRESQL = sa.text(
-    "SELECT a.resource_type, a.resource_id, a.version, a.mac FROM audit_logs a "
-    "JOIN unnest(CAST(:kinds AS text[]), CAST(:identities AS bigint[]), CAST(:versions AS integer[])) "
-    "AS wanted (kind, identity, version) "
-    "ON a.resource_type = kind AND a.resource_id = identity AND a.version = wanted.version"
-)
-# CROSS JOIN fixes the join order: SQLite must not scan the log.
-_MANY_ON_SQLITE = sa.text(
-    "SELECT a.resource_type, a.resource_id, a.version, a.mac FROM json_each(:places) wanted CROSS JOIN audit_logs a "
-    "ON a.resource_type = json_extract(wanted.value, '$[0]') "
-    "AND a.resource_id = json_extract(wanted.value, '$[1]') AND a.version = json_extract(wanted.value, '$[2]')"
 )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.addresses import client_network
 from app.core.audit.recorder import Changes, record
 from app.core.db.models import Base, JsonText
+from app.core.db.statements import insert_missing
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.request_context import RequestContext
 from app.core.values import utcnow
@@ -65,8 +66,10 @@ def record_refusals(
     caller = _key(context, token)
     counted = _merged({}, Counter(map(_about, refused)), route)
     now = utcnow()
+    first = {"caller": caller, "counted_since": now, "pending": 0, "requests": {}}
+    begun = insert_missing(counts).values(first).returning(counts.c.caller)
     while True:
-        if db.session.execute(_BEGIN, {"caller": caller, "now": now}).one_or_none() is not None:
+        if db.session.execute(begun).one_or_none() is not None:
             _record(refused, counted, context)
             return
         row = db.session.execute(_LOCKED, {"caller": caller}).one_or_none()
@@ -144,8 +147,4 @@ def _key(context: RequestContext, token: str) -> str:
 
 
 _NOTHING: dict[str, Any] = {"pending": 0, "requests": {}, "context": None}
-_BEGIN = sa.text(
-    "INSERT INTO audit_refusals (caller, counted_since, pending, requests) VALUES (:caller, :now, 0, '{}') "
-    "ON CONFLICT (caller) DO NOTHING RETURNING caller"
-).bindparams(sa.bindparam("now", type_=counts.c.counted_since.type))
 _LOCKED = sa.select(counts).where(counts.c.caller == sa.bindparam("caller")).with_for_update()

@@ -1,11 +1,11 @@
 """Database errors as API errors: constraints know their fields and messages."""
 
-import re
 from typing import Any
 
-from psycopg import errors as postgres
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from app.core.db.dialects.protocol import Violation
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Base
 from app.core.errors import ApiError, Conflict, Invalid, Locked, TooSlow, Unavailable, taken
 from app.core.messages import tr
@@ -18,81 +18,38 @@ class BrokenReference(Conflict):
 
 def from_database(error: DBAPIError) -> ApiError:
     """Translate a violated constraint, naming the fields that it covers, and a database that is away."""
+    cause, meaning = error.orig, current_dialect().errors
+    assert cause is not None
     if isinstance(error, IntegrityError):
-        return _from_integrity(error.orig)
-    for kind, says_so in ((Locked, _is_locked), (TooSlow, _is_too_slow), (Unavailable, _is_away)):
-        if says_so(error.orig):
+        return _from_violation(meaning.violation_of(cause))
+    for kind, says_so in ((Locked, meaning.is_locked), (TooSlow, meaning.is_too_slow), (Unavailable, meaning.is_away)):
+        if says_so(cause):
             return kind()
     return Unavailable() if error.connection_invalidated else ApiError()
 
 
-def _is_locked(cause: Any) -> bool:
-    """Whether another transaction holds a row, or SQLite's write lock."""
-    return isinstance(cause, postgres.LockNotAvailable) or "database is locked" in str(cause)
-
-
-def _is_too_slow(cause: Any) -> bool:
-    return isinstance(cause, postgres.QueryCanceled)
-
-
-_AWAY = (
-    postgres.OperationalError,
-    postgres.InterfaceError,
-    postgres.ReadOnlySqlTransaction,
-)
-
-
-def _is_away(cause: Any) -> bool:
-    return isinstance(cause, _AWAY) or bool(re.search(r"disk is full|readonly database|unable to open", str(cause)))
-
-
-def _from_integrity(cause: Any) -> ApiError:
-    if _table(cause) == "audit_logs":
+def _from_violation(violation: Violation) -> ApiError:
+    if violation.table == "audit_logs":
         # Clients do not send audit records: one that cannot be written is an internal error.
         return ApiError()
-    kind, fields, message = _violated(cause)
-    if kind == "unique":
+    fields, message = _covered(violation)
+    if violation.kind == "unique":
         field = fields[-1] if fields else "value"
         return taken(field)
-    if kind == "foreign key":
+    if violation.kind == "foreign key":
         return BrokenReference()
     return Invalid(errors={name: [message] for name in fields})
 
 
-def _table(cause: Any) -> str | None:
-    """The table of the violated constraint, if the driver reports it."""
-    if isinstance(cause, postgres.Error):
-        return cause.diag.table_name
-    named = re.match(r"[A-Z ]+ constraint failed: (\w+)\.", str(cause))
-    return named and named[1]
-
-
-def _violated(cause: Any) -> tuple[str, tuple[str, ...], str]:
-    """The kind of the violated constraint, the fields that it covers and its message, from either driver."""
-    if isinstance(cause, postgres.Error):
-        kind = "check"
-        if isinstance(cause, postgres.UniqueViolation):
-            kind = "unique"
-        elif isinstance(cause, postgres.ForeignKeyViolation):
-            kind = "foreign key"
-        if cause.diag.column_name:
-            return kind, (cause.diag.column_name,), tr("Not allowed.", rule="not_allowed")
-        return kind, *_constrained(cause.diag.constraint_name or "")
-    text = str(cause)
-    if text.startswith("FOREIGN KEY"):
-        return "foreign key", (), ""
-    kind = "unique" if text.startswith("UNIQUE") else "check"
-    subject = text.partition(": ")[2]
-    if named := re.match(r"index '(\w+)'", subject):
-        return kind, *_constrained(named[1])
-    if "." in subject:
-        names = [column.partition(".") for column in subject.split(", ")]
-        return kind, *_constrained_together(names[0][0], tuple(column for _, _, column in names))
-    return kind, *_constrained(subject)
+def _covered(violation: Violation) -> tuple[tuple[str, ...], str]:
+    """The fields that the violated constraint covers, and its message."""
+    if violation.constraint and not violation.columns:
+        return _constrained(violation.constraint)
+    return _constrained_together(violation.table or "", violation.columns)
 
 
 def _constrained_together(table: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """The fields and the message of the constraint on these columns: SQLite does not report its name."""
+    """The fields and the message of the constraint on these columns, where a database does not report its name."""
     declared: list[Any] = []
     if table in Base.metadata.tables:
         declared = [*Base.metadata.tables[table].constraints, *Base.metadata.tables[table].indexes]

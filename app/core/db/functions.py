@@ -1,11 +1,16 @@
-"""SQL functions that both databases understand, as `sa.func` offers them: each class names one and types it."""
+"""SQL functions that all databases understand, as `sa.func` offers them: each class names one and types it.
 
+How each database writes one is a function of the same name in the module `functions` of its dialect.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-from app.core.values import PLAIN_NUMBER
+from app.core.db.dialects.registry import dialect_of
 
 
 class json_items(sa.sql.functions.GenericFunction[Any]):  # noqa: N801 - the name of an SQL function
@@ -55,35 +60,77 @@ class json_number(sa.sql.functions.GenericFunction[float]):  # noqa: N801 - the 
     inherit_cache = True
 
 
-# SQLite has no booleans: it would show them as 1 and 0.
-_SQLITE_TEXT = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE value END"
+class text_member(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the name of an SQL function
+    """The integer at the key of a JSON object that is kept as text."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+class contains_text(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
+    """Whether a searched text contains another one, which is given as a pattern of LIKE and as it is."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+class resembles(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
+    """Whether a searched text has a pattern of LIKE, which is given with and without escapes."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+class position_in(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the name of an SQL function
+    """Where in a text another one begins, from 1; 0 where it does not."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+class utc_day(sa.sql.functions.GenericFunction[dt.date]):  # noqa: N801 - the name of an SQL function
+    """The day in UTC of a column's time; its text is the ISO date."""
+
+    inherit_cache = True
+
+
+class seconds_between(sa.sql.functions.GenericFunction[float]):  # noqa: N801 - the name of an SQL function
+    """The seconds from one time to another."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+class whole_part(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the name of an SQL function
+    """The largest integer that is not above a positive number."""
+
+    type = sa.Integer()
+    inherit_cache = True
 
 
 @compiles(json_items)
 @compiles(json_entries)
-def _json_each(element: Any, compiler: Any, **options: Any) -> str:
-    argument = compiler.process(element.clause_expr, **options)
-    if compiler.dialect.name == "postgresql":
-        names = {"json_items": "jsonb_array_elements_text", "json_entries": "jsonb_each_text"}
-        return f"{names[element.name]}{argument}"
-    # No subquery around it: in a join, SQLite lets only a function see the columns of the table before it.
-    return f"json_each{argument}"
-
-
 @compiles(json_member)
-def _json_member(element: Any, compiler: Any, **options: Any) -> str:
-    document, key = (compiler.process(clause, **options) for clause in element.clauses)
-    if compiler.dialect.name == "postgresql":
-        return f"({document} ->> {key})"
-    return f"(SELECT {_SQLITE_TEXT} FROM json_each({document}) WHERE key = {key})"  # noqa: S608
-
-
 @compiles(json_number)
-def _json_number(element: Any, compiler: Any, **options: Any) -> str:
-    document, key = (compiler.process(clause, **options) for clause in element.clauses)
-    if compiler.dialect.name == "postgresql":
-        text = f"{document} ->> {key}"
-        is_number = f"jsonb_typeof({document} -> {key}) = 'number' OR {text} ~ '^{PLAIN_NUMBER}$'"
-        return f"(CASE WHEN {is_number} THEN CAST({text} AS double precision) END)"
-    number = "CASE type WHEN 'integer' THEN value WHEN 'real' THEN value WHEN 'text' THEN plain_number(value) END"
-    return f"(SELECT {number} FROM json_each({document}) WHERE key = {key})"  # noqa: S608
+@compiles(text_member)
+@compiles(contains_text)
+@compiles(resembles)
+@compiles(position_in)
+@compiles(utc_day)
+@compiles(seconds_between)
+@compiles(whole_part)
+def _write(element: Any, compiler: Any, **options: Any) -> str:
+    write = getattr(dialect_of(compiler).functions, element.name)
+    sql: str = write(*(_Argument(clause, compiler, options) for clause in element.clauses))
+    return sql
+
+
+class _Argument:
+    """A clause that is compiled wherever it is written out: one that a database does not use leaves no parameter."""
+
+    def __init__(self, clause: Any, compiler: Any, options: Mapping[str, Any]) -> None:
+        self._clause, self._compiler, self._options = clause, compiler, options
+
+    def __str__(self) -> str:
+        sql: str = self._compiler.process(self._clause, **self._options)
+        return sql

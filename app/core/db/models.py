@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 import app.core.db.functions  # noqa: F401 - types what sa.func.fold and the others return
+from app.core.db.dialects.registry import dialect_named
 from app.core.db.rules import Check, SoftUnique, add_lookup_index, add_unique_index, is_text
 from app.core.values import Choice, json_text, same_json, utcnow, whole
 
@@ -26,14 +27,11 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+        # A database without zones leaves this one out.
+        return None if value is None else value.astimezone(UTC)
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
-        if dialect.name == "postgresql":
-            # The driver reads it as it should be, because our connections are in UTC.
+        if dialect_named(dialect.name).statements.TIMES_HAVE_ZONES:
             return None
         read: Any = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
         return lambda value: None if value is None else read(value).replace(tzinfo=UTC)
@@ -53,26 +51,29 @@ class Quantity(sa.types.TypeDecorator[float]):
 
 
 class Money(sa.types.TypeDecorator[Decimal]):
-    """An amount to the cent, never a float; SQLite, which has no decimals, stores the cents."""
+    """An amount to the cent, never a float."""
 
     impl = sa.Numeric(15, 2)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(sa.Numeric(15, 2, asdecimal=False))
-        return dialect.type_descriptor(sa.Numeric(15, 2))
+        kind: sa.types.TypeEngine[Any] = sa.Numeric(15, 2, asdecimal=False) if _in_cents(dialect) else sa.Numeric(15, 2)
+        return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> Decimal | int | None:
         if value is None:
             return None
         cents = value.quantize(CENT)
-        return int(cents * 100) if dialect.name == "sqlite" else cents
+        return int(cents * 100) if _in_cents(dialect) else cents
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Decimal | None:
         if value is None:
             return None
-        return (Decimal(value) / 100 if dialect.name == "sqlite" else Decimal(value)).quantize(CENT)
+        return (Decimal(value) / 100 if _in_cents(dialect) else Decimal(value)).quantize(CENT)
+
+
+def _in_cents(dialect: sa.Dialect) -> bool:
+    return dialect_named(dialect.name).statements.MONEY_IN_CENTS
 
 
 class JsonText(sa.types.TypeDecorator[Any]):

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask.cli import with_appcontext
 
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.unit_of_work import db
 from app.core.values import fold
 
@@ -29,7 +30,7 @@ def schema_problem(engine: sa.Engine) -> str | None:
     exist is not created.
     """
     path = engine.url.database
-    if engine.dialect.name == "sqlite" and is_file(path) and not Path(str(path)).exists():
+    if dialect_of(engine).is_file and is_file(path) and not Path(str(path)).exists():
         return f"There is no database at {path}: correct DATABASE_URL, or create it with `flask db upgrade`."
     try:
         with engine.connect().execution_options(access="read") as connection:
@@ -64,7 +65,7 @@ def is_file(name: str | None) -> bool:
 def connection_problem(error: sa.exc.DBAPIError, engine: sa.Engine) -> str:
     """Why a database could not be used at all."""
     reason = str(error.orig).strip().splitlines()[0]
-    if engine.dialect.name == "sqlite":
+    if dialect_of(engine).is_file:
         return f"{engine.url.database} cannot be used as a database: {reason} (DATABASE_URL)."
     return f"The database does not answer: {reason} (DATABASE_URL)."
 

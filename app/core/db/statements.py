@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple, TypeVarTuple, cast
 
-import orjson
 import sqlalchemy as sa
 from flask import has_app_context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from app.core.db.connections import count_copied
+from app.core.db.dialects.registry import current_dialect, dialect_of
 from app.core.db.unit_of_work import db, touch, unit_of_work
 
 BATCH_ROWS = 1000
 """Rows that a set-based write converts together."""
-ROWS_A_COPY = 10_000
-ROWS_AN_INSERT = 50
 
 Columns = TypeVarTuple("Columns")
 
@@ -139,30 +136,14 @@ def bind_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[A
 
 
 def write_bound(bound: BoundRows) -> None:
-    """Insert rows in the current transaction.
-
-    COPY on PostgreSQL (measured at twice the rows a second of any INSERT), many rows an INSERT on SQLite.
-    """
+    """Insert rows in the current transaction, by the fastest way of the database."""
     connection = db.session.connection()
     dialect = connection.dialect
     table = bound.table
-    names = ", ".join(map(dialect.identifier_preparer.quote, bound.columns))
+    names = list(map(dialect.identifier_preparer.quote, bound.columns))
     cursor: Any = connection.connection.cursor()
     try:
-        rows = iter(bound.rows)
-        if dialect.name == "postgresql":
-            # One COPY of all rows could exceed the statement timeout.
-            while part := list(islice(rows, ROWS_A_COPY)):
-                with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-                    for row in part:
-                        copy.write_row(row)
-                count_copied(len(part))
-        else:
-            marks = f"({', '.join('?' * len(bound.columns))})"
-            # SQLite's journal for the rollback of a statement costs more than a row.
-            while part := list(islice(rows, ROWS_AN_INSERT)):
-                statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([marks] * len(part))}"  # noqa: S608
-                cursor.execute(statement, list(chain.from_iterable(part)))
+        dialect_of(connection).statements.write_rows(cursor, table.name, names, bound.rows)
     except dialect.loaded_dbapi.Error as error:
         raise _wrapped(error, table.name, connection) from error
     finally:
@@ -209,40 +190,32 @@ def _bound_column(bind: Bind, values: Sequence[Any]) -> list[Any]:
     return [bound[value] for value in values]
 
 
+def insert_missing(table: sa.Table) -> Any:
+    """An INSERT that leaves out the rows whose key exists."""
+    return current_dialect().statements.insert_missing(table)
+
+
 def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
     """`column IN (values)` as one parameter, for lists longer than a statement may have parameters."""
     listed = list(values)
     numeric = all(isinstance(value, int) for value in listed)
-    kind: sa.types.TypeEngine[Any] = sa.BigInteger() if numeric else sa.Text()
-    if db.engine.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(listed, sa.ARRAY(kind)))
-    each = sa.func.json_each(sa.literal(orjson.dumps(listed).decode(), sa.Text())).table_valued("value")
-    return column.in_(sa.select(each.c.value))
+    return current_dialect().statements.any_of(column, listed, sa.BigInteger() if numeric else sa.Text())
 
 
 @contextmanager
 def planned_by_value(*, from_bitmaps: bool = False) -> Iterator[None]:
-    """Have PostgreSQL plan the session's statements for their actual parameter values.
+    """Have the session's statements planned for their actual parameter values.
 
-    The plan that it keeps for a prepared statement fits all values alike: where some find ten rows and others ten
-    million, it is wrong for most. `from_bitmaps` says what the planner cannot know: that few rows match, so they are to
-    be found first and sorted then.
+    The plan that PostgreSQL keeps for a prepared statement fits all values alike: where some find ten rows and others
+    ten million, it is wrong for most. `from_bitmaps` says what the planner cannot know: that few rows match, so they
+    are to be found first and sorted then.
     """
-    if db.engine.dialect.name != "postgresql":
-        yield
-        return
-    driver: Any = db.session.connection().connection.dbapi_connection
-    threshold, driver.prepare_threshold = driver.prepare_threshold, None
-    try:
-        if from_bitmaps:
-            driver.execute("SET enable_seqscan = off; SET enable_indexscan = off")
-        yield
-        if from_bitmaps:
-            driver.execute("RESET enable_seqscan; RESET enable_indexscan")
-    except BaseException:
-        if from_bitmaps:
-            # The pool must not hand out a connection with these settings.
-            db.session().invalidate()
-        raise
-    finally:
-        driver.prepare_threshold = threshold
+    statements = current_dialect().statements
+    with statements.planned_by_value(db.session.connection(), from_bitmaps=from_bitmaps):
+        try:
+            yield
+        except BaseException:
+            if from_bitmaps:
+                # The pool must not hand out a connection with these settings.
+                db.session().invalidate()
+            raise

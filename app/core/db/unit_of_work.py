@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from flask import Flask, current_app, g, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
-from psycopg import errors as postgres
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db.connections import Access
+from app.core.db.dialects.protocol import Access
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.engines import engine_options
 from app.core.db.models import Base
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
@@ -242,7 +242,7 @@ def transactional(
 
 
 def _may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
-    if isinstance(error.orig, (postgres.DeadlockDetected, postgres.SerializationFailure)):
+    if error.orig is not None and current_dialect().errors.is_conflict(error.orig):
         return True
     return is_first_read and error.connection_invalidated
 

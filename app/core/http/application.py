@@ -17,7 +17,7 @@ from flask_cors import CORS
 from prometheus_client import Counter, Histogram
 from werkzeug.routing import IntegerConverter
 
-from app.core.db.connections import counts
+from app.core.db.measurement import counts
 from app.core.db.unit_of_work import current_context
 from app.core.errors import BadHeader, BadParameter, BadRequest
 from app.core.http.rate_limiter import HEADERS

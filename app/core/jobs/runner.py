@@ -22,7 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core import tracing
-from app.core.db.connections import counts
+from app.core.db.measurement import counts
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
 from app.core.errors import ApiError

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 
+from app.core.db.statements import insert_missing
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.jobs.queue import enqueue
@@ -100,13 +100,12 @@ def _start(import_: Import, language: str) -> bytes | None:
     if import_.total <= MAX_REQUEST_ROWS and file_bytes <= MAX_REQUEST_BYTES:
         content = _make(import_, language)
     status = ReportStatus.MAKING if content is None else ReportStatus.READY
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     key = {"import_id": import_id, "language": language}
-    new = insert(reports).values(**key, status=status, content=content, changed_at=utcnow())
+    new = insert_missing(reports).values(**key, status=status, content=content, changed_at=utcnow())
     with writing():
         failed = sa.delete(reports).filter_by(**key).where(reports.c.status == ReportStatus.FAILED)
         db.session.execute(failed)
-        inserted = db.session.scalar(new.on_conflict_do_nothing().returning(reports.c.import_id))
+        inserted = db.session.scalar(new.returning(reports.c.import_id))
         if inserted is not None and content is None:
             enqueue(REPORT, import_id)
     return content

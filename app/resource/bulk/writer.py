@@ -12,17 +12,17 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from app.core.audit import recorder
 from app.core.audit.bulk import creation_records
 from app.core.audit.declaration import guarded_columns
 from app.core.audit.mac import state_mac
 from app.core.audit.recorder import created, snapshot_of
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Entity
 from app.core.db.statements import BATCH_ROWS, any_of, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
-from app.core.values import as_json, json_text, utcnow
+from app.core.values import as_json, utcnow
 from app.resource.bulk.write_order import WriteOrder
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
@@ -48,16 +48,7 @@ class Change:
 def allocate_ids(resource: Resource, count: int) -> list[int]:
     """Reserve `count` new ids."""
     table = resource.model.__tablename__
-    if db.engine.dialect.name == "postgresql":
-        # In a query of its own, which is asked once and not for each number.
-        named = sa.cast(sa.func.pg_get_serial_sequence(table, "id"), postgresql.REGCLASS)
-        sequence = sa.select(named).scalar_subquery()
-        taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
-        ids: list[int] = db.session.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
-        return ids
-    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
-    last = db.session.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
-    return list(range((last or 0) + 1, (last or 0) + 1 + count))
+    return current_dialect().statements.allocate_ids(db.session.connection(), table, count)
 
 
 def lock(model: type[Entity], ids: Sequence[int]) -> None:
@@ -65,7 +56,7 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
     Two writers of the same objects then wait for each other, and never in a circle.
     """
-    if db.engine.dialect.name == "postgresql":
+    if current_dialect().statements.HAS_ROW_LOCKS:
         table = model.__table__
         wanted = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
         db.session.execute(wanted.with_for_update())
@@ -113,9 +104,8 @@ def update(model: type[Entity], changes: Sequence[Change], *, action: str = "upd
     for change in sorted(changes, key=lambda change: change.object_id):
         if change.object_id not in takers:
             alike[tuple(sorted(change.new))].append(change)
-    write = _update_from_json if db.engine.dialect.name == "postgresql" else _update_each
-    for names, group in alike.items():
-        _require_all(group, write(table, names, group, now))
+    for group in alike.values():
+        _require_all(group, _update_together(table, group, now))
     for names, neighbours in groupby(in_turn, key=lambda change: tuple(sorted(change.new))):
         group = list(neighbours)
         _require_all(group, _update_each(table, names, group, now))
@@ -165,21 +155,14 @@ def _refuse_orm_only(model: type[Entity]) -> None:
         raise RuntimeError(f"The rules of {model.__name__} run in the session's flush: write it through the ORM.")
 
 
-def _update_from_json(table: sa.Table, names: Sequence[str], changes: Sequence[Change], now: datetime) -> int:
-    """One statement for all of them, which PostgreSQL reads into rows of the table itself."""
-    rows_of_table = sa.cast(sa.bindparam("changes", type_=sa.Text()), postgresql.JSON)
-    new = sa.func.json_populate_recordset(sa.text(f"NULL::{table.name}"), rows_of_table)
-    given = new.table_valued(*(table.c[name] for name in ("id", "version", *names)), name="given")
-    statement = (
-        sa.update(table)
-        .where(table.c.id == given.c.id, table.c.version == given.c.version)
-        .values({**{name: given.c[name] for name in names}, "version": table.c.version + 1, "updated_at": now})
-    )
+def _update_together(table: sa.Table, changes: Sequence[Change], now: datetime) -> int:
+    """Update objects whose changes are of the same columns; returns how many were at their versions."""
+    update_versions, connection = current_dialect().statements.update_versions, db.session.connection()
     written = 0
     for start in range(0, len(changes), BATCH_ROWS):
         batch = changes[start : start + BATCH_ROWS]
         rows = [{**change.new, "id": change.object_id, "version": change.version} for change in batch]
-        written += db.session.connection().execute(statement, {"changes": json_text(rows)}).rowcount
+        written += update_versions(connection, table, rows, {"updated_at": now})
     return written
 
 

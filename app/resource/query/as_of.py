@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from marshmallow import Schema, fields
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.audit.models import AuditLog
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter, NotFound
@@ -169,29 +169,14 @@ def _ever_under(resource: Resource, parent: str, ids: Collection[int], at: datet
     """The objects that were under one of these at that time, and others: they still are, or left it, or are gone."""
     table = resource.model.__table__
     of_resource = logs.c.resource_type == resource.name
+    was_one = current_dialect().audit.lost_one(logs.c.changes, parent, ids)
+    in_snapshot = sa.func.text_member(logs.c.snapshot, sa.literal(parent, sa.Text()))
     stayed = sa.select(table.c.id).where(any_of(table.c[parent], ids))
-    left = sa.select(logs.c.resource_id).where(
-        of_resource, logs.c.action != sa.literal_column("'create'"), _was(parent, ids)
-    )
+    left = sa.select(logs.c.resource_id).where(of_resource, logs.c.action != sa.literal_column("'create'"), was_one)
     gone = sa.select(logs.c.resource_id).where(
-        of_resource, logs.c.action == "delete", logs.c.created_at > at, any_of(_in_snapshot(parent), ids)
+        of_resource, logs.c.action == "delete", logs.c.created_at > at, any_of(in_snapshot, ids)
     )
     return set(db.session.scalars(sa.union(stayed, left, gone)))
-
-
-def _was(name: str, ids: Collection[int]) -> sa.ColumnElement[bool]:
-    """Whether a record took one of these values from the column; PostgreSQL has an index of that."""
-    if db.engine.dialect.name == "postgresql":
-        terms: Any = sa.func.audit_terms(logs.c.changes, type_=ARRAY(sa.Text))
-        mentions: sa.ColumnElement[bool] = terms.overlap(sa.literal([f"{name}<{one}" for one in ids], ARRAY(sa.Text)))
-        return mentions
-    return any_of(sa.func.json_extract(logs.c.changes, f"$.{name}.old"), ids)
-
-
-def _in_snapshot(name: str) -> sa.ColumnElement[Any]:
-    if db.engine.dialect.name == "postgresql":
-        return sa.cast(sa.cast(logs.c.snapshot, JSONB)[name].astext, sa.BigInteger)
-    return sa.func.json_extract(logs.c.snapshot, f"$.{name}")
 
 
 def _names(resource: Resource, states: Iterable[State], at: datetime) -> dict[tuple[str, int], Any]:

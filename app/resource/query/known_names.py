@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from app.core.cache.backends import cached
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import db
 from app.core.http.access import current_actor
 from app.core.values import fold
 from app.resource.declaration import Resource
@@ -59,9 +58,9 @@ def _attribute_finder(model: Any) -> Callable[[str], bool]:
 
 
 def _attribute_keys(model: Any) -> list[str]:
-    keys = "jsonb_object_keys(attributes) AS key" if db.engine.dialect.name == "postgresql" else "json_each(attributes)"
-    table = model.__tablename__
-    return sorted(db.session.scalars(sa.text(f"SELECT DISTINCT key FROM {table}, {keys}")))  # noqa: S608
+    table = model.__table__
+    entries = sa.func.json_entries(table.c.attributes).table_valued("key")
+    return sorted(read_rows(sa.select(entries.c.key).select_from(table.join(entries, sa.true())).distinct()).scalars())
 
 
 def _check_related(resource: Resource, field: Field, names: Sequence[str], parameter: str) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 
 from app.core.addresses import ip_address, mac_digits
 from app.core.db.search_entries import SearchEntry
@@ -84,42 +83,7 @@ def has_words(
         # A literal, not a parameter: the generic plan of a prepared statement would serve rare and frequent texts
         # alike, and takes 3 s where the plan for the text takes 2 ms.
         pattern = sa.bindparam(f"{name}_like", type_=sa.Text, literal_execute=True)
-        return contains_text(text, pattern, sa.bindparam(name, type_=sa.Text))
+        return sa.func.contains_text(text, pattern, sa.bindparam(name, type_=sa.Text))
 
     spellings = ((f"{prefix}{at}_{form}" for form in range(count)) for at, count in enumerate(words))
     return sa.and_(*(sa.or_(*map(has, names)) for names in spellings))
-
-
-class contains_text(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
-    """Whether a searched text contains another one, which is given as a pattern of LIKE and as it is."""
-
-    type = sa.Boolean()
-    inherit_cache = True
-
-
-class resembles(sa.sql.functions.GenericFunction[bool]):  # noqa: N801 - the name of an SQL function
-    """Whether a searched text has a pattern of LIKE, which is given with and without escapes."""
-
-    type = sa.Boolean()
-    inherit_cache = True
-
-
-@compiles(contains_text)
-@compiles(resembles)
-def _like(element: Any, compiler: Any, **options: Any) -> str:
-    text, pattern, _ = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({text} LIKE {pattern})"
-
-
-@compiles(contains_text, "sqlite")
-def _like_and_instr(element: Any, compiler: Any, **options: Any) -> str:
-    """FTS5 finds the trigrams of a LIKE without ESCAPE, in which `_` and `%` are no plain characters."""
-    text, _, part = element.clauses
-    texts, parts = ([compiler.process(one, **options) for _ in range(2)] for one in (text, part))
-    return f"({texts[0]} LIKE '%' || {parts[0]} || '%' AND instr({texts[1]}, {parts[1]}) > 0)"
-
-
-@compiles(resembles, "sqlite")
-def _like_without_escapes(element: Any, compiler: Any, **options: Any) -> str:
-    text, _, pattern = element.clauses
-    return f"({compiler.process(text, **options)} LIKE {compiler.process(pattern, **options)})"

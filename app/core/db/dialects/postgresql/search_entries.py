@@ -1,0 +1,99 @@
+"""The statements of the search table on PostgreSQL: a partition for each resource, one trigram index."""
+
+# ruff: noqa: S608 - the statements consist of names of ours
+
+from collections.abc import Iterable, Iterator
+
+import sqlalchemy as sa
+
+from app.core.db.searched import TABLE, Form, Searched
+from app.core.values import CJK
+
+
+def creation() -> Iterator[str]:
+    """The statements that create the table, before its triggers."""
+    yield (
+        "CREATE FUNCTION search_text(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE "
+        """RETURN CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE "C") """
+        rf"ELSE regexp_replace(fold_unicode(t), '([{CJK}])', ' \1 ', 'g') END"
+    )
+    yield (
+        f"CREATE TABLE {TABLE} (resource_type varchar(64) NOT NULL, resource_id bigint NOT NULL, owner_id bigint, "
+        f"content text NOT NULL, CONSTRAINT pk_{TABLE} PRIMARY KEY (resource_type, resource_id)) "
+        "PARTITION BY LIST (resource_type)"
+    )
+    yield f"CREATE INDEX ix_{TABLE}_content ON {TABLE} USING gin (content gin_trgm_ops)"
+
+
+def triggers(searched: Searched) -> Iterator[str]:
+    """The statements that create what keeps the entries of a table.
+
+    Insertions and deletions are seen statement by statement, so that a COPY writes its entries in a set. The function
+    plans once for each connection: planned while the table was empty, it would scan it for each row.
+    """
+    table, partition = searched.table, _partition(searched)
+    changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in searched.followed)
+    yield f"CREATE TABLE {partition} PARTITION OF {TABLE} FOR VALUES IN ('{table}')"
+    yield (
+        f"CREATE FUNCTION {table}_search() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$ BEGIN "
+        f"IF TG_OP = 'INSERT' THEN {_insertion(searched, 'added')} FROM added; "
+        f"ELSIF TG_OP = 'UPDATE' THEN UPDATE {partition} "
+        f"SET owner_id = {searched.owner('NEW')}, content = {_content(searched, 'NEW')} "
+        f"WHERE resource_type = '{table}' AND resource_id = NEW.id; "
+        f"ELSE DELETE FROM {partition} AS entry USING removed "
+        f"WHERE entry.resource_type = '{table}' AND entry.resource_id = removed.id; "
+        "END IF; RETURN NULL; END $$"
+    )
+    for name, event in (
+        ("insert", "INSERT ON {} REFERENCING NEW TABLE AS added FOR EACH STATEMENT"),
+        ("update", f"UPDATE ON {{}} FOR EACH ROW WHEN ({changed})"),
+        ("delete", "DELETE ON {} REFERENCING OLD TABLE AS removed FOR EACH STATEMENT"),
+    ):
+        yield f"CREATE TRIGGER {table}_search_{name} AFTER {event.format(table)} EXECUTE FUNCTION {table}_search()"
+
+
+def removal(searched: Searched) -> Iterator[str]:
+    """The statements that remove what `triggers` creates, and the entries."""
+    yield f"DROP FUNCTION {searched.table}_search() CASCADE"
+    yield f"DROP TABLE {_partition(searched)}"
+
+
+def rebuilding(searched: Searched) -> Iterator[str]:
+    """The statements that write the entries of a table anew; the last one inserts them."""
+    yield f"DELETE FROM {_partition(searched)} WHERE resource_type = '{searched.table}'"
+    yield f"{_insertion(searched, 'item')} FROM {searched.table} AS item"
+
+
+def lock(connection: sa.Connection) -> None:
+    """Let other writers of entries commit before the objects are read, or wait."""
+    connection.exec_driver_sql(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _partition(searched: Searched) -> str:
+    return f"{TABLE}_{searched.table}"
+
+
+def _insertion(searched: Searched, row: str) -> str:
+    """An INSERT of entries up to its FROM clause."""
+    values = f"'{searched.table}', {row}.id, {searched.owner(row)}, {_content(searched, row)}"
+    return f"INSERT INTO {_partition(searched)} (resource_type, resource_id, owner_id, content) SELECT {values}"
+
+
+def _content(searched: Searched, row: str) -> str:
+    listed = ", ".join(value for name, form in searched.columns for value in _values(f"{row}.{name}", form))
+    return f"search_text(concat_ws(chr(10), {listed}))"
+
+
+def _values(column: str, form: Form) -> Iterable[str]:
+    match form:
+        case Form.TEXT | Form.NUMBER:
+            return (column,)
+        case Form.MAC:
+            return (column, f"replace({column}, ':', '')")
+        case Form.LIST:
+            members = f"jsonb_array_elements_text({column}) AS member (value)"
+        case Form.OBJECTS:
+            members = f"jsonb_array_elements({column}) AS element, jsonb_each_text(element) AS member"
+        case Form.ATTRIBUTES:
+            members = f"jsonb_each_text({column}) AS member"
+    return (f"(SELECT string_agg(member.value, chr(10)) FROM {members})",)

@@ -1,0 +1,36 @@
+"""The dialects, by the names that SQLAlchemy gives them."""
+
+from typing import Protocol
+
+from flask import current_app
+
+from app.core.db.dialects import postgresql, sqlite
+from app.core.db.dialects.protocol import Dialect
+
+_DIALECTS = {dialect.name: dialect for dialect in (postgresql.DIALECT, sqlite.DIALECT)}
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _HasDialect(Protocol):
+    @property
+    def dialect(self) -> _Named: ...
+
+
+def current_dialect() -> Dialect:
+    """The dialect of the current application's database."""
+    dialect: Dialect = current_app.extensions["dialect"]
+    return dialect
+
+
+def dialect_of(bound: _HasDialect) -> Dialect:
+    """The dialect of an engine, a connection, or a compiler."""
+    return _DIALECTS[bound.dialect.name]
+
+
+def dialect_named(name: str) -> Dialect:
+    """The dialect of this name."""
+    return _DIALECTS[name]

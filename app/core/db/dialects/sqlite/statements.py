@@ -1,0 +1,84 @@
+"""Statements over many rows on SQLite."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from app.core.db.dialects.protocol import Rows
+
+TIMES_HAVE_ZONES = False
+MONEY_IN_CENTS = True
+"""SQLite has no exact decimals."""
+HAS_ROW_LOCKS = False
+"""A transaction that writes holds the lock of all writers."""
+WITH_MAY_WRITE = False
+"""SQLite has no round trips that it would save."""
+ROWS_AN_INSERT = 50
+
+
+def insert_missing(table: sa.Table) -> Any:
+    """An INSERT that leaves out the rows whose key exists."""
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -> sa.ColumnElement[bool]:
+    """`column IN (values)` as one parameter."""
+    each = sa.func.json_each(sa.literal(orjson.dumps(list(values)).decode(), sa.Text())).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, many with each statement. Table and columns are quoted already."""
+    rest = iter(rows)
+    marks = f"({', '.join('?' * len(columns))})"
+    # SQLite's journal for the rollback of a statement costs more than a row.
+    while part := list(islice(rest, ROWS_AN_INSERT)):
+        listed = ", ".join([marks] * len(part))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {listed}"  # noqa: S608 - names of ours
+        cursor.execute(statement, list(chain.from_iterable(part)))
+
+
+def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, common: Mapping[str, Any]) -> int:
+    """Set the values of objects that are at their versions, and values that are common to all.
+
+    `rows` have the keys `id`, `version` and the same other columns. Returns how many were at their versions.
+    """
+    changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in rows[0] if name not in ("id", "version")}
+    statement = (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("new_id"), table.c.version == sa.bindparam("new_version"))
+        .values({**changed, "version": table.c.version + 1, **common})
+    )
+    given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+    return connection.execute(statement, given).rowcount
+
+
+def select_next_id(table: sa.Table) -> sa.Select[Any]:
+    """A query of the id of the next row, which nobody else gets."""
+    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
+    numbered = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq", sa.Integer))
+    last = sa.select(numbered.c.seq).where(numbered.c.name == table.name).scalar_subquery()
+    return sa.select(sa.func.coalesce(last, 0) + 1)
+
+
+def allocate_ids(connection: sa.Connection, table: str, count: int) -> list[int]:
+    """Reserve new ids of a table."""
+    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
+    last = connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
+    return list(range((last or 0) + 1, (last or 0) + 1 + count))
+
+
+def running_transactions(_connection: sa.Connection) -> tuple[int, int]:
+    """(0, 0): no transaction writes beside another one."""
+    return 0, 0
+
+
+@contextmanager
+def planned_by_value(_connection: sa.Connection, *, from_bitmaps: bool) -> Iterator[None]:
+    """SQLite plans a statement once, for all values."""
+    yield

@@ -1,0 +1,40 @@
+"""What is searched of a table: its columns, and how a value of each is read."""
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple
+
+TABLE = "search_entries"
+"""The search table, see search_entries.py."""
+
+
+class Form(enum.Enum):
+    """How a column's value is searched."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    MAC = "mac"
+    """With its separators, and without."""
+    LIST = "list"
+    OBJECTS = "objects"
+    """A list of objects, by the values in them."""
+    ATTRIBUTES = "attributes"
+    """An object, by its values."""
+
+
+class Searched(NamedTuple):
+    """A table whose objects can be found: its columns in the order of their weight, the object's name first."""
+
+    table: str
+    columns: Sequence[tuple[str, Form]]
+    is_private: bool = False
+
+    @property
+    def followed(self) -> list[str]:
+        """The columns whose change changes an entry: an object may be handed over to another owner."""
+        names = [name for name, _ in self.columns]
+        return [*names, "created_by_id"] if self.is_private else names
+
+    def owner(self, row: str) -> str:
+        """The SQL of a row's `owner_id`."""
+        return f"coalesce({row}.created_by_id, 0)" if self.is_private else "NULL"
