@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from alembic import op
 
-from migrations.guards import on_postgresql
+from migrations import guards
 
 
 def add_reference(table: str, column: str, target: str, *, ondelete: str | None = None) -> None:
     """Add a nullable column that refers to the id of another table."""
     rule = f"REFERENCES {target} (id)" + (f" ON DELETE {ondelete}" if ondelete else "")
-    _add(table, column, "BIGINT" if on_postgresql() else "INTEGER", f"fk_{table}_{column}", rule)
+    _add(table, column, guards.own().ID, f"fk_{table}_{column}", rule)
 
 
 def add_choice(table: str, column: str, constraint: str, values: Sequence[str], *, default: str | None = None) -> None:

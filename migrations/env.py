@@ -11,7 +11,6 @@ from flask import current_app
 
 from app.core.db.models import Base
 from app.core.db.schema import connection_problem, newer_schema_problem
-from app.core.db.searched import TABLE
 from migrations import guards, running
 from migrations.directives import rewrite
 
@@ -73,13 +72,7 @@ def migrate(connection: sa.Connection) -> None:
         render_item=render_type,
         process_revision_directives=rewrite,
         transaction_per_migration=True,
-        # SQLite does not report the expression of an index, so its indexes are not compared; PostgreSQL's are.
-        # Of the table of what can be found, it sees the parts: SQLite's shadow tables, PostgreSQL's partitions.
-        include_object=lambda item, name, kind, _reflected, _other: (
-            not (connection.dialect.name == "sqlite" and (kind == "index" or name == TABLE))
-            and name != guards.EXPECTED
-            and not str(name).startswith(f"{TABLE}_")
-        ),
+        include_object=lambda _item, name, kind, _reflected, _other: guards.own().is_compared(str(name), kind),
     )
     with context.begin_transaction(), warnings.catch_warnings():
         for message in _INDEX_WARNINGS:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from psycopg import errors as postgres
 
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.timeouts import MIGRATION_LOCK_SECONDS
 
 LOCK_SECONDS = 1
@@ -18,20 +18,13 @@ LOCK_SECONDS = 1
 PAUSE_SECONDS = 2.0
 """In which others go on before the next attempt."""
 ATTEMPTS = 30
-_LOCK = "SELECT pg_advisory_xact_lock(hashtext('itam migrations'))"
 
 
 @contextmanager
 def one_at_a_time(engine: sa.Engine) -> Iterator[None]:
-    """Wait until no other process migrates the database, and keep others from it; SQLite has one writer anyway."""
-    if engine.dialect.name != "postgresql":
+    """Wait until no other process migrates the database, and keep others from it."""
+    with engine.connect() as connection, dialect_of(engine).connections.only_migrator(connection):
         yield
-        return
-    with engine.connect() as connection:
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        connection.exec_driver_sql(_LOCK)
-        yield
-        connection.rollback()
 
 
 def without_blocking(connection: sa.Connection, run: Callable[[], None]) -> None:
@@ -40,7 +33,8 @@ def without_blocking(connection: sa.Connection, run: Callable[[], None]) -> None
     What a transaction has committed stays: `run` must go on from there, as migrations do. Raises OperationalError
     after ATTEMPTS.
     """
-    if connection.dialect.name != "postgresql":
+    dialect = dialect_of(connection)
+    if not dialect.statements.HAS_ROW_LOCKS:
         run()
         return
     connection.execution_options(**{MIGRATION_LOCK_SECONDS: LOCK_SECONDS})
@@ -48,7 +42,7 @@ def without_blocking(connection: sa.Connection, run: Callable[[], None]) -> None
         try:
             run()
         except sa.exc.OperationalError as error:
-            if attempt == ATTEMPTS or not isinstance(error.orig, postgres.LockNotAvailable):
+            if attempt == ATTEMPTS or error.orig is None or not dialect.errors.is_locked(error.orig):
                 raise
             connection.rollback()
             time.sleep(PAUSE_SECONDS)

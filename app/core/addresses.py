@@ -90,7 +90,7 @@ def address_key(text: str | None) -> str | None:
     """A text whose order is that of the addresses: the version, then each byte in three digits. None for no address.
 
     Digits sort alike under every collation. `address_key` in SQL gives the same for canonical addresses: SQLite calls
-    this one, PostgreSQL has it as a function (migrations/guards.py).
+    this one, PostgreSQL has it as a function (migrations/dialects).
     """
     if text is None:
         return None

@@ -75,7 +75,7 @@ def fold(text: str) -> str:
     """The form in which texts are compared: case, width and Unicode form do not count.
 
     NFKC, then each character's lower case, no dot above an i, then NFC. `fold` in SQL gives the same on both
-    databases: SQLite calls this one, PostgreSQL has it as a function (migrations/guards.py).
+    databases: SQLite calls this one, PostgreSQL has it as a function (migrations/dialects).
     """
     if text.isascii():
         return text.lower()
@@ -88,7 +88,7 @@ def fold(text: str) -> str:
 def natural_key(text: str | None) -> str | None:
     """The form by which names are ordered: case does not count, and p2 comes before p10.
 
-    `natural_key` in SQL gives the same: SQLite calls this one, PostgreSQL has it as a function (migrations/guards.py).
+    `natural_key` in SQL gives the same: SQLite calls this one, PostgreSQL has it as a function (migrations/dialects).
     """
     if text is None:
         return None

@@ -1,6 +1,7 @@
 """The first schema."""
 
 import uuid
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import op
@@ -78,12 +79,7 @@ SEARCHED = {
 
 
 def upgrade() -> None:
-    if guards.on_postgresql():
-        # pg_trgm is a trusted extension: the owner of the database may create it.
-        op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-        guards.create_fold_functions()
-        guards.create_natural_key_function()
-        guards.create_address_function()
+    guards.create_text_functions()
     _create_audit_log()
     _create_users()
     _create_infrastructure()
@@ -102,11 +98,7 @@ def downgrade() -> None:
     op.drop_table("search_entries")
     for table in reversed(TABLES):
         op.drop_table(table)
-    if guards.on_postgresql():
-        op.execute(
-            "DROP FUNCTION audit_terms(text), keep_host_ports(), search_text(text), natural_key(text), "
-            "fill_numbers(text), fold(text), fold_unicode(text), address_key(text)"
-        )
+    guards.execute(guards.of_dialect({"postgresql": ["DROP FUNCTION keep_host_ports()"]}))
     guards.drop_functions()
 
 
@@ -186,7 +178,7 @@ END $$
 """
 
 # `container_ports` has one row per published port; its primary key keeps a host port from being used twice.
-HOST_PORTS_ON_POSTGRESQL = (
+_HOST_PORTS_ON_POSTGRESQL = (
     """
 CREATE FUNCTION keep_host_ports() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -217,13 +209,24 @@ _TAKE_PORTS = (
     "FROM json_each(NEW.port_mappings) WHERE NEW.server_id IS NOT NULL;"
 )
 _RELEASE_PORTS = "DELETE FROM container_ports WHERE container_id = OLD.id;"
-HOST_PORTS_ON_SQLITE = (
+_HOST_PORTS_ON_SQLITE = (
     f"CREATE TRIGGER containers_host_ports_new AFTER INSERT ON containers BEGIN {_TAKE_PORTS} END",
     (
         "CREATE TRIGGER containers_host_ports_changed AFTER UPDATE OF server_id, port_mappings ON containers "
         f"BEGIN {_RELEASE_PORTS} {_TAKE_PORTS} END"
     ),
 )
+
+
+HOST_PORTS = {"postgresql": _HOST_PORTS_ON_POSTGRESQL, "sqlite": _HOST_PORTS_ON_SQLITE}
+
+
+def _index_of_terms() -> Iterator[str]:
+    # With its schema: pg_restore and autovacuum run without our search path.
+    schema = op.get_bind().scalar(sa.text("SELECT current_schema()"))
+    yield AUDIT_TERMS.replace("fold(", f"{schema}.fold(")
+    # Without creations: their terms cost an import more than the rest of its audit records together.
+    yield "CREATE INDEX ix_audit_logs_terms ON audit_logs USING gin (audit_terms(changes)) WHERE action <> 'create'"
 
 
 def _create_audit_log() -> None:
@@ -266,14 +269,7 @@ def _create_audit_log() -> None:
     op.create_index("ix_audit_logs_request_id_id", "audit_logs", [sa.text("fold(request_id)"), "id"])
     op.create_index("ix_audit_logs_resource_id_id", "audit_logs", ["resource_id", "id"])
     op.create_index("ix_audit_logs_resource_type_id", "audit_logs", ["resource_type", "id"])
-    if guards.on_postgresql():
-        # With its schema: pg_restore and autovacuum run without our search path.
-        schema = op.get_bind().scalar(sa.text("SELECT current_schema()"))
-        op.execute(AUDIT_TERMS.replace("fold(", f"{schema}.fold("))
-        # Without creations: their terms cost an import more than the rest of its audit records together.
-        op.execute(
-            "CREATE INDEX ix_audit_logs_terms ON audit_logs USING gin (audit_terms(changes)) WHERE action <> 'create'"
-        )
+    guards.execute(guards.of_dialect({"postgresql": _index_of_terms()}))
     guards.create_text_index(
         "ix_audit_logs_texts",
         "audit_logs",
@@ -618,8 +614,7 @@ def _create_infrastructure() -> None:
         sa.PrimaryKeyConstraint("server_id", "protocol", "host_port", name=op.f("pk_container_ports")),
     )
     op.create_index(op.f("ix_container_ports_container_id"), "container_ports", ["container_id"])
-    for statement in HOST_PORTS_ON_POSTGRESQL if guards.on_postgresql() else HOST_PORTS_ON_SQLITE:
-        op.execute(statement)
+    guards.execute(guards.of_dialect(HOST_PORTS))
     op.create_table(
         "gpus",
         sa.Column("id", ID, nullable=False),

@@ -45,6 +45,9 @@ class Connections(Protocol):
     def listeners(self, functions: SqlFunctions, /) -> Mapping[str, Listener]:
         """What listens to the engine, by the names of SQLAlchemy's events."""
 
+    def only_migrator(self, connection: sa.Connection, /) -> AbstractContextManager[None]:
+        """Wait until no other process migrates the database, and keep others from it; the connection holds the lock."""
+
     def close(self, engine: sa.Engine, /) -> None:
         """Do what the end of a process needs before its connections are closed."""
 

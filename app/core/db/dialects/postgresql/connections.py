@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: their settings, how they begin a transaction, and that a request leaves a silent one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -171,6 +172,15 @@ def keep_pool(context: sa.engine.ExceptionContext) -> None:
     """
     if _silence and context.is_disconnect:
         context.invalidate_pool_on_disconnect = False
+
+
+@contextmanager
+def only_migrator(connection: sa.Connection) -> Iterator[None]:
+    """Wait until no other process migrates the database, and keep others from it; the connection holds the lock."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('itam migrations'))")
+    yield
+    connection.rollback()
 
 
 def close(_engine: sa.Engine) -> None:

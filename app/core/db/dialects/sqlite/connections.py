@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -107,6 +108,12 @@ def end_turn(connection: Connection, _record: Any) -> None:
     if connection.turn is not None:
         connection.queue.leave(connection.turn)
         connection.turn = None
+
+
+@contextmanager
+def only_migrator(_connection: sa.Connection) -> Iterator[None]:
+    """Keep others from migrating: SQLite has one writer anyway."""
+    yield
 
 
 def close(engine: sa.Engine) -> None:
