@@ -27,7 +27,8 @@ from app.core.values import utcnow
 from app.imports.apply.apply import apply_plan
 from app.imports.apply.conflicts import require_rights
 from app.imports.map.layout import warn_of_layout
-from app.imports.map.tables import MapOptions, OtherSheet, find_tables
+from app.imports.map.sheet_resources import MapOptions
+from app.imports.map.tables import OtherSheet, find_tables
 from app.imports.mappings.service import known_formats, learn_sheets, mappings_for
 from app.imports.models import (
     PENDING,

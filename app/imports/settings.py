@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.core.messages import Message, tr
-from app.core.values import as_json
+from app.core.values import as_json, fold
 from app.resource import Field, Resource
 from app.sheets.cells import Value, column_index
 from app.sheets.dates import DateOrder
@@ -88,7 +88,8 @@ class ImportSettings:
 class SavedMapping:
     """How sheets with some titles are read: as a user has saved it, or as a known format says, which has no id.
 
-    `shared_by` is the user who has saved it where that is somebody else.
+    `shared_by` is the user who has saved it where that is somebody else. `leave_out` are the names of other sheets of
+    the workbook that are not imported, because they hold the same objects in another way, or parts of them.
     """
 
     id: int | None
@@ -99,6 +100,15 @@ class SavedMapping:
     columns: Mapping[str, str | None]
     settings: SheetSettings
     create_missing: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
+
+    def columns_of(self, first_rows: Iterable[Sequence[Value]]) -> dict[str, str | None]:
+        """The targets of its columns by their titles, as it spells them and as the sheet does: in capitals, too."""
+        spelt = {cell.strip() for row in first_rows for cell in row if isinstance(cell, str)}
+        exact = {fold_title(title) for title in spelt & self.columns.keys()}
+        targets = {fold_title(title): target for title, target in self.columns.items()}
+        folded = {title: key for title in spelt if (key := fold_title(title)) in targets and key not in exact}
+        return {**self.columns, **{title: targets[key] for title, key in folded.items()}}
 
     @property
     def note(self) -> Message:
@@ -143,6 +153,11 @@ def find_field(resource: Resource, name: str) -> Field | None:
     return resource.fields.get(name) or resource.references.get(name)
 
 
+def fold_title(title: object) -> str:
+    """A title as saved mappings and known formats compare it."""
+    return fold(str(title).strip())
+
+
 def find_saved(
     first_rows: Iterable[Sequence[Value]], resource: Resource | None, saved: Sequence[SavedMapping]
 ) -> SavedMapping | None:
@@ -150,9 +165,12 @@ def find_saved(
     fitting = [mapping for mapping in saved if resource is None or mapping.resource == resource.name]
     if not fitting:
         return None
-    rows = [{str(cell).strip() for cell in row if cell not in (None, "")} for row in first_rows]
+    rows = [{fold_title(cell) for cell in row if cell not in (None, "")} for row in first_rows]
     headers = [row | above for row, above in zip(rows, [set(), *rows], strict=False)]
-    matching = [mapping for mapping in fitting if any(mapping.titles <= header for header in headers)]
+    titles = [frozenset(map(fold_title, mapping.titles)) for mapping in fitting]
+    matching = [
+        mapping for mapping, own in zip(fitting, titles, strict=True) if any(own <= header for header in headers)
+    ]
     return max(matching, key=lambda mapping: len(mapping.titles), default=None)
 
 

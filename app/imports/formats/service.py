@@ -44,6 +44,7 @@ class FormatSchema(Schema):
         fields.List(fields.String(), validate=Length(MIN_TITLES, MAX_MAPPED)), required=True, validate=Length(1)
     )
     create_missing = fields.List(fields.String(validate=OneOf(CREATABLE)))
+    leave_out = fields.List(fields.String())
     columns = fields.Dict(keys=fields.String(), values=fields.String())
     values = SheetSettingsSchema().fields["values"]
     units = SheetSettingsSchema().fields["units"]
@@ -80,8 +81,8 @@ def _read_file(path: Path) -> list[SavedMapping]:
         # ValueError: neither UTF-8 nor TOML.
         raise FormatError(path, [("file", error)]) from None
     name, resource = loaded.pop("name"), IMPORTABLE[loaded.pop("resource")]
-    known_by, columns = loaded.pop("known_by"), loaded.pop("columns", {})
-    create_missing = loaded.pop("create_missing", ())
+    known_by, columns = loaded.pop("known_by"), _stripped(loaded.pop("columns", {}))
+    of_file = {name: loaded.pop(name, ()) for name in ("create_missing", "leave_out")}
     settings = SheetSettings(**loaded)
     errors = list(check_resource_settings(settings, resource))
     for title, target in columns.items():
@@ -92,7 +93,7 @@ def _read_file(path: Path) -> list[SavedMapping]:
     if errors:
         raise FormatError(path, errors)
     return [
-        SavedMapping(None, name, None, resource.name, frozenset(titles), _stripped(columns), settings, create_missing)
+        SavedMapping(None, name, None, resource.name, frozenset(titles), columns, settings, **of_file)
         for titles in known_by
     ]
 
@@ -102,5 +103,5 @@ def _messages(error: ValidationError) -> Mapping[str, object]:
     return messages if isinstance(messages, dict) else {"file": messages}
 
 
-def _stripped(columns: Mapping[str, str]) -> dict[str, str | None]:
+def _stripped(columns: Mapping[str, str]) -> dict[str, str]:
     return {title.strip(): target for title, target in columns.items()}

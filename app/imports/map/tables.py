@@ -1,7 +1,6 @@
 """Find the tables of a workbook: the resource of each sheet, its header row and its columns."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,21 +21,26 @@ from app.imports.map.headers import (
     score,
     with_titles_above,
 )
+from app.imports.map.sheet_resources import (
+    HEADER_ROWS,
+    MapOptions,
+    find_mapping,
+    first_rows,
+    resource_before_columns,
+    resource_of_columns,
+    sheets_left_out,
+    width,
+)
 from app.imports.map.table import Table
 from app.imports.map.titles import title_key
 from app.imports.map.units import apply_units
 from app.imports.models import ExtraColumns
-from app.imports.settings import ImportSettings, SavedMapping, SheetSettings, find_saved
+from app.imports.settings import SavedMapping, SheetSettings
 from app.resource import Resource
 from app.sheets.cells import Value
-from app.sheets.dates import DateOrder
 from app.sheets.reserved_titles import LISTS, SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook
 
-HEADER_ROWS = 20
-"""First rows of a sheet among which the header is looked for."""
-MIN_KNOWN_COLUMNS = 3
-"""Known columns from which a sheet is recognised whose title names no resource."""
 MAX_NAMED_ROWS = 20
 SAMPLED_ROWS = 50
 """First rows of a table from which the samples of its columns are taken."""
@@ -44,29 +48,16 @@ MAX_SAMPLES = 5
 MAX_SAMPLE_LENGTH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class MapOptions:
-    """What is said about the sheets of a file, by its upload and since.
-
-    Of the mappings in `saved` that know equally many titles of a sheet, the first one applies; of `formats` likewise,
-    where no mapping does.
-    """
-
-    resource: Resource | None
-    mapping: Mapping[str, Any]
-    extra: ExtraColumns
-    saved: Sequence[SavedMapping]
-    formats: Sequence[SavedMapping]
-    dates: DateOrder | None
-    settings: ImportSettings
-
-
 class OtherSheet(NamedTuple):
-    """A sheet that is not imported: of no known resource, or of one that is skipped as it was set."""
+    """A sheet that is not imported: of no known resource, or of one that is skipped as it was set.
+
+    `left_out_by` is the known format of another sheet that does without this one.
+    """
 
     sheet: Sheet
     width: int
     resource: Resource | None
+    left_out_by: str | None = None
 
 
 def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], list[OtherSheet]]:
@@ -77,22 +68,26 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
     """
     tables: list[Table] = []
     others: list[OtherSheet] = []
+    left_out = sheets_left_out(workbook, options)
     for sheet in workbook.sheets:
         if sheet.name == LISTS:
             continue
         settings = options.settings.of(sheet.name)
-        resource = IMPORTABLE.get(settings.resource or "") or _resource_titled(sheet.name) or options.resource
-        saved = _find_mapping(sheet, resource, settings, options)
+        resource = resource_before_columns(sheet, options)
+        saved = find_mapping(sheet, resource, settings, options)
+        if saved is None and settings.resource is None and settings.use_format and sheet.name in left_out:
+            others.append(OtherSheet(sheet, width(sheet), None, left_out[sheet.name]))
+            continue
         # An upload with a mapping of its own uses no saved one; of a known format, it replaces single columns.
-        mapping = {**saved.columns, **options.mapping} if saved else options.mapping
+        mapping = {**saved.columns_of(first_rows(sheet)), **options.mapping} if saved else options.mapping
         resource = resource or (IMPORTABLE.get(saved.resource) if saved else None)
-        resource = resource or _resource_of_columns(sheet, mapping)
+        resource = resource or resource_of_columns(sheet, mapping)
         if sheet.name.startswith("_") and settings.resource is None:
             # A sheet for the workbook's own use, unless it is set to be imported.
             resource = None
         settings = _all_settings(settings, resource, options, saved)
         if resource is None or settings.skip:
-            others.append(OtherSheet(sheet, max(map(len, _first_rows(sheet)), default=0), resource))
+            others.append(OtherSheet(sheet, width(sheet), resource))
         elif sheet.row_count:
             table = _read_table(sheet, resource, mapping, options.extra, settings)
             table.dates = settings.dates or options.dates
@@ -103,16 +98,6 @@ def find_tables(workbook: Workbook, options: MapOptions) -> tuple[list[Table], l
     order = list(IMPORTABLE)
     tables.sort(key=lambda table: order.index(table.resource.name))
     return tables, others
-
-
-def _find_mapping(
-    sheet: Sheet, resource: Resource | None, settings: SheetSettings, options: MapOptions
-) -> SavedMapping | None:
-    """The saved mapping for a sheet, else the known format that it has, unless they are refused."""
-    saved = find_saved(_first_rows(sheet), resource, options.saved) if settings.use_saved else None
-    if saved is None and settings.use_format and options.settings.use_formats:
-        saved = find_saved(_first_rows(sheet), resource, options.formats)
-    return saved
 
 
 def _all_settings(
@@ -126,28 +111,6 @@ def _all_settings(
     }
     settings = settings.over(SheetSettings(constants=constants)) if constants else settings
     return settings.over(saved.settings) if saved else settings
-
-
-def _resource_titled(name: str) -> Resource | None:
-    key = title_key(name)
-    for resource in IMPORTABLE.values():
-        if key in {title_key(title) for title in (resource.name, *resource.titles)}:
-            return resource
-    return None
-
-
-def _resource_of_columns(sheet: Sheet, mapping: Mapping[str, Any]) -> Resource | None:
-    """The resource that clearly more columns of a sheet belong to than to any other."""
-    rows = _first_rows(sheet)
-    scores = {
-        name: max((score(row, resource, mapping) for row in rows), default=0) for name, resource in IMPORTABLE.items()
-    }
-    first, second = sorted(scores, key=lambda name: -scores[name])[:2]
-    return IMPORTABLE[first] if scores[first] >= MIN_KNOWN_COLUMNS and scores[first] > scores[second] else None
-
-
-def _first_rows(sheet: Sheet) -> list[list[Value]]:
-    return list(islice(sheet.rows(), HEADER_ROWS))
 
 
 def _read_table(

@@ -51,7 +51,13 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
     """A sheet that is skipped, or holds no known resource; the other sheets are imported all the same."""
     skipped = other.resource is not None
     note = tr("The sheet is skipped, as it was set.", rule="set")
-    if not skipped and other.sheet.name.startswith("_"):
+    if other.left_out_by is not None:
+        note = tr(
+            "The sheet is left out: the known format {name} does not need it. Set its resource to import it.",
+            rule="known_format",
+            name=other.left_out_by,
+        )
+    elif not skipped and other.sheet.name.startswith("_"):
         note = tr(
             "The sheet is ignored because its name starts with an underscore: set its resource to import it.",
             rule="underscore",

@@ -374,3 +374,53 @@ def test_a_fraction_is_no_constant_of_a_whole_number(admin: Client, app: Flask, 
         runner_of(app).run_pending()
         shown = str(admin.call("GET", f"/api/imports/{import_['id']}"))
     assert "1.5 is read as 1" in shown
+
+
+@pytest.mark.parametrize("content", [DELL, HPE])
+def test_titles_in_capitals_are_known(content: str, user: Client, upload: Upload) -> None:
+    titles, row = content.splitlines()
+    import_ = plan(upload, user, f"{titles.upper()}\n{row}\n")
+    assert import_["sheets"][0]["format"] == plan(upload, user, content)["sheets"][0]["format"] is not None
+    assert {column["certainty"] for column in import_["sheets"][0]["columns"]} == {"set"}
+
+
+def test_a_whole_workbook_of_rvtools_goes_in_with_one_upload(admin: Client, app: Flask, upload: Upload) -> None:
+    def sheet(text: str) -> list[tuple[str, ...]]:
+        return [tuple(line.split(",")) for line in text.splitlines()]
+
+    sheets = {
+        "vInfo": sheet(RVTOOLS.replace('"16,384"', "16384").replace('"4,096"', "4096").replace('"206,057"', "206057")
+                       .replace('"65,536"', "65536")),
+        "vDisk": sheet("VM,Powerstate,Disk,Capacity MiB,Datacenter,Host\napp59,poweredOff,Hard disk 1,100,DC 1,esx01"),
+        "vHost": sheet(
+            "Host,Datacenter,in Maintenance Mode,# CPU,# Cores,# Memory,ESX Version,Vendor,Model,Serial number\n"
+            "esx01,DC 1,True,2,32,524288,ESXi 8.0,Dell,R640,ES-1"
+        ),
+        "vHealth": sheet("Name,Message\napp59,Zombie"),
+    }  # fmt: skip
+    import_ = upload(admin, form={"apply": "true"}, **sheets)
+    assert import_["status"] == "applied", import_["problem"]
+    assert {sheet["sheet"]: sheet["create"] for sheet in import_["sheets"]} == {
+        "+ Datacenters": 1, "vInfo": 2, "vHost": 1, "vDisk": 0, "vHealth": 0,
+    }  # fmt: skip
+    assert "the known format RVTools vInfo does not need it" in import_["sheets"][-1]["notes"][0]
+    names = ("name", "status", "server_type", "memory_gb", "cpu_cores", "serial_number")
+    assert of(objects(admin, "servers")[-1], *names) == ("esx01", "maintenance", "physical", 512, 32, "ES-1")
+    again = upload(admin, **sheets)
+    corrected = correct(app, admin, again, {"sheets": {"vHealth": {"resource": "tasks", "header_row": 1}}})
+    assert [sheet["resource"] for sheet in corrected["sheets"] if sheet["sheet"] == "vHealth"] == ["tasks"]
+
+
+def test_more_columns_than_attributes_are_one_warning(admin: Client, app: Flask, upload: Upload) -> None:
+    titles = ["Name", *(f"Extra {number}" for number in range(1, 71))]
+    rows = [tuple(titles), *[(f"s{row}", *range(70)) for row in range(2)]]
+    import_ = upload(admin, Servers=rows)
+    assert import_["status"] == "ready"
+    (warning,) = import_["sheets"][0]["sheet_warnings"]
+    assert (warning["rule"], warning["count"], warning["cells"][0]) == ("too_many_attributes", 6, "BN1")
+    assert "BN (Extra 65)" in warning["message"]
+    columns = {"B": "ignore", "BN": "attributes.needed"}
+    corrected = correct(app, admin, import_, {"sheets": {"Servers": {"columns": columns}}, "apply": True})
+    assert corrected["sheets"][0]["sheet_warnings"][0]["count"] == 5
+    attributes = objects(admin, "servers")[0]["attributes"]
+    assert (len(attributes), attributes["needed"]) == (64, 64)
