@@ -183,7 +183,7 @@ def _plan_file(import_: Import, actor: Actor) -> tuple[Sequence[ParsedTable], Se
             if table.sheet.layout:
                 warn_of_layout(table)
         progress = Progress(import_.id, ImportPhase.VALIDATING, sum(table.sheet.row_count for table in tables))
-        parsed = [parse_table(table, progress.advance) for table in tables]
+        parsed = [parse_table(table, progress.advance, import_.match) for table in tables]
     create_missing = settings.create_missing
     if create_missing is None:
         create_missing = [

@@ -40,6 +40,42 @@ PLACEHOLDERS = frozenset(
         "to be filled by o.e.m.",
     }
 )
+NO_IDENTIFIERS = frozenset(
+    {
+        *(
+            "?",
+            "tba",
+            "tbc",
+            "tbd",
+            "todo",
+            "to do",
+            "unknown",
+            "unk",
+            "undefined",
+            "unspecified",
+            "unassigned",
+            "missing",
+        ),
+        *("not known", "not applicable", "not set", "not provided", "not assigned", "no serial", "no serial number"),
+        *("no s/n", "no sn", "no tag", "no asset tag", "no asset information", "missing", "invalid", "pending"),
+        *("o.e.m.", "oem", "system serial number", "chassis serial number", "board serial number", "serial number"),
+        *(
+            "asset tag",
+            "unbekannt",
+            "inconnu",
+            "desconocido",
+            "sconosciuto",
+            "неизвестно",
+            "未知",
+            "待定",
+            "不详",
+            "不适用",
+        ),
+    }
+)
+"""Texts that stand for a tag or a serial number which nobody knows, or which a vendor has not set."""
+_FILLER = re.compile(r"[0.:\s_-]+|[x.\s_-]+|[?*#.\s_-]+")
+_UNSPECIFIED_ADDRESS = re.compile(r"[0.:-]+")
 FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
 UNCOMPUTED = "#FORMULA!"
 """The value of a cell whose formula has no stored value: a program wrote it, and no spreadsheet computed it."""
@@ -86,6 +122,17 @@ def is_placeholder(text: str) -> bool:
     """Whether a text stands for an empty cell: n/a, -, none …"""
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return plain.lower() in PLACEHOLDERS
+
+
+def is_no_identifier(text: str) -> bool:
+    """Whether a text in a field that tells objects apart says that it is not known: unknown, TBD, 000000, ??? …"""
+    plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    return plain in NO_IDENTIFIERS or _FILLER.fullmatch(plain) is not None
+
+
+def is_unspecified_address(text: str) -> bool:
+    """Whether a text is an address of zeros only: of no host, or of no network card."""
+    return _UNSPECIFIED_ADDRESS.fullmatch(text) is not None
 
 
 def as_number(text: Value) -> Value:

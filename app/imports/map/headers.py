@@ -99,10 +99,13 @@ class OtherRows:
     second_table: list[int] = field(default_factory=list)
 
 
-def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequence[Value]) -> OtherRows:
+def find_other_rows(
+    rows: Iterable[tuple[int, Sequence[Value]]], header: Sequence[Value], *, is_text: bool
+) -> OtherRows:
     """Tell objects from other rows, given the rows below the titles that are not blank; in doubt, a row is an object.
 
-    Blank rows inside of a table are common: what follows one is another table only if it begins with titles.
+    Blank rows inside of a table are common: what follows one is another table only if it begins with titles. In
+    delimited text a sentence without a delimiter at the end of the file is a note: a line that is cut off has no space.
     """
     titles, other = _filled(header), OtherRows()
     notes: list[int] = []
@@ -126,7 +129,9 @@ def find_other_rows(rows: Iterable[tuple[int, Sequence[Value]]], header: Sequenc
             other.second_table.append(number)
         elif _is_total(filled) or (_is_note(filled) and len(filled) * 2 <= len(titles)):
             other.totals_and_notes.append(number)
-        elif (after_blank or notes) and narrowest >= MIN_FULL_ROW and _is_sentence(filled):
+        elif _is_sentence(filled) and (
+            (is_text and len(cells) == 1 < len(titles)) or ((after_blank or notes) and narrowest >= MIN_FULL_ROW)
+        ):
             notes.append(number)
         else:
             # What looked like notes at the end is followed by an object.

@@ -186,7 +186,7 @@ def _take_samples(table: Table) -> None:
 
 def _leave_out_other_rows(table: Table, header: Sequence[Value]) -> None:
     """Leave out totals, notes and another table with a warning; a last row that has been set overrides that."""
-    other = find_other_rows(table.rows(), header)
+    other = find_other_rows(table.rows(), header, is_text=table.sheet.text is not None)
     totals_and_notes, second_table = _unskipped(table, other.totals_and_notes), _unskipped(table, other.second_table)
     if totals_and_notes:
         message = tr(

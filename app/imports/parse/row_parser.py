@@ -3,46 +3,47 @@
 Rows are parsed column by column, because the cells of a column are read alike and most of them repeat.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import islice, product, zip_longest
 from typing import Any
-
-from marshmallow import ValidationError
 
 from app.core.db.statements import BATCH_ROWS
 from app.core.messages import tr
 from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.table import Table
+from app.imports.parse.attributes import check_attributes
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
+from app.imports.parse.placeholders import BlankTest, blank_test, identifier_blank, read_meant
 from app.imports.parse.plausibility import FEWEST_ROUNDED, describe_digits, describe_proportion
 from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
 from app.imports.parse.set_values import CACHED_CELLS, cell_replacements, read_constants
 from app.imports.parse.stray_cells import StrayCells, width_errors
 from app.resource import Kind
-from app.resource.json_fields import ATTRIBUTE_KEY, MAX_ATTRIBUTES, clean_attributes
-from app.sheets.cells import CellError, Guess, Value, as_number, is_placeholder
+from app.sheets.cells import CellError, Guess, Value, as_number
 
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""
-
-_PLACEHOLDER = tr("Read as an empty cell: the value does not change.")
 
 FillColumn = Callable[[Sequence[ParsedRow], Sequence[Value]], None]
 """Sets the values of one column in the rows of a batch."""
 
 
-def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
-    """Every row of a table with all errors of all its cells; `advance` is called with the rows of each batch."""
+def parse_table(table: Table, advance: Callable[[int], None], match: str | None = None) -> ParsedTable:
+    """Every row of a table with all errors of all its cells; `advance` is called with the rows of each batch.
+
+    `match` is the field by which the upload says that rows find their objects.
+    """
     parsed = ParsedTable(table, [])
     constants = read_constants(table) if table.settings.constants else []
     if table.errors:
         return parsed
     new_row = _row_factory(table)
     share_names = _name_sharer(table)
+    identifying = {match, *table.resource.identifiers, *(item.name for item in table.match_fields())}
     fill_columns = [
-        (column.index, _fill_column(column, table))
+        (column.index, _fill_column(column, table, identifying))
         for column in table.columns
         if column.use not in (ColumnUse.IGNORED, ColumnUse.STATUS, ColumnUse.CONSTANT)
     ]
@@ -70,7 +71,7 @@ def parse_table(table: Table, advance: Callable[[int], None]) -> ParsedTable:
         advance(len(rows))
     if stray.counts:
         stray.warn()
-    _check_attributes(parsed)
+    check_attributes(parsed)
     return parsed
 
 
@@ -99,9 +100,10 @@ def _name_sharer(table: Table) -> Callable[[Sequence[ParsedRow]], None]:
     return share
 
 
-def _fill_column(column: ColumnMapping, table: Table) -> FillColumn:
+def _fill_column(column: ColumnMapping, table: Table, identifying: Collection[str | None]) -> FillColumn:
     if column.use is ColumnUse.ATTRIBUTE:
-        return _fill_attribute(column, is_text=table.sheet.text is not None)
+        identifies = column.full_target in table.settings.match
+        return _fill_attribute(column, is_text=table.sheet.text is not None, identifies=identifies)
     if column.use is ColumnUse.INSTALLATION:
         return _fill_installation
     if column.use is not ColumnUse.FIELD:
@@ -112,7 +114,11 @@ def _fill_column(column: ColumnMapping, table: Table) -> FillColumn:
     find_order = cache(lambda: table.date_order(column))
     cell_format = CellFormat(column.scale, sheet.epoch_1904, sheet.decimal_comma, table.dates, find_order)
     read = reader_of(column.field, cell_format)
-    return _fill_attributes(column, read) if column.field.kind is Kind.ATTRIBUTES else _fill_field(column, read)
+    if column.field.kind is Kind.ATTRIBUTES:
+        return _fill_attributes(column, read)
+    identifies = column.field.name in identifying
+    read = read_meant(column.field, read, identifies=identifies)
+    return _fill_field(column, read, blank_test(column.field, identifies=identifies))
 
 
 def _fill_constants(rows: Sequence[ParsedRow], constants: Sequence[tuple[ColumnMapping, Any]]) -> None:
@@ -124,11 +130,11 @@ def _fill_constants(rows: Sequence[ParsedRow], constants: Sequence[tuple[ColumnM
             row.values.setdefault(column.field.name, value)
 
 
-def _fill_field(column: ColumnMapping, reader: CellReader) -> FillColumn:
+def _fill_field(column: ColumnMapping, reader: CellReader, find_blank: BlankTest) -> FillColumn:
     assert column.field is not None
     name = column.field.name
     cache: dict[Value, Any] = {}
-    read = _cell_parser(column, reader, cache)
+    read = _cell_parser(column, reader, cache, find_blank)
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
@@ -145,12 +151,12 @@ def _fill_field(column: ColumnMapping, reader: CellReader) -> FillColumn:
     return fill
 
 
-def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
+def _fill_attribute(column: ColumnMapping, *, is_text: bool, identifies: bool) -> FillColumn:
     """A column that fills no field: its cells are kept as they are, and text is trimmed."""
     assert column.attribute is not None
     key = column.attribute
     cache: dict[Value, Any] = {}
-    parse = _attribute_parser(column, cache, is_text=is_text)
+    parse = _attribute_parser(column, cache, is_text=is_text, identifies=identifies)
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
@@ -169,7 +175,7 @@ def _fill_attribute(column: ColumnMapping, *, is_text: bool) -> FillColumn:
 
 
 def _attribute_parser(
-    column: ColumnMapping, cache: dict[Value, Any], *, is_text: bool
+    column: ColumnMapping, cache: dict[Value, Any], *, is_text: bool, identifies: bool
 ) -> Callable[[ParsedRow, Value], Any]:
     """A function that reads a cell that fills no field, notes its errors and warnings and caches its value."""
 
@@ -184,6 +190,9 @@ def _attribute_parser(
             return _NO_VALUE
         if value == "":
             return _NO_VALUE
+        if identifies and (blank := identifier_blank(cell)):
+            row.add_warning(column, cell, *blank)
+            return _NO_VALUE
         if warning := describe_digits(cell):
             row.add_warning(column, cell, "digits", warning)
         elif len(cache) < CACHED_CELLS:
@@ -195,7 +204,8 @@ def _attribute_parser(
 
 def _fill_attributes(column: ColumnMapping, reader: CellReader) -> FillColumn:
     """The column of all attributes as one JSON object; `<clear>` removes those that are stored."""
-    read = _cell_parser(column, reader, {})
+    assert column.field is not None
+    read = _cell_parser(column, reader, {}, blank_test(column.field, identifies=False))
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
@@ -238,7 +248,7 @@ def _fill_installation(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> Non
 
 
 def _cell_parser(
-    column: ColumnMapping, reader: CellReader, cache: dict[Value, Any]
+    column: ColumnMapping, reader: CellReader, cache: dict[Value, Any], find_blank: BlankTest
 ) -> Callable[[ParsedRow, Value], Any]:
     """A function that parses a cell of a column, notes its errors and caches its value."""
     field = column.field
@@ -249,8 +259,8 @@ def _cell_parser(
         text = cell.strip() if isinstance(cell, str) else cell
         if text == "":
             return _NO_VALUE
-        if isinstance(text, str) and is_placeholder(text):
-            row.add_warning(column, text, "placeholder", _PLACEHOLDER)
+        if blank := find_blank(text):
+            row.add_warning(column, text, *blank)
             return _NO_VALUE
         try:
             value = reader(text)
@@ -269,25 +279,3 @@ def _cell_parser(
         return value
 
     return parse
-
-
-def _check_attributes(parsed: ParsedTable) -> None:
-    """Check the attributes of each row, unless the columns show that their names and their number are valid."""
-    columns = parsed.table.columns
-    keys = [column.attribute or "" for column in columns if column.use is ColumnUse.ATTRIBUTE]
-    has_json = any(column.field and column.field.kind is Kind.ATTRIBUTES for column in columns)
-    if not has_json and len(keys) <= MAX_ATTRIBUTES and all(map(ATTRIBUTE_KEY.fullmatch, keys)):
-        return
-    for row in parsed.rows:
-        try:
-            row.attributes = clean_attributes(row.attributes)
-        except ValidationError as error:
-            for message in _attribute_errors(error.messages):
-                row.add_error("attributes", "attributes", message)
-
-
-def _attribute_errors(messages: list[str] | dict[str, list[str]]) -> list[str]:
-    """What is wrong with the attributes, or with each of them by its name."""
-    if isinstance(messages, dict):
-        return [tr("{name}: {problem}", name=name, problem=each) for name, own in messages.items() for each in own]
-    return messages

@@ -8,6 +8,7 @@ from openpyxl import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from app.core.jobs.runner import runner_of
+from app.datacenters.models import Datacenter
 from app.servers.models import Server
 from tests.client import Client
 from tests.factories import Make
@@ -255,3 +256,50 @@ def test_another_table_on_the_sheet_is_left_out_with_a_warning(
     warnings = [warning for warning in warnings_of(import_) if warning[0] != "header_row"]
     assert warnings == ([("second_table", left_out)] if left_out else [])
     assert not {row["row"] for row in rows_of(admin, import_)} & set(map(int, left_out))
+
+
+def test_a_serial_number_that_nobody_knows_identifies_nothing(admin: Client, upload: Upload) -> None:
+    titles = ("Name", "Type", "Asset tag", "Serial number")
+    unknown = [("unknown", "TBD"), ("TBD", "000000"), ("?", "System Serial Number"), ("x", "Unbekannt"), (0, "'TBD")]
+    rows = [titles, *((f"pc-{at}", "desktop", *cells) for at, cells in enumerate(unknown))]
+    import_ = upload(admin, Assets=rows, form={"apply": "true"})
+    assert import_["status"] == "applied"
+    shown = {(group["rule"], group["field"], group["count"]) for group in import_["sheets"][0]["messages"]}
+    assert shown == {("no_identifier", "asset_tag", 5), ("no_identifier", "serial_number", 4)}
+    assets = admin.call("GET", "/api/assets?sort=id")["data"]
+    assert [(asset["asset_tag"], asset["serial_number"]) for asset in assets] == [(None, None)] * 4 + [(None, "TBD")]
+
+
+def test_an_address_of_zeros_is_none(admin: Client, upload: Upload, make: Make) -> None:
+    make(Datacenter, name="North")
+    rows = [(f"s{at}", "North", "0.0.0.0", "00:00:00:00:00:00") for at in range(2)]
+    import_ = upload(admin, Servers=[("Name", "Datacenter", "IP", "MAC"), *rows])
+    assert (import_["status"], import_["sheets"][0]["create"]) == ("ready", 2)
+    assert [(group["rule"], group["count"]) for group in import_["sheets"][0]["messages"]] == [("no_identifier", 2)] * 2
+
+
+def test_an_attribute_by_which_rows_match_is_no_placeholder(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=[("Name", "Cmdb id"), ("a", "unknown"), ("b", "7")])
+    path = f"/api/imports/{import_['id']}"
+    admin.call("PATCH", path, expect=202, json={"sheets": {"Servers": {"match": ["attributes.cmdb_id"]}}})
+    runner_of(admin.app).run_pending()
+    (group,) = admin.call("GET", path)["data"]["sheets"][0]["messages"]
+    assert (group["rule"], group["values"]) == ("no_identifier", [{"value": "unknown", "count": 1}])
+
+
+@pytest.mark.parametrize(
+    ("below", "left_out", "errors"),
+    [
+        ("Exported by Ida on Monday\n", ["4"], 0),
+        ("\nExported by Ida\nPrices are net\n", ["5", "6"], 0),
+        ("a note within\nc,R3\n", [], 1),
+        ("serv", [], 1),
+    ],
+)
+def test_a_note_below_delimited_text(
+    below: str, left_out: list[str], errors: int, admin: Client, upload: Upload
+) -> None:
+    content = f"Name,Rack\na,R1\nb,R2\n{below}".encode()
+    import_ = upload(admin, content=content, filename="servers.csv")
+    assert warnings_of(import_) == ([("totals_and_notes", left_out)] if left_out else [])
+    assert import_["sheets"][0]["error"] == errors
