@@ -1,16 +1,24 @@
-"""The state of a released version, kept for the tests of upgrades: `python -m tests.upgrades.releases`.
+"""The states of released versions, kept for the tests of upgrades: `python -m tests.upgrades.releases`.
 
-Run once for each release, with the code that is released. It writes `states/<version>.tar.gz`, a backup of the sample
-estate after some changes, with its sealed log and the keys of the tests.
+Run once for each release, with the code that is released; until then again whenever the schema changes. It writes
+`states/<version>-<database>.tar.gz` for each kind of database: the database itself, its checkpoints, and a backup of
+the sample estate after some changes, with the sealed log and the keys of the tests.
 """
 
+import secrets
+import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import flask_migrate
+import psycopg
+import sqlalchemy as sa
 from flask import Flask
 
 from app import create_app
@@ -26,22 +34,79 @@ from tests.conftest import close
 from tests.factories import Make
 
 STATES = Path(__file__).parent / "states"
+DUMP, FILE = "postgresql.sql", "itam.db"
+
+
+class State(NamedTuple):
+    """A folder with the state of a release."""
+
+    folder: Path
+
+    @property
+    def backup(self) -> Path:
+        return self.folder / "backup"
+
+    def put_in_place(self, app: Flask) -> None:
+        """Make the database and the checkpoints of an application those of the release."""
+        shutil.copytree(self.folder / "checkpoints", app.config["AUDIT_CHECKPOINTS"], dirs_exist_ok=True)
+        url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
+        if url.drivername == "sqlite":
+            shutil.copy(self.folder / FILE, str(url.database))
+        else:
+            with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+                connection.execute((self.folder / DUMP).read_bytes())
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        app = create_app(backends.testing(f"sqlite:///{directory}/itam.db", None, directory / "uploads", "itam"))
-        with app.app_context():
-            flask_migrate.upgrade(directory=MIGRATIONS)
-        fill(app)
-        back_up(app, directory / "backup")
-        close(app)
-        STATES.mkdir(exist_ok=True)
-        path = STATES / f"{VERSION}.tar.gz"
-        with tarfile.open(path, "x:gz") as archive:
-            archive.add(directory / "backup", VERSION)
-    sys.stdout.write(f"Wrote {path}.\n")
+    STATES.mkdir(exist_ok=True)
+    for name in backends.BACKENDS:
+        with tempfile.TemporaryDirectory() as temporary, database(name, Path(temporary)) as url:
+            folder = Path(temporary) / VERSION
+            folder.mkdir()
+            write_state(url, folder)
+            path = STATES / f"{VERSION}-{name}.tar.gz"
+            with tarfile.open(path, "x:gz") as archive:
+                archive.add(folder, VERSION)
+        sys.stdout.write(f"Wrote {path}.\n")
+
+
+@contextmanager
+def database(name: str, directory: Path) -> Iterator[sa.URL]:
+    """A new database of this kind."""
+    if name == "sqlite":
+        yield sa.make_url(f"sqlite:///{directory / FILE}")
+    else:
+        url = backends.own_url(secrets.token_hex(4))
+        with backends.database(url, "LOCALE 'C.UTF-8'"):
+            yield url
+
+
+def write_state(url: sa.URL, folder: Path) -> None:
+    settings = backends.testing(
+        url.render_as_string(hide_password=False), None, folder.parent / "uploads", "itam-release"
+    )
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(directory=MIGRATIONS)
+    fill(app)
+    back_up(app, folder / "backup")
+    shutil.copytree(app.config["AUDIT_CHECKPOINTS"], folder / "checkpoints")
+    close(app)
+    if url.drivername == "sqlite":
+        shutil.copy(str(url.database), folder)
+    else:
+        dump(url, folder / DUMP)
+
+
+def dump(url: sa.URL, path: Path) -> None:
+    """Write SQL that any client can execute, without the commands of psql."""
+    command = ["pg_dump", "--inserts", "--rows-per-insert=50", "--no-owner", "--no-privileges", libpq_url(url)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if not line.startswith((b"\\restrict ", b"\\unrestrict "))))
+
+
+def libpq_url(url: sa.URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def fill(app: Flask) -> None:
@@ -63,16 +128,16 @@ def invoke(app: Flask, *arguments: str) -> None:
     assert result.exit_code == 0, result.output
 
 
-def unpack(version: str, directory: Path) -> Path:
-    """The backup of a released version."""
-    with closing(tarfile.open(STATES / f"{version}.tar.gz")) as archive:
+def unpack(version: str, backend: str, directory: Path) -> State:
+    """The state of a released version."""
+    with closing(tarfile.open(STATES / f"{version}-{backend}.tar.gz")) as archive:
         archive.extractall(directory, filter="data")
-    return directory / version
+    return State(directory / version)
 
 
 def kept() -> list[str]:
-    """The versions whose state is kept, the oldest first."""
-    return sorted(path.name.removesuffix(".tar.gz") for path in STATES.glob("*.tar.gz"))
+    """The versions whose state is kept."""
+    return sorted({path.name.rpartition("-")[0] for path in STATES.glob("*.tar.gz")})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Upgrades to a next version, which adds a field: while the old one works, and of a backup that the old one made."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from flask import Flask
 
 import config
 from app.backup import manifest
+from app.version import VERSION
 from tests.backends import Backend
 from tests.backup.test_backup import elsewhere
 from tests.client import Client
@@ -125,21 +127,54 @@ def test_a_backup_of_an_older_schema_is_restored_and_upgraded(
     if version == "now":
         releases.fill(app)
         releases.back_up(app, tmp_path / version)
-    folder = tmp_path / version if version == "now" else releases.unpack(version, tmp_path)
+        folder = tmp_path / version
+    else:
+        folder = releases.unpack(version, "sqlite", tmp_path).backup
     with elsewhere(backend, tmp_path / "machine") as other:
-        settings = backend.settings()
-        settings.SQLALCHEMY_DATABASE_URI = other.config["SQLALCHEMY_DATABASE_URI"]
-        settings.UPLOAD_DIR = other.config["UPLOAD_DIR"]
-        settings.AUDIT_CHECKPOINTS = other.config["AUDIT_CHECKPOINTS"]
+        settings = settings_of(other, backend)
         restoring = [["restore", "--check", str(folder)], ["restore", str(folder)]]
         output = flask(next_version, settings, *restoring, ["db", "upgrade"], ["audit", "verify"])
         assert output.count("Intact: ") == 2
-        engine = sa.create_engine(settings.SQLALCHEMY_DATABASE_URI)
-        with engine.connect() as connection:
-            counted = {
-                name: connection.scalar(sa.text(f'SELECT count(*) FROM "{name}"'))
-                for name in manifest.read(folder).counts
-            }
-            assert counted == manifest.read(folder).counts
-            assert connection.scalar(sa.text("SELECT count(*) FROM servers WHERE power_watts IS NULL")) > 20
-        engine.dispose()
+        assert_has_all(settings, folder)
+
+
+@pytest.mark.parametrize("version", releases.kept())
+def test_a_database_of_a_release_is_upgraded(
+    app: Flask, backend: Backend, next_version: Path, tmp_path: Path, version: str
+) -> None:
+    """In its place, with what the release stored; its log is still the one that the release has sealed."""
+    state = releases.unpack(version, backend.name, tmp_path)
+    with elsewhere(backend, tmp_path / "machine") as other:
+        state.put_in_place(other)
+        settings = settings_of(other, backend)
+        output = flask(next_version, settings, ["db", "upgrade"], ["audit", "verify"])
+        assert "Intact: " in output
+        assert_has_all(settings, state.backup)
+        assert "Intact: " in flask(next_version, settings, ["init-db"], ["audit", "seal"], ["audit", "verify"])
+
+
+def test_the_state_of_the_newest_release_is_kept() -> None:
+    """That of this version, once the changelog says when it was released."""
+    released = re.findall(r"^## (\d+\.\d+\.\d+) ", (config.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert set(released) <= set(releases.kept())
+    assert not released or released[0] == VERSION
+
+
+def settings_of(other: Flask, backend: Backend) -> config.Config:
+    """The settings with which another process uses the database and the folders of an application."""
+    settings = backend.settings()
+    settings.SQLALCHEMY_DATABASE_URI = other.config["SQLALCHEMY_DATABASE_URI"]
+    settings.UPLOAD_DIR = other.config["UPLOAD_DIR"]
+    settings.AUDIT_CHECKPOINTS = other.config["AUDIT_CHECKPOINTS"]
+    return settings
+
+
+def assert_has_all(settings: config.Config, backup: Path) -> None:
+    """The database has as many rows as the backup of the same state, and the new field."""
+    counts = manifest.read(backup).counts
+    engine = sa.create_engine(settings.SQLALCHEMY_DATABASE_URI)
+    with engine.connect() as connection:
+        counted = {name: connection.scalar(sa.text(f'SELECT count(*) FROM "{name}"')) for name in counts}
+        assert counted == counts
+        assert connection.scalar(sa.text("SELECT count(*) FROM servers WHERE power_watts IS NULL")) > 20
+    engine.dispose()
