@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import click
 import sqlalchemy as sa
 from alembic import context
 from alembic.migration import MigrationContext
@@ -10,7 +11,7 @@ from alembic.util import CommandError
 from flask import current_app
 
 from app.core.db.models import Base
-from app.core.db.schema import connection_problem, newer_schema_problem
+from app.core.db.schema import connection_problem, missing_file_problem, newer_schema_problem
 from migrations import guards, running
 from migrations.directives import rewrite
 
@@ -55,6 +56,10 @@ def run() -> None:
 
 def refuse(engine: sa.Engine) -> None:
     """Raise CommandError, whose message is all that `flask db` prints, for a database that cannot be migrated."""
+    command = click.get_current_context(silent=True)
+    is_reader = command and command.parent and command.parent.info_name == "db" and command.info_name != "upgrade"
+    if is_reader and (problem := missing_file_problem(engine)):
+        raise CommandError(problem)
     try:
         with engine.connect().execution_options(access="read") as connection:
             problem = newer_schema_problem(MigrationContext.configure(connection).get_current_heads())

@@ -29,9 +29,8 @@ def schema_problem(engine: sa.Engine) -> str | None:
     A shared database is migrated by a command, not by the first machine that starts. A file of SQLite that does not
     exist is not created.
     """
-    path = engine.url.database
-    if dialect_of(engine).is_file and is_file(path) and not Path(str(path)).exists():
-        return f"There is no database at {path}: correct DATABASE_URL, or create it with `flask db upgrade`."
+    if problem := missing_file_problem(engine):
+        return problem
     try:
         with engine.connect().execution_options(access="read") as connection:
             current = set(MigrationContext.configure(connection).get_current_heads())
@@ -44,6 +43,14 @@ def schema_problem(engine: sa.Engine) -> str | None:
     if current != set(ScriptDirectory(MIGRATIONS).get_heads()):
         return "The schema of the database is not that of this version: run `flask db upgrade`."
     return folding_problem(engine)
+
+
+def missing_file_problem(engine: sa.Engine) -> str | None:
+    """That there is no file of SQLite: to connect would create it."""
+    path = engine.url.database
+    if not dialect_of(engine).is_file or not is_file(path) or Path(str(path)).exists():
+        return None
+    return f"There is no database at {path}: correct DATABASE_URL, or create it with `flask db upgrade`."
 
 
 def newer_schema_problem(revisions: Collection[str]) -> str | None:

@@ -133,7 +133,9 @@ def close(engine: sa.Engine) -> None:
         if is_incomplete:
             log.warning("database_in_use", effect="copy it with its -wal file")
     except sa.exc.DBAPIError as error:
-        log.warning("database_not_closed", error=repr(error.orig))
+        # A file that is no database was refused in words already.
+        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
+            log.warning("database_not_closed", error=repr(error.orig))
 
 
 def is_in_use(engine: sa.Engine) -> bool:
