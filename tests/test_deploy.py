@@ -84,7 +84,7 @@ def test_compose_limits_every_service_and_names_every_image() -> None:
         assert service["logging"]["options"]["max-file"]
         # A release of the image, or its digest where the variable is set.
         image = service["image"]
-        assert image == "itam" or re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[\w/]+:v?\d[\w.-]+\}", image), image
+        assert image == "itam" or re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[\w/]+:(v|RELEASE\.)?\d[\w.-]+\}", image), image
     python = compose["services"]["app"]["build"]["args"]["PYTHON_IMAGE"]
     assert f"ARG PYTHON_IMAGE={python.partition(':-')[2].rstrip('}')}\n" in (ROOT / "Dockerfile").read_text()
 
