@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 BIN := .venv/bin
 RUNTIME := .venv/runtime
 STAMP := .venv/installed
-# Arguments for pytest and for the benchmarks: make test ARGS="-k gpus", make bench BENCH=lists
+# Arguments for pytest and for the benchmarks: make test ARGS="-k gpus", make bench BENCH=limits
 ARGS ?=
 BENCH ?=
 

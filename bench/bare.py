@@ -1,7 +1,7 @@
-"""The limit of a list: a WSGI function that runs one prepared statement and returns its rows as JSON.
+"""The limit of a request: a WSGI function that runs its statements, prepared, and returns their rows as JSON.
 
-No routing, no token, no parameters, no count. `python -m bench.bare <port> <threads>` serves it with the same server as
-the platform; the environment variable `BARE` holds a `BareQuery` as JSON.
+No routing, no token, no parameters. `python -m bench.bare <port> <workers> <threads>` serves it with the same server as
+the platform; the environment variable `BARE` holds a `Limits` as JSON.
 """
 
 import functools
@@ -9,8 +9,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -23,42 +23,44 @@ from psycopg.types.numeric import FloatLoader
 _local = threading.local()
 
 
-@dataclass(frozen=True)
-class BareQuery:
-    """The statement and its columns; `references` are (name, column of the id, column of the label)."""
+class Limit(NamedTuple):
+    """The statements of a request, and the names of the columns of each; `writes`: they are one transaction."""
+
+    statements: list[tuple[str, list[str]]]
+    writes: bool
+
+
+class Limits(NamedTuple):
+    """The limit of each path."""
 
     conninfo: str
-    sql: str
-    names: list[str]
-    references: list[tuple[str, int, int]]
-    pagination: dict[str, int]
+    by_path: dict[str, Limit]
 
 
 @functools.cache
-def query() -> BareQuery:
-    return BareQuery(**orjson.loads(os.environ["BARE"]))
+def limits() -> Limits:
+    return Limits(*orjson.loads(os.environ["BARE"]))
 
 
-def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    page = query()
-    items = []
-    for row in connection().execute(page.sql, prepare=True).fetchall():
-        item: dict[str, Any] = dict(zip(page.names, row, strict=False))
-        for name, identity, label in page.references:
-            target_id = row[identity]
-            item[name] = None if target_id is None else {"id": target_id, "name": row[label]}
-        items.append(item)
-    body = {"code": 0, "message": "success", "data": items, "pagination": page.pagination}
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    limit = Limit(*limits().by_path[environ["PATH_INFO"]])
+    connection = connection_of_thread()
+    items: list[Any] = []
+    with connection.transaction() if limit.writes else nullcontext():
+        for sql, names in limit.statements:
+            cursor = connection.execute(sql.encode(), prepare=True)
+            if cursor.description is not None:
+                items += [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    body = {"code": 0, "message": "success", "data": items, "pagination": {"page": 1, "page_size": 20, "total": 100}}
     content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
     start_response("200 OK", headers)
     return [content]
 
 
-def connection() -> psycopg.Connection:
-    """The connection of this thread."""
+def connection_of_thread() -> psycopg.Connection:
     if not hasattr(_local, "connection"):
-        opened = psycopg.connect(query().conninfo, autocommit=True, options="-c timezone=UTC")
+        opened = psycopg.connect(limits().conninfo, autocommit=True, options="-c timezone=UTC -c jit=off")
         opened.adapters.register_loader("numeric", FloatLoader)
         set_json_loads(orjson.loads, opened)
         _local.connection = opened
@@ -72,8 +74,8 @@ if __name__ == "__main__":
         address="127.0.0.1",
         port=int(sys.argv[1]),
         interface=Interfaces.WSGI,
-        workers=1,
-        blocking_threads=int(sys.argv[2]),
+        workers=int(sys.argv[2]),
+        blocking_threads=int(sys.argv[3]),
         websockets=False,
         log_level=LogLevels.error,
         log_access=False,

@@ -1,7 +1,8 @@
-"""A load generator for one URL: `load.py host port path token clients seconds [body]`.
+"""A load generator for one URL: `load.py host port path token clients seconds [body [method]]`.
 
-With a body it sends PATCH requests. `{turn}` in path or body is replaced by another text in each request, and `{7}` in
-the path by 7 for the first client, 8 for the second and so on.
+With a body it sends PATCH requests, or those of another method. In path and body `{turn}` is replaced by another text
+in each request, `{number}` by another number above a million, `{blank}` by another row of commas and blanks; and `{7}`
+by 7 for the first client, 8 for the second and so on.
 
 It prints one JSON object: the number of requests, the seconds, and the 50th and 95th percentile of the milliseconds per
 request. It implements just enough HTTP over kept-alive sockets in one thread: the CPU time of a client library would be
@@ -9,6 +10,7 @@ taken from the server on the same machine.
 """
 
 import json
+import random
 import re
 import selectors
 import socket
@@ -16,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 
+_BLANKS = str.maketrans("01", "+,")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
@@ -43,41 +46,50 @@ class Client:
         self._answer += chunk
         head, end, body = self._answer.partition(b"\r\n\r\n")
         length = _LENGTH.search(head + b"\r\n")
-        if not chunk or (end and (length is None or not head.startswith(b"HTTP/1.1 200 "))):
+        if not chunk or (end and (length is None or not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")))):
             sys.exit(f"The server answered {self._answer[:500]!r}.")
         if not end or length is None or len(body) < int(length[1]):
             return None
         return time.perf_counter() - self._sent_at
 
 
-def request_builder(head: str, path: str, body: str, client: int) -> Callable[[int], bytes]:
+def request_builder(head: str, path: str, body: str, client: int, method: str) -> Callable[[int], bytes]:
     """A function that builds the n-th request of a client."""
-    target = re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), path)
-    get = f"GET {target} HTTP/1.1\r\n{head}\r\n"
-    patch = f"PATCH {target} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
+    first_number = random.randrange(10**6, 10**9)
+    get = f"GET {path} HTTP/1.1\r\n{head}\r\n"
+    write = f"{method} {path} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
 
     def build_request(turn: int) -> bytes:
-        # With the time, so that the text is another one in the next burst too.
-        text = f"{turn}-{time.time()}"
+        number = first_number + turn
         if not body:
-            return get.replace("{turn}", text).encode()
-        content = body.replace("{turn}", text)
-        return f"{patch}Content-Length: {len(content)}\r\n\r\n{content}".encode()
+            return vary(get, number, client).encode()
+        content = vary(body, number, client)
+        return f"{vary(write, number, client)}Content-Length: {len(content)}\r\n\r\n{content}".encode()
 
     return build_request
 
 
-def main(host: str, port: str, path: str, token: str, clients: str, seconds: str, body: str = "") -> None:
+def vary(text: str, number: int, client: int = 0) -> str:
+    """A path or body for one request of a client, with its placeholders replaced."""
+    # With the time, so that the text is another one in the next burst too.
+    text = text.replace("{turn}", f"{number}-{time.time()}").replace("{number}", str(number))
+    text = text.replace("{blank}", f"{number:b}".translate(_BLANKS))
+    return re.sub(r"\{(\d+)\}", lambda first: str(int(first[1]) + client), text)
+
+
+def main(
+    host: str, port: str, path: str, token: str, clients: str, seconds: str, body: str = "", method: str = "PATCH"
+) -> None:
     head = f"Host: {host}:{port}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
     durations: list[float] = []
     with selectors.DefaultSelector() as selector:
         for number in range(int(clients)):
-            client = Client((host, int(port)), request_builder(head, path, body, number))
+            client = Client((host, int(port)), request_builder(head, path, body, number, method))
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.send()
         began = now = time.perf_counter()
         until = began + float(seconds)
-        while now < until:
+        while now < until or not durations:
             for key, _ in selector.select():
                 duration = key.data.receive()
                 if duration is not None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.fleet import Fleet
-from bench.lists import Service, platform
 from bench.proof import settings_for
 from bench.scratch import PASSWORD, USERNAME, scratch
+from bench.serving import Service, platform
 from bench.uploads import MAX_MEGABYTES, ROWS, sampling, upload
 
 TIMEOUT_SECONDS = 300

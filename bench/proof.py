@@ -23,8 +23,8 @@ from app.proof.sealer import seal
 from app.resource.bulk import writer
 from app.servers.models import Server
 from app.servers.routes import resource
-from bench.lists import Burst, Service, free_port, load, platform, served
 from bench.scratch import PASSWORD, USERNAME, Scratch, scratch
+from bench.serving import Burst, Service, free_port, load, platform, served
 
 RECORDS = 1_000_000
 ROUNDS = 5
@@ -155,9 +155,11 @@ def without_log(settings: dict[str, str]) -> Iterator[Service]:
     fixed = {"FLASK_ENV": "production", "LOG_LEVEL": "ERROR"}
     with (
         TemporaryDirectory(prefix="bench-") as uploads,
-        served([sys.executable, "-m", "bench.unaudited", str(port)], {**settings, **fixed, "UPLOAD_DIR": uploads}),
+        served(
+            [sys.executable, "-m", "bench.unaudited", str(port)], {**settings, **fixed, "UPLOAD_DIR": uploads}
+        ) as pid,
     ):
-        service = Service("without the log", port)
+        service = Service("without the log", port, pid)
         service.wait_for("/api/health")
         account = {"username": USERNAME, "password": PASSWORD}
         yield replace(service, token=service.fetch("/api/auth/login", account)["data"]["access_token"])

@@ -25,8 +25,8 @@ from app.servers.models import Server
 from app.servers.routes import resource as servers
 from bench.estate import Estate
 from bench.imports import log_in
-from bench.lists import Service, empty_redis, platform
 from bench.scratch import Scratch, plain, scratch
+from bench.serving import Service, empty_redis, platform
 
 ROUNDS = 40
 AIM_SEARCH_P95_MS = 300

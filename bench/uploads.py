@@ -21,9 +21,9 @@ from typing import Any
 
 from bench.fleet import Fleet
 from bench.imports import copy_rows, parse, stored_rows
-from bench.lists import Service, platform
 from bench.proof import settings_for
 from bench.scratch import Scratch, scratch
+from bench.serving import Service, platform
 
 ROWS = 100_000
 ROUNDS = 3
