@@ -65,7 +65,7 @@ def main() -> None:
             folder.mkdir()
             write_state(url, folder)
             path = STATES / f"{VERSION}-{name}.tar.gz"
-            with tarfile.open(path, "x:gz") as archive:
+            with tarfile.open(path, "w:gz") as archive:
                 archive.add(folder, VERSION)
         sys.stdout.write(f"Wrote {path}.\n")
 
