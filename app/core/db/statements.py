@@ -61,7 +61,7 @@ class Prepared:
                 # Nothing was changed by it: SQLAlchemy runs it again, and tells a lost connection from other errors. A
                 # transaction in which a statement has failed refuses further ones.
                 if not work.is_reading:
-                    raise _wrapped(error, str(self._statement), connection) from error
+                    raise _wrapped(error, compiled.text, connection) from error
         return connection.execute(self._statement, values).all()
 
     def _compiled(self, dialect: sa.Dialect) -> "_Compiled | None":
@@ -76,7 +76,7 @@ class _Compiled:
     """A statement compiled for one dialect, with the processors of its parameters and columns."""
 
     def __init__(self, statement: Statement, compiled: SQLCompiler) -> None:
-        self._text = str(compiled)
+        self.text = str(compiled)
         self._positions = compiled.positiontup
         self._constants = dict(compiled.params)
         binds = {name: binding(bind.type, compiled.dialect) for name, bind in compiled.binds.items()}
@@ -94,8 +94,8 @@ class _Compiled:
         try:
             # Listeners to SQLAlchemy's statements see this one too.
             for listener in connection.dispatch.before_cursor_execute:
-                listener(connection, cursor, self._text, given, None, False)
-            cursor.execute(self._text, given)
+                listener(connection, cursor, self.text, given, None, False)
+            cursor.execute(self.text, given)
             records: Sequence[Sequence[Any]] = cursor.fetchall()
             if self._reads is None:
                 self._reads = self._readers(connection.dialect, cursor.description or ())
