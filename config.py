@@ -134,6 +134,7 @@ class Config:
         self.IMPORT_FORMATS_DIR: Path | None = env.folder("IMPORT_FORMATS_DIR", None)
         self.METRICS_TOKEN: str | None = env.text("METRICS_TOKEN", None)
         self.OTEL_EXPORTER_OTLP_ENDPOINT: str | None = env.service_url("OTEL_EXPORTER_OTLP_ENDPOINT", None, plain=True)
+        self.SLOW_CLIENT_SECONDS: int = env.number("SLOW_CLIENT_SECONDS", "60", low=1, high=3600)
         self.SLOW_STATEMENT_MS: int = env.number("SLOW_STATEMENT_MS", "500", low=20, high=3_600_000)
         levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
         self.LOG_LEVEL: str = env.choice("LOG_LEVEL", "INFO", among=levels)

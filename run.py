@@ -20,7 +20,7 @@ import flask_migrate
 import structlog
 from flask import Flask
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from sqlalchemy import Engine
 
@@ -34,6 +34,7 @@ from app.core.http import metrics
 from app.core.http.turns import Turns
 from app.core.jobs.runner import GRACE_SECONDS, runner_of
 from app.core.jobs.worker import work
+from app.core.net.slow_connections import SlowConnections
 from app.core.storage.storage import settings_problem
 from app.users.service import admin_setting_errors
 from config import Config, ConfigError, load, warnings
@@ -151,6 +152,8 @@ def serve(config: Config) -> None:
         address=config.HOST,
         port=config.PORT,
         interface=Interfaces.WSGI,
+        # One request at a time on a connection: its bytes show whether the client is slow.
+        http=HTTPModes.http1,
         workers=config.WORKERS,
         blocking_threads=THREADS,
         websockets=False,
@@ -233,6 +236,7 @@ def start_worker() -> Turns:
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
     if not app.config["REDIS_URL"]:
         runner_of(app).start()
+    SlowConnections(app.config["PORT"], app.config["SLOW_CLIENT_SECONDS"]).start()
     return Turns(app, PLACES)
 
 

@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -62,15 +62,34 @@ def test_slow_clients_and_those_who_take_all_connections(app: Flask, backend: Ba
             established = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
             stack.callback(established.close)
             assert get(established, "/api/health", None) == 200
-            for _ in range(MORE_THAN_PLACES):
+
+            def has_no_more() -> bool:
+                """One more each time: connections that were open a moment ago may have been counted."""
                 stack.enter_context(socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS))
-            wait_until(lambda: descriptors(worker) >= resource.prlimit(worker, resource.RLIMIT_NOFILE)[0])
+                return descriptors(worker) >= resource.prlimit(worker, resource.RLIMIT_NOFILE)[0]
+
+            wait_until(has_no_more)
             # A request may need a file or a connection of its own.
             for path in ("/api/health", "/api/auth/me", "/api/servers", "/api/servers/export?format=csv"):
                 assert get(established, path, admin.token) in (200, 503)
         wait_until(lambda: get_once(server, "/api/health/ready") == 200)
         assert_works(server, admin.token)
         assert workers(server) == [worker]
+
+
+def test_slow_clients_do_not_keep_the_threads(app: Flask, backend: Backend, admin: Client) -> None:
+    """As many as there are threads hold them until the limit of time."""
+    with served(backend.settings(), SLOW_CLIENT_SECONDS="4") as server, ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), TIMEOUT_SECONDS))
+            for _ in range(run.THREADS + 4)
+        ]
+        for connection in slow:
+            connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n{")
+        for connection in slow:
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert_works(server, admin.token)
 
 
 def get(connection: HTTPConnection, path: str, token: str | None) -> int:
