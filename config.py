@@ -25,8 +25,9 @@ DEFAULT_PUBLIC_URL = "http://127.0.0.1:5000"
 GENERATED = ("SECRET_KEY", "JWT_SECRET_KEY")
 # Not shown in errors, and also read from the file that NAME_FILE names; the two URLs usually contain a password.
 HIDDEN = {
-    *GENERATED, "AUDIT_KEY", "AUDIT_KEYS_BEFORE", "DATABASE_URL", "DATABASE_PASSWORD", "REDIS_URL", "ADMIN_PASSWORD",
-    "MAIL_PASSWORD", "AI_API_KEY", "METRICS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+    *GENERATED, "AUDIT_KEY", "AUDIT_KEYS_BEFORE", "DATABASE_URL", "DATABASE_PASSWORD", "DATABASE_REPLICA_URL",
+    "REDIS_URL", "ADMIN_PASSWORD", "MAIL_PASSWORD", "AI_API_KEY", "METRICS_TOKEN", "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
 }  # fmt: skip
 # Pairs of variables: the first has no effect without the second.
 REQUIRES = (
@@ -84,6 +85,7 @@ class Config:
         self.SQLALCHEMY_DATABASE_URI: str = env.database(
             "DATABASE_URL", "sqlite:///instance/itam.db", password=password
         )
+        self.DATABASE_REPLICA_URL: str | None = env.database("DATABASE_REPLICA_URL", None, password=password)
         self.REDIS_URL: str | None = env.service_url("REDIS_URL", None, schemes=("redis", "rediss", "unix"))
         # Two installations that share a Redis would else read each other's cached answers.
         self.REDIS_PREFIX: str = env.redis_prefix("REDIS_PREFIX", "itam")
@@ -155,6 +157,11 @@ def contradictions(config: Config, given: Mapping[str, str]) -> Iterator[tuple[s
     for variable, other in REQUIRES:
         if variable in given and other not in given:
             yield variable, f"needs {other} to be set too"
+    replica = config.DATABASE_REPLICA_URL or ""
+    if replica and not all(url.startswith("postgresql") for url in (replica, config.SQLALCHEMY_DATABASE_URI or "")):
+        yield "DATABASE_REPLICA_URL", "needs PostgreSQL here and in DATABASE_URL, of which it is a standby"
+    if replica and "REDIS_URL" not in given:
+        yield "DATABASE_REPLICA_URL", "needs REDIS_URL, by which the servers know what a standby must have replayed"
     if "REDIS_URL" not in given and (config.WORKERS or 1) > 1:
         reason = "without Redis the cache, the rate limits and the job queue live in one process"
         yield "WORKERS", f"needs REDIS_URL, because {reason} that the other workers do not see"

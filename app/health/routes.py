@@ -6,6 +6,7 @@ from marshmallow import Schema, fields
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.cache.generations import reachable
+from app.core.cache.replica import position_of_primary, replica_of_app
 from app.core.db.unit_of_work import db
 from app.core.errors import Unavailable
 from app.core.http.access import public
@@ -37,6 +38,13 @@ class ReadySchema(Schema):
         required=True,
         metadata={"enum": ["ok", "down"], "enumeration": "StorageState", "description": "Whether images can be read."},
     )
+    replica = fields.String(
+        metadata={
+            "enum": ["ok", "late", "down"],
+            "enumeration": "ReplicaState",
+            "description": "Whether the standby answers and is up to date; absent where there is none.",
+        },
+    )
 
 
 @blueprint.get("")
@@ -58,6 +66,8 @@ def get_readiness() -> dict[str, str]:
     states["queue"] = "late" if runner_of(current_app).is_late() else "ok"
     states["audit"] = "late" if is_late() else "ok"
     states["storage"] = "ok" if storage().is_up() else "down"
+    if replica := replica_of_app():
+        states["replica"], _ = replica.state(position_of_primary())
     return {"status": "degraded" if {"down", "late"} & {*states.values()} else "ok", **states}
 
 

@@ -131,6 +131,7 @@ INVALID = {
     "JWT_REFRESH_DAYS": "a month",
     "BCRYPT_ROUNDS": "3",
     "DATABASE_URL": "mysql://u:geheim@h/x",
+    "DATABASE_REPLICA_URL": "mysql://u:geheim@standby/x",
     "REDIS_URL": "http://cache",
     "HOST": "no.such.host.invalid",
     "PORT": "65536",
@@ -481,6 +482,16 @@ def test_job_workers_need_redis(tmp_path):
     reasons = errors({"JOB_WORKERS": "1"}, tmp_path)
     assert reasons == {"JOB_WORKERS": reasons["JOB_WORKERS"]}
     assert "needs REDIS_URL, because" in reasons["JOB_WORKERS"]
+
+
+def test_a_standby_needs_redis_and_postgresql(tmp_path):
+    given = {"DATABASE_URL": "postgresql://db/x", "DATABASE_REPLICA_URL": "postgresql://standby/x"}
+    assert (
+        config.load(given | {"REDIS_URL": "redis://h"}, root=tmp_path).DATABASE_REPLICA_URL == "postgresql://standby/x"
+    )
+    assert "needs REDIS_URL" in errors(given, tmp_path)["DATABASE_REPLICA_URL"]
+    on_sqlite = {"DATABASE_REPLICA_URL": "postgresql://standby/x", "REDIS_URL": "redis://h"}
+    assert "needs PostgreSQL" in errors(on_sqlite, tmp_path)["DATABASE_REPLICA_URL"]
 
 
 # Paths

@@ -67,6 +67,22 @@ class Cluster:
         with self.connect() as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
+    @contextmanager
+    def standby(self) -> Iterator["Cluster"]:
+        """A server that replays what this one writes, as a copy by pg_basebackup begins it."""
+        with _directory() as directory:
+            standby = Cluster(directory, free_port(), self._programs)
+            source = (f"--port={self.port}", "--host=127.0.0.1", f"--username={USER}")
+            standby._run("pg_basebackup", *source, "--checkpoint=fast", "--write-recovery-conf", "--no-sync")
+            with (standby._data / "postgresql.conf").open("a") as file:
+                file.write(f"port = {standby.port}\nunix_socket_directories = '{directory}'\n")
+            standby.start()
+            try:
+                yield standby
+            finally:
+                with suppress(subprocess.CalledProcessError):
+                    standby.stop()
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [self._programs / program, f"--pgdata={self._data}", *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=_owner())
@@ -76,10 +92,7 @@ class Cluster:
 def running() -> Iterator[Cluster]:
     """A server that runs at the beginning; raises Missing where PostgreSQL is not installed."""
     programs = _programs()
-    # Not pytest's directory: the server, which refuses to run as root, could not enter it.
-    directory = Path(tempfile.mkdtemp(prefix="itam-cluster-"))
-    try:
-        give(directory)
+    with _directory() as directory:
         cluster = Cluster(directory, free_port(), programs)
         cluster.create()
         cluster.start()
@@ -91,6 +104,15 @@ def running() -> Iterator[Cluster]:
             # A test may have left it stopped.
             with suppress(subprocess.CalledProcessError):
                 cluster.stop()
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    # Not pytest's: the server, which refuses to run as root, could not enter it.
+    directory = Path(tempfile.mkdtemp(prefix="itam-cluster-"))
+    try:
+        give(directory)
+        yield directory
     finally:
         shutil.rmtree(directory)
 

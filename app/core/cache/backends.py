@@ -18,6 +18,7 @@ from flask import Flask, current_app
 from prometheus_client import Counter
 
 from app.core.cache.generations import cache, generations_of_app
+from app.core.cache.positions import sees
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,7 +134,7 @@ def cached(
             _lookups.labels("away" if generations is None else "miss" if answer is None else "hit").inc()
             if answer is not None:
                 return cast(R, answer)
-            if generations is None:
+            if generations is None or not sees(generations):
                 return function(*args, **kwargs)
             # One lock per key and generations: a request never waits for an answer that is already out of date.
             with state.computing(":".join([key, *generations])):

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -23,6 +24,7 @@ cache = Cache()
 
 CHANGING_SECONDS = 60
 """How long the mark of a process that died while it committed keeps a table from being cached."""
+_POSITION = "position"
 _CHANGING = 0
 """Stands for the generation of a table that is being changed: it is no text, so nothing is cached under it."""
 
@@ -69,6 +71,14 @@ class RedisStore(RedisCache):
     def add(self, key: str, value: Any, timeout: Any = None) -> Any:
         return attempt(super().add, key, value, timeout)
 
+    def raise_number(self, key: str, number: int) -> None:
+        """Store a number, unless a larger one is stored: commits may be published in another order than made."""
+        attempt(partial(self._write_client.zadd, gt=True), self._get_prefix() + key, {"": number})
+
+    def number(self, key: str) -> int | None:
+        """The largest number that was stored, 0 if there is none; None where Redis is away."""
+        return attempt(lambda: int(self._write_client.zscore(self._get_prefix() + key, "") or 0))
+
 
 class Generations:
     """The generations of an application's tables, and the answers that it is computing."""
@@ -102,13 +112,13 @@ class Generations:
                 self._changing.subtract(tables)
                 self._changing = +self._changing
 
-    def announce(self, tables: set[str]) -> None:
-        """Move the generations of these tables on; called after each commit that has changed them."""
+    def announce(self, tables: set[str], mark: str = "") -> None:
+        """Move the generations of these tables on, after each commit that has changed them; they end with the mark."""
         with self._lock:
             self._unannounced.update(tables)
             pending = sorted(self._unannounced)
         # What could not be written to Redis is written before anything is read from it again.
-        if cache.set_many({_key(table): uuid.uuid4().hex for table in pending}, 0) is not None:
+        if cache.set_many({_key(table): uuid.uuid4().hex + mark for table in pending}, 0) is not None:
             with self._lock:
                 self._unannounced.difference_update(pending)
 
@@ -163,6 +173,24 @@ def recall(key: str) -> Any:
     return cache.get(key)
 
 
+def move_generations(tables: set[str]) -> None:
+    """Make the cached answers that were read from these tables out of date."""
+    generations_of_app().announce(tables)
+
+
+def publish_position(position: int) -> None:
+    """Tell every process of a commit; see positions.py, which needs Redis."""
+    store: Any = cache.cache
+    store.raise_number(_POSITION, position)
+
+
+def position_published() -> int | None:
+    """The latest position of a commit that was published; None where that is not known."""
+    store: Any = cache.cache
+    number: int | None = store.number(_POSITION)
+    return number or None
+
+
 def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
     settings: dict[str, Any] = {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 5000}
@@ -172,11 +200,6 @@ def init_app(app: Flask) -> None:
     prefix = f"{app.config['REDIS_PREFIX']}:"
     cache.init_app(app, {"CACHE_KEY_PREFIX": prefix, "CACHE_SERIALIZER": JsonSerializer(), **settings})
     app.extensions["generations"] = Generations()
-
-
-def move_generations(tables: set[str]) -> None:
-    """Make the cached answers that were read from these tables out of date."""
-    generations_of_app().announce(tables)
 
 
 def hold_generations(tables: set[str]) -> AbstractContextManager[None]:

@@ -28,6 +28,13 @@ def from_database(error: DBAPIError) -> ApiError:
     return Unavailable() if error.connection_invalidated else ApiError()
 
 
+def may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
+    """Whether only the database is to blame, so that the same transaction may succeed when it is run again."""
+    if error.orig is not None and current_dialect().errors.is_conflict(error.orig):
+        return True
+    return is_first_read and error.connection_invalidated
+
+
 def _from_violation(violation: Violation) -> ApiError:
     if violation.table == "audit_logs":
         # Clients do not send audit records: one that cannot be written is an internal error.

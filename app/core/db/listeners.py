@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from app.core.addresses import address_key
 from app.core.db import measurement
@@ -35,12 +35,17 @@ def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callabl
     with app.app_context():
         engine = db.engine
     app.extensions["dialect"] = dialect = dialect_of(engine)
-    for name, listener in dialect.connections.listeners(functions).items():
-        event.listen(engine, name, listener)
-    event.listen(engine, "checkout", measurement.check_out)
-    event.listen(engine, "checkin", measurement.check_in)
+    attach_to_connections(engine, dialect.connections.listeners(functions))
     event.listen(engine, "after_execute", note_changed_table)
     # The session class is one for all applications of the process.
     for name, listener in listeners._asdict().items():
         if not event.contains(Session, name, listener):
             event.listen(Session, name, listener)
+
+
+def attach_to_connections(engine: Engine, listeners: Mapping[str, Listener]) -> None:
+    """Attach what listens to the connections of an engine, be it that of a standby."""
+    for name, listener in listeners.items():
+        event.listen(engine, name, listener)
+    event.listen(engine, "checkout", measurement.check_out)
+    event.listen(engine, "checkin", measurement.check_in)

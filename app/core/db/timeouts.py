@@ -2,6 +2,8 @@
 
 ANSWER_SECONDS = 4.0
 """How long a request waits for the result of one statement."""
+REPLICA_ANSWER_SECONDS = 2.0
+"""The same where another server can answer instead."""
 LONG_ANSWER_SECONDS = 30.0
 """The same for a statement of a read that goes through many rows, such as an export; PostgreSQL's own limit for all."""
 SILENT_ANSWER_SECONDS = 0.25

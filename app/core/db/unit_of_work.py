@@ -20,8 +20,8 @@ from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db.dialects.protocol import Access
-from app.core.db.dialects.registry import current_dialect
 from app.core.db.engines import engine_options
+from app.core.db.errors import may_repeat
 from app.core.db.models import Base
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
@@ -66,6 +66,10 @@ class UnitOfWork:
     transaction: Transaction = field(default_factory=Transaction)
     connection: sa.Connection | None = None
     """The connection that a reading block reads on, with a session or without."""
+    reader: Callable[[], sa.Connection | None] | None = None
+    """Gives a reading block a connection to another server, or None where the primary is to be asked."""
+    written_to: str | None = None
+    """The position in the log of writes that this has reached, where a standby may be read."""
 
     @property
     def is_reading(self) -> bool:
@@ -73,7 +77,8 @@ class UnitOfWork:
 
     def reading_connection(self) -> sa.Connection:
         if self.connection is None:
-            self.connection = db.engine.connect().execution_options(access="read")
+            elsewhere = self.reader() if self.reader else None
+            self.connection = elsewhere or db.engine.connect().execution_options(access="read")
         return self.connection
 
     def commit(self) -> None:
@@ -234,17 +239,11 @@ def transactional(
                 with block():
                     return function(*args, **kwargs)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not _may_repeat(error, is_first_read=block is reading and attempt == 1):
+                if attempt == ATTEMPTS or not may_repeat(error, is_first_read=block is reading and attempt == 1):
                     raise
         raise AssertionError("The last attempt returns or raises.")
 
     return wrapper
-
-
-def _may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
-    if error.orig is not None and current_dialect().errors.is_conflict(error.orig):
-        return True
-    return is_first_read and error.connection_invalidated
 
 
 def after_commit(function: Callable[[Collection[Any]], object], *items: Hashable) -> None:

@@ -13,6 +13,7 @@ from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
+from app.core.cache.positions import read_from_replica
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
 from app.core.http import session_cookies
@@ -71,6 +72,8 @@ def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             if refusal := _refusal(authenticate(), role, in_person=in_person):
                 raise refusal
+            if unit_of_work().is_reading:
+                read_from_replica()
             return view(*args, **kwargs)
 
         guarded.in_person = in_person  # type: ignore[attr-defined]

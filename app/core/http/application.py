@@ -17,8 +17,9 @@ from flask_cors import CORS
 from prometheus_client import Counter, Histogram
 from werkzeug.routing import IntegerConverter
 
+from app.core.cache.positions import HEADER as POSITION
 from app.core.db.measurement import counts
-from app.core.db.unit_of_work import current_context
+from app.core.db.unit_of_work import current_context, unit_of_work
 from app.core.errors import BadHeader, BadParameter, BadRequest
 from app.core.http.rate_limiter import HEADERS
 from app.core.messages import tr
@@ -46,6 +47,7 @@ _READABLE = [
     "Location",
     "Retry-After",
     "WWW-Authenticate",
+    POSITION,
     "X-Request-ID",
     *HEADERS,
 ]
@@ -221,6 +223,8 @@ def init_app(app: Flask) -> None:
 
     def protect(response: Response) -> Response:
         headers = {**always, "X-Request-ID": current_context().request_id}
+        if position := unit_of_work().written_to:
+            headers[POSITION] = position
         if request.is_secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
         # A view that needs another policy, such as the documentation page, has set its own.

@@ -6,6 +6,7 @@ from typing import Any
 
 from apispec.core import Components
 
+from app.core.cache.positions import HEADER as POSITION
 from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
 from app.core.http.idempotency import REPLAYED
@@ -56,6 +57,7 @@ _HEADERS: Mapping[str, str] = {
     "Set-Cookie": "The cookies of the session, which only the browser reads.",
     "WWW-Authenticate": "How to sign in.",
     "X-Request-ID": "Finds the request in the logs and in the audit log.",
+    POSITION: "With a standby: what a write has reached. Sent back, it is seen whichever server answers.",
     **rate_limiter.HEADERS,
 }
 LOCALIZED = ("Content-Language", "Vary")
@@ -236,7 +238,7 @@ def name_operation(view: View) -> None:
     docs.setdefault("manual_doc", {}).setdefault("operationId", camel_case(view.__name__))
 
 
-_HEADERS_OF_ALL = ("X-Request-ID", *rate_limiter.HEADERS)
+_HEADERS_OF_ALL = ("X-Request-ID", POSITION, *rate_limiter.HEADERS)
 _WHO_MAY: Mapping[str, str] = {
     "public": "Needs no token.",
     "refresh": "Takes the refresh token.",

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from app.core.db.timeouts import (
     LOCK_SECONDS,
     LONG_ANSWER_SECONDS,
     MIGRATION_LOCK_SECONDS,
+    REPLICA_ANSWER_SECONDS,
     SILENCE_SECONDS,
     SILENT_ANSWER_SECONDS,
 )
@@ -66,22 +68,20 @@ class Silence:
         return time.monotonic() < self._ends_at
 
 
-_silence = Silence()
-
-
 class Connection(psycopg.Connection[Any]):
     """A connection that a request leaves and closes when PostgreSQL does not answer in time.
 
     Timeouts of the server do not apply while the server is stopped, and those of TCP not while its kernel runs.
     """
 
+    silence: ClassVar = Silence()
     is_long = False
     """Whether statements may take LONG_ANSWER_SECONDS."""
 
     def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
         if timeout is not None or not has_request_context():
             return super().wait(gen, interval, timeout)
-        seconds = LONG_ANSWER_SECONDS if self.is_long else SILENT_ANSWER_SECONDS if _silence else ANSWER_SECONDS
+        seconds = self._answer_seconds()
         began = time.monotonic()
         try:
             answer = super().wait(gen, interval, seconds)
@@ -90,10 +90,24 @@ class Connection(psycopg.Connection[Any]):
             if time.monotonic() < began + seconds:
                 raise
             self.pgconn.finish()
-            _silence.begin()
+            self.silence.begin()
             raise NoAnswer(f"PostgreSQL has not answered within {seconds} seconds.") from None
-        _silence.end()
+        self.silence.end()
         return answer
+
+    def _answer_seconds(self) -> float:
+        return LONG_ANSWER_SECONDS if self.is_long else SILENT_ANSWER_SECONDS if self.silence else ANSWER_SECONDS
+
+
+class ReplicaConnection(Connection):
+    """A connection to a standby: a request leaves it early, because the primary can answer instead."""
+
+    silence: ClassVar = Silence()
+    replayed = -1
+    """How far in the log of writes the standby was when it was last asked."""
+
+    def _answer_seconds(self) -> float:
+        return REPLICA_ANSWER_SECONDS
 
 
 def engine_options() -> dict[str, Any]:
@@ -119,14 +133,25 @@ def listeners(_functions: SqlFunctions) -> Mapping[str, Listener]:
     return {"do_connect": connect, "checkout": check_out, "begin": begin, "handle_error": keep_pool}
 
 
-def connect(_dialect: Any, _record: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Connection:
+def replica_listeners(handle_error: Listener) -> Mapping[str, Listener]:
+    """What listens to the engine of a standby, on which no transaction begins."""
+    return {"do_connect": partial(connect, kind=ReplicaConnection), "checkout": check_out, "handle_error": handle_error}
+
+
+def connect(
+    _dialect: Any,
+    _record: Any,
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    kind: type[Connection] = Connection,
+) -> Connection:
     """Listener: connect to PostgreSQL; at once raises NoAnswer for a request while it is silent."""
-    if _silence and has_request_context():
+    if kind.silence and has_request_context():
         raise NoAnswer("PostgreSQL has not answered a moment ago.")
     try:
-        connection = Connection.connect(*arguments, **options)
+        connection = kind.connect(*arguments, **options)
     except postgres.ConnectionTimeout:
-        _silence.begin()
+        kind.silence.begin()
         raise
     connection.cursor_factory, connection.server_cursor_factory = Cursor, ServerCursor
     return connection
@@ -170,7 +195,7 @@ def keep_pool(context: sa.engine.ExceptionContext) -> None:
 
     The server may be well and the statement slow: then the next statement on another connection ends the silence.
     """
-    if _silence and context.is_disconnect:
+    if Connection.silence and context.is_disconnect:
         context.invalidate_pool_on_disconnect = False
 
 
