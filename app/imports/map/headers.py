@@ -108,6 +108,7 @@ def find_other_rows(
     delimited text a sentence without a delimiter at the end of the file is a note: a line that is cut off has no space.
     """
     titles, other = _filled(header), OtherRows()
+    half = len(titles) // 2
     notes: list[int] = []
     caption: int | None = None
     previous, narrowest, is_second = 0, len(titles), False
@@ -116,7 +117,7 @@ def find_other_rows(
         previous = number
         # Fast path of a row that is half filled at least; count() takes a third of the time of a list.
         width = len(cells) - cells.count(None) - cells.count("")
-        if not (after_blank or caption or is_second) and 1 < width > len(titles) // 2 and _is_plain(cells[0]):
+        if 1 < width > half and not (after_blank or caption or is_second) and _is_plain(cells[0]):
             notes, narrowest = [], min(narrowest, width)
             continue
         filled = _filled(cells)

@@ -86,7 +86,10 @@ class Table:
         """The number and the cells of each row of the table that is neither blank nor skipped."""
         last_row = self.settings.last_row or self.sheet.row_count
         for number, cells in islice(enumerate(self.sheet.rows(), 1), self.first_row - 1, last_row):
-            if number not in self.skipped and len(cells) > cells.count(None) + cells.count(""):
+            if number in self.skipped or not cells:
+                continue
+            # Most rows have a first cell, and need not be counted.
+            if cells[0] or len(cells) > cells.count(None) + cells.count(""):
                 yield number, cells
 
     def date_order(self, column: ColumnMapping) -> DateOrder | None:

@@ -20,6 +20,7 @@ from app.imports.parse.rows import ParsedRow
 from app.imports.plan.references import stored_ids
 from app.imports.plan.set_match import find_by_set_fields
 from app.imports.plan.stored_objects import (
+    LOADED_ONCE,
     Columns,
     add_missing_error,
     batches,
@@ -78,6 +79,7 @@ def _unmatched(rows: Sequence[ParsedRow]) -> list[ParsedRow]:
 
 
 def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns) -> None:
+    is_large = len(rows) > LOADED_ONCE
     for batch in batches(rows):
         stored = load(resource, columns, resource.model.__table__.c.id, {row.exported_id for row in batch})
         by_id = {values["id"]: values for values in stored}
@@ -85,7 +87,7 @@ def _find_by_id(resource: Resource, rows: Sequence[ParsedRow], columns: Columns)
             row.existing = by_id.get(row.exported_id)
             if row.existing is None:
                 add_missing_error(resource, row, row.exported_id)
-            else:
+            elif is_large:
                 share_values(row, row.existing)
 
 
@@ -188,8 +190,14 @@ def _candidates(
     resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns
 ) -> Iterator[tuple[ParsedRow, list[Any], bool]]:
     """Each row that fills in the key, the objects with its values, and whether these have its parents too."""
-    for batch in batches([row for row in rows if row.values.get(key[-1]) is not None]):
-        yield from _candidates_of(resource, batch, key, columns)
+    with_key = [row for row in rows if row.values.get(key[-1]) is not None]
+    is_large = len(with_key) > LOADED_ONCE
+    for batch in batches(with_key):
+        for row, candidates, has_parents in _candidates_of(resource, batch, key, columns):
+            if is_large:
+                for candidate in candidates:
+                    share_values(row, candidate)
+            yield row, candidates, has_parents
 
 
 def _candidates_of(
@@ -225,8 +233,6 @@ def _candidates_of(
         # A row without a parent is matched by its name alone where only one object has it.
         if not candidates and not any(row_parents) and row.reference_names.keys().isdisjoint(parents):
             candidates = by_last.get(name, [])
-        for candidate in candidates:
-            share_values(row, candidate)
         yield row, candidates, has_parents
 
 

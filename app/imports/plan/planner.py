@@ -210,10 +210,7 @@ class Planner:
             # Cleared as a whole, which is to say each of them.
             row.attributes = {**dict.fromkeys(existing["attributes"]), **row.attributes}
         if row.attributes:
-            _keep_stored_types(row, existing["attributes"])
-            row.values["attributes"] = merge_attributes(existing["attributes"], row.attributes)
-            if error := limit_error(row.values["attributes"]):
-                row.add_error("attributes", "attributes", error)
+            _merge_attributes(row, existing["attributes"])
         changed = {name: value for name, value in row.values.items() if existing[name] != value}
         for name in json_fields:
             if name in row.values and not same_json(existing[name], row.values[name]):
@@ -257,6 +254,25 @@ def _number_by_name(parsed: ParsedTable) -> None:
             numbers = {int(match["number"]) for match in names if fold(match["parent"]) == fold(parent)}
             if len(numbers) == 1:
                 row.values[last] = numbers.pop()
+
+
+def _merge_attributes(row: ParsedRow, stored: Mapping[str, Any]) -> None:
+    """Set all attributes that the object is to have, if they differ from those that are stored."""
+    _keep_stored_types(row, stored)
+    if _are_stored(row.attributes, stored):
+        row.values.pop("attributes", None)
+        return
+    row.values["attributes"] = merge_attributes(stored, row.attributes)
+    if error := limit_error(row.values["attributes"]):
+        row.add_error("attributes", "attributes", error)
+
+
+def _are_stored(attributes: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether an object has these attributes already.
+
+    A fast path that finds no booleans equal, because 1 equals true: 3 % of an import that changes nothing.
+    """
+    return attributes.items() <= stored.items() and bool not in map(type, chain(attributes.values(), stored.values()))
 
 
 def _keep_stored_types(row: ParsedRow, stored: Mapping[str, Any]) -> None:
