@@ -58,9 +58,7 @@ class MacVerifier:
                 self._report.add_doubt("Records carry MACs of a key that is not known here: see AUDIT_KEYS_BEFORE.")
             return not self._has_seen_key
         self._has_seen_key = True
-        columns = dict(content)
-        del columns["id"], columns["mac"]
-        return bool(mac_of(key, columns, previous_mac) == mac)
+        return bool(mac_of(key, content, previous_mac) == mac)
 
     def _key_of(self, content: dict[str, Any]) -> Key | None:
         return self._keys.get(str(content["mac"]).partition(":")[0])

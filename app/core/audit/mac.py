@@ -80,9 +80,14 @@ def canonical_time(at: datetime | str) -> str:
 
 
 def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
-    """The MAC of a record as it is stored, `<key id>:<hex>`: HMAC-SHA256 over its content and the MAC before it."""
-    message = canonical({**content, "previous": previous})
-    return f"{key.id}:{hmac.digest(key.mac, message, 'sha256').hex()}"
+    """The MAC of a record as it is stored, `<key id>:<hex>`: HMAC-SHA256 over its content and the MAC before it.
+
+    A stored record has an id and a MAC, too, which the MAC does not cover.
+    """
+    covered = {**content, "previous": previous}
+    covered.pop("id", None)
+    covered.pop("mac", None)
+    return f"{key.id}:{hmac.digest(key.mac, canonical(covered), 'sha256').hex()}"
 
 
 def state_mac(model: Any, values: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,7 @@
 """The declarative base of every model, its column types, and the base of rows that clients see."""
 
 import enum
+import functools
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -138,10 +139,16 @@ class Base(DeclarativeBase):
     @classmethod
     def __tablename__(cls) -> str:
         """The plural of the class's name in snake_case: ServiceCheck has service_checks."""
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        if name.endswith("ss"):
-            return f"{name}es"
-        return re.sub(r"(?<![aeiou])y$", "ie", name) + "s"
+        return _plural_of(cls.__name__)
+
+
+# SQLAlchemy calls __tablename__ each time that it is read.
+@functools.cache
+def _plural_of(class_name: str) -> str:
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
+    if name.endswith("ss"):
+        return f"{name}es"
+    return re.sub(r"(?<![aeiou])y$", "ie", name) + "s"
 
 
 class Entity(Base):
