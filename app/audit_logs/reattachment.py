@@ -20,7 +20,7 @@ from app.resource.bulk import writer
 
 logs = AuditLog.__table__
 
-Key = tuple[str, int]
+ObjectKey = tuple[str, int]
 """The type and the id of an object."""
 
 
@@ -32,7 +32,7 @@ class Detached:
     references: dict[str, int] = field(default_factory=dict)
 
 
-def reattach(request_id: str, restored: Collection[Key]) -> Iterator[tuple[dict[str, Any], bool]]:
+def reattach(request_id: str, restored: Collection[ObjectKey]) -> Iterator[tuple[dict[str, Any], bool]]:
     """Each reference that a deletion took from a private object, and whether it points to its object again.
 
     It does not if the private object has been deleted since, or is about something else now.
@@ -42,7 +42,7 @@ def reattach(request_id: str, restored: Collection[Key]) -> Iterator[tuple[dict[
             yield from _reattach(resource, _select_detached(resource, request_id, restored))
 
 
-def _select_detached(resource: Resource, request_id: str, restored: Collection[Key]) -> dict[int, Detached]:
+def _select_detached(resource: Resource, request_id: str, restored: Collection[ObjectKey]) -> dict[int, Detached]:
     statement = sa.select(logs).where(
         # The first condition is the one that the index serves.
         sa.func.fold(logs.c.request_id) == fold(request_id),

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.audit_logs.reattachment import Key, reattach
+from app.audit_logs.reattachment import ObjectKey, reattach
 from app.audit_logs.restore_conflicts import (
     conflict_of,
     find_changed,
@@ -117,7 +117,7 @@ def _restore_deleted(record: Any) -> Restoration:
     return restoration
 
 
-def _select_deleted_with(root: Any) -> dict[Key, Any]:
+def _select_deleted_with(root: Any) -> dict[ObjectKey, Any]:
     """The deletion and those that it cascaded to: of the same request, and below its object."""
     statement = sa.select(logs).where(
         # The first condition is the one that the index serves.
@@ -126,11 +126,11 @@ def _select_deleted_with(root: Any) -> dict[Key, Any]:
         logs.c.action == "delete",
         logs.c.resource_type.in_(CATALOG),
     )
-    children: dict[Key, list[Any]] = defaultdict(list)
+    children: dict[ObjectKey, list[Any]] = defaultdict(list)
     for record in db.session.execute(statement.order_by(logs.c.id)):
         for parent in _parents(CATALOG[record.resource_type], record.snapshot):
             children[parent].append(record)
-    deleted: dict[Key, Any] = {}
+    deleted: dict[ObjectKey, Any] = {}
     pending = [root]
     while pending:
         record = pending.pop()
@@ -141,14 +141,14 @@ def _select_deleted_with(root: Any) -> dict[Key, Any]:
     return deleted
 
 
-def _parents(resource: Resource, snapshot: Mapping[str, Any]) -> Iterator[Key]:
+def _parents(resource: Resource, snapshot: Mapping[str, Any]) -> Iterator[ObjectKey]:
     """The parents of a deleted object: the references that a client writes, not those to its creator or holder."""
     for item in resource.fields.values():
         if item.target is not None and not item.read_only and snapshot.get(item.name) is not None:
             yield item.target.__tablename__, snapshot[item.name]
 
 
-def _in_order(deleted: Mapping[Key, Any]) -> Iterator[tuple[Resource, list[Any]]]:
+def _in_order(deleted: Mapping[ObjectKey, Any]) -> Iterator[tuple[Resource, list[Any]]]:
     """The records by resource, parents before children."""
     for table in Base.metadata.sorted_tables:
         records = [record for (name, _), record in deleted.items() if name == table.name]

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.audit_logs.reattachment import Key
+from app.audit_logs.reattachment import ObjectKey
 from app.core.audit.models import AuditLog
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
@@ -37,7 +37,7 @@ def find_newer(resource: Resource, records: Sequence[Any]) -> Iterator[dict[str,
 
 
 def find_missing_references(
-    resource: Resource, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any], left_out: list[dict[str, Any]]
+    resource: Resource, rows: Sequence[dict[str, Any]], deleted: Mapping[ObjectKey, Any], left_out: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Conflicts of references to objects that neither exist nor are restored now.
 
@@ -56,7 +56,7 @@ def find_missing_references(
 
 
 def _dangling(
-    item: Field, rows: Sequence[dict[str, Any]], deleted: Mapping[Key, Any]
+    item: Field, rows: Sequence[dict[str, Any]], deleted: Mapping[ObjectKey, Any]
 ) -> Iterator[tuple[dict[str, Any], int]]:
     assert item.target is not None
     table = item.target.__table__

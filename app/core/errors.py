@@ -29,7 +29,7 @@ class ApiError(Exception):
     reason: str = "internal_error"
     other_reasons: ClassVar[tuple[str, ...]] = ()
     """Those that the raise site passes, where one class has several."""
-    message: str = tr("The server made a mistake. It has been logged.")
+    message: str = tr("An internal error occurred. It has been logged.")
 
     def __init__(
         self,

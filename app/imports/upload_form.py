@@ -79,21 +79,21 @@ def read_mapping(text: str | None) -> dict[str, str | None]:
 
 def read_settings(options: dict[str, Any]) -> dict[str, Any]:
     """What the form sets about all sheets, as it is stored; raises Invalid."""
-    given: dict[str, Any] = {
+    sent: dict[str, Any] = {
         name: options.pop(name) for name in ("constants", "create_missing", "use_formats") if name in options
     }
-    if not given:
+    if not sent:
         return {}
-    if "create_missing" in given:
-        given["create_missing"] = split_list(given["create_missing"])
-    if "constants" in given:
+    if "create_missing" in sent:
+        sent["create_missing"] = split_list(sent["create_missing"])
+    if "constants" in sent:
         try:
-            given["constants"] = orjson.loads(given["constants"])
+            sent["constants"] = orjson.loads(sent["constants"])
         except orjson.JSONDecodeError:
             message = tr('Must be JSON such as {"server": "gpu-01"}.', rule="format")
             raise Invalid(errors={"constants": [message]}) from None
     try:
-        settings: dict[str, Any] = SettingsSchema().load(given)
+        settings: dict[str, Any] = SettingsSchema().load(sent)
     except ValidationError as error:
         raise Invalid(errors=error.messages_dict) from None
     errors: dict[str, list[str]] = {}

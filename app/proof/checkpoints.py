@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from app.core.audit.mac import Key
+from app.core.audit.mac import AuditKey
 from app.proof.merkle import HASH_BYTES
 
 _ED25519 = b"\x01"
@@ -73,15 +73,15 @@ class VerifierKey:
         return parsed
 
 
-def private_key(key: Key) -> Ed25519PrivateKey:
+def private_key(key: AuditKey) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(key.seed)
 
 
-def verifier_key(key: Key, origin: str) -> VerifierKey:
+def verifier_key(key: AuditKey, origin: str) -> VerifierKey:
     return VerifierKey(origin, private_key(key).public_key().public_bytes_raw())
 
 
-def sign(checkpoint: Checkpoint, keys: Iterable[Key]) -> str:
+def sign(checkpoint: Checkpoint, keys: Iterable[AuditKey]) -> str:
     """The checkpoint as a note, signed by each key."""
     body = checkpoint.body
     lines = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from app.core.audit.mac import Key, canonical, mac_of
+from app.core.audit.mac import AuditKey, canonical, mac_of
 from app.proof.checkpoints import Checkpoint
 from app.proof.event_verifier import EventVerifier, PreviousRecord
 from app.proof.merkle import Frontier, leaf_hash
@@ -13,7 +13,7 @@ from app.proof.report import FindingKind, Report
 class MacVerifier:
     """Verifies the MAC of each record, in the order of sealing."""
 
-    def __init__(self, report: Report, keys: tuple[Key, ...], events: EventVerifier) -> None:
+    def __init__(self, report: Report, keys: tuple[AuditKey, ...], events: EventVerifier) -> None:
         self._report = report
         self._events = events
         self._keys = {key.id: key for key in keys}
@@ -60,7 +60,7 @@ class MacVerifier:
         self._has_seen_key = True
         return bool(mac_of(key, content, previous_mac) == mac)
 
-    def _key_of(self, content: dict[str, Any]) -> Key | None:
+    def _key_of(self, content: dict[str, Any]) -> AuditKey | None:
         return self._keys.get(str(content["mac"]).partition(":")[0])
 
 

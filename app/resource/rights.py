@@ -70,8 +70,8 @@ def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> b
 def require_parents(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any] = _NOTHING) -> None:
     """Raise Forbidden where the acting user may not add to a parent among the values of an object; see `parents_in`."""
     actor = current_actor()
-    wanted = [(None, parent) for parent in parents_in(resource, values, before)]
-    for _, parent in closed_parents(resource, actor, wanted):
+    additions = [(None, parent) for parent in parents_in(resource, values, before)]
+    for _, parent in closed_parents(resource, actor, additions):
         raise refusal(resource, parent)
 
 
@@ -85,20 +85,20 @@ def parents_in(resource: Resource, values: Mapping[str, Any], before: Mapping[st
 
 
 def closed_parents(
-    resource: Resource, actor: Actor, wanted: Collection[tuple[Child, Parent]]
+    resource: Resource, actor: Actor, additions: Collection[tuple[Child, Parent]]
 ) -> Iterator[tuple[Child, Parent]]:
     """Those of the children whose parent belongs to somebody else, with it; a missing parent does not.
 
     One statement for each field, none for administrators.
     """
-    for name in {name for _, (name, _) in wanted} if not actor.is_admin else ():
+    for name in {name for _, (name, _) in additions} if not actor.is_admin else ():
         target = resource.fields[name].target
         assert target is not None
         table = target.__table__
-        ids = any_of(table.c.id, {identity for _, (field, identity) in wanted if field == name})
+        ids = any_of(table.c.id, {identity for _, (field, identity) in additions if field == name})
         others = sa.select(table.c.id).where(ids, table.c.created_by_id.is_distinct_from(actor.id))
         closed = {(name, identity) for identity in db.session.scalars(others)}
-        yield from (each for each in wanted if each[1] in closed)
+        yield from (each for each in additions if each[1] in closed)
 
 
 def refusal(resource: Resource, parent: Parent) -> Forbidden:

@@ -38,14 +38,14 @@ class MemberRule(NamedTuple):
 
     def taken(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Those of the keys that are stored, with the id of their object."""
-        wanted = set(keys)
-        if not wanted:
+        sought = set(keys)
+        if not sought:
             return {}
         columns = [self.table.c[name] for name in (*self.own, *self.members)]
         # Narrowed by whose they are; the combinations are compared here.
-        statement = sa.select(self.owner, *columns).where(any_of(columns[0], {key[0] for key in wanted}))
+        statement = sa.select(self.owner, *columns).where(any_of(columns[0], {key[0] for key in sought}))
         rows = ((tuple(key), identity) for identity, *key in db.session.execute(statement))
-        return {key: identity for key, identity in rows if key in wanted}
+        return {key: identity for key, identity in rows if key in sought}
 
 
 @functools.cache
@@ -70,19 +70,17 @@ def index_rules(model: type[Entity]) -> tuple[UniqueRule, ...]:
     return tuple(unique_rules(model.__table__))
 
 
-def taken_keys(
-    resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
-) -> dict[Key, int]:
+def taken_keys(resource: Resource, keys: Iterable[Key], fields: Sequence[str], folded: Sequence[str]) -> dict[Key, int]:
     """Those of the keys of a uniqueness rule that are stored, with the id of their object."""
-    return {key: holders[0] for key, holders in holders_of(resource, wanted, fields, folded).items()}
+    return {key: holders[0] for key, holders in holders_of(resource, keys, fields, folded).items()}
 
 
 def holders_of(
-    resource: Resource, wanted: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
+    resource: Resource, keys: Iterable[Key], fields: Sequence[str], folded: Sequence[str]
 ) -> dict[Key, list[int]]:
     """Those of the keys that are stored, with the ids of the objects that have them."""
     table = resource.model.__table__
-    keys = set(wanted)
+    keys = set(keys)
     if not keys:
         return {}
     # Narrowed by the most telling field; the combinations are compared here.

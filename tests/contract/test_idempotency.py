@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app.core.db.unit_of_work import db
 from app.core.http import idempotency
 from app.core.http.access import Role
-from app.core.http.idempotency import KEPT_FOR, LEASE, REPLAYED, IdempotencyKey, keys
+from app.core.http.idempotency import LEASE, REPLAYED, RETENTION, IdempotencyKey, keys
 from app.resource import Resource
 from app.resource import service as resource_service
 from app.servers.routes import resource as servers
@@ -321,13 +321,13 @@ def test_a_mistake_of_ours_is_not_kept(admin: Client, key: dict[str, str], monke
 
 def test_after_a_day_a_key_is_free_and_forgotten(app: Flask, admin: Client, key: dict[str, str]) -> None:
     admin.call("POST", SERVERS, json={"name": "a"}, headers=key, expect=201)
-    age(app, KEPT_FOR - timedelta(minutes=1))
+    age(app, RETENTION - timedelta(minutes=1))
     with app.app_context():
         idempotency.purge()
     assert REPLAYED in admin.send("POST", SERVERS, json={"name": "a"}, headers=key, expect=201).headers
     age(app, timedelta(minutes=2))
     admin.call("POST", SERVERS, json={"name": "b"}, headers=key, expect=201)
-    age(app, KEPT_FOR + timedelta(minutes=1))
+    age(app, RETENTION + timedelta(minutes=1))
     with app.app_context():
         idempotency.purge()
         assert db.session.execute(sa.select(keys)).all() == []

@@ -33,7 +33,7 @@ Object = TypeVar("Object", bound=Entity)
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AuditKey:
     """Keys derived from one secret; the id, which is public, names them in the log."""
 
     id: str
@@ -42,21 +42,21 @@ class Key:
     seed: bytes
 
 
-def keyring() -> tuple[Key, ...]:
+def keyring() -> tuple[AuditKey, ...]:
     """The configured keys, the newest first."""
     config = current_app.config
     return tuple(map(derive, (config["AUDIT_KEY"] or config["SECRET_KEY"], *config["AUDIT_KEYS_BEFORE"])))
 
 
 @functools.cache
-def derive(secret: str) -> Key:
+def derive(secret: str) -> AuditKey:
     """The keys of a secret by HKDF-SHA256 (RFC 5869), one for each purpose."""
 
     def part(purpose: str, length: int) -> bytes:
         info = f"itam audit log, {purpose}, 1".encode()
         return HKDF(SHA256(), length, salt=None, info=info).derive(secret.encode())
 
-    return Key(part("key id", 4).hex(), part("record", 32), part("state", 32), part("checkpoint", 32))
+    return AuditKey(part("key id", 4).hex(), part("record", 32), part("state", 32), part("checkpoint", 32))
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:
@@ -79,7 +79,7 @@ def canonical_time(at: datetime | str) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def mac_of(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
+def mac_of(key: AuditKey, content: Mapping[str, Any], previous: str | None) -> str:
     """The MAC of a record as it is stored, `<key id>:<hex>`: HMAC-SHA256 over its content and the MAC before it.
 
     A stored record has an id and a MAC, too, which the MAC does not cover.
@@ -104,7 +104,7 @@ def row_mac(model: Any, values: Mapping[str, Any]) -> str:
     return mac_of_values(keyring()[0], model.__tablename__, values, model.guarded_columns)
 
 
-def mac_of_values(key: Key, table: str, values: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def mac_of_values(key: AuditKey, table: str, values: Mapping[str, Any], names: tuple[str, ...]) -> str:
     """A MAC as it is stored, `<key id>:<hex>`: HMAC-SHA256 over the table and the values as they are in JSON."""
     content = {"table": table, "values": {name: as_json(values[name]) for name in names}}
     return f"{key.id}:{hmac.digest(key.state, canonical(content), 'sha256').hex()}"
@@ -145,7 +145,7 @@ def _link_events(connection: sa.Connection, events: Sequence[dict[str, Any]]) ->
         after_commit(event_chains.note, Head(log_name, chain, first + len(events) - 1, events[-1]["mac"]))
 
 
-def _mac_of_new(key: Key, content: Mapping[str, Any], previous: str | None) -> str:
+def _mac_of_new(key: AuditKey, content: Mapping[str, Any], previous: str | None) -> str:
     return mac_of(key, {**content, "created_at": canonical_time(content["created_at"])}, previous)
 
 

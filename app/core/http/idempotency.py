@@ -39,10 +39,10 @@ log = structlog.get_logger()
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-KEPT_FOR = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 LEASE = timedelta(seconds=60)
 """How long a key is held for a request in progress: more than any request takes."""
-PURGE_EVERY = 3600.0
+PURGE_SECONDS = 3600.0
 MAX_UNFREED = 10_000
 
 # Statuses that say nothing about the request itself: it may be sent again.
@@ -142,13 +142,13 @@ def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
 
 
 def register_jobs(runner: Runner) -> None:
-    runner.repeat("idempotency", purge, every=PURGE_EVERY)
+    runner.repeat("idempotency", purge, every=PURGE_SECONDS)
 
 
 def purge() -> None:
     """Delete the expired keys."""
     with db.engine.begin() as connection:
-        connection.execute(sa.delete(keys).where(keys.c.created_at < utcnow() - KEPT_FOR))
+        connection.execute(sa.delete(keys).where(keys.c.created_at < utcnow() - RETENTION))
 
 
 def _caller(access: Access) -> Caller:
@@ -178,7 +178,7 @@ def _claim(caller: Caller, key: str) -> Claim | Response:
         if row is None:
             if _insert(claim, content, now):
                 return claim
-        elif row.created_at < now - KEPT_FOR or (
+        elif row.created_at < now - RETENTION or (
             row.answer is None and (row.lease_expires_at < now or row.holder in _unfreed())
         ):
             if _take_over(claim, row.holder, content, now):
@@ -210,7 +210,7 @@ def _insert(claim: Claim, content: str, now: datetime) -> bool:
 def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
     """Take over the key of a request that has died, or an expired one; False if another request was faster."""
     # Its commit may arrive this late, and with it the answer.
-    is_free = sa.or_(keys.c.answer.is_(None), keys.c.created_at < now - KEPT_FOR)
+    is_free = sa.or_(keys.c.answer.is_(None), keys.c.created_at < now - RETENTION)
     same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder, is_free)
     with db.engine.begin() as connection:
         taken = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)

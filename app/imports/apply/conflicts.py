@@ -85,19 +85,19 @@ def _taken(import_id: int) -> Iterator[Conflict]:
         resource = CATALOG[part.resource]
         for fields, folded in index_rules(resource.model):
             stored = _stored_values(part, resource, fields)
-            wanted: dict[Key, PlannedRow] = {}
+            row_of: dict[Key, PlannedRow] = {}
             for row in part.rows:
                 is_concerned = row.action == RowAction.CREATE.value or not row.new.keys().isdisjoint(fields)
                 key = _key(resource, row, stored, fields, folded) if is_concerned and not row.errors else None
                 if key is not None:
-                    wanted[key] = row
-            holders = taken_keys(resource, wanted, fields, folded)
+                    row_of[key] = row
+            holders = taken_keys(resource, row_of, fields, folded)
             giving = _changing(import_id, resource, fields) if holders else set()
             for key, holder in holders.items():
-                if holder != wanted[key].object_id and holder not in giving:
+                if holder != row_of[key].object_id and holder not in giving:
                     heading = resource.fields[fields[-1]].heading
                     message = tr("Another object has taken this {field} since the plan was made.", field=heading)
-                    yield _conflict(part, wanted[key], message)
+                    yield _conflict(part, row_of[key], message)
 
 
 def _changing(import_id: int, resource: Resource, fields: Collection[str]) -> set[int | None]:
@@ -116,23 +116,23 @@ def _taken_members(import_id: int) -> Iterator[Conflict]:
         resource = CATALOG[part.resource]
         for rule in member_rules(resource.model):
             stored = _stored_values(part, resource, (rule.field, *rule.own))
-            wanted: dict[Key, PlannedRow] = {}
+            row_of: dict[Key, PlannedRow] = {}
             for row in part.rows:
                 if row.action in (RowAction.CREATE.value, RowAction.UPDATE.value):
                     base = defaults_of(resource.model) if row.object_id is None else stored.get(row.object_id, {})
                     values = {**base, **{name: _as_stored(value) for name, value in row.new.items()}}
                     if base and not any(isinstance(values[name], dict) for name in rule.own):
-                        wanted.update(dict.fromkeys(rule.keys(values), row))
+                        row_of.update(dict.fromkeys(rule.keys(values), row))
             heading = resource.fields[rule.field].heading
-            for key, identity in rule.taken(wanted).items():
-                if identity != wanted[key].object_id:
+            for key, identity in rule.taken(row_of).items():
+                if identity != row_of[key].object_id:
                     member = "/".join(str(one) for one in reversed(key[len(rule.own) :]))
                     message = tr(
                         "{field}: another object has taken {member} since the plan was made.",
                         field=heading,
                         member=member,
                     )
-                    yield _conflict(part, wanted[key], message)
+                    yield _conflict(part, row_of[key], message)
 
 
 def _stored_values(part: PlanPart, resource: Resource, names: Sequence[str]) -> dict[int, dict[str, Any]]:
@@ -164,14 +164,18 @@ def _deleted_references(import_id: int) -> Iterator[Conflict]:
     for part in read_parts(import_id, RowAction.CREATE, RowAction.UPDATE):
         for field in CATALOG[part.resource].references.values():
             assert field.target is not None
-            wanted: dict[int, list[PlannedRow]] = {}
+            rows_by_id: dict[int, list[PlannedRow]] = {}
             for row in part.rows:
                 reference = row.new.get(field.name)
                 if reference and "id" in reference and row.action != RowAction.ERROR.value:
-                    wanted.setdefault(reference["id"], []).append(row)
+                    rows_by_id.setdefault(reference["id"], []).append(row)
             identity = field.target.__table__.c.id
-            stored = set(db.session.scalars(sa.select(identity).where(any_of(identity, wanted)))) if wanted else set()
-            for row in (row for object_id, rows in wanted.items() if object_id not in stored for row in rows):
+            stored = (
+                set(db.session.scalars(sa.select(identity).where(any_of(identity, rows_by_id))))
+                if rows_by_id
+                else set()
+            )
+            for row in (row for object_id, rows in rows_by_id.items() if object_id not in stored for row in rows):
                 yield _conflict(part, row, tr("The {what} that it refers to has been deleted.", what=field.term))
 
 

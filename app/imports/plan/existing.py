@@ -132,10 +132,10 @@ def _find_by_key(
 def _contradiction(row: ParsedRow, stored: Mapping[str, Any], identifiers: Sequence[str]) -> str | None:
     """The first identifier in which a row and an object differ; an absent one says nothing."""
     for name in identifiers:
-        wanted, current = row.values.get(name), stored.get(name)
-        if wanted in (None, current) or current is None:
+        value, current = row.values.get(name), stored.get(name)
+        if value in (None, current) or current is None:
             continue
-        if fold_value(wanted) != fold_value(current):
+        if fold_value(value) != fold_value(current):
             return name
     return None
 
@@ -165,12 +165,12 @@ def _add_contradiction(
 
 def _find_where_alone(resource: Resource, rows: Sequence[ParsedRow], key: Sequence[str], columns: Columns) -> None:
     """Match rows by fields that nothing makes unique, each where one row and one object have these values."""
-    found = [(row, near[0]) for row, near, _ in _candidates(resource, rows, key, columns) if len(near) == 1]
+    matches = [(row, alike[0]) for row, alike, _ in _candidates(resource, rows, key, columns) if len(alike) == 1]
     # Rows with the same values find the same object.
-    is_repeated = len({candidate["id"] for _, candidate in found}) < len(found)
+    is_repeated = len({candidate["id"] for _, candidate in matches}) < len(matches)
     numbers = Counter(_folded(row, key) for row in rows) if is_repeated else {}
     others = [name for name in resource.identifiers if name not in key]
-    for row, candidate in found:
+    for row, candidate in matches:
         is_alone = not is_repeated or numbers[_folded(row, key)] == 1
         if is_alone and not _contradiction(row, candidate, others):
             row.existing = candidate

@@ -198,10 +198,10 @@ def _check_column(column: ColumnMapping, rows: Sequence[ParsedRow], target: Reso
     assert column.attribute is not None
     values = [(row, row.attributes.get(column.attribute)) for row in rows]
     cells = [(row, value) for row, value in values if isinstance(value, str)]
-    wanted = {fold(text) for _, text in cells} - in_file
-    if len(cells) < MIN_CELLS or not wanted:
+    names = {fold(text) for _, text in cells} - in_file
+    if len(cells) < MIN_CELLS or not names:
         return
-    missing = wanted - stored_ids(target.model, wanted).keys()
+    missing = names - stored_ids(target.model, names).keys()
     unresolved = [(row, text) for row, text in cells if fold(text) in missing]
     if len(cells) - len(unresolved) < MIN_SHARE * len(cells):
         return

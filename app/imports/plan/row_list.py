@@ -26,7 +26,7 @@ parts = ImportPart.__table__
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which rows of a plan are wanted; None is any.
+    """Which rows of a plan are row_filter; None is any.
 
     `rule` and `column` are those of one error or warning of the row; a column is named by its letters, its title or
     its field.
@@ -69,30 +69,30 @@ class RowFilter:
         return conditions
 
 
-def select_page(import_id: int, wanted: RowFilter, page: int, page_size: int) -> Page:
+def select_page(import_id: int, row_filter: RowFilter, page: int, page_size: int) -> Page:
     """A page of the rows by its number, with the number of all rows that match."""
     begin, end = (page - 1) * page_size, page * page_size
     items: list[dict[str, Any]] = []
     total = 0
-    for first, counted in _counted_parts(import_id, wanted):
-        if wanted.is_counted() and not (total < end and total + counted > begin):
+    for first, counted in _counted_parts(import_id, row_filter):
+        if row_filter.is_counted() and not (total < end and total + counted > begin):
             total += counted
             continue
-        rows = [item for _, item in _items(find_part(import_id, first), wanted)]
+        rows = [item for _, item in _items(find_part(import_id, first), row_filter)]
         items += rows[max(begin - total, 0) : max(end - total, 0)]
         total += len(rows)
     return Page(items, Pagination(page, page_size, total))
 
 
-def select_after(import_id: int, revision: int, wanted: RowFilter, cursor: str, page_size: int) -> Page:
+def select_after(import_id: int, revision: int, row_filter: RowFilter, cursor: str, page_size: int) -> Page:
     """The rows after a cursor; an empty one is the beginning. Raises InvalidCursor for one of another plan."""
     position = _read_cursor(cursor, import_id, revision) if cursor else 0
     selected: list[tuple[int, dict[str, Any]]] = []
     # The last part that begins at the cursor or before holds the row after it, unless the next one does.
     begin = sa.select(sa.func.max(parts.c.first)).where(parts.c.import_id == import_id, parts.c.first <= position + 1)
     start = db.session.scalar(begin) or 0
-    for first, _ in _counted_parts(import_id, wanted, start):
-        selected += [row for row in _items(find_part(import_id, first), wanted) if row[0] > position]
+    for first, _ in _counted_parts(import_id, row_filter, start):
+        selected += [row for row in _items(find_part(import_id, first), row_filter) if row[0] > position]
         if len(selected) > page_size:
             break
     shown = selected[:page_size]
@@ -131,30 +131,30 @@ def _name_old_references(items: Sequence[dict[str, Any]]) -> None:
                 changes[target].append(change)
     for target, own in changes.items():
         table = target.__table__
-        wanted = any_of(table.c.id, {change["old"] for change in own})
+        is_old = any_of(table.c.id, {change["old"] for change in own})
         names = dict(
-            db.session.execute(sa.select(table.c.id, table.c[target.label]).where(wanted, *visible(target))).all()
+            db.session.execute(sa.select(table.c.id, table.c[target.label]).where(is_old, *visible(target))).all()
         )
         for change in own:
             change["old"] = {"id": change["old"], "name": names.get(change["old"])}
 
 
-def _counted_parts(import_id: int, wanted: RowFilter, start: int = 0) -> list[tuple[int, int]]:
-    """The first position of each part that may have such rows, and the number of its rows with the wanted status."""
-    actions = RowAction if wanted.status is None else (wanted.status,)
+def _counted_parts(import_id: int, row_filter: RowFilter, start: int = 0) -> list[tuple[int, int]]:
+    """The first position of each part that may have such rows, and the number of its rows with that status."""
+    actions = RowAction if row_filter.status is None else (row_filter.status,)
     count = sum((parts.c[action.value] for action in actions), sa.literal(0)).label("count")
-    where = parts.c.import_id == import_id, parts.c.first >= start, *wanted.conditions()
+    where = parts.c.import_id == import_id, parts.c.first >= start, *row_filter.conditions()
     return [tuple(row) for row in db.session.execute(sa.select(parts.c.first, count).where(*where).order_by("first"))]
 
 
-def _items(part: PlanPart | None, wanted: RowFilter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a part that are wanted, each with its position; none of a part that is not there any more."""
+def _items(part: PlanPart | None, row_filter: RowFilter) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a part that pass the filter, each with its position; none of a part that was deleted meanwhile."""
     if part is None:
         return
     created = iter(part.created_ids or ())
     for position, row in enumerate(part.rows, part.first):
         object_id = next(created, None) if row.action == RowAction.CREATE.value else row.object_id
-        if not wanted.accepts(row):
+        if not row_filter.accepts(row):
             continue
         old = row.old or {}
         yield (

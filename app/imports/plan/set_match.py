@@ -27,9 +27,9 @@ def find_by_set_fields(resource: Resource, rows: Sequence[ParsedRow], targets: S
         return
     # Objects are loaded by the field that tells most of them apart.
     at = max(range(len(names)), key=lambda position: len({key[position] for key in keys.values()}))
-    wanted = {key[at] for key in keys.values() if not isinstance(key[at], ParsedRow)}
+    load_by = {key[at] for key in keys.values() if not isinstance(key[at], ParsedRow)}
     stored: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for values in load(_key_column(resource, names[at]), wanted):
+    for values in load(_key_column(resource, names[at]), load_by):
         stored[_key_values(values, values.get("attributes", {}), names)].append(values)
     for row in rows:
         candidates = stored.get(keys.get(id(row), ()), [])

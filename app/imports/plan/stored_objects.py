@@ -114,10 +114,10 @@ def load(
 def _select(
     resource: Resource, columns: Columns, by: sa.ColumnElement[Any], values: Iterable[Any]
 ) -> Iterator[Sequence[Any]]:
-    wanted = list(values)
-    for start in range(0, len(wanted), MAX_LOADED):
-        is_wanted = any_of(by, wanted[start : start + MAX_LOADED])
-        yield from db.session.execute(sa.select(*columns).where(is_wanted, *visible(resource.model)))
+    keys = list(values)
+    for start in range(0, len(keys), MAX_LOADED):
+        has_key = any_of(by, keys[start : start + MAX_LOADED])
+        yield from db.session.execute(sa.select(*columns).where(has_key, *visible(resource.model)))
 
 
 def batches(rows: Sequence[ParsedRow]) -> Iterator[Sequence[ParsedRow]]:

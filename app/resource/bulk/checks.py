@@ -94,8 +94,8 @@ def check_shared(resource: Resource, merged: Mapping[Item, dict[str, Any]], quer
 
 def check_parents(resource: Resource, before: Mapping[Item, Row]) -> None:
     """Refuse the items that would come below somebody else's object; `before` are their stored values."""
-    wanted = [(item, parent) for item, row in before.items() for parent in parents_in(resource, item.values, row)]
-    for item, parent in closed_parents(resource, current_actor(), wanted):
+    additions = [(item, parent) for item, row in before.items() for parent in parents_in(resource, item.values, row)]
+    for item, parent in closed_parents(resource, current_actor(), additions):
         item.error = refusal(resource, parent)
 
 
