@@ -1,12 +1,10 @@
 """Sealing: append every record without a leaf to the tree, and sign the new root.
 
 Ids are not committed in their order, so the sealer does not continue after the last one: it selects records without a
-leaf. It begins at a horizon below which all records are known to be sealed, so the cost is that of the new records.
+leaf. It begins at a Horizon, so the cost is that of the new records.
 """
 
 import threading
-import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +14,6 @@ from flask import current_app
 
 from app.core.audit.mac import keyring
 from app.core.audit.models import STORED
-from app.core.db.dialects.registry import current_dialect
 from app.core.db.statements import read_rows, write_rows
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.jobs.runner import Runner
@@ -27,7 +24,7 @@ from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves, origin
 from app.proof.outside.checkpoint_file import DamagedFile, Entry
 from app.proof.outside.checkpoint_log import CheckpointLog, checkpoint_log_of
-from app.proof.records import content_of, leaf_bytes, select_unsealed
+from app.proof.records import Horizon, content_of, leaf_bytes, select_unsealed
 
 log = structlog.get_logger()
 
@@ -37,50 +34,11 @@ BATCH_RECORDS = 5_000
 """Records that are sealed in one transaction; on SQLite no other writer runs meanwhile."""
 LATE_AFTER = timedelta(seconds=10)
 """How long sealing may make no progress, while a record is unsealed, before readiness reports `late`."""
-SETTLE_SECONDS = 60.0
-"""The time within which a transaction that has taken an id from the sequence has begun to write with it."""
-
 _health_lock = threading.Lock()
 
 
 class CannotSeal(Exception):
     """The tree in the database is not the one that was signed: to continue it would sign a forgery."""
-
-
-@dataclass
-class Horizon:
-    """The id from which to look for unsealed records: all lower ids are sealed or will never be written.
-
-    On PostgreSQL a transaction may write an id that it took from the sequence long ago. So the horizon moves in three
-    steps: note the id of a sealed record; after SETTLE_SECONDS, when every transaction that took a lower id has begun
-    to write, note the running transactions; when all of those have ended and no record up to the noted id is unsealed,
-    move the horizon behind it.
-    """
-
-    first_id: int = 0
-    _size: int = 0
-    _noted_id: int | None = None
-    _noted_at: float = 0.0
-    _noted_xmax: int | None = None
-
-    def move(self) -> int | None:
-        """Move the horizon if that is safe, and return the lowest unsealed id."""
-        sealed = sa.select(sa.func.coalesce(sa.func.max(leaves.c.position) + 1, 0), sa.func.max(leaves.c.record_id))
-        size, last_id = db.session.execute(sealed).one()
-        if size < self._size:
-            # The database was replaced, for example by a restored backup.
-            self.first_id, self._noted_id = 0, None
-        self._size = size
-        xmin, xmax = current_dialect().statements.running_transactions(db.session.connection())
-        unsealed = db.session.scalar(select_unsealed(self.first_id).with_only_columns(STORED.c.id).limit(1))
-        if self._noted_id is None:
-            self._noted_id, self._noted_at, self._noted_xmax = last_id, time.monotonic(), None
-        elif self._noted_xmax is None:
-            if xmax == 0 or time.monotonic() - self._noted_at >= SETTLE_SECONDS:
-                self._noted_xmax = xmax
-        elif xmin >= self._noted_xmax and (unsealed is None or unsealed > self._noted_id):
-            self.first_id, self._noted_id = self._noted_id + 1, None
-        return unsealed
 
 
 def register_jobs(runner: Runner) -> None:

@@ -14,7 +14,7 @@ from app.core.audit.models import STORED, AuditLog
 from app.core.db.unit_of_work import db
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
-from app.proof import sealer
+from app.proof import records, sealer
 from app.proof.checkpoints import open_note, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves
@@ -81,7 +81,7 @@ def dumps(value: Any) -> str:
 @on_postgresql
 def test_ids_that_are_committed_late_are_not_missed(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow transaction takes an id; a fast one takes the next id, commits, and is sealed first."""
-    monkeypatch.setattr(sealer, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(records, "SETTLE_SECONDS", 0.0)
     make(Datacenter)
     with app.app_context():
         slow = db.engine.connect()
@@ -108,7 +108,7 @@ def test_ids_that_are_committed_late_are_not_missed(app: Flask, make: Make, monk
 @on_sqlite
 def test_the_horizon_moves_past_sealed_records(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """On PostgreSQL the moment depends on the other transactions of the cluster."""
-    monkeypatch.setattr(sealer, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(records, "SETTLE_SECONDS", 0.0)
     for _ in range(4):
         make(Datacenter)
         assert seal_now(app) == 1
