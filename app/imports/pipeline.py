@@ -43,7 +43,7 @@ from app.imports.models import (
 from app.imports.parse.row_parser import parse_table
 from app.imports.parse.rows import ParsedTable
 from app.imports.plan.planner import Planner
-from app.imports.plan.store import store_plan
+from app.imports.plan.store import WrittenPlan, store_plan, written_plan
 from app.imports.plan.summary import (
     other_sheet,
     problem_of,
@@ -52,7 +52,6 @@ from app.imports.plan.summary import (
     sheet_summary,
     unread_sheet,
 )
-from app.imports.plan.written import WrittenPlan, written_plan
 from app.imports.problems import problem_of_conflict
 from app.imports.revert import revert_import
 from app.imports.settings import read_settings

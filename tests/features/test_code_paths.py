@@ -1,4 +1,4 @@
-"""How much of the code one request runs through: a reader who follows it opens so many files.
+"""How much of the code one request or one row runs through: a reader who follows it opens so many files.
 
 Every file counts in which a function runs, in any thread and in the child process that reads a workbook: hooks of all
 requests, listeners, and functions that SQLite calls too. The log is at the level of the tests: at INFO, which writes a
@@ -8,11 +8,12 @@ line for each request, its module is one more.
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -28,51 +29,60 @@ from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
 PATCH_FILES = 21
-ROW_FILES = 59
+IMPORT_FILES = 57
+ROW_FILES = 38
+"""Of these files of an import, those that do more if the sheet has a row than if it has titles only."""
 FILES_OF_BACKEND = {"sqlite": 5, "postgresql": 6}
 """Each has its dialect: connections, cursors and statements. SQLite calls functions of ours in SQL, and has its
 queue of writers.
 
-PostgreSQL is tried with Redis: its client, the announcement of jobs, and now and then the
-windows of rate limits.
+PostgreSQL is tried with Redis: its client, the announcement of jobs, and now and then the windows of rate limits.
 """
-RECORD_FILES = """
+COUNT_CALLS = """
 import runpy, sys
-files = set()
-sys.setprofile(lambda frame, *_: frame.f_code.co_flags & 2 and files.add(frame.f_code.co_filename))
+from collections import Counter
+calls = Counter()
+def note(frame, event, _):
+    if event == "call" and frame.f_code.co_flags & 2:
+        calls[frame.f_code.co_filename, frame.f_code.co_qualname] += 1
+sys.setprofile(note)
 try:
     runpy.run_path(sys.argv.pop(1), run_name="__main__")
 finally:
-    print(*files, sep="\\n", file=sys.stderr)
+    sys.setprofile(None)
+    for (path, name), count in calls.items():
+        print(path, name, count, sep="|", file=sys.stderr)
 """
-"""Runs the child process of the sandbox, and prints to standard error the files of functions that it ran through.
+"""Runs the child process of the sandbox, and prints to standard error the functions that it ran through.
 
 Its imports run the bodies of modules and classes, which have no CO_NEWLOCALS (2).
 """
 
+Calls = Counter[tuple[str, str]]
+"""The number of calls of each function of the application, by its file and its name."""
+Run = Callable[..., Calls]
+
 
 @contextmanager
-def recorded() -> Iterator[set[str]]:
-    """Collect the files of the application in which a function of any thread runs, warm and without imports."""
-    files: set[str] = set()
-    functions: set[CodeType] = set()
+def counted() -> Iterator[Calls]:
+    """Count the calls of any thread, warm and without imports."""
+    calls: Calls = Counter()
 
     def note(frame: FrameType, event: str, argument: object) -> None:
-        if frame.f_code not in functions:
-            functions.add(frame.f_code)
-            files.update(files_of_app([frame.f_code.co_filename]))
+        if event == "call" and frame.f_code.co_filename.startswith(f"{APP}/"):
+            calls[frame.f_code.co_filename, frame.f_code.co_qualname] += 1
 
     threading.setprofile(note)
     sys.setprofile(note)
     try:
-        yield files
+        yield calls
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
 
 
-def files_of_app(paths: list[str]) -> set[str]:
-    return {str(Path(path).relative_to(APP)) for path in paths if path.startswith(f"{APP}/")}
+def files_of(calls: Calls) -> set[str]:
+    return {str(Path(path).relative_to(APP)) for path, _ in calls}
 
 
 def test_a_patch_runs_through_few_files(app: Flask, backend: Backend, admin: Client, make: Make) -> None:
@@ -80,36 +90,48 @@ def test_a_patch_runs_through_few_files(app: Flask, backend: Backend, admin: Cli
     address = f"/api/servers/{server.id}"
     # The first request of a process compiles statements.
     admin.call("PATCH", address, json={"name": "a"})
-    with recorded() as files:
+    with counted() as calls:
         app.test_client().patch(address, json={"name": "b"}, headers={"Authorization": f"Bearer {admin.token}"})
+    files = files_of(calls)
     assert len(files) <= PATCH_FILES + FILES_OF_BACKEND[backend.name], "\n".join(sorted(files))
 
 
-def test_a_spreadsheet_row_runs_through_few_files(
-    app: Flask, backend: Backend, admin: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    headers = {"Authorization": f"Bearer {admin.token}"}
-    files_of_child: set[str] = set()
+def test_a_spreadsheet_row_runs_through_few_files(backend: Backend, admin: Client, run_import: Run) -> None:
+    run_import(("first", "", 32))
+    run_import()
+    of_titles, of_row = run_import(), run_import(("second", "", 64))
+    assert admin.call("GET", "/api/servers")["pagination"]["total"] == 2
+    files, files_of_row = files_of(of_row), files_of(of_row - of_titles)
+    assert len(files) <= IMPORT_FILES + FILES_OF_BACKEND[backend.name], "\n".join(sorted(files))
+    assert len(files_of_row) <= ROW_FILES, "\n".join(sorted(files_of_row))
+    assert "sheets/sandbox/workbook_program.py" in files_of_row
 
-    def run(command: list[Any], **options: Any) -> subprocess.CompletedProcess[bytes]:
+
+@pytest.fixture
+def run_import(app: Flask, admin: Client, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Imports a sheet with these rows, and counts the calls from the upload to the applied plan."""
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    calls_of_child: Calls = Counter()
+    run_process = subprocess.run
+
+    def run_child(command: list[Any], **options: Any) -> subprocess.CompletedProcess[bytes]:
         python, isolated, program, *arguments = command
-        ended = run_process([python, isolated, "-c", RECORD_FILES, program, *arguments], **options)
+        ended = run_process([python, isolated, "-c", COUNT_CALLS, program, *arguments], **options)
         options["stderr"].flush()
-        files_of_child.update(files_of_app(Path(options["stderr"].name).read_text().splitlines()))
+        for line in Path(options["stderr"].name).read_text().splitlines():
+            if line.startswith(f"{APP}/"):
+                path, name, count = line.split("|")
+                calls_of_child[path, name] += int(count)
         return ended
 
-    def import_row(name: str) -> None:
-        content = workbook(Servers=[("Name", "Datacenter", "CPU Cores"), (name, "", 32)])
+    def run(*rows: tuple[Any, ...]) -> Calls:
+        content = workbook(Servers=[("Name", "Datacenter", "CPU Cores"), *rows])
         form = {"apply": "true", "file": (BytesIO(content), "one.xlsx")}
-        assert app.test_client().post("/api/imports", data=form, headers=headers).status_code == 202
-        runner_of(app).run_pending()
+        calls_of_child.clear()
+        with counted() as calls:
+            assert app.test_client().post("/api/imports", data=form, headers=headers).status_code == 202
+            runner_of(app).run_pending()
+        return calls + calls_of_child
 
-    import_row("first")
-    run_process = subprocess.run
-    monkeypatch.setattr(subprocess, "run", run)
-    with recorded() as files:
-        import_row("second")
-    assert files_of_child
-    assert admin.call("GET", "/api/servers")["pagination"]["total"] == 2
-    files |= files_of_child
-    assert len(files) <= ROW_FILES + FILES_OF_BACKEND[backend.name], "\n".join(sorted(files))
+    monkeypatch.setattr(subprocess, "run", run_child)
+    return run

@@ -12,7 +12,7 @@ from app.imports.map.tables import OtherSheet
 from app.imports.map.titles import alternative_fields
 from app.imports.models import RowAction
 from app.imports.parse.rows import MAX_WARNINGS, ParsedTable, RowMessage
-from app.imports.plan.written import packed
+from app.imports.plan.store import packed
 from app.resource import Resource
 from app.sheets.workbook import Sheet
 

@@ -8,7 +8,7 @@ import pytest
 from app.containers.models import Container
 from app.datacenters.models import Datacenter
 from app.gpus.models import Gpu
-from app.imports.plan import written
+from app.imports.plan import store
 from app.resource.bulk import writer
 from app.servers.models import Server
 from tests.client import Body, Client
@@ -117,7 +117,7 @@ def test_slots_of_gpus_and_ports_of_containers_are_swapped(admin: Client, upload
 def test_a_chain_longer_than_a_part_of_the_plan(
     admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "BATCH_ROWS", 3)
+    monkeypatch.setattr(store, "BATCH_ROWS", 3)
     monkeypatch.setattr(writer, "BATCH_ROWS", 3)
     for number in range(10):
         make(Server, name=f"s-{number}", asset_tag=f"T{number}")
