@@ -17,7 +17,7 @@ BENCH ?=
 
 .PHONY: help run test fuzz load lint lint-api messages client clients console console-dev bench clean
 
-help: ## what there is
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
 run: $(RUNTIME) ## serve on http://127.0.0.1:5000

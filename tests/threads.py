@@ -26,7 +26,7 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float = 
         gate.wait(TIMEOUT_SECONDS)
         return call()
 
-    # A busy machine may keep whoever holds SQLite's only lock from running.
+    # On a busy machine the thread that holds SQLite's only lock may not run for seconds.
     with patch.object(connections, "LOCK_SECONDS", lock_seconds), ThreadPoolExecutor(len(calls)) as threads:
         futures = [threads.submit(begin, call) for call in calls]
         return [future.result(TIMEOUT_SECONDS) for future in futures]

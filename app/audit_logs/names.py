@@ -25,8 +25,8 @@ def check_names(query: ListQuery) -> None:
     """Check the actions and types that a query filters by; raises BadRequest with the nearest valid names."""
     for position, item in enumerate(query.matching.filters):
         if item.operator in ("", "ne") and item.name in _VALID:
-            wanted = query.values[f"p{position}"]
-            for name in wanted if item.several else [wanted]:
+            value = query.values[f"p{position}"]
+            for name in value if item.several else [value]:
                 _check(item.name, name, _VALID[item.name](), logs.c[item.name] == name)
 
 

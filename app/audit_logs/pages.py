@@ -25,7 +25,7 @@ from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, 
 MAX_COUNT = 1_000
 """The count ends here; the answer then says that there are at least this many records."""
 SCAN_RECORDS = 20_000
-"""Records that are scanned in order before an index is asked for all matches."""
+"""Records that are scanned in order before an index is searched for all matches."""
 SCAN_RECORDS_IF_CHEAP = 200_000
 """The same where neither texts nor changes are compared: adjacent rows are cheap to read."""
 SCAN_RECORDS_BY_FILTER = 5_000

@@ -63,8 +63,8 @@ def _select_detached(resource: Resource, request_id: str, restored: Collection[O
 
 def _reattach(resource: Resource, detached: Mapping[int, Detached]) -> Iterator[tuple[dict[str, Any], bool]]:
     table = resource.model.__table__
-    these = sa.select(table).where(any_of(table.c.id, detached)).order_by(table.c.id).with_for_update()
-    stored = {row["id"]: dict(row) for row in db.session.execute(these).mappings()} if detached else {}
+    statement = sa.select(table).where(any_of(table.c.id, detached)).order_by(table.c.id).with_for_update()
+    stored = {row["id"]: dict(row) for row in db.session.execute(statement).mappings()} if detached else {}
     changes = []
     for object_id, item in detached.items():
         shown = {"type": resource.name, "id": object_id, "name": item.record.resource_name}

@@ -143,8 +143,8 @@ def _copy_checkpoints(log: str, folder: Path) -> None:
     if shared := audit_storage():
         to_files(shared, log, folder)
         return
-    kept: Path = current_app.config["AUDIT_CHECKPOINTS"]
-    for path in kept.iterdir():
+    checkpoints: Path = current_app.config["AUDIT_CHECKPOINTS"]
+    for path in checkpoints.iterdir():
         if path.is_file():
             with path.open("rb") as file:
                 # Their writers hold it exclusively.

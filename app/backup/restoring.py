@@ -129,8 +129,8 @@ def _restore_checkpoints(folder: Path, log: str) -> None:
     if shared := audit_storage():
         to_objects(folder / CHECKPOINTS, shared, log)
         return
-    kept: Path = current_app.config["AUDIT_CHECKPOINTS"]
+    checkpoints: Path = current_app.config["AUDIT_CHECKPOINTS"]
     for path in sorted((folder / CHECKPOINTS).iterdir()):
-        if not (kept / path.name).exists():
+        if not (checkpoints / path.name).exists():
             with path.open("rb") as file:
-                manifest.copy(file, kept / path.name)
+                manifest.copy(file, checkpoints / path.name)

@@ -230,8 +230,8 @@ def from_http(error: HTTPException) -> ApiError:
             strange = [name for name, texts in errors.items() if "Unknown field." in texts]
             if not strange:
                 return BadParameter(message, errors=errors)
-            known = error.data["schema"].fields  # type: ignore[attr-defined]
-            close = {name: difflib.get_close_matches(name, known, n=3, cutoff=0.6) for name in strange}
+            valid_names = error.data["schema"].fields  # type: ignore[attr-defined]
+            close = {name: difflib.get_close_matches(name, valid_names, n=3, cutoff=0.6) for name in strange}
             for name in strange:
                 errors[name] = [_with_rule(_no_parameter(name, close[name]), UnknownParameter.rule, close[name])]
             nearest = list(dict.fromkeys(chain.from_iterable(close.values())))
@@ -249,10 +249,10 @@ def from_http(error: HTTPException) -> ApiError:
 
 
 def _no_parameter(name: str, nearest: Sequence[str]) -> Message:
-    given = name[:MAX_NAME]
+    shown = name[:MAX_NAME]
     if nearest:
-        return tr("There is no parameter {name}. Did you mean {names}?", name=given, names=", ".join(nearest))
-    return tr("There is no parameter {name}.", name=given)
+        return tr("There is no parameter {name}. Did you mean {names}?", name=shown, names=", ".join(nearest))
+    return tr("There is no parameter {name}.", name=shown)
 
 
 def _with_rule(text: str, rule: str, did_you_mean: Sequence[str] | None) -> str:

@@ -32,8 +32,8 @@ def columns_of(resource: Resource) -> list[OutputColumn]:
             columns.extend(_attribute_column(name) for name in _attribute_names(resource, field))
         elif field.name != "id" and field.kind is not Kind.DOCUMENT:
             columns.append(_field_column(field))
-    here = installation()
-    return [*columns, OutputColumn(INSTALLATION, lambda _item: here)]
+    own_installation = installation()
+    return [*columns, OutputColumn(INSTALLATION, lambda _item: own_installation)]
 
 
 def title_of(field: Field) -> str:

@@ -40,11 +40,11 @@ def find_available(
     models = matching_models(model)
     if not models:
         return {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
-    wanted = sa.and_(_AVAILABLE, any_of(_gpus.c.model, models), *conditions)
-    rows = _rank_servers(wanted, values, count, same_server=same_server)
+    condition = sa.and_(_AVAILABLE, any_of(_gpus.c.model, models), *conditions)
+    rows = _rank_servers(condition, values, count, same_server=same_server)
     possible = (rows[0]["most"] if same_server else rows[0]["total"]) >= count
     candidates = [row for row in rows if row["server_id"] is not None]
-    gpus = _available_on(candidates, wanted, values)
+    gpus = _available_on(candidates, condition, values)
     suggestions: list[dict[str, Any]] = []
     missing = count
     for candidate in candidates:
@@ -83,7 +83,7 @@ def _words(text: str) -> set[str]:
 
 
 def _rank_servers(
-    wanted: sa.ColumnElement[bool], values: Mapping[str, Any] | None, count: int, *, same_server: bool
+    condition: sa.ColumnElement[bool], values: Mapping[str, Any] | None, count: int, *, same_server: bool
 ) -> list[dict[str, Any]]:
     """The servers to take GPUs from, the best first, each row with the totals of all servers.
 
@@ -94,7 +94,7 @@ def _rank_servers(
     on_inactive = sa.exists().where(_servers.c.id == _gpus.c.server_id, _servers.c.status.in_(inactive))
     stock = (
         sa.select(_gpus.c.server_id, _gpus.c.model, sa.func.count().label("number"))
-        .where(wanted, _gpus.c.server_id.is_not(None), ~on_inactive)
+        .where(condition, _gpus.c.server_id.is_not(None), ~on_inactive)
         .group_by(_gpus.c.server_id, _gpus.c.model)
         .cte("stock")
     )
@@ -129,14 +129,14 @@ def _rank_servers(
 
 
 def _available_on(
-    candidates: Sequence[dict[str, Any]], wanted: sa.ColumnElement[bool], values: Mapping[str, Any] | None
+    candidates: Sequence[dict[str, Any]], condition: sa.ColumnElement[bool], values: Mapping[str, Any] | None
 ) -> dict[tuple[int, str], list[dict[str, Any]]]:
     """The available GPUs of each server and model, in the order of their slots."""
     shown = (_gpus.c.id, _gpus.c.slot, _gpus.c.uuid, _gpus.c.memory_mb)
     statement = (
         sa.select(_gpus.c.server_id, _gpus.c.model, *shown)
         .where(
-            wanted,
+            condition,
             any_of(_gpus.c.server_id, (candidate["server_id"] for candidate in candidates)),
         )
         .order_by(_gpus.c.slot.nulls_last(), _gpus.c.id)

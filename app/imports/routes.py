@@ -81,11 +81,11 @@ def list_import_rows(query: dict[str, Any], import_id: int) -> Response:
     """The plan row by row: what changes, and which errors a row has."""
     import_ = service.get(import_id)
     page, size = query.pop("page"), query.pop("page_size")
-    cursor, wanted = query.pop("cursor", None), RowFilter(**query)
+    cursor, row_filter = query.pop("cursor", None), RowFilter(**query)
     if cursor is None:
-        rows = select_page(import_id, wanted, page, size)
+        rows = select_page(import_id, row_filter, page, size)
     else:
-        rows = select_after(import_id, import_.revision, wanted, cursor, size)
+        rows = select_after(import_id, import_.revision, row_filter, cursor, size)
     complete_for_reader(rows.items)
     return localized(success_body(rows.items, rows.pagination))
 

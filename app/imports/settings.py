@@ -143,8 +143,8 @@ def merge_settings(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[
     for name, sheet in (patch.get("sheets") or {}).items():
         before = stored.get("sheets", {}).get(name, {})
         if sheet and sheet.get("resource", before.get("resource")) != before.get("resource"):
-            kept = {key: value for key, value in before.items() if key not in OF_RESOURCE}
-            merged["sheets"] = {**merged.get("sheets", {}), name: kept}
+            remaining = {key: value for key, value in before.items() if key not in OF_RESOURCE}
+            merged["sheets"] = {**merged.get("sheets", {}), name: remaining}
     return _merged(merged, patch)
 
 

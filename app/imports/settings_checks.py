@@ -56,7 +56,8 @@ def check_file_constants(constants: Mapping[str, Any], resource: Resource | None
         if all(errors):
             # That of the resource which has such a field, if there is one.
             yield from next(
-                (found for item, found in zip(resources, errors, strict=True) if takes(item, target)), errors[0]
+                (own_errors for item, own_errors in zip(resources, errors, strict=True) if takes(item, target)),
+                errors[0],
             )
 
 

@@ -108,12 +108,12 @@ def children_of(parents: Iterable[type[Entity]]) -> list[tuple[type[Entity], Fie
 
     What a client writes as a parent is one; who created an object, or holds it, is not.
     """
-    wanted = set(parents)
+    targets = set(parents)
     return [
         (model, item)
         for model in _entities().values()
         for item in fields_of(model).values()
-        if item.target in wanted and not item.read_only
+        if item.target in targets and not item.read_only
     ]
 
 

@@ -32,7 +32,7 @@ def calls(app: Flask) -> list[tuple[str, str, str]]:
     return [(method, re.sub(r"{\w+}", "1", path), access) for (method, path), access in routes(app).items()]
 
 
-def test_whoever_is_not_signed_in_is_refused_first(app: Flask, document: Document, sign_in: SignIn) -> None:
+def test_an_anonymous_caller_is_refused_first(app: Flask, document: Document, sign_in: SignIn) -> None:
     """Whatever the route and the token: nothing of the request is looked at before."""
     for name, token in bad_tokens(app, sign_in).items():
         client = Client(app, document, token)

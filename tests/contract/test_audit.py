@@ -200,7 +200,7 @@ def test_what_the_application_did_by_itself_is_attributed_too(resource: Resource
 
 
 def test_the_log_outlives_what_it_is_about(make: Make, admin: Client, sign_in: Any) -> None:
-    """Names are copied: whoever acted, and what they acted on, may be gone."""
+    """Names are copied: the user and the object of a record may have been deleted."""
     leaver = sign_in()
     created = leaver.call("POST", "/api/servers", json={"name": "kept in mind"}, expect=201)["data"]
     leaver.call("DELETE", f"/api/servers/{created['id']}")

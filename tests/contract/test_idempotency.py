@@ -221,7 +221,7 @@ def test_other_methods_take_no_notice(make: Make, admin: Client, key: dict[str, 
 
 
 class Halted:
-    """Holds whoever creates an object at that statement, until it is let go."""
+    """Blocks each creation of an object at that statement, until it is released."""
 
     def __init__(self) -> None:
         self.reached, self.go_on = Event(), Event()

@@ -124,7 +124,7 @@ def test_a_page_is_read_once_and_never_out_of_date(
         first = listed()
     with statements() as again:
         assert listed() == first
-    assert len(again) == 1 < len(once), "Who asks is asked each time."
+    assert len(again) == 1 < len(once), "The caller is looked up for each request."
     label = resource.fields[resource.model.label]
     admin.call("PATCH", f"{resource.path}/{created['id']}", json={label.name: make.value(label, 1)})
     assert listed()[label.name] == make.value(label, 1)

@@ -1,4 +1,4 @@
-"""Two at once: whoever comes second is told so; nothing is lost, and nothing hangs in the air."""
+"""Concurrent requests: the second one is refused with its reason, nothing is lost, and none waits for ever."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Two hundred random edits over the API, and the log alone says what there is."""
+"""Two hundred random edits over the API: a replay of the log gives the tables."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field

@@ -201,7 +201,7 @@ def answered(traffic: Traffic, since: float) -> int:
 def outside_contract(answers: list[Answer], faults: list[Fault]) -> list[str]:
     """The answers that nothing explains.
 
-    Within a fault it may be a 503 or no answer; and whoever sends a creation again meets the first one still running.
+    Within a fault it may be a 503 or no answer; and a creation that is sent again may find the first one still running.
     """
     wrong = []
     for answer in answers:

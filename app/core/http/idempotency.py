@@ -131,8 +131,8 @@ def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
             # The role under which it was done: it may have changed since the key was claimed.
             claim.role = current_actor().role
         if not claim.is_dry_run and _is_worth_keeping(response):
-            kept = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
-            if kept is None:
+            stored = db.session.execute(_store(claim, response).returning(keys.c.id)).one_or_none()
+            if stored is None:
                 # Another request has taken the key over, and has the effect.
                 raise StillRunning
             claim.is_kept = True
@@ -213,8 +213,8 @@ def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
     is_free = sa.or_(keys.c.answer.is_(None), keys.c.created_at < now - RETENTION)
     same = sa.and_(keys.c.digest == claim.digest, keys.c.holder == holder, is_free)
     with db.engine.begin() as connection:
-        taken = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)
-        return connection.execute(taken).rowcount == 1
+        takeover = sa.update(keys).where(same).values(**_held(claim, content, now), answer=None)
+        return connection.execute(takeover).rowcount == 1
 
 
 def _held(claim: Claim, content: str, now: datetime) -> dict[str, Any]:

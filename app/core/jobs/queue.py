@@ -73,7 +73,7 @@ def claim(kinds: Collection[str], holder: str) -> Claim | None:
         sa.and_(jobs.c.state == "running", jobs.c.lease_expires_at < now),
     )
     oldest = sa.select(jobs.c.id).where(jobs.c.kind.in_(kinds), open_to_all).order_by(jobs.c.id).limit(1)
-    taken = (
+    claim = (
         sa.update(jobs)
         .where(jobs.c.id == oldest.with_for_update(skip_locked=True).scalar_subquery())
         .values(state="running", holder=holder, attempts=jobs.c.attempts + 1, lease_expires_at=now + LEASE)
@@ -83,7 +83,7 @@ def claim(kinds: Collection[str], holder: str) -> Claim | None:
         if read_rows(oldest).first() is None:
             return None
     with writing():
-        row = db.session.execute(taken).one_or_none()
+        row = db.session.execute(claim).one_or_none()
     return None if row is None else Claim(*row)
 
 

@@ -75,8 +75,8 @@ def forget_foreign_ids(parsed: ParsedTable) -> None:
     table = parsed.table
     if all(column.use is not ColumnUse.INSTALLATION for column in table.columns):
         return
-    here = installation()
-    foreign = [row for row in parsed.rows if row.exported_by not in (None, here)]
+    own_installation = installation()
+    foreign = [row for row in parsed.rows if row.exported_by not in (None, own_installation)]
     names = [item.name for item in table.resource.references.values()]
     for row in foreign:
         row.exported_id = row.exported_version = None

@@ -180,7 +180,7 @@ def _groups(parsed: ParsedTable) -> list[dict[str, Any]]:
             group = errors.of(each["rule"], column_letters(each), each["field"], each["column"], each["message"])
             group.add(row.number, each["value"])
     by_severity = (("error", errors), ("warning", parsed.table.row_warnings))
-    groups = [_group(severity, key, found[key]) for severity, found in by_severity for key in found]
+    groups = [_group(severity, key, groups_of[key]) for severity, groups_of in by_severity for key in groups_of]
     return sorted(groups, key=lambda group: (group["severity"] != "error", -group["count"]))[:MAX_GROUPS]
 
 

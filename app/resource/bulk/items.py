@@ -138,9 +138,9 @@ def _store_or_halve(items: Sequence[Item], store: Callable[[Sequence[Item]], Non
 def _find(resource: Resource, items: Sequence[Item]) -> dict[Item, Row]:
     """Lock the items' rows; sets the error of an item whose object is missing, protected or named before."""
     table = resource.model.__table__
-    wanted = [item.object_id for item in valid(items) if item.object_id is not None and item.object_id <= MAX_ID]
-    these = sa.select(table).where(any_of(table.c.id, wanted), *visible(resource.model)).order_by(table.c.id)
-    rows = {row["id"]: dict(row) for row in db.session.execute(these.with_for_update()).mappings()}
+    ids = [item.object_id for item in valid(items) if item.object_id is not None and item.object_id <= MAX_ID]
+    statement = sa.select(table).where(any_of(table.c.id, ids), *visible(resource.model)).order_by(table.c.id)
+    rows = {row["id"]: dict(row) for row in db.session.execute(statement.with_for_update()).mappings()}
     actor = current_actor()
     stored: dict[Item, Row] = {}
     seen: set[int | None] = set()
@@ -169,5 +169,7 @@ def _change(resource: Resource, row: Row, values: Mapping[str, Any]) -> writer.C
 def _loaded(resource: Resource, items: Sequence[Item]) -> dict[int | None, Any]:
     """The items' objects as the session knows them, read anew: a savepoint leaves ones that are neither old nor new."""
     identity = resource.model.__table__.c.id
-    these = sa.select(resource.model).where(any_of(identity, [item.object_id for item in items])).order_by(identity)
-    return {target.id: target for target in db.session.scalars(these, execution_options={"populate_existing": True})}
+    statement = sa.select(resource.model).where(any_of(identity, [item.object_id for item in items])).order_by(identity)
+    return {
+        target.id: target for target in db.session.scalars(statement, execution_options={"populate_existing": True})
+    }

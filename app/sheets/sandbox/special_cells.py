@@ -1,4 +1,4 @@
-"""What calamine does not tell of a worksheet: errors, formulas without a value, padded numbers, what is hidden."""
+"""What calamine does not report of a worksheet: errors, formulas without a value, padded numbers, what is hidden."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -40,8 +40,8 @@ class Converter(OpenAPIConverter):
             described["description"] = f"{described.get('description', '')} Default: `{text}`.".strip()
         component = field.metadata.get("component")
         if component is not None:
-            kept = {name: described[name] for name in ("description",) if name in described}
-            return {"$ref": f"#/components/schemas/{component}", **kept}
+            siblings = {name: described[name] for name in ("description",) if name in described}
+            return {"$ref": f"#/components/schemas/{component}", **siblings}
         if isinstance(field, Dict) and not described["additionalProperties"]:
             described["additionalProperties"] = getattr(field, "described_values", None) or self._share_value()
         if type(field) is Raw and described.keys() <= {"description"}:
