@@ -215,13 +215,13 @@ class Planner:
         for name in json_fields:
             if name in row.values and not same_json(existing[name], row.values[name]):
                 changed[name] = row.values[name]
-        changed |= resource.model.implied(existing, changed)
         label = resource.model.label
         if not changed:
             # Rows that refer to this one find it by its name.
             row.values = {label: existing[label]} if label in existing else {}
             row.action = RowAction.UNCHANGED
             return
+        changed |= resource.model.implied(existing, changed)
         row.action = RowAction.UPDATE
         row.old = {name: existing[name] for name in changed}
         if self.mode is ImportMode.CREATE:

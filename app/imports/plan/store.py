@@ -131,11 +131,7 @@ def _write_part(plan: WrittenPlan, table: Table, rows: Sequence[ParsedRow]) -> N
 def _planned(row: ParsedRow, references: Sequence[str]) -> tuple[Any, ...]:
     """The values of a PlannedRow; a plain tuple, because 100,000 of them are made only to be serialised."""
     existing = row.existing
-    new = {} if row.action is RowAction.UNCHANGED else _changes(row)
-    for name in references:
-        value = new.get(name)
-        if value is not None:
-            new[name] = _reference(value, row.reference_names.get(name))
+    new = {} if row.action is RowAction.UNCHANGED else _changes(row, references)
     label = row.values.get(row.table.resource.model.label)
     return (
         row.number,
@@ -151,9 +147,14 @@ def _planned(row: ParsedRow, references: Sequence[str]) -> tuple[Any, ...]:
     )
 
 
-def _changes(row: ParsedRow) -> dict[str, Any]:
+def _changes(row: ParsedRow, references: Sequence[str]) -> dict[str, Any]:
     """The fields that a row sets: all that it fills of a new object, those that differ of an existing one."""
-    return dict(row.values) if row.existing is None else {name: row.values[name] for name in row.old}
+    new = dict(row.values) if row.existing is None else {name: row.values[name] for name in row.old}
+    for name in references:
+        value = new.get(name)
+        if value is not None:
+            new[name] = _reference(value, row.reference_names.get(name))
+    return new
 
 
 def _reference(value: Any, name: str | None) -> dict[str, Any]:
