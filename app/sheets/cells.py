@@ -210,13 +210,16 @@ def join_list(entries: Sequence[str]) -> str | None:
 
 
 def unit_factor(unit: str, target: str | None) -> float | None:
-    """The factor that converts a number in `unit` to `target` (GB, MB or cores); None if it cannot be converted."""
+    """The factor that converts a number in `unit` to `target`; None if it cannot be converted.
+
+    GB, MB and cores have other units and names, any other unit only itself.
+    """
     unit = unicodedata.normalize("NFKC", unit).strip().lower()
     if target in ("GB", "MB") and unit in _SIZES:
         return float(_SIZES[unit] / _SIZES[target.lower()])
     if target == "cores":
         return _CORES.get(unit)
-    return None
+    return 1.0 if target is not None and unit == target.lower() else None
 
 
 def read_number(value: Value, unit: str | None, scale: float) -> float:

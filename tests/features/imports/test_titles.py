@@ -12,7 +12,7 @@ from app.imports.map.titles import attribute_key, match_title, misspelt_field
 from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
-from app.sheets.cells import CellError, column_index, letters
+from app.sheets.cells import CellError, column_index, letters, unit_factor
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,12 @@ def test_a_title_names_a_field_and_its_unit(resource: Resource, title: str, name
     match = match_title(title, resource)
     assert match is not None
     assert (match.field.name, match.scale) == (name, scale)
+
+
+def test_any_unit_is_one_of_itself() -> None:
+    """A field of one's own, such as a height in U, is found by the title under which it is exported."""
+    assert unit_factor("U", "U") == unit_factor(" u ", "U") == 1
+    assert unit_factor("s", "ms") is unit_factor("U", None) is None
 
 
 @pytest.mark.parametrize("title", ["GPU Count", "GPU Model", "QoS", "Created (s)", "Memory (s)", "ID", "Version"])
