@@ -75,6 +75,10 @@ class Asset(Audited, Extensible, Entity):
 
     # Not the name: an organisation has forty of one monitor.
     unique_together = (("asset_tag",), ("serial_number",))
+    sorted_by = (
+        "name", "asset_type", "status", "serial_number", "asset_tag", "manufacturer", "model", "datacenter_id",
+        "assigned_to", "purchase_date", "purchase_price", "warranty_expires", "created_at", "updated_at",
+    )  # fmt: skip
 
     @property
     def may_be_described(self) -> bool:

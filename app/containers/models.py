@@ -58,6 +58,7 @@ class Container(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "name"),)
+    sorted_by = ("name", "server_id", "status", "updated_at")
 
     @classmethod
     def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:

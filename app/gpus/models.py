@@ -36,8 +36,8 @@ class Gpu(Audited, Extensible, Entity):
     memory_mb: Mapped[int | None] = column(
         "Memory", "显存", "显存容量", "GPU memory", unit="MB", minimum=0, usual=(512, 1 << 20)
     )
-    uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64))
-    serial_number: Mapped[str | None] = column(*titles.SERIAL_NUMBER, index=True)
+    uuid: Mapped[str | None] = column("UUID", "GPU UUID", type_=sa.String(64), natural=False)
+    serial_number: Mapped[str | None] = column(*titles.SERIAL_NUMBER, index=True, natural=False)
     status: Mapped[GpuStatus] = column("Status", "状态", "使用状态", default=GpuStatus.AVAILABLE)
     assigned_to_id: Mapped[int | None] = reference(User, "Assigned to", "使用人", "分配给", read_only=True)
     assigned_at: Mapped[datetime | None] = column("Assigned at", "分配时间", read_only=True)
@@ -47,6 +47,7 @@ class Gpu(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "slot"), ("uuid",))
+    sorted_by = ("model", "server_id", "status", "assigned_to_id", "assigned_at", "updated_at")
     checks = (
         present_when("assigned_to_id", status=GpuStatus.ASSIGNED, name="holder", message=HOLDER),
         absent_without("assigned_to_id", "assigned_at", "purpose", "expires_at", name="assignment", message=ASSIGNMENT),

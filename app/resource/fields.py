@@ -100,6 +100,7 @@ def column(
     members: Any = None,
     index: bool = False,
     lower: bool = False,
+    natural: bool = True,
     **options: Any,
 ) -> Any:
     """A `mapped_column` that people see: under this title, found in spreadsheets under the aliases too.
@@ -110,7 +111,8 @@ def column(
     `read_only` is set by the application alone; `hidden` is never shown to anybody;
     `audit`, `secret` and `guarded` are described at app.core.audit.recorder.Recorded;
     `members` is the marshmallow schema of each object in a list of objects; `index` is for what is often looked up
-    by its value; `lower` says that a text is stored in lower case, so that it is compared as it is.
+    by its value; `lower` says that a text is stored in lower case, so that it is compared as it is;
+    the digits of a text that is not `natural` are no numbers, so that it is ordered letter by letter.
     """
     info = {
         "title": title,
@@ -129,6 +131,7 @@ def column(
         "members": members,
         "index": index,
         "lower": lower,
+        "natural": natural,
     }
     return mapped_column(*([] if type_ is None else [type_]), info=info, **options)
 

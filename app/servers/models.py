@@ -98,6 +98,11 @@ class Server(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("datacenter_id", "name"), ("datacenter_id", "internal_ip"), ("asset_tag",))
+    sorted_by = (
+        "name", "hostname", "server_type", "status", "datacenter_id", "environment_id", "rack", "rack_unit",
+        "internal_ip", "manufacturer", "model", "serial_number", "asset_tag", "os", "cpu_cores", "memory_gb",
+        "warranty_expires", "owner", "created_at", "updated_at",
+    )  # fmt: skip
     # Blades share a unit, and a server that was moved may not be corrected yet: no reason to refuse it.
     rarely_shared = (
         SoftUnique(
@@ -107,5 +112,3 @@ class Server(Audited, Extensible, Entity):
             description="Refuse (409) a rack unit that another server has.",
         ),
     )
-    # The order in which people look at them.
-    __table_args__ = (sa.Index("ix_servers_name_id", sa.text("natural_key(name)"), "id"), Entity.__table_args__)

@@ -65,6 +65,7 @@ class Service(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("container_id", "server_id", "name"),)
+    sorted_by = ("name", "service_type", "status", "server_id", "container_id", "port", "created_at", "updated_at")
     checks = (exactly_one("container_id", "server_id", name="one_parent", message=ONE_PARENT),)
 
     @classmethod

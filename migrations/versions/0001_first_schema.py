@@ -78,6 +78,31 @@ SEARCHED = {
 """The tables whose objects can be found, and their columns in the order of their weight."""
 
 
+SORTED = {
+    "servers": (
+        *("name:natural", "hostname:natural", "server_type", "status", "datacenter_id", "environment_id"),
+        *("rack:natural", "rack_unit", "internal_ip:address", "manufacturer:natural", "model:natural"),
+        *("serial_number:natural", "asset_tag:natural", "os:natural", "cpu_cores", "memory_gb"),
+        *("warranty_expires", "owner:natural", "created_at", "updated_at"),
+    ),
+    "containers": ("name:natural", "server_id", "status", "updated_at"),
+    "gpus": (
+        *("model:natural", "server_id", "status", "assigned_to_id", "assigned_at"),
+        *("updated_at",),
+    ),
+    "services": (
+        *("name:natural", "service_type", "status", "server_id", "container_id", "port", "created_at"),
+        *("updated_at",),
+    ),
+    "assets": (
+        *("name:natural", "asset_type", "status", "serial_number:natural", "asset_tag:natural"),
+        *("manufacturer:natural", "model:natural", "datacenter_id", "assigned_to:natural", "purchase_date"),
+        *("purchase_price", "warranty_expires", "created_at", "updated_at"),
+    ),
+}
+"""The columns by which large lists are ordered, each with what makes its order: `natural_key` or `address_key`."""
+
+
 def upgrade() -> None:
     guards.create_text_functions()
     _create_audit_log()
@@ -86,6 +111,10 @@ def upgrade() -> None:
     _create_assets_and_tasks()
     _create_background_work()
     _create_imports()
+    for table, columns in SORTED.items():
+        for column, _, order in (text.partition(":") for text in columns):
+            expression = sa.text(f"{order}_key({column})") if order else column
+            op.create_index(f"ix_{table}_{column}_sorted", table, [expression, "id"])
     guards.create_search_entries()
     for table, columns in SEARCHED.items():
         guards.keep_search_entries(table, columns, is_private=table == "tasks")
@@ -539,15 +568,10 @@ def _create_infrastructure() -> None:
     )
     guards.guard_changes("servers")
     op.create_index(op.f("ix_servers_created_by_id"), "servers", ["created_by_id"])
-    op.create_index(op.f("ix_servers_datacenter_id"), "servers", ["datacenter_id"])
-    op.create_index(op.f("ix_servers_environment_id"), "servers", ["environment_id"])
     op.create_index("ix_servers_hostname_folded", "servers", [sa.text("fold(hostname)")])
-    op.create_index("ix_servers_internal_ip_key", "servers", [sa.text("address_key(internal_ip)")])
     op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
     op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])
     op.create_index("ix_servers_serial_number_folded", "servers", [sa.text("fold(serial_number)")])
-    op.create_index("ix_servers_name_id", "servers", [sa.text("natural_key(name)"), "id"])
-    op.create_index(op.f("ix_servers_status"), "servers", ["status"])
     op.create_index("uq_servers_asset_tag", "servers", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_servers_datacenter_id_internal_ip", "servers", ["datacenter_id", "internal_ip"], unique=True)
     op.create_index(
@@ -594,8 +618,6 @@ def _create_infrastructure() -> None:
     guards.guard_changes("containers")
     op.create_index(op.f("ix_containers_created_by_id"), "containers", ["created_by_id"])
     op.create_index("ix_containers_name_folded", "containers", [sa.text("fold(name)")])
-    op.create_index(op.f("ix_containers_server_id"), "containers", ["server_id"])
-    op.create_index(op.f("ix_containers_status"), "containers", ["status"])
     op.create_index(
         "uq_containers_server_id_name",
         "containers",
@@ -651,11 +673,9 @@ def _create_infrastructure() -> None:
         sqlite_autoincrement=True,
     )
     guards.guard_changes("gpus")
-    op.create_index(op.f("ix_gpus_assigned_to_id"), "gpus", ["assigned_to_id"])
     op.create_index(op.f("ix_gpus_created_by_id"), "gpus", ["created_by_id"])
     op.create_index("ix_gpus_model_folded", "gpus", [sa.text("fold(model)")])
     op.create_index("ix_gpus_serial_number_folded", "gpus", [sa.text("fold(serial_number)")])
-    op.create_index(op.f("ix_gpus_server_id"), "gpus", ["server_id"])
     op.create_index("ix_gpus_status_model_server_id", "gpus", ["status", "model", "server_id"])
     op.create_index("uq_gpus_server_id_slot", "gpus", ["server_id", "slot"], unique=True)
     op.create_index("uq_gpus_uuid", "gpus", [sa.text("fold(uuid)")], unique=True)
@@ -729,12 +749,8 @@ def _create_infrastructure() -> None:
         sqlite_autoincrement=True,
     )
     guards.guard_changes("services", unversioned=("last_checked_at",))
-    op.create_index(op.f("ix_services_container_id"), "services", ["container_id"])
     op.create_index(op.f("ix_services_created_by_id"), "services", ["created_by_id"])
     op.create_index("ix_services_name_folded", "services", [sa.text("fold(name)")])
-    op.create_index(op.f("ix_services_server_id"), "services", ["server_id"])
-    op.create_index(op.f("ix_services_service_type"), "services", ["service_type"])
-    op.create_index(op.f("ix_services_status"), "services", ["status"])
     op.create_index(
         "uq_services_container_id_server_id_name",
         "services",
@@ -835,11 +851,8 @@ def _create_assets_and_tasks() -> None:
         sqlite_autoincrement=True,
     )
     guards.guard_changes("assets", unversioned=("generated_description",))
-    op.create_index(op.f("ix_assets_asset_type"), "assets", ["asset_type"])
     op.create_index(op.f("ix_assets_created_by_id"), "assets", ["created_by_id"])
-    op.create_index(op.f("ix_assets_datacenter_id"), "assets", ["datacenter_id"])
     op.create_index("ix_assets_name_folded", "assets", [sa.text("fold(name)")])
-    op.create_index(op.f("ix_assets_status"), "assets", ["status"])
     op.create_index("uq_assets_asset_tag", "assets", [sa.text("fold(asset_tag)")], unique=True)
     op.create_index("uq_assets_serial_number", "assets", [sa.text("fold(serial_number)")], unique=True)
     op.create_table(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.resource import Resource
+from app.resource.query import select
 from app.resource.query.list_query import sortable
 from app.servers.routes import resource as servers
 from tests.client import Body, Client
@@ -111,3 +112,19 @@ def test_a_walk_sends_the_same_statements_on_every_page(
     with statements() as third:
         page(admin, servers, following, sort=sort)
     assert third == second
+
+
+@each_resource
+def test_a_page_far_behind_names_the_cursor_of_the_next(
+    resource: Resource, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    varied_rows(resource, 6, make, admin)
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    sort = f"-{sortable(resource)[-1]}"
+    pages = [
+        admin.call("GET", resource.path, query_string={"sort": sort, "page_size": 2, "page": number})
+        for number in (1, 2, 3)
+    ]
+    assert "next_cursor" not in pages[0]["pagination"]
+    after_second = page(admin, resource, pages[1]["pagination"]["next_cursor"], sort=sort)
+    assert after_second["data"] == pages[2]["data"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.db.rules import is_folded, is_mac_address
-from app.core.values import natural_key
+from app.core.values import fold, natural_key
 from app.resource import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query import select
@@ -179,15 +179,18 @@ def test_several_columns_sort_one_after_the_other(resource: Resource, make: Make
 
 
 def in_order(rows: list[Body], columns: list[tuple[str, Field]]) -> list[int]:
-    """The ids by these columns: what is absent comes last, first where the order descends; ties by id."""
-    ordered = sorted(rows, key=lambda row: row["id"])
+    """The ids by these columns: what is absent comes last, first where the order descends.
+
+    Ties are ordered by id, in the direction of the last column.
+    """
+    ordered = sorted(rows, key=lambda row: row["id"], reverse=columns[-1][0].startswith("-"))
     for sort, field in reversed(columns):
         name = sort.removeprefix("-")
 
         def key(row: Body, name: str = name, field: Field = field) -> tuple[bool, Any]:
             value = value_in(row, name, field)
             if value is not None and is_in_natural_order(name, field):
-                return False, natural_key(value)
+                return False, natural_key(value) if field.column.info.get("natural", True) else fold(value)
             return value is None, 0 if value is None else orderable(kind_of(name, field), value)
 
         # Python keeps ties in their order also when it reverses.

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 import app.core.db.functions  # noqa: F401 - types what sa.func.fold and the others return
 from app.core.db.dialects.registry import dialect_named
-from app.core.db.rules import Check, SoftUnique, add_lookup_index, add_unique_index, is_text
+from app.core.db.rules import Check, SoftUnique, add_lookup_index, add_sort_index, add_unique_index, is_text
 from app.core.values import Choice, json_text, same_json, utcnow, whole
 
 CENT = Decimal("0.01")
@@ -166,6 +166,8 @@ class Entity(Base):
     """Each of these combinations of fields once. Texts are compared as `fold` has them."""
     checks: ClassVar[tuple[Check, ...]] = ()
     rarely_shared: ClassVar[tuple[SoftUnique, ...]] = ()
+    sorted_by: ClassVar[tuple[str, ...]] = ()
+    """The columns by which lists are ordered that may have many objects: each has an index in this order."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     version: Mapped[int] = mapped_column(sort_order=-1)
@@ -193,6 +195,8 @@ class Entity(Base):
         for column in cls.__table__.columns:
             if column.info.get("index") or (column.key in looked_up and is_text(column)):
                 add_lookup_index(cls.__table__, column.key)
+        for name in cls.sorted_by:
+            add_sort_index(cls.__table__, name)
         for check in cls.checks:
             info = {"fields": check.fields, "message": check.message}
             cls.__table__.append_constraint(sa.CheckConstraint(check.sql, name=check.name, info=info))

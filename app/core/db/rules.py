@@ -127,6 +127,15 @@ def is_mac_address(column: sa.ColumnElement[Any]) -> bool:
     return getattr(column, "info", {}).get("check") is mac_address
 
 
+def sort_key(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A column as lists are ordered by it: names in their natural order, IP addresses as numbers."""
+    if is_ip_address(column):
+        return sa.func.address_key(column)
+    if not is_folded(column) or is_mac_address(column):
+        return column
+    return sa.func.natural_key(column) if column.info.get("natural", True) else sa.func.fold(column)
+
+
 def is_text(column: sa.Column[Any]) -> bool:
     return isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
 
@@ -145,6 +154,18 @@ def add_lookup_index(table: sa.Table, name: str) -> None:
     index_name = f"ix_{table.name}_{name}{suffix}"
     if all(index.name != index_name for index in table.indexes):
         sa.Index(index_name, expression, _table=table)
+
+
+def add_sort_index(table: sa.Table, name: str) -> None:
+    """Index a field in the order of a list by it, in place of its own index, which would hold the same."""
+    column = table.c[name]
+    own = {f"ix_{table.name}_{name}", f"ix_{table.name}_{name}_key"}
+    for index in [index for index in table.indexes if index.name in own]:
+        table.indexes.discard(index)
+    key = sort_key(column)
+    function = getattr(key, "name", None) if key is not column else None
+    expression = column if function is None else sa.text(f"{function}({name})")
+    sa.Index(f"ix_{table.name}_{name}_sorted", expression, table.c.id, _table=table)
 
 
 def add_unique_index(table: sa.Table, fields: tuple[str, ...]) -> None:

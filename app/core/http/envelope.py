@@ -25,7 +25,7 @@ class Pagination:
     """The pagination block of a list; `total` and `pages` are None where the client asked for no count.
 
     `at_least`: the count ended at `total`, but there are more, so the number of pages is not known. `left_out`: what
-    was not searched.
+    was not searched. `next_cursor`: where the list goes on by cursor, on pages far from the beginning.
     """
 
     page: int
@@ -33,13 +33,17 @@ class Pagination:
     total: int | None
     at_least: bool = False
     left_out: tuple[str, ...] = ()
+    next_cursor: str | None = None
 
     @property
     def pages(self) -> int | None:
         return None if self.total is None or self.at_least else -(-self.total // self.page_size)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**_members(self), "pages": self.pages}
+        members = {**_members(self), "pages": self.pages}
+        if self.next_cursor is None:
+            del members["next_cursor"]
+        return members
 
 
 @dataclass(frozen=True, slots=True)

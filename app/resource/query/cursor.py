@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
-from app.core.db.rules import is_folded, is_ip_address, is_mac_address
+from app.core.db.rules import sort_key
 from app.core.errors import InvalidCursor
 from app.core.http.envelope import CursorPage, Page
 from app.core.messages import tr
@@ -76,8 +76,12 @@ class Cursor:
 
 
 def sort_keys(resource: Resource, sort: Sequence[str]) -> list[SortKey]:
-    """The columns of an order; the id breaks ties, so that no row stands on two pages."""
-    names = [*sort] if {"id", "-id"} & set(sort) else [*sort, "id"]
+    """The columns of an order; the id breaks ties, so that no row stands on two pages.
+
+    It has the direction of the last column: the order is then the one of an index, or its reverse.
+    """
+    by_id = "-id" if sort and sort[-1].startswith("-") else "id"
+    names = [*sort] if {"id", "-id"} & set(sort) else [*sort, by_id]
     keys: list[SortKey] = []
     for name in names:
         plain, descending = name.removeprefix("-"), name.startswith("-")
@@ -99,12 +103,9 @@ def _attribute_keys(resource: Resource, key: str, *, descending: bool) -> list[S
 def _sort_key(resource: Resource, name: str, *, descending: bool) -> SortKey:
     if name not in resource.references:
         field = resource.fields[name]
-        if is_ip_address(field.column):
-            # The values of a cursor are keys then, and no addresses.
-            return SortKey(field, sa.func.address_key(field.column), Kind.TEXT, descending)
-        if field.kind is Kind.TEXT and is_folded(field.column) and not is_mac_address(field.column):
-            return SortKey(field, sa.func.natural_key(field.column), Kind.TEXT, descending)
-        return SortKey(field, field.column, field.kind, descending)
+        key = sort_key(field.column)
+        # The values of a cursor are keys then, and no addresses.
+        return SortKey(field, key, field.kind if key is field.column else Kind.TEXT, descending)
     field = resource.references[name]
     assert field.target is not None
     label = target_alias(resource, field).c[field.target.label]

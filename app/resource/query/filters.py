@@ -13,9 +13,15 @@ from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import ATTRIBUTE_KEY
-from app.resource.query.address_values import is_address, read_ip_addresses, read_mac_address, read_part
 from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, is_number
-from app.resource.query.parameter_values import Period, read_text
+from app.resource.query.parameter_values import (
+    Period,
+    is_address,
+    read_ip_addresses,
+    read_mac_address,
+    read_part,
+    read_text,
+)
 
 EQUALITY = frozenset({"", "ne", "in", "isnull"})
 ORDER = frozenset({"gt", "gte", "lt", "lte"})

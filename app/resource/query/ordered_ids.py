@@ -1,0 +1,111 @@
+"""The ids and sort values of a page, each order by walking an index as far as the page needs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from app.resource.declaration import Resource
+from app.resource.fields import Field
+from app.resource.projection import target_alias
+from app.resource.query.cursor import SortKey, after
+
+Limit = sa.ColumnElement[int]
+
+
+class _Part(NamedTuple):
+    """A query for some rows of a page: its sort keys, and what they are joined with."""
+
+    keys: Sequence[SortKey]
+    source: sa.FromClause
+    conditions: Sequence[sa.ColumnElement[bool]] = ()
+
+
+def ordered_ids(
+    resource: Resource,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    sort: Sequence[str],
+    keys: Sequence[SortKey],
+    *,
+    limit: Limit,
+    offset: Limit | None = None,
+    nulls: Sequence[bool] | None = None,
+    backwards: bool = False,
+) -> sa.Select[Any]:
+    """The columns `identity`, `s0`, `s1`, … of the rows that meet the conditions, in order.
+
+    `nulls`: which of the sort values are absent that the page begins after. Where a reference comes first in the order,
+    objects with it and objects without it are two queries: their outer join is sorted as a whole, while each of them
+    walks an index (20 of 100,000 servers by datacenter: 1.2 instead of 310 ms).
+    """
+    parts = [
+        _select(resource, [*conditions, *part.conditions], part, nulls, backwards=backwards)
+        for part in _parts(resource, sort, keys, nulls, backwards=backwards)
+    ]
+    if len(parts) == 1:
+        return parts[0].limit(limit).offset(offset)
+    end = limit if offset is None else limit + offset
+    both = sa.union_all(*(sa.select(part.limit(end).subquery()) for part in parts)).subquery()
+    order = [key.ordered(backwards=backwards) for key in renamed(keys, both)]
+    return sa.select(both).order_by(*order).limit(limit).offset(offset)
+
+
+def renamed(keys: Sequence[SortKey], page: sa.FromClause) -> list[SortKey]:
+    """The sort keys as columns of a page that is a subquery."""
+    return [replace(key, column=page.c[f"s{at}"]) for at, key in enumerate(keys)]
+
+
+def _parts(
+    resource: Resource, sort: Sequence[str], keys: Sequence[SortKey], nulls: Sequence[bool] | None, *, backwards: bool
+) -> list[_Part]:
+    source: sa.FromClause = resource.model.__table__
+    first = resource.references.get(sort[0].removeprefix("-")) if sort else None
+    for name in (name.removeprefix("-") for name in sort):
+        item = resource.references.get(name)
+        if item is not None and item is not first:
+            referred = target_alias(resource, item)
+            source = source.outerjoin(referred, item.column == referred.c.id)
+    if first is None:
+        return [_Part(keys, source)]
+    parts = []
+    if not (nulls and nulls[0] and keys[0].descending == backwards):
+        # Otherwise the page begins after an object without the reference, and these come last.
+        referred, key = _in_order(resource, first, keys[0])
+        parts.append(_Part([key, *keys[1:]], source.join(referred, first.column == referred.c.id)))
+    if first.nullable:
+        absent = replace(keys[0], column=sa.cast(sa.null(), keys[0].column.type))
+        parts.append(_Part([absent, *keys[1:]], source, [first.column.is_(None)]))
+    return parts
+
+
+def _in_order(resource: Resource, item: Field, key: SortKey) -> tuple[sa.FromClause, SortKey]:
+    """The objects that are referred to, and the sort key as a column of theirs.
+
+    They have an index in this order, or are few: then they are sorted first, which PostgreSQL would not do by itself.
+    """
+    referred = target_alias(resource, item)
+    assert item.target is not None
+    if item.target.label in item.target.sorted_by:
+        return referred, key
+    # With an OFFSET, the subquery is not merged with the rest.
+    few = sa.select(referred.c.id, key.column.label("key")).order_by("key").offset(0).subquery()
+    return few, replace(key, column=few.c.key)
+
+
+def _select(
+    resource: Resource,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    part: _Part,
+    nulls: Sequence[bool] | None,
+    *,
+    backwards: bool,
+) -> sa.Select[Any]:
+    values = [key.column.label(f"s{at}") for at, key in enumerate(part.keys)]
+    identity = resource.model.__table__.c.id.label("identity")
+    statement = sa.select(identity, *values).select_from(part.source).where(*conditions)
+    if nulls is not None:
+        statement = statement.where(after(part.keys, nulls, backwards=backwards))
+    # A constant that is ordered by keeps PostgreSQL from walking the index of the rest.
+    order = part.keys[1:] if part.conditions else part.keys
+    return statement.order_by(*(key.ordered(backwards=backwards) for key in order))
