@@ -103,6 +103,14 @@ class Server(Audited, Extensible, Entity):
         "internal_ip", "manufacturer", "model", "serial_number", "asset_tag", "os", "cpu_cores", "memory_gb",
         "warranty_expires", "owner", "created_at", "updated_at",
     )  # fmt: skip
+    # What people filter by together: matches are counted without reading the table.
+    __table_args__ = (
+        sa.Index(
+            "ix_servers_counted",
+            *("datacenter_id", "status", "server_type", "environment_id", "memory_gb", "cpu_cores"),
+        ),
+        Entity.__table_args__,
+    )
     # Blades share a unit, and a server that was moved may not be corrected yet: no reason to refuse it.
     rarely_shared = (
         SoftUnique(

@@ -568,6 +568,11 @@ def _create_infrastructure() -> None:
     )
     guards.guard_changes("servers")
     op.create_index(op.f("ix_servers_created_by_id"), "servers", ["created_by_id"])
+    op.create_index(
+        "ix_servers_counted",
+        "servers",
+        ["datacenter_id", "status", "server_type", "environment_id", "memory_gb", "cpu_cores"],
+    )
     op.create_index("ix_servers_hostname_folded", "servers", [sa.text("fold(hostname)")])
     op.create_index("ix_servers_name_folded", "servers", [sa.text("fold(name)")])
     op.create_index("ix_servers_rack_folded", "servers", [sa.text("fold(rack)")])

@@ -11,6 +11,7 @@ import pytest
 from app.core.audit.models import AuditLog
 from app.resource import Resource, ip_address, mac_address
 from app.resource.fields import Field, Kind
+from app.servers.models import Server
 from tests.client import Client
 from tests.contract.resources import (
     READABLE,
@@ -293,3 +294,22 @@ def comparable(kind: Kind, text: str) -> Any:
 
 def test_the_audit_log_is_among_what_is_read() -> None:
     assert {"audit_logs"} == {resource.name for resource in READABLE} - {r.name for r in RESOURCES}
+
+
+@pytest.mark.parametrize("text", ["Café 7%", "机柜 中文", "true", "a\\b_c", "x  y", "ｅｄｇｅ"])
+def test_a_part_of_a_text_is_found_in_any_form(text: str, make: Make, admin: Client) -> None:
+    """The search table, in which it is looked for first, has ideographs apart and all fields of an object together."""
+    found = make(Server, name=f"one {text} more", attributes={"note": f"({text})", "whole": text}).id
+    make(Server, name="other", description=text, attributes={"other": text})
+    part = text.swapcase()
+    for query in ({"name__contains": part}, {"attributes.note__contains": part}, {"attributes.whole": part}):
+        assert [row["id"] for row in admin.call("GET", "/api/servers", query_string=query)["data"]] == [found], query
+    for query in ({"name__contains": f"{part}?"}, {"attributes.whole": f"{part}?"}):
+        assert admin.call("GET", "/api/servers", query_string=query)["data"] == []
+
+
+def test_a_text_is_the_same_in_any_case_and_form(make: Make, admin: Client) -> None:
+    found = [make(Server, owner=owner).id for owner in ("Team 007", "team 007", "ｔｅａｍ 007")]
+    make(Server, owner="team 7")
+    for path in ("/api/servers?owner=TEAM 007", "/api/servers?owner=TEAM 007&owner=nobody"):
+        assert [row["id"] for row in admin.call("GET", path)["data"]] == found

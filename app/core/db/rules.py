@@ -136,6 +136,16 @@ def sort_key(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     return sa.func.natural_key(column) if column.info.get("natural", True) else sa.func.fold(column)
 
 
+def has_natural_index(column: sa.ColumnElement[Any]) -> bool:
+    """Whether there is an index of a text in the natural order, and none of it as it is compared."""
+    if not isinstance(column, sa.Column) or not is_folded(column):
+        return False
+    own = f"ix_{column.table.name}_{column.key}"
+    same = {f"{own}_folded", f"uq_{column.table.name}_{column.key}"}
+    names = {index.name for index in column.table.indexes}
+    return f"{own}_sorted" in names and names.isdisjoint(same)
+
+
 def is_text(column: sa.Column[Any]) -> bool:
     return isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from app.core.db.models import JsonText
-from app.core.db.rules import is_ip_address, is_mac_address
+from app.core.db.rules import has_natural_index, is_ip_address, is_mac_address
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -115,7 +115,12 @@ def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: 
     """The comparison of a column, or of its lower case, with one value or several."""
     match item.operator:
         case "":
-            return subject.in_(wanted) if item.several else subject == wanted
+            if item.several:
+                return subject.in_(wanted)
+            if not has_natural_index(column):
+                return subject == wanted
+            # Texts that are the same have the same place in the order, of which there is an index.
+            return sa.and_(subject == wanted, sa.func.natural_key(column) == sa.func.natural_key(wanted))
         case "ne":
             # What has no value is different from every value.
             differs = subject.not_in(wanted) if item.several else subject != wanted

@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 from app.core.errors import BadParameter, RepeatedParameter
 from app.core.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE
 from app.core.messages import tr
+from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Kind
 from app.resource.query.conditions import bound_value, bound_values
@@ -18,7 +19,7 @@ from app.resource.query.json_filters import ATTRIBUTE
 from app.resource.query.known_names import check_attribute
 from app.resource.query.parameter_values import read_text
 from app.resource.query.paths import parse_condition
-from app.resource.query.text_search import search_values, words_of
+from app.resource.query.text_search import is_among_searched, search_values, words_of
 
 MAX_SEARCH = 200
 
@@ -35,6 +36,8 @@ class Matching:
     filters: tuple[Filter, ...] = ()
     words: tuple[int, ...] = ()
     """The words of `q`, each by the number of its spellings."""
+    searched: tuple[int, ...] = ()
+    """The filters, by their places, whose text is looked for in the search table first, which has an index."""
     own: bool = False
     """Only what the acting user created; set when rows are selected, not by the request."""
 
@@ -77,6 +80,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
     `own` are further parameters of the route, which a misspelt one may have meant.
     """
     filters: list[Filter] = []
+    searched: list[int] = []
     values: dict[str, Any] = {}
     for parameter, texts in arguments.lists():
         if parameter in LIST_PARAMETERS:
@@ -87,6 +91,9 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
             raise unknown("parameter", parameter, [*names, *LIST_PARAMETERS, *own])
         item, value = parse_condition(resource, parameter, texts)
         values |= bound_values(item, value, f"p{len(filters)}")
+        if is_among_searched(resource, item, value):
+            searched.append(len(filters))
+            values |= search_values([(fold(value),)], f"p{len(filters)}_")
         filters.append(item)
     text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
     if len(text) > MAX_SEARCH:
@@ -103,7 +110,7 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
             parameter="total",
         )
     return ListQuery(
-        matching=Matching(tuple(filters), words=tuple(map(len, words))),
+        matching=Matching(tuple(filters), tuple(map(len, words)), tuple(searched)),
         values=values,
         sort=_parse_sort(resource, ",".join(arguments.getlist("sort"))),
         fields=_parse_fields(resource, ",".join(arguments.getlist("fields")) if "fields" in arguments else None),

@@ -222,6 +222,7 @@ def parse_conditions(
 def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
     """What a row meets that matches; the values are those of the query."""
     conditions = [condition_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
+    conditions += [matches(resource, (1,), f"p{at}_") for at in matching.searched]
     if matching.words:
         conditions.append(matches(resource, matching.words))
     if matching.own:

@@ -7,17 +7,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.addresses import ip_address, mac_digits
+from app.core.db.rules import is_folded, is_mac_address
 from app.core.db.search_entries import SearchEntry
 from app.core.values import fold, search_text
 from app.resource.declaration import Resource
+from app.resource.fields import Kind
 from app.resource.query.conditions import escape_like
-from app.resource.query.searched_fields import is_searched
+from app.resource.query.filters import TEXT, Filter
+from app.resource.query.json_filters import ATTRIBUTE
+from app.resource.query.searched_fields import is_searched, searched_fields
 
 Word = tuple[str, ...]
 """The spellings of a word, folded; any of them will do."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){2,}[:-]?|[0-9a-f]{4}(?:\.[0-9a-f]{2,4})+\.?")
 """A hardware address or a part of one, with separators. The table has it without them too."""
+
+TRIGRAM = 3
 
 entries = SearchEntry.__table__
 
@@ -65,6 +71,18 @@ def matches(resource: Resource, words: Sequence[int], prefix: str = "q") -> sa.C
     )
     identity: sa.ColumnElement[int] = resource.model.__table__.c.id
     return identity.in_(matching_ids)
+
+
+def is_among_searched(resource: Resource, item: Filter, value: Any) -> bool:
+    """Whether each object that meets a filter has its value in its searched text, long enough for a trigram."""
+    if not is_searched(resource) or item.or_empty or not isinstance(value, str) or len(search_text(value)) < TRIGRAM:
+        return False
+    if item.name.startswith(ATTRIBUTE):
+        return item.operator in {"", *TEXT} and not item.numeric
+    field = next((field for field in searched_fields(resource) if field.name == item.name), None)
+    if field is None or field.kind is not Kind.TEXT or is_mac_address(field.column) or not is_folded(field.column):
+        return False
+    return item.operator in TEXT
 
 
 def of_resource(resource: Resource) -> sa.ColumnElement[bool]:
