@@ -9,6 +9,9 @@ import sqlalchemy as sa
 from app.core.db.searched import TABLE, Form, Searched
 from app.core.values import CJK
 
+SAMPLES = 1000
+"""Texts of each resource that PostgreSQL keeps to estimate how frequent a part of a text is."""
+
 
 def creation() -> Iterator[str]:
     """The statements that create the table, before its triggers."""
@@ -34,6 +37,9 @@ def triggers(searched: Searched) -> Iterator[str]:
     table, partition = searched.table, _partition(searched)
     changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in searched.followed)
     yield f"CREATE TABLE {partition} PARTITION OF {TABLE} FOR VALUES IN ('{table}')"
+    # With the usual 100, a text that one of the samples has is taken for one of each hundredth object, for which it
+    # would be faster to read the table: "web-0999" of a million services took 730 ms, and takes 4.
+    yield f"ALTER TABLE {partition} ALTER COLUMN content SET STATISTICS {SAMPLES}"
     yield (
         f"CREATE FUNCTION {table}_search() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$ BEGIN "
         f"IF TG_OP = 'INSERT' THEN {_insertion(searched, 'added')} FROM added; "
