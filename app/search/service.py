@@ -124,12 +124,18 @@ def _select_similar(
 def _similar_statement(
     types: tuple[Resource, ...], own_only: frozenset[str], shape: TypoShape, most: int, *, in_every_word: bool
 ) -> Any:
-    """Entries of each resource that could hold the words with a typo, and their texts."""
-    condition = could_hold(entries.c.content, shape, in_every_word=in_every_word)
+    """Entries of each resource that could hold the words with a typo, and their texts.
+
+    Each condition has its share of the candidates, so that a part of a word that nearly all objects have does not take
+    the place of what another part finds.
+    """
+    conditions = could_hold(entries.c.content, shape, in_every_word=in_every_word)
 
     def candidates(resource: Resource) -> sa.Select[Any]:
         columns = (entries.c.resource_id, entries.c.content)
-        return sa.select(*columns).where(*_visible_entries(resource, own_only), condition).limit(most)
+        seen = sa.select(*columns).where(*_visible_entries(resource, own_only))
+        parts = [seen.where(condition).limit(most // len(conditions)).subquery() for condition in conditions]
+        return sa.select(sa.union(*(sa.select(part) for part in parts)).subquery())
 
     return _of_each(types, candidates)
 

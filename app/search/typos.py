@@ -13,6 +13,9 @@ from app.resource.query.text_search import Word, has_words, search_values
 MIN_LENGTH = 4
 """Characters of a word from which a typo is forgiven: too much resembles a shorter one."""
 
+MAX_PARTS = 5
+"""Conditions that are looked for one by one: those of a word of nine letters. More take longer to plan than to run."""
+
 Clause = sa.ColumnElement[bool]
 Pattern = tuple[str, ...]
 """Parts of a word, each of which must be there, in this order."""
@@ -38,22 +41,19 @@ def typo_values(words: Sequence[Word]) -> dict[str, str]:
     return values
 
 
-def could_hold(content: sa.ColumnElement[str], shape: TypoShape, *, in_every_word: bool) -> Clause:
-    """A condition that narrows the entries to those that could hold the words.
+def could_hold(content: sa.ColumnElement[str], shape: TypoShape, *, in_every_word: bool) -> list[Clause]:
+    """Conditions of which one meets each entry that could hold the words.
 
-    The typo may be in one word, or `in_every_word`. What the condition admits is to be compared by `similar_entry`.
+    The typo may be in one word, or `in_every_word`. What a condition admits is to be compared by `similar_entry`.
     """
     exact = [has_words(content, [spellings], f"w{at}_") for at, (spellings, _) in enumerate(shape)]
     similar = [
-        sa.or_(sa.false(), *(_resembles(content, f"t{at}_{number}") for number in range(patterns)))
-        for at, (_, patterns) in enumerate(shape)
+        [_resembles(content, f"t{at}_{number}") for number in range(patterns)] for at, (_, patterns) in enumerate(shape)
     ]
     if in_every_word:
-        return sa.and_(*map(sa.or_, exact, similar))
-    return sa.or_(
-        sa.false(),
-        *(sa.and_(similar[at], *exact[:at], *exact[at + 1 :]) for at, (_, patterns) in enumerate(shape) if patterns),
-    )
+        return [sa.and_(*(sa.or_(has, *parts) for has, parts in zip(exact, similar, strict=True)))]
+    each = [sa.and_(part, *exact[:at], *exact[at + 1 :]) for at, parts in enumerate(similar) for part in parts]
+    return each if len(each) <= MAX_PARTS else [sa.or_(*each)]
 
 
 def _patterns(word: str) -> list[Pattern]:
