@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.assets.models import Asset
 from app.core.db.dialects.postgresql import statements
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import db, writing
@@ -21,6 +22,13 @@ COLUMNS = ("kind", "subject_id", "origin", "state", "attempts", "created_at")
 def write(*subjects: int | None) -> None:
     now = utcnow()
     write_rows(Job.__table__, COLUMNS, (("test", subject, {"by": "a test"}, "queued", 0, now) for subject in subjects))
+
+
+def test_a_statement_is_printed_without_a_database() -> None:
+    """As SQLAlchemy does where it puts a statement into an error."""
+    price = Asset.__table__.c.purchase_price
+    statement = sa.select(sa.func.json_member(Asset.__table__.c.attributes, "x")).where(price == sa.bindparam("p"))
+    assert "purchase_price" in str(statement)
 
 
 def stored(app: Flask) -> list[int]:

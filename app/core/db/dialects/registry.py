@@ -7,7 +7,11 @@ from flask import current_app
 from app.core.db.dialects import postgresql, sqlite
 from app.core.db.dialects.protocol import Dialect
 
-_DIALECTS = {dialect.name: dialect for dialect in (postgresql.DIALECT, sqlite.DIALECT)}
+_DIALECTS = {
+    **{dialect.name: dialect for dialect in (postgresql.DIALECT, sqlite.DIALECT)},
+    # By this one SQLAlchemy prints a statement that no database executes.
+    "default": postgresql.DIALECT,
+}
 
 
 class _Named(Protocol):
