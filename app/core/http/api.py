@@ -104,6 +104,15 @@ class Blueprint(SmorestBlueprint):
         name_operation(view)
         super().add_url_rule(rule, endpoint, view, **options)
 
+    def arguments(self, schema: type[Schema] | Schema, **options: Any) -> Callable[[View], View]:
+        """Parse what comes in by one instance of the schema for all requests.
+
+        Of a class webargs makes an instance for each, with copies of all fields: 45 of the 470 µs of a single object,
+        and more of a write.
+        """
+        instance = schema() if isinstance(schema, type) else schema
+        return cast(Callable[[View], View], super().arguments(instance, **options))
+
     def response(
         self,
         status_code: int,
