@@ -175,6 +175,28 @@ def test_the_least_used_answers_make_room(app: Flask, make: Make) -> None:
 
 
 @on_postgresql
+def test_a_page_whose_total_is_known_asks_redis_once(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commas make it another page of the same list."""
+    make(Datacenter, name="a")
+    make(Datacenter, name="b")
+    asked: list[Any] = []
+    get_many = cache.get_many
+    monkeypatch.setattr(cache, "get_many", lambda *keys: asked.append(keys) or get_many(*keys))
+
+    def total(commas: str) -> Any:
+        asked.clear()
+        return admin.call("GET", f"/api/datacenters?page_size=1&sort={commas}")["pagination"]["total"]
+
+    assert total("") == total(",") == 2
+    assert len(asked) == 1
+    admin.call("POST", "/api/datacenters", json={"name": "c"}, expect=201)
+    assert total(",,") == total(",,,") == 3
+    assert len(asked) == 1
+
+
+@on_postgresql
 def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     """With pickle, whoever can write there could run code here."""
     names = Names(app)

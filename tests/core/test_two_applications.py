@@ -2,7 +2,8 @@
 
 from flask import Flask, current_app
 
-from app.core.cache.backends import local_pages
+from app.core.cache.backends import Lookup, local_pages
+from app.core.cache.generations import generations_of_app
 from app.core.cache.redis_client import attempt
 from app.core.db.unit_of_work import writing
 from app.core.http import api
@@ -60,7 +61,8 @@ def test_a_redis_that_one_cannot_reach_is_there_for_the_other(app: Flask, build_
 def test_pages_are_cached_apart(app: Flask, build_app: BuildApp) -> None:
     other = build_app()
     with app.app_context():
-        local_pages().set("key", ["generation"], b"page", 60)
+        lookup = Lookup("key", ["servers"], ["generation"], 0.0)
+        local_pages().set(generations_of_app().read, lookup, b"page", 60)
         assert local_pages().get("key", ["generation"]) == b"page"
     with other.app_context():
         assert local_pages().get("key", ["generation"]) is None

@@ -18,6 +18,7 @@ from flask_caching import Cache
 from flask_caching.backends import RedisCache
 
 from app.core.cache.redis_client import OPTIONS, attempt
+from app.core.db.unit_of_work import unit_of_work
 from app.core.values import as_json
 
 cache = Cache()
@@ -141,7 +142,19 @@ class Generations:
                 cache.add(_key(table), uuid.uuid4().hex, 0)
                 generations[position] = cache.get(_key(table))
         # Anything but text was not written by us.
-        return (generations if all(isinstance(one, str) for one in generations) else None), values
+        if not all(isinstance(one, str) for one in generations):
+            return None, values
+        if has_request_context():
+            unit_of_work().transaction.known_generations.update(zip(tables, generations, strict=True))
+        return generations, values
+
+    def known(self, tables: Sequence[str]) -> list[str] | None:
+        """The generations of these tables as this request has read them, if it has, and has only read since."""
+        work = unit_of_work()
+        known = work.transaction.known_generations
+        if not work.is_reading or self._changing or self._unannounced or not known.keys() >= set(tables):
+            return None
+        return [known[table] for table in tables]
 
     @contextmanager
     def computing(self, key: str) -> Iterator[None]:

@@ -51,6 +51,8 @@ class Transaction:
     changed_tables: set[str] = field(default_factory=set)
     known_macs: dict[Place, str] = field(default_factory=dict)
     """MACs of audit records that were read together with their objects."""
+    known_generations: dict[str, str] = field(default_factory=dict)
+    """Generations of tables that this block of a request has read from the cache; see `cache/generations.py`."""
     after_commit: Calls = field(default_factory=dict)
     after_rollback: Calls = field(default_factory=dict)
 
