@@ -12,6 +12,7 @@ from app.core.messages import tr
 from app.core.values import utcnow
 from app.demo.estate import write_estate
 from app.imports import service as imports
+from app.resource import plural
 
 FILENAME = "sample-estate.xlsx"
 
@@ -29,7 +30,10 @@ def request_estate() -> int:
         # The first environments are there from the beginning.
         if name != "environments" and db.session.scalar(sa.select(sa.exists(sa.select(resource.model.id)))):
             raise NotEmpty(
-                tr("The sample estate is for an empty installation; this one has {resource} already.", resource=name)
+                tr(
+                    "The sample estate is for an empty installation; this one has {resource} already.",
+                    resource=plural(resource),
+                )
             )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILENAME

@@ -13,7 +13,7 @@ from app.imports.parse.cells import read_attribute, reader_of
 from app.imports.parse.set_values import read_constant
 from app.imports.plan.missing import CREATABLE, may_create
 from app.imports.settings import SheetSettings
-from app.resource import Kind, Resource
+from app.resource import Kind, Resource, plural
 from app.resource.json_fields import ATTRIBUTE_KEY
 from app.sheets.cells import CellError, unit_factor
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
@@ -77,7 +77,11 @@ def check_missing(names: Sequence[str], role: Role | None) -> Errors:
         elif role is None or not may_create(CATALOG[name], role):
             yield (
                 "create_missing",
-                tr("The user of this import is not allowed to create {resource}.", rule="forbidden", resource=name),
+                tr(
+                    "The user of this import is not allowed to create {resource}.",
+                    rule="forbidden",
+                    resource=plural(CATALOG[name]),
+                ),
             )
 
 
@@ -87,7 +91,7 @@ def find_target(resource: Resource, target: str) -> tuple[ColumnMapping | None, 
     if column is None:
         names = [item.reads_as for item in resource.fields.values() if not item.read_only]
         closest = difflib.get_close_matches(target, names, n=1)
-        facts = {"name": target, "resource": resource.name}
+        facts = {"name": target, "resource": plural(resource)}
         if closest:
             return None, tr(
                 "{name} is not a field of {resource}. Did you mean {near}?", rule="unknown", near=closest[0], **facts

@@ -25,7 +25,7 @@ from app.resource.query.select import parse_conditions, select_page, select_wher
 from app.resource.rights import Private, is_visible, sees_own_only
 from app.resource.routes import answer, conclude
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
-from app.resource.service import check_version, read, singular
+from app.resource.service import check_version, plural, read, singular
 
 __all__ = [
     "MAX_ATTRIBUTES",
@@ -68,6 +68,7 @@ __all__ = [
     "owners_of",
     "parse_conditions",
     "parse_query",
+    "plural",
     "read",
     "read_time",
     "readable_blueprint",

@@ -19,6 +19,7 @@ def readable_blueprint(resource: Resource) -> Blueprint:
     """A blueprint with list and read only, for objects that other code writes."""
     name = resource.path.removeprefix("/api/")
     blueprint = Blueprint(name, __name__, url_prefix=resource.path, description=resource.titles[0])
+    blueprint.titles = resource.titles
     add_read_routes(blueprint, resource)
     add_facets_route(blueprint, resource)
     return blueprint

@@ -7,16 +7,18 @@ An object that the acting user does not see neither blocks the deletion nor is d
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+from flask import current_app
 
 from app.core.db.models import Base, Entity
 from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db
 from app.core.errors import Conflict, NotOwner
 from app.core.http.access import current_actor
-from app.core.messages import tr
+from app.core.http.api import Blueprint
+from app.core.messages import Term, tr
 from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
 from app.resource.rights import invisible, sees_own_only, visible
@@ -161,9 +163,17 @@ def has_children(children: Mapping[str, int]) -> Conflict:
     return HasChildren(tr("This object still has {listed}.", listed=text_of_counts(children)), children=dict(children))
 
 
-def text_of_counts(children: Mapping[str, int]) -> str:
+def text_of_counts(children: Mapping[str, int]) -> Term:
     """How many there are of each kind, without a plural: `servers (1), gpus (6)`."""
-    return ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in children.items())
+    english = ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in children.items())
+    chinese = "、".join(f"{_titles_of(name).chinese}（{count}）" for name, count in children.items())
+    return Term(english, chinese)
+
+
+def _titles_of(table: str) -> Term:
+    """What people call the objects of a table; the kernel knows them from the routes that serve them."""
+    blueprint = current_app.blueprints[table.replace("_", "-")]
+    return Term.of(cast(Blueprint, blueprint).titles)
 
 
 def count_referring(model: type[Entity], ids: Iterable[int]) -> dict[int, dict[str, int]]:

@@ -270,6 +270,12 @@ def singular(resource: Resource) -> Term:
     return Term(resource.name.removesuffix("s").replace("_", " "), Term.of(resource.titles).chinese)
 
 
+@functools.cache
+def plural(resource: Resource) -> Term:
+    """What people call the objects of a resource within a sentence."""
+    return Term(resource.name.replace("_", " "), Term.of(resource.titles).chinese)
+
+
 def explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:
     """Name the field behind a violated constraint; a foreign key's by looking which object is missing."""
     translated = from_database(error)

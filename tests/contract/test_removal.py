@@ -75,6 +75,8 @@ def test_a_cascade_takes_everything_under_an_object_along(make: Make, admin: Cli
     path = f"/api/datacenters/{place.id}"
     refused = admin.call("DELETE", path, expect=409)["data"]
     assert (refused["reason"], refused["children"]) == ("has_children", {"servers": 2})
+    in_chinese = admin.call("DELETE", path, expect=409, headers={"Accept-Language": "zh"})
+    assert in_chinese["message"] == "该对象下面还有：服务器（2）。"
     counts = {"datacenters": 1, "servers": 2, "containers": 2, "gpus": 2, "services": 4}
     preview = admin.call("DELETE", path, query_string={**DRY, "cascade": "true"})["data"]
     assert preview["counts"] == counts

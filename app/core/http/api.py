@@ -5,7 +5,7 @@ parsing is strict: unreadable bodies and undeclared parameters are refused.
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from flask import Flask, Request, Response, current_app, request
@@ -82,6 +82,8 @@ class Blueprint(SmorestBlueprint):
         super().__init__(*args, **options)
         self.shared_parameters: dict[str, dict[str, Any]] = {}
         self.shared_schemas: dict[str, dict[str, Any]] = {}
+        self.titles: Sequence[str] = ()
+        """What people call the objects of a resource: the English plural first, then names in other languages."""
 
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: View | None = None, **options: Any

@@ -12,10 +12,9 @@ from app.core.db.unit_of_work import db
 from app.core.errors import NotOwner
 from app.core.messages import tr
 from app.core.request_context import Actor
-from app.imports.map.columns import plural
 from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
-from app.resource import Resource
+from app.resource import Resource, plural
 from app.resource.fields import defaults_of
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
 from app.resource.uniqueness import Key, index_rules, key_of, member_rules, taken_keys

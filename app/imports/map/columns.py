@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from app.core.messages import Message, Term, tr
+from app.core.messages import Message, tr
 from app.imports.map.titles import (
     FIRST_ALIAS,
     TitleMatch,
@@ -21,7 +21,7 @@ from app.imports.map.titles import (
 )
 from app.imports.models import ExtraColumns
 from app.imports.settings import IGNORE, SheetSettings, find_field
-from app.resource import Field, Resource
+from app.resource import Field, Resource, plural
 from app.sheets.cells import Value, letters
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, INSTALLATION, STATUS, VERSION
 
@@ -136,11 +136,6 @@ def target_column(resource: Resource, index: int, title: str, use: ColumnUse, ta
     if item is None:
         return None
     return ColumnMapping(index, title, use, item, scale=title_scale(title, item), certainty=Certainty.SET)
-
-
-def plural(resource: Resource) -> Term:
-    titles = Term.of(resource.titles)
-    return Term(titles.lower(), titles.chinese)
 
 
 def mapping_error(rule: str, message: Message, **details: Any) -> dict[str, Any]:

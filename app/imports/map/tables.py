@@ -10,7 +10,6 @@ from app.imports.map.columns import (
     ColumnUse,
     map_columns,
     mapping_error,
-    plural,
     target_column,
 )
 from app.imports.map.headers import (
@@ -36,7 +35,7 @@ from app.imports.map.titles import title_key
 from app.imports.map.units import apply_units
 from app.imports.models import ExtraColumns
 from app.imports.settings import SavedMapping, SheetSettings
-from app.resource import Resource
+from app.resource import Resource, plural
 from app.sheets.cells import Value
 from app.sheets.reserved_titles import LISTS, SKIPPED, STATUS
 from app.sheets.workbook import Sheet, Workbook

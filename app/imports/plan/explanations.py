@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.messages import Message, tr
-from app.imports.map.columns import Certainty, ColumnUse, plural
-from app.resource import Resource
+from app.imports.map.columns import Certainty, ColumnUse
+from app.resource import Resource, plural
 
 _OF_USE = {
     ColumnUse.IDENTITY: tr("An export wrote it: it tells which object a row is.", rule="identity"),
