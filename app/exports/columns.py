@@ -1,6 +1,7 @@
 """The columns of an exported resource: titles, and the cell values of its objects."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
 from operator import itemgetter
 from typing import Any
@@ -22,12 +23,17 @@ FIRST_EXCEL_DATE = date(1900, 3, 1)
 """Excel has no dates before 1900 and counts 1900 as a leap year: earlier dates are written as text."""
 
 
-def columns_of(resource: Resource) -> list[OutputColumn]:
-    """The columns of a resource: id and version, then its fields, the attributes in use, and whose ids they are."""
+def columns_of(resource: Resource, names: AbstractSet[str] | None = None) -> list[OutputColumn]:
+    """The columns of a resource: id and version, then its fields, the attributes in use, and whose ids they are.
+
+    With `names`, only those fields; what an import needs to find the objects again is always there.
+    """
     columns = [OutputColumn(IDENTITY, itemgetter("id"))]
     for field in resource.fields.values():
         if field.name == "version":
             columns.insert(1, OutputColumn(VERSION, itemgetter("version")))
+        elif names is not None and names.isdisjoint({field.name, field.reads_as}):
+            continue
         elif field.kind is Kind.ATTRIBUTES:
             columns.extend(_attribute_column(name) for name in _attribute_names(resource, field))
         elif field.name != "id" and field.kind is not Kind.DOCUMENT:

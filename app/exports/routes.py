@@ -1,6 +1,7 @@
 """Exports: a list as a file, and several resources as one workbook."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ RESOURCES = query_parameter(
     {"type": "string", "example": "servers,gpus"},
     f"The resources, separated by commas; without it, all: {', '.join(IMPORTABLE)}.",
 )
-PAGING = frozenset({"page", "page_size", "cursor", "fields", "total"})
+PAGING = frozenset({"page", "page_size", "cursor", "total"})
 
 blueprint = Blueprint("exports", __name__, url_prefix="/api", description="Spreadsheets out")
 blueprint.shared_schemas["ExportFormat"] = {"type": "string", "enum": list(CONTENT_TYPES)}
@@ -89,7 +90,7 @@ def _add_export(resource: Resource) -> None:
         without=PAGING,
         more=[FORMAT],
         responses=file_responses("The file.", content),
-        summary=f"Download {resource.titles[0]}, with the filters and the order of the list.",
+        summary=f"Download {resource.titles[0]}, with the filters, the order and, if named, the fields of the list.",
         operationId=camel_case("export", resource.name),
     )
     def export() -> Response:
@@ -125,7 +126,9 @@ def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
 
 
 def _sheet(resource: Resource, query: ListQuery) -> OutputSheet:
-    return OutputSheet(resource.titles[0], columns_of(resource), select_all(resource, query))
+    """The sheet of a list. The columns are read from whole objects, also where the query names only some fields."""
+    columns = columns_of(resource, None if query.fields is None else frozenset(query.fields))
+    return OutputSheet(resource.titles[0], columns, select_all(resource, replace(query, fields=None)))
 
 
 def write_json(path: Path, items: Iterable[Item]) -> int:

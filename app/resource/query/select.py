@@ -97,7 +97,7 @@ def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page
 def select_all(resource: Resource, query: ListQuery) -> Iterator[dict[str, Any]]:
     """Every object that matches, JSON-ready, read a few at a time on a connection of its own."""
     query = narrowed(resource, query)
-    projection = projection_of(resource)
+    projection = projection_of(resource, query.fields)
     order = [key.ordered() for key in sort_keys(resource, query.sort)]
     statement = projection.statement.where(*conditions_of(resource, query.matching)).order_by(*order)
     with db.engine.connect() as connection:

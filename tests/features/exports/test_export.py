@@ -116,6 +116,21 @@ def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make
     admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
 
 
+def test_an_export_of_some_fields_can_be_imported_again(admin: Client, make: Make, upload: Upload) -> None:
+    place = make(Datacenter, name="SH-1")
+    make(Server, name="n1", rack="R1", datacenter_id=place.id)
+    path = "/api/servers/export?fields=rack,datacenter"
+    content = admin.send("GET", path).data
+    (row,) = sheet(content, "Servers")
+    assert list(row) == ["_id", "_version", "Datacenter", "Rack", "_installation"]
+    assert (row["Datacenter"], row["Rack"]) == ("SH-1", "R1")
+    job = upload(admin, form=APPLY, content=content)
+    assert [row["action"] for row in rows_of(admin, job)] == ["unchanged"]
+    (item,) = admin.call("GET", f"{path}&format=json")["data"]
+    assert item == {"rack": "R1", "datacenter": {"id": place.id, "name": "SH-1"}}
+    admin.call("GET", "/api/servers/export?fields=racks", expect=400)
+
+
 def test_a_misspelt_resource_or_parameter_is_answered_with_the_nearest(admin: Client) -> None:
     for query, reason, nearest in (
         ("resources=serverz", "unknown_type", "servers"),
