@@ -32,6 +32,7 @@ def describe(resource: Resource, actor: Actor) -> Description:
         "name": resource.name,
         "path": resource.path,
         "labels": labels_of_titles(resource.titles),
+        "singular": labels_of_titles((resource.titles[0].removesuffix("s"), *resource.titles[1:])),
         "fields": [*(_describe_field(resource, field) for field in resource.fields.values()), *_secrets(resource)],
         "rules": [
             {"kind": rule.kind, "fields": list(rule.fields), "labels": labels_of_message(rule.message)}

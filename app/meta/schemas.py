@@ -113,6 +113,7 @@ class MetaResourceSchema(Schema):
     name = fields.String(required=True)
     path = fields.String(required=True)
     labels = fields.Nested(LabelsSchema, required=True)
+    singular = fields.Nested(LabelsSchema, required=True, metadata={"description": "What one object is called."})
     fields_ = fields.List(fields.Nested(MetaFieldSchema), required=True, data_key="fields")
     rules = fields.List(fields.Nested(MetaRuleSchema), required=True)
     natural_keys = fields.List(

@@ -143,6 +143,7 @@ def test_a_sheet_built_from_it_is_imported(
 def test_every_label_is_there_in_both_languages(admin: Client) -> None:
     for resource in described(admin).values():
         assert CHINESE.search(resource["labels"]["zh"]), resource["name"]
+        assert f"{resource['singular']['en']}s" == resource["labels"]["en"]
         for field in resource["fields"]:
             for each in (field, *(field["choices"] or ())):
                 labels = each["labels"]
