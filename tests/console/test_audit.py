@@ -37,8 +37,10 @@ def test_who_took_the_server_out_of_service_and_back_again(
     expect(row).to_contain_text("机架起火")
     row.get_by_role("button", name="Restore…").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Servers: db-7")
+    expect(dialog).to_contain_text("Server: db-7")
     dialog.get_by_label("Reason").fill("It was another rack")
+    page.reload()
+    expect(dialog.get_by_label("Reason")).to_have_value("It was another rack")
     dialog.get_by_role("button", name="Restore").click()
     expect(page.get_by_role("status").filter(has_text="Restored")).to_be_visible()
     assert admin.call("GET", f"/api/servers/{retired.id}")["data"]["status"] == "active"

@@ -146,6 +146,7 @@ def test_every_dialog_and_menu(
         "a filter": ("/servers", press("+ Add a filter")),
         "saved views": ("/servers?status=retired", menu(0)),
         "columns": ("/servers", menu(1)),
+        "exports": ("/servers", menu(2)),
         "a change of many": ("/servers", select_all("Change…")),
         "a deletion of many": ("/servers", select_all("Delete…")),
         "a deletion": (server, press("Delete…")),

@@ -25,7 +25,8 @@ def test_an_empty_installation_shows_a_sample_estate_and_loses_it_again(
     page.get_by_role("button", name="Look at a sample estate").click()
     expect(page.get_by_role("main").get_by_role("link", name="Servers 24")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="Maintenance").first).to_be_visible()
-    page.get_by_role("button", name="Undo").click()
+    page.reload()
+    page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_role("button", name="Look at a sample estate")).to_be_visible()
     assert admin.call("GET", "/api/servers")["data"] == []
 

@@ -1,5 +1,7 @@
 """Lists, objects and forms in the console, made from the description of the resources."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -86,6 +88,8 @@ def test_many_are_changed_after_a_preview(open_console: OpenConsole, admin: Clie
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Field").select_option("owner")
     dialog.get_by_label("New value").fill("storage team")
+    page.reload()
+    expect(dialog.get_by_label("New value")).to_have_value("storage team")
     dialog.get_by_role("button", name="Preview").click()
     expect(dialog.get_by_role("row").filter(has_text="web-2")).to_contain_text("storage team")
     assert admin.call("GET", f"/api/servers/{fleet[0].id}")["data"]["owner"] is None
@@ -93,6 +97,26 @@ def test_many_are_changed_after_a_preview(open_console: OpenConsole, admin: Clie
     expect(page.get_by_text("2 objects are changed.")).to_be_visible()
     owners = [admin.call("GET", f"/api/servers/{server.id}")["data"]["owner"] for server in fleet]
     assert owners == ["storage team", "storage team", None]
+
+
+def test_objects_of_others_are_read_only_and_say_so(
+    open_console: OpenConsole, user: Client, make: Make, tmp_path: Path
+) -> None:
+    other = make(Server, name="web-1")
+    make(Server, name="web-2", created_by_id=user.user.id)
+    page = open_console("/servers?columns=name,rack", user=user.user)
+    expect(page.get_by_label("Select web-2")).to_be_visible()
+    expect(page.get_by_label("Select web-1")).to_have_count(0)
+    page.get_by_label("Select this page").check()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    page.locator("summary", has_text="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Columns shown: CSV").click()
+    download.value.save_as(tmp_path / "servers.csv")
+    assert (tmp_path / "servers.csv").read_text(encoding="utf-8-sig").startswith("_id,_version,Name,Rack,_installation")
+    page.goto(f"/servers/{other.id}")
+    expect(page.get_by_text("Only its creator and administrators change it.")).to_be_visible()
+    expect(page.get_by_role("button", name="Edit Name")).to_have_count(0)
 
 
 def test_all_matches_of_a_keyword_are_changed_beyond_the_page(

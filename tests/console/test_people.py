@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from app.core.values import utcnow
 from app.gpus.models import Gpu
+from app.servers.models import Server
 from app.users.models import User
 from tests.backends import on_sqlite
 from tests.client import PASSWORD, Client
@@ -32,6 +33,7 @@ def test_a_locked_person_is_found_and_unlocked(open_console: OpenConsole, admin:
 
 def test_deactivation_shows_the_gpus_first_and_hands_over(open_console: OpenConsole, admin: Client, make: Make) -> None:
     leaving, staying = make(User, username="leaving"), make(User, username="staying")
+    owned = make(Server, created_by_id=leaving.id)
     gpu = make(Gpu, model="H100")
     admin.call("POST", f"/api/gpus/{gpu.id}/assign", json={"user_id": leaving.id, "purpose": "training"})
     page = open_console("/people", user=admin.user)
@@ -39,11 +41,14 @@ def test_deactivation_shows_the_gpus_first_and_hands_over(open_console: OpenCons
     page.get_by_role("button", name="Deactivate…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("listitem")).to_contain_text("training")
-    dialog.get_by_label("Hand over what they own to").select_option(str(staying.id))
+    page.reload()
+    dialog.get_by_label("Hand over what they own to").fill("stay")
+    dialog.get_by_role("option", name="staying").click()
     dialog.get_by_role("button", name="Deactivate").click()
     expect(page.get_by_text("leaving is deactivated.")).to_be_visible()
     assert admin.call("GET", f"/api/gpus/{gpu.id}")["data"]["status"] == "available"
     assert not admin.call("GET", f"/api/users/{leaving.id}")["data"]["is_active"]
+    assert admin.call("GET", f"/api/servers/{owned.id}")["data"]["created_by"]["id"] == staying.id
 
 
 def test_a_token_is_shown_once_and_can_be_revoked(open_console: OpenConsole, admin: Client) -> None:

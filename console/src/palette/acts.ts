@@ -5,13 +5,14 @@ import { getObject, send } from "../api/objects.js";
 import { session } from "../api/session.svelte.js";
 import { dictionary, label } from "../i18n.svelte.js";
 import { toasts } from "../parts/toasts.svelte.js";
+import { nameOfOne } from "../parts/values.js";
 import { router } from "../router.svelte.js";
 
 export type Act = { key: string; text: string; run: () => unknown };
 
 const t = dictionary(
-  { open: "Open", below: "{what} of it", add: "New below it: {what}", records: "What the audit log says of it", done: "{what}: done." },
-  { open: "打开", below: "其{what}", add: "在其下新建：{what}", records: "审计日志中的记录", done: "{what}：完成。" },
+  { open: "Open", below: "{what} of it", add: "New {what} below it", records: "What the audit log says of it", done: "{what}: done." },
+  { open: "打开", below: "其{what}", add: "在其下新建{what}", records: "审计日志中的记录", done: "{what}：完成。" },
 );
 
 /** The acts that the person may do, the object's own among them. */
@@ -22,9 +23,8 @@ export async function actsOn(resource: Resource, id: number): Promise<Act[]> {
   const below = resource.children.flatMap(({ resource: name, field }) => {
     const child = meta.resource(name);
     if (!child) return [];
-    const what = label(child.labels);
-    const list = go(`list ${name}`, t("below", { what }), `/${name}?${field}=${id}`);
-    return child.may.create && can["change"] ? [list, go(`new ${name}`, t("add", { what }), `/${name}/new?${field}=${id}`)] : [list];
+    const list = go(`list ${name}`, t("below", { what: label(child.labels) }), `/${name}?${field}=${id}`);
+    return child.may.create && can["change"] ? [list, go(`new ${name}`, t("add", { what: nameOfOne(child) }), `/${name}/new?${field}=${id}`)] : [list];
   });
   const records = session.isAdmin ? [go("records", t("records"), `/audit?resource_type=${resource.name}&resource_id=${id}`)] : [];
   return [go("open", t("open"), `/${resource.name}/${id}`), ...own, ...below, ...records];

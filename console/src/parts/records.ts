@@ -29,6 +29,12 @@ export function nameOfType(type: string): string {
   return known ? label(known.labels) : type;
 }
 
+/** What one object of a resource is, such as `Server`; of an event its kind. */
+export function nameOfKind(type: string): string {
+  const resource = meta.resource(type);
+  return resource ? label(resource.singular) : nameOfType(type);
+}
+
 export function nameOfField(type: string, name: string): string {
   const [first = name, ...rest] = name.split(".");
   const field = fieldOf(type, first);

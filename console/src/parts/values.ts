@@ -22,6 +22,12 @@ export function nameOf(resource: Resource, object: AnyObject): string {
   return name === undefined || name === null || name === "" ? `#${object.id}` : String(name);
 }
 
+/** What one object of a resource is called within a sentence: `server`, `GPU`. */
+export function nameOfOne({ singular }: Resource): string {
+  const text = label(singular);
+  return /^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
+}
+
 /** The field by which objects of a resource are called; references to it name the field. */
 export function labelField(resource: Resource): string | undefined {
   for (const other of meta.resources)

@@ -3,7 +3,7 @@
 import type { Field, Resource } from "../../api/meta.svelte.js";
 
 /** Parameters that are no filters. */
-const OWN = ["q", "sort", "page", "cursor", "columns", "selected"];
+const OWN = ["q", "sort", "page", "cursor", "columns", "selected", "dialog"];
 /** What other conditions or another order begin with. */
 export const FIRST_PAGE = { page: null, cursor: null };
 
