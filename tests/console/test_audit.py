@@ -71,6 +71,7 @@ def test_a_question_and_its_record_can_be_sent(open_console: OpenConsole, admin:
     expect(page.locator("select[name=resource_type]")).to_have_value("servers")
     expect(page.get_by_role("link", name="Everything of this request")).to_be_visible()
     page.get_by_role("link", name="Everything about this object").click()
+    expect(page.get_by_role("button", name="Clear: Everything about this object")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="db-7").first).to_be_visible()
     expect(page).to_have_url(re.compile(rf"resource_id={retired.id}$"))
 

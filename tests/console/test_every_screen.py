@@ -135,9 +135,9 @@ def find_by_palette(page: Page) -> None:
     expect(page.get_by_role("option").first).to_contain_text("trainer")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 400)], ids=["light", "dark"])
 def test_every_dialog_and_menu(
-    open_console: OpenConsole, admin: Client, addresses: dict[str, list[str]], make: Make, theme: str
+    open_console: OpenConsole, admin: Client, addresses: dict[str, list[str]], make: Make, theme: str, width: int
 ) -> None:
     person = make(User, username="olga")
     server, audit = addresses["/:resource/:id"][0], addresses["/audit"][1]
@@ -160,7 +160,7 @@ def test_every_dialog_and_menu(
         "a restore": (audit, press("Restore…")),
         "a deactivation": (f"/people?person={person.id}", press("Deactivate…")),
     }
-    page = open_console("/", user=admin.user, theme=theme)
+    page = open_console("/", user=admin.user, theme=theme, width=width)
     for what, (address, act) in shown.items():
         is_shown(page, address)
         act(page)

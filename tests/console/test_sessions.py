@@ -95,6 +95,20 @@ def test_a_session_that_an_administrator_has_ended_keeps_an_edit(
     assert servers(page)["db-1"]["owner"] == "ann"
 
 
+def test_a_tab_that_was_discarded_keeps_a_form_for_the_person_who_typed_it(
+    open_console: OpenConsole, admin: Client, user: Client
+) -> None:
+    page = open_console("/servers/new", user=admin.user)
+    fill_form(page, "new-1")
+    for person, text in ((admin.user, TYPED), (user.user, "")):
+        page.context.clear_cookies()
+        page.reload()
+        page.get_by_label("Username").fill(person.username)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_label("Description")).to_have_value(text)
+
+
 @pytest.fixture
 def replace_console() -> Callable[[Page], None]:
     """Another version of the console: its page names other scripts, and those of the tab are gone."""

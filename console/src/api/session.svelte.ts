@@ -6,6 +6,8 @@ import type { Schemas } from "./client.js";
 type Account = Schemas["Account"];
 type Resume = () => void;
 
+const OWNER = "itam.owner";
+
 class Session {
   /** The account; undefined until it is known, null for nobody. */
   account: Account | null | undefined = $state.raw(undefined);
@@ -20,10 +22,18 @@ class Session {
   begin(account: Account): void {
     // Another person must not go on in the pages of the one before.
     if (this.account && this.account.id !== account.id) return location.assign("/");
+    this.#own(account);
     this.account = account;
     this.expired = false;
     i18n.suggest(account.language);
     for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  /** What was typed in this tab, and survives a reload, is for the person who typed it, and for nobody who signs in next. */
+  #own({ id }: Account): void {
+    const owner = sessionStorage.getItem(OWNER);
+    if (owner !== null && owner !== String(id)) sessionStorage.clear();
+    sessionStorage.setItem(OWNER, String(id));
   }
 
   /** Wait until the person has signed in again. */
