@@ -78,7 +78,7 @@ def test_pictures_of_the_documents(
 
     page.goto("/gpu-board")
     expect(page.get_by_role("link", name="gpu-fr-2-04")).to_be_visible()
-    expect(page.get_by_text("As a table")).to_be_visible()
+    expect(page.get_by_text("Utilization in the last 30 days")).to_be_visible()
     save(page, "gpu-board")
 
     path = tmp_path / "servers.xlsx"
