@@ -45,6 +45,8 @@ def test_a_filter_its_columns_and_the_row_are_in_the_address(
     page.get_by_role("button", name="Name", exact=True).click()
     page.get_by_role("button", name="Name", exact=True).click()
     expect(page.get_by_role("columnheader", name="Name", exact=True)).to_have_attribute("aria-sort", "descending")
+    # The title turns at once, its rows when they have arrived.
+    expect(page.locator("tbody tr").first).to_contain_text("web-2")
     page.get_by_role("heading", name="Servers").click()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("j")

@@ -1,5 +1,6 @@
 """The upload directory, and uploads of images."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from psycopg import errors as postgres
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
@@ -41,10 +43,12 @@ def refusing(app: Flask, beginning: str) -> Iterator[None]:
 
     def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(beginning):
-            raise sa.exc.OperationalError(statement, {}, Exception("disk is full"))
+            raise sa.exc.OperationalError(statement, {}, full)
 
     with app.app_context():
         engine = db.engine
+    disk_full = postgres.DiskFull if engine.name == "postgresql" else sqlite3.OperationalError
+    full = disk_full("database or disk is full")
     sa.event.listen(engine, "before_cursor_execute", refuse)
     try:
         yield

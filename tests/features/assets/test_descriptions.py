@@ -366,7 +366,7 @@ def test_failed_job_is_reported(scenario_with: Callable[..., Scenario], monkeypa
         runner_of(scenario.app).run_pending()
     now = scenario.now()
     assert now["description_status"] == "failed"
-    assert "mistake" in now["description_problem"]
+    assert now["description_problem"] == "An internal error occurred. It has been logged."
 
 
 def test_hanging_provider_delays_neither_uploads_nor_other_jobs(
