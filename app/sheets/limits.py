@@ -33,7 +33,7 @@ class Limits:
 
 
 _REFUSALS: Mapping[str, tuple[str, Message]] = {
-    "damaged": ("damaged", tr("The workbook is damaged.")),
+    "damaged": ("damaged", tr("The workbook is damaged: open it in a spreadsheet program and save it again.")),
     "too_large": ("too_large_unpacked", tr("The workbook is too large once it is unpacked.")),
     "too_much_memory": (
         "too_large_unpacked",
@@ -63,7 +63,10 @@ _REFUSALS: Mapping[str, tuple[str, Message]] = {
     "too_long_line": ("too_long_line", tr("The file has a line of more than four million characters.")),
     "not_editable": ("not_editable", tr("{message}")),
     "old_excel": ("old_excel", tr("The file is in an old Office format such as .xls: save it as .xlsx.")),
-    "not_a_workbook": ("not_a_workbook", tr("The file is not an Excel workbook (.xlsx or .xlsm).")),
+    "not_a_workbook": (
+        "not_a_workbook",
+        tr("The file is no Excel workbook (.xlsx or .xlsm) and no delimited text: save it as one of them."),
+    ),
     "encrypted": ("encrypted", tr("The workbook is protected with a password: remove it and try again.")),
     "unsafe": ("unsafe", tr("{message}")),
 }

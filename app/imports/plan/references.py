@@ -130,7 +130,11 @@ def _resolve(name: str, item: Field, in_file: RowsByName, stored: Mapping[str, S
         return CellError("ambiguous", message)
     if create and not _NAME_AND_ID.fullmatch(name):
         return None
-    message = tr("There is no {what} called {name}.", what=item.term, name=name)
+    message = tr(
+        "There is no {what} called {name}: correct the name, or create it, for instance with the import.",
+        what=item.term,
+        name=name,
+    )
     return CellError("reference", message, _closest_name(name, item.target, in_file))
 
 

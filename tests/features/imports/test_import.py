@@ -167,7 +167,10 @@ def test_all_errors_of_all_rows_are_listed_at_once_and_nothing_is_stored(admin: 
     assert (errors["C4"]["column"], errors["C4"]["value"]) == ("CPU Cores", "eight")
     assert errors["D4"]["suggestion"] == "active"
     assert errors["A5"]["message"] == "Row 3 describes the same server: leave one of the two out."
-    assert errors["B7"]["message"] == "There is no datacenter called SH-l."
+    assert (
+        errors["B7"]["message"]
+        == "There is no datacenter called SH-l: correct the name, or create it, for instance with the import."
+    )
     assert errors["B7"]["suggestion"] == "SH-1"
     assert totals(admin)["servers"] == totals(admin)["datacenters"] == 0
     assert not audit(admin, request_id=import_["request_id"], action="create")

@@ -46,7 +46,7 @@ def test_a_plan_is_read_in_the_language_of_the_reader(admin: Client, upload: Upl
     untranslated = {text for text in _texts(english) if text in set(_texts(chinese))}
     assert untranslated == set()
     errors = {error["cell"]: error for row in chinese["rows"] for error in row["errors"]}
-    assert errors["B4"]["message"] == "没有名为 SH-1 的数据中心。"
+    assert errors["B4"]["message"] == "没有名为 SH-1 的数据中心：请更正名称，或新建它（例如随导入一起新建）。"
     assert errors["B4"]["parameters"] == {"what": "数据中心", "name": "SH-1"}
     assert errors["A5"]["message"] == "第 3 行描述同一个服务器：请去掉其中一行。"
     assert chinese["problem"]["message"] == "3 行中有 2 行有错误：请在计划或文件中更正，或只应用其余各行。"

@@ -60,7 +60,7 @@ def decorated(decorate: Callable[[Worksheet], None]) -> bytes:
 
 
 MARKED = {
-    "B4": "There is no datacenter called SH-l.",
+    "B4": "There is no datacenter called SH-l: correct the name, or create it, for instance with the import.",
     "C4": "Must be a number.",
     "D4": "Read as an empty cell: the value does not change.",
     "A6": "Row 3 describes the same server: leave one of the two out.",
