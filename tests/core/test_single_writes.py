@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
+from flask import Flask
+
+from app.core.db.dialects.sqlite import connections
 from app.core.db.dialects.sqlite.writer_queue import WriterQueue
 from app.core.db.measurement import counts
+from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
-from tests.backends import Backend
+from tests.backends import Backend, on_sqlite
 from tests.client import Client
 from tests.factories import Make
 from tests.threads import TIMEOUT_SECONDS, wait_until
@@ -83,3 +87,13 @@ class TestWriterQueue:
         queue.leave(given_up)
         queue.leave(first)
         assert (given_up.is_set(), last.is_set()) == (False, True)
+
+    @on_sqlite
+    def test_a_connection_that_is_given_up_leaves_the_queue(self, app: Flask) -> None:
+        """As where a process is told to stop within a statement: others would wait for its turn in vain."""
+        with app.app_context():
+            with db.engine.connect() as connection:
+                connection.begin()
+                waiting = len(connections._writers[db.engine.pool])
+                connection.invalidate()
+            assert (waiting, len(connections._writers[db.engine.pool])) == (1, 0)

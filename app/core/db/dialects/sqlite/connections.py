@@ -22,6 +22,7 @@ from app.core.values import joined_search_text
 log = structlog.get_logger()
 
 _writers: WeakKeyDictionary[sa.Pool, WriterQueue] = WeakKeyDictionary()
+_TURN = "turn to write"
 
 LONG_LOCK_SECONDS = 30.0
 """How long a job or command waits for the lock of all writers."""
@@ -74,12 +75,13 @@ def begin(connection: sa.Connection) -> None:
         return
     # The write lock is taken at once: an upgrade from read to write fails whatever the timeout.
     statement = "BEGIN IMMEDIATE" if access == "write" else "BEGIN"
-    driver: Any = connection.connection.driver_connection
+    fairy = connection.connection
+    driver: Any = fairy.driver_connection
     seconds = LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS
     deadline = time.monotonic() + seconds
-    if access == "write" and driver.turn is None:
-        driver.queue = _writers.setdefault(connection.engine.pool, WriterQueue())
-        driver.turn = driver.queue.take(seconds)
+    if access == "write" and fairy.record_info is not None and _TURN not in fairy.record_info:
+        queue = _writers.setdefault(connection.engine.pool, WriterQueue())
+        fairy.record_info[_TURN] = queue, queue.take(seconds)
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         connection.exec_driver_sql(statement)
@@ -103,11 +105,11 @@ def _has_begun(driver: sqlite3.Connection, statement: str, error: sa.exc.Operati
     return True
 
 
-def end_turn(connection: Connection, _record: Any) -> None:
-    """Listener: end the turn to write of a connection that goes back to the pool."""
-    if connection.turn is not None:
-        connection.queue.leave(connection.turn)
-        connection.turn = None
+def end_turn(_connection: Connection | None, record: sa.pool.ConnectionPoolEntry) -> None:
+    """Listener: end the turn to write of what goes back to the pool, also where its connection is closed already."""
+    if taken := (record.record_info or {}).pop(_TURN, None):
+        queue, turn = taken
+        queue.leave(turn)
 
 
 @contextmanager
@@ -128,7 +130,7 @@ def close(engine: sa.Engine) -> None:
     try:
         with engine.connect().execution_options(access="read") as connection:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {CLOSE_TIMEOUT_MS}")
-            # Where others read or write for longer, it writes what is committed and nobody reads an older state of.
+            # While others still read an older state, what was committed after that state stays in the log.
             is_incomplete, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         if is_incomplete:
             log.warning("database_in_use", effect="copy it with its -wal file")

@@ -1,13 +1,11 @@
 """Connections and cursors of SQLite that count their statements."""
 
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from app.core.db.dialects.sqlite.writer_queue import WriterQueue
 from app.core.db.measurement import FLOOR_SECONDS, count, count_rows, counts, report_slow
 
 
@@ -56,10 +54,6 @@ class Cursor(sqlite3.Cursor):
 
 class Connection(sqlite3.Connection):
     """A connection with counting cursors; `execute`, which prepares connections, does not count."""
-
-    queue: WriterQueue
-    turn: threading.Event | None = None
-    """The turn to write that the connection has taken in the queue."""
 
     def cursor(self, factory: Any = Cursor) -> Any:
         return super().cursor(factory)

@@ -19,7 +19,7 @@ class WriterQueue:
         return len(self._turns)
 
     def take(self, seconds: float) -> threading.Event:
-        """Wait for a turn, at most so long; whoever has waited in vain keeps their place until they `leave`."""
+        """Wait for a turn, for at most `seconds`. A thread that has waited in vain keeps its place until it leaves."""
         turn = threading.Event()
         with self._lock:
             self._turns.append(turn)
