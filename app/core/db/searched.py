@@ -1,7 +1,7 @@
 """What is searched of a table: its columns, and how a value of each is read."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 TABLE = "search_entries"
@@ -38,3 +38,17 @@ class Searched(NamedTuple):
     def owner(self, row: str) -> str:
         """The SQL of a row's `owner_id`."""
         return f"coalesce({row}.created_by_id, 0)" if self.is_private else "NULL"
+
+    def values(self, row: str, text_of_json: Callable[[str, Form], str]) -> str:
+        """The SQL of a row's searched values, a list of texts; `text_of_json` writes that of a column with JSON."""
+        return ", ".join(self._values(row, text_of_json))
+
+    def _values(self, row: str, text_of_json: Callable[[str, Form], str]) -> Iterator[str]:
+        for name, form in self.columns:
+            column = f"{row}.{name}"
+            if form not in (Form.TEXT, Form.NUMBER, Form.MAC):
+                yield text_of_json(column, form)
+                continue
+            yield column
+            if form is Form.MAC:
+                yield f"replace({column}, ':', '')"

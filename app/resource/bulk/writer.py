@@ -47,8 +47,7 @@ class Change:
 
 def allocate_ids(resource: Resource, count: int) -> list[int]:
     """Reserve `count` new ids."""
-    table = resource.model.__tablename__
-    return current_dialect().statements.allocate_ids(db.session.connection(), table, count)
+    return current_dialect().statements.allocate_ids(db.session.connection(), resource.model.__table__, count)
 
 
 def lock(model: type[Entity], ids: Sequence[int]) -> None:

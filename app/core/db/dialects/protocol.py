@@ -109,9 +109,9 @@ class Statements(Protocol):
         """
 
     def select_next_id(self, table: sa.Table, /) -> sa.Select[Any]:
-        """A query of the id of the next row, which nobody else gets."""
+        """A query of an id for a new row; no other transaction gets the same one."""
 
-    def allocate_ids(self, connection: sa.Connection, table: str, count: int, /) -> list[int]:
+    def allocate_ids(self, connection: sa.Connection, table: sa.Table, count: int, /) -> list[int]:
         """Reserve new ids of a table."""
 
     def running_transactions(self, connection: sa.Connection, /) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the statements consist of names of ours
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
@@ -86,20 +86,13 @@ def _insertion(searched: Searched, row: str) -> str:
 
 
 def _content(searched: Searched, row: str) -> str:
-    listed = ", ".join(value for name, form in searched.columns for value in _values(f"{row}.{name}", form))
-    return f"search_text(concat_ws(chr(10), {listed}))"
+    return f"search_text(concat_ws(chr(10), {searched.values(row, _text_of_json)}))"
 
 
-def _values(column: str, form: Form) -> Iterable[str]:
-    match form:
-        case Form.TEXT | Form.NUMBER:
-            return (column,)
-        case Form.MAC:
-            return (column, f"replace({column}, ':', '')")
-        case Form.LIST:
-            members = f"jsonb_array_elements_text({column}) AS member (value)"
-        case Form.OBJECTS:
-            members = f"jsonb_array_elements({column}) AS element, jsonb_each_text(element) AS member"
-        case Form.ATTRIBUTES:
-            members = f"jsonb_each_text({column}) AS member"
-    return (f"(SELECT string_agg(member.value, chr(10)) FROM {members})",)
+def _text_of_json(column: str, form: Form) -> str:
+    members = {
+        Form.LIST: f"jsonb_array_elements_text({column}) AS member (value)",
+        Form.OBJECTS: f"jsonb_array_elements({column}) AS element, jsonb_each_text(element) AS member",
+        Form.ATTRIBUTES: f"jsonb_each_text({column}) AS member",
+    }
+    return f"(SELECT string_agg(member.value, chr(10)) FROM {members[form]})"

@@ -60,19 +60,21 @@ def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, comm
 
 
 def select_next_id(table: sa.Table) -> sa.Select[Any]:
-    """A query of the id of the next row, which nobody else gets."""
-    sequence = sa.cast(sa.func.pg_get_serial_sequence(table.name, "id"), postgresql.REGCLASS)
-    return sa.select(sa.func.nextval(sequence))
+    """A query of an id for a new row; no other transaction gets the same one."""
+    return sa.select(sa.func.nextval(_sequence(table)))
 
 
-def allocate_ids(connection: sa.Connection, table: str, count: int) -> list[int]:
+def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
     """Reserve new ids of a table."""
-    # In a query of its own, which is asked once and not for each number.
-    named = sa.cast(sa.func.pg_get_serial_sequence(table, "id"), postgresql.REGCLASS)
-    sequence = sa.select(named).scalar_subquery()
-    taken = sa.func.array_agg(sa.func.nextval(sequence), type_=sa.ARRAY(sa.BigInteger))
+    # The sequence in a query of its own, which is run once and not for each number.
+    number = sa.func.nextval(sa.select(_sequence(table)).scalar_subquery())
+    taken = sa.func.array_agg(number, type_=sa.ARRAY(sa.BigInteger))
     ids: list[int] = connection.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
     return ids
+
+
+def _sequence(table: sa.Table) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.func.pg_get_serial_sequence(table.name, "id"), postgresql.REGCLASS)
 
 
 def running_transactions(connection: sa.Connection) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - the statements consist of names of ours
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
@@ -63,19 +63,13 @@ def _insertion(searched: Searched, row: str) -> str:
 
 
 def _content(searched: Searched, row: str) -> str:
-    listed = ", ".join(value for name, form in searched.columns for value in _values(f"{row}.{name}", form))
-    return f"search_text({listed})"
+    return f"search_text({searched.values(row, _text_of_json)})"
 
 
-def _values(column: str, form: Form) -> Iterable[str]:
-    match form:
-        case Form.TEXT | Form.NUMBER:
-            return (column,)
-        case Form.MAC:
-            return (column, f"replace({column}, ':', '')")
+def _text_of_json(column: str, _form: Form) -> str:
     # SQLite has no booleans: it would show them as 1 and 0.
     atom = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE atom END"
-    return (f"(SELECT group_concat({atom}, char(10)) FROM json_tree({column}) WHERE atom IS NOT NULL)",)
+    return f"(SELECT group_concat({atom}, char(10)) FROM json_tree({column}) WHERE atom IS NOT NULL)"
 
 
 def _rowid(searched: Searched, row: str) -> str:

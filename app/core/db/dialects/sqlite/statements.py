@@ -59,18 +59,17 @@ def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, comm
 
 
 def select_next_id(table: sa.Table) -> sa.Select[Any]:
-    """A query of the id of the next row, which nobody else gets."""
+    """A query of an id for a new row; no other transaction gets the same one."""
     # The transaction holds SQLite's only write lock, so no other writer reads the same number.
     numbered = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq", sa.Integer))
     last = sa.select(numbered.c.seq).where(numbered.c.name == table.name).scalar_subquery()
     return sa.select(sa.func.coalesce(last, 0) + 1)
 
 
-def allocate_ids(connection: sa.Connection, table: str, count: int) -> list[int]:
+def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
     """Reserve new ids of a table."""
-    # The transaction holds SQLite's only write lock, so no other writer reads the same number.
-    last = connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), {"table": table})
-    return list(range((last or 0) + 1, (last or 0) + 1 + count))
+    first: int = connection.execute(select_next_id(table)).scalar_one()
+    return list(range(first, first + count))
 
 
 def running_transactions(_connection: sa.Connection) -> tuple[int, int]:
