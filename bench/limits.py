@@ -105,8 +105,9 @@ def all_requests(first: int, cursor: str) -> list[Request]:
             f"/api/servers/{{{first}}}",
             '{"owner": "team {turn}"}',
             "PATCH",
+            # Other rows, because the platform's have records. A subquery, or random() would be computed for every row.
             "UPDATE servers SET owner = 'team ' || gen_random_uuid(), version = version + 1, updated_at = now()"
-            " WHERE id = 1 + (random() * 1000)::int",
+            f" WHERE id = (SELECT 1 + floor(random() * {RECORDED_SERVERS})::bigint)",
         ),
     ]
 

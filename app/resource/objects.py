@@ -80,7 +80,7 @@ def change(resource: Resource, object_id: int, sent: Sent, if_match: str | None)
 
 
 def set_fields(resource: Resource, target: Any, sent: Sent) -> Any:
-    """Change a locked object by the fields of a write, of which some merge into what is stored; see `save`.
+    """Change a locked object by the fields of a write, as `service.change` does, and flush it; see `save`.
 
     Raises Invalid also for a read-only field that is not sent back as it is.
     """

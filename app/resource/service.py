@@ -88,7 +88,7 @@ def create(resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def change(resource: Resource, object_id: int, sent: Sent, if_match: str | None) -> dict[str, Any]:
-    """Change an object by the fields of a write, of which some merge into what is stored, and answer it.
+    """Change an object by the fields of a write, and answer it; attributes and members of lists merge (changed_values).
 
     Equal values change nothing, also not the version. Raises NotFound; Forbidden where the acting user may not change
     the object, or not put it there; PreconditionFailed and BadRequest for `if_match`; Conflict for a value that is

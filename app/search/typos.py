@@ -42,7 +42,7 @@ def typo_values(words: Sequence[Word]) -> dict[str, str]:
 
 
 def could_hold(content: sa.ColumnElement[str], shape: TypoShape, *, in_every_word: bool) -> list[Clause]:
-    """Conditions of which one meets each entry that could hold the words.
+    """Conditions, at least one of which is met by every entry that could hold the words.
 
     The typo may be in one word, or `in_every_word`. What a condition admits is to be compared by `similar_entry`.
     """

@@ -73,7 +73,7 @@ NO_IDENTIFIERS = frozenset(
         ),
     }
 )
-"""Texts that stand for a tag or a serial number which nobody knows, or which a vendor has not set."""
+"""Texts in place of a tag or a serial number that is unknown, or that the vendor has not set."""
 _FILLER = re.compile(r"[0.:\s_-]+|[x.\s_-]+|[?*#.\s_-]+")
 _UNSPECIFIED_ADDRESS = re.compile(r"[0.:-]+")
 FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})

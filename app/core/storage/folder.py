@@ -37,7 +37,7 @@ class Folder:
 
     def delete(self, names: Iterable[str]) -> None:
         with _translated():
-            # A process that died while it wrote a file has left a part. Nobody writes a file that is being deleted.
+            # With the parts that processes have left that died while they wrote the file.
             parts = [path for path in self.path.iterdir() if path.suffix == PART]
             for name in names:
                 for path in (self.path / name, *(part for part in parts if part.name.startswith(f"{name}."))):

@@ -1,4 +1,4 @@
-"""Cells that stand for a value which nobody knows: they are read as empty cells, with a warning."""
+"""Cells that say that a value is unknown, such as `TBD`: they are read as empty cells, with a warning."""
 
 from collections.abc import Callable
 

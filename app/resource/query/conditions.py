@@ -119,7 +119,7 @@ def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: 
                 return subject.in_(wanted)
             if not has_natural_index(column):
                 return subject == wanted
-            # Texts that are the same have the same place in the order, of which there is an index.
+            # Implied by the first condition, and the one that the index serves.
             return sa.and_(subject == wanted, sa.func.natural_key(column) == sa.func.natural_key(wanted))
         case "ne":
             # What has no value is different from every value.
