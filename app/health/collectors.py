@@ -7,7 +7,7 @@ from flask import current_app
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from app.core.cache.generations import reachable
-from app.core.cache.replica import position_of_primary, replica_of_app
+from app.core.cache.replica import replica_of_app
 from app.core.db.unit_of_work import db
 from app.core.jobs.runner import runner_of
 from app.core.mail.outbox import MailState, outbox
@@ -42,7 +42,7 @@ def collect() -> Iterator[Metric]:
     yield _gauge("itam_queue_late", "Whether readiness reports that due jobs are not run.", _is_queue_late())
     yield _gauge("itam_storage_up", "Whether the storage of images can be used.", storage().is_up())
     if replica := replica_of_app():
-        state, lag = replica.state(position_of_primary())
+        state, lag = replica.state()
         yield _gauge("itam_replica_up", "Whether the standby answers.", state != "down")
         yield _gauge("itam_replica_lag_bytes", "How far the standby is behind in the log of writes.", lag)
     if (cache := reachable()) != "in process":

@@ -6,7 +6,7 @@ from marshmallow import Schema, fields
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.cache.generations import reachable
-from app.core.cache.replica import position_of_primary, replica_of_app
+from app.core.cache.replica import replica_of_app
 from app.core.db.unit_of_work import db
 from app.core.errors import Unavailable
 from app.core.http.access import public
@@ -67,7 +67,7 @@ def get_readiness() -> dict[str, str]:
     states["audit"] = "late" if is_late() else "ok"
     states["storage"] = "ok" if storage().is_up() else "down"
     if replica := replica_of_app():
-        states["replica"], _ = replica.state(position_of_primary())
+        states["replica"], _ = replica.state()
     return {"status": "degraded" if {"down", "late"} & {*states.values()} else "ok", **states}
 
 

@@ -19,61 +19,28 @@ CLEAR = "<clear>"
 """A cell that holds only this empties the field; an empty cell leaves it unchanged."""
 
 PLACEHOLDERS = frozenset(
-    {
-        "-",
-        "--",
-        "–",
-        "—",
-        "/",
-        "n/a",
-        "n.a.",
-        "na",
-        "nil",
-        "none",
-        "null",
-        "not available",
-        "not specified",
-        "无",
-        "没有",
-        "暂无",
-        "default string",
-        "to be filled by o.e.m.",
-    }
+    (
+        *("-", "--", "–", "—", "/", "n/a", "n.a.", "na", "nil", "none", "null", "not available", "not specified"),
+        *("无", "没有", "暂无"),
+        # What a vendor has left in the firmware.
+        *("default string", "to be filled by o.e.m."),
+    )
 )
+"""Read as empty cells everywhere."""
+
 NO_IDENTIFIERS = frozenset(
-    {
-        *(
-            "?",
-            "tba",
-            "tbc",
-            "tbd",
-            "todo",
-            "to do",
-            "unknown",
-            "unk",
-            "undefined",
-            "unspecified",
-            "unassigned",
-            "missing",
-        ),
-        *("not known", "not applicable", "not set", "not provided", "not assigned", "no serial", "no serial number"),
-        *("no s/n", "no sn", "no tag", "no asset tag", "no asset information", "missing", "invalid", "pending"),
+    (
+        *("?", "tba", "tbc", "tbd", "todo", "to do", "unknown", "unk", "not known", "undefined", "unspecified"),
+        *("unassigned", "missing", "invalid", "pending", "not applicable", "not set", "not provided", "not assigned"),
+        *("no serial", "no serial number", "no s/n", "no sn", "no tag", "no asset tag", "no asset information"),
+        *("unbekannt", "inconnu", "desconocido", "sconosciuto", "неизвестно", "未知", "待定", "不详", "不适用"),
+        # What a vendor has left in the firmware.
         *("o.e.m.", "oem", "system serial number", "chassis serial number", "board serial number", "serial number"),
-        *(
-            "asset tag",
-            "unbekannt",
-            "inconnu",
-            "desconocido",
-            "sconosciuto",
-            "неизвестно",
-            "未知",
-            "待定",
-            "不详",
-            "不适用",
-        ),
-    }
+        "asset tag",
+    )
 )
-"""Texts in place of a tag or a serial number that is unknown, or that the vendor has not set."""
+"""Read as empty cells where they would tell objects apart: as a tag or a serial number."""
+
 _FILLER = re.compile(r"[0.:\s_-]+|[x.\s_-]+|[?*#.\s_-]+")
 _UNSPECIFIED_ADDRESS = re.compile(r"[0.:-]+")
 FORMULA_ERRORS = frozenset({"#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!"})
@@ -120,19 +87,22 @@ class Guess:
 
 def is_placeholder(text: str) -> bool:
     """Whether a text stands for an empty cell: n/a, -, none …"""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return plain.lower() in PLACEHOLDERS
+    return _plain(text) in PLACEHOLDERS
 
 
 def is_no_identifier(text: str) -> bool:
     """Whether a text in a field that tells objects apart says that it is not known: unknown, TBD, 000000, ??? …"""
-    plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    plain = _plain(text)
     return plain in NO_IDENTIFIERS or _FILLER.fullmatch(plain) is not None
 
 
 def is_unspecified_address(text: str) -> bool:
     """Whether a text is an address of zeros only: of no host, or of no network card."""
     return _UNSPECIFIED_ADDRESS.fullmatch(text) is not None
+
+
+def _plain(text: str) -> str:
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
 
 
 def as_number(text: Value) -> Value:

@@ -55,8 +55,9 @@ class Replica:
         reads.labels(result).inc()
         return connection
 
-    def state(self, position: int) -> tuple[Literal["ok", "late", "down"], int]:
-        """The state of the standby beside a primary that is at this position, and how many bytes it is behind."""
+    def state(self) -> tuple[Literal["ok", "late", "down"], int]:
+        """The state of the standby, and how many bytes it is behind the primary; raises DBAPIError of the primary."""
+        position = position_of_primary()
         try:
             with self._engine.connect() as connection:
                 replayed = _ask(connection)

@@ -26,7 +26,7 @@ parts = ImportPart.__table__
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Which rows of a plan are row_filter; None is any.
+    """Which rows of a plan are listed; None is any.
 
     `rule` and `column` are those of one error or warning of the row; a column is named by its letters, its title or
     its field.
