@@ -263,6 +263,8 @@ def test_an_object_is_deleted_with_what_is_below_it_and_taken_back(
     expect(page.get_by_text("web-1 is deleted.")).to_be_visible()
     admin.call("GET", f"/api/containers/{container['id']}", expect=404)
     page.get_by_role("button", name="Undo").click()
+    # The page of the object that was deleted may still be there.
+    expect(page.get_by_text("web-1 is back.")).to_be_visible()
     expect(page.get_by_role("heading", name="web-1")).to_be_visible()
     admin.call("GET", f"/api/containers/{container['id']}")
 
