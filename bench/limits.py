@@ -139,8 +139,9 @@ def run(
         ours = stack.enter_context(platform("ours", shared))
         connection = stack.enter_context(database.connect())
         results: Results = {}
-        for number in range(-1, rounds):
-            for request in requests:
+        # The writes come last: each makes the answer of the feed longer.
+        for request in requests:
+            for number in range(-1, rounds):
                 for clients in CLIENTS:
                     for service in (ours, bare):
                         measured = measure(service, connection, request, clients, seconds)

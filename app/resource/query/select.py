@@ -156,7 +156,7 @@ def _page_statement(
         # planned for their values: a frequent value and a rare one have different plans.
         size = sa.literal_column(str(first), sa.Integer)
         page = ordered_ids(resource, conditions, sort, keys, limit=size)
-    return _shown(resource, page, keys, fields)
+    return _shown(resource, page, keys, fields, by_value=bool(matching.filters))
 
 
 @functools.lru_cache(maxsize=512)
@@ -173,7 +173,7 @@ def _cursor_statement(
     keys = sort_keys(resource, sort)
     conditions = conditions_of(resource, matching)
     page = ordered_ids(resource, conditions, sort, keys, limit=_PAGE_SIZE, nulls=nulls, backwards=backwards)
-    return _shown(resource, page, keys, fields, backwards=backwards)
+    return _shown(resource, page, keys, fields, by_value=bool(matching.filters), backwards=backwards)
 
 
 def _shown(
@@ -182,6 +182,7 @@ def _shown(
     keys: Sequence[SortKey],
     fields: tuple[str, ...] | None,
     *,
+    by_value: bool,
     backwards: bool = False,
 ) -> tuple[Prepared, Projection]:
     """The objects of a page whose ids and sort values are selected.
@@ -198,14 +199,14 @@ def _shown(
         .add_columns(*(key.column for key in order))
         .order_by(*(key.ordered(backwards=backwards) for key in order))
     )
-    return Prepared(statement), projection
+    return Prepared(statement, by_value=by_value), projection
 
 
 @functools.lru_cache(maxsize=512)
 def _count_statement(resource: Resource, matching: Matching, limit: int | None) -> Prepared:
     table = resource.model.__table__
     matching_rows = sa.select(table.c.id).where(*conditions_of(resource, matching)).limit(limit)
-    return Prepared(sa.select(sa.func.count()).select_from(matching_rows.subquery()))
+    return Prepared(sa.select(sa.func.count()).select_from(matching_rows.subquery()), by_value=bool(matching.filters))
 
 
 def parse_conditions(

@@ -88,6 +88,8 @@ class Statements(Protocol):
     MONEY_IN_CENTS: bool
     """Whether amounts are stored in cents, because there are no exact decimals."""
     HAS_ROW_LOCKS: bool
+    PLANNED_BY_VALUE: Mapping[str, Any]
+    """Options of a cursor's `execute` that have a statement planned for its values, each time anew."""
     WITH_MAY_WRITE: bool
     """Whether a WITH clause may insert and update, which saves round trips."""
 

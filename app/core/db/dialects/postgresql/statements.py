@@ -16,6 +16,7 @@ TIMES_HAVE_ZONES = True
 """Whether the driver reads times as aware; ours are, because our connections are in UTC."""
 MONEY_IN_CENTS = False
 HAS_ROW_LOCKS = True
+PLANNED_BY_VALUE: Mapping[str, Any] = {"prepare": False}
 WITH_MAY_WRITE = True
 ROWS_A_COPY = 10_000
 

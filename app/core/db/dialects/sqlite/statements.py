@@ -16,6 +16,8 @@ MONEY_IN_CENTS = True
 """SQLite has no exact decimals."""
 HAS_ROW_LOCKS = False
 """A transaction that writes holds the lock of all writers."""
+PLANNED_BY_VALUE: Mapping[str, Any] = {}
+"""A statement has one plan, for all values."""
 WITH_MAY_WRITE = False
 """SQLite has no round trips that it would save."""
 ROWS_AN_INSERT = 50
