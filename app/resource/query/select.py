@@ -156,7 +156,7 @@ def _page_statement(
         # planned for their values: a frequent value and a rare one have different plans.
         size = sa.literal_column(str(first), sa.Integer)
         page = ordered_ids(resource, conditions, sort, keys, limit=size)
-    return _shown(resource, page, keys, fields, by_value=bool(matching.filters))
+    return _shown(resource, page, keys, fields, by_value=matching.is_planned_by_value)
 
 
 @functools.lru_cache(maxsize=512)
@@ -173,7 +173,7 @@ def _cursor_statement(
     keys = sort_keys(resource, sort)
     conditions = conditions_of(resource, matching)
     page = ordered_ids(resource, conditions, sort, keys, limit=_PAGE_SIZE, nulls=nulls, backwards=backwards)
-    return _shown(resource, page, keys, fields, by_value=bool(matching.filters), backwards=backwards)
+    return _shown(resource, page, keys, fields, by_value=matching.is_planned_by_value, backwards=backwards)
 
 
 def _shown(
@@ -206,7 +206,9 @@ def _shown(
 def _count_statement(resource: Resource, matching: Matching, limit: int | None) -> Prepared:
     table = resource.model.__table__
     matching_rows = sa.select(table.c.id).where(*conditions_of(resource, matching)).limit(limit)
-    return Prepared(sa.select(sa.func.count()).select_from(matching_rows.subquery()), by_value=bool(matching.filters))
+    return Prepared(
+        sa.select(sa.func.count()).select_from(matching_rows.subquery()), by_value=matching.is_planned_by_value
+    )
 
 
 def parse_conditions(
