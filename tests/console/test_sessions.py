@@ -18,6 +18,8 @@ from tests.factories import Make
 
 pytestmark = on_sqlite
 
+START_PAGE = re.compile(r"127\.0\.0\.1:\d+/$")
+NEXT_VERSION = '<script type="module" src="/assets/index-next.js"></script>'
 TYPED = "typed before the tab fell asleep"
 CREATE = {"itam_access": create_access_token, "itam_refresh": create_refresh_token}
 
@@ -116,11 +118,11 @@ def replace_console() -> Callable[[Page], None]:
     def replace_console(page: Page) -> None:
         def answer(route: Route) -> None:
             if route.request.resource_type == "fetch":
-                route.fulfill(body='<script type="module" src="/assets/index-next.js"></script>')
+                route.fulfill(body=NEXT_VERSION)
             else:
                 route.continue_()
 
-        page.route(re.compile(r"127\.0\.0\.1:\d+/$"), answer)
+        page.route(START_PAGE, answer)
         page.route("**/assets/*.js", lambda route: route.fulfill(status=404))
 
     return replace_console
@@ -160,6 +162,30 @@ def test_a_tab_that_wakes_up_offers_the_new_version_and_keeps_the_form(
     page.get_by_role("button", name="Load it", exact=True).click()
     expect(page.get_by_text("There is a new version")).to_have_count(0)
     expect(page.get_by_label("Description")).to_have_value(TYPED)
+
+
+def test_a_late_answer_of_the_older_version_does_not_take_the_offer_back(
+    open_console: OpenConsole, admin: Client
+) -> None:
+    page = open_console("/servers/new", user=admin.user)
+    held: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if held:
+            route.fulfill(body=NEXT_VERSION)
+        else:
+            held.append(route)
+
+    page.route(START_PAGE, answer)
+    for _ in range(2):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    offer = page.get_by_text("There is a new version of the console.")
+    expect(offer).to_be_visible()
+    with page.expect_response(START_PAGE) as late:
+        held[0].continue_()
+    assert NEXT_VERSION not in late.value.text()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(offer).to_be_visible()
 
 
 def test_a_server_that_is_away_is_no_new_version(open_console: OpenConsole, admin: Client) -> None:

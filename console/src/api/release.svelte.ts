@@ -18,7 +18,8 @@ class Release {
     if (this.isOld) return;
     try {
       const response = await fetch("/", { cache: "no-store" });
-      if (response.ok) this.isOld = !(await response.text()).includes(STARTED_WITH);
+      // Never taken back: the answer to an earlier check may arrive after that to a later one.
+      if (response.ok && !(await response.text()).includes(STARTED_WITH)) this.isOld = true;
     } catch {
       // The server is away: nothing is known.
     }
