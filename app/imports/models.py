@@ -233,7 +233,7 @@ class Stopped(Exception):
 
 
 class Progress:
-    """The number of rows that a phase of an import has processed, of how many."""
+    """The number of rows that a phase of an import has processed, of how many; 0: it is not known of how many."""
 
     def __init__(self, import_id: int, phase: ImportPhase, total: int, *, may_stop: bool = True) -> None:
         self._may_stop = may_stop
@@ -241,25 +241,35 @@ class Progress:
         self._phase = phase
         self._total = total
         self._done = 0
-        self._started = time.monotonic()
+        # Work that no row shows may come before the first ones, so the clock starts with them.
+        self._first: tuple[float, int] | None = None
         self._updated = 0.0
         self._update()
 
     def advance(self, rows: int) -> None:
         """Count further rows as processed; raises Stopped where the import has been cancelled."""
-        self._done += rows
+        self.reach(self._done + rows, self._total)
+
+    def reach(self, done: int, total: int) -> None:
+        """Set how many rows have been processed of how many, 0 if that is not known; raises Stopped like `advance`."""
+        self._done, self._total = done, total
+        if self._first is None and done:
+            self._first = time.monotonic(), done
         if time.monotonic() - self._updated >= UPDATE_SECONDS:
             self._update()
 
     def _update(self) -> None:
         self._updated = time.monotonic()
-        seconds = self._updated - self._started
-        rate = self._done / seconds if self._done and seconds else None
-        left = None if rate is None else max(self._total - self._done, 0) / rate
+        started, first = self._first or (self._updated, 0)
+        seconds, rows = self._updated - started, self._done - first
+        rate = rows / seconds if rows and seconds else None
+        # A file may have more rows than it says.
+        total = self._total if self._done <= self._total else 0
+        left = (total - self._done) / rate if rate and total else None
         progress = {
             "phase": self._phase.value,
             "done": self._done,
-            "total": self._total,
+            "total": total,
             "rows_per_second": None if rate is None else round(rate),
             "seconds_left": None if left is None else round(left, 1),
         }

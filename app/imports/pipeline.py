@@ -173,7 +173,12 @@ def _plan_file(import_: Import, actor: Actor) -> tuple[Sequence[ParsedTable], Se
     settings = read_settings(import_.settings)
     content = sa.select(ImportFile.content).where(ImportFile.import_id == import_.id)
     # Given away at once: the rows need the memory.
-    opened = read_workbook(db.session.scalars(content).one(), filename=import_.filename, encoding=import_.encoding)
+    opened = read_workbook(
+        db.session.scalars(content).one(),
+        filename=import_.filename,
+        encoding=import_.encoding,
+        watch=Progress(import_.id, ImportPhase.READING, 0).reach,
+    )
     with opened as workbook:
         resource, saved = IMPORTABLE.get(import_.resource or ""), mappings_for(import_)
         options = MapOptions(resource, import_.mapping, import_.extra, saved, known_formats(), import_.dates, settings)

@@ -72,8 +72,14 @@ class ApplySchema(Schema):
 class ProgressSchema(Schema):
     phase = fields.Enum(ImportPhase, by_value=True, required=True)
     label = fields.String(required=True, metadata={"description": "What is being done, in the language of the answer."})
-    done = fields.Integer(required=True)
-    total = fields.Integer(required=True)
+    done = fields.Integer(required=True, metadata={"description": "The rows that the phase has processed."})
+    total = fields.Integer(
+        required=True,
+        metadata={
+            "description": "Of so many rows; 0: not known. While the file is read, that is what it says of itself: the "
+            "dimensions of its sheets, or the lines of its text."
+        },
+    )
     rows_per_second = fields.Integer(required=True, allow_none=True)
     seconds_left = fields.Float(required=True, allow_none=True)
 

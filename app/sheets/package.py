@@ -36,15 +36,24 @@ _SPECIAL_CELLS = tuple(map(re.compile, (rb't="e"', rb"<f[ >]", rb":f[ >]", rb"me
 # A cell without a value is `<c …/>`: it costs the reader nothing, however far away it is.
 _THREE_LETTER_CELL = re.compile(rb'<c r="([A-Z]{3})([0-9]{1,7})"[^<>]{0,200}>(?=<[vfi])')
 _CELL = re.compile(rb'<c r="[A-Z]+([0-9]{1,20})"')
+_SHEET_PART = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
+_DIMENSION = re.compile(
+    rb'<(?:\w{1,20}:)?dimension\b[^<>]{0,100}\bref="[A-Z]{1,3}(?:[0-9]{1,7}:[A-Z]{1,3})?([0-9]{1,7})"'
+)
 _EMPTY_CELL_ENDS = (b"<v></v>", b"<v/>", b'">', b"</f>")
 
 
 @dataclass(frozen=True)
 class Package:
-    """The real size of an unpacked workbook, and whether a sheet may hold errors, formulas, merged or hidden cells."""
+    """The real size of an unpacked workbook, and whether a sheet may hold errors, formulas, merged or hidden cells.
+
+    `declared_rows` is the number of rows of all worksheets as their dimensions say it, which may be wrong; None where
+    one of them has no dimension.
+    """
 
     unpacked_bytes: int
     has_special_cells: bool
+    declared_rows: int | None
 
 
 def check_package(file: BinaryIO, limits: Limits, *, find_special_cells: bool = False) -> Package:
@@ -56,22 +65,34 @@ def check_package(file: BinaryIO, limits: Limits, *, find_special_cells: bool = 
     _check_kind(file)
     unpacked_bytes = 0
     is_special = False
+    last_rows: list[int | None] = []
     marks = _SPECIAL_CELLS if find_special_cells else ()
     for entry in _read_directory(file):
         is_xml = entry.filename.lower().endswith(_XML_SUFFIXES)
+        is_sheet = _SHEET_PART.fullmatch(entry.filename) is not None
         part_bytes = 0
         window = b""
         for chunk in _unpack(file, entry):
             part_bytes += len(chunk)
             _check_size(part_bytes, unpacked_bytes + part_bytes, entry, limits)
             if is_xml:
+                if is_sheet and not window:
+                    last_rows.append(_declared_last_row(chunk))
                 window = window[-_OVERLAP_BYTES:] + chunk
                 _check_xml(window, limits)
                 is_special = is_special or any(mark.search(window) for mark in marks)
         if part_bytes != entry.file_size:
             raise refusal("damaged")
         unpacked_bytes += part_bytes
-    return Package(unpacked_bytes, is_special)
+    known_rows = [row for row in last_rows if row is not None]
+    declared_rows = sum(known_rows) if len(known_rows) == len(last_rows) else None
+    return Package(unpacked_bytes, is_special, declared_rows)
+
+
+def _declared_last_row(head: bytes) -> int | None:
+    """The last row of a worksheet by the dimension at its beginning, which writers may leave out."""
+    dimension = _DIMENSION.search(head)
+    return int(dimension[1]) if dimension else None
 
 
 def _check_kind(file: BinaryIO) -> None:

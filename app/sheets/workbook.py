@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,6 +30,17 @@ _OTHER_KINDS = (
     (re.compile(rb"<(!--|!doctype|\?xml|html|head|meta|style|table)", re.IGNORECASE), tr("is a web page or XML")),
 )
 _MAX_NAME = 255
+_CHUNK_BYTES = 1 << 20
+
+Watch = Callable[[int, int], None]
+"""Called while a file is read, with the number of rows that have been read and of all that it seems to have.
+
+The latter is 0 where the file does not say it. What it raises ends the reading.
+"""
+
+
+def _watch_nothing(_rows: int, _expected: int) -> None:
+    """Nobody wants to know."""
 
 
 class FileKind(enum.Enum):
@@ -100,10 +111,11 @@ def read_workbook(
     *,
     filename: str = "workbook.xlsx",
     encoding: str | None = None,
+    watch: Watch = _watch_nothing,
 ) -> Iterator[Workbook]:
     """Open a file, given as its bytes or its path; its name decides its kind. A context manager.
 
-    `encoding` is that of delimited text; None, it is detected.
+    `encoding` is that of delimited text; None, it is detected. `watch` is told how many rows have been read.
 
     Raises `UnreadableWorkbook` with the reason `not_a_workbook`, `old_excel`, `encrypted`,
     `damaged`, `unsafe`, `too_large_unpacked`, `too_many_sheets`, `too_many_rows`,
@@ -121,24 +133,31 @@ def read_workbook(
         del content
         spool = Path(directory, "rows")
         if FileKind.of(filename) is FileKind.TEXT:
-            _spool_text(path, PurePath(filename).stem, encoding, spool, limits)
+            _spool_text(path, PurePath(filename).stem, encoding, spool, limits, watch=watch)
         else:
-            _spool_sheets(path, spool, limits)
-        yield Workbook(_index_sheets(spool))
+            _spool_sheets(path, spool, limits, watch)
+        sheets = _index_sheets(spool)
+        row_count = sum(sheet.row_count for sheet in sheets)
+        watch(row_count, row_count)
+        yield Workbook(sheets)
 
 
-def _spool_sheets(path: Path, spool: Path, limits: Limits) -> None:
+def _spool_sheets(path: Path, spool: Path, limits: Limits, watch: Watch) -> None:
     with path.open("rb") as file:
         package = check_package(file, limits, find_special_cells=True)
     options = {"path": str(path), "sheets": limits.sheets, "has_special_cells": package.has_special_cells}
-    run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool)
+    # Some programs give a sheet all rows that there can be.
+    declared = package.declared_rows or 0
+    expected = declared if declared <= limits.rows else 0
+    run_program(WORKBOOK, options, package.unpacked_bytes, limits, spool, watch=lambda rows: watch(rows, expected))
 
 
-def _spool_text(path: Path, title: str, encoding: str | None, spool: Path, limits: Limits) -> None:
+def _spool_text(path: Path, title: str, encoding: str | None, spool: Path, limits: Limits, *, watch: Watch) -> None:
     with path.open("rb") as file:
         _check_text(file)
+        lines = _line_count(file)
     options = {"path": str(path), "sheet": title[:_MAX_NAME], "encoding": encoding}
-    run_program(TEXT, options, path.stat().st_size, limits, spool)
+    run_program(TEXT, options, path.stat().st_size, limits, spool, watch=lambda rows: watch(rows, lines))
 
 
 def _check_text(file: BinaryIO) -> None:
@@ -148,6 +167,16 @@ def _check_text(file: BinaryIO) -> None:
     for magic, content in _OTHER_KINDS:
         if magic.match(head):
             raise refusal("not_text", content=content)
+
+
+def _line_count(file: BinaryIO) -> int:
+    """The number of line ends of a text, of which a row may have several in quotation marks."""
+    file.seek(0)
+    feeds = returns = 0
+    while chunk := file.read(_CHUNK_BYTES):
+        feeds += chunk.count(b"\n")
+        returns += chunk.count(b"\r")
+    return feeds or returns
 
 
 def _index_sheets(spool: Path) -> tuple[Sheet, ...]:

@@ -54,16 +54,14 @@ class Planner:
     def plan(self, tables: Sequence[ParsedTable], advance: Callable[[int], None]) -> list[ParsedTable]:
         """Decide what each row does, and add every error that speaks against it.
 
-        `advance` is called with the number of rows of each resource. Returns the tables, each after those that its rows
+        `advance` is called with the number of rows of each batch. Returns the tables, each after those that its rows
         refer to, with one for the missing objects of a resource.
         """
         for _, alike in groupby(tables, key=lambda parsed: parsed.table.resource.name):
-            of_resource = list(alike)
-            self._plan_resource(of_resource)
-            advance(sum(len(parsed.rows) for parsed in of_resource))
+            self._plan_resource(list(alike), advance)
         return self._with_missing(tables) if self._missing else list(tables)
 
-    def _plan_resource(self, tables: Sequence[ParsedTable]) -> None:
+    def _plan_resource(self, tables: Sequence[ParsedTable], advance: Callable[[int], None]) -> None:
         resource = tables[0].table.resource
         for parsed in tables:
             forget_foreign_ids(parsed)
@@ -78,6 +76,7 @@ class Planner:
         find_existing(resource, [parsed.table for parsed in tables], rows, self.match)
         for batch, stored in load_to_compare(resource, [parsed.table for parsed in tables], rows):
             self._compare(resource, batch, stored)
+            advance(len(batch))
         self._check_parents(resource, rows)
         stale = [row for row in rows if row.old and row.exported_version not in (None, row.existing["version"])]
         if stale:
@@ -87,6 +86,7 @@ class Planner:
         for row in rows:
             if row.errors:
                 row.action = RowAction.ERROR
+        advance(len(all_rows) - len(rows))
         self._rows_of[resource.name] = rows
         for row in all_rows:
             if row.merged_into is not None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from app.imports import models
+from app.imports.models import Progress
 from app.resource.bulk import writer
+from app.sheets.sandbox import runner
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, workbook
 from tests.features.imports.test_import import FLEET
@@ -41,6 +43,30 @@ def test_progress_is_shown_before_the_transaction_commits(
     assert done["progress"] == {
         "phase": "done", "label": "Done", "done": 9, "total": 9, "rows_per_second": None, "seconds_left": None,
     }  # fmt: skip
+
+
+def test_progress_is_shown_while_the_file_is_read(
+    admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Body] = []
+    reach = Progress.reach
+
+    def look() -> Body:
+        return admin.call("GET", "/api/imports")["data"][0]["progress"]
+
+    def reach_and_look(progress: Progress, done: int, total: int) -> None:
+        reach(progress, done, total)
+        seen.extend(run_concurrently([look]))
+
+    monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(Progress, "reach", reach_and_look)
+    plan = upload(admin, Servers=[("Name",), *((f"n{number}",) for number in range(30))])
+    read = [(shown["done"], shown["total"]) for shown in seen if shown["phase"] == "reading"]
+    assert (read[0], read[-1]) == ((0, 31), (31, 31))
+    planned = [(shown["done"], shown["total"]) for shown in seen if shown["phase"] == "planning"]
+    assert planned[-1] == (30, 30)
+    assert plan["progress"]["total"] == 30
 
 
 def test_polling_is_a_304_and_says_when_to_ask_again(admin: Client) -> None:

@@ -62,7 +62,7 @@ def read(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_byte
     folder.mkdir()
     shutil.copyfile(path, folder / "workbook")
     if slice_bytes is not None:
-        monkeypatch.setattr(sheet_slices, "MIN_BYTES", 0)
+        monkeypatch.setattr(sheet_slices, "MAX_BYTES", 0)
         monkeypatch.setattr(sheet_slices, "SLICE_BYTES", slice_bytes)
     output: Any = Recorder()
     options = {"path": str(folder / "workbook"), "sheets": 10, "columns": 512, "has_special_cells": True}

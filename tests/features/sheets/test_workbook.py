@@ -2,6 +2,9 @@
 
 import os
 import resource
+import signal
+import subprocess
+import sys
 import tempfile
 import time as time_module
 import tracemalloc
@@ -17,6 +20,7 @@ from openpyxl.chart import BarChart
 from openpyxl.styles import Font
 from openpyxl.worksheet.worksheet import Worksheet
 
+from app.sheets.sandbox import runner
 from app.sheets.workbook import Limits, UnreadableWorkbook, Value, check_file, read_workbook
 from tests.features.sheets import hostile
 from tests.features.sheets.hostile import SHEET, cell, row
@@ -39,6 +43,14 @@ def rows_of(content: bytes | Path, limits: Limits | None = None) -> dict[str, Ro
         rows = {sheet.name: list(sheet.rows()) for sheet in workbook.sheets}
         assert [sheet.row_count for sheet in workbook.sheets] == [len(r) for r in rows.values()]
         return rows
+
+
+def watched(content: bytes, filename: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What is told of the rows while a file is read."""
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.001)
+    with read_workbook(content, filename=filename, watch=lambda rows, expected: seen.append((rows, expected))):
+        return seen
 
 
 def refusal_of(content: bytes, limits: Limits | None = None) -> str:
@@ -436,3 +448,66 @@ def test_memory_and_time_of_the_reader_are_limited() -> None:
     assert len(rows_of(content, Limits(columns=702))["S1"]) == 1999
     assert refusal_of(content, Limits(columns=702, memory_bytes=40 << 20)) == "too_large_unpacked"
     assert refusal_of(content, Limits(columns=702, seconds=0)) == "too_slow"
+
+
+def test_a_workbook_says_how_many_rows_it_has_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = openpyxl.Workbook()
+    for sheet, count in ((book.active, 40), (book.create_sheet("Second"), 2)):
+        assert isinstance(sheet, Worksheet)
+        for number in range(count):
+            sheet.append([number])
+    seen = watched(saved(book), "fleet.xlsx", monkeypatch)
+    assert (seen[0], seen[-1]) == ((0, 42), (42, 42))
+
+
+def test_the_lines_of_a_text_are_its_expected_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = watched(b'Name\r\nn1\r\n"n2\r\nof two lines"\r\n', "fleet.csv", monkeypatch)
+    assert (seen[0], seen[-1]) == ((0, 4), (3, 3))
+
+
+@pytest.mark.parametrize("dimension", ["", '<dimension ref="A1:XFD1048576"/>'])
+def test_a_workbook_that_does_not_say_how_many_rows_it_has(dimension: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = hostile.parts(row(1, cell("A1")))
+    content = hostile.packed({**parts, SHEET: parts[SHEET].replace("<sheetData>", f"{dimension}<sheetData>")})
+    seen = watched(content, "fleet.xlsx", monkeypatch)
+    assert (seen[0], seen[-1]) == ((0, 0), (1, 1))
+
+
+def test_rows_are_counted_while_a_program_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    program = """print('{"sheet": "a"}', '["]"]', "[2]", sep="\\n", flush=True); input()"""
+    seen: list[int] = []
+    with path.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=output)
+
+    def watch(rows: int) -> None:
+        seen.append(rows)
+        if rows == 2 and process.stdin is not None:
+            process.communicate(b"\n")
+
+    with process:
+        assert runner._wait(process, path, 60, watch) == 0
+    assert seen[-1] == 2
+
+
+def test_a_reading_that_is_stopped_ends_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_rows: int, _expected: int) -> None:
+        raise Stop
+
+    wait = runner._wait
+
+    def wait_and_note(process: Any, *arguments: Any) -> int:
+        try:
+            return wait(process, *arguments)
+        finally:
+            processes.append(process)
+
+    processes: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(runner, "_wait", wait_and_note)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.001)
+    with pytest.raises(Stop), read_workbook(sheet_of(["a"]), watch=stop):
+        pass
+    assert [process.returncode for process in processes] == [-signal.SIGKILL]
