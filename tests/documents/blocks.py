@@ -15,7 +15,7 @@ PAGES = sorted(
     ]
 )
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = re.compile(r'not-run="([^"]+)"')
+ATTRIBUTE = re.compile(r'(not-run|on)="([^"]+)"')
 
 
 class Block(NamedTuple):
@@ -23,7 +23,9 @@ class Block(NamedTuple):
     line: int
     language: str
     not_run: str
-    """Why no test can execute it, as the block itself says: ```sh not-run="root"."""
+    """Why no test can execute it, as the block itself says: ```sh not-run="docker"."""
+    on: str
+    """On what it is executed, unless that is a copy of the program: ```sh on="debian"."""
     text: str
 
     @property
@@ -35,14 +37,16 @@ def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
         language, _, attributes = found["info"].partition(" ")
-        why = NOT_RUN.fullmatch(attributes)
-        if attributes and why is None:
+        attribute = ATTRIBUTE.fullmatch(attributes)
+        if attributes and attribute is None:
             raise ValueError(f"{page.name}: nobody knows {attributes!r} after ```{language}.")
+        named = {attribute[1]: attribute[2]} if attribute else {}
         yield Block(
             page=str(page.relative_to(config.ROOT)),
             line=text.count("\n", 0, found.start()) + 1,
             language=language,
-            not_run=why[1] if why else "",
+            not_run=named.get("not-run", ""),
+            on=named.get("on", ""),
             text=re.sub(rf"^{found['indent']}", "", found["text"], flags=re.MULTILINE),
         )
 
@@ -50,7 +54,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 ALL = [block for page in PAGES for block in blocks_of(page)]
 
 
-def commands_of(*pages: str) -> list[Block]:
+def commands_of(*pages: str, on: str = "") -> list[Block]:
     """The blocks of commands that are executed, in the order of these pages."""
-    found = [block for block in ALL if block.language == "sh" and not block.not_run]
+    found = [block for block in ALL if block.language == "sh" and not block.not_run and block.on == on]
     return [block for page in pages for block in found if block.page == page]

@@ -22,7 +22,7 @@ from app.core.db.unit_of_work import after_commit, db, reading, writing
 from app.environments.models import Environment
 from app.environments.service import add_first_environments
 from tests.backends import on_sqlite
-from tests.documents import test_api_pages, test_contributing, test_operations_pages
+from tests.documents import test_api_pages, test_contributing, test_debian, test_operations_pages
 from tests.documents.blocks import ALL, PAGES, Block
 
 EXECUTED = {
@@ -39,7 +39,10 @@ each_block = pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.
 
 
 def test_each_page_with_commands_is_executed() -> None:
-    assert {block.page for block in COMMANDS if not block.not_run} == EXECUTED
+    assert {block.page for block in COMMANDS if not block.not_run and not block.on} == EXECUTED
+    assert {(block.on, block.page) for block in COMMANDS if block.on} == {
+        ("debian", page) for page in test_debian.PAGES
+    }
     assert {block.not_run for block in COMMANDS if block.not_run} <= REASONS
 
 
