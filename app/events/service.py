@@ -5,17 +5,20 @@ record the next position without a gap, and the records of one object in their o
 none.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.audit.models import AuditLog
-from app.core.db.unit_of_work import db
+from app.core.db.models import Id
+from app.core.db.statements import Prepared
 from app.core.errors import InvalidCursor
 from app.core.messages import tr
 from app.proof.models import leaves
@@ -27,6 +30,40 @@ WINDOW_RECORDS = 500
 logs = AuditLog.__table__
 
 Event = dict[str, Any]
+
+_SIZE = Prepared(sa.select(sa.func.coalesce(sa.func.max(leaves.c.position) + 1, 0)))
+
+
+class Change(NamedTuple):
+    """What the feed reads of a record."""
+
+    type: str
+    id: int
+    name: str | None
+    action: str
+    version: int
+    changes: dict[str, Any]
+    at: datetime
+
+
+@functools.lru_cache(maxsize=64)
+def _events_of(types: tuple[str, ...]) -> Prepared:
+    """The changes of these types at the positions from `begin`, without `end`."""
+    position = leaves.c.position
+    return Prepared(
+        sa.select(
+            logs.c.resource_type, logs.c.resource_id, logs.c.resource_name, logs.c.action, logs.c.version,
+            logs.c.changes, logs.c.created_at,
+        )
+        .select_from(leaves.join(logs, logs.c.id == leaves.c.record_id))
+        .where(
+            position >= sa.bindparam("begin", type_=Id),
+            position < sa.bindparam("end", type_=Id),
+            logs.c.version.is_not(None),
+            sa.or_(*(logs.c.resource_type == name for name in types)),
+        )
+        .order_by(position)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +85,7 @@ class FeedWindow:
 
 def window_after(cursor: str | None) -> FeedWindow:
     """The window after a cursor: "" is the beginning of the log, None its end; raises BadRequest."""
-    size = db.session.scalar(sa.select(sa.func.coalesce(sa.func.max(leaves.c.position) + 1, 0))) or 0
+    ((size,),) = _SIZE.rows({})
     position = 0
     if cursor != "":
         position = size if cursor is None else _read_cursor(cursor)
@@ -66,49 +103,41 @@ def _read_cursor(cursor: str) -> int:
 
 
 def _serializer() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor of events")
+    return _serializer_with(current_app.config["SECRET_KEY"])
+
+
+@functools.lru_cache(maxsize=1)
+def _serializer_with(key: str) -> URLSafeSerializer:
+    return URLSafeSerializer(key, salt="cursor of events")
 
 
 def select_events(window: FeedWindow, types: Sequence[Resource]) -> list[Event]:
     """The changes of these resources that the acting user may read, in order."""
     if window.begin == window.end:
         return []
-    statement = (
-        sa.select(
-            logs.c.resource_type, logs.c.resource_id, logs.c.resource_name, logs.c.action, logs.c.version,
-            logs.c.changes, logs.c.created_at,
-        )
-        .select_from(leaves.join(logs, logs.c.id == leaves.c.record_id))
-        .where(
-            leaves.c.position >= window.begin,
-            leaves.c.position < window.end,
-            logs.c.version.is_not(None),
-            logs.c.resource_type.in_([resource.name for resource in types]),
-        )
-        .order_by(leaves.c.position)
-    )  # fmt: skip
-    records = db.session.execute(statement).all()
-    hidden = _select_hidden(records, types)
-    return [_event(record) for record in records if (record.resource_type, record.resource_id) not in hidden]
+    statement = _events_of(tuple(resource.name for resource in types))
+    changes = [Change(*row) for row in statement.rows({"begin": window.begin, "end": window.end})]
+    hidden = _select_hidden(changes, types)
+    return [_event(change) for change in changes if (change.type, change.id) not in hidden]
 
 
-def _event(record: Any) -> Event:
+def _event(change: Change) -> Event:
     return {
-        "type": record.resource_type,
-        "id": record.resource_id,
-        "name": record.resource_name,
-        "action": record.action,
-        "version": record.version,
-        "fields": sorted(record.changes),
-        "at": record.created_at,
+        "type": change.type,
+        "id": change.id,
+        "name": change.name,
+        "action": change.action,
+        "version": change.version,
+        "fields": sorted(change.changes),
+        "at": change.at,
     }
 
 
-def _select_hidden(records: Sequence[Any], types: Sequence[Resource]) -> set[tuple[str, int]]:
-    """The objects of these records, existing or deleted, that are private to another user."""
+def _select_hidden(changes: Sequence[Change], types: Sequence[Resource]) -> set[tuple[str, int]]:
+    """The objects of these changes, existing or deleted, that are private to another user."""
     ids: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        ids[record.resource_type].add(record.resource_id)
+    for change in changes:
+        ids[change.type].add(change.id)
     hidden: set[tuple[str, int]] = set()
     for resource in types:
         if ids[resource.name] and sees_own_only(resource.model):

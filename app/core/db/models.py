@@ -90,6 +90,16 @@ class JsonText(sa.types.TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
+class JsonAsSent(sa.types.TypeDecorator[Any]):
+    """JSON text that is only read to be part of an answer: it is not parsed and written again."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else orjson.Fragment(value)
+
+
 class _Json(sa.JSON):
     """JSON whose changes the session sees as JSON has them: true replaces 1, which Python finds equal."""
 
