@@ -2,7 +2,7 @@
 
 Both run on the same server with the same number of workers and places, on PostgreSQL and Redis, for one client and for
 eight, in short bursts in turn. The statements of a request are recorded while the platform answers it in this process;
-those that find out who asks are left out. The table is the form in which docs/performance.md shows it.
+those that find out who asks are left out. Both must answer the same. docs/performance.md shows the table as printed.
 """
 
 import json
@@ -24,6 +24,7 @@ from flask.testing import FlaskClient
 
 from app.core.db.unit_of_work import db
 from app.events.service import FeedWindow
+from app.proof import sealer
 from app.proof.models import leaves
 from app.servers.models import Server
 from bench.bare import Limit, Limits
@@ -141,6 +142,8 @@ def run(
         results: Results = {}
         # The writes come last: each makes the answer of the feed longer.
         for request in requests:
+            if not request.body:
+                require_equal(ours, bare, request)
             for number in range(-1, rounds):
                 for clients in CLIENTS:
                     for service in (ours, bare):
@@ -162,6 +165,8 @@ def fill(database: Scratch, estate: Estate) -> tuple[int, str]:
         Fleet(RECORDED_SERVERS, gpus=0, containers=0).write(path)
         upload(client, path)
     with database.app.app_context():
+        # The feed shows sealed records only.
+        sealer.seal()
         first = db.session.scalar(sa.select(sa.func.max(Server.id))) or 0
         size = db.session.scalar(sa.select(sa.func.count()).select_from(leaves)) or 0
         cursor = FeedWindow(0, max(0, size - 20), size).cursor
@@ -197,8 +202,34 @@ def record(database: Scratch, client: FlaskClient, request: Request) -> tuple[li
             answer = client.get(vary(request.recorded or request.path, number))
     assert answer.status_code == 200, (request.path, answer.text[:500])
     data = json.loads(answer.text)["data"]
-    item = next(iter(data), {}) if isinstance(data, list) else data
-    return [query for query in sent if "set_config" not in query[0]], list(item)
+    items = items_of(data)
+    return [query for query in sent if "set_config" not in query[0]], list(next(iter(items), {}))
+
+
+def items_of(data: Any) -> list[Any]:
+    """The objects in the data of an answer: those of a list, those of the feed, or the one that it is."""
+    items: list[Any] = data if isinstance(data, list) else data.get("events", [data])
+    return items
+
+
+def require_equal(ours: Service, bare: Service, request: Request) -> None:
+    """Exit unless the bare function answers every text that the platform answers."""
+    items = items_of(ours.fetch(vary(request.path, random.randrange(10**6, 10**9)))["data"])
+    answered = json.dumps(bare.fetch(path_of(request.name)), ensure_ascii=False)
+    missing = [text for text in texts_of(items) if json.dumps(text, ensure_ascii=False)[1:-1] not in answered]
+    if not items or missing:
+        sys.exit(f"{request.name}: the bare function does not answer the same: {len(items)} objects, {missing[:5]}")
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """The texts within a JSON value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from texts_of(one)
+    elif isinstance(value, str):
+        yield value
 
 
 def named(cursor: psycopg.Cursor, sql: str, names: Sequence[str]) -> list[str]:
