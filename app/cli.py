@@ -21,7 +21,7 @@ from app.core.http.openapi.viewers import as_lines
 from app.core.jobs.worker import work
 from app.core.request_context import Actor, Role
 from app.core.storage.storage import settings_problem
-from app.demo.service import NotEmpty, request_estate
+from app.demo.service import NotEmpty, UnderWay, request_estate
 from app.environments.service import add_first_environments
 from app.proof.commands import audit
 from app.search.commands import search
@@ -102,7 +102,7 @@ def demo() -> None:
         act_as(Actor(id=admin.id, username=admin.username, role=admin.role))
         with writing():
             import_id = request_estate()
-    except NotEmpty as error:
+    except (NotEmpty, UnderWay) as error:
         raise click.ClickException(error.message) from None
     click.echo(f"Import {import_id} creates the sample estate as soon as a server runs. Undo the import to remove it.")
 

@@ -152,6 +152,8 @@ class Import(Base):
     revision: Mapped[int] = mapped_column(default=1)
     apply_at_once: Mapped[bool] = mapped_column(default=False)
     on_error: Mapped[OnError] = mapped_column(default=OnError.ABORT)
+    # Whether the platform itself made the file: the sample estate of app.demo.
+    is_sample: Mapped[bool] = mapped_column(default=False)
     # All audit records of the import have this one, however many requests it takes.
     request_id: Mapped[str] = mapped_column(sa.String(64))
     phase: Mapped[ImportPhase] = mapped_column(default=ImportPhase.QUEUED)

@@ -238,6 +238,9 @@ class ImportSchema(Schema):
     settings = fields.Nested(SettingsSchema, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
+    is_sample = fields.Boolean(
+        required=True, metadata={"description": "True: the sample estate that the platform has made."}
+    )
     problem = fields.Nested(
         ProblemSchema,
         required=True,

@@ -183,6 +183,7 @@ def render(import_: Import, names: dict[int, str]) -> dict[str, Any]:
         "progress": _progress(import_),
         "settings": import_.settings,
         "sheets": [_render_sheet(sheet) for sheet in import_.sheets],
+        "is_sample": import_.is_sample,
         "problem": None if import_.problem is None else render_problem(import_.problem),
         "reversal": import_.reversal,
         "request_id": import_.request_id,

@@ -244,7 +244,7 @@ def refuse_shared(resource: Resource, values: Mapping[str, Any], query: Mapping[
     for rule in resource.model.rarely_shared:
         key = shared_key(rule, resource.model, values) if query[rule.name] else None
         if key is not None and (holder := shared_with(resource, rule, [key], {values["id"]}).get(key)):
-            raise shared(rule, f"{singular(resource).capitalize()} {holder}")
+            raise shared(rule, holder_of(resource, holder))
 
 
 def shared(rule: SoftUnique, holder: str) -> Conflict:
@@ -267,13 +267,23 @@ def check_version(resource: Resource, object_id: int, version: int, if_match: st
 @functools.cache
 def singular(resource: Resource) -> Term:
     """What people call one object of a resource within a sentence."""
-    return Term(resource.name.removesuffix("s").replace("_", " "), Term.of(resource.titles).chinese)
+    return Term(_in_sentence(resource.titles[0]).removesuffix("s"), Term.of(resource.titles).chinese)
 
 
 @functools.cache
 def plural(resource: Resource) -> Term:
     """What people call the objects of a resource within a sentence."""
-    return Term(resource.name.replace("_", " "), Term.of(resource.titles).chinese)
+    return Term(_in_sentence(resource.titles[0]), Term.of(resource.titles).chinese)
+
+
+def _in_sentence(title: str) -> str:
+    """A title within a sentence: `Servers` as `servers`, `GPUs` as it is."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
+
+
+def holder_of(resource: Resource, object_id: int) -> str:
+    """An object at the beginning of a sentence: `Server 7`, `GPU 7`."""
+    return f"{resource.titles[0].removesuffix('s')} {object_id}"
 
 
 def explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:

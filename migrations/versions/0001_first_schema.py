@@ -1024,6 +1024,7 @@ def _create_imports() -> None:
             _one_of("onerror", "abort", "skip"),
             nullable=False,
         ),
+        sa.Column("is_sample", sa.Boolean(), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column(
             "phase",

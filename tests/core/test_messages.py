@@ -36,6 +36,10 @@ def test_other_languages_are_answered_in_english(user: Client, asked: str | None
     assert response.headers["Content-Language"] == "en"
 
 
+def test_a_name_within_a_sentence_keeps_its_capitals(user: Client) -> None:
+    assert user.call("GET", "/api/gpus/7", expect=404)["message"] == "There is no GPU 7."
+
+
 def test_the_parameter_lang_goes_before_the_header(user: Client) -> None:
     message = user.call("GET", "/api/servers/999?lang=en", expect=404, headers=CHINESE)["message"]
 

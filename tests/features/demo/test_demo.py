@@ -1,5 +1,7 @@
 """The sample estate: for an empty installation, and gone with one undo."""
 
+from io import BytesIO
+
 from flask import Flask
 
 from app.catalog import IMPORTABLE
@@ -38,6 +40,26 @@ def test_it_is_for_empty_installations_and_administrators(app: Flask, sign_in: S
     command = app.test_cli_runner().invoke(args=["demo"])
     assert command.exit_code == 1
     assert "this one has servers already" in command.output
+
+
+def test_it_is_not_imported_twice(app: Flask, sign_in: SignIn) -> None:
+    admin = sign_in(role=Role.ADMIN)
+    admin.call("POST", "/api/demo", expect=202)
+    refusal = admin.call("POST", "/api/demo", expect=409)
+    assert refusal["data"]["reason"] == "under_way"
+    assert "being imported already" in app.test_cli_runner().invoke(args=["demo"]).output
+
+
+def test_a_file_of_its_name_is_not_taken_for_it(app: Flask, sign_in: SignIn) -> None:
+    admin = sign_in(role=Role.ADMIN)
+    sample = admin.call("POST", "/api/demo", expect=202)["data"]["import_id"]
+    runner_of(app).run_pending()
+    name = admin.call("GET", f"/api/imports/{sample}")["data"]["filename"]
+    file = {"file": (BytesIO(b"Name\nweb-1\n"), name.replace(".xlsx", ".csv")), "resource": "servers"}
+    own = admin.call("POST", "/api/imports", data=file, expect=202)["data"]
+    assert own["is_sample"] is False
+    listed = admin.call("GET", "/api/imports?is_sample=true")["data"]
+    assert [import_["id"] for import_ in listed] == [sample]
 
 
 def test_the_command_queues_the_same(app: Flask, sign_in: SignIn) -> None:
