@@ -4,7 +4,9 @@ type Changes = Record<string, string | number | null | undefined>;
 
 class Router {
   path = $state(location.pathname);
+  /** What follows the path, for the screen that is shown. */
   query = $state.raw(new URLSearchParams(location.search));
+  #shownPath = location.pathname;
 
   constructor() {
     addEventListener("popstate", () => this.#read());
@@ -21,6 +23,8 @@ class Router {
 
   /** Change parameters of the query and keep the others; null removes one. Replaces the entry of the history. */
   set(changes: Changes, { push = false } = {}): void {
+    // The screen that asks for it has been left.
+    if (this.path !== this.#shownPath) return;
     const query = new URLSearchParams(this.query);
     for (const [name, value] of Object.entries(changes)) {
       if (value === null || value === undefined || value === "") query.delete(name);
@@ -31,9 +35,15 @@ class Router {
     this.#read();
   }
 
+  /** The screen of the path is there. Until then, the screen before must not take the query of this one for its own. */
+  arrive(): void {
+    this.#shownPath = this.path;
+    this.query = new URLSearchParams(location.search);
+  }
+
   #read(): void {
     this.path = location.pathname;
-    this.query = new URLSearchParams(location.search);
+    if (this.path === this.#shownPath) this.arrive();
   }
 
   /** Links of the console change the address without loading the page; a link with modifiers is the browser's. */

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from app.core.http.access import Role
 from tests.backends import Backend
@@ -62,17 +62,29 @@ def admin(sign_in: SignIn) -> Client:
 
 
 @pytest.fixture
-def open_console(browser: Browser, server: str) -> Iterator[OpenConsole]:
+def refusals() -> set[int]:
+    """The statuses of refusals that a test is about: `refusals.add(409)`."""
+    return set()
+
+
+@pytest.fixture
+def open_console(browser: Browser, server: str, refusals: set[int]) -> Iterator[OpenConsole]:
     """Open the console at an address, signed in as `user`: `open_console("/servers", user=admin.user)`.
 
-    Whatever the browser's console reports as an error fails the test.
+    Whatever the browser's console reports as an error fails the test, and so does a request that the server refuses.
     """
     contexts: list[BrowserContext] = []
     errors: list[str] = []
+    refused: list[tuple[int, str]] = []
 
     def note_error(message: ConsoleMessage) -> None:
         if message.type == "error" and not is_refusal(message.text):
             errors.append(message.text)
+
+    def note_refusal(response: Response) -> None:
+        # By a 401 the console learns that a session has ended, or that there is none.
+        if response.status >= 400 and response.status != 401 and "/api/" in response.url:
+            refused.append((response.status, f"{response.request.method} {response.url}"))
 
     def open_console(
         address: str = "/", *, user: object = None, language: str = "en", theme: str = "light", width: int = 1280
@@ -89,6 +101,7 @@ def open_console(browser: Browser, server: str) -> Iterator[OpenConsole]:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", note_error)
+        page.on("response", note_refusal)
         if user is not None:
             origin = {"Origin": server}
             credentials = {"username": user.username, "password": PASSWORD}  # type: ignore[attr-defined]
@@ -102,6 +115,7 @@ def open_console(browser: Browser, server: str) -> Iterator[OpenConsole]:
     for context in contexts:
         context.close()
     assert errors == []
+    assert [one for one in refused if one[0] not in refusals] == []
 
 
 def is_refusal(text: str) -> bool:

@@ -42,6 +42,8 @@ def test_four_on_one_server_are_taken_extended_and_released(
     page.get_by_label("Model", exact=True).first.fill("H100")
     page.get_by_label("Until the end of").fill((utcnow() + timedelta(days=7)).date().isoformat())
     page.get_by_label("Purpose").fill("训练")
+    page.reload()
+    expect(page.get_by_label("Purpose")).to_have_value("训练")
     page.get_by_role("button", name="Find").press("Enter")
     page.get_by_role("button", name="Take these 4").press("Enter")
     expect(page.get_by_text("4 × H100 on gpu-01 are yours.")).to_be_visible()
@@ -70,7 +72,10 @@ def test_too_many_are_refused_with_what_there_is(open_console: OpenConsole, admi
     expect(page.get_by_text("7 are available, at most 7 of one model on one server")).to_be_visible()
 
 
-def test_of_several_all_are_taken_or_none(open_console: OpenConsole, admin: Client, cluster: Server) -> None:
+def test_of_several_all_are_taken_or_none(
+    open_console: OpenConsole, admin: Client, cluster: Server, refusals: set[int]
+) -> None:
+    refusals.add(409)
     page = open_console("/gpu-board", user=admin.user)
     page.get_by_label("How many").fill("2")
     page.get_by_label("Model", exact=True).first.fill("H100")
@@ -94,3 +99,15 @@ def test_the_board_is_accessible_in_chinese(
     expect(page.get_by_role("region", name="Shanghai")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert_accessible(page)
+
+
+def test_one_slot_is_taken_from_the_board_and_given_back(
+    open_console: OpenConsole, admin: Client, cluster: Server
+) -> None:
+    page = open_console("/gpu-board", user=admin.user)
+    page.get_by_role("button", name="Slot 3, H100, available").click()
+    page.get_by_role("button", name="Take it").click()
+    expect(page.get_by_text("1 × H100 on gpu-01 is yours.")).to_be_visible()
+    expect(page.get_by_role("button", name="Slot 3, H100, assigned")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Slot 3, H100, available")).to_be_visible()

@@ -54,7 +54,10 @@ def test_a_list_changes_in_place_and_new_rows_wait(open_console: OpenConsole, si
     expect(arrivals).to_have_count(0)
 
 
-def test_an_edit_is_neither_overwritten_nor_overwrites(open_console: OpenConsole, sign_in: SignIn, make: Make) -> None:
+def test_an_edit_is_neither_overwritten_nor_overwrites(
+    open_console: OpenConsole, sign_in: SignIn, make: Make, refusals: set[int]
+) -> None:
+    refusals.add(412)
     server = make(Server, name="db-1", owner="ann")
     address = f"/servers/{server.id}"
     mine = open_console(address, user=sign_in(role=Role.ADMIN).user)
@@ -124,3 +127,22 @@ def test_one_poller_asks_for_what_it_does_not_have_and_rests_while_hidden(
 
 def is_poll(url: str) -> bool:
     return "/api/events" in url
+
+
+def test_an_object_that_is_deleted_meanwhile_stays_in_sight(
+    open_console: OpenConsole, sign_in: SignIn, make: Make
+) -> None:
+    server = make(Server, name="db-1", owner="ann")
+    path = f"/api/servers/{server.id}"
+    mine = open_console(f"/servers/{server.id}", user=sign_in(role=Role.ADMIN).user)
+    expect(mine.get_by_role("button", name="Delete…")).to_be_visible()
+    theirs = open_console("/servers", user=sign_in(role=Role.ADMIN).user)
+    send(theirs, "DELETE", path)
+    deleted = mine.get_by_text("It has been deleted meanwhile.")
+    expect(deleted).to_be_visible()
+    expect(mine.get_by_text("ann", exact=True)).to_be_visible()
+    expect(mine.get_by_role("button", name="Delete…")).to_have_count(0)
+    [record] = theirs.request.get("/api/audit-logs?action=delete").json()["data"]
+    send(theirs, "POST", f"/api/audit-logs/{record['id']}/restore")
+    expect(mine.get_by_role("button", name="Delete…")).to_be_visible()
+    expect(deleted).to_have_count(0)

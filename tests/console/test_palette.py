@@ -57,6 +57,23 @@ def test_what_can_be_done_with_an_object_is_done_by_keyboard(
     expect(page.get_by_role("link", name="postgres")).to_be_visible()
 
 
+def test_a_list_that_is_left_asks_for_nothing_of_the_next_screen(
+    open_console: OpenConsole, admin: Client, make: Make
+) -> None:
+    """Its rows, by the conditions of the other screen, would be a request that the server refuses."""
+    make(Server, name="db-7")
+    page = open_console("/servers?status=active", user=admin.user)
+    expect(page.get_by_role("heading", name="Servers")).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("db-7")
+    expect(page.get_by_role("option").first).to_contain_text("db-7")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("option", name="What the audit log says of it").click()
+    expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("Status is Active")).to_be_visible()
+
+
 def test_a_screen_whose_name_is_typed_comes_before_objects(
     open_console: OpenConsole, admin: Client, make: Make
 ) -> None:

@@ -54,6 +54,11 @@ def test_deactivation_shows_the_gpus_first_and_hands_over(open_console: OpenCons
 def test_a_token_is_shown_once_and_can_be_revoked(open_console: OpenConsole, admin: Client) -> None:
     page = open_console("/account", user=admin.user)
     page.get_by_label("Name of a new token").fill("backup script")
+    page.get_by_label("Phone").fill("+49 30 1234")
+    page.get_by_label("Current password").fill("typed, but not kept")
+    page.reload()
+    expect(page.get_by_label("Phone")).to_have_value("+49 30 1234")
+    expect(page.get_by_label("Current password")).to_have_value("")
     page.get_by_role("button", name="Create a token").click()
     shown = page.get_by_role("status").filter(has_text="cannot be shown again")
     token = shown.locator("code").inner_text()

@@ -29,6 +29,11 @@ export class Changes {
     return this.isGap || this.list.some((change) => change.type === type && change.id === id);
   }
 
+  /** Whether the last that happened to an object is its deletion. */
+  isDeletion(type: string, id: number): boolean {
+    return this.list.findLast((change) => change.type === type && change.id === id)?.action === "delete";
+  }
+
   idsOf(type: string): Set<number> {
     return new Set(this.list.filter((change) => change.type === type).map(({ id }) => id));
   }

@@ -3,11 +3,13 @@
 export class Kept<Value> {
   #key: string;
   #initial: Value;
+  #initialText: string;
   #value: Value = $state.raw() as Value;
 
   constructor(name: string, initial: Value) {
     this.#key = `itam.kept.${name}`;
     this.#initial = initial;
+    this.#initialText = JSON.stringify(initial);
     const stored = sessionStorage.getItem(this.#key);
     this.#value = stored === null ? initial : (JSON.parse(stored) as Value);
   }
@@ -18,7 +20,10 @@ export class Kept<Value> {
 
   set value(value: Value) {
     this.#value = value;
-    sessionStorage.setItem(this.#key, JSON.stringify(value));
+    const text = JSON.stringify(value);
+    // What nobody has changed does not outlive another beginning, such as a profile that an administrator corrects.
+    if (text === this.#initialText) sessionStorage.removeItem(this.#key);
+    else sessionStorage.setItem(this.#key, text);
   }
 
   forget(): void {

@@ -24,7 +24,11 @@ export function nameOf(resource: Resource, object: AnyObject): string {
 
 /** What one object of a resource is called within a sentence: `server`, `GPU`. */
 export function nameOfOne({ singular }: Resource): string {
-  const text = label(singular);
+  return inSentence(label(singular));
+}
+
+/** A title within a sentence: `Servers` as `servers`, `GPUs` as it is. */
+export function inSentence(text: string): string {
   return /^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
 }
 

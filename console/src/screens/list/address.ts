@@ -4,8 +4,6 @@ import type { Field, Resource } from "../../api/meta.svelte.js";
 
 /** Parameters that are no filters. */
 const OWN = ["q", "sort", "page", "cursor", "columns", "selected", "dialog"];
-/** What other conditions or another order begin with. */
-export const FIRST_PAGE = { page: null, cursor: null };
 
 export type Filter = { parameter: string; field: Field | undefined; operator: string; value: string };
 
