@@ -35,7 +35,7 @@ from app.core.http import (
     rate_limiter,
 )
 from app.core.http.openapi import viewers
-from app.core.jobs import pubsub, retention, runner
+from app.core.jobs import counter_folding, pubsub, retention, runner
 from app.core.mail import outbox
 from app.core.net import geoip
 from app.core.storage import storage
@@ -121,7 +121,7 @@ def create_app(config: Any) -> Flask:
     jobs = runner.init_app(app)
     for worker in (retention, idempotency, error_handlers, outbox, sealer, pipeline, expiry, check_scheduler):
         worker.register_jobs(jobs)
-    for worker in (report_service, image_store, description_job, links, account_service, old_heads):
+    for worker in (report_service, image_store, description_job, links, account_service, old_heads, counter_folding):
         worker.register_jobs(jobs)
 
     formats.init_app(app)

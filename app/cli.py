@@ -13,6 +13,7 @@ from flask import Flask, current_app
 
 from app.assets.commands import storage
 from app.backup.commands import backup, restore, resume
+from app.core.db.counters.commands import counters
 from app.core.db.schema import MIGRATIONS, needs_schema
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
 from app.core.error_catalog import as_page
@@ -36,7 +37,9 @@ ERRORS = ROOT / "docs" / "errors.md"
 
 def init_app(app: Flask) -> None:
     audit.add_command(resume)
-    for command in (init_db, create_admin, demo, worker, openapi, audit, search, storage, backup, restore, version):
+    for command in (init_db, create_admin, demo, worker, openapi, version):
+        app.cli.add_command(command)
+    for command in (audit, search, counters, storage, backup, restore):
         app.cli.add_command(command)
 
 

@@ -11,6 +11,8 @@ from alembic.runtime.migration import MigrationContext
 
 from app.catalog import CATALOG
 from app.core.audit.declaration import Audited
+from app.core.db.counters.declaration import Counted
+from app.core.db.counters.models import counted_models, counted_of
 from app.core.db.models import Base
 from app.core.db.searched import Form, Searched
 from app.resource.query.searched_fields import is_searched, searched_of
@@ -50,16 +52,17 @@ def _render(context: Any, operation: CodeLine) -> str:
 
 @directives.rewrites(ops.CreateTableOp)
 def _guard_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) -> Any:
-    """A table of audited rows refuses changes that have no audit record, and its objects can be found."""
+    """A table of audited rows refuses changes that have no audit record; its objects can be found, and are counted."""
     table = operation.table_name
     if table not in _audited_tables():
         return operation
-    return [operation, _guard("guard_changes", table, _unversioned(table)), *_keep_entries(table)]
+    guard = _guard("guard_changes", table, _unversioned(table))
+    return [operation, guard, *_keep_entries(table), *_keep_counts(table)]
 
 
 @directives.rewrites(ops.DropTableOp)
 def _forget_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> Any:
-    return [*_forget_entries(operation.table_name), operation]
+    return [*_forget_counts(operation.table_name), *_forget_entries(operation.table_name), operation]
 
 
 @directives.rewrites(ops.ModifyTableOps)
@@ -102,6 +105,25 @@ def _renewed_guards(table: str, columns: set[str], *, without: Collection[str] =
     searched = _searched(table)
     if searched and any(name in searched or name not in Base.metadata.tables[table].columns for name in columns):
         yield from (*_forget_entries(table), *_keep_entries(table, without=without))
+    if columns.intersection(_counted(table).followed):
+        yield from (*_forget_counts(table), *_keep_counts(table, without=without))
+
+
+def _keep_counts(table: str, *, without: Collection[str] = ()) -> Iterator[CodeLine]:
+    counters = [counter for counter in _counted(table).counters if not counter.has_any(without)]
+    if counters:
+        yield CodeLine(f"guards.keep_counts({table!r}, {Counted(table, tuple(counters)).arguments()!r})")
+
+
+def _forget_counts(table: str) -> Iterator[CodeLine]:
+    if _counted(table).counters:
+        yield CodeLine(f"guards.forget_counts({table!r})")
+
+
+def _counted(table: str) -> Counted:
+    """The counters of a table; none if it has no model."""
+    declared = (counted_of(model) for model in counted_models() if model.__tablename__ == table)
+    return next(declared, Counted(table, ()))
 
 
 def _keep_entries(table: str, *, without: Collection[str] = ()) -> Iterator[CodeLine]:

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from app.core.db.counters.declaration import Counted
 from app.core.db.dialects.protocol import SearchStatements
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.searched import Form, Searched
@@ -80,6 +81,21 @@ def forget_search_entries(table: str) -> None:
     """Undo `keep_search_entries`, before the table is dropped or other columns of it are searched."""
     for statement in _search().removal(_searched(table, ())):
         op.execute(statement)
+
+
+def keep_counts(table: str, counters: Sequence[Sequence[str]]) -> None:
+    """Keep the numbers of a table's objects by the values of columns, and count those that there are.
+
+    Each counter is a group of columns; of a time its day is counted (`created_at:day`). After changing what is counted
+    of a table, call `forget_counts` and then this.
+    """
+    counted, statements = Counted.parse(table, counters), dialect_of(op.get_bind()).counters
+    execute((*statements.triggers(counted), *statements.rebuilding(counted)))
+
+
+def forget_counts(table: str) -> None:
+    """Undo `keep_counts`, before the table is dropped or other columns of it are counted."""
+    execute(dialect_of(op.get_bind()).counters.removal(Counted(table, ())))
 
 
 def _search() -> SearchStatements:

@@ -79,6 +79,7 @@ class Asset(Audited, Extensible, Entity):
         "name", "asset_type", "status", "serial_number", "asset_tag", "manufacturer", "model", "datacenter_id",
         "assigned_to", "purchase_date", "purchase_price", "warranty_expires", "created_at", "updated_at",
     )  # fmt: skip
+    counted_by = (("status", "asset_type", "datacenter_id"), ("status", "warranty_expires"), ("created_at",))
 
     @property
     def may_be_described(self) -> bool:

@@ -5,11 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.backup.scratch import tables
+from app.backup.scratch import DERIVED, tables
 from app.catalog import CATALOG
+from app.core.db.counters.maintenance import rebuild_counters
+from app.core.db.counters.models import counted_models
 from app.core.db.dialects.registry import current_dialect, dialect_of
 from app.core.db.models import JsonText
-from app.core.db.searched import TABLE as SEARCH_ENTRIES
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import db, touch
 from app.core.mail.outbox import MailState, outbox
@@ -57,8 +58,8 @@ def load(source: sa.Connection, numbers: dict[str, int]) -> None:
     """
     restoring, connection = current_dialect().restoring, db.session.connection()
     names = [table.name for table in tables()]
-    touch(*names, SEARCH_ENTRIES)
-    with restoring.emptied(connection, names, SEARCH_ENTRIES):
+    touch(*names, *DERIVED)
+    with restoring.emptied(connection, names, DERIVED):
         for table in tables():
             write(table, read(source, table))
     for table in tables():
@@ -70,14 +71,16 @@ def last_numbers(connection: sa.Connection) -> dict[str, int]:
     return dialect_of(connection).restoring.last_numbers(connection)
 
 
-def finish(*, write_search_entries: bool) -> None:
+def finish(*, write_derived: bool) -> None:
     """Prepare restored rows for use, in the current transaction.
 
     Mail that was still waiting may have been sent since the backup: it is not sent again.
     """
-    if write_search_entries:
+    if write_derived:
         for resource in filter(is_searched, CATALOG.values()):
             rebuild_entries(resource)
+        for model in counted_models():
+            rebuild_counters(model)
     waiting = outbox.c.state.in_([MailState.QUEUED, MailState.SENDING])
     db.session.execute(
         sa.update(outbox)

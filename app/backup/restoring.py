@@ -42,7 +42,7 @@ def restore_backup(folder: Path, *, replace: str | None) -> Manifest:
             raise CannotRestore(f"The audit log of the backup does not verify:\n{lines}")
         if is_file:
             with writing():
-                copying.finish(write_search_entries=read.source != current_dialect().name)
+                copying.finish(write_derived=read.source != current_dialect().name)
             db.session.remove()
         copied = db.engine
         with target.app_context():
@@ -105,7 +105,7 @@ def _load(copied: sa.Engine) -> None:
         raise CannotRestore("The schema of the database is not that of this version: run `flask db upgrade`.")
     with copied.connect().execution_options(access="read") as source, writing():
         copying.load(source, copying.last_numbers(source))
-        copying.finish(write_search_entries=True)
+        copying.finish(write_derived=True)
 
 
 def _put_in_place(path: Path, database: Path) -> None:

@@ -12,17 +12,20 @@ from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
 from app.core.db import engines
+from app.core.db.counters.declaration import TABLE as COUNTERS
 from app.core.db.models import Base
 from app.core.db.schema import MIGRATIONS
 from app.core.db.searched import TABLE as SEARCH_ENTRIES
 from app.core.db.unit_of_work import db
 
 _OF_ITS_OWN_DATABASE = ("SQLALCHEMY_ENGINE_OPTIONS", "SQLALCHEMY_ENGINES")
+DERIVED = (SEARCH_ENTRIES, COUNTERS)
+"""Tables that are written anew from the others."""
 
 
 def tables() -> list[sa.Table]:
-    """The tables of a backup, each after those it refers to. The search table is written anew from the others."""
-    return [table for table in Base.metadata.sorted_tables if table.name != SEARCH_ENTRIES]
+    """The tables of a backup, each after those it refers to, without the derived ones."""
+    return [table for table in Base.metadata.sorted_tables if table.name not in DERIVED]
 
 
 def head() -> str:

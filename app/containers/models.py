@@ -58,7 +58,8 @@ class Container(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "name"),)
-    sorted_by = ("name", "server_id", "status", "updated_at")
+    sorted_by = ("name", "server_id", "image", "status", "created_at", "updated_at")
+    counted_by = (("status",), ("created_at",))
 
     @classmethod
     def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:

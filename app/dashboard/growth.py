@@ -12,6 +12,7 @@ from app.assets.models import Asset
 from app.containers.models import Container
 from app.core.audit.models import AuditLog
 from app.core.cache.backends import cached
+from app.core.db.counters.reading import numbers_by
 from app.core.db.statements import read_rows
 from app.gpus.models import Gpu
 from app.servers.models import Server
@@ -60,26 +61,15 @@ def growth(today: date, days: int) -> dict[str, Any]:
 
 
 def _existing(start: datetime) -> Iterator[_Lives]:
-    """The objects that exist, in one statement.
-
-    Only those since the start are grouped: with the others among the groups, the growth of 100,000 objects and 10,000
-    deletions took 104 instead of 71 ms of processor time on SQLite.
-    """
+    """The objects that exist, in one statement."""
     parts = []
     for model in MODELS:
-        table, name = model.__table__, sa.literal(model.__tablename__)
-        day = sa.func.utc_day(table.c.created_at)
-        recent = sa.select(name.label("resource"), day.label("day"), sa.func.count().label("count"))
-        parts.append(recent.where(table.c.created_at >= start).group_by(day))
-        parts.append(sa.select(name, sa.null(), sa.func.count()).select_from(table))
+        numbers = numbers_by(model, "created_at")
+        day = sa.cast(numbers.c.created_at, sa.String())
+        parts.append(sa.select(sa.literal(model.__tablename__).label("resource"), day.label("day"), numbers.c.number))
     counts = sa.union_all(*parts).subquery()
-    totals: Counter[str] = Counter()
-    for resource, created, count in read_rows(sa.select(counts.c.resource, counts.c.day, counts.c.count)):
-        totals[resource] += count if created is None else -count
-        if created is not None:
-            yield _Lives(resource, str(created), None, count)
-    for resource, count in totals.items():
-        yield _Lives(resource, None, None, count)
+    for resource, created, count in read_rows(sa.select(counts)):
+        yield _Lives(resource, created if created >= start.date().isoformat() else None, None, count)
 
 
 def _deleted(start: datetime) -> Iterator[_Lives]:

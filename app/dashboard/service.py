@@ -1,4 +1,4 @@
-"""The numbers of the dashboard: one pass over each table, cached until the table changes."""
+"""The numbers of the dashboard, from counters where there are some, cached until the table changes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,8 @@ from app.assets.models import Asset, AssetStatus, AssetType
 from app.audit_logs.declaration import resource as audit_logs
 from app.containers.models import Container, ContainerStatus
 from app.core.cache.backends import cached
+from app.core.db.counters.reading import numbers_by
+from app.core.db.models import Entity
 from app.core.db.statements import read_rows
 from app.core.http.access import Actor
 from app.core.values import Choice, as_json
@@ -30,6 +32,12 @@ MAX_LISTED = 10
 """Warranties, tasks and changes that are listed."""
 SOON = timedelta(days=30)
 LATER = timedelta(days=90)
+
+_WARRANTED: dict[type[Server | Asset], list[Choice]] = {
+    Server: [ServerStatus.RETIRED],
+    Asset: [AssetStatus.RETIRED, AssetStatus.LOST],
+}
+"""The models that have warranties, and the states in which an object's warranty does not matter."""
 
 Facts = dict[str, Any]
 
@@ -57,8 +65,7 @@ def overview(actor: Actor, today: date) -> Facts:
 
 @cached(Server, Datacenter, Environment)
 def servers() -> Facts:
-    table = Server.__table__
-    rows = _count_groups(table.c.status, table.c.server_type, table.c.datacenter_id, table.c.environment_id)
+    rows = _count_by(Server, "status", "server_type", "datacenter_id", "environment_id")
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, ServerStatus),
@@ -70,14 +77,13 @@ def servers() -> Facts:
 
 @cached(Container)
 def containers() -> Facts:
-    rows = _count_groups(Container.__table__.c.status)
+    rows = _count_by(Container, "status")
     return {"total": _total(rows), "by_status": _by_choice(rows, 0, ContainerStatus)}
 
 
 @cached(Service)
 def services() -> Facts:
-    table = Service.__table__
-    rows = _count_groups(table.c.status, table.c.service_type)
+    rows = _count_by(Service, "status", "service_type")
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, ServiceStatus),
@@ -87,8 +93,7 @@ def services() -> Facts:
 
 @cached(Gpu)
 def gpus() -> Facts:
-    table = Gpu.__table__
-    rows = _count_groups(table.c.status, table.c.model)
+    rows = _count_by(Gpu, "status", "model")
     models: Counter[str] = Counter()
     for _, model, count in rows:
         models[model] += count
@@ -108,8 +113,7 @@ def gpus() -> Facts:
 
 @cached(Asset)
 def assets() -> Facts:
-    table = Asset.__table__
-    rows = _count_groups(table.c.status, table.c.asset_type)
+    rows = _count_by(Asset, "status", "asset_type")
     return {
         "total": _total(rows),
         "by_status": _by_choice(rows, 0, AssetStatus),
@@ -120,27 +124,30 @@ def assets() -> Facts:
 @cached(Server, Asset)
 def warranties(today: date) -> Facts:
     """Servers and assets in use whose warranty expires soon, the next ones first."""
-    covered = sa.union_all(
-        *(
-            sa.select(
-                sa.literal(model.__tablename__).label("type"), table.c.id, table.c.name, table.c.warranty_expires
-            ).where(table.c.warranty_expires.between(today, today + LATER), table.c.status.not_in(excluded))
-            for model, table, excluded in (
-                (Server, Server.__table__, [ServerStatus.RETIRED]),
-                (Asset, Asset.__table__, [AssetStatus.RETIRED, AssetStatus.LOST]),
-            )
-        )
-    ).subquery()
-    expires = covered.c.warranty_expires
-    soon = sa.func.sum(sa.case((expires <= today + SOON, 1), else_=0)).over()
-    statement = sa.select(covered, soon, sa.func.count().over()).order_by(expires, covered.c.type, covered.c.id)
-    rows = read_rows(statement.limit(MAX_LISTED)).all()
+    numbers, nearest = [], []
+    for model, excluded in _WARRANTED.items():
+        by_day = numbers_by(model, "status", "warranty_expires")
+        is_soon = by_day.c.warranty_expires.between(today, today + LATER)
+        counted = sa.select(by_day.c.warranty_expires.label("expires"), by_day.c.number)
+        numbers.append(counted.where(is_soon, by_day.c.status.not_in(excluded)))
+        table = model.__table__
+        named = (sa.literal(model.__tablename__).label("type"), table.c.id, table.c.name, table.c.warranty_expires)
+        covered = table.c.warranty_expires.between(today, today + LATER), table.c.status.not_in(excluded)
+        next_ones = sa.select(*named).where(*covered).order_by(table.c.warranty_expires, table.c.id).limit(MAX_LISTED)
+        nearest.append(sa.select(next_ones.subquery()))
+    days, next_ = sa.union_all(*numbers).subquery(), sa.union_all(*nearest).subquery()
+    within_30, within_90 = (
+        sa.cast(sa.func.coalesce(sa.func.sum(number), 0), sa.BigInteger)
+        for number in (sa.case((days.c.expires <= today + SOON, days.c.number), else_=0), days.c.number)
+    )
+    soon, later = read_rows(sa.select(within_30, within_90)).one()
+    rows = read_rows(sa.select(next_).order_by(next_.c.warranty_expires, next_.c.type, next_.c.id).limit(MAX_LISTED))
     return {
-        "within_30_days": int(rows[0][4]) if rows else 0,
-        "within_90_days": int(rows[0][5]) if rows else 0,
+        "within_30_days": soon,
+        "within_90_days": later,
         "next": [
             {"type": kind, "id": identity, "name": name, "warranty_expires": as_json(day)}
-            for kind, identity, name, day, *_ in rows
+            for kind, identity, name, day in rows
         ],
     }
 
@@ -161,8 +168,9 @@ def count_users() -> int:
 @cached(Gpu)
 def count_gpus_of(user_id: int) -> int:
     """The number of GPUs that are assigned to a user."""
-    held = sa.select(sa.func.count()).select_from(Gpu.__table__).where(Gpu.assigned_to_id == user_id)
-    return read_rows(held).scalar_one()
+    numbers = numbers_by(Gpu, "assigned_to_id")
+    held = sa.select(numbers.c.number).where(numbers.c.assigned_to_id == user_id)
+    return read_rows(held).scalar() or 0
 
 
 @cached(Task)
@@ -191,9 +199,9 @@ def recent_changes() -> list[Facts]:
     return select_page(audit_logs, query.where(version__isnull=False)).items
 
 
-def _count_groups(*columns: sa.Column[Any]) -> list[Any]:
-    """Rows of each combination of values, followed by its count."""
-    return list(read_rows(sa.select(*columns, sa.func.count()).group_by(*columns)))
+def _count_by(model: type[Entity], *names: str) -> list[Any]:
+    """Rows of each combination of values of these columns, followed by its count."""
+    return list(read_rows(sa.select(numbers_by(model, *names))))
 
 
 def _total(rows: Iterable[Any]) -> int:

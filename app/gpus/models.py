@@ -47,7 +47,8 @@ class Gpu(Audited, Extensible, Entity):
     description: Mapped[str | None] = column(*titles.DESCRIPTION, type_=sa.Text)
 
     unique_together = (("server_id", "slot"), ("uuid",))
-    sorted_by = ("model", "server_id", "status", "assigned_to_id", "assigned_at", "updated_at")
+    sorted_by = ("model", "server_id", "status", "assigned_to_id", "assigned_at", "created_at", "updated_at")
+    counted_by = (("status", "model"), ("assigned_to_id",), ("created_at",))
     checks = (
         present_when("assigned_to_id", status=GpuStatus.ASSIGNED, name="holder", message=HOLDER),
         absent_without("assigned_to_id", "assigned_at", "purpose", "expires_at", name="assignment", message=ASSIGNMENT),

@@ -103,6 +103,11 @@ class Server(Audited, Extensible, Entity):
         "internal_ip", "manufacturer", "model", "serial_number", "asset_tag", "os", "cpu_cores", "memory_gb",
         "warranty_expires", "owner", "created_at", "updated_at",
     )  # fmt: skip
+    counted_by = (
+        ("status", "server_type", "datacenter_id", "environment_id"),
+        ("status", "warranty_expires"),
+        ("created_at",),
+    )
     # What people filter by together: matches are counted without reading the table.
     __table_args__ = (
         sa.Index(

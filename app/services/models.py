@@ -66,6 +66,7 @@ class Service(Audited, Extensible, Entity):
 
     unique_together = (("container_id", "server_id", "name"),)
     sorted_by = ("name", "service_type", "status", "server_id", "container_id", "port", "created_at", "updated_at")
+    counted_by = (("status", "service_type", "protocol"), ("created_at",))
     checks = (exactly_one("container_id", "server_id", name="one_parent", message=ONE_PARENT),)
 
     @classmethod

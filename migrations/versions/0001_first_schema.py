@@ -54,6 +54,7 @@ TABLES = (
     "import_reports",
     "import_mappings",
     "saved_views",
+    "object_counts",
 )
 """Every table, each after those it refers to."""
 
@@ -85,10 +86,10 @@ SORTED = {
         *("serial_number:natural", "asset_tag:natural", "os:natural", "cpu_cores", "memory_gb"),
         *("warranty_expires", "owner:natural", "created_at", "updated_at"),
     ),
-    "containers": ("name:natural", "server_id", "status", "updated_at"),
+    "containers": ("name:natural", "server_id", "image:natural", "status", "created_at", "updated_at"),
     "gpus": (
         *("model:natural", "server_id", "status", "assigned_to_id", "assigned_at"),
-        *("updated_at",),
+        *("created_at", "updated_at"),
     ),
     "services": (
         *("name:natural", "service_type", "status", "server_id", "container_id", "port", "created_at"),
@@ -101,6 +102,19 @@ SORTED = {
     ),
 }
 """The columns by which large lists are ordered, each with what makes its order: `natural_key` or `address_key`."""
+
+COUNTED = {
+    "servers": (
+        ("status", "server_type", "datacenter_id", "environment_id"),
+        ("status", "warranty_expires"),
+        ("created_at:day",),
+    ),
+    "containers": (("status",), ("created_at:day",)),
+    "gpus": (("status", "model"), ("assigned_to_id",), ("created_at:day",)),
+    "services": (("status", "service_type", "protocol"), ("created_at:day",)),
+    "assets": (("status", "asset_type", "datacenter_id"), ("status", "warranty_expires"), ("created_at:day",)),
+}
+"""The tables whose objects are counted, each with groups of columns by whose values they are."""
 
 
 def upgrade() -> None:
@@ -118,10 +132,14 @@ def upgrade() -> None:
     guards.create_search_entries()
     for table, columns in SEARCHED.items():
         guards.keep_search_entries(table, columns, is_private=table == "tasks")
+    for table, counters in COUNTED.items():
+        guards.keep_counts(table, counters)
 
 
 def downgrade() -> None:
     guards.require_consent_to_drop_log()
+    for table in COUNTED:
+        guards.forget_counts(table)
     for table in SEARCHED:
         guards.forget_search_entries(table)
     op.drop_table("search_entries")
@@ -1129,3 +1147,13 @@ def _create_imports() -> None:
         sa.UniqueConstraint("user_id", "resource", "name", name=op.f("uq_saved_views_user_id_resource_name")),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "object_counts",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("resource_type", sa.String(length=64), nullable=False),
+        sa.Column("counter", sa.String(length=255), nullable=False),
+        sa.Column("key", JSON, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_object_counts")),
+    )
+    op.create_index("ix_object_counts_counter", "object_counts", ["resource_type", "counter", "key"])

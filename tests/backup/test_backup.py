@@ -35,6 +35,7 @@ from tests import backends
 from tests.backends import Backend, Postgresql
 from tests.client import Client
 from tests.conftest import close
+from tests.counters import assert_counters_match_objects
 from tests.factories import Make
 from tests.features.assets.conftest import upload
 from tests.images import encoded_image
@@ -132,6 +133,7 @@ def test_a_backup_taken_while_others_write_is_restored_elsewhere(
         restored = counts(other)
         assert restored == written.counts
         assert_intact(other)
+        assert_counters_match_objects(other)
         client = Client(other, admin.document, admin.token, admin.user)
         with other.app_context():
             rows = db.session.execute(sa.select(Datacenter.id, Datacenter.name).order_by(Datacenter.id)).all()

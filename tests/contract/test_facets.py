@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import pytest
+
 from app.datacenters.models import Datacenter
+from app.gpus.models import Gpu
 from app.resource import Resource
 from app.resource.fields import Kind
+from app.resource.query import facets
 from app.resource.query.facets import MAX_FACETS, MAX_VALUES, facet_fields
 from app.servers.models import Server
 from app.tasks.models import Task
+from tests.backends import on_postgresql
 from tests.client import Client
 from tests.conftest import Statements
 from tests.contract.resources import each_resource, varied_rows
@@ -64,6 +69,43 @@ def test_a_facet_ends_somewhere(make: Make, user: Client) -> None:
         make(Datacenter, name=f"site {n}")
     facet = user.call("GET", "/api/datacenters/facets?fields=name")["data"]["name"]
     assert (len(facet["values"]), facet["more"]) == (MAX_VALUES, True)
+
+
+def test_counting_ends_somewhere(make: Make, user: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the numbers are kept, or the request asks for exact ones."""
+    monkeypatch.setattr(facets, "MAX_OBJECTS", 2)
+    facets._statement.cache_clear()
+    for owner in ("a", "b", "c"):
+        make(Server, owner=owner, tags=["x", "y"], attributes={"qos": "LS"})
+    for field in ("owner", "tags", "attributes", "attributes.qos"):
+        query = f"/api/servers/facets?fields={field}"
+        facet, exact = (user.call("GET", f"{query}{total}")["data"][field] for total in ("", "&total=exact"))
+        assert (facet["at_least"], exact["at_least"]) == (True, False)
+        assert max(each["count"] for each in facet["values"]) <= 3
+        assert max(each["count"] for each in exact["values"]) == (1 if field == "owner" else 3)
+    user.call("GET", "/api/servers/facets?fields=owner&total=none", expect=400)
+    facets._statement.cache_clear()
+
+
+@on_postgresql
+def test_numbers_that_are_kept_are_not_counted(make: Make, user: Client, statements: Statements) -> None:
+    site, server = make(Datacenter, name="SH-1"), make(Server)
+    make(Server, datacenter_id=site.id, status="offline", server_type="virtual")
+    make(Gpu, server_id=server.id, model="H100")
+    with statements() as sent:
+        assert counts(user, "servers", "status", datacenter="sh-1", server_type="virtual") == {"offline": 1}
+        assert counts(user, "servers", "datacenter", status__ne="active") == {site.id: 1}
+        assert counts(user, "servers", "datacenter", datacenter__isnull="true", status__in="active,offline") == {
+            None: 1,
+            site.id: 1,
+        }
+        assert counts(user, "gpus", "model", status="available", model__contains="x") == {"H100": 1}
+        assert counts(user, "gpus", "status", model="h100") == {"available": 1}
+        assert counts(user, "gpus", "status", model__contains="10") == {"available": 1}
+    assert not [each for each in sent if "FROM servers" in each or "FROM gpus" in each]
+    with statements() as sent:
+        assert counts(user, "servers", "status", name__contains="x") == {}
+    assert [each for each in sent if "FROM servers" in each]
 
 
 def test_private_objects_are_not_counted(make: Make, user: Client, other: Client, admin: Client) -> None:

@@ -16,6 +16,7 @@ from flask import Flask
 import config
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
+from app.core.db.counters.models import counted_models, counted_of
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db
 from app.imports.models import Import
@@ -97,6 +98,22 @@ def test_the_objects_of_a_resource_can_be_found(app: Flask) -> None:
     assert "'mac_address:mac'" in line
     up, _ = generated(app, Task.__table__)
     assert "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)" in up
+
+
+def test_the_objects_of_a_table_are_counted(app: Flask) -> None:
+    up, down = generated(app, Server.__table__)
+    assert f"guards.keep_counts('servers', {counted_of(Server).arguments()!r})" in up
+    assert down.index("guards.forget_counts('servers')") < down.index("op.drop_table('servers')")
+
+
+def test_an_added_column_is_counted(app: Flask) -> None:
+    up, down = added(app, Server.__table__, "environment_id")
+    assert any(
+        line.startswith("guards.keep_counts('servers', (('status', 'server_type', 'datacenter_id',") for line in up
+    )
+    assert "guards.keep_counts('servers', (('status', 'warranty_expires'), ('created_at:day',)))" in down
+    other, _ = added(app, Server.__table__, "rack_unit")
+    assert not any("counts" in line for line in other)
 
 
 def test_the_entries_of_a_table_go_before_it(app: Flask) -> None:
@@ -236,6 +253,25 @@ def test_every_migration_goes_and_comes_back(connection: sa.Connection, monkeypa
     monkeypatch.delenv(guards.CONSENT)
     for migration in newest_first():
         migration.downgrade()
+
+
+def test_the_counted_columns_are_those_of_the_models(
+    connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else numbers would be asked of a counter that nobody keeps."""
+    kept: dict[str, Sequence[Sequence[str]]] = {}
+    keep = guards.keep_counts
+
+    def note(table: str, counters: Sequence[Sequence[str]]) -> None:
+        kept[table] = counters
+        keep(table, counters)
+
+    for migration in newest_first():
+        migration.downgrade()
+    monkeypatch.setattr(guards, "keep_counts", note)
+    for migration in reversed(newest_first()):
+        migration.upgrade()
+    assert kept == {model.__tablename__: counted_of(model).arguments() for model in counted_models()}
 
 
 def test_the_searched_columns_are_those_of_the_declarations(

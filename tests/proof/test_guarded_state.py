@@ -382,6 +382,7 @@ UNVERIFIED = {
     "saved_views": "saved mappings and views",
     "asset_images": "images",
     "search_entries": "the copies of texts that are searched",
+    "object_counts": "the numbers of objects that dashboards and facets show",
     "container_ports": "the copies of host ports that keep them unique",
     "used_downloads": "used download links",
     "dummy_login_counters": "the number of failed logins",

@@ -178,6 +178,9 @@ class Entity(Base):
     rarely_shared: ClassVar[tuple[SoftUnique, ...]] = ()
     sorted_by: ClassVar[tuple[str, ...]] = ()
     """The columns by which lists are ordered that may have many objects: each has an index in this order."""
+    counted_by: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Columns with few values, in groups: how many objects have each combination of values of a group is kept. A time
+    stands for its day."""
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     version: Mapped[int] = mapped_column(sort_order=-1)

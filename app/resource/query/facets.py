@@ -11,9 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 from flask import request
 from marshmallow import INCLUDE, Schema, fields
+from sqlalchemy.sql.visitors import replacement_traverse
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache.backends import cached
+from app.core.db.counters.declaration import Counter
+from app.core.db.counters.reading import kept_counter, parts_of
 from app.core.db.statements import read_rows
 from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import requires
@@ -24,23 +27,25 @@ from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.projection import target_alias
 from app.resource.query.documentation import document_list
-from app.resource.query.filters import EQUALITY, ORDER, TEXT, unknown
+from app.resource.query.filters import EQUALITY, ORDER, TEXT, filter_names, unknown
 from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, attribute_text
 from app.resource.query.known_names import check_attribute
 from app.resource.query.list_query import ListQuery, Matching, parse_query
-from app.resource.query.paths import models_on
+from app.resource.query.paths import condition_of, models_on
 from app.resource.query.select import conditions_of, narrowed
 
 MAX_FACETS = 20
 MAX_VALUES = 100
 """Values of a facet, the most frequent first."""
+MAX_OBJECTS = 20_000
+"""Where counting ends unless a counter has the numbers or the request asks for exact ones."""
 
-_PAGING = ("page", "page_size", "cursor", "sort", "total")
+_PAGING = ("page", "page_size", "cursor", "sort")
 _OPERATORS = EQUALITY | ORDER | TEXT | LIST_OPERATORS
 _UNCOUNTED = frozenset({Kind.TIME, Kind.OBJECTS, Kind.DOCUMENT})
 
 Row = list[Any]
-"""The value, for a reference the name of its object, and the number."""
+"""The value, for a reference the name of its object, the number, and how many objects were counted or None."""
 
 
 class FacetValueSchema(Schema):
@@ -59,6 +64,13 @@ class FacetValueSchema(Schema):
 class FacetSchema(Schema):
     values = fields.List(fields.Nested(FacetValueSchema), required=True)
     more = fields.Boolean(required=True, metadata={"description": f"Whether there are more than {MAX_VALUES} values."})
+    at_least = fields.Boolean(
+        required=True,
+        metadata={
+            "description": f"Whether more objects match than were counted: counting ended at {MAX_OBJECTS:,}, so that "
+            "each number is at least this one, and further values may exist."
+        },
+    )
 
 
 def add_facets_route(blueprint: Blueprint, resource: Resource) -> None:
@@ -77,14 +89,20 @@ def add_facets_route(blueprint: Blueprint, resource: Resource) -> None:
         explode=False,
         required=True,
     )
+    exactness = query_parameter(
+        "total",
+        {"type": "string", "enum": ["exact"]},
+        f"`exact` counts all objects. Without it counting ends at {MAX_OBJECTS:,}, where the numbers are not kept; "
+        "`at_least` is then true.",
+    )
 
     @blueprint.get("/facets")
     @requires(resource.read)
     @document_list(
         blueprint,
         resource,
-        without=[*_PAGING, "fields"],
-        more=[described],
+        without=[*_PAGING, "fields", "total"],
+        more=[described, exactness],
         summary=f"Count the values of fields of {resource.titles[0]}, with the filters of the list.",
         description="The values by their number, the most frequent first. Filters on a field are left out of the "
         "field's own facet, so that the numbers of the values that are not chosen can be shown too. Texts that differ "
@@ -96,8 +114,8 @@ def add_facets_route(blueprint: Blueprint, resource: Resource) -> None:
         arguments: MultiDict[str, str] = MultiDict(request.args)
         wanted = _wanted(resource, arguments)
         # Each filter is checked, also one that no facet takes.
-        parse_query(resource, arguments)
-        return {name: _facet(resource, name, arguments) for name in wanted}
+        is_exact = parse_query(resource, arguments).total == "exact"
+        return {name: _facet(resource, name, arguments, is_exact=is_exact) for name in wanted}
 
 
 def facet_fields(resource: Resource) -> dict[str, Field]:
@@ -111,6 +129,11 @@ def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
     for name in _PAGING:
         if name in arguments:
             raise UnknownParameter(tr("Facets have no {name}.", name=name), parameter=name, did_you_mean=[])
+    if arguments.get("total", "exact") != "exact":
+        raise BadParameter(
+            tr("{parameter} must be one of {choices}.", parameter="total", rule="choice", choices="exact"),
+            parameter="total",
+        )
     names = [name.strip() for text in arguments.poplist("fields") for name in text.split(",") if name.strip()]
     if not names:
         raise BadParameter(tr("`fields` must name the fields to count the values of."), parameter="fields")
@@ -127,16 +150,21 @@ def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
     return names
 
 
-def _facet(resource: Resource, name: str, arguments: MultiDict[str, str]) -> dict[str, Any]:
+def _facet(resource: Resource, name: str, arguments: MultiDict[str, str], *, is_exact: bool) -> dict[str, Any]:
     others = [item for item in arguments.items(multi=True) if not _is_about(resource, name, item[0])]
     query = narrowed(resource, parse_query(resource, MultiDict(others)))
-    rows = _counter(resource, name, _models(resource, name, query))(query.matching, tuple(sorted(query.values.items())))
+    count = _counter(resource, name, _models(resource, name, query))
+    rows = count(query.matching, tuple(sorted(query.values.items())), is_exact=is_exact)
     is_reference = name in resource.references
     values = [
-        {"value": value, "name": label, "count": count} if is_reference else {"value": value, "count": count}
-        for value, label, count in rows[:MAX_VALUES]
+        {"value": value, "name": label, "count": number} if is_reference else {"value": value, "count": number}
+        for value, label, number, _ in rows[:MAX_VALUES]
     ]
-    return {"values": values, "more": len(rows) > MAX_VALUES}
+    return {
+        "values": values,
+        "more": len(rows) > MAX_VALUES,
+        "at_least": bool(rows) and (rows[0][3] or 0) > MAX_OBJECTS,
+    }
 
 
 def _is_about(resource: Resource, name: str, parameter: str) -> bool:
@@ -156,21 +184,37 @@ def _models(resource: Resource, name: str, query: ListQuery) -> frozenset[type[A
 
 @functools.lru_cache(maxsize=512)
 def _counter(resource: Resource, name: str, models: frozenset[type[Any]]) -> Callable[..., list[Row]]:
-    def count(matching: Matching, values: tuple[tuple[str, Any], ...]) -> list[Row]:
-        statement = _statement(resource, name, matching)
+    def count(matching: Matching, values: tuple[tuple[str, Any], ...], *, is_exact: bool) -> list[Row]:
+        kept = _kept_counter(resource, name, matching)
+        statement = _statement(resource, name, matching, kept, is_exact=is_exact)
         return [list(row) for row in read_rows(statement, dict(values))]
 
     count.__qualname__ = f"count_{resource.name}_{name}"
     return cached(*models)(count)
 
 
+def _kept_counter(resource: Resource, name: str, matching: Matching) -> Counter | None:
+    """The counter that has the numbers of a facet: one of its field and of those that are filtered by."""
+    if matching.words or matching.own or name.startswith(ATTRIBUTE):
+        return None
+    fields_by_name = filter_names(resource)
+    filtered = [fields_by_name.get(item.name) for item in matching.filters]
+    columns = [field.column.key for field in (facet_fields(resource)[name], *filtered) if field is not None]
+    return None if None in filtered else kept_counter(resource.model, columns)
+
+
 @functools.lru_cache(maxsize=512)
-def _statement(resource: Resource, name: str, matching: Matching) -> sa.Select[Any]:
-    """The SELECT of the values with the name of their object and their number, the most frequent first."""
-    source, value, is_text = _source(resource, name)
-    number = sa.func.count()
-    grouped = sa.select(value.label("value"), number.label("number")).select_from(source)
-    groups = grouped.where(*conditions_of(resource, matching)).group_by(value).subquery()
+def _statement(
+    resource: Resource, name: str, matching: Matching, kept: Counter | None, *, is_exact: bool
+) -> sa.Select[Any]:
+    """The SELECT of the values, the most frequent first.
+
+    Each with the name of its object, its number, and how many objects were counted, where counting may have ended.
+    """
+    if kept is not None:
+        groups, objects = _kept_groups(resource, name, matching, kept), None
+    else:
+        groups, objects = _counted_groups(resource, name, matching, None if is_exact else MAX_OBJECTS + 1)
     label: sa.ColumnElement[Any] = sa.null()
     origin: Any = groups
     if field := resource.references.get(name):
@@ -179,26 +223,70 @@ def _statement(resource: Resource, name: str, matching: Matching) -> sa.Select[A
         label, origin = referred.c[field.target.label], groups.outerjoin(referred, groups.c.value == referred.c.id)
     shown: Any = groups.c.value
     total: Any = groups.c.number
+    is_text = _is_text(resource, name)
     if is_text:
         # Folded after they are counted: SQLite would call Python for each row.
         shown, total = sa.func.min(shown), sa.func.sum(total)
-    counted = sa.select(shown.label("shown"), label.label("label"), sa.cast(total, sa.BigInteger).label("total"))
+    counted = sa.select(
+        shown.label("shown"),
+        label.label("label"),
+        sa.cast(total, sa.BigInteger).label("total"),
+        (sa.null() if objects is None else objects).label("objects"),
+    )
     statement = counted.select_from(origin).order_by(sa.desc("total"), sa.asc("shown")).limit(MAX_VALUES + 1)
     return statement.group_by(sa.func.fold(groups.c.value)) if is_text else statement
 
 
-def _source(resource: Resource, name: str) -> tuple[Any, Any, bool]:
-    """What a facet counts: the rows, the value in each, and whether it is text that is compared without case."""
+def _kept_groups(resource: Resource, name: str, matching: Matching, kept: Counter) -> sa.Subquery:
+    """The values and their numbers from a counter, whose columns stand for those of the table in the conditions."""
+    parts, table = parts_of(resource.model, kept), resource.model.__table__
+    columns = {table.c[column.name]: parts.c[column.name] for column in kept.columns}
+    conditions = [
+        replacement_traverse(condition_of(resource, item, f"p{at}"), {}, lambda element, **_: columns.get(element))
+        for at, item in enumerate(matching.filters)
+    ]
+    value = _as_shown(columns[facet_fields(resource)[name].column])
+    number = sa.func.sum(parts.c.number)
+    grouped = sa.select(value.label("value"), number.label("number")).where(*conditions)
+    return grouped.group_by(value).having(number != 0).subquery()
+
+
+def _counted_groups(
+    resource: Resource, name: str, matching: Matching, limit: int | None
+) -> tuple[sa.Subquery, sa.ColumnElement[int] | None]:
+    """The values and their numbers among the objects that match, `limit` of them at most, and how many these are."""
     table = resource.model.__table__
+    column = table.c.attributes if name.startswith(ATTRIBUTE) else facet_fields(resource)[name].column
+    matches = sa.select(column).where(*conditions_of(resource, matching))
+    if not matching.filters and not matching.words:
+        # The oldest ones: without an order, PostgreSQL would begin anywhere in a large table.
+        matches = matches.order_by(table.c.id)
+    found = matches.limit(limit).cte("found")
+    source, value = _source(resource, name, found, found.c[column.key])
+    number = sa.func.count()
+    groups = sa.select(value.label("value"), number.label("number")).select_from(source).group_by(value).subquery()
+    return groups, None if limit is None else sa.select(sa.func.count()).select_from(found).scalar_subquery()
+
+
+def _source(resource: Resource, name: str, found: sa.CTE, column: sa.ColumnElement[Any]) -> tuple[Any, Any]:
+    """What a facet counts: the rows, and the value in each."""
     if name.startswith(ATTRIBUTE):
-        return table, attribute_text(table.c.attributes, name.removeprefix(ATTRIBUTE)), True
-    field = facet_fields(resource)[name]
-    if field.kind is Kind.ATTRIBUTES:
-        entries = sa.func.json_entries(field.column).table_valued("key", "value")
-        return table.join(entries, sa.true()), entries.c.key, False
-    if field.kind is Kind.LIST:
-        members = sa.func.json_items(field.column).table_valued("value")
-        return table.join(members, sa.true()), members.c.value, True
-    is_enumeration = isinstance(field.column.type, sa.Enum)
-    column = sa.type_coerce(field.column, sa.String()) if is_enumeration else field.column
-    return table, column, field.kind is Kind.TEXT
+        return found, attribute_text(column, name.removeprefix(ATTRIBUTE))
+    kind = facet_fields(resource)[name].kind
+    if kind is Kind.ATTRIBUTES:
+        entries = sa.func.json_entries(column).table_valued("key", "value")
+        return found.join(entries, sa.true()), entries.c.key
+    if kind is Kind.LIST:
+        members = sa.func.json_items(column).table_valued("value")
+        return found.join(members, sa.true()), members.c.value
+    return found, _as_shown(column)
+
+
+def _as_shown(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A value as the answer has it: of an enumeration its text."""
+    return sa.type_coerce(column, sa.String()) if isinstance(column.type, sa.Enum) else column
+
+
+def _is_text(resource: Resource, name: str) -> bool:
+    """Whether the values are texts that are compared without case."""
+    return name.startswith(ATTRIBUTE) or facet_fields(resource)[name].kind in (Kind.TEXT, Kind.LIST)

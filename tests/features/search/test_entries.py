@@ -1,4 +1,4 @@
-"""The table of what can be found after an import, its revert, a cascade and its restore."""
+"""The table of what can be found, and the counters, after an import, its revert, a cascade and its restore."""
 
 import pytest
 from flask import Flask
@@ -7,6 +7,7 @@ from app.core.db.unit_of_work import db, writing
 from app.servers.models import Server
 from app.tasks.models import Task
 from tests.client import Client
+from tests.counters import assert_counters_match_objects
 from tests.factories import Make
 from tests.features.conftest import Upload
 from tests.features.imports.test_import import APPLY, FLEET
@@ -21,8 +22,10 @@ def test_an_import_and_its_revert(app: Flask, admin: Client, upload: Upload, mak
     assert import_["status"] == "applied"
     assert_entries_match_objects(app)
     assert read_entries(app).keys() > before.keys()
+    assert_counters_match_objects(app)
     revert(admin, import_)
     assert_entries_match_objects(app)
+    assert_counters_match_objects(app)
     assert read_entries(app) == before
 
 
@@ -33,9 +36,11 @@ def test_a_cascade_and_its_restore(app: Flask, admin: Client, upload: Upload) ->
     admin.call("DELETE", f"/api/servers/{server['id']}?cascade=true")
     assert_entries_match_objects(app)
     assert len(read_entries(app)) < len(before)
+    assert_counters_match_objects(app)
     (record,) = admin.call("GET", "/api/audit-logs?action=delete&resource_type=servers")["data"]
     admin.call("POST", f"/api/audit-logs/{record['id']}/restore")
     assert read_entries(app) == before
+    assert_counters_match_objects(app)
 
 
 @pytest.mark.parametrize("query", ["dry_run=true", ""])
@@ -43,6 +48,7 @@ def test_what_is_rolled_back_leaves_nothing(app: Flask, admin: Client, query: st
     admin.call("POST", f"/api/servers?{query}", expect=201, json={"name": "a", "asset_tag": "t"})
     admin.call("POST", "/api/servers", expect=(201, 409), json={"name": "b", "asset_tag": "t"})
     assert_entries_match_objects(app)
+    assert_counters_match_objects(app)
 
 
 def test_an_object_that_is_handed_over(app: Flask, make: Make, user: Client, other: Client) -> None:

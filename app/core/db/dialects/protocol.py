@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
+from app.core.db.counters.declaration import Counted
 from app.core.db.searched import Searched
 
 Access = Literal["write", "read", "snapshot"]
@@ -177,6 +178,28 @@ class SearchStatements(Protocol):
         """Let other writers of entries commit before the objects are read, or wait."""
 
 
+class CounterStatements(Protocol):
+    """Statements about the counters, see app.core.db.counters."""
+
+    ARE_KEPT: bool
+    """Whether triggers keep the counters. Else objects are counted each time."""
+
+    def triggers(self, counted: Counted, /) -> Iterator[str]:
+        """The statements that create what keeps the counters of a table."""
+
+    def removal(self, counted: Counted, /) -> Iterator[str]:
+        """The statements that remove what `triggers` creates, and the numbers."""
+
+    def rebuilding(self, counted: Counted, /) -> Iterator[str]:
+        """The statements that count the objects of a table anew, while nobody else writes them."""
+
+    def differences(self, counted: Counted, /) -> str | None:
+        """A query of the counter and key of each number that is not that of the objects; None without counters."""
+
+    def folding(self) -> str | None:
+        """The statement that replaces several rows of one number by one; None without counters."""
+
+
 class Restoring(Protocol):
     """Replacing all rows of a database by those of a backup."""
 
@@ -187,9 +210,12 @@ class Restoring(Protocol):
         """Let a table give greater numbers than this one and than those of its rows."""
 
     def emptied(
-        self, connection: sa.Connection, tables: Sequence[str], search_table: str, /
+        self, connection: sa.Connection, tables: Sequence[str], derived: Sequence[str], /
     ) -> AbstractContextManager[None]:
-        """Empty all tables, and let the triggers rest meanwhile: they guard single changes, not a whole state."""
+        """Empty all tables, and let the triggers rest meanwhile: they guard single changes, not a whole state.
+
+        `derived` tables are written anew from the others.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,4 +231,5 @@ class Dialect:
     functions: Functions
     audit: AuditStatements
     search: SearchStatements
+    counters: CounterStatements
     restoring: Restoring

@@ -1,6 +1,15 @@
 """PostgreSQL, by psycopg."""
 
-from app.core.db.dialects.postgresql import audit, connections, errors, functions, restoring, search_entries, statements
+from app.core.db.dialects.postgresql import (
+    audit,
+    connections,
+    counters,
+    errors,
+    functions,
+    restoring,
+    search_entries,
+    statements,
+)
 from app.core.db.dialects.protocol import Dialect
 
 DIALECT = Dialect(
@@ -12,5 +21,6 @@ DIALECT = Dialect(
     functions=functions,
     audit=audit,
     search=search_entries,
+    counters=counters,
     restoring=restoring,
 )

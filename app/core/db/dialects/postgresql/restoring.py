@@ -30,12 +30,12 @@ def set_last_number(connection: sa.Connection, table: sa.Table, number: int) -> 
 
 
 @contextmanager
-def emptied(connection: sa.Connection, tables: Sequence[str], search_table: str) -> Iterator[None]:
+def emptied(connection: sa.Connection, tables: Sequence[str], derived: Sequence[str]) -> Iterator[None]:
     """Empty all tables, and let the triggers rest meanwhile: they guard single changes, not a whole state."""
     lift_timeout(connection)
     for name in tables:
         connection.execute(sa.text(f'ALTER TABLE "{name}" DISABLE TRIGGER USER'))
-    connection.execute(sa.text(f"TRUNCATE {', '.join([*tables, search_table])}"))
+    connection.execute(sa.text(f"TRUNCATE {', '.join([*tables, *derived])}"))
     yield
     # What the foreign keys still have to check must be checked before the tables are changed again.
     connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))

@@ -1,7 +1,16 @@
 """SQLite, by the driver of the standard library."""
 
 from app.core.db.dialects.protocol import Dialect
-from app.core.db.dialects.sqlite import audit, connections, errors, functions, restoring, search_entries, statements
+from app.core.db.dialects.sqlite import (
+    audit,
+    connections,
+    counters,
+    errors,
+    functions,
+    restoring,
+    search_entries,
+    statements,
+)
 
 DIALECT = Dialect(
     name="sqlite",
@@ -12,5 +21,6 @@ DIALECT = Dialect(
     functions=functions,
     audit=audit,
     search=search_entries,
+    counters=counters,
     restoring=restoring,
 )

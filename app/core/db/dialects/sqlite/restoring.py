@@ -29,7 +29,7 @@ def set_last_number(connection: sa.Connection, table: sa.Table, number: int) -> 
 
 
 @contextmanager
-def emptied(connection: sa.Connection, tables: Sequence[str], _search_table: str) -> Iterator[None]:
+def emptied(connection: sa.Connection, tables: Sequence[str], _derived: Sequence[str]) -> Iterator[None]:
     """Empty all tables, and let the triggers rest meanwhile: they guard single changes, not a whole state."""
     connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))
     triggers = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
