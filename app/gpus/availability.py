@@ -15,6 +15,8 @@ from app.servers.models import Server, ServerStatus
 
 MAX_SERVERS = 20
 """Suggested servers with enough GPUs."""
+MAX_GPUS = 50_000
+"""Available GPUs that are looked through, as long as enough are among them."""
 
 _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__table__
 _AVAILABLE = _gpus.c.status == GpuStatus.AVAILABLE
@@ -36,13 +38,23 @@ def find_available(
     over comes first, which leaves large free blocks for those who need them. Without it, the suggested servers have
     the GPUs together, and are as few as possible. Where there are not enough, the servers that have some are
     named, those with the most first.
+
+    Of more than MAX_GPUS available GPUs, some of each model are looked through, and all only if these are not enough:
+    whether it is possible is always exact.
     """
     models = matching_models(model)
     if not models:
-        return {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
+        return {"possible": False, "available": 0, "most_on_one_server": 0, "at_least": False, "servers": []}
     condition = sa.and_(_AVAILABLE, any_of(_gpus.c.model, models), *conditions)
-    rows = _rank_servers(condition, values, count, same_server=same_server)
-    possible = (rows[0]["most"] if same_server else rows[0]["total"]) >= count
+    limit = max(MAX_GPUS // len(models), count) + 1
+    rows = _rank_servers(_some_of_each(models, conditions, limit), values, count, same_server=same_server)
+    is_cut = rows[0]["longest"] >= limit
+    possible = _is_enough(rows[0], count, same_server=same_server)
+    if is_cut and not possible:
+        of_all = _with_enough(models, conditions, count if same_server else 1)
+        others = _rank_servers(of_all, values, count, same_server=same_server)
+        possible = _is_enough(others[0], count, same_server=same_server)
+        rows = others if possible else rows
     candidates = [row for row in rows if row["server_id"] is not None]
     gpus = _available_on(candidates, condition, values)
     suggestions: list[dict[str, Any]] = []
@@ -57,8 +69,14 @@ def find_available(
         "possible": possible,
         "available": rows[0]["total"],
         "most_on_one_server": rows[0]["most"],
+        "at_least": is_cut,
         "servers": suggestions,
     }
+
+
+def _is_enough(totals: Mapping[str, Any], count: int, *, same_server: bool) -> bool:
+    enough: bool = (totals["most"] if same_server else totals["total"]) >= count
+    return enough
 
 
 def matching_models(text: str | None) -> list[str]:
@@ -82,26 +100,60 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[^\W_]+", fold(text)))
 
 
+def _some_of_each(
+    models: Sequence[str], conditions: Collection[sa.ColumnElement[bool]], limit: int
+) -> sa.CompoundSelect[Any]:
+    """The number of available GPUs by server and model, of each model among the first `limit` at most."""
+    parts = []
+    for model in models:
+        gpus = sa.select(_gpus.c.server_id, _gpus.c.model).where(_AVAILABLE, _gpus.c.model == model, *conditions)
+        some = gpus.order_by(_gpus.c.server_id).limit(limit).subquery()
+        number = sa.func.count().label("number")
+        parts.append(sa.select(some.c.server_id, some.c.model, number).group_by(some.c.server_id, some.c.model))
+    return sa.union_all(*parts)
+
+
+def _with_enough(
+    models: Sequence[str], conditions: Collection[sa.ColumnElement[bool]], count: int
+) -> sa.CompoundSelect[Any]:
+    """The number of available GPUs by server and model, where it is `count` at least.
+
+    Model by model, so that each is counted in the order of an index, without memory for all servers.
+    """
+    number = sa.func.count()
+    parts = (
+        sa.select(_gpus.c.server_id, _gpus.c.model, number.label("number"))
+        .where(_AVAILABLE, _gpus.c.model == model, *conditions)
+        .group_by(_gpus.c.server_id, _gpus.c.model)
+        .having(number >= count)
+        for model in models
+    )
+    return sa.union_all(*parts)
+
+
 def _rank_servers(
-    condition: sa.ColumnElement[bool], values: Mapping[str, Any] | None, count: int, *, same_server: bool
+    numbers: sa.CompoundSelect[Any], values: Mapping[str, Any] | None, count: int, *, same_server: bool
 ) -> list[dict[str, Any]]:
     """The servers to take GPUs from, the best first, each row with the totals of all servers.
 
+    `numbers` are those of the GPUs that may be taken, by server and model. `longest` is the most of one model.
     Without a suitable server there is one row, whose `server_id` is None.
     """
-    # Few servers are not active: to leave theirs out is a third of the work of joining the others.
-    inactive = [status for status in ServerStatus if status is not ServerStatus.ACTIVE]
-    on_inactive = sa.exists().where(_servers.c.id == _gpus.c.server_id, _servers.c.status.in_(inactive))
+    counted = numbers.cte("counted")
+    # Counted before it is joined: a server has several GPUs.
     stock = (
-        sa.select(_gpus.c.server_id, _gpus.c.model, sa.func.count().label("number"))
-        .where(condition, _gpus.c.server_id.is_not(None), ~on_inactive)
-        .group_by(_gpus.c.server_id, _gpus.c.model)
+        sa.select(counted)
+        .join(_servers, _servers.c.id == counted.c.server_id)
+        .where(_servers.c.status == ServerStatus.ACTIVE)
         .cte("stock")
     )
+    of_models = sa.select(sa.func.sum(counted.c.number).label("number")).group_by(counted.c.model).subquery()
+    longest = sa.select(sa.cast(sa.func.coalesce(sa.func.max(of_models.c.number), 0), sa.BigInteger)).scalar_subquery()
     totals = sa.select(
         # PostgreSQL's sum() of bigint is numeric, which would arrive as Decimal.
         sa.cast(sa.func.coalesce(sa.func.sum(stock.c.number), 0), sa.BigInteger).label("total"),
         sa.func.coalesce(sa.func.max(stock.c.number), 0).label("most"),
+        longest.label("longest"),
     ).subquery()
     rank: sa.ColumnElement[int] = -stock.c.number
     best = sa.select(stock).limit(count)

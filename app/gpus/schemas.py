@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, pre_load, validate
 
 from app.core.values import MAX_ID
+from app.gpus.availability import MAX_GPUS
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
 from app.resource import Integer, Moment, QueryTime, ReferenceSchema, ResourceSchema, Text
@@ -85,6 +86,14 @@ class AvailabilitySchema(Schema):
     possible = fields.Boolean(required=True)
     available = fields.Integer(required=True, metadata={"description": "On all active servers."})
     most_on_one_server = fields.Integer(required=True, metadata={"description": "Of one model."})
+    at_least = fields.Boolean(
+        required=True,
+        metadata={
+            "description": f"Whether more are available than were looked through, which are about {MAX_GPUS:,}: "
+            "`available` and `most_on_one_server` are at least these, and other servers may fit as well or better. "
+            "Whether it is `possible` is exact."
+        },
+    )
     servers = fields.List(fields.Nested(ServerAvailabilitySchema), required=True)
 
 

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.core.db.counters.maintenance import fold_counters
 from app.core.db.counters.models import ObjectCount, counted_models, counted_of
@@ -18,14 +19,21 @@ from app.servers.models import Server
 from tests.backends import on_postgresql
 from tests.client import Client
 from tests.conftest import SignIn
-from tests.contract.test_search_entries import BulkEditor, edits
+from tests.contract.test_replay import KINDS
+from tests.contract.test_search_entries import BULK, BulkEditor
 from tests.counters import assert_counters_match_objects
 from tests.factories import Make
 
 counts = ObjectCount.__table__
+EDITS = 80
+edits = st.lists(
+    st.tuples(st.sampled_from(KINDS + 2 * BULK), st.integers(0, 10**6), st.integers(0, 10**6)),
+    min_size=EDITS,
+    max_size=EDITS,
+)
 
 
-@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(edits=edits)
 def test_counters_follow_random_edits(
     app: Flask, make: Make, sign_in: SignIn, edits: list[tuple[str, int, int]]
@@ -33,7 +41,7 @@ def test_counters_follow_random_edits(
     editor = BulkEditor(app, make, sign_in(role=Role.ADMIN))
     for number, edit in enumerate(edits):
         editor.edit(*edit)
-        if number % 50 == 0:
+        if number % 30 == 0:
             with app.app_context():
                 fold_counters()
     assert_counters_match_objects(app)

@@ -173,6 +173,32 @@ def test_every_column_sorts_both_ways(resource: Resource, make: Make, admin: Cli
             assert ids(body) == in_order(rows, [(sort, field)]), sort
 
 
+def test_very_many_objects_are_sorted_by_columns_with_an_index_only(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("MAX_TOTAL", 1), ("MAX_SORTED", 3), ("MAX_SORTED_BY_KEY", 2)):
+        monkeypatch.setattr(select, name, number)
+    for n in range(4):
+        make(Server, name=f"s{n}", disk_gb=n, cpu_model=f"x{n % 2}")
+    for sort in ("name", "-datacenter", "status", "-status,-id", "name,disk_gb", "id", "-created_at"):
+        assert len(admin.call("GET", f"/api/servers?sort={sort}")["data"]) == 4
+    for query in (
+        "sort=disk_gb",
+        "sort=status,disk_gb",
+        "sort=-cpu_model",
+        "sort=cpu_model&cursor=",
+        "sort=disk_gb&total=none",
+    ):
+        refused = admin.call("GET", f"/api/servers?{query}", expect=400)
+        assert "too many to sort" in refused["message"]
+        assert "warranty_expires" in refused["message"]
+    assert len(admin.call("GET", "/api/servers?sort=disk_gb&name__ne=s0")["data"]) == 3
+    assert len(admin.call("GET", "/api/servers?sort=cpu_model&disk_gb__lt=2")["data"]) == 2
+    admin.call("GET", "/api/servers?sort=cpu_model&name__ne=s0", expect=400)
+    # Few by their kind: never refused.
+    admin.call("GET", "/api/environments?sort=description")
+
+
 @each_resource
 def test_several_columns_sort_one_after_the_other(resource: Resource, make: Make, admin: Client) -> None:
     rows = varied_rows(resource, 7, make, admin)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from app.resource.declaration import Resource
-from app.resource.fields import Field
+from app.resource.fields import Field, Kind
 from app.resource.projection import target_alias
 from app.resource.query.cursor import SortKey, after
 
@@ -49,6 +49,23 @@ def ordered_ids(
     both = sa.union_all(*(sa.select(part.limit(end).subquery()) for part in parts)).subquery()
     order = [key.ordered(backwards=backwards) for key in renamed(keys, both)]
     return sa.select(both).order_by(*order).limit(limit).offset(offset)
+
+
+def walks_index(resource: Resource, sort: Sequence[str]) -> bool:
+    """Whether a page in this order is read from an index, or the objects are few.
+
+    Further columns are sorted among objects that are equal in the first one: those are very many where it is counted,
+    because it has few values.
+    """
+    sorted_by = getattr(resource.model, "sorted_by", ())
+    first, *others = [name.removeprefix("-") for name in sort] or ["id"]
+    if not sorted_by or first == "id":
+        return True
+    item = resource.references.get(first) or resource.fields.get(first)
+    if item is None or item.column.key not in sorted_by:
+        return False
+    has_few_values = item.kind is not Kind.TIME and any(item.column.key in names for names in resource.model.counted_by)
+    return not has_few_values or others[:1] in ([], ["id"])
 
 
 def renamed(keys: Sequence[SortKey], page: sa.FromClause) -> list[SortKey]:

@@ -15,15 +15,17 @@ from werkzeug.datastructures import MultiDict
 from app.core.cache.backends import cached
 from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db
+from app.core.errors import BadParameter
 from app.core.http.access import current_actor
 from app.core.http.envelope import Page, Pagination
 from app.core.http.paging import MAX_TOTAL
+from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.projection import Projection, projection_of
 from app.resource.query.cursor import SortKey, cursor_page, read_cursor, sort_keys, write_cursor
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
-from app.resource.query.list_query import ListQuery, Matching, parse_query
-from app.resource.query.ordered_ids import ordered_ids, renamed
+from app.resource.query.list_query import ListQuery, Matching, parse_query, sortable
+from app.resource.query.ordered_ids import ordered_ids, renamed, walks_index
 from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import matches
 from app.resource.rights import sees_own_only, visible
@@ -33,6 +35,9 @@ BATCH_ROWS = 1000
 
 FAR_ROWS = 1000
 """Beyond so many rows, a page by number names the cursor of the next one: by cursor, no rows are read and dropped."""
+
+MAX_SORTED, MAX_SORTED_BY_KEY = 300_000, 100_000
+"""How many objects are sorted by a column without an index; fewer where a key is computed of each value."""
 
 _PAGE_SIZE, _OFFSET = sa.bindparam("page_size", type_=sa.Integer), sa.bindparam("offset", type_=sa.BigInteger)
 
@@ -48,6 +53,7 @@ def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
 def select_page(resource: Resource, query: ListQuery) -> Page:
     """The page's objects, JSON-ready, and where it stands in its list."""
     query = narrowed(resource, query)
+    _check_order(resource, query)
     if query.cursor is not None:
         return _select_cursor_page(resource, query, query.cursor)
     first = query.page_size if query.page == 1 and not query.values else None
@@ -115,15 +121,40 @@ def select_where(resource: Resource, *conditions: sa.ColumnElement[bool]) -> lis
     return [projection.render(row) for row in read_rows(statement)]
 
 
+def _check_order(resource: Resource, query: ListQuery) -> None:
+    """Refuse to sort very many objects without an index; raises BadParameter."""
+    # What matches is counted for the total anyway: mostly nothing is asked twice.
+    if walks_index(resource, query.sort) or _count(resource, query, MAX_TOTAL + 1) <= MAX_TOTAL:
+        return
+    is_plain = all(isinstance(key.column, sa.Column) for key in sort_keys(resource, query.sort))
+    limit = MAX_SORTED if is_plain else MAX_SORTED_BY_KEY
+    if _count(resource, query, limit + 1) > limit:
+        names = ", ".join(each for each in sortable(resource) if walks_index(resource, [each]))
+        raise BadParameter(
+            tr(
+                "More than {max} objects match, too many to sort by {name}: add filters, or sort by one of {names}.",
+                max=limit,
+                name=", ".join(query.sort),
+                names=names,
+            ),
+            parameter="sort",
+        )
+
+
 def _total(resource: Resource, query: ListQuery, known: int | None) -> tuple[int | None, bool]:
     """How many rows match as far as the query has them counted, and whether there are more."""
     if not query.counted or known is not None:
         return known if query.counted else None, False
     limit = None if query.total == "exact" else MAX_TOTAL + 1
+    counted = _count(resource, query, limit)
+    return (MAX_TOTAL, True) if limit is not None and counted == limit else (counted, False)
+
+
+def _count(resource: Resource, query: ListQuery, limit: int | None) -> int:
+    """How many objects match, up to a limit."""
     models = {resource.model}.union(*(models_on(resource, item.name) for item in query.matching.filters))
     count = _counter(resource, frozenset(models))
-    counted = cast(int, count(query.matching, tuple(sorted(query.values.items())), limit))
-    return (MAX_TOTAL, True) if limit is not None and counted == limit else (counted, False)
+    return cast(int, count(query.matching, tuple(sorted(query.values.items())), limit))
 
 
 @functools.cache

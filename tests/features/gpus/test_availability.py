@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.datacenters.models import Datacenter
+from app.gpus import availability
 from app.gpus.models import Gpu, GpuStatus
 from app.servers.models import Server, ServerStatus
 from tests.client import Body, Client
@@ -117,7 +118,24 @@ def test_same_server_requires_one_model(make: Make, user: Client) -> None:
 
 
 def test_without_gpus_nothing_is_available(user: Client) -> None:
-    assert available(user) == {"possible": False, "available": 0, "most_on_one_server": 0, "servers": []}
+    nothing = {"possible": False, "available": 0, "most_on_one_server": 0, "at_least": False, "servers": []}
+    assert available(user) == nothing
+
+
+def test_of_very_many_some_are_looked_through(make: Make, user: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "MAX_GPUS", 4)
+    for name, number in (("three", 3), ("two", 2), ("six", 6)):
+        server_with(make, number, name=name)
+    some = available(user, model="H100", count=2, same_server="true")
+    assert (some["possible"], some["available"], some["at_least"]) == (True, 5, True)
+    assert [entry["server"]["name"] for entry in some["servers"]] == ["two", "three"]
+    # All of them, where those do not suffice.
+    for query, names in (({"count": 6, "same_server": "true"}, ["six"]), ({"count": 11}, ["six", "three", "two"])):
+        whole = available(user, model="H100", **query)
+        assert whole["possible"]
+        assert [entry["server"]["name"] for entry in whole["servers"]] == names
+    nowhere = available(user, model="H100", count=7, same_server="true")
+    assert (nowhere["possible"], nowhere["at_least"]) == (False, True)
 
 
 @pytest.mark.parametrize(
