@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from app.core.db.models import Base, Entity
 from app.core.db.rules import SoftUnique, UniqueRule, is_folded, soft_rule, unique_rules
-from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db
+from app.core.db.statements import any_of, fetch_rows
 from app.core.values import fold_value
 from app.resource.declaration import Resource
 
@@ -44,7 +43,7 @@ class MemberRule(NamedTuple):
         columns = [self.table.c[name] for name in (*self.own, *self.members)]
         # Narrowed by whose they are; the combinations are compared here.
         statement = sa.select(self.owner, *columns).where(any_of(columns[0], {key[0] for key in sought}))
-        rows = ((tuple(key), identity) for identity, *key in db.session.execute(statement))
+        rows = ((tuple(key), identity) for identity, *key in fetch_rows(statement))
         return {key: identity for key, identity in rows if key in sought}
 
 
@@ -92,7 +91,7 @@ def holders_of(
     condition = any_of(sa.func.fold(column) if fields[narrow] in folded else column, values)
     statement = sa.select(table.c.id, *(table.c[name] for name in fields)).where(condition)
     holders: dict[Key, list[int]] = defaultdict(list)
-    for identity, *parts in db.session.execute(statement):
+    for identity, *parts in fetch_rows(statement):
         key = key_of(parts, fields, folded)
         if key in keys:
             holders[key].append(identity)

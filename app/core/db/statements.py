@@ -12,6 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.core.db.dialects.registry import current_dialect, dialect_named, dialect_of
 from app.core.db.unit_of_work import db, touch, unit_of_work
+from app.core.values import json_text
 
 BATCH_ROWS = 1000
 """Rows that a set-based write converts together."""
@@ -35,6 +36,16 @@ def read_rows(statement: sa.Select[*Columns], values: Mapping[str, Any] | None =
     work = unit_of_work()
     connection = work.reading_connection() if work.is_reading else db.session.connection()
     return connection.execute(statement, values)
+
+
+def fetch_rows(statement: sa.Select[*Columns]) -> Iterator[sa.Row[*Columns]]:
+    """The rows of a query of the session, for those that find many.
+
+    BATCH_ROWS are fetched together: psycopg converts them in one call. Row by row, an import of 15,889 rows that
+    changes nothing took the application 8 % more processor time.
+    """
+    for batch in db.session.execute(statement).partitions(BATCH_ROWS):
+        yield from batch
 
 
 class Prepared:
@@ -93,17 +104,17 @@ class _Compiled:
         self._reads: Sequence[tuple[int, Bind]] | None = None
 
     def rows(self, connection: sa.Connection, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        given: Any = {**self._constants, **values}
+        parameters: Any = {**self._constants, **values}
         for name, bind in self._binds:
-            given[name] = bind(given[name])
+            parameters[name] = bind(parameters[name])
         if self._positions is not None:
-            given = [given[name] for name in self._positions]
+            parameters = [parameters[name] for name in self._positions]
         cursor = connection.connection.cursor()
         try:
             # Listeners to SQLAlchemy's statements see this one too.
             for listener in connection.dispatch.before_cursor_execute:
-                listener(connection, cursor, self.text, given, None, False)
-            cursor.execute(self.text, given, **self._options)
+                listener(connection, cursor, self.text, parameters, None, False)
+            cursor.execute(self.text, parameters, **self._options)
             records: Sequence[Sequence[Any]] = cursor.fetchall()
             if self._reads is None:
                 self._reads = self._readers(connection.dialect, cursor.description or ())
@@ -139,7 +150,9 @@ def write_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[
 def bind_rows(table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> BoundRows:
     """Convert rows for the driver, lazily. The database is not queried, so any thread may do it."""
     dialect = db.engine.dialect
-    binds = [binding(table.c[name].type, dialect) for name in columns]
+    # JSON as its text, which every database reads: psycopg's wrapper took 2 % of the application of an import.
+    kinds = [table.c[name].type for name in columns]
+    binds = [json_text if isinstance(kind, sa.JSON) else binding(kind, dialect) for kind in kinds]
     return BoundRows(table, columns, _bound(binds, rows))
 
 

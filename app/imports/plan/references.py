@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from app.catalog import IMPORTABLE
 from app.core.audit.installation import installation
 from app.core.db.models import Entity
-from app.core.db.statements import any_of
+from app.core.db.statements import any_of, fetch_rows
 from app.core.db.unit_of_work import db
 from app.core.messages import tr
 from app.core.values import fold
@@ -145,7 +145,7 @@ def stored_ids(target: type[Entity], folded: set[str]) -> dict[str, list[int]]:
     name = sa.func.fold(target.__table__.c[target.label])
     ids: dict[str, list[int]] = defaultdict(list)
     statement = sa.select(target.__table__.c.id, name).where(any_of(name, folded), *visible(target))
-    for identity, label in db.session.execute(statement):
+    for identity, label in fetch_rows(statement):
         ids[label].append(identity)
     return ids
 

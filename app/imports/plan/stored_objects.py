@@ -6,8 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.core.db.models import Entity
-from app.core.db.statements import BATCH_ROWS, any_of
-from app.core.db.unit_of_work import db
+from app.core.db.statements import BATCH_ROWS, any_of, fetch_rows
 from app.core.messages import tr
 from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow, dict_factory
@@ -117,7 +116,7 @@ def _select(
     keys = list(values)
     for start in range(0, len(keys), MAX_LOADED):
         has_key = any_of(by, keys[start : start + MAX_LOADED])
-        yield from db.session.execute(sa.select(*columns).where(has_key, *visible(resource.model)))
+        yield from fetch_rows(sa.select(*columns).where(has_key, *visible(resource.model)))
 
 
 def batches(rows: Sequence[ParsedRow]) -> Iterator[Sequence[ParsedRow]]:
