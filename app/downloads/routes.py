@@ -12,9 +12,10 @@ from werkzeug.exceptions import HTTPException
 from app.core.errors import Invalid, RoleNeeded
 from app.core.http.access import Role, access_of, current_actor, public, requires
 from app.core.http.api import Blueprint
+from app.core.http.application import unversioned
 from app.core.http.openapi.operations import View, file_responses
 from app.core.messages import tr
-from app.downloads.links import Link, LinkInvalid, Links
+from app.downloads.links import LinkInvalid, Link, Links
 
 MAX_PATH_CHARS = 4000
 ANY_FILE = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
@@ -81,7 +82,7 @@ def _parse_path(text: str) -> tuple[str, str]:
         raise _not_a_file() from None
     if parts.scheme or parts.netloc or parts.fragment or not text.isascii() or not text.isprintable() or " " in text:
         raise _not_a_file()
-    path = unquote_to_bytes(parts.path).decode("latin-1")
+    path = unversioned(unquote_to_bytes(parts.path).decode("latin-1"))
     if ".." in path.split("/"):
         raise _not_a_file()
     access = access_of(_view_at(path))

@@ -6,6 +6,8 @@ from itertools import combinations
 from flask import Flask
 from werkzeug.routing import Rule
 
+from tests.client import Client
+
 
 def methods_of(rule: Rule) -> set[str]:
     return (rule.methods or set()) - {"HEAD", "OPTIONS"}
@@ -35,3 +37,17 @@ def test_no_path_means_two_routes(app: Flask) -> None:
 
 def test_a_path_has_one_form(app: Flask) -> None:
     assert [rule.rule for rule in app.url_map.iter_rules() if rule.rule.endswith("/") and rule.rule != "/"] == []
+
+
+def test_a_path_may_name_the_version(admin: Client) -> None:
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    client = admin.app.test_client()
+    created = client.post("/api/v1/datacenters", json={"name": "a"}, headers=headers)
+    assert created.status_code == 201
+    for path in ("datacenters", "datacenters/1", "datacenters?name=b", "datacenters/2", "no-such-thing", "health"):
+        one, other = (client.get(prefix + path, headers=headers) for prefix in ("/api/", "/api/v1/"))
+        assert (one.status_code, one.data, one.headers.get("ETag")) == (
+            other.status_code,
+            other.data,
+            other.headers.get("ETag"),
+        ), path

@@ -26,6 +26,10 @@ HOSTS = {
 }
 TARGETS = {
     "/api/health": 200,
+    "/api/v1/health": 200,
+    "/api/v1//health": 404,
+    "/api/v1/v1/health": 404,
+    "//api/v1/health": (200, 404),
     "//api/health": (200, 404),
     "/api//health": 404,
     "//api//health": 404,

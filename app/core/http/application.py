@@ -40,6 +40,8 @@ ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-site",
 }
+VERSION = "/api/v1/"
+"""The version of the API in a path, which may be left out."""
 _READABLE = [
     "Content-Disposition",
     "ETag",
@@ -99,6 +101,11 @@ class Platform(Flask):
         # A path with `//` is not found: werkzeug would redirect, to whatever host the request names.
         self.url_map.merge_slashes = False
 
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["PATH_INFO"] = unversioned(environ.get("PATH_INFO", ""))
+        answer: Iterable[bytes] = super().__call__(environ, start_response)
+        return answer
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
 
@@ -111,6 +118,11 @@ class Platform(Flask):
             return chosen(environ, start_response)
 
         self.wsgi_app = dispatch  # type: ignore[method-assign]
+
+
+def unversioned(path: str) -> str:
+    """A path below `/api/v1` as the routes have it, below `/api`."""
+    return f"/api/{path.removeprefix(VERSION)}" if path.startswith(VERSION) else path
 
 
 def refuse_misread() -> None:

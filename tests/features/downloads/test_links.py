@@ -49,6 +49,10 @@ def test_link_answers_as_its_path(user: Client, make: Make) -> None:
     assert opened.headers["Cache-Control"] == "no-store"
 
 
+def test_path_may_name_the_version(user: Client) -> None:
+    assert open_url(user.app, url_of(user, EXPORT.replace("/api/", "/api/v1/"))).status_code == 200
+
+
 def test_link_works_once_and_head_leaves_it(user: Client) -> None:
     url = url_of(user)
     assert open_url(user.app, url, "HEAD").status_code == 200
