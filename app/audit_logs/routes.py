@@ -1,5 +1,7 @@
 """`/api/audit-logs`: lists, single records, export and restore, for administrators."""
 
+from typing import Any
+
 from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
@@ -15,7 +17,8 @@ from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, success
 from app.core.messages import tr
-from app.resource.routes import answer, conclude
+from app.resource import read
+from app.resource.routes import conclude
 from app.resource.schema import WriteQuerySchema
 
 blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])
@@ -33,9 +36,9 @@ def list_audit_logs() -> Page:
 @blueprint.get("/<int:object_id>")
 @requires(resource.read)
 @blueprint.response(200, AuditLogSchema)
-def get_audit_log(object_id: int) -> Response:
+def get_audit_log(object_id: int) -> dict[str, Any]:
     """Read one record."""
-    return answer(resource, object_id)
+    return read(resource, object_id)
 
 
 @blueprint.get("/export")

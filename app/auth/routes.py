@@ -26,7 +26,7 @@ from app.core.http.openapi.failures import FailureSchema
 from app.core.http.paging import PageSchema
 from app.core.http.rate_limiter import limited_by_address
 from app.core.http.session_cookies import clear_cookies, same_origin, set_cookies
-from app.resource import Resource, Sent, answer, read, set_fields
+from app.resource import Resource, Sent, answer, answer_if_changed, read, set_fields
 from app.users.models import User
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth", description="Authentication")
@@ -135,7 +135,7 @@ def end_my_session(session_id: str) -> None:
 @blueprint.response(200, AccountSchema)
 def get_me() -> Response:
     """Show my account."""
-    return answer(account, current_actor().id)
+    return answer_if_changed(account, current_actor().id)
 
 
 @blueprint.patch("/me")

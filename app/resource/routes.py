@@ -124,8 +124,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
             return expanded(resource, object_id, **query)
         if "as_of" in query:
             return success(read_as_of(resource, object_id, query["as_of"]))
-        tag = service.unchanged_tag(resource, object_id, request.if_none_match)
-        return answer(resource, object_id) if tag is None else Response(status=304, headers={"ETag": tag})
+        return answer_if_changed(resource, object_id)
 
 
 def expanded(resource: Resource, object_id: int, **query: Any) -> Response:
@@ -151,6 +150,12 @@ def expanded_page(resource: Resource, arguments: MultiDict[str, str]) -> Respons
 def answer(resource: Resource, object_id: int, status: int = 200) -> Response:
     """The object as it is now, under its version as ETag."""
     return answer_item(resource, service.read(resource, object_id), status)
+
+
+def answer_if_changed(resource: Resource, object_id: int) -> Response:
+    """The object under its version as ETag, or 304 to a client that has it."""
+    tag = service.unchanged_tag(resource, object_id, request.if_none_match)
+    return answer(resource, object_id) if tag is None else Response(status=304, headers={"ETag": tag})
 
 
 def answer_item(resource: Resource, item: dict[str, Any], status: int = 200) -> Response:

@@ -70,6 +70,21 @@ def test_what_raises_no_version_is_seen(anonymous: Client, admin: Client, user: 
     admin.send("GET", path, headers=seen)
 
 
+def test_an_audit_record_is_sent_once(admin: Client, user: Client) -> None:
+    admin.call("PATCH", f"/api/users/{user.user.id}", json={"full_name": "A"})
+    record = admin.call("GET", "/api/audit-logs", query_string={"sort": "-id", "page_size": 1})["data"][0]
+    path = f"/api/audit-logs/{record['id']}"
+    admin.send("GET", path, headers=tag_of(admin, path), expect=304)
+
+
+def test_my_account_is_sent_once(user: Client) -> None:
+    user.call("PATCH", "/api/auth/me", json={"full_name": "A"})
+    seen = tag_of(user, "/api/auth/me")
+    user.send("GET", "/api/auth/me", headers=seen, expect=304)
+    user.call("PATCH", "/api/auth/me", json={"full_name": "B"})
+    user.send("GET", "/api/auth/me", headers=seen)
+
+
 def test_whose_list_it_is_matters(make: Make, user: Client, other: Client, admin: Client) -> None:
     task = make(Task, created_by_id=user.user.id)
     seen = tag_of(user, "/api/tasks")
