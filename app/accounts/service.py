@@ -42,7 +42,7 @@ class MailOff(Conflict):
     reason, message = "mail_off", tr("This installation sends no mail. Please ask an administrator for a new password.")
 
 
-class LinkInvalid(Invalid):
+class PasswordLinkInvalid(Invalid):
     def __init__(self) -> None:
         message = tr(
             "This link is no longer valid: a link works once, within two hours, and only the latest one. "
@@ -151,11 +151,11 @@ def reset_password(token: str, new_password: str) -> None:
 
 
 def owner_of_link(token: str) -> str:
-    """The username of the one who may use a link; raises LinkInvalid."""
+    """The username of the one who may use a link; raises PasswordLinkInvalid."""
     is_unchanged = sa.and_(User.is_active, User.password_version == resets.c.password_version)
     username = db.session.scalar(sa.select(User.username).join(resets).where(_is_valid(token), is_unchanged))
     if username is None:
-        raise LinkInvalid()
+        raise PasswordLinkInvalid()
     return username
 
 
@@ -164,12 +164,12 @@ def _is_valid(token: str) -> sa.ColumnElement[bool]:
 
 
 def _use_link(token: str) -> User:
-    """Use a link up, and lock its user; raises LinkInvalid. Of two concurrent uses, one succeeds."""
+    """Use a link up, and lock its user; raises PasswordLinkInvalid. Of two concurrent uses, one succeeds."""
     use = sa.update(resets).where(_is_valid(token)).values(used_at=utcnow())
     link = db.session.execute(use.returning(resets.c.user_id, resets.c.password_version)).one_or_none()
     user = None if link is None else db.session.get(User, link.user_id, with_for_update=True)
     if link is None or user is None or not user.is_active or link.password_version != user.password_version:
-        raise LinkInvalid()
+        raise PasswordLinkInvalid()
     return user
 
 

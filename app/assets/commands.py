@@ -46,14 +46,14 @@ def copy(source: str, target: str) -> None:
     """
     origin, destination = _storage_at(source), _storage_at(target)
     with reading():
-        known, shown = image_store.names_in(db.session.connection())
+        stored, shown = image_store.names_in(db.session.connection())
     try:
         existing = set(destination.names())
-        missing = known - existing - set(_copied(origin, destination, sorted(known - existing)))
+        missing = stored - existing - set(_copied(origin, destination, sorted(stored - existing)))
     except StorageError as error:
         raise click.ClickException(f"{error} What was copied stays: run the command again to go on.") from None
-    click.echo(f"Copied {len(known - existing - missing)} images; {len(known & existing)} were there already.")
-    # An upload that is under way, or was given up, is known and not shown.
+    click.echo(f"Copied {len(stored - existing - missing)} images; {len(stored & existing)} were there already.")
+    # An upload that is under way, or was given up, is stored and not shown.
     if lost := sorted(missing & shown):
         raise click.ClickException(f"{len(lost)} images are in neither: {', '.join(lost)}")
 

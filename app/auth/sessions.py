@@ -13,7 +13,7 @@ from flask_jwt_extended import create_access_token, create_refresh_token
 from app.auth.models import AuthSession
 from app.core.audit import recorder
 from app.core.audit.mac import row_mac
-from app.core.audit.refusals import Refused, record_refusals
+from app.core.audit.refusals import RefusedRequest, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, RevokedToken
@@ -156,4 +156,4 @@ def _record_use_after_end(session_id: str, token_id: str) -> None:
         context = replace(current_context(), user_id=user.id, username=user.username, token_id=token_id)
         message = "A token of a session that has ended was used."
         with writing():
-            record_refusals([Refused("users", user.id, message)], route=message, token=token_id, context=context)
+            record_refusals([RefusedRequest("users", user.id, message)], route=message, token=token_id, context=context)

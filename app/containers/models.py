@@ -66,12 +66,12 @@ class Container(Audited, Extensible, Entity):
         errors = super().validate(values)
         seen: set[tuple[int, str]] = set()
         for place, mapping in enumerate(values["port_mappings"] or ()):
-            taken = mapping["host_port"], mapping["protocol"]
-            if taken in seen:
+            host_port = mapping["host_port"], mapping["protocol"]
+            if host_port in seen:
                 errors[f"port_mappings.{place}.host_port"] = [
-                    tr("{port}/{protocol} is mapped already.", rule="taken", port=taken[0], protocol=taken[1])
+                    tr("{port}/{protocol} is mapped already.", rule="taken", port=host_port[0], protocol=host_port[1])
                 ]
-            seen.add(taken)
+            seen.add(host_port)
         return errors
 
 

@@ -9,19 +9,19 @@ from app.core.messages import localize
 
 
 @dataclass(slots=True)
-class Entry:
+class ErrorReason:
     """The statuses that a reason comes with, and the sentence of most answers with it."""
 
     message: str
     statuses: set[int] = field(default_factory=set)
 
 
-def catalog() -> dict[str, Entry]:
+def catalog() -> dict[str, ErrorReason]:
     """Every reason of the application, in alphabetical order."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ErrorReason] = {}
     for kind in _kinds(ApiError):
         for reason in (kind.reason, *kind.other_reasons):
-            entries.setdefault(reason, Entry(kind.message)).statuses.add(kind.status)
+            entries.setdefault(reason, ErrorReason(kind.message)).statuses.add(kind.status)
     return dict(sorted(entries.items()))
 
 
@@ -50,7 +50,7 @@ def as_page() -> str:
     return _HEAD + "".join(_row(reason, entry) for reason, entry in catalog().items())
 
 
-def _row(reason: str, entry: Entry) -> str:
+def _row(reason: str, entry: ErrorReason) -> str:
     statuses = ", ".join(map(str, sorted(entry.statuses)))
     return f"| `{reason}` | {statuses} | {entry.message} | {localize(entry.message, 'zh')} |\n"
 

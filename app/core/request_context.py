@@ -129,19 +129,19 @@ def context_of_system() -> RequestContext:
 
 def language_of_request() -> str:
     """The language in which the client reads messages; outside of requests English."""
-    asked = request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
-    return asked or LANGUAGES[0]
+    language = request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
+    return language or LANGUAGES[0]
 
 
 def take_language() -> None:
     """Let the parameter `lang` stand for Accept-Language, and hide it from views; raises ValueError with a sentence."""
     if b"lang=" not in request.query_string:
         return
-    given = request.query_string.split(b"&")
-    languages = {item.removeprefix(b"lang=").decode() for item in given if item.startswith(b"lang=")}
+    parameters = request.query_string.split(b"&")
+    languages = {item.removeprefix(b"lang=").decode() for item in parameters if item.startswith(b"lang=")}
     if not languages:
         return
-    request.query_string = b"&".join(item for item in given if not item.startswith(b"lang="))
+    request.query_string = b"&".join(item for item in parameters if not item.startswith(b"lang="))
     if len(languages) > 1 or not languages.issubset(LANGUAGES):
         choices = ", ".join(LANGUAGES)
         raise ValueError(tr("{parameter} must be one of {choices}.", rule="choice", parameter="lang", choices=choices))

@@ -35,7 +35,7 @@ PURGE_SECONDS = 600.0
 used = UsedDownload.__table__
 
 
-class LinkInvalid(NotFound):
+class DownloadLinkInvalid(NotFound):
     reason, message = (
         "download_invalid",
         tr("This download link is not valid any more: it works once, within a minute. Please start the download anew."),
@@ -67,7 +67,10 @@ class Link:
         )
 
     def admit(self) -> Actor:
-        """The user of the link, as they are now; uses it up, but for HEAD. Raises Unauthorized and LinkInvalid."""
+        """The user of the link, as they are now; uses it up, but for HEAD.
+
+        Raises Unauthorized and DownloadLinkInvalid.
+        """
         after_this_request(_keep_nothing)
         with reading():
             actor = self._read_actor()
@@ -87,7 +90,7 @@ class Link:
             with db.engine.begin() as connection:
                 connection.execute(use)
         except IntegrityError:
-            raise LinkInvalid from None
+            raise DownloadLinkInvalid from None
 
 
 class Links:

@@ -15,7 +15,7 @@ from app.core.http.api import Blueprint
 from app.core.http.application import unversioned
 from app.core.http.openapi.operations import View, file_responses
 from app.core.messages import tr
-from app.downloads.links import LinkInvalid, Link, Links
+from app.downloads.links import DownloadLinkInvalid, Link, Links
 
 MAX_PATH_CHARS = 4000
 ANY_FILE = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
@@ -71,7 +71,7 @@ def create_download(body: dict[str, str]) -> dict[str, Any]:
 def get_download(token: str) -> None:
     """Download the file of a link. Any other answer is that of the path; a link that is not valid any more is a 404."""
     # A valid link never comes here: it has become the request for its path.
-    raise LinkInvalid
+    raise DownloadLinkInvalid
 
 
 def _parse_path(text: str) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class Grouping(Choice):
     USER = "user"
 
 
-class Bucket(Choice):
+class BucketWidth(Choice):
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
@@ -51,7 +51,7 @@ class Bucket(Choice):
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class ReportPeriod:
     """The period of a report, divided into buckets of equal width; the last bucket may be shorter."""
 
     start: datetime
@@ -77,7 +77,7 @@ class GroupKey(NamedTuple):
 class BucketedHours:
     """The GPU-hours per bucket, added up from the starts and ends of periods."""
 
-    def __init__(self, period: Period) -> None:
+    def __init__(self, period: ReportPeriod) -> None:
         self._period = period
         # Seconds that starts and ends contribute to their own bucket.
         self._partial = [0.0] * period.bucket_count
@@ -107,7 +107,7 @@ class BucketedHours:
         ]
 
 
-def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) -> Period:
+def period_of(since: datetime | None, until: datetime | None, bucket: BucketWidth) -> ReportPeriod:
     """The period that a query asks for; raises BadRequest."""
     now = utcnow()
     # Rounded to the minute, so that the cache serves those who look at the same page soon after.
@@ -115,7 +115,7 @@ def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) ->
     start = since or (end - DEFAULT_PERIOD).replace(hour=0, minute=0, second=0, microsecond=0)
     if start >= end:
         raise BadParameter(tr("`from` must be before `to` and in the past."), parameter="from")
-    period = Period(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
+    period = ReportPeriod(start.astimezone(UTC), end.astimezone(UTC), bucket.width)
     if period.bucket_count > MAX_BUCKETS:
         raise BadParameter(
             tr("At most {max} buckets are possible: choose a wider one.", max=MAX_BUCKETS), parameter="bucket"
@@ -124,7 +124,7 @@ def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) ->
 
 
 @cached(Gpu, GpuAssignment, Server, Datacenter, User)
-def measure(period: Period, by: Grouping, limit: int, only_user: int | None) -> dict[str, Any]:
+def measure(period: ReportPeriod, by: Grouping, limit: int, only_user: int | None) -> dict[str, Any]:
     """The hours in total and of the `limit` most used groups, JSON-ready; by user, of `only_user` unless it is None.
 
     By user, `existing_hours` is the total, so that the utilization is the user's share of all GPUs.
@@ -150,7 +150,7 @@ def measure(period: Period, by: Grouping, limit: int, only_user: int | None) -> 
     }
 
 
-def _held(period: Period, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
+def _held(period: ReportPeriod, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
     """The hours for which GPUs were held, and those of them that belong to retired GPUs."""
     source = _assignments.join(_gpus, _gpus.c.id == _assignments.c.gpu_id)
     if by is Grouping.USER:
@@ -171,7 +171,7 @@ def _held(period: Period, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], 
     return held, held_retired
 
 
-def _existing(period: Period, by: Grouping) -> dict[GroupKey, BucketedHours]:
+def _existing(period: ReportPeriod, by: Grouping) -> dict[GroupKey, BucketedHours]:
     """The hours for which the GPUs that are not retired existed."""
     source, key = _grouped(_gpus, by)
     existing: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
@@ -192,7 +192,9 @@ def _grouped(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
     return with_datacenter, (_datacenters.c.id, _datacenters.c.name)
 
 
-def _count_moments(period: Period, source: Any, key: tuple[Any, ...], moment: Any, condition: Any) -> Iterable[Any]:
+def _count_moments(
+    period: ReportPeriod, source: Any, key: tuple[Any, ...], moment: Any, condition: Any
+) -> Iterable[Any]:
     """Per key and bucket: the number of moments, and the sum of their seconds after the start of the period."""
     width = period.width.total_seconds()
     seconds = sa.func.seconds_between(sa.literal(period.start, moment.type), moment)
@@ -208,14 +210,14 @@ def _count_moments(period: Period, source: Any, key: tuple[Any, ...], moment: An
     return read_rows(sa.select(*grouped, sa.func.count(), sa.func.sum(moments.c.seconds)).group_by(*grouped))
 
 
-def _sum(period: Period, parts: Iterable[BucketedHours]) -> BucketedHours:
+def _sum(period: ReportPeriod, parts: Iterable[BucketedHours]) -> BucketedHours:
     total = BucketedHours(period)
     for part in parts:
         total.merge(part)
     return total
 
 
-def _render(period: Period, held: BucketedHours, existing: BucketedHours) -> dict[str, Any]:
+def _render(period: ReportPeriod, held: BucketedHours, existing: BucketedHours) -> dict[str, Any]:
     buckets = [
         {"from": as_json(begin), "to": as_json(end), **_amounts(held_hours, existing_hours)}
         for (begin, end), held_hours, existing_hours in zip(

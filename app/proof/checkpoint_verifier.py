@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, UnknownKey, VerifierKey, open_note, read
 from app.proof.merkle import Frontier
-from app.proof.outside.checkpoint_file import DamagedFile, Entry
+from app.proof.outside.checkpoint_file import CheckpointEntry, DamagedFile
 from app.proof.report import FindingKind, Report
 
 
@@ -27,7 +27,7 @@ class CheckpointVerifier:
         self._newest_key = len(keys)
 
     def select_signed(
-        self, stored: Iterable[StoredCheckpoint], entries: Iterable[Entry], last_in_file: int
+        self, stored: Iterable[StoredCheckpoint], entries: Iterable[CheckpointEntry], last_in_file: int
     ) -> Iterator[Checkpoint]:
         """The checkpoints to compare the tree with; `last_in_file` is the size of the last one of the file."""
         rows, lines = iter(stored), self._until_damaged(entries)
@@ -44,7 +44,7 @@ class CheckpointVerifier:
             entry = next(lines, None) if in_file is not None else entry
 
     def _verify(
-        self, size: int, in_database: StoredCheckpoint | None, in_file: Entry | None, last_in_file: int
+        self, size: int, in_database: StoredCheckpoint | None, in_file: CheckpointEntry | None, last_in_file: int
     ) -> Checkpoint | None:
         def add(kind: FindingKind, message: str) -> None:
             self._report.add(kind, f"The checkpoint at {size} {message}", first=0, last=size - 1)
@@ -84,7 +84,7 @@ class CheckpointVerifier:
         self._newest_key = key
         return checkpoint
 
-    def _until_damaged(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def _until_damaged(self, entries: Iterable[CheckpointEntry]) -> Iterator[CheckpointEntry]:
         try:
             yield from entries
         except DamagedFile as error:

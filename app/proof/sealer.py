@@ -22,7 +22,7 @@ from app.core.values import as_json, utcnow
 from app.proof.checkpoints import Checkpoint, InvalidCheckpoint, VerifierKey, open_note, read, sign, verifier_key
 from app.proof.merkle import Frontier, leaf_hash
 from app.proof.models import checkpoints, leaves, origin
-from app.proof.outside.checkpoint_file import DamagedFile, Entry
+from app.proof.outside.checkpoint_file import CheckpointEntry, DamagedFile
 from app.proof.outside.checkpoint_log import CheckpointLog, checkpoint_log_of
 from app.proof.records import Horizon, content_of, leaf_bytes, select_unsealed
 
@@ -111,9 +111,9 @@ def is_late() -> bool:
     long import, which commits records older than LATE_AFTER, makes a pause look late until the next run of the sealer.
     """
     try:
-        last = _last_of(kept := checkpoint_log().as_listed_now())
-        check_other_logs(kept)
-        written_at = kept.written_at() if last else None
+        last = _last_of(external_log := checkpoint_log().as_listed_now())
+        check_other_logs(external_log)
+        written_at = external_log.written_at() if last else None
     except (CannotSeal, StorageError):
         return True
     is_newer = checkpoints.c.size > (last.size if last else -1)
@@ -177,8 +177,8 @@ def continue_tree() -> Frontier:
     """The tree of the newest checkpoint; raises CannotSeal if it is not the one that was signed."""
     newest = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.frontier)
     row = db.session.execute(newest.order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
-    last = _last_of(kept := checkpoint_log().as_listed_now())
-    check_other_logs(kept)
+    last = _last_of(external_log := checkpoint_log().as_listed_now())
+    check_other_logs(external_log)
     if row is None:
         if last is not None:
             raise CannotSeal("The database has no checkpoint, but the file outside has: the log was rolled back.")
@@ -218,23 +218,23 @@ def _sign(frontier: Frontier) -> None:
 def _write_checkpoint_file() -> None:
     """Append the newer checkpoints to the file, after their commit: the file never holds one that was rolled back."""
     with reading():
-        rows = _select_unwritten(kept := checkpoint_log())
+        rows = _select_unwritten(external_log := checkpoint_log())
     if rows:
-        kept.append(rows)
+        external_log.append(rows)
 
 
-def _select_unwritten(kept: CheckpointLog) -> list[tuple[int, str, Any]]:
+def _select_unwritten(external_log: CheckpointLog) -> list[tuple[int, str, Any]]:
     """(size, note, time) of the checkpoints that the file does not have yet."""
-    last = _last_of(kept)
+    last = _last_of(external_log)
     statement = sa.select(checkpoints.c.size, checkpoints.c.note, checkpoints.c.sealed_at).order_by(checkpoints.c.size)
     if last is not None:
         statement = statement.where(checkpoints.c.size > last.size)
     return [(size, note, as_json(time)) for size, note, time in read_rows(statement)]
 
 
-def _last_of(kept: CheckpointLog) -> Entry | None:
+def _last_of(external_log: CheckpointLog) -> CheckpointEntry | None:
     try:
-        return kept.last()
+        return external_log.last()
     except DamagedFile as error:
         raise CannotSeal(str(error)) from None
 

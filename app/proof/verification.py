@@ -46,17 +46,17 @@ def verify(*, newest: int | None = None) -> Report:
     report = Report()
     try:
         with reading():
-            name, kept, keys = log_name(), checkpoint_log(), verifier_keys()
+            name, external_log, keys = log_name(), checkpoint_log(), verifier_keys()
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
         return report
     try:
-        for doubt in sealer.check_other_logs(kept):
+        for doubt in sealer.check_other_logs(external_log):
             report.add_doubt(doubt)
     except CannotSeal as error:
         report.add(FindingKind.LOG_REWRITTEN, str(error))
     # Read before the snapshot: what is in the files was committed earlier, so the snapshot has it.
-    outside = Outside(kept.measure(), _read_heads(name, report))
+    outside = Outside(external_log.measure(), _read_heads(name, report))
     with snapshot() as connection:
         start = _start(connection, newest)
         _verify_log(connection, report, start, outside, keys)

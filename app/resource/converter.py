@@ -36,7 +36,7 @@ class FieldConverter(ModelConverter):
         sa.Boolean: json_fields.Flag,
         sa.Date: json_fields.Day,
         JsonText: fields.Dict,
-        Money: json_fields.Money,
+        Money: json_fields.MoneyText,
         Quantity: json_fields.Number,
         UtcDateTime: json_fields.Moment,
     }

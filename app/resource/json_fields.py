@@ -84,7 +84,7 @@ class Number(EmptyIsNull, fields.Float):
         return number
 
 
-class Money(EmptyIsNull, fields.String):
+class MoneyText(EmptyIsNull, fields.String):
     """An amount to the cent, as text: a JSON number is a float to most who read it."""
 
     def __init__(self, *, minimum: float | None, maximum: float | None, **options: Any) -> None:

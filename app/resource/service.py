@@ -39,7 +39,7 @@ _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
 
 
-class Shared(Conflict):
+class SharedValue(Conflict):
     reason, message = "shared", tr("Another object has this value.")
 
 
@@ -250,7 +250,7 @@ def refuse_shared(resource: Resource, values: Mapping[str, Any], query: Mapping[
 def shared(rule: SoftUnique, holder: str) -> Conflict:
     """The error of a write that shares what it asked not to share."""
     message = tr("{holder} has this {noun}.", rule="shared", holder=holder, noun=rule.noun)
-    return Shared(message, errors={rule.fields[-1]: [message]})
+    return SharedValue(message, errors={rule.fields[-1]: [message]})
 
 
 def check_version(resource: Resource, object_id: int, version: int, if_match: str | None) -> None:

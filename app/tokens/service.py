@@ -15,7 +15,7 @@ from app.core.addresses import parse_address
 from app.core.audit import recorder
 from app.core.audit.mac import row_mac
 from app.core.audit.recorder import Changes
-from app.core.audit.refusals import Refused, record_refusals
+from app.core.audit.refusals import RefusedRequest, record_refusals
 from app.core.db.statements import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, ExpiredToken, InvalidToken, NotFound, RevokedToken, Unauthorized
@@ -243,6 +243,6 @@ def _refused(actor: Actor, error: Unauthorized) -> Unauthorized:
     message = f"A personal token was refused: {error.reason}."
     with writing():
         record_refusals(
-            [Refused("users", actor.id, message)], route=message, token=actor.token_id or "", context=context
+            [RefusedRequest("users", actor.id, message)], route=message, token=actor.token_id or "", context=context
         )
     return error

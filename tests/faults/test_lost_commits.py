@@ -133,7 +133,7 @@ def test_a_key_whose_commit_arrives_late_is_not_taken_over(
     body = {"name": "monitor", "asset_type": "monitor"}
     take_over = idempotency._take_over
 
-    def overtaken(claim: idempotency.Claim, *arguments: object) -> bool:
+    def overtaken(claim: idempotency.ClaimedKey, *arguments: object) -> bool:
         monkeypatch.setattr(idempotency, "_take_over", take_over)
         with app.app_context(), db.engine.begin() as connection:
             connection.execute(sa.update(idempotency.keys).values(answer=answer))

@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 Changes = dict[str, dict[str, Any]]
 """What changed: {"status": {"old": "active", "new": "offline"}}."""
-Entry = tuple[Any, ...]
+RecordRow = tuple[Any, ...]
 """A record as a row, its values in the order of COLUMNS."""
 
 BATCH_RECORDS = 10_000
@@ -79,7 +79,7 @@ def record(
     _write(db.session.connection(), [row])
 
 
-def record_many(entries: Iterable[Entry]) -> None:
+def record_many(entries: Iterable[RecordRow]) -> None:
     """Write the records of a set-based change, each made by `entry`, in a few statements."""
     rest = iter(entries)
     while batch := list(islice(rest, BATCH_RECORDS)):
@@ -99,7 +99,7 @@ def entry(
     at: datetime | None = None,
     context: RequestContext | None = None,
     state_mac: str | None = None,
-) -> Entry:
+) -> RecordRow:
     """One record as a row in the order of COLUMNS, attributed to the current context."""
     context = context or current_context()
     return (
@@ -168,16 +168,16 @@ def _guarded(session: Session) -> set[type[Guarded]]:
     return {type(target) for target in (*session.dirty, *session.deleted) if isinstance(target, Guarded)}
 
 
-def _write(connection: sa.Connection, rows: list[Entry]) -> None:
+def _write(connection: sa.Connection, rows: list[RecordRow]) -> None:
     connection.execute(_INSERT, _linked(connection, rows))
 
 
-def _linked(connection: sa.Connection, rows: Iterable[Entry]) -> list[dict[str, Any]]:
+def _linked(connection: sa.Connection, rows: Iterable[RecordRow]) -> list[dict[str, Any]]:
     """The records as they are stored, each with its MAC."""
     return mac.link(connection, (_stored(row) for row in rows), unit_of_work().transaction.known_macs)
 
 
-def _stored(row: Entry) -> dict[str, Any]:
+def _stored(row: RecordRow) -> dict[str, Any]:
     content = dict(zip(COLUMNS, row, strict=True))
     for name in ("changes", "snapshot"):
         if content[name] is not None:
@@ -193,7 +193,7 @@ def refuse_bulk_writes(state: ORMExecuteState) -> None:
         raise RuntimeError(f"A bulk write to {name} would bypass the audit log; use the set-based writer.")
 
 
-def _entries(session: Session) -> Iterator[Entry]:
+def _entries(session: Session) -> Iterator[RecordRow]:
     transaction = unit_of_work().transaction
     at = transaction.changed_at
     for action, objects in (

@@ -31,7 +31,7 @@ BATCH_ROWS = 100
 DENIED = "denied"
 
 
-class Refused(NamedTuple):
+class RefusedRequest(NamedTuple):
     """What was refused: the type and id of the object, and the request in words."""
 
     resource_type: str
@@ -53,7 +53,7 @@ counts = AuditRefusal.__table__
 
 
 def record_refusals(
-    refused: Sequence[Refused], *, route: str, token: str = "", context: RequestContext | None = None
+    refused: Sequence[RefusedRequest], *, route: str, token: str = "", context: RequestContext | None = None
 ) -> None:
     """Record the refusals of one request in the current transaction, or count them.
 
@@ -108,7 +108,7 @@ def _record_batch() -> int:
     return len(rows)
 
 
-def _record(refused: Sequence[Refused], requests: Mapping[str, int], context: RequestContext) -> None:
+def _record(refused: Sequence[RefusedRequest], requests: Mapping[str, int], context: RequestContext) -> None:
     """Write the record of these refusals, which names the first, and of those that were counted before them."""
     first = refused[0]
     changes = _changes(requests) if sum(requests.values()) > 1 else {}
@@ -120,7 +120,7 @@ def _changes(requests: Mapping[str, int]) -> Changes:
     return {"count": {"old": None, "new": sum(requests.values())}, "requests": {"old": None, "new": dict(requests)}}
 
 
-def _about(item: Refused) -> str:
+def _about(item: RefusedRequest) -> str:
     """The request in words, with what it was about where that is not among them."""
     if item.resource_id is None or f"/{item.resource_id}" in item.name:
         return item.name

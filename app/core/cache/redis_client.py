@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-class CircuitBreaker:
+class RedisCircuitBreaker:
     """Calls Redis, and after a failure leaves it alone for PAUSE_SECONDS, in all threads of the application."""
 
     def __init__(self) -> None:
@@ -48,10 +48,10 @@ class CircuitBreaker:
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["redis_breaker"] = CircuitBreaker()
+    app.extensions["redis_breaker"] = RedisCircuitBreaker()
 
 
 def attempt(function: Callable[..., R], *args: Any) -> R | None:
     """Call Redis through the application's circuit breaker; None where it is away."""
-    breaker: CircuitBreaker = current_app.extensions["redis_breaker"]
+    breaker: RedisCircuitBreaker = current_app.extensions["redis_breaker"]
     return breaker.call(function, *args)

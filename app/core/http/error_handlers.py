@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from app.core.audit.refusals import Refused, record_pending, record_refusals
+from app.core.audit.refusals import RefusedRequest, record_pending, record_refusals
 from app.core.db.errors import from_database
 from app.core.db.files import StorageUnavailable
 from app.core.db.unit_of_work import writing
@@ -79,7 +79,7 @@ def _record_denied(error: Forbidden) -> ApiError:
     object_id = next((value for value in (request.view_args or {}).values() if isinstance(value, int)), None)
     try:
         with writing():
-            refused = Refused(kind, object_id, f"{request.method} {request.path}")
+            refused = RefusedRequest(kind, object_id, f"{request.method} {request.path}")
             record_refusals([refused], route=f"{request.method} {request.url_rule}")
     except DBAPIError as failed:
         return from_database(failed)

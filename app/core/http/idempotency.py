@@ -86,7 +86,7 @@ class Caller:
 
 
 @dataclass(slots=True)
-class Claim:
+class ClaimedKey:
     """A key that this request holds."""
 
     digest: str
@@ -120,7 +120,7 @@ def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
     return wrapper
 
 
-def _keeping(view: Callable[P, Any], claim: Claim) -> Callable[P, Response]:
+def _keeping(view: Callable[P, Any], claim: ClaimedKey) -> Callable[P, Response]:
     """Store the answer of a request that holds a key in the transaction that has its effect."""
 
     @functools.wraps(view)
@@ -159,7 +159,7 @@ def _caller(access: Access) -> Caller:
     return Caller(f"{actor.id} {'in person' if actor.is_in_person else 'by token'}", actor.role)
 
 
-def _claim(caller: Caller, key: str) -> Claim | Response:
+def _claim(caller: Caller, key: str) -> ClaimedKey | Response:
     """Claim a free key, or return the stored answer.
 
     Raises KeyReused, StillRunning, NoLongerAllowed and BadRequest.
@@ -171,7 +171,7 @@ def _claim(caller: Caller, key: str) -> Claim | Response:
     )
     digest = hmac.new(secret, b"digest", hashlib.sha256).hexdigest()
     content = _request_digest(secret)
-    claim = Claim(digest, secret, uuid.uuid4().hex, caller.role)
+    claim = ClaimedKey(digest, secret, uuid.uuid4().hex, caller.role)
     while True:
         now = utcnow()
         row = _look_up(digest)
@@ -197,7 +197,7 @@ def _look_up(digest: str) -> Any:
         return reading.execute(sa.select(keys).where(keys.c.digest == digest)).one_or_none()
 
 
-def _insert(claim: Claim, content: str, now: datetime) -> bool:
+def _insert(claim: ClaimedKey, content: str, now: datetime) -> bool:
     values = {**_held(claim, content, now), "digest": claim.digest}
     try:
         with db.engine.begin() as connection:
@@ -207,7 +207,7 @@ def _insert(claim: Claim, content: str, now: datetime) -> bool:
     return True
 
 
-def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
+def _take_over(claim: ClaimedKey, holder: str, content: str, now: datetime) -> bool:
     """Take over the key of a request that has died, or an expired one; False if another request was faster."""
     # Its commit may arrive this late, and with it the answer.
     is_free = sa.or_(keys.c.answer.is_(None), keys.c.created_at < now - RETENTION)
@@ -217,11 +217,11 @@ def _take_over(claim: Claim, holder: str, content: str, now: datetime) -> bool:
         return connection.execute(takeover).rowcount == 1
 
 
-def _held(claim: Claim, content: str, now: datetime) -> dict[str, Any]:
+def _held(claim: ClaimedKey, content: str, now: datetime) -> dict[str, Any]:
     return {"request": content, "holder": claim.holder, "created_at": now, "lease_expires_at": now + LEASE}
 
 
-def _conclude(claim: Claim, response: Response) -> None:
+def _conclude(claim: ClaimedKey, response: Response) -> None:
     """Store the answer of a request that had no effect, or free its key."""
     try:
         with db.engine.begin() as connection:
@@ -247,7 +247,7 @@ def _is_worth_keeping(response: Response) -> bool:
     return response.status_code < 500 and response.status_code not in _NOT_KEPT
 
 
-def _store(claim: Claim, response: Response) -> sa.Update:
+def _store(claim: ClaimedKey, response: Response) -> sa.Update:
     # Pairs: an answer may set several cookies.
     headers = [[name, value] for name, value in response.headers if name != "Content-Length"]
     role = claim.role and claim.role.value
@@ -255,7 +255,7 @@ def _store(claim: Claim, response: Response) -> sa.Update:
     return sa.update(keys).where(_is_held(claim)).values(answer=_cipher(claim.secret).encrypt(content))
 
 
-def _is_held(claim: Claim) -> sa.ColumnElement[bool]:
+def _is_held(claim: ClaimedKey) -> sa.ColumnElement[bool]:
     """Whether the key waits for our answer.
 
     It has one already where the connection was lost after the database had got the COMMIT: the effect is there.

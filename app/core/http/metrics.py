@@ -88,8 +88,8 @@ def show() -> Response:
 def _require_reader() -> None:
     token = current_app.config["METRICS_TOKEN"]
     if token:
-        given = bearer_token()
-        if given is not None and hmac.compare_digest(given.encode(), token.encode()):
+        presented = bearer_token()
+        if presented is not None and hmac.compare_digest(presented.encode(), token.encode()):
             return
         raise MetricsToken()
     # Behind an unconfigured proxy on this machine, every client would be local.

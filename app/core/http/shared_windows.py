@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.cache.redis_client import CircuitBreaker
+from app.core.cache.redis_client import RedisCircuitBreaker
 
 BLOCKS, RESERVE = 100, 10
 """A block is a hundredth of the limit, the reserve a tenth."""
@@ -69,7 +69,7 @@ class Block:
 class SharedWindows:
     """Windows of all workers, in Redis."""
 
-    def __init__(self, client: Any, breaker: CircuitBreaker, prefix: str, limit: int, seconds: int) -> None:
+    def __init__(self, client: Any, breaker: RedisCircuitBreaker, prefix: str, limit: int, seconds: int) -> None:
         self._breaker, self._prefix = breaker, prefix
         self._draw, self._settle = client.register_script(_DRAW), client.register_script(_SETTLE)
         self._window = (limit, limit // BLOCKS, limit // RESERVE, seconds * 1000, int(GRACE_SECONDS * 1000))

@@ -39,7 +39,7 @@ class Job(Base):
 jobs = Job.__table__
 
 
-class Claim(NamedTuple):
+class ClaimedJob(NamedTuple):
     """A job that this process has claimed."""
 
     id: int
@@ -65,7 +65,7 @@ def enqueue(kind: str, subject_id: int, *, due_at: datetime | None = None) -> No
     after_commit(_announce, kind)
 
 
-def claim(kinds: Collection[str], holder: str) -> Claim | None:
+def claim(kinds: Collection[str], holder: str) -> ClaimedJob | None:
     """Claim the oldest due job of these kinds, or one whose holder has stopped renewing its lease."""
     now = utcnow()
     open_to_all = sa.or_(
@@ -84,7 +84,7 @@ def claim(kinds: Collection[str], holder: str) -> Claim | None:
             return None
     with writing():
         row = db.session.execute(claim).one_or_none()
-    return None if row is None else Claim(*row)
+    return None if row is None else ClaimedJob(*row)
 
 
 def renew(job_id: int, holder: str) -> None:

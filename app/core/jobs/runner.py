@@ -27,7 +27,7 @@ from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import act_in, writing
 from app.core.errors import ApiError
 from app.core.jobs import queue
-from app.core.jobs.queue import ATTEMPTS, Claim, Job
+from app.core.jobs.queue import ATTEMPTS, ClaimedJob, Job
 from app.core.messages import tr
 from app.core.request_context import RequestContext
 from app.core.values import utcnow
@@ -206,7 +206,7 @@ class Runner:
                 log.warning("repeated_work_failed", work=name, error=repr(error))
                 pause = every
 
-    def _run(self, lane: Lane, job: Claim) -> None:
+    def _run(self, lane: Lane, job: ClaimedJob) -> None:
         handler, give_up = lane.kinds[job.kind]
         began, statements, rows = time.perf_counter(), counts.statements, counts.rows
         finished = threading.Event()
@@ -252,7 +252,7 @@ class Runner:
         self._held.discard(job.id)
 
     @contextmanager
-    def _in_name_of(self, job: Claim) -> Iterator[None]:
+    def _in_name_of(self, job: ClaimedJob) -> Iterator[None]:
         """An application context in which the origin of a job acts; log lines have its request's id."""
         with self._app.app_context():
             act_in(RequestContext(**job.origin))
@@ -274,7 +274,7 @@ class Runner:
             queue.release_jobs(self._held, self._name)
 
 
-def _traced(handler: Handler, job: Claim) -> Handler:
+def _traced(handler: Handler, job: ClaimedJob) -> Handler:
     def run(subject_id: int) -> None:
         end_span = tracing.begin(f"job {job.kind}", **{"itam.job": job.id, "itam.subject": subject_id})
         try:

@@ -32,7 +32,7 @@ _SIOCOUTQ = 0x5411
 
 
 @dataclass(slots=True)
-class Progress:
+class ConnectionProgress:
     """The bytes of a connection when it last did well, and since how many scans it has not."""
 
     sent: int
@@ -45,7 +45,7 @@ class SlowConnections:
 
     def __init__(self, port: int, seconds: int) -> None:
         self._port, self._seconds = port, seconds
-        self._progress: dict[int, Progress] = {}
+        self._progress: dict[int, ConnectionProgress] = {}
 
     def start(self) -> None:
         """Begin in a thread of its own, where the kernel counts: on Linux."""
@@ -68,11 +68,11 @@ class SlowConnections:
                 sent, received = struct.unpack_from("=QQ", information, _BYTES_OFFSET)
                 (unread,) = struct.unpack("i", fcntl.ioctl(connection, _SIOCOUTQ, bytes(4)))
                 number = os.fstat(connection.fileno()).st_ino
-                progress = before.get(number) or Progress(sent, received)
+                progress = before.get(number) or ConnectionProgress(sent, received)
                 # A response that is read well, or a whole request and its answer.
                 is_read = sent - progress.sent >= (LEAST_BYTES if unread else 1)
                 if is_read or received - progress.received >= LEAST_BYTES:
-                    progress = Progress(sent, received)
+                    progress = ConnectionProgress(sent, received)
                 elif progress.scans >= SCANS:
                     connection.shutdown(socket.SHUT_RDWR)
                     log.info("slow_connection_closed", sent=sent, received=received, unread=unread)

@@ -17,7 +17,7 @@ PAUSE_SECONDS = 1.0
 """From the beginning of a call that failed to the next one that is let through."""
 
 
-class CircuitBreaker:
+class BucketCircuitBreaker:
     """After a failure one call at a time is let through, at most one in PAUSE_SECONDS, until one succeeds."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from prometheus_client import Histogram
 
-from app.core.storage.breaker import CircuitBreaker
+from app.core.storage.breaker import BucketCircuitBreaker
 from app.core.storage.protocol import StorageError, WrongSettings
 
 R = TypeVar("R")
@@ -69,7 +69,7 @@ class Bucket:
         self._config = config
         self._clients: dict[tuple[int, int | None], S3Store] = {}
         self._lock = Lock()
-        self._breaker = CircuitBreaker()
+        self._breaker = BucketCircuitBreaker()
         self._trials = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._trial: Future[object] | None = None
 

@@ -71,7 +71,7 @@ class PlanPart:
         return ((position, row) for position, row in enumerate(self.rows, self.first) if row.action == action.value)
 
 
-class _Part(NamedTuple):
+class _WrittenPart(NamedTuple):
     """The columns of a part but its rows, and the number of their bytes in the file."""
 
     columns: dict[str, Any]
@@ -83,12 +83,12 @@ class WrittenPlan:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._parts: list[_Part] = []
+        self._parts: list[_WrittenPart] = []
 
     def write(self, columns: dict[str, Any], rows: str) -> None:
         content = rows.encode()
         self._file.write(content)
-        self._parts.append(_Part(columns, len(content)))
+        self._parts.append(_WrittenPart(columns, len(content)))
 
     def parts(self) -> Iterator[dict[str, Any]]:
         """The columns of each part, without its import; any number of times."""

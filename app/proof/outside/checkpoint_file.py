@@ -18,14 +18,14 @@ from app.core.storage.folder import sync_directory
 _BLOCK_BYTES = 1 << 16
 
 
-class Entry(NamedTuple):
+class CheckpointEntry(NamedTuple):
     """A line of the file: `{"note": …, "sealed_at": …, "size": …}`."""
 
     size: int
     note: str
 
 
-class Extent(NamedTuple):
+class FileExtent(NamedTuple):
     """The file at one moment: the bytes of its complete lines, and the size of the tree in the last of them."""
 
     path: Path
@@ -40,7 +40,7 @@ class Extent(NamedTuple):
     def is_empty(self) -> bool:
         return not self.length
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CheckpointEntry]:
         """The lines; raises DamagedFile."""
         if self.is_empty:
             return
@@ -81,7 +81,7 @@ class CheckpointFile(NamedTuple):
         if last is None:
             sync_directory(self.path.parent)
 
-    def last(self) -> Entry | None:
+    def last(self) -> CheckpointEntry | None:
         """The last complete line; None if the file is missing or empty. Raises DamagedFile."""
         try:
             with self.path.open("rb") as file:
@@ -101,17 +101,17 @@ class CheckpointFile(NamedTuple):
     def as_listed_now(self) -> "CheckpointFile":
         return self
 
-    def measure(self) -> Extent:
+    def measure(self) -> FileExtent:
         """The extent of the file now; its size is 0 if the last line is no checkpoint."""
         try:
             with self.path.open("rb") as file:
                 length = _complete_end(file.fileno())
                 last = _read_last(file.fileno(), length)
         except FileNotFoundError:
-            return Extent(self.path, 0, 0)
+            return FileExtent(self.path, 0, 0)
         except DamagedFile:
-            return Extent(self.path, length, 0)
-        return Extent(self.path, length, last.size if last else 0)
+            return FileExtent(self.path, length, 0)
+        return FileExtent(self.path, length, last.size if last else 0)
 
 
 def _complete_end(file: int) -> int:
@@ -125,7 +125,7 @@ def _complete_end(file: int) -> int:
     return 0
 
 
-def _read_last(file: int, end: int) -> Entry | None:
+def _read_last(file: int, end: int) -> CheckpointEntry | None:
     if not end:
         return None
     start, text = end, b""
@@ -135,7 +135,7 @@ def _read_last(file: int, end: int) -> Entry | None:
     return parse(text[:-1].rpartition(b"\n")[2])
 
 
-def parse(line: bytes) -> Entry:
+def parse(line: bytes) -> CheckpointEntry:
     """A line; raises DamagedFile."""
     try:
         entry = orjson.loads(line)
@@ -144,4 +144,4 @@ def parse(line: bytes) -> Entry:
         raise DamagedFile("A line of the file is no checkpoint.") from None
     if not isinstance(size, int) or not isinstance(note, str):
         raise DamagedFile("A line of the file is no checkpoint.")
-    return Entry(size, note)
+    return CheckpointEntry(size, note)

@@ -8,7 +8,7 @@ from typing import Protocol
 from flask import current_app
 
 from app.core.audit.shared_heads import audit_storage
-from app.proof.outside.checkpoint_file import CheckpointFile, Entry
+from app.proof.outside.checkpoint_file import CheckpointEntry, CheckpointFile
 from app.proof.outside.checkpoint_objects import CheckpointObjects
 
 
@@ -25,7 +25,7 @@ class Extent(Protocol):
     @property
     def is_empty(self) -> bool: ...
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CheckpointEntry]:
         """All of them in the order of their sizes; raises DamagedFile."""
 
 
@@ -39,7 +39,7 @@ class CheckpointLog(Protocol):
     def append(self, checkpoints: Iterable[tuple[int, str, str]]) -> None:
         """Append (size, note, time) of the checkpoints that are larger than the last one, durably."""
 
-    def last(self) -> Entry | None:
+    def last(self) -> CheckpointEntry | None:
         """The last one; None if there is none. Raises DamagedFile."""
 
     def written_at(self) -> datetime | None:

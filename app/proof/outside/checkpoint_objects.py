@@ -17,7 +17,7 @@ from typing import NamedTuple
 from app.core.audit.mac import canonical
 from app.core.storage.protocol import Storage, StorageError
 from app.core.values import utcnow
-from app.proof.outside.checkpoint_file import DamagedFile, Entry, parse
+from app.proof.outside.checkpoint_file import CheckpointEntry, DamagedFile, parse
 
 SINGLE_OBJECTS = 1_000
 """Objects of one run each, after which they are merged: about as many requests as a verification sends."""
@@ -29,7 +29,7 @@ SET_ASIDE = "set-aside-"
 _NAME = re.compile(r"(?P<log>.+)\.(?P<first>\d{20})-(?P<last>\d{20})-(?P<time>\d{8}T\d{6}Z)(?P<merged>-merged)?\.jsonl")
 
 
-class _Part(NamedTuple):
+class _CheckpointObject(NamedTuple):
     """An object, by what its name says."""
 
     first: int
@@ -39,9 +39,9 @@ class _Part(NamedTuple):
     name: str
 
 
-class Extent(NamedTuple):
+class ObjectsExtent(NamedTuple):
     log: "CheckpointObjects"
-    parts: list[_Part]
+    parts: list[_CheckpointObject]
     size: int
 
     @property
@@ -70,7 +70,7 @@ class Extent(NamedTuple):
                     raise DamagedFile("An object that is listed cannot be read.") from None
                 parts = [part for part in present if part.last > size]
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CheckpointEntry]:
         return (parse(line) for _, line in self.lines())
 
 
@@ -102,14 +102,14 @@ class CheckpointObjects:
             span = f"{rows[0][0]:020}-{rows[-1][0]:020}-{utcnow():%Y%m%dT%H%M%SZ}{'-merged' if merged else ''}"
             self._storage.write(f"{self._log}.{span}.jsonl", b"".join(line + b"\n" for _, line in rows))
 
-    def last(self) -> Entry | None:
+    def last(self) -> CheckpointEntry | None:
         try:
             return self._last_of(self.parts())
         except FileNotFoundError:
             # Merged into another one since it was listed.
             return self._last_of(CheckpointObjects(self._storage, self._log).parts())
 
-    def _last_of(self, parts: list[_Part]) -> Entry | None:
+    def _last_of(self, parts: list[_CheckpointObject]) -> CheckpointEntry | None:
         if not parts:
             return None
         *_, line = self.read(parts[-1:])
@@ -131,22 +131,24 @@ class CheckpointObjects:
     def as_listed_now(self) -> "CheckpointObjects":
         return CheckpointObjects(self._storage, self._log, list(self._storage.names()))
 
-    def measure(self) -> Extent:
+    def measure(self) -> ObjectsExtent:
         parts = self.parts()
         try:
             last = self._last_of(parts)
         except DamagedFile:
             last = None
-        return Extent(self, parts, last.size if last else 0)
+        return ObjectsExtent(self, parts, last.size if last else 0)
 
-    def parts(self) -> list[_Part]:
+    def parts(self) -> list[_CheckpointObject]:
         """The objects in the order of their sizes."""
         parts = []
         beginning = f"{self._log}."
         for name in takewhile(lambda name: name.startswith(beginning), self._names(beginning)):
             if match := _NAME.fullmatch(name):
                 written_at = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-                parts.append(_Part(int(match["first"]), int(match["last"]), written_at, bool(match["merged"]), name))
+                parts.append(
+                    _CheckpointObject(int(match["first"]), int(match["last"]), written_at, bool(match["merged"]), name)
+                )
         return sorted(parts, key=lambda part: (part.last, part.first))
 
     def _names(self, after: str) -> Iterator[str]:
@@ -154,19 +156,19 @@ class CheckpointObjects:
             return self._storage.names(after)
         return iter(self._listed[bisect_right(self._listed, after) :])
 
-    def read(self, parts: Iterable[_Part]) -> Iterator[bytes]:
+    def read(self, parts: Iterable[_CheckpointObject]) -> Iterator[bytes]:
         """The lines of objects, some of which are read ahead; raises FileNotFoundError."""
         with ThreadPoolExecutor(READERS) as pool:
             for content in pool.map(self._content, parts):
                 yield from content.splitlines()
 
-    def _content(self, part: _Part) -> bytes:
+    def _content(self, part: _CheckpointObject) -> bytes:
         with self._storage.open(part.name) as file:
             return file.read()
 
-    def _merge(self, parts: list[_Part]) -> None:
+    def _merge(self, parts: list[_CheckpointObject]) -> None:
         """Write the lines of objects into few, then delete those. Whoever dies in between leaves each line twice."""
-        lines = list(Extent(self, parts, parts[-1].last).lines())
+        lines = list(ObjectsExtent(self, parts, parts[-1].last).lines())
         for start in range(0, len(lines), MERGED_LINES):
             self.write(lines[start : start + MERGED_LINES], merged=True)
         # A bucket that refuses to delete keeps all of them.

@@ -8,7 +8,7 @@ from flask import Response, request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from app.core.audit.refusals import Refused, record_refusals
+from app.core.audit.refusals import RefusedRequest, record_refusals
 from app.core.db.statements import any_of
 from app.core.errors import (
     ApiError,
@@ -243,5 +243,5 @@ def _record_denied(resource: Resource, items: Sequence[Item]) -> None:
     """Refusals are recorded, also where the rest of the request goes on."""
     path = f"{request.method} {request.path}"
     table = resource.model.__tablename__
-    refused = [Refused(table, item.object_id, path) for item in items if isinstance(item.error, Forbidden)]
+    refused = [RefusedRequest(table, item.object_id, path) for item in items if isinstance(item.error, Forbidden)]
     record_refusals(refused, route=path)

@@ -18,7 +18,7 @@ from app.core.db.unit_of_work import db
 from app.resource.uniqueness import Key, MemberRule, index_rules, key_of, member_rules
 
 Values = Mapping[str, Any]
-Claim = tuple[int, Key]
+KeyOfRule = tuple[int, Key]
 """A key that an object has under a rule, given by its number, so that no other object can have it."""
 
 
@@ -38,8 +38,8 @@ class WriteOrder:
         self._rules: tuple[UniqueRule | MemberRule, ...] = (*index_rules(model), *member_rules(model))
         self._fields = {name for rule in self._rules for name in _fields_of(rule)}
         self._stored: dict[int, Values] = {}
-        self._givers: dict[Claim, int] = {}
-        self._taken: dict[int, set[Claim]] = {}
+        self._givers: dict[KeyOfRule, int] = {}
+        self._taken: dict[int, set[KeyOfRule]] = {}
 
     def concerns(self, new: Collection[str]) -> bool:
         """Whether a change sets fields of a unique key."""
@@ -92,7 +92,7 @@ class WriteOrder:
         rows = db.session.execute(sa.select(*columns).where(any_of(self._table.c.id, ids)))
         return map(dict, rows.mappings())
 
-    def _claims(self, values: Values) -> Iterator[Claim]:
+    def _claims(self, values: Values) -> Iterator[KeyOfRule]:
         for number, rule in enumerate(self._rules):
             if isinstance(rule, MemberRule):
                 yield from ((number, key) for key in rule.keys(values))
@@ -102,8 +102,8 @@ class WriteOrder:
     def _parking(self, identity: int) -> Step:
         """The step after which an object no longer has any value that it gives up."""
         stored = self._stored[identity]
-        given = {claim[0] for claim in self._claims(stored) if self._givers.get(claim) == identity}
-        parked = dict(self._parked(self._rules[number]) for number in given)
+        released = {claim[0] for claim in self._claims(stored) if self._givers.get(claim) == identity}
+        parked = dict(self._parked(self._rules[number]) for number in released)
         return Step(identity, {name: stored[name] for name in parked}, parked)
 
     def _parked(self, rule: UniqueRule | MemberRule) -> tuple[str, Any]:

@@ -57,8 +57,8 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
     """
     if current_dialect().statements.HAS_ROW_LOCKS:
         table = model.__table__
-        wanted = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
-        db.session.execute(wanted.with_for_update())
+        rows_to_lock = sa.select(table.c.id).where(any_of(table.c.id, ids)).order_by(table.c.id)
+        db.session.execute(rows_to_lock.with_for_update())
 
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
@@ -72,14 +72,14 @@ def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], cr
 def _insert_batch(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     table = resource.model.__table__
     now, count = utcnow(), len(ids)
-    given = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
+    common = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
     filled = set().union(*objects)
     # Columns that no object fills are the same value for all, which costs less than a look into each object.
     columns: dict[str, Sequence[Any]] = {
         name: [values.get(name, default) for values in objects] if name in filled else [default] * count
         for name, default in defaults_of(resource.model).items()
     }
-    columns |= {**{name: [value] * count for name, value in given.items()}, "id": ids}
+    columns |= {**{name: [value] * count for name, value in common.items()}, "id": ids}
     names = tuple(column.key for column in table.columns)
     write_rows(table, names, zip(*(columns[name] for name in names), strict=True))
     write_bound(creation_records(resource.model, columns))

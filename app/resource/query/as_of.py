@@ -23,7 +23,7 @@ from app.core.values import as_json, utcnow
 from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of
-from app.resource.query.parameter_values import Period, read_text
+from app.resource.query.parameter_values import TimeSpan, read_text
 from app.resource.rights import is_visible
 
 logs = AuditLog.__table__
@@ -70,7 +70,7 @@ class AsOfSchema(Schema):
 
 def read_time(text: str) -> datetime:
     """The time of `as_of`, for a date its end or now; raises BadRequest for none, and for one that is still to come."""
-    period: Period = read_text("as_of", text, Kind.TIME, None)
+    period: TimeSpan = read_text("as_of", text, Kind.TIME, None)
     now = utcnow()
     if period.start > now:
         raise BadParameter(tr("{parameter} lies ahead.", parameter="as_of"), parameter="as_of")
@@ -172,26 +172,28 @@ def _ever_under(resource: Resource, parent: str, ids: Collection[int], at: datet
     was_one = current_dialect().audit.lost_one(logs.c.changes, parent, ids)
     in_snapshot = sa.func.text_member(logs.c.snapshot, sa.literal(parent, sa.Text()))
     stayed = sa.select(table.c.id).where(any_of(table.c[parent], ids))
-    left = sa.select(logs.c.resource_id).where(of_resource, logs.c.action != sa.literal_column("'create'"), was_one)
+    moved_away = sa.select(logs.c.resource_id).where(
+        of_resource, logs.c.action != sa.literal_column("'create'"), was_one
+    )
     gone = sa.select(logs.c.resource_id).where(
         of_resource, logs.c.action == "delete", logs.c.created_at > at, any_of(in_snapshot, ids)
     )
-    return set(db.session.scalars(sa.union(stayed, left, gone)))
+    return set(db.session.scalars(sa.union(stayed, moved_away, gone)))
 
 
 def _names(resource: Resource, states: Iterable[State], at: datetime) -> dict[tuple[str, int], Any]:
     """What the objects that are referred to were called at that time."""
-    wanted: dict[str, set[int]] = defaultdict(set)
+    ids_by_type: dict[str, set[int]] = defaultdict(set)
     labels: dict[str, str] = {}
     for item in resource.references.values():
         assert item.target is not None
         labels[item.target.__tablename__] = item.target.label
         for state in states:
             if state.values.get(item.name) is not None:
-                wanted[item.target.__tablename__].add(state.values[item.name])
+                ids_by_type[item.target.__tablename__].add(state.values[item.name])
     return {
         (kind, identity): state.values.get(labels[kind])
-        for kind, ids in wanted.items()
+        for kind, ids in ids_by_type.items()
         for identity, state in _states(kind, ids, at).items()
     }
 

@@ -111,22 +111,22 @@ def _within(column: sa.ColumnElement[Any], item: Filter, parameter: str) -> Clau
     return sa.or_(*(sa.and_(column >= bound(at, "start"), column < bound(at, "end")) for at in range(item.ranges)))
 
 
-def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, wanted: Any) -> Any:
+def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, operand: Any) -> Any:
     """The comparison of a column, or of its lower case, with one value or several."""
     match item.operator:
         case "":
             if item.several:
-                return subject.in_(wanted)
+                return subject.in_(operand)
             if not has_natural_index(column):
-                return subject == wanted
+                return subject == operand
             # Implied by the first condition, and the one that the index serves.
-            return sa.and_(subject == wanted, sa.func.natural_key(column) == sa.func.natural_key(wanted))
+            return sa.and_(subject == operand, sa.func.natural_key(column) == sa.func.natural_key(operand))
         case "ne":
             # What has no value is different from every value.
-            differs = subject.not_in(wanted) if item.several else subject != wanted
+            differs = subject.not_in(operand) if item.several else subject != operand
             return sa.or_(column.is_(None), differs)
         case _:
-            return ORDERINGS[item.operator](subject, wanted)
+            return ORDERINGS[item.operator](subject, operand)
 
 
 def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[Any]) -> Any:

@@ -60,7 +60,7 @@ class SortKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class PageCursor:
     """A position between two rows: the sort values of the row before it, and the direction of reading."""
 
     values: tuple[Any, ...]
@@ -130,7 +130,7 @@ def after(keys: Sequence[SortKey], nulls: Sequence[bool], *, backwards: bool) ->
 def cursor_page(
     resource: Resource,
     sort: Sequence[str],
-    cursor: Cursor | None,
+    cursor: PageCursor | None,
     rows: Sequence[Sequence[Any]],
     *,
     page_size: int,
@@ -163,7 +163,7 @@ def cursor_page(
     )
 
 
-def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequence[SortKey]) -> Cursor:
+def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequence[SortKey]) -> PageCursor:
     """The place that a cursor of ours names; raises BadRequest for one that we did not make for this order."""
     try:
         made_for, backwards, *values = _serializer(resource).loads(text)
@@ -172,7 +172,7 @@ def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequen
     if made_for != ",".join(sort):
         raise InvalidCursor(tr("This cursor belongs to another order."), parameter="cursor")
     typed = tuple(from_json(key.kind, key.field, value) for key, value in zip(keys, values, strict=True))
-    return Cursor(typed, bool(backwards))
+    return PageCursor(typed, bool(backwards))
 
 
 def write_cursor(resource: Resource, sort: Sequence[str], values: Sequence[Any], *, backwards: bool) -> str:

@@ -112,10 +112,10 @@ def add_facets_route(blueprint: Blueprint, resource: Resource) -> None:
     @blueprint.response(200, schema)
     def count_values() -> dict[str, Any]:
         arguments: MultiDict[str, str] = MultiDict(request.args)
-        wanted = _wanted(resource, arguments)
+        names = _requested_names(resource, arguments)
         # Each filter is checked, also one that no facet takes.
         is_exact = parse_query(resource, arguments).total == "exact"
-        return {name: _facet(resource, name, arguments, is_exact=is_exact) for name in wanted}
+        return {name: _facet(resource, name, arguments, is_exact=is_exact) for name in names}
 
 
 def facet_fields(resource: Resource) -> dict[str, Field]:
@@ -124,7 +124,7 @@ def facet_fields(resource: Resource) -> dict[str, Field]:
     return {field.reads_as: field for field in counted if field.name not in ("id", "version")}
 
 
-def _wanted(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
+def _requested_names(resource: Resource, arguments: MultiDict[str, str]) -> list[str]:
     """Take the names of the fields out of the arguments; raises BadRequest."""
     for name in _PAGING:
         if name in arguments:

@@ -15,7 +15,7 @@ from app.resource.fields import Field, Kind
 from app.resource.json_fields import ATTRIBUTE_KEY
 from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, is_number
 from app.resource.query.parameter_values import (
-    Period,
+    TimeSpan,
     is_address,
     read_ip_addresses,
     read_mac_address,
@@ -143,7 +143,7 @@ def _typed_filter(
     return replace(item, members=kind is Kind.LIST, numeric=numeric), values if item.several else values[0]
 
 
-def _time_filter(name: str, operator: str, periods: list[Period]) -> tuple[Filter, Any]:
+def _time_filter(name: str, operator: str, periods: list[TimeSpan]) -> tuple[Filter, Any]:
     """A filter of times: each text stands for a period, so that a date is the whole day under every operator."""
     match operator:
         case "gt":
@@ -209,7 +209,7 @@ LIST_PARAMETERS = ("page", "page_size", "cursor", "sort", "q", "fields", "total"
 
 def unknown(
     what: str,
-    given: str,
+    name: str,
     valid: Iterable[str],
     *,
     parameter: str | None = None,
@@ -221,21 +221,21 @@ def unknown(
     `parameter` is the one that has the name as its value, if the name is not the parameter's own.
     """
     by_fold = {fold(name): name for name in valid}
-    close = _close(fold(given), by_fold)
-    if not close and "." in given:
+    close = _close(fold(name), by_fold)
+    if not close and "." in name:
         # The beginning of a path is all that is known of it here.
-        close = _close(f"{fold(given).partition('.')[0]}.", by_fold)
-    nearest = [prefix + by_fold[name] for name in close]
+        close = _close(f"{fold(name).partition('.')[0]}.", by_fold)
+    nearest = [prefix + by_fold[folded] for folded in close]
     return UnknownName(
-        _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), given[:100], nearest),
+        _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), name[:100], nearest),
         reason=reason or f"unknown_{what.replace(' ', '_')}",
-        parameter=parameter or given,
+        parameter=parameter or name,
         did_you_mean=nearest,
     )
 
 
-def _close(given: str, valid: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(given, list(valid), n=3, cutoff=0.6)
+def _close(name: str, valid: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(valid), n=3, cutoff=0.6)
 
 
 _CHINESE = {
@@ -252,7 +252,7 @@ _CHINESE = {
 """What has a name that may not exist."""
 
 
-def _there_is_no(what: str, given: str, nearest: list[str]) -> Message:
+def _there_is_no(what: str, name: str, nearest: list[str]) -> Message:
     if nearest:
-        return tr("There is no {what} {given}. Did you mean {names}?", what=what, given=given, names=", ".join(nearest))
-    return tr("There is no {what} {given}.", what=what, given=given)
+        return tr("There is no {what} {given}. Did you mean {names}?", what=what, given=name, names=", ".join(nearest))
+    return tr("There is no {what} {given}.", what=what, given=name)

@@ -64,18 +64,18 @@ def compare_attribute(
     """The comparison of an attribute with a value or, for equality, with several; `numeric` if one is a number."""
     text, folded = attribute_text(attributes, key), sa.func.fold(attribute_text(attributes, key))
     number = attribute_number(attributes, key)
-    wanted: Any = sa.bindparam(parameter, type_=sa.Text, expanding=several)
-    wanted_number: Any = sa.bindparam(f"{parameter}_number", type_=sa.Float, expanding=several)
+    value: Any = sa.bindparam(parameter, type_=sa.Text, expanding=several)
+    number_value: Any = sa.bindparam(f"{parameter}_number", type_=sa.Float, expanding=several)
     if operator in ("", "ne"):
-        equal: Clause = folded.in_(wanted) if several else folded == wanted
+        equal: Clause = folded.in_(value) if several else folded == value
         if numeric:
-            same = number.in_(wanted_number) if several else number == wanted_number
+            same = number.in_(number_value) if several else number == number_value
             equal = sa.or_(equal, sa.func.coalesce(same, sa.false()))
         # What has no value is different from every value.
         return sa.or_(text.is_(None), sa.not_(equal)) if operator == "ne" else equal
     if numeric:
-        return cast(Clause, ORDERINGS[operator](number, wanted_number))
-    return sa.and_(number.is_(None), ORDERINGS[operator](folded, wanted))
+        return cast(Clause, ORDERINGS[operator](number, number_value))
+    return sa.and_(number.is_(None), ORDERINGS[operator](folded, value))
 
 
 def is_number(text: str) -> bool:

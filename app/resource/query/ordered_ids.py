@@ -14,7 +14,7 @@ from app.resource.query.cursor import SortKey, after
 Limit = sa.ColumnElement[int]
 
 
-class _Part(NamedTuple):
+class _KeyQuery(NamedTuple):
     """A query for some rows of a page: its sort keys, and what they are joined with."""
 
     keys: Sequence[SortKey]
@@ -75,7 +75,7 @@ def renamed(keys: Sequence[SortKey], page: sa.FromClause) -> list[SortKey]:
 
 def _parts(
     resource: Resource, sort: Sequence[str], keys: Sequence[SortKey], nulls: Sequence[bool] | None, *, backwards: bool
-) -> list[_Part]:
+) -> list[_KeyQuery]:
     source: sa.FromClause = resource.model.__table__
     first = resource.references.get(sort[0].removeprefix("-")) if sort else None
     for name in (name.removeprefix("-") for name in sort):
@@ -84,15 +84,15 @@ def _parts(
             referred = target_alias(resource, item)
             source = source.outerjoin(referred, item.column == referred.c.id)
     if first is None:
-        return [_Part(keys, source)]
+        return [_KeyQuery(keys, source)]
     parts = []
     if not (nulls and nulls[0] and keys[0].descending == backwards):
         # Otherwise the page begins after an object without the reference, and these come last.
         referred, key = _in_order(resource, first, keys[0])
-        parts.append(_Part([key, *keys[1:]], source.join(referred, first.column == referred.c.id)))
+        parts.append(_KeyQuery([key, *keys[1:]], source.join(referred, first.column == referred.c.id)))
     if first.nullable:
         absent = replace(keys[0], column=sa.cast(sa.null(), keys[0].column.type))
-        parts.append(_Part([absent, *keys[1:]], source, [first.column.is_(None)]))
+        parts.append(_KeyQuery([absent, *keys[1:]], source, [first.column.is_(None)]))
     return parts
 
 
@@ -113,7 +113,7 @@ def _in_order(resource: Resource, item: Field, key: SortKey) -> tuple[sa.FromCla
 def _select(
     resource: Resource,
     conditions: Sequence[sa.ColumnElement[bool]],
-    part: _Part,
+    part: _KeyQuery,
     nulls: Sequence[bool] | None,
     *,
     backwards: bool,

@@ -24,7 +24,7 @@ _NO_TIME = tr("Must be a time (ISO 8601 with its zone) or a date (YYYY-MM-DD).",
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class TimeSpan:
     """The times that a text stands for, from `start` to before `end`: a microsecond, or a date's whole day in UTC."""
 
     start: datetime
@@ -44,7 +44,7 @@ class QueryTime(fields.AwareDateTime):
         super().__init__(format="iso", **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        period: Period = read_text(attr or "time", str(value), Kind.TIME, None)
+        period: TimeSpan = read_text(attr or "time", str(value), Kind.TIME, None)
         return period.until if self.ends else period.start
 
 
@@ -95,7 +95,7 @@ def _read_date(text: str, _field: Field | None) -> date:
         raise ValueError(tr("There is no such date.", rule="format")) from None
 
 
-def _read_period(text: str, _field: Field | None) -> Period:
+def _read_period(text: str, _field: Field | None) -> TimeSpan:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         day = _read_date(text, None)
         start, length = datetime(day.year, day.month, day.day, tzinfo=UTC), timedelta(days=1)
@@ -105,7 +105,7 @@ def _read_period(text: str, _field: Field | None) -> Period:
         start, length = field.deserialize(text.replace(" ", "+")), timedelta.resolution
     if not 1 < start.year < 9999:
         raise ValueError(tr("Must be a time of this era.", rule="range"))
-    return Period(start, start + length)
+    return TimeSpan(start, start + length)
 
 
 def _read_choice(text: str, field: Field | None) -> Any:

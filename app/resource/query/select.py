@@ -141,10 +141,10 @@ def _check_order(resource: Resource, query: ListQuery) -> None:
         )
 
 
-def _total(resource: Resource, query: ListQuery, known: int | None) -> tuple[int | None, bool]:
+def _total(resource: Resource, query: ListQuery, known_total: int | None) -> tuple[int | None, bool]:
     """How many rows match as far as the query has them counted, and whether there are more."""
-    if not query.counted or known is not None:
-        return known if query.counted else None, False
+    if not query.counted or known_total is not None:
+        return known_total if query.counted else None, False
     limit = None if query.total == "exact" else MAX_TOTAL + 1
     counted = _count(resource, query, limit)
     return (MAX_TOTAL, True) if limit is not None and counted == limit else (counted, False)
@@ -222,11 +222,11 @@ def _shown(
     4000 of 100,000 servers takes 5 instead of 67 ms, the first page by an unindexed number 30 instead of 101 ms.
     """
     projection = projection_of(resource, fields)
-    found = page.subquery("found")
-    order = renamed(keys, found)
+    page_rows = page.subquery("page_rows")
+    order = renamed(keys, page_rows)
     table = resource.model.__table__
     statement = (
-        projection.statement.join(found, found.c.identity == table.c.id)
+        projection.statement.join(page_rows, page_rows.c.identity == table.c.id)
         .add_columns(*(key.column for key in order))
         .order_by(*(key.ordered(backwards=backwards) for key in order))
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from app.sheets.marking.marks import load_marks
 from app.sheets.marking.package_editor import mark
 from app.sheets.marking.xml_edits import NotEditable
-from app.sheets.sandbox.process import Options, Output, Refused
+from app.sheets.sandbox.process import Options, Output, RefusedFile
 
 
 def run(options: Options, _output: Output) -> None:
@@ -13,4 +13,4 @@ def run(options: Options, _output: Output) -> None:
     try:
         mark(options["path"], options["target"], load_marks(Path(options["marks"])))
     except NotEditable as error:
-        raise Refused("not_editable", message=str(error)) from None
+        raise RefusedFile("not_editable", message=str(error)) from None

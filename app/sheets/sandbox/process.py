@@ -25,7 +25,7 @@ Options = Mapping[str, Any]
 Row = list[Any]
 
 
-class Refused(Exception):
+class RefusedFile(Exception):
     """A refused file: the slug, and the facts for a sentence about it."""
 
     def __init__(self, error: str, **facts: Any) -> None:
@@ -49,20 +49,20 @@ class Output:
         self._print({"sheet": sheet, **facts})
 
     def write(self, row: Row) -> None:
-        """Write the next row; raises Refused if it is beyond the number of rows, columns or bytes."""
+        """Write the next row; raises RefusedFile if it is beyond the number of rows, columns or bytes."""
         self.row += 1
         self.rows_left -= 1
         if self.rows_left < 0:
-            raise Refused("too_many_rows")
+            raise RefusedFile("too_many_rows")
         if len(row) > self.max_columns:
-            raise Refused("too_many_columns", row=self.row, sheet=self.sheet[:40])
+            raise RefusedFile("too_many_columns", row=self.row, sheet=self.sheet[:40])
         self._print(row)
 
     def _print(self, content: object) -> None:
         line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
         self.bytes_left -= len(line)
         if self.bytes_left < 0 or len(line) > LONGEST_LINE_BYTES:
-            raise Refused("too_large")
+            raise RefusedFile("too_large")
         self.file.write(line)
 
 
@@ -74,7 +74,7 @@ def main(run: Callable[[Options, Output], None], options_json: str) -> int:
         output = Output(file, options["output_bytes"], options["rows"], options["columns"])
         try:
             run(options, output)
-        except Refused as refusal:
+        except RefusedFile as refusal:
             file.write(orjson.dumps(refusal.facts))
             return REFUSED
         except MemoryError:
@@ -126,6 +126,6 @@ def stand_in_for_packages() -> None:
 if __name__ == "__main__":
     stand_in_for_packages()
     program = import_module(f"app.sheets.{sys.argv[1]}")
-    # A program raises the Refused of this module by its full name; here it is another class, of the module __main__.
+    # A program raises this module's RefusedFile by its full name; here it is another class, of the module __main__.
     process = import_module("app.sheets.sandbox.process")
     sys.exit(process.main(program.run, sys.argv[2]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from app.sheets.sandbox.encoding_detection import is_sure, readings, samples
-from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_rows
+from app.sheets.sandbox.process import MAX_ROWS, Options, Output, RefusedFile, Row, without_blank_rows
 
 CHUNK_BYTES = 1 << 18
 SAMPLE_BYTES = 1 << 16
@@ -46,7 +46,7 @@ def run(options: Options, output: Output) -> None:
 def find_encoding(path: Path, named: str | None) -> str:
     """The encoding that decodes the whole file.
 
-    Raises Refused if it is not text, not in the named encoding, or in one that cannot be told from another.
+    Raises RefusedFile if it is not text, not in the named encoding, or in one that cannot be told from another.
     """
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
@@ -61,19 +61,19 @@ def find_encoding(path: Path, named: str | None) -> str:
         return "utf-8"
     sample = _non_ascii_lines(path)
     if _is_damaged_utf_8(sample):
-        raise Refused("damaged_text", encoding="UTF-8")
+        raise RefusedFile("damaged_text", encoding="UTF-8")
     possible = [reading for reading in readings(sample) if _decodes(path, reading.encoding)]
     if not possible:
-        raise Refused("not_text", content="contains bytes that are not text")
+        raise RefusedFile("not_text", content="contains bytes that are not text")
     if not is_sure(possible):
         names = ", ".join(reading["encoding"] for reading in samples(possible))
-        raise Refused("ambiguous_encoding", encodings=names, candidates=samples(possible))
+        raise RefusedFile("ambiguous_encoding", encodings=names, candidates=samples(possible))
     return possible[0].encoding
 
 
 def _readable(path: Path, encoding: str) -> str:
     if not _decodes(path, encoding):
-        raise Refused("damaged_text", encoding=encoding.removesuffix("-sig").upper())
+        raise RefusedFile("damaged_text", encoding=encoding.removesuffix("-sig").upper())
     return encoding
 
 
@@ -93,7 +93,7 @@ def _unmarked_utf_16(head: bytes) -> str:
     """The byte order of UTF-16 without a mark: ASCII characters have a zero in one of their two bytes."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     if min(even, odd) * 10 > max(even, odd) or max(even, odd) * 20 < len(head):
-        raise Refused("not_text", content="contains bytes that are not text")
+        raise RefusedFile("not_text", content="contains bytes that are not text")
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
@@ -147,9 +147,9 @@ def find_line_end(sample: str) -> str:
 def _lines(file: TextIO) -> Iterator[str]:
     while line := file.readline(MAX_LINE):
         if len(line) == MAX_LINE:
-            raise Refused("too_long_line")
+            raise RefusedFile("too_long_line")
         if "\0" in line:
-            raise Refused("not_text", content="contains bytes that are not text")
+            raise RefusedFile("not_text", content="contains bytes that are not text")
         yield line
 
 
@@ -160,7 +160,7 @@ def read_records(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
     try:
         for number, record in enumerate(reader):
             if number == MAX_ROWS:
-                raise Refused("too_many_rows")
+                raise RefusedFile("too_many_rows")
             yield [(cell[1:] if cell[0] == "'" and ESCAPED.match(cell) else cell) if cell else None for cell in record]
     except csv.Error as error:
-        raise Refused("bad_quotes", line=reader.line_num) from error
+        raise RefusedFile("bad_quotes", line=reader.line_num) from error

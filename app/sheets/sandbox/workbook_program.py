@@ -17,7 +17,7 @@ from zipfile import ZipFile, ZipInfo
 
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from app.sheets.sandbox.process import MAX_ROWS, Options, Output, Refused, Row, without_blank_ends
+from app.sheets.sandbox.process import MAX_ROWS, Options, Output, RefusedFile, Row, without_blank_ends
 from app.sheets.sandbox.sheet_slices import SheetSlices, cut
 from app.sheets.sandbox.special_cells import SpecialCells, Texts
 
@@ -36,12 +36,12 @@ def run(options: Options, output: Output) -> None:
     with CalamineWorkbook.from_path(path) as workbook, ZipFile(path) as archive:
         facts = workbook.sheets_metadata
         if len(facts) > options["sheets"]:
-            raise Refused("too_many_sheets", sheets=len(facts))
+            raise RefusedFile("too_many_sheets", sheets=len(facts))
         # check_package has refused entities; against anything else there is the sandbox.
         document = ET.fromstring(read_part(archive, "xl/workbook.xml"))  # noqa: S314
         parts = sheet_parts(document, archive)
         if len({part.lower() for part in parts}) < len(parts):
-            raise Refused("repeated_sheet")
+            raise RefusedFile("repeated_sheet")
         epoch_1904 = counts_from_1904(document)
         padded = padded_styles(archive)
         for index, (sheet, part) in enumerate(zip(facts, parts, strict=True)):
@@ -90,11 +90,11 @@ def _open_sheet(path: Path, index: int) -> CalamineSheet:
 
 
 def _within_columns(sheets: Iterator[CalamineSheet], name: str, columns: int) -> Iterator[CalamineSheet]:
-    """Yield the slices of a sheet; raises Refused where one begins beyond the last column that is read."""
+    """Yield the slices of a sheet; raises RefusedFile where one begins beyond the last column that is read."""
     for cells in sheets:
         if cells.start and cells.start[1] >= columns:
             # calamine would fill each row from column A up to there.
-            raise Refused("too_many_columns", row=cells.start[0] + 1, sheet=name[:40])
+            raise RefusedFile("too_many_columns", row=cells.start[0] + 1, sheet=name[:40])
         yield cells
 
 
@@ -154,7 +154,7 @@ def merged_down(rows: Iterator[Row], merged: Merged) -> Iterator[Row]:
 def read_rows(sheets: Iterable[CalamineSheet], texts: Texts) -> Iterator[Row]:
     """Yield the rows of successive slices from row 1 and column A, without empty cells and rows at the end."""
     if texts and max(texts) > MAX_ROWS:
-        raise Refused("too_many_rows")
+        raise RefusedFile("too_many_rows")
     return without_blank_ends(_all_rows(sheets, texts))
 
 
@@ -162,7 +162,7 @@ def _all_rows(sheets: Iterable[CalamineSheet], texts: Texts) -> Iterator[Row]:
     number = 0
     for sheet in sheets:
         if sheet.end and sheet.end[0] >= MAX_ROWS:
-            raise Refused("too_many_rows")
+            raise RefusedFile("too_many_rows")
         left = [None] * sheet.start[1] if sheet.start else []
         # The rows of earlier slices are blank in this one.
         for cells in islice(sheet.iter_rows(), number, None):
