@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, pre_load, validate
 from app.core.values import MAX_ID
 from app.gpus.availability import MAX_GPUS
 from app.gpus.models import Gpu
-from app.gpus.utilization import BucketWidth, Grouping
+from app.gpus.utilization import Bucket, Grouping
 from app.resource import Integer, Moment, QueryTime, ReferenceSchema, ResourceSchema, Text
 
 
@@ -102,7 +102,7 @@ class UtilizationQuerySchema(Schema):
     until = QueryTime(
         ends=True, data_key="to", metadata={"description": "Default, and at most: now. Of a date, its end in UTC."}
     )
-    bucket = fields.Enum(BucketWidth, by_value=True, load_default=BucketWidth.DAY)
+    bucket = fields.Enum(Bucket, by_value=True, load_default=Bucket.DAY)
     by = fields.Enum(Grouping, by_value=True, load_default=Grouping.MODEL)
     limit = fields.Integer(
         load_default=20,

@@ -40,7 +40,7 @@ class Grouping(Choice):
     USER = "user"
 
 
-class BucketWidth(Choice):
+class Bucket(Choice):
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
@@ -107,7 +107,7 @@ class BucketedHours:
         ]
 
 
-def period_of(since: datetime | None, until: datetime | None, bucket: BucketWidth) -> ReportPeriod:
+def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) -> ReportPeriod:
     """The period that a query asks for; raises BadRequest."""
     now = utcnow()
     # Rounded to the minute, so that the cache serves those who look at the same page soon after.

@@ -17,7 +17,7 @@ from app.imports.models import Import
 from app.resource import Resource, ResourceSchema, parse_query, select_page
 
 
-class ImportListSchema(ResourceSchema):
+class ImportSchema(ResourceSchema):
     """What a list of imports can be filtered and sorted by; it is shown as `schemas.ImportSchema` says."""
 
     class Meta(ResourceSchema.Meta):
@@ -36,7 +36,7 @@ class ImportListSchema(ResourceSchema):
         )
 
 
-imports = Resource(model=Import, schema=ImportListSchema, titles=("Imports", "导入"), search=(Import.filename,))
+imports = Resource(model=Import, schema=ImportSchema, titles=("Imports", "导入"), search=(Import.filename,))
 
 
 def select_imports(arguments: MultiDict[str, str]) -> Page:

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.storage.folder import Folder
 from app.core.storage.protocol import Storage, StorageError, WrongSettings
-from app.core.storage.s3 import Bucket
+from app.core.storage.s3 import S3Bucket
 from app.core.storage.storage import check
 from tests.faults.proxy import Proxy
 from tests.object_store import ObjectStore
@@ -27,9 +27,9 @@ CALLS: dict[str, Callable[[Storage], object]] = {
 
 
 @pytest.fixture
-def bucket(object_store: ObjectStore) -> Bucket:
+def bucket(object_store: ObjectStore) -> S3Bucket:
     name = object_store.new_bucket()
-    return Bucket(f"s3://{name}/images/of assets".replace(" ", "-"), object_store.settings(name))
+    return S3Bucket(f"s3://{name}/images/of assets".replace(" ", "-"), object_store.settings(name))
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -85,9 +85,9 @@ def test_what_a_storage_needs_is_checked(storage: Storage) -> None:
     assert list(storage.names()) == []
 
 
-def test_prefixes_of_one_bucket_are_apart(object_store: ObjectStore, bucket: Bucket) -> None:
+def test_prefixes_of_one_bucket_are_apart(object_store: ObjectStore, bucket: S3Bucket) -> None:
     name = bucket.url.split("/")[2]
-    whole = Bucket(f"s3://{name}", object_store.settings(name))
+    whole = S3Bucket(f"s3://{name}", object_store.settings(name))
     bucket.write("a.jpg", b"below")
     whole.write("a.jpg", b"above")
     with bucket.open("a.jpg") as file:
@@ -119,7 +119,7 @@ def test_wrong_settings_are_named(object_store: ObjectStore, changed: dict[str, 
     for call in (*CALLS.values(), check):
         # A bucket of its own: after a failure it would not be asked again at once.
         with pytest.raises(WrongSettings, match=reason):
-            call(Bucket(settings["STORAGE_URL"], settings))
+            call(S3Bucket(settings["STORAGE_URL"], settings))
 
 
 @pytest.fixture
@@ -132,12 +132,12 @@ def silent(object_store: ObjectStore) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_silent_store_is_given_up(silent: dict[str, Any], call: Callable[[Storage], object]) -> None:
     with pytest.raises(StorageError, match="no complete answer in time"):
-        call(Bucket("s3://bucket", silent))
+        call(S3Bucket("s3://bucket", silent))
 
 
 def test_a_store_that_failed_is_left_alone_for_a_moment(silent: dict[str, Any]) -> None:
     """Only the calls that were under way wait; of the others, one tries, and the rest is refused."""
-    bucket = Bucket("s3://bucket", silent)
+    bucket = S3Bucket("s3://bucket", silent)
     run_concurrently([lambda: failure_of(bucket)] * 8)
     failures = run_concurrently([lambda: failure_of(bucket)] * 8)
     refused = [text for text in failures if "is tried again in a moment" in text]
@@ -146,7 +146,7 @@ def test_a_store_that_failed_is_left_alone_for_a_moment(silent: dict[str, Any]) 
     assert not bucket.is_up()
 
 
-def failure_of(bucket: Bucket) -> str:
+def failure_of(bucket: S3Bucket) -> str:
     with pytest.raises(StorageError) as raised:
         bucket.open("a.jpg")
     return str(raised.value)
@@ -155,7 +155,7 @@ def failure_of(bucket: Bucket) -> str:
 def test_a_store_that_is_refused_is_away(object_store: ObjectStore) -> None:
     away = object_store.settings("bucket") | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(StorageError, match="there is no connection to AWS_ENDPOINT_URL"):
-        Bucket("s3://bucket", away).open("a.jpg")
+        S3Bucket("s3://bucket", away).open("a.jpg")
 
 
 def test_a_store_is_used_again_when_it_is_back(object_store: ObjectStore) -> None:
@@ -163,7 +163,7 @@ def test_a_store_is_used_again_when_it_is_back(object_store: ObjectStore) -> Non
     with proxy.listening() as port:
         name = object_store.new_bucket()
         settings = object_store.settings(name) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        bucket = Bucket(f"s3://{name}", settings)
+        bucket = S3Bucket(f"s3://{name}", settings)
         bucket.write("a.jpg", b"x")
         with proxy.silent():
             failure_of(bucket)

@@ -13,7 +13,7 @@ from app.core.audit.shared_heads import SharedHeads, audit_storage, shared_heads
 from app.core.db.unit_of_work import db
 from app.core.storage.folder import Folder
 from app.core.storage.protocol import Storage
-from app.core.storage.s3 import Bucket
+from app.core.storage.s3 import S3Bucket
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.proof import old_heads
@@ -48,7 +48,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return Folder(tmp_path)
     store: ObjectStore = request.getfixturevalue("object_store")
     name = store.new_bucket()
-    return Bucket(f"s3://{name}/audit", store.settings(name))
+    return S3Bucket(f"s3://{name}/audit", store.settings(name))
 
 
 def test_checkpoints_are_appended(storage: Storage) -> None:

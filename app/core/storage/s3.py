@@ -61,7 +61,7 @@ call_seconds = Histogram(
 )
 
 
-class Bucket:
+class S3Bucket:
     """Objects below a prefix. Its clients are made on first use, because their threads do not survive a fork."""
 
     def __init__(self, url: str, config: Mapping[str, Any]) -> None:

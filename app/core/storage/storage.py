@@ -34,9 +34,9 @@ def storage_at(place: str | Path, config: Mapping[str, Any]) -> Storage:
     """The storage at s3://bucket/prefix, with the credentials of the settings, or in a folder."""
     if isinstance(place, Path):
         return Folder(place)
-    from app.core.storage.s3 import Bucket  # noqa: PLC0415 - obstore is optional, and takes 9 MB of memory
+    from app.core.storage.s3 import S3Bucket  # noqa: PLC0415 - obstore is optional, and takes 9 MB of memory
 
-    return Bucket(place, config)
+    return S3Bucket(place, config)
 
 
 def settings_problem() -> str | None:
