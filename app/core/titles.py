@@ -3,7 +3,7 @@
 DESCRIPTION = ("Description", "描述", "备注", "Comments", "Notes")
 DATACENTER = ("Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación")
 
-# Of what is bought.
+# Of purchased objects.
 MANUFACTURER = ("Manufacturer", "厂商", "制造商", "品牌", "Vendor", "Brand")
 MODEL = ("Model", "型号", "设备型号")
 SERIAL_NUMBER = ("Serial number", "序列号", "产品序列号", "SN", "SN号", "Serial", "Serial no", "Service tag")

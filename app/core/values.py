@@ -25,7 +25,7 @@ MAX_EXACT = 2**53
 TRIMMED = (
     "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 )
-"""White space, a no-break space too, and what has no width: copied from elsewhere, it comes along unseen."""
+"""White space, including no-break spaces, and characters of no width: copied text often contains them unseen."""
 DIGITS = 20
 """Numbers of up to so many digits sort by their value."""
 MAX_SORT_KEY = 500

@@ -119,7 +119,7 @@ def _parts_of_key(rule: SoftUnique, model: type[Entity]) -> Sequence[tuple[str, 
 def shared_with(
     resource: Resource, rule: SoftUnique, keys: Iterable[Key], but: Collection[int | None]
 ) -> dict[Key, int]:
-    """A stored object for each of the keys that one has, apart from the objects of some ids."""
+    """A stored object for each key that is in use, apart from the objects of some ids."""
     fields, folded = soft_rule(resource.model.__table__, rule)
     others = {
         key: [holder for holder in holders if holder not in but]

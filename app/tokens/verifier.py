@@ -11,7 +11,7 @@ from app.tokens.models import PersonalToken
 from app.users.models import User
 
 PREFIX = "token-"
-"""Begins the `token_id` of what was done with a personal access token; its id follows."""
+"""The prefix of `token_id` in records of a personal access token; its id follows."""
 
 tokens = PersonalToken.__table__
 logs = STORED.c

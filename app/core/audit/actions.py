@@ -41,4 +41,4 @@ EVENT_TYPES: Final[Mapping[str, Term]] = {
     "personal_tokens": Term("Personal tokens", "个人令牌"),
     "audit_logs": Term("Audit log", "审计日志"),
 }
-"""What records are about that are neither of a resource nor `denied`, which name the blueprint that refused."""
+"""The types of records that belong to no resource. Those of `denied` have the name of the blueprint that refused."""

@@ -1,8 +1,8 @@
 """Refusals: the first of a caller is recorded at once, its repetitions within a minute are counted in one record.
 
-The log is never pruned, and a script that is refused a hundred times a second would fill it. What has no record yet is
-counted in a row that all processes share, so nothing is lost where one of them stops. The records are ordinary events,
-each with its place in a chain.
+The log is never pruned, and a script that is refused a hundred times a second would fill it. Refusals without a record
+yet are counted in a row that all processes share, so that none is lost when a process stops. The records are ordinary
+events, each with its place in a chain.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ DENIED = "denied"
 
 
 class RefusedRequest(NamedTuple):
-    """What was refused: the type and id of the object, and the request in words."""
+    """A refused request: the type and id of its object, and the request in words."""
 
     resource_type: str
     resource_id: int | None
@@ -40,7 +40,7 @@ class RefusedRequest(NamedTuple):
 
 
 class AuditRefusal(Base):
-    """A caller who was refused lately: since when that is counted, and what has no record yet."""
+    """A caller with recent refusals: since when they are counted, and those without a record yet."""
 
     caller: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     counted_since: Mapped[datetime] = mapped_column(index=True)

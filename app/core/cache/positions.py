@@ -2,8 +2,8 @@
 
 A commit publishes its position in PostgreSQL's log to all processes, and with the new generations of the tables that it
 has changed. A request reads from the standby only where that has replayed every position that was published before the
-request, so nobody reads what is older than what anybody was told to be done; and its answer is cached only under
-generations that are no newer than what it has read.
+request, so no request reads a state older than an acknowledged write; and its answer is cached only under generations
+that are no newer than what it has read.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is measured of statements: how many there are, their rows, and the slow ones."""
+"""Measurement of statements: their number, their rows, and the slow ones."""
 
 import re
 import threading

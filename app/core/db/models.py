@@ -224,10 +224,10 @@ class Entity(Base):
 
     @classmethod
     def implied(cls, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """What else changes where these values replace the stored ones, whatever carries them; models override it."""
+        """Further values that follow from new values, on every path of a write; models override it."""
         return {}
 
     @classmethod
     def validate(cls, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        """What is wrong with an object of these values as a whole, by field."""
+        """The errors of an object of these values as a whole, by field."""
         return {name: messages for check in cls.checks for name, messages in check.errors(values).items()}

@@ -1,4 +1,4 @@
-"""What is searched of a table: its columns, and how a value of each is read."""
+"""The searched columns of a table, and how a value of each is read."""
 
 import enum
 from collections.abc import Callable, Iterator, Sequence

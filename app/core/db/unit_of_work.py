@@ -39,7 +39,7 @@ ATTEMPTS = 4
 
 @dataclass(slots=True)
 class Transaction:
-    """What one block is for, and what it has done so far."""
+    """The state of one block of a transaction: its purpose, and what it has done so far."""
 
     access: Access = "write"
     action: str = "update"
@@ -59,7 +59,7 @@ class Transaction:
 
 @dataclass(slots=True)
 class UnitOfWork:
-    """The state of what is being done in this application context: a request, a job or a command."""
+    """The state of the request, job or command of this application context."""
 
     context: RequestContext
     actor: Actor | None = None
@@ -135,7 +135,7 @@ def unit_of_work() -> UnitOfWork:
 
 
 def current_context() -> RequestContext:
-    """The context of what is being done now; outside of requests and jobs the system itself acts."""
+    """The context of the current request or job; outside of them the system itself acts."""
     return unit_of_work().context
 
 

@@ -89,7 +89,7 @@ def _refusal(actor: Actor, role: Role, *, in_person: bool) -> Forbidden | None:
 
 
 def admits(view: Any, actor: Actor) -> bool:
-    """Whether a view that `requires` a role lets a user in; what it does may still be refused."""
+    """Whether the role and the token of a user suffice for a view; rights on objects are checked by the view."""
     return _refusal(actor, view.access, in_person=view.in_person) is None
 
 

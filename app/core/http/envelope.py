@@ -225,7 +225,7 @@ def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bo
     if schema is None:
         return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
     name = schema.__name__.removesuffix("Schema")
-    # What is written and what is read of one resource differ in what must be there.
+    # The schemas of bodies and of answers have different required fields.
     if hasattr(schema, "answer"):
         schema = cast("type[Schema]", schema.answer())
     if not many:

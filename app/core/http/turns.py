@@ -39,7 +39,7 @@ def receive(environ: Environ) -> bool:
     length = environ.get("CONTENT_LENGTH")
     if length is None and "HTTP_TRANSFER_ENCODING" not in environ:
         return True
-    # What is no number is refused by the application.
+    # The application refuses a length that is no number.
     if length is not None and (not length.isdecimal() or int(length) > BUFFER_BYTES):
         return False
     begin = stream.read(int(length) if length is not None else BUFFER_BYTES)

@@ -46,14 +46,14 @@ HEARTBEAT_SECONDS = 3.0
 POLL_SECONDS = 3.0
 """Seconds between polls of the queue, for jobs whose announcement was lost."""
 RETRY_SECONDS = 0.5
-"""Seconds until the database or the storage is tried again that was away: so what has waited for it is done, and
-readiness is well again, within two seconds of its return."""
+"""Seconds between attempts while the database or the storage is away. So short that waiting work is done, and readiness
+is `ok` again, within two seconds of its return."""
 GRACE_SECONDS = 5.0
 """Seconds that a running job has to finish when its process stops."""
 MAX_DELAY = timedelta(seconds=30)
 """How long a due job may wait in an idle lane before the queue is reported as late."""
 AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
-"""What is raised while the database or the storage is away."""
+"""The errors of a database or a storage that is away."""
 
 Handler = Callable[[int], None]
 GiveUp = Callable[[int, str], None]

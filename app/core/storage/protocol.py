@@ -9,7 +9,7 @@ class StorageError(OSError):
 
 
 class WrongSettings(StorageError):
-    """The storage answers, and will go on refusing until somebody changes settings or rights."""
+    """The storage answers, but refuses until its settings or rights are changed."""
 
 
 class Storage(Protocol):

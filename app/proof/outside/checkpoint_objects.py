@@ -167,7 +167,7 @@ class CheckpointObjects:
             return file.read()
 
     def _merge(self, parts: list[_CheckpointObject]) -> None:
-        """Write the lines of objects into few, then delete those. Whoever dies in between leaves each line twice."""
+        """Write the lines of objects into few, then delete those. A process that dies before leaves each line twice."""
         lines = list(ObjectsExtent(self, parts, parts[-1].last).lines())
         for start in range(0, len(lines), MERGED_LINES):
             self.write(lines[start : start + MERGED_LINES], merged=True)

@@ -13,7 +13,7 @@ from app.proof.outside.checkpoint_objects import SET_ASIDE
 
 
 def new_label() -> str:
-    """What they are named by."""
+    """The prefix of the names of checkpoints that are set aside now."""
     return f"{SET_ASIDE}{utcnow():%Y%m%dT%H%M%SZ}"
 
 

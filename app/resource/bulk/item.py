@@ -36,15 +36,15 @@ class Item:
 
     @property
     def changes(self) -> Changes:
-        """What an update changes, as its audit record says it."""
+        """The changes of an update, as in its audit record."""
         row = self.row or {}
-        # What is no column, a password, is as secret as what is stored of it.
+        # A field without a column, such as a password, is as secret as the column with its hash.
         secret = {name: {"old": None, "new": "changed"} for name in self.values if name not in row}
         new_values = differing(row, self.values)
         return secret | {name: {"old": as_json(row[name]), "new": as_json(new)} for name, new in new_values.items()}
 
     def merge(self, resource: Resource, stored: Mapping[str, Any]) -> None:
-        """Turn what is sent into the values of columns, given those of the object before."""
+        """Turn the sent values into values of columns, given the stored object."""
         try:
             self.values = changed_values(resource, stored, self.values)
         except Invalid as error:

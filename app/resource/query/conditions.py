@@ -134,7 +134,7 @@ def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[A
     if kind is Kind.TEXT:
         type_ = sa.Text()
     elif kind is Kind.INTEGER:
-        # What is asked for may be more than the column holds, and PostgreSQL would refuse to convert it.
+        # A filter's value may be greater than the column can hold, and PostgreSQL would refuse to convert it.
         type_ = sa.BigInteger()
     if item.several:
         return sa.bindparam(parameter, type_=type_, expanding=True)

@@ -249,7 +249,7 @@ _CHINESE = {
     "sort column": "排序列",
     "type": "类型",
 }
-"""What has a name that may not exist."""
+"""Kinds of names that may not exist, in Chinese."""
 
 
 def _there_is_no(what: str, name: str, nearest: list[str]) -> Message:

@@ -29,7 +29,7 @@ _REFERENCE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 
 
 class SpecialCells:
-    """What is special in a worksheet, gathered from its XML; `padded` are the styles that show leading zeros."""
+    """The special cells of a worksheet, gathered from its XML; `padded` are the styles that show leading zeros."""
 
     def __init__(self, padded: Mapping[int, int]) -> None:
         self.texts: Texts = {}
@@ -52,7 +52,7 @@ class SpecialCells:
         self._hidden_rows += [int(number) for tag in tags for number in _ROW_NUMBER.findall(tag)]
 
     def layout(self, merged_ranges: Iterable[Range]) -> dict[str, Any]:
-        """What is hidden or merged down a column, each only if there is some."""
+        """Hidden rows and columns, and cells merged down a column, each only if there are some."""
         merged = [(first[0] + 1, last[0] + 1, first[1]) for first, last in merged_ranges if last[0] > first[0]]
         layout = {
             "hidden_columns": self._hidden_columns,

@@ -1,4 +1,4 @@
-"""The schemas of failures, and of what they say: problems of fields, conflicts, the results of a bulk write."""
+"""Schemas of error responses: problems of fields, conflicts, and the results of a bulk write."""
 
 import functools
 from typing import Any

@@ -178,7 +178,7 @@ def documents_query(view: View) -> bool:
 
 def _is_of_query(parameter: Parameter) -> bool:
     if isinstance(parameter, str):
-        # What is not shared by all is a parameter of lists.
+        # A name that is not among the shared parameters is a parameter of lists.
         parameter = _SHARED_PARAMETERS.get(parameter, {"in": "query"})
     return bool(parameter["in"] == "query")
 
