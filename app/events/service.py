@@ -34,8 +34,8 @@ Event = dict[str, Any]
 _SIZE = Prepared(sa.select(sa.func.coalesce(sa.func.max(leaves.c.position) + 1, 0)))
 
 
-class Change(NamedTuple):
-    """What the feed reads of a record."""
+class FeedRecord(NamedTuple):
+    """The columns of an audit record that the feed reads."""
 
     type: str
     id: int
@@ -116,12 +116,12 @@ def select_events(window: FeedWindow, types: Sequence[Resource]) -> list[Event]:
     if window.begin == window.end:
         return []
     statement = _events_of(tuple(resource.name for resource in types))
-    changes = [Change(*row) for row in statement.rows({"begin": window.begin, "end": window.end})]
+    changes = [FeedRecord(*row) for row in statement.rows({"begin": window.begin, "end": window.end})]
     hidden = _select_hidden(changes, types)
     return [_event(change) for change in changes if (change.type, change.id) not in hidden]
 
 
-def _event(change: Change) -> Event:
+def _event(change: FeedRecord) -> Event:
     return {
         "type": change.type,
         "id": change.id,
@@ -133,7 +133,7 @@ def _event(change: Change) -> Event:
     }
 
 
-def _select_hidden(changes: Sequence[Change], types: Sequence[Resource]) -> set[tuple[str, int]]:
+def _select_hidden(changes: Sequence[FeedRecord], types: Sequence[Resource]) -> set[tuple[str, int]]:
     """The objects of these changes, existing or deleted, that are private to another user."""
     ids: dict[str, set[int]] = defaultdict(set)
     for change in changes:
