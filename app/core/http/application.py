@@ -22,6 +22,7 @@ from app.core.db.measurement import counts
 from app.core.db.unit_of_work import current_context, unit_of_work
 from app.core.errors import BadHeader, BadParameter, BadRequest
 from app.core.http.rate_limiter import HEADERS
+from app.core.http.session_cookies import API_PREFIX
 from app.core.messages import tr
 from app.core.request_context import reason_of_request, take_language
 
@@ -102,7 +103,9 @@ class Platform(Flask):
         self.url_map.merge_slashes = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ["PATH_INFO"] = unversioned(environ.get("PATH_INFO", ""))
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(VERSION):
+            environ |= {"PATH_INFO": unversioned(path), API_PREFIX: VERSION}
         answer: Iterable[bytes] = super().__call__(environ, start_response)
         return answer
 

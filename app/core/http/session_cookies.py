@@ -17,6 +17,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+API_PREFIX = "itam.api_prefix"
+"""In the WSGI environment, the beginning of the path as the client has sent it, where that is not `/api/`."""
+
+
 class CrossSite(Forbidden):
     reason = "cross_site"
     message = tr("A session by cookie is only for pages of this origin: send Sec-Fetch-Site or Origin, as browsers do.")
@@ -40,7 +44,8 @@ class Cookie(NamedTuple):
         return self.secure_name if _is_production() else self.plain_name
 
     def attributes(self) -> dict[str, Any]:
-        return {"path": self.path, "httponly": True, "samesite": "Strict", "secure": _is_production()}
+        path = self.path.replace("/api/", request.environ.get(API_PREFIX, "/api/"))
+        return {"path": path, "httponly": True, "samesite": "Strict", "secure": _is_production()}
 
 
 ACCESS = Cookie("__Host-itam_access", "/", "JWT_ACCESS_TOKEN_EXPIRES")

@@ -58,6 +58,16 @@ def test_a_login_answers_without_tokens_and_sets_two_cookies(app: Flask, documen
         assert cookie == {"path": path, "max-age": str(age), "httponly": True, "samesite": "Strict"}
 
 
+def test_a_page_may_name_the_version(app: Flask, make: Make) -> None:
+    browser, origin = app.test_client(), {"Origin": "http://localhost"}
+    account = {"username": make(User).username, "password": PASSWORD}
+    assert browser.post("/api/v1/auth/browser/login", json=account, headers=origin).status_code == 200
+    # A browser sends the cookie to the path that the cookie names.
+    assert browser.post("/api/v1/auth/browser/refresh", headers=origin).status_code == 200
+    assert browser.post("/api/v1/auth/logout", headers=origin).status_code == 200
+    assert browser.post("/api/v1/auth/browser/refresh", headers=origin).status_code == 401
+
+
 def test_cookies_of_production_are_secure(build_app: Callable[..., Flask], document: Document, make: Make) -> None:
     page = BrowserPage(build_app(FLASK_ENV="production"), document, make(User))
     attributes = attributes_of(page.log_in().headers.getlist("Set-Cookie"))
