@@ -91,6 +91,11 @@ class Filter:
         """Whether it compares with one value for equality."""
         return not (self.operator or self.several or self.ranges or self.or_empty)
 
+    @property
+    def is_inequality(self) -> bool:
+        """Whether it leaves out one value, which most rows do not have."""
+        return self.operator == "ne" and not (self.several or self.ranges or self.members)
+
 
 @functools.cache
 def filter_names(resource: Resource) -> Mapping[str, Field]:

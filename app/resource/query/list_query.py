@@ -47,7 +47,12 @@ class Matching:
 
         To plan a page anew takes 0.4 ms: one of equal values keeps its plan as long as PostgreSQL finds it good.
         """
-        return not all(item.is_equality for item in self.filters)
+        return not all(item.is_equality or item.is_inequality for item in self.filters)
+
+    @property
+    def is_planned_once(self) -> bool:
+        """Whether one plan is the best for all values: most rows match whatever they are."""
+        return not (self.words or self.own) and all(item.is_inequality for item in self.filters)
 
 
 @dataclass(frozen=True, slots=True)
