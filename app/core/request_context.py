@@ -74,9 +74,10 @@ class RequestContext:
 
 def context_of_request() -> RequestContext:
     """The context of the HTTP request that is being answered; nobody is signed in yet."""
-    sent = request.headers.get("X-Request-ID", "")
-    agent = request.environ.get("HTTP_USER_AGENT")
-    parent = request.environ.get("HTTP_TRACEPARENT")
+    environ = request.environ
+    sent = environ.get("HTTP_X_REQUEST_ID", "")
+    agent = environ.get("HTTP_USER_AGENT")
+    parent = environ.get("HTTP_TRACEPARENT")
     return RequestContext(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
         ip_address=_address(request.remote_addr),
@@ -88,8 +89,9 @@ def context_of_request() -> RequestContext:
 
 def reason_of_request() -> str | None:
     """Why the client makes this request, as it says; raises ValueError with a sentence if that cannot be read."""
-    header = request.environ.get("HTTP_X_AUDIT_REASON")
-    parameters = [] if request.method in SAFE_METHODS else request.args.getlist(REASON)
+    environ = request.environ
+    header = environ.get("HTTP_X_AUDIT_REASON")
+    parameters = [] if environ["REQUEST_METHOD"] in SAFE_METHODS else request.args.getlist(REASON)
     if header is None and not parameters:
         return None
     reasons = set()

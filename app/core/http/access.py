@@ -144,7 +144,7 @@ def authenticate(*, refresh: bool = False) -> Actor:
 
 def bearer_token() -> str | None:
     """The token of the request; the name of the scheme may be in any case (RFC 9110, section 11.1)."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.lstrip(" ") if scheme.lower() == "bearer" else None
 
 

@@ -5,7 +5,8 @@ parsing is strict: unreadable bodies and undeclared parameters are refused.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from flask import Flask, Request, Response, current_app, request
@@ -60,6 +61,12 @@ class Parser(FlaskParser):
         "query": RAISE,
         "form": RAISE,
     }
+
+    def parse(self, argmap: Any, req: Request | None = None, *, location: str | None = None, **options: Any) -> Any:
+        """The arguments of a request; those of an empty query string are the same for all requests."""
+        if location == "query" and not _own_query(req or request) and (known := _defaults(argmap)) is not None:
+            return dict(known)
+        return super().parse(argmap, req, location=location, **options)
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         return self._makeproxy(_own_query(req), schema)
@@ -184,8 +191,21 @@ class Blueprint(SmorestBlueprint):
         )
 
 
+@functools.cache
+def _defaults(schema: Schema) -> Mapping[str, Any] | None:
+    """What a schema loads from an empty query; None if that is an error, or holds values that a view could change."""
+    try:
+        loaded: dict[str, Any] = schema.load({})
+        hash(tuple(loaded.values()))
+    except (ValidationError, TypeError):
+        return None
+    return loaded
+
+
 def _refuse_unknown_query() -> None:
     """Refuse parameters of a route that takes none: a typo of dry_run must not execute the request."""
+    if not request.query_string:
+        return
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if not view.takes_query and (sent := _own_query(request)):
         name = next(iter(sent))
@@ -194,7 +214,7 @@ def _refuse_unknown_query() -> None:
 
 def _own_query(req: Request) -> MultiDict[str, str]:
     """The query parameters that a view declares: the reason of a write belongs to its audit records."""
-    if req.method in SAFE_METHODS or REASON not in req.args:
+    if not req.query_string or req.method in SAFE_METHODS or REASON not in req.args:
         return req.args
     return MultiDict((name, value) for name, value in req.args.items(multi=True) if name != REASON)
 

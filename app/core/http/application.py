@@ -68,8 +68,30 @@ request_seconds = Histogram(
 )
 
 
+_WITH_BODY = frozenset({200, 201, 202, *range(400, 600)})
+
+
 class InvalidReason(BadRequest):
     reason, message = "invalid_reason", tr("The reason of a write cannot be read.")
+
+
+class Answer(Response):
+    """A response that is handed to the server as it is, where nothing is left to do.
+
+    werkzeug copies the headers, with a check of each name and value, to complete an address and the length. And it
+    returns an iterator, from which the server takes the parts one by one; a list it sends at once.
+    """
+
+    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        headers, parts = self.headers, self.response
+        is_whole = isinstance(parts, list) and environ["REQUEST_METHOD"] != "HEAD" and self.status_code in _WITH_BODY
+        if not is_whole or self._on_close or "Location" in headers or "Content-Location" in headers:
+            return super().get_wsgi_response(environ)
+        parts = list(self.iter_encoded())
+        sent = headers.to_wsgi_list()
+        if "Content-Length" not in headers:
+            sent.append(("Content-Length", str(sum(map(len, parts)))))
+        return parts, self.status, sent
 
 
 class NoSessions(SessionInterface):
@@ -92,6 +114,7 @@ class Platform(Flask):
     """Flask without sessions and redirects of paths, which answers `/api/v1` as `/api`."""
 
     session_interface = NoSessions()
+    response_class = Answer
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -237,8 +260,8 @@ def init_app(app: Flask) -> None:
         if request.is_secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
         # A view that needs another policy, such as the documentation page, has set its own.
-        for name in {name.title() for name, _ in response.headers}.intersection(headers):
-            del headers[name]
+        for name, _ in response.headers:
+            headers.pop(name.title(), None)
         response.headers.extend(headers)
         return response
 

@@ -4,6 +4,7 @@ A worker counts exactly, in blocks that it draws from the window of all workers.
 RETURN_SECONDS it gives back.
 """
 
+import functools
 import hashlib
 import math
 import time
@@ -190,9 +191,8 @@ def init_app(app: Flask) -> None:
 
         def show(response: Response) -> Response:
             seconds = str(max(1, math.ceil(turn.ends_at - time.time())))
-            response.headers["RateLimit-Limit"] = str(limiter.amount)
-            response.headers["RateLimit-Remaining"] = str(turn.remaining)
-            response.headers["RateLimit-Reset"] = seconds
+            counted = str(limiter.amount), str(turn.remaining), seconds
+            response.headers.extend(zip(HEADERS, counted, strict=True))
             if not turn.is_admitted:
                 response.headers["Retry-After"] = seconds
             return response
@@ -225,4 +225,9 @@ def _caller() -> str:
         token = token_of_caller()
     if token is None:
         return f"anonymous:{_network()}"
+    return _key_of(token)
+
+
+@functools.lru_cache(maxsize=4096)
+def _key_of(token: str) -> str:
     return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"
