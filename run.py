@@ -230,6 +230,8 @@ def share_metrics(config: Config) -> None:
 
 def start_worker() -> Turns:
     """Return the application for a worker, which ends with its parent process."""
+    # The first of all such functions runs last.
+    atexit.register(end_at_once)
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     app = create_app(settings())
     gc_tuning.freeze()
@@ -246,6 +248,18 @@ def start_job_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     work(create_app(settings()))
+
+
+def end_at_once() -> None:
+    """End a worker without finalising the interpreter.
+
+    A thread that asks for the interpreter meanwhile is ended by pthread_exit() (before CPython 3.14). Of a thread with
+    frames of Rust below, such as one of Granian or one that writes a workbook, that aborts the whole process: "panic in
+    a function that cannot unwind".
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def end_with_parent() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -70,3 +71,33 @@ def test_a_taken_port_is_one_sentence(app: Flask, backend: Backend) -> None:
     assert process.returncode == 1
     assert printed == ""
     assert refused == f"Cannot serve on http://127.0.0.1:{port}: another program serves there (HOST, PORT).\n"
+
+
+WORKER_AT_ITS_END = """
+import atexit, sys, threading, time
+from app.sheets.writers import OutputColumn, OutputSheet, write_workbook
+from pathlib import Path
+from run import end_at_once
+
+atexit.register(end_at_once)
+writing = threading.Event()
+
+def items():
+    while True:
+        yield {"name": "n1"}
+        writing.set()
+        time.sleep(0.001)
+
+sheet = OutputSheet("Servers", [OutputColumn("Name", lambda item: item["name"])], items())
+threading.Thread(target=write_workbook, args=(Path(sys.argv[1]), [sheet]), daemon=True).start()
+writing.wait()
+"""
+
+
+def test_a_worker_ends_cleanly_while_a_thread_writes_a_workbook(tmp_path: Path) -> None:
+    """Finalising the interpreter would end the thread within frames of Rust, and with it abort the process."""
+    command = [sys.executable, "-c", WORKER_AT_ITS_END, str(tmp_path / "export.xlsx")]
+    ended = subprocess.run(
+        command, cwd=config.ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
