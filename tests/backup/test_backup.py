@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,25 @@ def test_a_backup_taken_while_others_write_is_restored_elsewhere(
         if backend.name == "postgresql":
             run(other, "backup", tmp_path / "again")
             assert manifest.read(tmp_path / "again").counts["datacenters"] == restored["datacenters"] + 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_restored_database_is_the_same_installation(
+    app: Flask, admin: Client, make: Make, backend: Backend, tmp_path: Path, kind: str
+) -> None:
+    if kind == "postgresql" and not isinstance(backend, Postgresql):
+        kind = "sqlite"
+    make(Server, name="n1")
+    content = admin.send("GET", "/api/servers/export?format=xlsx").data
+    run(app, "backup", tmp_path / "backup")
+    with elsewhere(backend, tmp_path / "machine", kind) as other:
+        run(other, "restore", tmp_path / "backup")
+        client = Client(other, admin.document, admin.token, admin.user)
+        started = client.call("POST", "/api/imports", expect=202, data={"file": (BytesIO(content), "servers.xlsx")})
+        runner_of(other).run_pending()
+        (sheet,) = client.call("GET", f"/api/imports/{started['data']['id']}")["data"]["sheets"]
+    assert sheet["unchanged"] == 1
+    assert [note for note in sheet["sheet_notes"] if note["rule"] == "foreign_ids"] == []
 
 
 def test_ids_of_deleted_objects_are_not_given_again(
