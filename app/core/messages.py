@@ -52,6 +52,10 @@ class Term(str):
         first, *others = titles
         return cls(first, next(filter(_is_chinese, others), first))
 
+    def at_start(self) -> "Term":
+        """The term as it begins a sentence."""
+        return Term(self[:1].upper() + self[1:], self.chinese)
+
     def to(self, language: str) -> str:
         return self.chinese if language == "zh" else str(self)
 

@@ -1,5 +1,11 @@
 """Titles of fields that several resources have: first what a person sees, then what spreadsheets call them."""
 
+
+def in_sentence(title: str) -> str:
+    """A title within a sentence: in small letters, but for abbreviations such as GPU and MAC."""
+    return " ".join(word if word[1:] != word[1:].lower() else word.lower() for word in title.split(" "))
+
+
 DESCRIPTION = ("Description", "描述", "备注", "Comments", "Notes")
 DATACENTER = ("Datacenter", "数据中心", "机房", "所属机房", "Data center", "Site", "Ubicación")
 

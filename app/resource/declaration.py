@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.core.db.models import Entity
 from app.core.db.rules import add_lookup_index, is_text
 from app.core.http.access import Role
+from app.core.titles import in_sentence
 from app.resource.fields import Field, Kind, fields_of
 from app.resource.schema import ResourceSchema
 
@@ -48,6 +49,12 @@ class Resource:
     @cached_property
     def name(self) -> str:
         return str(self.model.__tablename__)
+
+    @cached_property
+    def words(self) -> str:
+        """Its name within a sentence; an abbreviation has the capitals of its title: `GPUs`."""
+        words, title = self.name.replace("_", " "), in_sentence(self.titles[0])
+        return title if title.lower() == words else words
 
     @cached_property
     def identifiers(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Entity, Id, JsonText, Money, Quantity, UtcDateTime
 from app.core.messages import Term
+from app.core.titles import in_sentence
 from app.core.values import MAX_ID, MAX_INTEGER, Choice
 
 Check = Callable[[str], str]
@@ -69,7 +70,7 @@ class Field:
     @property
     def term(self) -> Term:
         """What people call it within a sentence."""
-        return Term(self.heading.lower(), self.heading.chinese)
+        return Term(in_sentence(self.heading), self.heading.chinese)
 
     @property
     def reads_as(self) -> str:

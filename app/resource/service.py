@@ -22,7 +22,7 @@ from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db, touch, unit_of_work
 from app.core.errors import ApiError, BadHeader, Conflict, Invalid, NotFound, NotOwner, PreconditionFailed
 from app.core.http.access import current_actor
-from app.core.messages import Term, tr
+from app.core.messages import Message, Term, tr
 from app.core.values import MAX_ID, as_json, same_json, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
@@ -244,7 +244,12 @@ def refuse_shared(resource: Resource, values: Mapping[str, Any], query: Mapping[
     for rule in resource.model.rarely_shared:
         key = shared_key(rule, resource.model, values) if query[rule.name] else None
         if key is not None and (holder := shared_with(resource, rule, [key], {values["id"]}).get(key)):
-            raise shared(rule, holder_of(resource, holder))
+            raise shared(rule, called(resource, holder))
+
+
+def called(resource: Resource, object_id: int) -> Message:
+    """An object at the beginning of a sentence."""
+    return tr("{what} {object_id}", what=singular(resource).at_start(), object_id=object_id)
 
 
 def shared(rule: SoftUnique, holder: str) -> Conflict:
@@ -267,23 +272,13 @@ def check_version(resource: Resource, object_id: int, version: int, if_match: st
 @functools.cache
 def singular(resource: Resource) -> Term:
     """What people call one object of a resource within a sentence."""
-    return Term(_in_sentence(resource.titles[0]).removesuffix("s"), Term.of(resource.titles).chinese)
+    return Term(resource.words.removesuffix("s"), Term.of(resource.titles).chinese)
 
 
 @functools.cache
 def plural(resource: Resource) -> Term:
     """What people call the objects of a resource within a sentence."""
-    return Term(_in_sentence(resource.titles[0]), Term.of(resource.titles).chinese)
-
-
-def _in_sentence(title: str) -> str:
-    """A title within a sentence: `Servers` as `servers`, `GPUs` as it is."""
-    return title[0].lower() + title[1:] if title[1:2].islower() else title
-
-
-def holder_of(resource: Resource, object_id: int) -> str:
-    """An object at the beginning of a sentence: `Server 7`, `GPU 7`."""
-    return f"{resource.titles[0].removesuffix('s')} {object_id}"
+    return Term(resource.words, Term.of(resource.titles).chinese)
 
 
 def explain(resource: Resource, values: Mapping[str, Any], error: IntegrityError) -> ApiError:

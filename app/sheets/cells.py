@@ -66,7 +66,8 @@ _SIZES = {
 _CORES = {**dict.fromkeys(("cores", "core", "vcpu", "vcpus", "核", "个"), 1.0), "milli": 0.001, "millicores": 0.001}
 
 
-NOT_A_NUMBER = tr("Must be a number.")
+MAX_SHOWN = 60
+"""Characters of a cell that a message about it repeats."""
 
 
 class CellError(Exception):
@@ -83,6 +84,12 @@ class Guess:
 
     value: Any
     message: Message
+
+
+def shown(value: Value) -> str:
+    """A cell as a message about it repeats it."""
+    text = str(value).upper() if isinstance(value, bool) else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def is_placeholder(text: str) -> bool:
@@ -163,7 +170,10 @@ def exact(number: float) -> float:
     try:
         return exact_number(number)
     except ValueError:
-        message = tr("Spreadsheets round a number beyond 2^53: format the cell as text and enter it again.")
+        message = tr(
+            "“{value}” is beyond 2^53, where spreadsheets round numbers: format the cell as text and enter it again.",
+            value=shown(number),
+        )
         raise CellError("rounded", message) from None
 
 
@@ -197,25 +207,34 @@ def read_number(value: Value, unit: str | None, scale: float) -> float:
 
     Raises CellError.
     """
-    if isinstance(value, bool):
-        raise CellError("number", NOT_A_NUMBER)
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value * scale
     match = _NUMBER.fullmatch(unicodedata.normalize("NFKC", str(value)).strip())
     if match is None:
-        raise CellError("number", NOT_A_NUMBER)
+        raise CellError("number", _no_number(value, unit))
     number = float(match[1].replace(",", ""))
     if not match[2]:
         return number * scale
     factor = unit_factor(match[2], unit)
     if factor is None:
         message = (
-            tr("{given} cannot be converted to {unit}: write the number in {unit}.", given=match[2], unit=unit)
+            tr(
+                "“{value}” is in {given}, which cannot be converted to {unit}: write the number in {unit}.",
+                value=shown(value),
+                given=match[2],
+                unit=unit,
+            )
             if unit
-            else NOT_A_NUMBER
+            else _no_number(value, unit)
         )
         raise CellError("unit", message)
     return number * factor
+
+
+def _no_number(value: Value, unit: str | None) -> Message:
+    if unit is None:
+        return tr("“{value}” is not a number: write digits only, such as 64.", value=shown(value))
+    return tr("“{value}” is not a number: write digits, such as 64 or 64 {unit}.", value=shown(value), unit=unit)
 
 
 def read_money(value: Value) -> str:
@@ -242,7 +261,10 @@ def _normalize(number: str) -> str:
         return number.replace(separator, "")
     digits = whole_part.lstrip("+-")
     if other not in digits and len(decimals) == 3 and len(digits) <= 3 and digits != "0":
-        raise CellError("number", tr("It may be read in two ways: write it without a separator."))
+        raise CellError(
+            "number",
+            tr("“{value}” can be read in two ways: write the number without a separator.", value=shown(number)),
+        )
     return f"{whole_part.replace(other, '')}.{decimals}"
 
 

@@ -43,12 +43,13 @@ class DateOrder(Choice):
 class AmbiguousDate(ValueError):
     """A date that can be read in several ways; `readings` are its dates by their order."""
 
-    def __init__(self, readings: dict[DateOrder, date]) -> None:
+    def __init__(self, text: str, readings: dict[DateOrder, date]) -> None:
         dates = ", ".join(day.isoformat() for day in sorted(set(readings.values())))
         orders = ", ".join(f"dates={order.value}" for order in readings)
         super().__init__(
             tr(
-                "It can be read as {dates}: set the order of the dates ({orders}), or write the year first.",
+                "“{value}” can be read as {dates}: set the order of the dates ({orders}), or write the year first.",
+                value=text,
                 dates=dates,
                 orders=orders,
             )
@@ -132,7 +133,7 @@ def _ordered(match: re.Match[str], order: DateOrder | None) -> date:
     if order is None and len(set(readings.values())) == 1:
         return next(iter(readings.values()))
     if order is None and readings:
-        raise AmbiguousDate(readings)
+        raise AmbiguousDate(match[0], readings)
     raise ValueError("The date does not exist in this order.")
 
 

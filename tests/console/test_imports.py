@@ -104,7 +104,7 @@ def test_a_workbook_with_mistakes_from_drop_to_undo(
     expect(page.get_by_role("button", name="+ Datacenters")).to_be_visible()
 
     # The last error: its rows by a click on its group, and the row in full.
-    page.get_by_role("button", name="Must be a number").click()
+    page.get_by_role("button", name="is not a number").click()
     expect(page.get_by_text("Rows: 1", exact=True)).to_be_visible()
     rows.get_by_role("button", name="Row 6").click()
     details = page.get_by_role("region", name="Row 6 of 服务器")

@@ -17,6 +17,7 @@ from app.core.library_messages import recognised
 from app.core.messages import tr
 from app.core.values import whole
 from app.imports.map.titles import title_key
+from app.imports.parse import cell_errors
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
 from app.resource.json_fields import MAX_TEXT
@@ -33,6 +34,7 @@ from app.sheets.cells import (
     has_template,
     read_money,
     read_number,
+    shown,
     split_list,
     unescape,
     with_decimal_point,
@@ -84,7 +86,8 @@ def reader_of(field: Field, cell_format: CellFormat = _PLAIN) -> CellReader:
 def check_computed(value: str) -> None:
     """Raise CellError for the text of a formula or a template variable that has no value."""
     if "{{" in value and not value.startswith("'") and has_template(value):
-        raise CellError("template", tr("This is a template variable without a value: enter the value itself."))
+        message = tr("“{value}” is a template variable without a value: enter the value itself.", value=shown(value))
+        raise CellError("template", message)
     if value in FORMULA_ERRORS:
         raise CellError("excel_error", tr("The formula of this cell fails with {value}: correct it.", value=value))
     if value == UNCOMPUTED:
@@ -107,7 +110,7 @@ def read_attribute(cell: Value, *, is_typed: bool = False) -> Value:
     text = as_text(value)
     check_computed(text)
     if len(text) > MAX_TEXT:
-        raise CellError("length", tr("May have at most {max} characters.", max=MAX_TEXT))
+        raise CellError("length", cell_errors.too_long(text, MAX_TEXT))
     return None if text == CLEAR else unescape(text, is_typed=is_typed)
 
 
@@ -118,7 +121,7 @@ def _cleared(field: Field) -> Any:
     if field.kind is Kind.ATTRIBUTES:
         return None
     if not field.nullable:
-        raise CellError("required", tr("{field} cannot be cleared.", field=field.heading))
+        raise CellError("required", cell_errors.not_cleared(field))
     return None
 
 
@@ -136,9 +139,9 @@ def _text_reader(field: Field, _format: CellFormat) -> CellReader:
             try:
                 text = check(text)
             except ValueError as error:
-                raise CellError("format", error.args[0]) from None
+                raise CellError("format", cell_errors.refused(value, error.args[0])) from None
         if len(text) > length:
-            raise CellError("length", tr("May have at most {max} characters.", max=length))
+            raise CellError("length", cell_errors.too_long(text, length))
         return text
 
     return read
@@ -157,10 +160,9 @@ def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
             if unit in ("GB", "MB"):
                 number = round(number)
             elif number != int(number) and not field.rounds_down:
-                raise CellError("integer", tr("Must be a whole number."))
+                raise CellError("integer", cell_errors.not_whole(value))
         if not lowest <= number <= highest:
-            message = tr("Must be between {min} and {max}.", min=whole(lowest), max=whole(highest))
-            raise CellError("range", message)
+            raise CellError("range", cell_errors.out_of_range(value, field))
         if integral and number != int(number):
             below = math.floor(number)
             message = tr("{value} is read as {number}: the number is whole here.", value=number, number=below)
@@ -177,7 +179,7 @@ def _money_reader(field: Field, cell_format: CellFormat) -> CellReader:
         try:
             amount: Decimal = parse.deserialize(read_money(value))
         except ValidationError as error:
-            raise CellError("money", recognised(error.messages[0])) from None
+            raise CellError("money", cell_errors.refused(value, recognised(error.messages[0]))) from None
         return amount
 
     return _with_point(read, cell_format)
@@ -194,7 +196,7 @@ def _boolean_reader(_field: Field, _format: CellFormat) -> CellReader:
         text = unicodedata.normalize("NFKC", as_text(value)).lower()
         if text in _YES or text in _NO:
             return text in _YES
-        raise CellError("boolean", tr("Must be yes or no."))
+        raise CellError("boolean", cell_errors.no_boolean(value))
 
     return read
 
@@ -211,7 +213,7 @@ def _date_reader(_field: Field, cell_format: CellFormat) -> CellReader:
         except AmbiguousDate as error:
             raise CellError("ambiguous_date", error.args[0]) from None
         except ValueError:
-            raise CellError("date", tr("Must be a date such as 2027-10-24.")) from None
+            raise CellError("date", cell_errors.no_date(value)) from None
 
     return read
 
@@ -223,7 +225,7 @@ def _time_reader(field: Field, _format: CellFormat) -> CellReader:
         try:
             moment: datetime = parse.deserialize(as_text(value))
         except ValidationError:
-            raise CellError("time", tr("Must be a time such as 2027-10-24T08:00:00Z.")) from None
+            raise CellError("time", cell_errors.no_time(value)) from None
         return moment
 
     return read
@@ -243,8 +245,7 @@ def _choice_reader(field: Field, _format: CellFormat) -> CellReader:
             values = [member.value for member in field.choices or ()]
             close = difflib.get_close_matches(key, members, n=1)
             suggestion = members[close[0]].value if close else None
-            message = tr("Must be one of {choices}.", choices=", ".join(values))
-            raise CellError("choice", message, suggestion)
+            raise CellError("choice", cell_errors.no_choice(value, values), suggestion)
         return members[key]
 
     return read
@@ -270,7 +271,7 @@ def _json_reader(field: Field, _format: CellFormat) -> CellReader:
         try:
             return parse.deserialize(orjson.loads(as_text(value)))
         except (orjson.JSONDecodeError, ValidationError):
-            raise CellError("json", tr("Must be JSON, as an export writes it.")) from None
+            raise CellError("json", cell_errors.no_json(value)) from None
 
     return read
 

@@ -9,7 +9,7 @@ from itertools import islice, product, zip_longest
 from typing import Any
 
 from app.core.db.statements import BATCH_ROWS
-from app.core.messages import tr
+from app.core.messages import Message, tr
 from app.core.values import MAX_ID
 from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.table import Table
@@ -21,7 +21,7 @@ from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
 from app.imports.parse.set_values import CACHED_CELLS, cell_replacements, read_constants
 from app.imports.parse.stray_cells import StrayCells, width_errors
 from app.resource import Kind
-from app.sheets.cells import CellError, Guess, Value, as_number
+from app.sheets.cells import CellError, Guess, Value, as_number, shown
 
 _NO_VALUE: Any = object()
 """The result of a cell that leaves its field unchanged, and of a cache miss."""
@@ -221,11 +221,6 @@ def _fill_attributes(column: ColumnMapping, reader: CellReader) -> FillColumn:
 def _fill_system(column: ColumnMapping) -> FillColumn:
     """The column of the ids or versions that an export wrote."""
     is_identity = column.use is ColumnUse.IDENTITY
-    wrong = (
-        tr("Must be an id as exports write it: empty the cell to match the row by its key.")
-        if is_identity
-        else tr("Must be a version as exports write it: empty the cell to change the object as it is now.")
-    )
 
     def fill(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:
         for row, cell in zip(rows, cells, strict=True):
@@ -233,13 +228,26 @@ def _fill_system(column: ColumnMapping) -> FillColumn:
                 continue
             number = as_number(cell) if row.table.sheet.text is not None else cell
             if not isinstance(number, int) or not 0 < number <= MAX_ID:
-                row.add_cell_error(column, cell, CellError(column.use.value, wrong))
+                row.add_cell_error(
+                    column, cell, CellError(column.use.value, _not_exported(cell, is_identity=is_identity))
+                )
             elif is_identity:
                 row.exported_id = number
             else:
                 row.exported_version = number
 
     return fill
+
+
+def _not_exported(cell: Value, *, is_identity: bool) -> Message:
+    if is_identity:
+        return tr(
+            "“{value}” is not an id as exports write it: empty the cell to match the row by its key.", value=shown(cell)
+        )
+    return tr(
+        "“{value}” is not a version as exports write it: empty the cell to change the object as it is now.",
+        value=shown(cell),
+    )
 
 
 def _fill_installation(rows: Sequence[ParsedRow], cells: Sequence[Value]) -> None:

@@ -267,7 +267,7 @@ def _warn_without_key(resource: Resource, rows: Sequence[ParsedRow], key_fields:
                     "{holder} {object_id} has this {field}. Without a key ({keys}) the row is a new {what} at each "
                     "import.",
                     **facts,
-                    holder=Term(what.capitalize(), what.chinese),
+                    holder=what.at_start(),
                     object_id=alike[0],
                 )
             row.add_warning(row.table.column_of(label), row.values[label], "without_key", message)

@@ -195,7 +195,7 @@ class Planner:
                     field=item.heading,
                 )
                 if row.table.column_of(name):
-                    message = tr("{field} is required.", field=item.heading)
+                    message = tr("{field} is required: fill in the cell.", field=item.heading)
                 row.add_error(name, "required", message)
         if row.attributes:
             row.attributes = values["attributes"] = merge_attributes({}, row.attributes)

@@ -7,6 +7,7 @@ from functools import partial
 
 from app.core.db.rules import SoftUnique
 from app.core.messages import Message, Term, tr
+from app.core.values import as_json
 from app.imports.parse.rows import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
@@ -107,7 +108,14 @@ def _check_rule(
     item = resource.fields[fields[-1]]
 
     def add_error(row: ParsedRow, _key: Key, holder: Message) -> None:
-        row.add_error(fields[-1], "taken", tr("{holder} already has this {field}.", holder=holder, field=item.heading))
+        value = row.reference_names.get(item.name, row.values.get(item.name))
+        message = tr(
+            "{holder} already has the {field} “{value}”: write another one, or change that object too.",
+            holder=holder,
+            field=item.term,
+            value=as_json(value),
+        )
+        row.add_error(item.name, "taken", message)
 
     return _settle(resource, claims, taken_keys(resource, claims, fields, folded), after, add_error)
 
@@ -169,7 +177,9 @@ def _add_member_error(row: ParsedRow, rule: MemberRule, key: Key, code: str, hol
     member = "/".join(str(part) for part in reversed(key[len(rule.own) :]))
     terms = [fields[name].term for name in rule.own]
     owner = Term(" and ".join(terms), "和".join(each.chinese for each in terms))
-    message = tr("{holder} already has {member} on this {owner}.", holder=holder, member=member, owner=owner)
+    message = tr(
+        "{holder} already has {member} on this {owner}: write another one.", holder=holder, member=member, owner=owner
+    )
     row.add_error(field, code, message, value=member)
 
 
@@ -188,7 +198,7 @@ def _namer(resource: Resource, ids: Iterable[int]) -> Callable[[int], Message]:
 def _add_shared_warning(row: ParsedRow, rule: SoftUnique, holder: Message) -> None:
     field = next(name for name in reversed(rule.fields) if name in row.values)
     value = row.reference_names.get(field, row.values[field])
-    message = tr("{holder} has this {noun} too.", holder=holder, noun=rule.noun)
+    message = tr("{holder} has this {noun} too: check which of the two is right.", holder=holder, noun=rule.noun)
     row.add_warning(row.table.column_of(field), value, "shared", message)
 
 

@@ -20,7 +20,7 @@ from app.resource.query.select import select_where
 from app.resource.rights import closed_parents, parents_in, refusal
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back as check_one
-from app.resource.service import holder_of, shared
+from app.resource.service import called, shared
 from app.resource.uniqueness import Key, index_rules, key_of, shared_key, shared_with, taken_keys
 
 
@@ -85,9 +85,9 @@ def check_shared(resource: Resource, merged: Mapping[Item, dict[str, Any]], quer
         seen: set[Key] = set()
         for item, key in keys.items():
             if key in stored:
-                item.error = shared(rule, holder_of(resource, stored[key]))
+                item.error = shared(rule, called(resource, stored[key]))
             elif key in seen:
-                item.error = shared(rule, "An item before")
+                item.error = shared(rule, tr("An item before"))
             elif key is not None:
                 seen.add(key)
 

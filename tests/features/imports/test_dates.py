@@ -27,7 +27,7 @@ def test_a_column_that_settles_nothing_asks_for_the_order(admin: Client, upload:
     assert errors_of(admin, import_) == [("Servers", 2, "B2", "ambiguous_date")]
     message = rows_of(admin, import_, "error")[0]["errors"][0]["message"]
     assert message == (
-        "It can be read as 2018-05-06, 2018-06-05: set the order of the dates (dates=dmy, dates=mdy), "
+        "“05/06/2018” can be read as 2018-05-06, 2018-06-05: set the order of the dates (dates=dmy, dates=mdy), "
         "or write the year first."
     )
     for order, read in (("dmy", "2018-06-05"), ("mdy", "2018-05-06")):

@@ -120,6 +120,22 @@ def test_snipe_it_assets_go_in_with_one_upload(user: Client, upload: Upload) -> 
     assert plan(upload, user, SNIPE_IT)["sheets"][0]["unchanged"] == 3
 
 
+def test_the_sheet_that_snipe_it_imports_goes_in_too(user: Client, upload: Upload) -> None:
+    content = (
+        "Company,Name,Asset Tag,Category,Supplier,Manufacturer,Location,Order Number,Model,Model Notes,Model Number,"
+        "Asset Notes,Purchase Date,Purchase Cost,Checkout Type,Checked Out To: Username,Checked Out To: Email\n"
+        "Berg Ltd,,T-1,Laptops,Hardware Inc,Lenovo,North,1042,ThinkPad T14,new hinge,20W0,scratched,2023-01-23,1266.13,"
+        "User,ida,ida@example.org\n"
+    )
+    import_ = plan(upload, user, content, apply="true")
+    assert (import_["status"], import_["sheets"][0]["format"]) == ("applied", "Snipe-IT assets")
+    names = ("name", "asset_tag", "model", "asset_type", "assigned_to", "description", "purchase_price")
+    (laptop,) = objects(user, "assets")
+    assert of(laptop, *names) == ("ThinkPad T14", "T-1", "ThinkPad T14", "laptop", "ida", "scratched", "1266.13")
+    kept = {"model_number": "20W0", "model_notes": "new hinge", "Company": "Berg Ltd", "Order Number": 1042}
+    assert kept.items() <= laptop["attributes"].items()
+
+
 def test_a_fallback_never_renames(user: Client, upload: Upload) -> None:
     plan(upload, user, SNIPE_IT, apply="true")
     (first, *_) = objects(user, "assets")
@@ -320,7 +336,7 @@ def test_an_operator_adds_a_format(build_app: BuildApp, tmp_path: Path) -> None:
         ("name = ", "file: "),
         (OWN.replace('"servers"', '"boats"'), "resource: "),
         (OWN.replace('"rack"', '"shelf"'), "columns.Platz: shelf is not a field of servers."),
-        (OWN.replace('"active"', '"running around"'), "values.status.läuft: Must be one of active"),
+        (OWN.replace('"active"', '"running around"'), "values.status.läuft: “running around” is not one of active"),
         (OWN.replace('["Gerät", "Platz"]', '["Gerät"]'), "known_by: "),
         (OWN + '[units]\n"rack" = "MB"', "units.rack: Numbers of rack have no unit MB."),
         (OWN + '[fallbacks]\n"name" = "status"', "fallbacks.name: Status is not a text."),

@@ -32,7 +32,10 @@ def test_the_holder_of_a_value_is_named_only_to_users_who_see_it(
         import_ = upload(client, Servers=[("Name", "Datacenter", "Internal IP"), ("n2", "SH-1", "10.0.0.1")])
         ((error,),) = (row["errors"] for row in rows_of(client, import_, "error"))
         assert (error["cell"], error["rule"]) == ("C2", "taken")
-        assert error["message"] == f"Another server{which} already has this Internal IP."
+        assert error["message"] == (
+            f"Another server{which} already has the internal IP “10.0.0.1”: write another one, or change that object "
+            "too."
+        )
 
 
 def test_private_tasks_of_others_do_not_prevent_a_revert(

@@ -62,8 +62,8 @@ def test_a_report_is_written_in_the_language_of_who_asks_for_it(admin: Client, u
 
     chinese, english = (_report(admin, f"{path}?lang={language}") for language in ("zh", "en"))
 
-    assert chinese["C4"].comment.text == "必须是数字。"
-    assert english["C4"].comment.text == "Must be a number."
+    assert chinese["C4"].comment.text == "“eight”不是数字：请写数字，例如 64 或 64 cores。"
+    assert english["C4"].comment.text == "“eight” is not a number: write digits, such as 64 or 64 cores."
     assert [chinese.cell(row, 5).value for row in (2, 3, 4)] == ["_import", "新建", "错误"]
     assert [english.cell(row, 5).value for row in (2, 3, 4)] == ["_import", "create", "error"]
 

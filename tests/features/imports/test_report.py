@@ -61,7 +61,7 @@ def decorated(decorate: Callable[[Worksheet], None]) -> bytes:
 
 MARKED = {
     "B4": "There is no datacenter called SH-l: correct the name, or create it, for instance with the import.",
-    "C4": "Must be a number.",
+    "C4": "“eight” is not a number: write digits, such as 64 or 64 cores.",
     "D4": "Read as an empty cell: the value does not change.",
     "A6": "Row 3 describes the same server: leave one of the two out.",
 }
@@ -103,7 +103,7 @@ def test_the_rest_of_the_workbook_is_unchanged(admin: Client, upload: Upload) ->
     page = book["Servers"]
     assert (page["A3"].font.b, colour(page["A3"]), page["C4"].font.i) == (True, "0000FF", True)
     assert (page.column_dimensions["A"].width, page.freeze_panes) == (42, "A3")
-    assert comments(page)["C4"] == "Ask Ann.\nMust be a number."
+    assert comments(page)["C4"] == "Ask Ann.\n“eight” is not a number: write digits, such as 64 or 64 cores."
     assert [cell.value for cell in book["Other"][1]] == ["left", "=1+1"]
     assert page["E2"].value == "_import"
 
@@ -136,7 +136,7 @@ def test_the_report_of_text_is_a_workbook(admin: Client, upload: Upload) -> None
         ["n2", 4, "007", "create"],
     ]
     assert page["C2"].data_type == "s"
-    assert comments(page) == {"B2": "Must be a number."}
+    assert comments(page) == {"B2": "“eight” is not a number: write digits, such as 64 or 64 cores."}
 
 
 def test_a_workbook_that_cannot_be_marked_is_reported_without_formats(
