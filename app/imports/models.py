@@ -105,6 +105,7 @@ class ImportPhase(Choice):
     VALIDATING = "validating"
     PLANNING = "planning"
     STORING = "storing"
+    PREPARING = "preparing"
     APPLYING = "applying"
     REVERTING = "reverting"
     DONE = "done"
@@ -116,6 +117,7 @@ PHASE_LABELS = {
     ImportPhase.VALIDATING: tr("Reading the cells"),
     ImportPhase.PLANNING: tr("Comparing with the stored objects"),
     ImportPhase.STORING: tr("Storing the plan"),
+    ImportPhase.PREPARING: tr("Preparing the new objects"),
     ImportPhase.APPLYING: tr("Applying the plan"),
     ImportPhase.REVERTING: tr("Reverting the import"),
     ImportPhase.DONE: tr("Done"),
@@ -128,7 +130,7 @@ PHASES_OF = {
         ImportPhase.PLANNING,
         ImportPhase.STORING,
     ),
-    ImportStatus.APPLYING: (ImportPhase.APPLYING,),
+    ImportStatus.APPLYING: (ImportPhase.PREPARING, ImportPhase.APPLYING),
     ImportStatus.REVERTING: (ImportPhase.REVERTING,),
 }
 """The phases of each status in which a job works."""

@@ -24,7 +24,7 @@ from app.core.jobs.runner import Runner
 from app.core.messages import tr
 from app.core.request_context import Actor
 from app.core.values import utcnow
-from app.imports.apply.apply import apply_plan
+from app.imports.apply.apply import PreparedCreations, apply_plan, prepared_creations
 from app.imports.apply.conflicts import require_rights
 from app.imports.map.layout import warn_of_layout
 from app.imports.map.sheet_resources import MapOptions
@@ -98,7 +98,8 @@ def run_apply(import_id: int) -> None:
             return
         actor = _act_as(import_.created_by_id, import_.request_id)
     try:
-        sheets = _apply(import_id, actor)
+        with prepared_creations(import_id, actor.id) as prepared:
+            sheets = _apply(import_id, actor, prepared)
     except NotOwner as refused:
         problem = problem_of(refused.reason, refused.message, **refused.facts)
         with writing():
@@ -225,14 +226,14 @@ def _store(
 
 
 @transactional
-def _apply(import_id: int, actor: Actor) -> list[dict[str, Any]]:
+def _apply(import_id: int, actor: Actor, prepared: PreparedCreations | None) -> list[dict[str, Any]]:
     """Write the plan and end the import in one transaction; returns the counts of its sheets.
 
     Raises Stopped where it has been cancelled, and NotOwner where its owner may not write all of it any more.
     """
     import_ = db.session.get_one(Import, import_id, populate_existing=True)
     require_rights(import_id, actor)
-    apply_plan(import_, Progress(import_id, ImportPhase.APPLYING, import_.changed_rows).advance)
+    apply_plan(import_, prepared, Progress(import_id, ImportPhase.APPLYING, import_.changed_rows).advance)
     result = {"done": import_.total, "problem": problem_of_applied(import_.sheets)}
     if not _end(import_id, ImportStatus.APPLYING, ImportStatus.APPLIED, **result):
         raise Stopped

@@ -214,9 +214,9 @@ def read_parts(
         yield part
 
 
-def store_created_ids(part: PlanPart, ids: Sequence[int]) -> None:
-    """Keep the ids of the objects that the rows of a part have created."""
-    statement = sa.update(parts).where(parts.c.import_id == part.import_id, parts.c.first == part.first)
+def store_created_ids(import_id: int, first: int, ids: Sequence[int]) -> None:
+    """Keep the ids of the objects that the rows of a part have created; `first` is the position of its first row."""
+    statement = sa.update(parts).where(parts.c.import_id == import_id, parts.c.first == first)
     db.session.execute(statement.values(created_ids=list(ids)))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ from app.core.audit.mac import state_mac
 from app.core.audit.recorder import created, snapshot_of
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Entity
-from app.core.db.statements import BATCH_ROWS, any_of, write_bound, write_rows
+from app.core.db.statements import BATCH_ROWS, BoundRows, any_of, bind_rows, write_bound, write_rows
 from app.core.db.unit_of_work import current_context, db
 from app.core.values import as_json, utcnow
 from app.resource.bulk.write_order import WriteOrder
@@ -63,13 +63,29 @@ def lock(model: type[Entity], ids: Sequence[int]) -> None:
 
 def insert(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
     """Create one object per id from its values, with its audit record; missing values are the defaults."""
-    _refuse_orm_only(resource.model)
     for start in range(0, len(ids), BATCH_ROWS):
         batch = slice(start, start + BATCH_ROWS)
-        _insert_batch(resource, ids[batch], objects[batch], created_by_id)
+        write_creations(bind_creations(resource, ids[batch], objects[batch], created_by_id))
 
 
-def _insert_batch(resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None) -> None:
+class Creations(NamedTuple):
+    """New objects and their audit records as the driver takes them."""
+
+    objects: BoundRows
+    records: BoundRows
+
+
+def write_creations(creations: Creations) -> None:
+    """Write them in the current transaction."""
+    write_bound(creations.objects)
+    write_bound(creations.records)
+
+
+def bind_creations(
+    resource: Resource, ids: Sequence[int], objects: Sequence[Values], created_by_id: int | None
+) -> Creations:
+    """Convert new objects for the driver, at most BATCH_ROWS at a time; the database is not queried."""
+    _refuse_orm_only(resource.model)
     table = resource.model.__table__
     now, count = utcnow(), len(ids)
     common = {"version": 1, "created_by_id": created_by_id, "created_at": now, "updated_at": now}
@@ -81,8 +97,8 @@ def _insert_batch(resource: Resource, ids: Sequence[int], objects: Sequence[Valu
     }
     columns |= {**{name: [value] * count for name, value in common.items()}, "id": ids}
     names = tuple(column.key for column in table.columns)
-    write_rows(table, names, zip(*(columns[name] for name in names), strict=True))
-    write_bound(creation_records(resource.model, columns))
+    rows = bind_rows(table, names, zip(*(columns[name] for name in names), strict=True))
+    return Creations(rows, creation_records(resource.model, columns))
 
 
 def update(model: type[Entity], changes: Sequence[Change], *, action: str = "update") -> None:

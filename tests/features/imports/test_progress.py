@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.imports import models
+from app.imports import models, pipeline
 from app.imports.models import Progress
 from app.resource.bulk import writer
 from app.sheets.sandbox import runner
@@ -21,17 +21,17 @@ def test_progress_is_shown_before_the_transaction_commits(
     plan = upload(admin, **FLEET)
     path = f"/api/imports/{plan['id']}"
     seen: list[tuple[Body, int]] = []
-    insert = writer.insert
+    write = writer.write_creations
 
     def look() -> tuple[Body, int]:
         return admin.call("GET", path)["data"], admin.call("GET", "/api/servers")["pagination"]["total"]
 
-    def insert_and_look(*arguments: Any) -> None:
-        insert(*arguments)
+    def write_and_look(creations: writer.Creations) -> None:
+        write(creations)
         seen.extend(run_concurrently([look]))
 
     monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
-    monkeypatch.setattr(writer, "insert", insert_and_look)
+    monkeypatch.setattr(writer, "write_creations", write_and_look)
     done = apply(admin, plan)
     shown = [(import_["status"], import_["progress"]["phase"], import_["progress"]["done"]) for import_, _ in seen]
     assert shown == [("applying", "applying", done) for done in (0, 1, 3, 5, 7)]
@@ -67,6 +67,29 @@ def test_progress_is_shown_while_the_file_is_read(
     planned = [(shown["done"], shown["total"]) for shown in seen if shown["phase"] == "planning"]
     assert planned[-1] == (30, 30)
     assert plan["progress"]["total"] == 30
+
+
+def test_others_write_while_new_objects_are_prepared(
+    admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their ids are reserved by then."""
+    plan = upload(admin, **FLEET)
+    write_plan = pipeline._apply
+
+    def create() -> Body:
+        return admin.call("POST", "/api/servers", expect=201, json={"name": "meanwhile"})["data"]
+
+    def write_after_others(*arguments: Any) -> Any:
+        created.extend(run_concurrently([create]))
+        return write_plan(*arguments)
+
+    created: list[Body] = []
+    monkeypatch.setattr(pipeline, "_apply", write_after_others)
+    assert apply(admin, plan)["status"] == "applied"
+    ids = [server["id"] for server in admin.call("GET", "/api/servers?page_size=100")["data"]]
+    (planned,) = (sheet["create"] for sheet in plan["sheets"] if sheet["resource"] == "servers")
+    assert len(ids) == len(set(ids)) == planned + 1
+    assert created[0]["id"] in ids
 
 
 def test_polling_is_a_304_and_says_when_to_ask_again(admin: Client) -> None:

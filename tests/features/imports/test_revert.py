@@ -17,7 +17,6 @@ from app.core.jobs.runner import runner_of
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.imports import models, service
-from app.resource import Resource
 from app.resource.bulk import writer
 from app.servers.models import Server
 from tests.backends import on_postgresql
@@ -271,14 +270,14 @@ def test_an_import_cancelled_while_it_is_applied_is_rolled_back(
     """Cancelled between two writes of the job; on SQLite, with one writer, before or after them."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
-    insert = writer.insert
+    write = writer.write_creations
 
-    def insert_and_cancel(resource: Resource, *arguments: Any) -> None:
-        insert(resource, *arguments)
-        if resource.name == "servers":
+    def write_and_cancel(creations: writer.Creations) -> None:
+        write(creations)
+        if creations.objects.table.name == "servers":
             run_concurrently([lambda: admin.call("POST", f"/api/imports/{plan['id']}/cancel")])
 
-    monkeypatch.setattr(writer, "insert", insert_and_cancel)
+    monkeypatch.setattr(writer, "write_creations", write_and_cancel)
     assert apply(admin, plan)["status"] == "cancelled"
     assert live_rows(app) == before
     assert [record["action"] for record in audit(admin, request_id=plan["request_id"])] == []
@@ -290,17 +289,17 @@ def test_a_cancel_stops_a_job_that_holds_the_write_lock(
     """On SQLite, the request waits until the job has rolled back."""
     before = live_rows(app)
     plan = upload(admin, **FLEET)
-    insert = writer.insert
+    write = writer.write_creations
     with ThreadPoolExecutor(1) as threads:
         asked = []
 
-        def insert_while_asked(resource: Resource, *arguments: Any) -> None:
-            insert(resource, *arguments)
-            if resource.name == "servers":
+        def write_while_asked(creations: writer.Creations) -> None:
+            write(creations)
+            if creations.objects.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
                 wait_until(lambda: generations.recall(models._stop_key(plan["id"])) is not None)
 
-        monkeypatch.setattr(writer, "insert", insert_while_asked)
+        monkeypatch.setattr(writer, "write_creations", write_while_asked)
         monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
         assert apply(admin, plan)["status"] == "cancelled"
         assert asked[0].result(TIMEOUT_SECONDS)["data"]["status"] == "cancelled"

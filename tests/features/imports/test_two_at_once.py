@@ -66,7 +66,7 @@ def test_the_same_new_objects(admin: Client, upload: Upload, make: Make, monkeyp
     """Each waits for a name that the other has taken: the database ends one, which is retried."""
     make(Datacenter, name="SH-1")
     plans = upload(admin, Servers=rows(NAMES, 1)), upload(admin, Servers=rows(NAMES[::-1], 2))
-    meet(monkeypatch, "insert")
+    meet(monkeypatch, "write_creations")
     applied, failed = apply_both(admin, *plans)
     assert (applied["status"], failed["status"]) == ("applied", "failed")
     taken = {conflict["message"] for conflict in failed["problem"]["conflicts"]}

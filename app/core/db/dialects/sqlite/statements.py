@@ -71,6 +71,10 @@ def select_next_id(table: sa.Table) -> sa.Select[Any]:
 def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
     """Reserve new ids of a table."""
     first: int = connection.execute(select_next_id(table)).scalar_one()
+    # The rows may be written by a later transaction than this one.
+    last = (first + count - 1, table.name)
+    if not connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", last).rowcount:
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)", last)
     return list(range(first, first + count))
 
 
