@@ -26,7 +26,7 @@ from app.imports.plan.references import RowsByName, check_attribute_references, 
 from app.imports.plan.stored_objects import has_rule, load_to_compare
 from app.imports.plan.three_way_merge import check_three_way_merge
 from app.imports.plan.uniqueness import check_unique, warn_shared
-from app.resource import Field, Kind, Resource, singular
+from app.resource import Field, Kind, Resource, plural, singular
 from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
 from app.resource.rights import closed_parents, may_change, parents_in, refusal
@@ -181,7 +181,7 @@ class Planner:
             row.add_error(None, "missing", message)
         if not self.actor.role.covers(resource.write):
             message = tr(
-                "Only administrators create a {what}: ask one of them to import this row.", what=singular(resource)
+                "Only administrators create {resource}: ask one of them to import this row.", resource=plural(resource)
             )
             row.add_error(None, "forbidden", message)
         if row.table.settings.fallbacks:

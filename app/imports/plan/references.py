@@ -213,7 +213,7 @@ def _check_column(column: ColumnMapping, rows: Sequence[ParsedRow], target: Reso
     what = singular(target)
     for row, text in unresolved:
         message = tr(
-            "There is no {what} called {name}; nearly all other cells of {column} name a {what}.",
+            "There is no {what} called {name}; nearly all other cells of {column} name one: correct the name.",
             what=what,
             name=text,
             column=column.title,

@@ -81,7 +81,7 @@ def test_suggestions_and_errors_of_rows_and_columns_are_marked(user: Client, upl
     misspelt = "Column B: Staus is not a field of servers. It is read as Status"
     assert comments(book["Servers"])["B1"].startswith(misspelt)
     assert comments(book["Datacenters"]) == {
-        "B2": "Only administrators create a datacenter: ask one of them to import this row."
+        "B2": "Only administrators create datacenters: ask one of them to import this row."
     }
     job = upload(user, Servers=[("Name", "Status"), ("n1", "Runing")])
     assert "Did you mean active?" in comments(report(user, job)["Servers"])["B2"]
