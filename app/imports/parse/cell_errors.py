@@ -1,6 +1,7 @@
 """What is said about a cell that cannot be read: its value as it stands, what is wrong with it, and what to do."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from app.core.messages import Message, tr
 from app.core.values import whole
@@ -53,7 +54,7 @@ def refused(value: Value, problem: str) -> Message:
 def out_of_range(value: Value, field: Field) -> Message:
     assert field.minimum is not None
     assert field.maximum is not None
-    facts = {"value": shown(value), "min": whole(field.minimum), "max": whole(field.maximum)}
+    facts: dict[str, Any] = {"value": shown(value), "min": whole(field.minimum), "max": whole(field.maximum)}
     if field.unit:
         return tr("“{value}” is out of range: write a number from {min} to {max} {unit}.", **facts, unit=field.unit)
     return tr("“{value}” is out of range: write a number from {min} to {max}.", **facts)
