@@ -94,7 +94,7 @@ writing.wait()
 """
 
 
-def test_a_worker_ends_cleanly_while_a_thread_writes_a_workbook(tmp_path: Path) -> None:
+def test_a_worker_ends_cleanly_while_a_thread_writes_a_workbook(backend: Backend, tmp_path: Path) -> None:
     """Finalising the interpreter would end the thread within frames of Rust, and with it abort the process."""
     command = [sys.executable, "-c", WORKER_AT_ITS_END, str(tmp_path / "export.xlsx")]
     ended = subprocess.run(

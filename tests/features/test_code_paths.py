@@ -112,17 +112,19 @@ def run_import(app: Flask, admin: Client, monkeypatch: pytest.MonkeyPatch) -> Ru
     """Imports a sheet with these rows, and counts the calls from the upload to the applied plan."""
     headers = {"Authorization": f"Bearer {admin.token}"}
     calls_of_child: Calls = Counter()
-    run_process = subprocess.run
 
-    def run_child(command: list[Any], **options: Any) -> subprocess.CompletedProcess[bytes]:
-        python, isolated, program, *arguments = command
-        ended = run_process([python, isolated, "-c", COUNT_CALLS, program, *arguments], **options)
-        options["stderr"].flush()
-        for line in Path(options["stderr"].name).read_text().splitlines():
-            if line.startswith(f"{APP}/"):
-                path, name, count = line.split("|")
-                calls_of_child[path, name] += int(count)
-        return ended
+    class CountedChild(subprocess.Popen[bytes]):
+        def __init__(self, command: list[Any], **options: Any) -> None:
+            python, isolated, program, *arguments = command
+            self.errors = Path(options["stderr"].name)
+            super().__init__([python, isolated, "-c", COUNT_CALLS, program, *arguments], **options)
+
+        def __exit__(self, *arguments: object) -> None:
+            super().__exit__(*arguments)
+            for line in self.errors.read_text().splitlines():
+                if line.startswith(f"{APP}/"):
+                    path, name, count = line.split("|")
+                    calls_of_child[path, name] += int(count)
 
     def run(*rows: tuple[Any, ...]) -> Calls:
         content = workbook(Servers=[("Name", "Datacenter", "CPU Cores"), *rows])
@@ -133,5 +135,5 @@ def run_import(app: Flask, admin: Client, monkeypatch: pytest.MonkeyPatch) -> Ru
             runner_of(app).run_pending()
         return calls + calls_of_child
 
-    monkeypatch.setattr(subprocess, "run", run_child)
+    monkeypatch.setattr(subprocess, "Popen", CountedChild)
     return run
