@@ -116,12 +116,12 @@ def run_import(app: Flask, admin: Client, monkeypatch: pytest.MonkeyPatch) -> Ru
     class CountedChild(subprocess.Popen[bytes]):
         def __init__(self, command: list[Any], **options: Any) -> None:
             python, isolated, program, *arguments = command
-            self.errors = Path(options["stderr"].name)
+            self.error_path = Path(options["stderr"].name)
             super().__init__([python, isolated, "-c", COUNT_CALLS, program, *arguments], **options)
 
         def __exit__(self, *arguments: object) -> None:
             super().__exit__(*arguments)
-            for line in self.errors.read_text().splitlines():
+            for line in self.error_path.read_text().splitlines():
                 if line.startswith(f"{APP}/"):
                     path, name, count = line.split("|")
                     calls_of_child[path, name] += int(count)

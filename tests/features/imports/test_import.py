@@ -430,6 +430,8 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_rows(
             assert changed["sheets"][0]["update"] == rows
         return len(sent)
 
+    # On SQLite, the first ids of a table take a statement more.
+    count(1)
     assert count(2) == count(20)
 
 
