@@ -76,8 +76,7 @@ class ProgressSchema(Schema):
     total = fields.Integer(
         required=True,
         metadata={
-            "description": "Of so many rows; 0: not known. While the file is read, that is what it says of itself: the "
-            "dimensions of its sheets, or the lines of its text."
+            "description": "Of so many rows; 0: not known. While a file is read: what its dimensions or lines say."
         },
     )
     rows_per_second = fields.Integer(required=True, allow_none=True)
@@ -238,9 +237,7 @@ class ImportSchema(Schema):
     settings = fields.Nested(SettingsSchema, required=True)
     progress = fields.Nested(ProgressSchema, required=True)
     sheets = fields.List(fields.Nested(SheetSchema), required=True)
-    is_sample = fields.Boolean(
-        required=True, metadata={"description": "True: the sample estate that the platform has made."}
-    )
+    is_sample = fields.Boolean(required=True, metadata={"description": "The sample estate that the platform makes."})
     problem = fields.Nested(
         ProblemSchema,
         required=True,

@@ -103,7 +103,7 @@ def test_one_conflict_refuses_the_whole_restore(server: Server, make: Make, admi
     assert answer["conflicts"] == [
         {
             "type": "gpus", "id": gpu["id"], "name": gpu["model"], "problem": "taken", "field": "uuid",
-            "message": f"Another gpu ({thief.id}) has the same uuid now.", "by": thief.id,
+            "message": f"Another GPU ({thief.id}) has the same UUID now.", "by": thief.id,
         }
     ]  # fmt: skip
     assert tree(admin, id=server.id) == []
