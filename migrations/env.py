@@ -70,6 +70,7 @@ def refuse(engine: sa.Engine) -> None:
 
 
 def migrate(connection: sa.Connection) -> None:
+    own = guards.module_of(connection)
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -77,7 +78,7 @@ def migrate(connection: sa.Connection) -> None:
         render_item=render_type,
         process_revision_directives=rewrite,
         transaction_per_migration=True,
-        include_object=lambda _item, name, kind, _reflected, _other: guards.own().is_compared(str(name), kind),
+        include_object=lambda _item, name, kind, _reflected, _other: own.is_compared(str(name), kind),
     )
     with context.begin_transaction(), warnings.catch_warnings():
         for message in _INDEX_WARNINGS:

@@ -5,6 +5,7 @@ They hold for raw SQL too. How a trigger is written is in `dialects`, with a mod
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,6 @@ from app.core.db.counters.declaration import Counted
 from app.core.db.dialects.protocol import SearchStatements
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.searched import Form, Searched
-from migrations.dialects import postgresql, sqlite
 
 CONSENT = "DROP_AUDIT_LOG"
 """The environment variable that allows a downgrade to drop the audit log; its value is the name of that log."""
@@ -126,7 +126,12 @@ def require_consent_to_drop_log() -> None:
 
 def own() -> Any:
     """The module of the database that is migrated."""
-    return {"postgresql": postgresql, "sqlite": sqlite}[op.get_bind().dialect.name]
+    return module_of(op.get_bind())
+
+
+def module_of(connection: sa.Connection) -> Any:
+    """The module of a connection's database; one may say to Alembic how tables are created, so it comes first."""
+    return import_module(f"migrations.dialects.{connection.dialect.name}")
 
 
 def of_dialect(statements: Mapping[str, Iterable[str]]) -> Iterable[str]:

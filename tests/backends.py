@@ -7,7 +7,7 @@ emptied after each test, in a few milliseconds, instead of rolled back.
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -174,8 +174,6 @@ on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True
 """For what only PostgreSQL and Redis have: lost connections, deadlocks, an unreachable cache."""
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-
-BACKENDS: Mapping[str, type[Sqlite | Postgresql]] = {kind.name: kind for kind in (Sqlite, Postgresql)}
 
 
 def testing(database_url: str, redis_url: str | None, uploads: Path, redis_prefix: str) -> config.Config:

@@ -1,7 +1,7 @@
 """What every test stands on: the application on each database, clients, objects, and nothing left over."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
@@ -17,9 +17,10 @@ from app.core.db.unit_of_work import db
 from app.core.http import api
 from app.core.http.access import Role
 from app.users.models import User
-from tests.backends import BACKENDS, LEFT_OUT, Backend, Missing
+from tests.backends import LEFT_OUT, Backend, Missing, Postgresql, Sqlite
 from tests.client import PASSWORD, Client
 from tests.factories import Make
+from tests.mariadb import Mariadb, is_ready
 from tests.object_store import ObjectStore
 from tests.object_store import served as object_store_server
 from tests.openapi import Document
@@ -28,17 +29,32 @@ SignIn = Callable[..., Client]
 BuildApp = Callable[..., Flask]
 Statements = Callable[[], AbstractContextManager[list[str]]]
 
+BACKENDS: Mapping[str, type[Sqlite | Postgresql | Mariadb]] = {
+    kind.name: kind for kind in (Sqlite, Postgresql, Mariadb)
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("fuzz", "requests that are generated from the OpenAPI document (tests/fuzz)")
     options.addoption("--fuzz-requests", type=int, default=0, help="how many on each database (two an operation)")
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
+    parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, also what is not ready for it")
     parser.getgroup("console", "the console in a browser (tests/console)").addoption(
         "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"
     )
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses the backend on each, unless it names those that it is for."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "backend" in metafunc.fixturenames and not any("backend" in mark.args[0] for mark in marks):
+        only = metafunc.config.getoption("--on-mariadb")
+        is_third = is_ready(metafunc.definition.path)
+        names = [Mariadb.name] if only else [name for name in BACKENDS if is_third or name != Mariadb.name]
+        metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The database and the cache. A test that uses it, be it through another fixture, runs on each."""
     try:

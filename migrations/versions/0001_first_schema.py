@@ -265,7 +265,35 @@ _HOST_PORTS_ON_SQLITE = (
 )
 
 
-HOST_PORTS = {"postgresql": _HOST_PORTS_ON_POSTGRESQL, "sqlite": _HOST_PORTS_ON_SQLITE}
+_TAKE_PORTS_ON_MARIADB = (
+    "INSERT INTO container_ports (server_id, protocol, host_port, container_id) "
+    "SELECT NEW.server_id, mapping.protocol, mapping.host_port, NEW.id FROM JSON_TABLE(NEW.port_mappings, '$[*]' "
+    "COLUMNS (protocol VARCHAR(8) PATH '$.protocol', host_port INTEGER PATH '$.host_port')) AS mapping "
+    "WHERE NEW.server_id IS NOT NULL;"
+)
+_IS_RESTORING = "EXISTS (SELECT 1 FROM audit_restoring)"
+# MariaDB calls every primary key PRIMARY.
+_NAME_PORTS = (
+    "DECLARE EXIT HANDLER FOR 1062 RESIGNAL SET MESSAGE_TEXT = 'Duplicate entry for key ''pk_container_ports''';"
+)
+_HOST_PORTS_ON_MARIADB = (
+    (
+        "CREATE TRIGGER containers_host_ports_new AFTER INSERT ON containers FOR EACH ROW "
+        f"BEGIN {_NAME_PORTS} IF NOT {_IS_RESTORING} THEN {_TAKE_PORTS_ON_MARIADB} END IF; END"
+    ),
+    (
+        "CREATE TRIGGER containers_host_ports_changed AFTER UPDATE ON containers FOR EACH ROW "
+        f"BEGIN {_NAME_PORTS} IF NOT (OLD.server_id <=> NEW.server_id AND OLD.port_mappings <=> NEW.port_mappings) THEN "
+        f"{_RELEASE_PORTS} {_TAKE_PORTS_ON_MARIADB} END IF; END"
+    ),
+)
+
+
+HOST_PORTS = {
+    "mariadb": _HOST_PORTS_ON_MARIADB,
+    "postgresql": _HOST_PORTS_ON_POSTGRESQL,
+    "sqlite": _HOST_PORTS_ON_SQLITE,
+}
 
 
 def _index_of_terms() -> Iterator[str]:

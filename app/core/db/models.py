@@ -35,6 +35,9 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if dialect_named(dialect.name).statements.TIMES_HAVE_ZONES:
             return None
         read: Any = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
+        if read is None:
+            # The driver reads times by itself.
+            return lambda value: None if value is None else value.replace(tzinfo=UTC)
         return lambda value: None if value is None else read(value).replace(tzinfo=UTC)
 
 

@@ -1,16 +1,8 @@
 """SQLite, by the driver of the standard library."""
 
+from app.core.db.dialects import no_counters
 from app.core.db.dialects.protocol import Dialect
-from app.core.db.dialects.sqlite import (
-    audit,
-    connections,
-    counters,
-    errors,
-    functions,
-    restoring,
-    search_entries,
-    statements,
-)
+from app.core.db.dialects.sqlite import audit, connections, errors, functions, restoring, search_entries, statements
 
 DIALECT = Dialect(
     name="sqlite",
@@ -21,6 +13,6 @@ DIALECT = Dialect(
     functions=functions,
     audit=audit,
     search=search_entries,
-    counters=counters,
+    counters=no_counters,
     restoring=restoring,
 )

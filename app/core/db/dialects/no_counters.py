@@ -1,4 +1,4 @@
-"""SQLite keeps no counters: it has no triggers of statements, and its estates are counted in time."""
+"""The counters of a database that keeps none, for want of triggers of statements: its objects are counted each time."""
 
 from collections.abc import Iterator
 

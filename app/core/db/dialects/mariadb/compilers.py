@@ -1,0 +1,96 @@
+"""How SQLAlchemy writes statements and tables for MariaDB."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql.base import MySQLCompiler, MySQLDDLCompiler, MySQLTypeCompiler
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
+from sqlalchemy.sql import operators
+
+from app.core.db.dialects.mariadb.cursors import RETURNING
+
+
+class Compiler(MySQLCompiler):
+    """Writes what the server lacks in another way."""
+
+    def returning_clause(self, stmt: Any, returning_cols: Any, **options: Any) -> str:
+        text: str = super().returning_clause(stmt, returning_cols, **options)
+        if not stmt.is_update:
+            return text
+        # The cursor makes three statements of it.
+        key = ", ".join(self.process(column) for column in stmt.table.primary_key)
+        return f"{RETURNING}{key}*/ {text}"
+
+    def visit_unary(
+        self, unary: Any, add_to_result_map: Any = None, result_map_targets: Any = (), **options: Any
+    ) -> str:
+        """NULLS FIRST and NULLS LAST: by whether there is a value, and then by it."""
+        if unary.modifier not in (operators.nulls_first_op, operators.nulls_last_op):
+            text: str = super().visit_unary(unary, add_to_result_map, result_map_targets, **options)
+            return text
+        ordered = unary.element
+        by = ordered.element if isinstance(ordered, sa.UnaryExpression) and ordered.modifier else ordered
+        first = " DESC" if unary.modifier is operators.nulls_first_op else ""
+        return f"{self.process(by, **options)} IS NULL{first}, {self.process(ordered, **options)}"
+
+    def visit_in_op_binary(self, binary: Any, operator: Any, **options: Any) -> str:
+        return self._within("IN", binary, options)
+
+    def visit_not_in_op_binary(self, binary: Any, operator: Any, **options: Any) -> str:
+        return f"({self._within('NOT IN', binary, options)})"
+
+    def _within(self, operator: str, binary: Any, options: Any) -> str:
+        left, right = (self.process(side, **options) for side in (binary.left, binary.right))
+        chosen = getattr(binary.right, "element", binary.right)
+        if getattr(chosen, "_limit_clause", None) is not None:
+            # A subquery of IN may have no LIMIT, but one inside of it may.
+            right = f"(SELECT * FROM {right} AS limited)"  # noqa: S608 - compiled by SQLAlchemy
+        return f"{left} {operator} {right}"
+
+
+class DdlCompiler(MySQLDDLCompiler):
+    """Numbers rows by sequences: an id is known before its row is written."""
+
+    def get_column_specification(self, column: Any, **options: Any) -> str:
+        text: str = super().get_column_specification(column, **options)
+        return text.replace("AUTO_INCREMENT", f"DEFAULT nextval({sequence_of(column.table.name)})")
+
+    def post_create_table(self, table: Any) -> str:
+        return "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin"
+
+
+class TypeCompiler(MySQLTypeCompiler):
+    """Times in microseconds, texts and files of any length."""
+
+    def visit_DATETIME(self, type_: Any, **options: Any) -> str:  # noqa: N802 - SQLAlchemy's name
+        return "DATETIME(6)"
+
+    def visit_TEXT(self, type_: Any, **options: Any) -> str:  # noqa: N802 - SQLAlchemy's name
+        return "LONGTEXT"
+
+    def visit_large_binary(self, type_: Any, **options: Any) -> str:
+        return "LONGBLOB"
+
+
+class MariaDB(MariaDBDialect, MySQLDialect_pymysql):
+    """SQLAlchemy's dialect of MariaDB by PyMySQL, with our compilers."""
+
+    supports_statement_cache = True
+    update_returning = True
+    favor_returning_over_lastrowid = True
+    # The rows of a query have all arrived before the next statement: PyMySQL cannot send one while rows are left.
+    supports_server_side_cursors = False
+    statement_compiler = Compiler  # type: ignore[assignment]
+    ddl_compiler = DdlCompiler
+    type_compiler_cls = TypeCompiler
+
+
+def sequence_of(table: str) -> str:
+    """The sequence that numbers the rows of a table."""
+    return f"{table}_id_seq"
+
+
+def register() -> None:
+    """Have SQLAlchemy take this dialect for URLs of MariaDB."""
+    sa.dialects.registry.register("mariadb.pymysql", __name__, MariaDB.__name__)

@@ -1,0 +1,77 @@
+"""The functions of app.core.db.functions as MariaDB has them; each takes its arguments and returns SQL.
+
+Functions whose names begin with `itam_` are stored ones, from the migrations.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core.db.dialects.mariadb.folded_columns import hidden_column
+from app.core.db.dialects.protocol import Sql
+from app.core.values import PLAIN_NUMBER
+
+_TEXT = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+
+
+def fold(text: Sql) -> str:
+    return hidden_column("fold", _clause(text), str(text)) or f"fold({text})"
+
+
+def natural_key(text: Sql) -> str:
+    return hidden_column("natural_key", _clause(text), str(text)) or f"natural_key({text})"
+
+
+def address_key(text: Sql) -> str:
+    return hidden_column("address_key", _clause(text), str(text)) or f"address_key({text})"
+
+
+def _clause(text: Any) -> sa.ColumnElement[Any]:
+    clause: sa.ColumnElement[Any] = text.clause
+    return clause
+
+
+def json_items(document: Sql) -> str:
+    return f"""JSON_TABLE({document}, '$[*]' COLUMNS ("value" {_TEXT} PATH '$'))"""
+
+
+def json_entries(document: Sql) -> str:
+    columns = f"""COLUMNS ("key" {_TEXT} PATH '$[0]', "value" {_TEXT} PATH '$[1]')"""
+    return f"JSON_TABLE(json_entries({document}), '$[*]' {columns})"
+
+
+def json_member(document: Sql, key: Sql) -> str:
+    return f"json_member({document}, {key})"
+
+
+def json_number(document: Sql, key: Sql) -> str:
+    text = f"json_member({document}, {key})"
+    return f"(CASE WHEN {text} REGEXP '^{PLAIN_NUMBER}$' THEN CAST({text} AS DOUBLE) END)"
+
+
+def text_member(document: Sql, key: Sql) -> str:
+    return f"CAST(JSON_VALUE({document}, CONCAT('$.', {key})) AS SIGNED)"
+
+
+def contains_text(text: Sql, pattern: Sql, _part: Sql) -> str:
+    return f"({text} LIKE {pattern} ESCAPE '\\')"
+
+
+def resembles(text: Sql, pattern: Sql, _plain: Sql) -> str:
+    return f"({text} LIKE {pattern} ESCAPE '\\')"
+
+
+def position_in(text: Sql, part: Sql) -> str:
+    return f"INSTR({text}, {part})"
+
+
+def utc_day(moment: Sql) -> str:
+    return f"CAST({moment} AS DATE)"
+
+
+def seconds_between(start: Sql, end: Sql) -> str:
+    return f"(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1e6)"
+
+
+def whole_part(number: Sql) -> str:
+    return f"CAST(FLOOR({number}) AS SIGNED)"

@@ -1,0 +1,104 @@
+"""Statements over many rows on MariaDB."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.core.db.dialects.mariadb.compilers import sequence_of
+from app.core.db.dialects.mariadb.errors import NO_PRIVILEGE, number_of
+from app.core.db.dialects.protocol import Rows
+
+TIMES_HAVE_ZONES = False
+MONEY_IN_CENTS = False
+HAS_ROW_LOCKS = True
+PLANNED_BY_VALUE: Mapping[str, Any] = {}
+"""A statement is planned for its values: the driver writes them into it."""
+WITH_MAY_WRITE = False
+ROWS_AN_INSERT = 200
+
+
+def insert_missing(table: sa.Table) -> Any:
+    """An INSERT that leaves out the rows whose key exists."""
+    return sa.insert(table).prefix_with("IGNORE")
+
+
+def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -> sa.ColumnElement[bool]:
+    """`column IN (values)`: the driver writes the values into the statement, so there may be any number of them."""
+    return column.in_(list(values))
+
+
+def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, many with each statement. Table and columns are quoted already."""
+    rest = iter(rows)
+    marks = f"({', '.join(['%s'] * len(columns))})"
+    while part := list(islice(rest, ROWS_AN_INSERT)):
+        listed = ", ".join([marks] * len(part))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {listed}"  # noqa: S608 - names of ours
+        cursor.execute(statement, list(chain.from_iterable(part)))
+
+
+def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, common: Mapping[str, Any]) -> int:
+    """Set the values of objects that are at their versions, and values that are common to all.
+
+    `rows` have the keys `id`, `version` and the same other columns. Returns how many were at their versions.
+    """
+    dialect, quote = connection.dialect, connection.dialect.identifier_preparer.quote
+    names = list(rows[0])
+    binds = [_bind(table.c[name], dialect) for name in names]
+    given = [bind(row[name]) for row in rows for name, bind in zip(names, binds, strict=True)]
+    first = ", ".join(f"%s AS {quote(name)}" for name in names)
+    marks = " UNION ALL SELECT ".join([first, *[", ".join(["%s"] * len(names))] * (len(rows) - 1)])
+    own = quote(table.name)
+    changed = [f"{own}.{quote(name)} = given.{quote(name)}" for name in names if name not in ("id", "version")]
+    changed += [f"{own}.version = {own}.version + 1", *(f"{own}.{quote(name)} = %s" for name in common)]
+    statement = (
+        f"UPDATE {own} JOIN (SELECT {marks}) AS given ON {own}.id = given.id AND {own}.version = given.version "  # noqa: S608 - names of ours
+        f"SET {', '.join(changed)}"
+    )
+    values = [_bind(table.c[name], dialect)(value) for name, value in common.items()]
+    return connection.exec_driver_sql(statement, (*given, *values)).rowcount
+
+
+def _bind(column: sa.Column[Any], dialect: sa.Dialect) -> Any:
+    return column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
+
+
+def select_next_id(table: sa.Table) -> sa.Select[Any]:
+    """A query of an id for a new row; no other transaction gets the same one."""
+    return sa.select(sa.Sequence(sequence_of(table.name)).next_value())
+
+
+def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
+    """Reserve new ids of a table."""
+    if count == 0:
+        return []
+    # The tables seq_1_to_N are MariaDB's own.
+    statement = f"SELECT nextval({sequence_of(table.name)}) FROM seq_1_to_{count:d}"  # noqa: S608 - names of ours
+    return [row[0] for row in connection.exec_driver_sql(statement)]
+
+
+def running_transactions(connection: sa.Connection) -> tuple[int, int]:
+    """(xmin, xmax): transactions below xmin have ended, from xmax on none has begun; numbered by their seconds.
+
+    The server tells it only users with the privilege PROCESS; for others, no transaction ends: (0, 1).
+    """
+    statement = (
+        "SELECT coalesce(unix_timestamp(min(trx_started)), unix_timestamp() + 1) DIV 1, unix_timestamp() + 1 "
+        "FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"
+    )
+    try:
+        xmin, xmax = connection.exec_driver_sql(statement).one()
+    except sa.exc.DBAPIError as error:
+        if error.orig is None or number_of(error.orig) != NO_PRIVILEGE:
+            raise
+        return 0, 1
+    return int(xmin), int(xmax)
+
+
+@contextmanager
+def planned_by_value(_connection: sa.Connection, *, from_bitmaps: bool) -> Iterator[None]:
+    """MariaDB plans each statement for its values."""
+    yield

@@ -1,0 +1,168 @@
+"""How Alembic creates tables and indexes on MariaDB: with sequences, and with columns in place of expressions.
+
+An index of an expression is one of an invisible column: `fold(name)` of `name__fold`, which triggers fill, because no
+generated column may call a stored function; `coalesce(parent, 0)` and the condition of a unique index of generated ones.
+"""
+
+# ruff: noqa: S608 - the statements consist of names of ours
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.ddl.mysql import MariaDBImpl
+
+from app.core.db.dialects.mariadb.compilers import sequence_of
+from app.core.db.dialects.mariadb.folded_columns import SUFFIXES
+from app.core.values import MAX_SORT_KEY
+
+COMPARED_LENGTH = 512
+"""Characters of a folded text that are compared and indexed: an index of InnoDB has 3,072 bytes."""
+DOCUMENT_LENGTH = 255
+"""Characters of a JSON document that are indexed."""
+_LENGTHS = {"fold": COMPARED_LENGTH, "natural_key": MAX_SORT_KEY, "address_key": 64}
+
+
+class Impl(MariaDBImpl):
+    """Takes the place of Alembic's own for MariaDB."""
+
+    __dialect__ = "mariadb"
+
+    def create_table(self, table: sa.Table, **options: Any) -> None:
+        if table.autoincrement_column is not None:
+            self._exec(sa.text(f"CREATE SEQUENCE {sequence_of(table.name)}"))
+        super().create_table(table, **options)
+
+    def drop_table(self, table: sa.Table, **options: Any) -> None:
+        super().drop_table(table, **options)
+        self._exec(sa.text(f"DROP SEQUENCE IF EXISTS {sequence_of(table.name)}"))
+
+    def correct_for_autogen_constraints(self, conn_unique: Any, conn_indexes: Any, *metadata: Any) -> None:
+        """Compare an index of an expression by its name alone: the database has one of an invisible column."""
+        metadata_unique, metadata_indexes = metadata
+        hidden = {index.name for index in metadata_indexes if _is_hidden(index)}
+        found = {index.name for index in conn_indexes}
+        for indexes in (conn_indexes, metadata_indexes):
+            indexes.difference_update([index for index in indexes if index.name in hidden & found])
+        super().correct_for_autogen_constraints(conn_unique, conn_indexes, metadata_unique, metadata_indexes)
+
+    def create_index(self, index: sa.Index, **options: Any) -> None:
+        """Note an index: those of a table are created by one statement, before the next statement of another kind."""
+        assert index.table is not None
+        self._pending.setdefault(index.table.name, []).append(index)
+
+    def _exec(self, *arguments: Any, **options: Any) -> Any:
+        pending, self._pending = self._pending, {}
+        for table, indexes in pending.items():
+            self._create_indexes(table, indexes)
+        return super()._exec(*arguments, **options)
+
+    @property
+    def _pending(self) -> dict[str, list[sa.Index]]:
+        return self.__dict__.setdefault("pending_indexes", {})
+
+    @_pending.setter
+    def _pending(self, pending: dict[str, list[sa.Index]]) -> None:
+        self.__dict__["pending_indexes"] = pending
+
+    def _create_indexes(self, table: str, indexes: Sequence[sa.Index]) -> None:
+        existing = _columns(self.connection, table)
+        added: dict[str, str] = {}
+        long = frozenset(name for name, kind in existing.items() if kind == "longtext")
+        listed = [_definition(index, added, long) for index in indexes]
+        added = {name: kind for name, kind in added.items() if name not in existing}
+        columns = [f'ADD COLUMN "{name}" {kind} INVISIBLE' for name, kind in added.items()]
+        folded = [name for name in (*existing, *added) if name.endswith(tuple(SUFFIXES.values()))]
+        if not any(name in added for name in folded):
+            self._alter(table, [*columns, *listed])
+            return
+        # The rows are filled before an index says which of them are alike.
+        self._alter(table, columns)
+        for statement in _filling(table, folded, [name for name in folded if name in added], self._guards(table)):
+            super()._exec(sa.text(statement.replace(":", "\\:")))
+        self._alter(table, listed)
+
+    def _alter(self, table: str, changes: Sequence[str]) -> None:
+        super()._exec(sa.text(f'ALTER TABLE "{table}" {", ".join(changes)}'))
+
+    def _guards(self, table: str) -> Mapping[str, str] | None:
+        """The triggers that may refuse changes of a table's rows, and what each does; None where there are no rows."""
+        query = sa.text(
+            "SELECT trigger_name, action_statement FROM information_schema.triggers "
+            "WHERE trigger_schema = database() AND event_object_table = :name AND event_manipulation = 'UPDATE' "
+            "AND action_timing = 'BEFORE' AND trigger_name NOT LIKE '%_folds_changed'"
+        )
+        if not self.connection.scalar(sa.text(f'SELECT EXISTS (SELECT 1 FROM "{table}")')):
+            return None
+        return {row.trigger_name: row.action_statement for row in self.connection.execute(query, {"name": table})}
+
+
+def _definition(index: sa.Index, added: dict[str, str], long: Collection[str]) -> str:
+    """What creates an index in an ALTER TABLE; the columns that it needs are put into `added`, with their kinds.
+
+    `long` columns are indexed by their beginning.
+    """
+    columns = [_column_of(each, added) for each in index.expressions]
+    where = index.dialect_options["postgresql"]["where"]
+    if index.unique and where is not None:
+        name = f"{columns[0]}__where"
+        added[name] = f"BIGINT AS (CASE WHEN {where} THEN {columns[0]} END) VIRTUAL"
+        columns[0] = name
+    listed = ", ".join(f'"{name}"({DOCUMENT_LENGTH})' if name in long else f'"{name}"' for name in columns)
+    return f'ADD {"UNIQUE " if index.unique else ""}INDEX "{index.name}" ({listed})'
+
+
+def _column_of(expression: Any, added: dict[str, str]) -> str:
+    # Alembic's own class of an expression has it as `text`.
+    text = getattr(expression, "text", None)
+    if text is None:
+        return str(expression.name)
+    match = re.fullmatch(r"(\w+)\((\w+)(?:, 0)?\)", str(text))
+    assert match is not None, str(text)
+    function, column = match[1], match[2]
+    if function == "coalesce":
+        added[f"{column}__or_0"] = f"BIGINT AS (coalesce({column}, 0)) VIRTUAL"
+        return f"{column}__or_0"
+    added[f"{column}{SUFFIXES[function]}"] = f"VARCHAR({_LENGTHS[function]})"
+    return f"{column}{SUFFIXES[function]}"
+
+
+def _is_hidden(index: sa.Index) -> bool:
+    return index.dialect_options["postgresql"]["where"] is not None or any(
+        isinstance(each, sa.TextClause) for each in index.expressions
+    )
+
+
+def _filling(
+    table: str, hidden: Sequence[str], added: Sequence[str], guards: Mapping[str, str] | None
+) -> Iterator[str]:
+    """The statements that create the triggers that fill the invisible columns of a table, and that fill new ones."""
+    values = {
+        name: (name.removesuffix(suffix), f"LEFT({function}({{}}{name.removesuffix(suffix)}), {_LENGTHS[function]})")
+        for name in hidden
+        for function, suffix in SUFFIXES.items()
+        if name.endswith(suffix)
+    }
+    new = ", ".join(f"NEW.{name} = {value.format('NEW.')}" for name, (_, value) in values.items())
+    changed = " ".join(
+        f"IF NOT (NEW.{column} <=> OLD.{column}) THEN SET NEW.{name} = {value.format('NEW.')}; END IF;"
+        for name, (column, value) in values.items()
+    )
+    yield f"CREATE OR REPLACE TRIGGER {table}_folds_new BEFORE INSERT ON {table} FOR EACH ROW SET {new}"
+    yield f"CREATE OR REPLACE TRIGGER {table}_folds_changed BEFORE UPDATE ON {table} FOR EACH ROW BEGIN {changed} END"
+    if guards is not None:
+        yield from (f"DROP TRIGGER {name}" for name in guards)
+        filled = ", ".join(f"{name} = {values[name][1].format('')}" for name in added)
+        yield f"UPDATE {table} SET {filled}"
+        for name, action in guards.items():
+            yield f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW {action}"
+
+
+def _columns(connection: Any, table: str) -> dict[str, str]:
+    """The kinds of a table's columns, by their names."""
+    query = sa.text(
+        "SELECT column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = database() AND table_name = :name ORDER BY ordinal_position"
+    )
+    return dict(connection.execute(query, {"name": table}).all())
