@@ -46,7 +46,9 @@ def parts_of(model: type[Entity], counter: Counter) -> sa.Subquery:
         for place, column in enumerate(counter.columns)
     )
     rows = sa.select(*values, _counts.c.number.label(NUMBER))
-    return rows.where(_counts.c.resource_type == model.__tablename__, _counts.c.counter == counter.name).subquery()
+    # In the text, not a parameter: to SQLAlchemy two enumerations are one type, and the statements would be one.
+    is_of_model = _counts.c.resource_type == sa.literal_column(f"'{model.__tablename__}'", sa.String())
+    return rows.where(is_of_model, _counts.c.counter == counter.name).subquery()
 
 
 def _counted_value(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
