@@ -1,15 +1,16 @@
 """Making a backup while the platform runs.
 
 Order matters. The files of checkpoints are copied before the database, because a verification reports a file that is
-ahead of it. Images are copied before and after: one that is added meanwhile is found afterwards, one that is replaced
-was there before.
+ahead of it; then they get the checkpoints that only the copy of the database has, because the log was sealed meanwhile.
+Images are copied before and after: one that is added meanwhile is found afterwards, one that is replaced was there
+before.
 """
 
 import fcntl
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,7 +26,7 @@ from app.core.storage.folder import sync_directory
 from app.core.storage.storage import storage
 from app.core.values import as_json, utcnow
 from app.proof.outside.copying import to_files
-from app.proof.sealer import log_name, verifier_keys
+from app.proof.sealer import CannotSeal, log_name, verifier_keys, write_checkpoint_file
 from app.proof.verification import snapshot
 from app.version import VERSION
 
@@ -114,6 +115,9 @@ def _copy_database(path: Path) -> tuple[str, dict[str, int], set[str], set[str]]
         scratch.opened(path, path.parent / CHECKPOINTS),
         scratch.reading_connection() as connection,
     ):
+        # A damaged file is evidence: it is backed up as it is.
+        with suppress(CannotSeal):
+            write_checkpoint_file()
         revision = scratch.revision_of(connection) or ""
         return revision, count_rows(connection), *image_store.names_in(connection)
 

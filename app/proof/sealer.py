@@ -57,7 +57,7 @@ def seal() -> int:
         after = batch[-1]
         if len(batch) < BATCH_RECORDS:
             break
-    _write_checkpoint_file()
+    write_checkpoint_file()
     return total
 
 
@@ -215,8 +215,11 @@ def _sign(frontier: Frontier) -> None:
     db.session.execute(sa.insert(checkpoints).values(values))
 
 
-def _write_checkpoint_file() -> None:
-    """Append the newer checkpoints to the file, after their commit: the file never holds one that was rolled back."""
+def write_checkpoint_file() -> None:
+    """Append the newer checkpoints to the file, after their commit: the file never holds one that was rolled back.
+
+    Raises CannotSeal if the file is damaged.
+    """
     with reading():
         rows = _select_unwritten(external_log := checkpoint_log())
     if rows:

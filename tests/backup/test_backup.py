@@ -172,6 +172,22 @@ def test_a_restored_database_is_the_same_installation(
     assert [note for note in sheet["sheet_notes"] if note["rule"] == "foreign_ids"] == []
 
 
+def test_a_backup_has_the_checkpoints_of_its_database(
+    app: Flask, filled: str, backend: Backend, tmp_path: Path
+) -> None:
+    """The log is sealed between the copy of the file of checkpoints and that of the database."""
+    with app.app_context():
+        seal()
+        (checkpoints,) = Path(app.config["AUDIT_CHECKPOINTS"]).glob("*.jsonl")
+        sealed = checkpoints.read_bytes()
+        checkpoints.unlink()
+    run(app, "backup", tmp_path / "backup")
+    assert (tmp_path / "backup" / "checkpoints" / checkpoints.name).read_bytes() == sealed
+    with elsewhere(backend, tmp_path / "elsewhere", AUDIT_CHECKPOINTS=tmp_path / "kept") as other:
+        run(other, "restore", tmp_path / "backup")
+        assert_intact(other)
+
+
 def test_ids_of_deleted_objects_are_not_given_again(
     app: Flask, admin: Client, make: Make, backend: Backend, tmp_path: Path
 ) -> None:

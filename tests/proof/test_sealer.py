@@ -240,7 +240,7 @@ def test_readiness_is_ok_while_a_long_backlog_is_being_sealed(
     assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"
     with app.app_context():
         sealer._seal_batch(0, record_ids(app)[-1])
-        sealer._write_checkpoint_file()
+        sealer.write_checkpoint_file()
     assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "ok"
     pass_time(monkeypatch, 60)
     assert anonymous.call("GET", "/api/health/ready")["data"]["audit"] == "late"

@@ -136,11 +136,11 @@ def test_import_names_the_rows_whose_port_is_in_use(app: Flask, make: Make, admi
         Servers=[("Name",), ("n3",)],
     )
     assert import_["status"] == "invalid"
-    in_use = f"Another container ({owner['id']}) already has 80/tcp on this server."
+    in_use = f"Another container ({owner['id']}) already has 80/tcp on this server: write another one."
     assert row_errors(admin, import_) == [
         (2, "C2", "Port mappings", "80/tcp", in_use),
-        (5, "C5", "Port mappings", "81/tcp", "Row 2 already has 81/tcp on this server."),
-        (7, "C7", "Port mappings", "80/tcp", "Row 6 already has 80/tcp on this server."),
+        (5, "C5", "Port mappings", "81/tcp", "Row 2 already has 81/tcp on this server: write another one."),
+        (7, "C7", "Port mappings", "80/tcp", "Row 6 already has 80/tcp on this server: write another one."),
     ]
     rows = [("_id", "Server"), (unplaced["id"], "n1")]
     data: dict[str, Any] = {"file": (BytesIO(workbook(Containers=rows)), "x.xlsx")}
