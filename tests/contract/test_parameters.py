@@ -1,13 +1,18 @@
 """Query parameters that are not understood are refused, and never dropped in silence."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
+from marshmallow import Schema, fields
 
+from app.core.http.api import Parser
 from app.resource import Resource
 from app.resource.fields import Kind
 from app.resource.json_fields import MAX_TEXT
+from tests.backends import on_sqlite
 from tests.client import Body, Client
 from tests.contract.resources import each_readable, each_resource, kind_of, readable, varied_rows
 from tests.contract.test_filters import operators_of
@@ -265,3 +270,12 @@ def test_a_bad_value_names_its_parameter(admin: Client, path: str, name: str, ru
     data = refusal(admin, path)
     assert [each["rule"] for each in data["problems"][name]] == [rule]
     assert data["problems"].keys() == data["errors"].keys() == {name}
+
+
+@on_sqlite
+def test_a_default_that_is_computed_is_computed_for_each_request(app: Flask) -> None:
+    numbers = itertools.count(1)
+    schema = Schema.from_dict({"number": fields.Integer(load_default=lambda: next(numbers))})()
+    for expected in (1, 2):
+        with app.test_request_context("/"):
+            assert Parser().parse(schema, location="query") == {"number": expected}

@@ -193,7 +193,12 @@ class Blueprint(SmorestBlueprint):
 
 @functools.cache
 def _defaults(schema: Schema) -> Mapping[str, Any] | None:
-    """What a schema loads from an empty query; None if that is an error, or holds values that a view could change."""
+    """What a schema loads from an empty query; None if each request loads its own.
+
+    That is where it is an error, where a default is computed, and where a view could change a value.
+    """
+    if any(callable(field.load_default) for field in schema.fields.values()):
+        return None
     try:
         loaded: dict[str, Any] = schema.load({})
         hash(tuple(loaded.values()))
