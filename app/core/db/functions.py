@@ -108,9 +108,6 @@ class whole_part(sa.sql.functions.GenericFunction[int]):  # noqa: N801 - the nam
     inherit_cache = True
 
 
-@compiles(fold)
-@compiles(natural_key)
-@compiles(address_key)
 @compiles(json_items)
 @compiles(json_entries)
 @compiles(json_member)
@@ -132,8 +129,8 @@ class _Argument:
     """A clause that is compiled wherever it is written out: one that a database does not use leaves no parameter."""
 
     def __init__(self, clause: Any, compiler: Any, options: Mapping[str, Any]) -> None:
-        self.clause, self._compiler, self._options = clause, compiler, options
+        self._clause, self._compiler, self._options = clause, compiler, options
 
     def __str__(self) -> str:
-        sql: str = self._compiler.process(self.clause, **self._options)
+        sql: str = self._compiler.process(self._clause, **self._options)
         return sql

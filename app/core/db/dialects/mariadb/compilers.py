@@ -9,6 +9,7 @@ from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.sql import operators
 
 from app.core.db.dialects.mariadb.cursors import RETURNING
+from app.core.db.dialects.mariadb.folded_columns import hidden_column
 
 
 class Compiler(MySQLCompiler):
@@ -33,6 +34,21 @@ class Compiler(MySQLCompiler):
         by = ordered.element if isinstance(ordered, sa.UnaryExpression) and ordered.modifier else ordered
         first = " DESC" if unary.modifier is operators.nulls_first_op else ""
         return f"{self.process(by, **options)} IS NULL{first}, {self.process(ordered, **options)}"
+
+    def visit_fold_func(self, function: Any, **options: Any) -> str:
+        return self._folded("fold", function, options)
+
+    def visit_natural_key_func(self, function: Any, **options: Any) -> str:
+        return self._folded("natural_key", function, options)
+
+    def visit_address_key_func(self, function: Any, **options: Any) -> str:
+        return self._folded("address_key", function, options)
+
+    def _folded(self, name: str, function: Any, options: Any) -> str:
+        """A call of a stored function, or the column that has its value already."""
+        (argument,) = function.clauses
+        text: str = self.process(argument, **options)
+        return hidden_column(name, argument, text) or f"{name}({text})"
 
     def visit_in_op_binary(self, binary: Any, operator: Any, **options: Any) -> str:
         return self._within("IN", binary, options)

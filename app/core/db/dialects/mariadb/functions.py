@@ -3,32 +3,10 @@
 Functions whose names begin with `itam_` are stored ones, from the migrations.
 """
 
-from typing import Any
-
-import sqlalchemy as sa
-
-from app.core.db.dialects.mariadb.folded_columns import hidden_column
 from app.core.db.dialects.protocol import Sql
 from app.core.values import PLAIN_NUMBER
 
 _TEXT = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
-
-
-def fold(text: Sql) -> str:
-    return hidden_column("fold", _clause(text), str(text)) or f"fold({text})"
-
-
-def natural_key(text: Sql) -> str:
-    return hidden_column("natural_key", _clause(text), str(text)) or f"natural_key({text})"
-
-
-def address_key(text: Sql) -> str:
-    return hidden_column("address_key", _clause(text), str(text)) or f"address_key({text})"
-
-
-def _clause(text: Any) -> sa.ColumnElement[Any]:
-    clause: sa.ColumnElement[Any] = text.clause
-    return clause
 
 
 def json_items(document: Sql) -> str:

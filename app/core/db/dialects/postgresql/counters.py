@@ -50,7 +50,7 @@ def removal(counted: Counted) -> Iterator[str]:
 
 
 def rebuilding(counted: Counted) -> Iterator[str]:
-    """The statements that count the objects of a table anew, while nobody else writes them."""
+    """The statements that recount the objects of a table. The first keeps other writers out until the commit."""
     yield f"LOCK TABLE {counted.table} IN SHARE ROW EXCLUSIVE MODE"
     yield _deletion(counted)
     yield f"{_INSERT} {_numbers(counted, f'{counted.table} AS item', 'count(*)')}"

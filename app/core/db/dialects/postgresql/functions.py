@@ -4,18 +4,6 @@ from app.core.db.dialects.protocol import Sql
 from app.core.values import PLAIN_NUMBER
 
 
-def fold(text: Sql) -> str:
-    return f"fold({text})"
-
-
-def natural_key(text: Sql) -> str:
-    return f"natural_key({text})"
-
-
-def address_key(text: Sql) -> str:
-    return f"address_key({text})"
-
-
 def json_items(document: Sql) -> str:
     return f"jsonb_array_elements_text({document})"
 

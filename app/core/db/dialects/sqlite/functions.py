@@ -9,18 +9,6 @@ _TEXT = "CASE type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE value 
 _NUMBER = "CASE type WHEN 'integer' THEN value WHEN 'real' THEN value WHEN 'text' THEN plain_number(value) END"
 
 
-def fold(text: Sql) -> str:
-    return f"fold({text})"
-
-
-def natural_key(text: Sql) -> str:
-    return f"natural_key({text})"
-
-
-def address_key(text: Sql) -> str:
-    return f"address_key({text})"
-
-
 def json_items(document: Sql) -> str:
     # No subquery around it: in a join, SQLite lets only a function see the columns of the table before it.
     return f"json_each({document})"
