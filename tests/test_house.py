@@ -127,8 +127,7 @@ def is_session_info(node: ast.AST) -> bool:
 
 def attributes_of_g(node: ast.AST) -> Iterator[str]:
     """The names that an expression reads or writes on `flask.g`."""
-    of_proxy = ("get", "pop", "setdefault", "_get_current_object")
-    if isinstance(node, ast.Attribute) and is_name(node.value, "g") and node.attr not in of_proxy:
+    if isinstance(node, ast.Attribute) and is_name(node.value, "g") and node.attr not in ("get", "pop", "setdefault"):
         yield node.attr
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and is_name(node.func.value, "g"):
         yield str(getattr(node.args[0], "value", "?"))

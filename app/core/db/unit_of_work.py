@@ -33,7 +33,6 @@ Place = tuple[str, int, int]
 Calls = dict[Callable[[Collection[Any]], object], dict[Hashable, None]]
 """Functions to be called once, each with all items that were registered for it, in their order and without doubles."""
 
-_state_of_context: Callable[[], Any] = g._get_current_object  # asked a dozen times a request; the proxy is slower
 ATTEMPTS = 4
 """How often a block is run when the database sacrifices it to resolve a deadlock."""
 
@@ -129,9 +128,9 @@ class UnitOfWork:
 def unit_of_work() -> UnitOfWork:
     """The unit of work of this application context, which is made when it is first asked for."""
     try:
-        return cast(UnitOfWork, (state := _state_of_context()).unit_of_work)
+        return cast(UnitOfWork, g.unit_of_work)
     except AttributeError:
-        work = state.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
+        work = g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
         return work
 
 

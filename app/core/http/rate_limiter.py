@@ -4,7 +4,6 @@ A worker counts exactly, in blocks that it draws from the window of all workers.
 RETURN_SECONDS it gives back.
 """
 
-import functools
 import hashlib
 import math
 import time
@@ -225,9 +224,4 @@ def _caller() -> str:
         token = token_of_caller()
     if token is None:
         return f"anonymous:{_network()}"
-    return _key_of(token)
-
-
-@functools.lru_cache(maxsize=4096)
-def _key_of(token: str) -> str:
     return f"token:{hashlib.sha256(token.encode(errors='replace')).hexdigest()[:32]}"
