@@ -40,7 +40,7 @@ The latter is 0 where the file does not say it. What it raises ends the reading.
 
 
 def _watch_nothing(_rows: int, _expected: int) -> None:
-    """Nobody wants to know."""
+    """The default of `watch`: does nothing."""
 
 
 class FileKind(enum.Enum):
@@ -170,7 +170,7 @@ def _check_text(file: BinaryIO) -> None:
 
 
 def _line_count(file: BinaryIO) -> int:
-    """The number of line ends of a text, of which a row may have several in quotation marks."""
+    """The number of lines of a text. Its rows may be fewer: a quoted cell can have several lines."""
     file.seek(0)
     feeds = returns = 0
     while chunk := file.read(_CHUNK_BYTES):

@@ -258,7 +258,7 @@ def test_every_migration_goes_and_comes_back(connection: sa.Connection, monkeypa
 def test_the_counted_columns_are_those_of_the_models(
     connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else numbers would be asked of a counter that nobody keeps."""
+    """A counter that the model declares and no trigger keeps would always read 0."""
     kept: dict[str, Sequence[Sequence[str]]] = {}
     keep = guards.keep_counts
 

@@ -14,7 +14,7 @@ RELEASE = "bookworm"
 NEEDED = ("debootstrap", "systemd-nspawn", "nsenter")
 STEP_SECONDS = 900
 """The longest that one block may take: it installs packages, on a machine with other work."""
-# Where systemd does not run, nobody can register a machine with it.
+# A container is registered with systemd, which some machines do not run.
 UNREGISTERED = [] if Path("/run/systemd/system").exists() else ["--register=no", "--keep-unit"]
 
 

@@ -43,9 +43,9 @@ class Matching:
 
     @property
     def is_planned_by_value(self) -> bool:
-        """Whether it has ranges and the like, of which one plan does not fit all values.
+        """Whether a filter compares for more than equality: one plan does not fit both narrow and wide ranges.
 
-        To plan a page anew takes 0.4 ms: one of equal values keeps its plan as long as PostgreSQL finds it good.
+        To plan a page anew takes 0.4 ms, so filters of equality keep their plan as long as PostgreSQL finds it good.
         """
         return not all(item.is_equality or item.is_inequality for item in self.filters)
 
