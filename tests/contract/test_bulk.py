@@ -334,4 +334,5 @@ def test_the_statements_do_not_grow_with_the_items(
             bulk(admin, method, resource, {"items": items}, expect=(200, 201))
         return len(sent)
 
+    make(resource.model)  # the first of a table begins its sequence on SQLite, with a statement of its own
     assert sent_for(3) == sent_for(24)

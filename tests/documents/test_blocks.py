@@ -154,8 +154,8 @@ def test_addresses_that_the_pages_name_exist(migrated_app: Flask, page: Path) ->
 
 
 def addresses(text: str) -> Iterator[tuple[list[str], str]]:
-    """The methods and paths that a page names, with an example for each part that varies."""
-    pattern = rf"((?:(?:{'|'.join(VERBS)})(?:, | and |\|)?)*) ?(?:\$api|(?<![\w.}}])/api)(/[^\s`\"')|,]+)"
+    """The methods and paths that a page names, with an example for each part that varies; the version is left out."""
+    pattern = rf"((?:(?:{'|'.join(VERBS)})(?:, | and |\|)?)*) ?(?:\$api|(?<![\w.}}])/api)(?:/v1)?+(/[^\s`\"')|,]+)"
     for found in re.finditer(pattern, text):
         path = found[2].partition("?")[0].rstrip(".:;*")
         if "rack" in path:
