@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("fuzz", "requests that are generated from the OpenAPI document (tests/fuzz)")
     options.addoption("--fuzz-requests", type=int, default=0, help="how many on each database (two an operation)")
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
+    parser.addoption("--repetitions", type=int, default=1, help="how often each race is run, at least (1)")
     parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, also what is not ready for it")
     parser.getgroup("console", "the console in a browser (tests/console)").addoption(
         "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"
@@ -45,13 +46,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that uses the backend on each, unless it names those that it is for."""
+    """Run a test that uses the backend on each, unless it names those that it is for; and races repeatedly."""
+    race = metafunc.definition.get_closest_marker("race")
+    repetitions = metafunc.config.getoption("--repetitions")
+    if race is not None and repetitions > 1:
+        (own_runs,) = race.args or (1,)
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(-(-repetitions // own_runs)), indirect=True)
     marks = metafunc.definition.iter_markers("parametrize")
     if "backend" in metafunc.fixturenames and not any("backend" in mark.args[0] for mark in marks):
         only = metafunc.config.getoption("--on-mariadb")
         is_third = is_ready(metafunc.definition.path)
         names = [Mariadb.name] if only else [name for name in BACKENDS if is_third or name != Mariadb.name]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+@pytest.fixture
+def repetition(request: pytest.FixtureRequest) -> int:
+    """The number of this run of a race."""
+    number: int = request.param
+    return number
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def test_a_bulk_creation_that_is_sent_again(resource: Resource, make: Make, admi
     assert len(all_rows(resource, admin)) == before + 3
 
 
+@pytest.mark.race
 @each_resource
 def test_twenty_at_once_are_one(resource: Resource, make: Make, admin: Client, key: dict[str, str]) -> None:
     body = make.body(resource, full=True)

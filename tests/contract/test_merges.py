@@ -127,6 +127,7 @@ def test_numbers_that_would_be_rounded(resource: Resource, make: Make, admin: Cl
     assert patch(admin, path, {"attributes": {"n": "9007199254740993"}})["attributes"] == {"n": "9007199254740993"}
 
 
+@pytest.mark.race
 @each_extensible
 def test_people_who_edit_different_attributes_keep_theirs(
     resource: Resource, make: Make, admin: Client, sign_in: SignIn
@@ -192,6 +193,7 @@ def test_members_that_are_refused(resource: Resource, name: str, make: Make, adm
     assert len(admin.call("GET", path)["data"][name]) == 99
 
 
+@pytest.mark.race
 @each_list
 def test_people_who_add_members_at_once(resource: Resource, name: str, make: Make, admin: Client) -> None:
     path = f"{resource.path}/{make(resource.model, **{name: ['a']}).id}"

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
@@ -18,6 +19,7 @@ from tests.threads import run_concurrently
 TIMES = 5
 
 
+@pytest.mark.race(TIMES)
 @each_resource
 def test_a_child_that_is_created_while_its_parent_is_deleted(
     resource: Resource, make: Make, app: Flask, admin: Client
@@ -46,6 +48,7 @@ def test_a_child_that_is_created_while_its_parent_is_deleted(
             assert db.session.scalars(orphans).all() == []
 
 
+@pytest.mark.race(TIMES)
 @each_resource
 def test_a_change_while_the_object_is_deleted(resource: Resource, make: Make, admin: Client) -> None:
     for _ in range(TIMES):
@@ -63,6 +66,7 @@ def test_a_change_while_the_object_is_deleted(resource: Resource, make: Make, ad
         assert deleted.status_code == 200
 
 
+@pytest.mark.race(TIMES)
 @each_resource
 def test_of_two_deletions_one_finds_something(resource: Resource, make: Make, admin: Client) -> None:
     for _ in range(TIMES):
@@ -71,6 +75,7 @@ def test_of_two_deletions_one_finds_something(resource: Resource, make: Make, ad
         assert sorted(answer.status_code for answer in answers) == [200, 404]
 
 
+@pytest.mark.race(TIMES)
 @each_resource
 def test_two_bulk_writes_of_the_same_objects_in_opposite_order(resource: Resource, make: Make, admin: Client) -> None:
     """Both are done, one after the other: no deadlock is shown."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 
+import pytest
+
 from app.core.db.rules import unique_rules
 from app.resource import Resource
 from tests.client import Body, Client
@@ -94,6 +96,7 @@ def test_the_same_name_under_another_parent(resource: Resource, make: Make, admi
             assert any(created[name] != stored[name] for name in parents)
 
 
+@pytest.mark.race
 @each_resource
 def test_of_ten_at_once_one_is_stored(resource: Resource, make: Make, admin: Client) -> None:
     for names, _ in rules(resource):

@@ -3,6 +3,8 @@
 from datetime import datetime
 from functools import partial
 
+import pytest
+
 from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import all_rows, each_resource
@@ -93,6 +95,7 @@ def test_if_match(resource: Resource, make: Make, admin: Client) -> None:
     admin.call("DELETE", path, headers={"If-Match": '"4"'})
 
 
+@pytest.mark.race
 @each_resource
 def test_of_two_changes_of_one_version_one_is_stopped(resource: Resource, make: Make, admin: Client) -> None:
     path, body = stored(resource, make, admin)
@@ -103,6 +106,7 @@ def test_of_two_changes_of_one_version_one_is_stopped(resource: Resource, make: 
     assert admin.call("GET", path)["data"]["version"] == 2
 
 
+@pytest.mark.race
 @each_resource
 def test_without_a_condition_both_changes_are_kept(resource: Resource, make: Make, admin: Client) -> None:
     path, body = stored(resource, make, admin)

@@ -118,6 +118,7 @@ def test_what_was_read_of_an_undone_change_is_linked_to_nothing(app: Flask, make
     assert [record["mac"] for record in of_server] == expected_macs(app, of_server)
 
 
+@pytest.mark.race
 def test_writers_at_once_do_not_fork_the_chain(app: Flask, make: Make, admin: Client) -> None:
     server = make(Server)
     path = f"/api/servers/{server.id}"

@@ -92,6 +92,7 @@ def test_what_is_rolled_back_or_about_something_else_does_not(app: Flask, names:
     assert names.computed == 1
 
 
+@pytest.mark.race
 def test_a_change_is_not_seen_before_its_commit(app: Flask, names: Names) -> None:
     assert names() == []
     with app.app_context():
@@ -107,6 +108,7 @@ def _elsewhere(names: Names) -> list[str]:
     return found
 
 
+@pytest.mark.race
 def test_a_reader_that_is_overtaken_by_a_commit_leaves_nothing_old(names: Names, make: Make, admin: Client) -> None:
     """It read before the commit and stores after it."""
     identity = make(Datacenter, name="old").id
@@ -132,6 +134,7 @@ def test_a_reader_that_is_overtaken_by_a_commit_leaves_nothing_old(names: Names,
     assert names.computed == 2
 
 
+@pytest.mark.race
 def test_a_cold_answer_is_computed_once(names: Names, make: Make) -> None:
     make(Datacenter, name="a")
     calls = 8

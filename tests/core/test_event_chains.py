@@ -66,6 +66,7 @@ def test_an_undone_event_leaves_its_place(app: Flask) -> None:
     assert lengths(app) == [2]
 
 
+@pytest.mark.race
 def test_writers_at_once_do_not_fork_the_chains(app: Flask) -> None:
     def write(writer: int) -> None:
         for number in range(10):
@@ -102,6 +103,7 @@ def test_the_newest_events_are_noted_outside(app: Flask) -> None:
     assert heads(app) == [2]
 
 
+@pytest.mark.race
 def test_an_earlier_event_does_not_replace_a_later_one_outside(app: Flask) -> None:
     with app.app_context():
         calls = [lambda n=n: note(app, event_chains.Head("log", n % 3, n, f"mac {n}")) for n in range(1, 25)]

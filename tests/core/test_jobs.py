@@ -93,6 +93,7 @@ def test_jobs_are_done_in_their_order(app: Flask, work: Work, new_runner: NewRun
     assert work.handled == [3, 1, 2]
 
 
+@pytest.mark.race
 def test_of_many_runners_at_once_each_job_has_one(app: Flask, work: Work, new_runner: NewRunner) -> None:
     queue(app, *range(20))
     runners = [new_runner() for _ in range(4)]
@@ -101,6 +102,7 @@ def test_of_many_runners_at_once_each_job_has_one(app: Flask, work: Work, new_ru
     assert states(app) == ["done"] * 20
 
 
+@pytest.mark.race
 def test_a_job_waits_for_the_commit(app: Flask, work: Work, new_runner: NewRunner) -> None:
     runner = new_runner()
     with app.app_context():

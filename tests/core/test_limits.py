@@ -95,6 +95,7 @@ def test_a_block_that_a_worker_does_not_use_is_given_back(app: Flask) -> None:
     assert [busy.take(caller).is_admitted for _ in range(1001)] == [True] * 999 + [False] * 2
 
 
+@pytest.mark.race
 @on_postgresql
 def test_workers_never_admit_more_than_the_limit_together(app: Flask) -> None:
     limit, caller = parse("1000 per hour"), secrets.token_hex(8)

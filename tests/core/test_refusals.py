@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
@@ -144,6 +145,7 @@ def test_refused_tokens_are_counted_too(app: Flask, admin: Client, user: Client)
     assert [total([record]) for record in denied(admin)] == [1, 2]
 
 
+@pytest.mark.race
 def test_two_applications_at_once(
     app: Flask, build_app: BuildApp, document: Document, admin: Client, user: Client
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_file_is_replaced_and_deleted(storage: Storage) -> None:
         storage.open("a.jpg")
 
 
+@pytest.mark.race
 def test_of_simultaneous_writers_one_wins_whole(storage: Storage) -> None:
     contents = [bytes([number]) * 100_000 for number in range(8)]
     run_concurrently([lambda content=content: storage.write("a.jpg", content) for content in contents])

@@ -101,6 +101,7 @@ def test_a_deadlock_is_tried_again_a_few_times(app: Flask) -> None:
     assert len(attempts) == ATTEMPTS
 
 
+@pytest.mark.race
 @on_postgresql
 def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) -> None:
     ids = [make(Datacenter).id, make(Datacenter).id]
@@ -126,6 +127,7 @@ def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) ->
         assert [(one.version, one.description, one.location) for one in changed] == [(3, "a", "b"), (3, "b", "a")]
 
 
+@pytest.mark.race
 def test_many_writers_at_once_all_succeed(app: Flask, admin: Client) -> None:
     """SQLite has one writer at a time: the others wait, and nobody hears of it."""
     create = partial(admin.call, "POST", "/api/datacenters", expect=201)

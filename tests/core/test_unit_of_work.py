@@ -127,6 +127,7 @@ class TestBlocks:
                 assert calls == ([("committed", [2, 1, 3])] if discard else [])
         assert calls == [("committed", [2, 1, 3]), ("rolled back", [7])]
 
+    @pytest.mark.race
     def test_a_block_sees_what_others_have_committed_since(self, app: Flask, make: Make) -> None:
         identity = make(Datacenter, name="before").id
 

@@ -204,6 +204,7 @@ def wait_for_heads(count: int) -> None:
     wait_until(lambda: len(heads.names(log_name())) == count)
 
 
+@pytest.mark.race
 def test_simultaneous_sealing_leaves_every_checkpoint(
     build_app: BuildApp, object_store: ObjectStore, backend: Backend, make: Make
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_horizon_moves_past_sealed_records(app: Flask, make: Make, monkeypat
     assert app.extensions["audit_horizon"].first_id > 1
 
 
+@pytest.mark.race
 def test_two_sealers_at_once(app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealer, "BATCH_RECORDS", 3)
     for _ in range(20):

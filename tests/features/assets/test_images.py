@@ -220,6 +220,7 @@ def test_each_change_of_an_image_is_audited(user: Client, admin: Client, asset: 
     assert given["user_id"] == taken["user_id"] == user.user.id
 
 
+@pytest.mark.race
 def test_concurrent_uploads_leave_one_image(user: Client, asset: Asset, directory: Path) -> None:
     urls = [shown["image_url"] for shown in run_concurrently([lambda: upload(user, asset, encoded_image())] * 4)]
     now = user.call("GET", f"/api/assets/{asset.id}")["data"]

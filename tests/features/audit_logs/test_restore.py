@@ -328,6 +328,7 @@ def test_restoring_does_not_let_users_demote_themselves(sign_in: SignIn, admin: 
     assert answer["reason"] == "yourself"
 
 
+@pytest.mark.race
 def test_of_two_restores_at_once_one_succeeds(server: Server, admin: Client) -> None:
     for _ in range(10):
         admin.call("DELETE", f"/api/servers/{server.id}?cascade=true")

@@ -70,6 +70,7 @@ def test_link_sets_a_password_once(admin: Client, sign_in: SignIn, anonymous: Cl
     assert (changed.user_id, changed.changes) == (user.user.id, {"password_hash": {"old": None, "new": "changed"}})
 
 
+@pytest.mark.race
 def test_concurrent_uses_of_a_link_succeed_once(admin: Client, anonymous: Client, make: Make, app: Flask) -> None:
     admin.call("POST", f"/api/users/{make(User).id}/reset-password", expect=202)
     body = {"token": reset_token(app), "new_password": NEW}

@@ -173,6 +173,7 @@ def test_a_token_of_one_kind_is_refused_in_the_cookie_of_the_other(page: Browser
     script.call("POST", REFRESH, headers=crossed, expect=401)
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("tabs", [2, 10])
 def test_tabs_that_refresh_at_the_same_time_stay_signed_in(backend: Backend, make: Make, tabs: int) -> None:
     """Two processes; the tabs share the cookies of their browser."""

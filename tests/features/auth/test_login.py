@@ -244,6 +244,7 @@ def test_lock_affects_one_account_only(anonymous: Client, make: Make) -> None:
     log_in(anonymous, other.username)
 
 
+@pytest.mark.race
 def test_fifty_concurrent_wrong_passwords_compute_five_real_hashes(
     app: Flask, anonymous: Client, admin: Client, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

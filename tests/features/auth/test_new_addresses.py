@@ -54,6 +54,7 @@ def test_login_from_a_new_address_is_audited(travel: Travel) -> None:
     assert {message.state for message in traveller.messages()} == {MailState.LOGGED}
 
 
+@pytest.mark.race
 def test_concurrent_logins_from_a_new_address_send_one_mail(travel: Travel) -> None:
     inbox = Inbox()
     with server(inbox) as port:

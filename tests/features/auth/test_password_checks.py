@@ -143,6 +143,7 @@ def test_changed_passwords_are_mailed(app: Flask, admin: Client, sign_in: SignIn
     assert len(mails(app)) == 4
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("number", [6, 12, 24])
 def test_simultaneous_right_logins_all_succeed(app: Flask, anonymous: Client, make: Make, number: int) -> None:
     user = make(User)
@@ -151,6 +152,7 @@ def test_simultaneous_right_logins_all_succeed(app: Flask, anonymous: Client, ma
     assert (after.failed_login_attempts, after.checks_in_progress, after.locked_until) == (0, 0, None)
 
 
+@pytest.mark.race
 def test_right_logins_beside_wrong_ones_succeed(app: Flask, anonymous: Client, make: Make) -> None:
     user = make(User)
     wrong = [partial(log_in, anonymous, user, "wrong password", 401)] * (MAX_FAILURES - 1)

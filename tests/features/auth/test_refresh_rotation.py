@@ -47,6 +47,7 @@ def set_session(app: Flask, **values: Any) -> None:
         db.session.commit()
 
 
+@pytest.mark.race(min(ROUNDS.values()))
 def test_one_of_twenty_refreshes_in_two_processes_succeeds(app: Flask, backend: Backend, make: Make) -> None:
     """Two processes that share only the database; each round refreshes with the token of the round before."""
     credentials = {"username": make(User).username, "password": PASSWORD}
@@ -74,6 +75,7 @@ def refresh_simultaneously(servers: list[Server], token: str) -> Body:
     return tokens
 
 
+@pytest.mark.race
 def test_one_of_twenty_simultaneously_verified_refreshes_succeeds(
     app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
@@ -78,6 +79,7 @@ def test_duplicate_port_within_a_container_is_invalid(admin: Client) -> None:
     create(admin, None, *ports(80), *ports(80, protocol="udp"))
 
 
+@pytest.mark.race
 def test_one_of_ten_concurrent_creations_gets_the_port(make: Make, admin: Client) -> None:
     server = make(Server).id
     bodies = [{"name": f"n{k}", "server_id": server, "port_mappings": ports(80)} for k in range(10)]

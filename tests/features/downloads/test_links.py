@@ -61,6 +61,7 @@ def test_link_works_once_and_head_leaves_it(user: Client) -> None:
     assert (again.status_code, again.json["data"]["reason"]) == (404, "download_invalid")  # type: ignore[index]
 
 
+@pytest.mark.race
 def test_one_of_many_at_once_gets_the_file(user: Client, build_app: BuildApp) -> None:
     url, workers = url_of(user), [user.app, build_app()]
     calls: list[Callable[[], int]] = [lambda app=app: open_url(app, url).status_code for app in workers * 4]  # type: ignore[misc]

@@ -183,6 +183,7 @@ def changed_server(app: Flask, identity: int, rack: str) -> Session:
         return session
 
 
+@pytest.mark.race
 def test_a_reader_beside_writers_misses_nothing(app: Flask, make: Make, admin: Client) -> None:
     servers = [make(Server).id for _ in range(2)]
     seal_records(app)

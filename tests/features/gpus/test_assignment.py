@@ -230,6 +230,7 @@ def test_missing_gpu_is_not_found(admin: Client, gpu_id: str) -> None:
     admin.call("GET", f"{path}/assignments", expect=404)
 
 
+@pytest.mark.race
 def test_one_of_fifty_concurrent_assigns_wins(app: Flask, gpu: Gpu, admin: Client, sign_in: SignIn) -> None:
     clients = [sign_in() for _ in range(50)]
     answers = run_concurrently([partial(assign, client, gpu, client.user, expect=(200, 409)) for client in clients])
@@ -245,6 +246,7 @@ def test_one_of_fifty_concurrent_assigns_wins(app: Flask, gpu: Gpu, admin: Clien
     assert [record["action"] for record in records(admin, gpu)] == ["create", "assign"]
 
 
+@pytest.mark.race
 def test_one_of_many_concurrent_releases_counts(gpu: Gpu, admin: Client, user: Client) -> None:
     assign(admin, gpu, user.user)
     answers = run_concurrently([partial(release, client, gpu, expect=(200, 409)) for client in (admin, user) * 5])

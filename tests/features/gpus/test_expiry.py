@@ -188,6 +188,7 @@ def test_release_that_cannot_be_written_is_retried(app: Flask, gpu: Gpu, user: C
     assert status(user, gpu) == "available"
 
 
+@pytest.mark.race
 def test_concurrent_releases_by_workers_and_holder_count_once(
     app: Flask, gpu: Gpu, admin: Client, user: Client, build_app: BuildApp
 ) -> None:

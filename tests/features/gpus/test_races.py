@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, local
 from typing import Any, Self
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
@@ -55,6 +56,7 @@ class Gate:
             self._barrier.wait(TIMEOUT_SECONDS)
 
 
+@pytest.mark.race(GPUS)
 def test_each_gpu_gets_exactly_one_holder(app: Flask, make: Make) -> None:
     """Calls the service directly, which is faster than HTTP; other tests cover the responses."""
     server = make(Server)

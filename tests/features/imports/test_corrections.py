@@ -311,6 +311,7 @@ def test_a_last_row_that_is_set_imports_all_rows_down_to_it(admin: Client, uploa
     assert done["sheets"][0]["sheet_warnings"] == []
 
 
+@pytest.mark.race
 def test_rows_that_are_listed_while_a_correction_deletes_their_plan(app: Flask, admin: Client, upload: Upload) -> None:
     import_ = upload(admin, Servers=[("Name",), ("a",)])
     corrected: list[Body] = []
@@ -332,6 +333,7 @@ def test_rows_that_are_listed_while_a_correction_deletes_their_plan(app: Flask, 
     assert admin.call("GET", f"/api/imports/{import_['id']}")["data"]["revision"] == 2
 
 
+@pytest.mark.race
 def test_an_object_that_is_deleted_while_its_row_is_planned(
     app: Flask, admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

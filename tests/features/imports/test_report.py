@@ -245,6 +245,7 @@ def test_a_failed_report_can_be_requested_again_after_a_minute(
     assert comments(report(admin, job)["Servers"]) == MARKED
 
 
+@pytest.mark.race
 @pytest.mark.usefixtures("in_background")
 def test_simultaneous_first_requests_queue_one_job(admin: Client, upload: Upload) -> None:
     job = upload(admin, Servers=ROWS)

@@ -263,6 +263,7 @@ def test_an_import_cancelled_in_the_queue_is_never_read(admin: Client, upload: U
     assert totals(admin)["servers"] == 0
 
 
+@pytest.mark.race
 @on_postgresql
 def test_an_import_cancelled_while_it_is_applied_is_rolled_back(
     app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch

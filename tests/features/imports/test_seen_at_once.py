@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
@@ -36,6 +37,7 @@ def after_each_commit(look: Callable[[], None]) -> Iterator[None]:
             sa.event.remove(Session, "after_commit", gate)
 
 
+@pytest.mark.race
 def test_applied_means_that_lists_show_it(admin: Client, upload: Upload) -> None:
     check_what_is_seen(admin, admin, upload)
 

@@ -46,6 +46,7 @@ def rows(names: list[str], memory: int) -> list[tuple[Any, ...]]:
     return [("Name", "Memory (GB)"), *((name, memory) for name in names)]
 
 
+@pytest.mark.race
 @on_postgresql
 def test_the_same_changes(admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
@@ -61,6 +62,7 @@ def test_the_same_changes(admin: Client, upload: Upload, make: Make, monkeypatch
     assert audit(admin, request_id=failed["request_id"]) == []
 
 
+@pytest.mark.race
 @on_postgresql
 def test_the_same_new_objects(admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each waits for a name that the other has taken: the database ends one, which is retried."""

@@ -330,6 +330,7 @@ def test_service_disabled_during_its_check_stays_disabled(
     assert history(user, target) == []
 
 
+@pytest.mark.race
 def test_concurrent_checks_are_limited(service: Callable[..., Service], user: Client) -> None:
     """Services that hang must not occupy all threads that serve requests."""
     server = Server(hangs)
@@ -363,6 +364,7 @@ def test_scheduler_checks_each_service_once_per_interval(
     assert [(record["username"], record["user_id"]) for record in records] == [("system", None)] * 3
 
 
+@pytest.mark.race
 def test_concurrent_schedulers_check_each_service_once(
     outgoing_app: Flask, service: Callable[..., Service], healthy: tuple[Server, str]
 ) -> None:

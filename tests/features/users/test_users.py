@@ -86,6 +86,7 @@ def test_last_two_admins_cannot_be_removed_together(app: Flask, make: Make) -> N
     delete(app, two[0])
 
 
+@pytest.mark.race
 @pytest.mark.parametrize(("method", "body"), YOURSELF[1:])
 def test_last_two_admins_cannot_remove_each_other_concurrently(
     app: Flask, sign_in: SignIn, method: str, body: Body | None
