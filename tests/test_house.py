@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from flask import Flask
 
 import config
 from app.core.audit.actions import ACTIONS
+from app.core.db.unit_of_work import db
 
 APP = config.ROOT / "app"
 MODULES = sorted(APP.rglob("*.py"))
@@ -75,15 +79,28 @@ def test_a_package_has_shelves_before_it_is_crowded() -> None:
     assert {name_of(package): count for package, count in counts.items() if count > PACKAGE_MODULES} == {}
 
 
-def test_listeners_of_the_database_are_few_and_attached_in_one_module() -> None:
-    attached = Counter(
+def test_listeners_of_the_database_are_attached_in_one_module() -> None:
+    attaching = {
         name_of(path)
         for path, node in nodes()
         if (isinstance(node, ast.Attribute) and node.attr in ("listen", "listens_for") and is_name(node.value, "event"))
         or (isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy.event")
-    )
-    assert len(attached) <= 1
-    assert attached.total() <= LISTENERS
+    }
+    assert attaching == {"app/core/db/listeners.py"}
+
+
+def test_listeners_of_the_database_are_few(app: Flask) -> None:
+    with app.app_context():
+        heard: Sequence[Any] = (db.engine, db.engine.pool, db.engine.dialect, db.session())
+        attached = [
+            (event, listener.__qualname__)
+            for each in heard
+            for event in each.dispatch._event_names
+            for listener in getattr(each.dispatch, event)
+            if listener.__module__.split(".")[0] == "app"
+        ]
+    assert ("before_flush", "stamp_changes") in attached
+    assert len(attached) <= LISTENERS, attached
 
 
 def test_no_state_is_kept_in_the_session() -> None:
