@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import Response, request
-from werkzeug.datastructures import MultiDict
 
 from app.audit_logs import documentation
 from app.audit_logs.declaration import resource
@@ -12,10 +11,11 @@ from app.audit_logs.pages import select_records
 from app.audit_logs.query import parse_audit_query
 from app.audit_logs.restore import restore
 from app.audit_logs.schemas import AuditLogSchema, RestorationSchema
-from app.core.errors import BadParameter, UnknownParameter
+from app.core.errors import UnknownParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page, success
+from app.core.http.file_responses import read_format
 from app.core.messages import tr
 from app.resource import read
 from app.resource.routes import conclude
@@ -52,19 +52,8 @@ def export_audit_logs() -> Response:
         raise UnknownParameter(
             tr("An export does not take the parameter {name}.", name=name), parameter=name, did_you_mean=[]
         )
-    kinds = request.args.getlist("format") or ["xlsx"]
-    if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadParameter(
-            tr(
-                "{parameter} must be one of {choices}.",
-                rule="choice",
-                parameter="format",
-                choices=", ".join(CONTENT_TYPES),
-            ),
-            parameter="format",
-        )
-    others = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
-    return export(parse_audit_query(others), kinds[0], request.query_string.decode())
+    kind, others = read_format(CONTENT_TYPES)
+    return export(parse_audit_query(others), kind, request.query_string.decode())
 
 
 @blueprint.post("/<int:object_id>/restore")

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from flask import Response, request
-from werkzeug.datastructures import MultiDict
 
 from app.catalog import CATALOG, IMPORTABLE
 from app.core.audit import recorder
 from app.core.db.unit_of_work import writing
-from app.core.errors import BadParameter, UnknownParameter
+from app.core.errors import UnknownParameter
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import dumps
-from app.core.http.file_responses import XLSX, file_answer
+from app.core.http.file_responses import XLSX, file_answer, read_format
 from app.core.http.openapi.operations import camel_case, file_responses, query_parameter
 from app.core.messages import tr
 from app.exports.columns import columns_of
@@ -110,19 +109,8 @@ def _parse_export(resource: Resource) -> tuple[str, ListQuery]:
     """The kind of file and the list query of a request; raises BadRequest."""
     for name in PAGING & set(request.args):
         raise UnknownParameter(tr("An export has no {name}.", name=name), parameter=name, did_you_mean=[])
-    kinds = request.args.getlist("format") or ["xlsx"]
-    if len(kinds) > 1 or kinds[0] not in CONTENT_TYPES:
-        raise BadParameter(
-            tr(
-                "{parameter} must be one of {choices}.",
-                rule="choice",
-                parameter="format",
-                choices=", ".join(CONTENT_TYPES),
-            ),
-            parameter="format",
-        )
-    filters = MultiDict((name, value) for name, value in request.args.items(multi=True) if name != "format")
-    return kinds[0], parse_query(resource, filters, own=("format",))
+    kind, others = read_format(CONTENT_TYPES)
+    return kind, parse_query(resource, others, own=("format",))
 
 
 def _sheet(resource: Resource, query: ListQuery) -> OutputSheet:
