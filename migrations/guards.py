@@ -73,7 +73,7 @@ def keep_search_entries(table: str, columns: Sequence[str], *, is_private: bool 
     (`tags:list`). After changing what is searched of a table, call `forget_search_entries` and then this.
     """
     searched = _searched(table, columns, is_private=is_private)
-    for statement in (*_search().triggers(searched), *_search().rebuilding(searched)):
+    for statement in (*_search().triggers(searched), *searched.rebuilding(_search().insertion)):
         op.execute(sa.text(statement.replace(":", "\\:")))
 
 

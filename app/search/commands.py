@@ -32,5 +32,5 @@ def rebuild_entries(resource: Resource) -> int:
     connection, dialect = db.session.connection(), current_dialect()
     dialect.connections.lift_timeout(connection)
     dialect.search.lock(connection)
-    statements = dialect.search.rebuilding(searched_of(resource))
+    statements = searched_of(resource).rebuilding(dialect.search.insertion)
     return [connection.exec_driver_sql(statement).rowcount for statement in statements][-1]

@@ -39,6 +39,15 @@ class Searched(NamedTuple):
         """The SQL of a row's `owner_id`."""
         return f"coalesce({row}.created_by_id, 0)" if self.is_private else "NULL"
 
+    @property
+    def deletion(self) -> str:
+        """The statement that deletes the entries of all objects."""
+        return f"DELETE FROM {TABLE} WHERE resource_type = '{self.table}'"  # noqa: S608 - names of ours
+
+    def rebuilding(self, insertion: Callable[["Searched", str], str]) -> tuple[str, str]:
+        """The statements that write the entries of all objects anew, by the dialect's `insertion`; it is the last."""
+        return self.deletion, f"{insertion(self, 'item')} FROM {self.table} AS item"
+
     def values(self, row: str, text_of_json: Callable[[str, Form], str]) -> str:
         """The SQL of a row's searched values, a list of texts; `text_of_json` writes that of a column with JSON."""
         return ", ".join(self._values(row, text_of_json))
@@ -52,3 +61,10 @@ class Searched(NamedTuple):
             yield column
             if form is Form.MAC:
                 yield f"replace({column}, ':', '')"
+
+
+def row_trigger_removal(searched: Searched) -> Iterator[str]:
+    """The statements that remove the triggers of a table, one for each event of a row, and its entries."""
+    for event in ("insert", "update", "delete"):
+        yield f"DROP TRIGGER {searched.table}_search_{event}"
+    yield searched.deletion

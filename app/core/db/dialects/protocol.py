@@ -171,8 +171,8 @@ class SearchStatements(Protocol):
     def removal(self, searched: Searched, /) -> Iterator[str]:
         """The statements that remove what `triggers` creates, and the entries."""
 
-    def rebuilding(self, searched: Searched, /) -> Iterator[str]:
-        """The statements that write the entries of a table anew; the last one inserts them."""
+    def insertion(self, searched: Searched, row: str, /) -> str:
+        """An INSERT of the entries of rows, up to its FROM clause; `row` is their name there."""
 
     def lock(self, connection: sa.Connection, /) -> None:
         """Let other writers of entries commit before the objects are read, or wait."""

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE, Form, Searched
+from app.core.db.searched import TABLE, Form, Searched, row_trigger_removal
 
 _TEXT = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 _LINE = "CHAR(10 USING utf8mb4)"
+
+removal = row_trigger_removal
 
 
 def creation() -> Iterator[str]:
@@ -25,7 +27,7 @@ def triggers(searched: Searched) -> Iterator[str]:
     """The statements that create what keeps the entries of a table."""
     table = searched.table
     same = " AND ".join(f"OLD.{name} <=> NEW.{name}" for name in searched.followed)
-    yield (f"CREATE TRIGGER {table}_search_insert AFTER INSERT ON {table} FOR EACH ROW {_insertion(searched, 'NEW')}")
+    yield (f"CREATE TRIGGER {table}_search_insert AFTER INSERT ON {table} FOR EACH ROW {insertion(searched, 'NEW')}")
     yield (
         f"CREATE TRIGGER {table}_search_update AFTER UPDATE ON {table} FOR EACH ROW "
         f"BEGIN IF NOT ({same}) THEN UPDATE {TABLE} "
@@ -38,26 +40,13 @@ def triggers(searched: Searched) -> Iterator[str]:
     )
 
 
-def removal(searched: Searched) -> Iterator[str]:
-    """The statements that remove what `triggers` creates, and the entries."""
-    for event in ("insert", "update", "delete"):
-        yield f"DROP TRIGGER {searched.table}_search_{event}"
-    yield f"DELETE FROM {TABLE} WHERE resource_type = '{searched.table}'"
-
-
-def rebuilding(searched: Searched) -> Iterator[str]:
-    """The statements that write the entries of a table anew; the last one inserts them."""
-    yield f"DELETE FROM {TABLE} WHERE resource_type = '{searched.table}'"
-    yield f"{_insertion(searched, 'item')} FROM {searched.table} AS item"
-
-
 def lock(connection: sa.Connection) -> None:
     """Let other writers of entries commit before the objects are read, or wait."""
     connection.exec_driver_sql(f"SELECT count(*) FROM {TABLE} FOR UPDATE")
 
 
-def _insertion(searched: Searched, row: str) -> str:
-    """An INSERT of entries up to its FROM clause."""
+def insertion(searched: Searched, row: str) -> str:
+    """An INSERT of the entries of rows, up to its FROM clause."""
     values = f"'{searched.table}', {row}.id, {searched.owner(row)}, {_content(searched, row)}"
     return f"INSERT INTO {TABLE} (resource_type, resource_id, owner_id, content) SELECT {values}"
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
 
+from app.core.db.dialects.inserts import insert_rows
 from app.core.db.dialects.mariadb.compilers import sequence_of
 from app.core.db.dialects.mariadb.errors import NO_PRIVILEGE, number_of
 from app.core.db.dialects.protocol import Rows
@@ -32,12 +32,7 @@ def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -
 
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, many with each statement. Table and columns are quoted already."""
-    rest = iter(rows)
-    marks = f"({', '.join(['%s'] * len(columns))})"
-    while part := list(islice(rest, ROWS_AN_INSERT)):
-        listed = ", ".join([marks] * len(part))
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {listed}"  # noqa: S608 - names of ours
-        cursor.execute(statement, list(chain.from_iterable(part)))
+    insert_rows(cursor, table, columns, rows, mark="%s", rows_a_statement=ROWS_AN_INSERT)
 
 
 def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, common: Mapping[str, Any]) -> int:

@@ -42,7 +42,7 @@ def triggers(searched: Searched) -> Iterator[str]:
     yield f"ALTER TABLE {partition} ALTER COLUMN content SET STATISTICS {SAMPLES}"
     yield (
         f"CREATE FUNCTION {table}_search() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$ BEGIN "
-        f"IF TG_OP = 'INSERT' THEN {_insertion(searched, 'added')} FROM added; "
+        f"IF TG_OP = 'INSERT' THEN {insertion(searched, 'added')} FROM added; "
         f"ELSIF TG_OP = 'UPDATE' THEN UPDATE {partition} "
         f"SET owner_id = {searched.owner('NEW')}, content = {_content(searched, 'NEW')} "
         f"WHERE resource_type = '{table}' AND resource_id = NEW.id; "
@@ -64,12 +64,6 @@ def removal(searched: Searched) -> Iterator[str]:
     yield f"DROP TABLE {_partition(searched)}"
 
 
-def rebuilding(searched: Searched) -> Iterator[str]:
-    """The statements that write the entries of a table anew; the last one inserts them."""
-    yield f"DELETE FROM {_partition(searched)} WHERE resource_type = '{searched.table}'"
-    yield f"{_insertion(searched, 'item')} FROM {searched.table} AS item"
-
-
 def lock(connection: sa.Connection) -> None:
     """Let other writers of entries commit before the objects are read, or wait."""
     connection.exec_driver_sql(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE")
@@ -79,8 +73,8 @@ def _partition(searched: Searched) -> str:
     return f"{TABLE}_{searched.table}"
 
 
-def _insertion(searched: Searched, row: str) -> str:
-    """An INSERT of entries up to its FROM clause."""
+def insertion(searched: Searched, row: str) -> str:
+    """An INSERT of the entries of rows, up to its FROM clause."""
     values = f"'{searched.table}', {row}.id, {searched.owner(row)}, {_content(searched, row)}"
     return f"INSERT INTO {_partition(searched)} (resource_type, resource_id, owner_id, content) SELECT {values}"
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE, Form, Searched
+from app.core.db.searched import TABLE, Form, Searched, row_trigger_removal
 
 NUMBERS = 1 << 20
 """The rowid of an entry is the object's id times this, plus a number that follows from the table's name."""
+
+removal = row_trigger_removal
 
 
 def creation() -> Iterator[str]:
@@ -25,7 +27,7 @@ def triggers(searched: Searched) -> Iterator[str]:
     """The statements that create what keeps the entries of a table."""
     table, names = searched.table, searched.followed
     changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in names)
-    yield f"CREATE TRIGGER {table}_search_insert AFTER INSERT ON {table} BEGIN {_insertion(searched, 'NEW')}; END"
+    yield f"CREATE TRIGGER {table}_search_insert AFTER INSERT ON {table} BEGIN {insertion(searched, 'NEW')}; END"
     yield (
         f"CREATE TRIGGER {table}_search_update AFTER UPDATE OF {', '.join(names)} ON {table} WHEN {changed} "
         f"BEGIN UPDATE {TABLE} "
@@ -38,25 +40,12 @@ def triggers(searched: Searched) -> Iterator[str]:
     )
 
 
-def removal(searched: Searched) -> Iterator[str]:
-    """The statements that remove what `triggers` creates, and the entries."""
-    for event in ("insert", "update", "delete"):
-        yield f"DROP TRIGGER {searched.table}_search_{event}"
-    yield f"DELETE FROM {TABLE} WHERE resource_type = '{searched.table}'"
-
-
-def rebuilding(searched: Searched) -> Iterator[str]:
-    """The statements that write the entries of a table anew; the last one inserts them."""
-    yield f"DELETE FROM {TABLE} WHERE resource_type = '{searched.table}'"
-    yield f"{_insertion(searched, 'item')} FROM {searched.table} AS item"
-
-
 def lock(_connection: sa.Connection) -> None:
     """Let other writers of entries wait: on SQLite they do."""
 
 
-def _insertion(searched: Searched, row: str) -> str:
-    """An INSERT of entries up to its FROM clause."""
+def insertion(searched: Searched, row: str) -> str:
+    """An INSERT of the entries of rows, up to its FROM clause."""
     values = f"'{searched.table}', {row}.id, {searched.owner(row)}, {_content(searched, row)}"
     names = "rowid, resource_type, resource_id, owner_id, content"
     return f"INSERT INTO {TABLE} ({names}) SELECT {_rowid(searched, row)}, {values}"

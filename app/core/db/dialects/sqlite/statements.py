@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from app.core.db.dialects.inserts import insert_rows
 from app.core.db.dialects.protocol import Rows
 
 TIMES_HAVE_ZONES = False
@@ -36,13 +36,8 @@ def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -
 
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, many with each statement. Table and columns are quoted already."""
-    rest = iter(rows)
-    marks = f"({', '.join('?' * len(columns))})"
     # SQLite's journal for the rollback of a statement costs more than a row.
-    while part := list(islice(rest, ROWS_AN_INSERT)):
-        listed = ", ".join([marks] * len(part))
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {listed}"  # noqa: S608 - names of ours
-        cursor.execute(statement, list(chain.from_iterable(part)))
+    insert_rows(cursor, table, columns, rows, mark="?", rows_a_statement=ROWS_AN_INSERT)
 
 
 def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, common: Mapping[str, Any]) -> int:
