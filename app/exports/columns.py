@@ -14,7 +14,7 @@ from app.core.http.envelope import dumps
 from app.core.values import as_json, fold
 from app.resource import Resource
 from app.resource.fields import Field, Kind
-from app.resource.rights import visible
+from app.resource.rows import visible
 from app.sheets.cells import join_list
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX, IDENTITY, INSTALLATION, VERSION
 from app.sheets.writers import Item, OutputColumn

@@ -30,7 +30,7 @@ from app.resource.bulk.write_order import WriteOrder
 from app.resource.cascade import count_referring, detach_unseen, text_of_counts
 from app.resource.fields import defaults_of, from_json
 from app.resource.json_fields import limit_error, put_back_attributes
-from app.resource.rights import may_change
+from app.resource.service import may_change
 
 logs = AuditLog.__table__
 

@@ -22,8 +22,8 @@ from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.searched_fields import searched_fields
 from app.resource.query.select import parse_conditions, select_page, select_where
-from app.resource.rights import Private, is_visible, sees_own_only
 from app.resource.routes import answer, answer_if_changed, conclude
+from app.resource.rows import Private, is_visible, sees_own_only
 from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
 from app.resource.service import check_version, plural, read, singular
 

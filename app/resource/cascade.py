@@ -21,7 +21,7 @@ from app.core.http.api import Blueprint
 from app.core.messages import Term, tr
 from app.resource.bulk import writer
 from app.resource.fields import Field, fields_of
-from app.resource.rights import invisible, sees_own_only, visible
+from app.resource.rows import invisible, sees_own_only, visible
 
 MAX_LISTED = 1000
 """Objects that a preview names; its counts are exact."""

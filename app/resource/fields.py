@@ -140,7 +140,7 @@ def column(
 def reference(target: type[Entity], title: str, *aliases: str, **options: Any) -> Any:
     """A column that refers to another object: written as its id, read as its id and name, imported by name.
 
-    With `parent` the object is below the other one, as a container is on a server: see app/resource/rights.py.
+    With `parent` the object is below the other one, as a container is on a server: see `service.parents_in`.
     """
     info = {
         "title": title,

@@ -17,7 +17,7 @@ from app.core.http.access import current_actor
 from app.core.values import MAX_ID
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
-from app.resource.rights import is_visible, require_parents
+from app.resource.rows import is_visible
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back
 from app.resource.service import (
@@ -27,6 +27,7 @@ from app.resource.service import (
     not_found,
     read,
     require_changeable,
+    require_parents,
     require_valid,
 )
 

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from app.core.cache.backends import cached, local_pages
 from app.core.db.unit_of_work import undo_at_end
 from app.core.errors import BadParameter
-from app.core.http.access import current_actor, requires
+from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import TaggedBody, dumps, json_response, success, success_body
 from app.core.http.openapi.operations import camel_case
@@ -24,7 +24,7 @@ from app.resource.query.documentation import document_list
 from app.resource.query.list_query import parse_query
 from app.resource.query.paths import is_path
 from app.resource.query.select import select_page
-from app.resource.rights import sees_own_only
+from app.resource.rows import viewer_of
 from app.resource.schema import DeleteQuerySchema, RemovalSchema, Sent, store_query
 
 PAGE_SECONDS = 5
@@ -109,8 +109,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
             # It depends on more tables than the key of a cached page names.
             page = select_page(resource, parse_query(resource, arguments, own=(PARAMETER,)))
             return json_response(dumps(success_body(page.items, page.pagination)))
-        viewer = current_actor().id if sees_own_only(resource.model) else None
-        return page_at(resource.path, request.query_string, viewer)
+        return page_at(resource.path, request.query_string, viewer_of(resource.model))
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)

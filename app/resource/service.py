@@ -2,39 +2,39 @@
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from werkzeug.datastructures import ETags
 
 from app.core.audit.mac import row_to_change
-from app.core.audit.models import STORED, WRITTEN
 from app.core.audit.recorder import changed as changes_of
 from app.core.audit.recorder import created, record_of_row
-from app.core.db.dialects.protocol import Dialect
-from app.core.db.dialects.registry import current_dialect
 from app.core.db.errors import from_database
-from app.core.db.models import Id
 from app.core.db.rules import SoftUnique
-from app.core.db.statements import Prepared, read_rows
-from app.core.db.unit_of_work import db, touch, unit_of_work
-from app.core.errors import ApiError, BadHeader, Conflict, Invalid, NotFound, NotOwner, PreconditionFailed
-from app.core.http.access import current_actor
+from app.core.db.statements import any_of, read_rows
+from app.core.db.unit_of_work import db, unit_of_work
+from app.core.errors import ApiError, BadHeader, Conflict, Forbidden, Invalid, NotFound, NotOwner, PreconditionFailed
+from app.core.http.access import Actor, Role, current_actor
 from app.core.messages import Message, Term, tr
 from app.core.values import MAX_ID, as_json, same_json, utcnow
 from app.resource.declaration import Resource
 from app.resource.fields import Kind, defaults_of
 from app.resource.json_fields import MAX_ITEMS, edit_members, limit_error, merge_attributes
-from app.resource.projection import project, projection_of, settled_version
-from app.resource.rights import is_visible, may_change, require_parents, sees_own_only, visible
+from app.resource.rows import is_visible, next_id, read_row, row_write, settled_version, visible
 from app.resource.schema import ADD, REMOVE, Sent
 from app.resource.sent_back import check_sent_back
 from app.resource.uniqueness import shared_key, shared_with
 
 Row = dict[str, Any]
+Child = TypeVar("Child")
+Parent = tuple[str, int]
+"""The reference field of the child, and the id of the parent."""
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _ETAGS = re.compile(r'\s*(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*\s*')
 
@@ -45,15 +45,10 @@ class SharedValue(Conflict):
 
 def read(resource: Resource, object_id: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The object as its clients see it; raises NotFound."""
-    projection = projection_of(resource, names)
-    rows: Sequence[Any] = ()
-    if object_id <= MAX_ID:
-        viewer = current_actor().id if sees_own_only(resource.model) else None
-        statement = projection.one if viewer is None else projection.one_own
-        rows = statement.rows({"identity": object_id} if viewer is None else {"identity": object_id, "viewer": viewer})
-    if not rows:
+    item = read_row(resource, object_id, names)
+    if item is None:
         raise not_found(resource, object_id)
-    return projection.render(rows[0])
+    return item
 
 
 def unchanged_tag(resource: Resource, object_id: int, tags: ETags) -> str | None:
@@ -78,7 +73,7 @@ def create(resource: Resource, values: Mapping[str, Any]) -> dict[str, Any]:
     row = {**defaults_of(model), **changed_values(resource, defaults_of(model), values)}
     require_valid(resource, row)
     row |= {
-        "id": _next_id(model.__table__, current_dialect()).rows({})[0][0],
+        "id": next_id(model.__table__),
         "version": 1,
         "created_by_id": current_actor().id,
     }
@@ -114,63 +109,10 @@ def change(resource: Resource, object_id: int, sent: Sent, if_match: str | None)
     return _store(resource, now, (*sorted(new), "version", "updated_at"), record)
 
 
-class RowWrite:
-    """How a row is written together with its audit record and read as the answer; see `_row_write`."""
-
-    def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
-        table = resource.model.__table__
-        given = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
-        row: sa.Insert | sa.Update = sa.insert(table).values(given)
-        if "id" not in given:
-            identity, before = sa.bindparam("identity", type_=Id), sa.bindparam("before", type_=sa.Integer)
-            row = sa.update(table).values(given).where(table.c.id == identity, table.c.version == before)
-        record = {name: sa.bindparam(f"record_{name}", type_=STORED.c[name].type) for name in WRITTEN}
-        self._names = names
-        self._tables = table.name, STORED.name
-        self._answer = projection_of(resource)
-        self._statements = (
-            Prepared(row.returning(table.c.id)),
-            Prepared(sa.insert(STORED).inline().values(record)),
-            self._answer.one,
-        )
-        written = row.returning(*table.c).cte("written")
-        recorded = sa.insert(STORED).from_select(WRITTEN, sa.select(*record.values()).select_from(written))
-        self._as_one = Prepared(project(resource, written)[0].add_cte(recorded.cte("recorded")))
-
-    def execute(self, row: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Write the row as it is from now on; None, and nothing is written, if it is not at the version before.
-
-        Raises DBAPIError.
-        """
-        values = {f"new_{name}": row[name] for name in self._names}
-        values |= {f"record_{name}": value for name, value in record.items()}
-        values |= {"identity": row["id"], "before": row["version"] - 1}
-        touch(*self._tables)
-        if current_dialect().statements.WITH_MAY_WRITE:
-            rows = self._as_one.rows(values)
-        else:
-            write_row, write_record, read_answer = self._statements
-            if rows := write_row.rows(values):
-                write_record.rows(values)
-                rows = read_answer.rows(values)
-        return self._answer.render(rows[0]) if rows else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _row_write(resource: Resource, names: tuple[str, ...]) -> RowWrite:
-    """The write of these columns: of a new row if its id is among them, else of the row at the version before."""
-    return RowWrite(resource, names)
-
-
-@functools.cache
-def _next_id(table: sa.Table, dialect: Dialect) -> Prepared:
-    return Prepared(dialect.statements.select_next_id(table))
-
-
 def _store(resource: Resource, row: Row, names: tuple[str, ...], record: Row) -> dict[str, Any]:
     """Write these columns of a row with its audit record, and answer the object."""
     try:
-        answer = _row_write(resource, names).execute(row, record)
+        answer = row_write(resource, names).execute(row, record)
     except IntegrityError as error:
         db.session.rollback()
         raise explain(resource, row, error) from error
@@ -226,6 +168,62 @@ def require_valid(resource: Resource, row: Mapping[str, Any]) -> None:
     if errors := resource.model.validate(row):
         db.session.rollback()
         raise Invalid(errors=errors)
+
+
+def may_change(resource: Resource, actor: Actor, created_by_id: int | None) -> bool:
+    """Administrators change everything, others what they created of the resources that they may create."""
+    return actor.is_admin or (resource.write is Role.USER and created_by_id == actor.id)
+
+
+def require_parents(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any] = _NOTHING) -> None:
+    """Raise Forbidden where the acting user may not add to a parent among the values of an object; see `parents_in`.
+
+    Otherwise a server would have children that its owner can neither change nor delete, and so could not be deleted.
+    """
+    actor = current_actor()
+    additions = [(None, parent) for parent in parents_in(resource, values, before)]
+    for _, parent in closed_parents(resource, actor, additions):
+        raise refusal(resource, parent)
+
+
+def parents_in(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any]) -> list[Parent]:
+    """The parents that values give an object which had others before."""
+    return [
+        (field.name, values[field.name])
+        for field in resource.references.values()
+        if field.parent and values.get(field.name) not in (None, before.get(field.name))
+    ]
+
+
+def closed_parents(
+    resource: Resource, actor: Actor, additions: Collection[tuple[Child, Parent]]
+) -> Iterator[tuple[Child, Parent]]:
+    """Those of the children whose parent belongs to somebody else, with it; a missing parent does not.
+
+    One statement for each field, none for administrators.
+    """
+    for name in {name for _, (name, _) in additions} if not actor.is_admin else ():
+        target = resource.fields[name].target
+        assert target is not None
+        table = target.__table__
+        ids = any_of(table.c.id, {identity for _, (field, identity) in additions if field == name})
+        others = sa.select(table.c.id).where(ids, table.c.created_by_id.is_distinct_from(actor.id))
+        closed = {(name, identity) for identity in db.session.scalars(others)}
+        yield from (each for each in additions if each[1] in closed)
+
+
+def refusal(resource: Resource, parent: Parent) -> Forbidden:
+    """The refusal to add to somebody else's object."""
+    name, identity = parent
+    target = resource.fields[name].target
+    assert target is not None
+    message = tr(
+        "Only the creator of {what} {identity} and administrators add to it.",
+        rule="not_owner",
+        what=target.__tablename__.removesuffix("s"),
+        identity=identity,
+    )
+    return NotOwner(message, errors={name: [message]})
 
 
 def require_changeable(resource: Resource, created_by_id: int | None) -> None:

@@ -15,11 +15,10 @@ from app.core.db.statements import any_of, read_rows
 from app.core.http.access import current_actor
 from app.core.values import fold, search_text
 from app.resource import Resource
-from app.resource.projection import projection_of
 from app.resource.query.conditions import escape_like
 from app.resource.query.searched_fields import is_searched
 from app.resource.query.text_search import Word, entries, has_words, of_resource, search_values, words_of
-from app.resource.rights import sees_own_only, visible
+from app.resource.rows import projection_of, sees_own_only, visible
 from app.search.ranking import hit
 from app.search.typos import TypoShape, could_hold, similar_entry, typo_shape, typo_values
 

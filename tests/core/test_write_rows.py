@@ -12,7 +12,7 @@ from app.core.jobs.queue import Job
 from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.datacenters.routes import resource as datacenters
-from app.resource.projection import projection_of
+from app.resource.rows import projection_of
 from tests.backends import on_postgresql
 from tests.factories import Make
 

@@ -27,7 +27,7 @@ from tests.factories import Make
 from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
-PATCH_FILES = 21
+PATCH_FILES = 20
 IMPORT_FILES = 60
 ROW_FILES = 35
 """Of these files of an import, those that do more if the sheet has a row than if it has titles only."""

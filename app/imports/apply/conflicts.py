@@ -16,7 +16,7 @@ from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource, plural
 from app.resource.fields import defaults_of
-from app.resource.rights import closed_parents, may_change, parents_in, refusal
+from app.resource.service import closed_parents, may_change, parents_in, refusal
 from app.resource.uniqueness import Key, index_rules, key_of, member_rules, taken_keys
 
 MAX_CONFLICTS = 1000

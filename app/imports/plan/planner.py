@@ -29,7 +29,7 @@ from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Field, Kind, Resource, plural, singular
 from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
-from app.resource.rights import closed_parents, may_change, parents_in, refusal
+from app.resource.service import closed_parents, may_change, parents_in, refusal
 
 JSON_KINDS = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES})
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")

@@ -26,7 +26,7 @@ from app.imports.map.titles import title_key, without_marks
 from app.imports.parse.rows import ParsedRow, ParsedTable
 from app.imports.plan.missing import MissingObjects
 from app.resource import Field, Resource, singular
-from app.resource.rights import visible
+from app.resource.rows import visible
 from app.sheets.cells import CellError
 from app.sheets.reserved_titles import IDENTITY
 

@@ -19,7 +19,7 @@ from app.core.messages import tr
 from app.imports.models import ImportPart, RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, explained, find_part
 from app.imports.plan.summary import column_letters
-from app.resource.rights import visible, visible_ids
+from app.resource.rows import visible, visible_ids
 
 parts = ImportPart.__table__
 

@@ -11,7 +11,7 @@ from app.core.messages import tr
 from app.imports.map.table import Table
 from app.imports.parse.rows import ParsedRow, dict_factory
 from app.resource import Resource, singular
-from app.resource.rights import visible
+from app.resource.rows import visible
 from app.resource.uniqueness import index_rules, member_rules
 from app.sheets.reserved_titles import ATTRIBUTE_PREFIX
 

@@ -11,7 +11,7 @@ from app.core.values import as_json
 from app.imports.parse.rows import ParsedRow
 from app.resource import Resource, singular
 from app.resource.fields import defaults_of
-from app.resource.rights import visible_ids
+from app.resource.rows import visible_ids
 from app.resource.uniqueness import (
     Key,
     MemberRule,

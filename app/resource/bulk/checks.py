@@ -17,10 +17,9 @@ from app.core.values import as_json
 from app.resource.bulk.item import Item, Row
 from app.resource.declaration import Resource
 from app.resource.query.select import select_where
-from app.resource.rights import closed_parents, parents_in, refusal
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back as check_one
-from app.resource.service import called, shared
+from app.resource.service import called, closed_parents, parents_in, refusal, shared
 from app.resource.uniqueness import Key, index_rules, key_of, shared_key, shared_with, taken_keys
 
 

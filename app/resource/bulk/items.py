@@ -25,8 +25,8 @@ from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
 from app.resource.query.list_query import ListQuery
 from app.resource.query.select import conditions_of, narrowed
-from app.resource.rights import may_change, visible
-from app.resource.service import differing, singular
+from app.resource.rows import visible
+from app.resource.service import differing, may_change, singular
 
 
 def create(resource: Resource, items: Sequence[Item], query: Mapping[str, bool]) -> None:

@@ -11,7 +11,7 @@ from flask import current_app
 from app.core.http.access import SAFE_METHODS, Actor, admits
 from app.core.messages import Term
 from app.resource.declaration import Resource
-from app.resource.rights import may_change
+from app.resource.service import may_change
 
 V = TypeVar("V", bound=Callable[..., Any])
 

@@ -20,7 +20,8 @@ from app.resource.declaration import Resource
 from app.resource.expand.actions import actions_of
 from app.resource.query.as_of import AsOfSchema
 from app.resource.query.filters import unknown
-from app.resource.rights import may_change, visible
+from app.resource.rows import visible
+from app.resource.service import may_change
 
 PARAMETER = "with"
 CAN, CHILDREN = "can", "children"

@@ -24,7 +24,7 @@ from app.resource import service
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, default_of
 from app.resource.query.parameter_values import TimeSpan, read_text
-from app.resource.rights import is_visible
+from app.resource.rows import is_visible
 
 logs = AuditLog.__table__
 

@@ -19,8 +19,8 @@ from app.core.messages import tr
 from app.core.values import as_json
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, from_json
-from app.resource.projection import Render, target_alias
 from app.resource.query.json_filters import ATTRIBUTE, attribute_number, attribute_text
+from app.resource.rows import Render, target_alias
 
 Clause = sa.ColumnElement[bool]
 

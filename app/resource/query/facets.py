@@ -25,7 +25,6 @@ from app.core.http.openapi.operations import camel_case, query_parameter
 from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.projection import target_alias
 from app.resource.query.documentation import document_list
 from app.resource.query.filters import EQUALITY, ORDER, TEXT, filter_names, unknown
 from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, attribute_text
@@ -33,6 +32,7 @@ from app.resource.query.known_names import check_attribute
 from app.resource.query.list_query import ListQuery, Matching, parse_query
 from app.resource.query.paths import condition_of, models_on
 from app.resource.query.select import conditions_of, narrowed
+from app.resource.rows import target_alias
 
 MAX_FACETS = 20
 MAX_VALUES = 100

@@ -18,7 +18,7 @@ from app.resource.fields import Field
 from app.resource.query.conditions import escape_like
 from app.resource.query.filters import EQUALITY, ORDER, TEXT, Filter, unknown
 from app.resource.query.json_filters import ATTRIBUTE, attribute_text
-from app.resource.rights import visible
+from app.resource.rows import visible
 
 MAX_CANDIDATES = 500
 """A misspelt name is compared with as many names that begin with the same two letters, and as many others."""

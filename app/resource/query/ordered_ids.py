@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.projection import target_alias
 from app.resource.query.cursor import SortKey, after
+from app.resource.rows import target_alias
 
 Limit = sa.ColumnElement[int]
 

@@ -17,7 +17,7 @@ from app.resource.fields import Field, Kind, fields_of
 from app.resource.query.conditions import Clause, clause_of
 from app.resource.query.filters import Filter, filter_names, parse_filter, unknown
 from app.resource.query.known_names import check_names
-from app.resource.rights import Private
+from app.resource.rows import Private
 
 Route = Callable[[sa.Select[Any] | None], Clause]
 """Given the ids of objects: whether a row refers to one of them; given None: whether it refers to any object."""

@@ -11,7 +11,7 @@ from app.core.db.searched import Form, Searched
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.rights import Private
+from app.resource.rows import Private
 
 _FORMS = {Kind.LIST: Form.LIST, Kind.OBJECTS: Form.OBJECTS, Kind.ATTRIBUTES: Form.ATTRIBUTES, Kind.INTEGER: Form.NUMBER}
 _ALWAYS = frozenset({Kind.TEXT, Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES})

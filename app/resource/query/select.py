@@ -16,19 +16,17 @@ from app.core.cache.backends import cached
 from app.core.db.statements import Prepared, read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter
-from app.core.http.access import current_actor
 from app.core.http.envelope import Page, Pagination
 from app.core.http.paging import MAX_TOTAL
 from app.core.messages import tr
 from app.resource.declaration import Resource
-from app.resource.projection import Projection, projection_of
 from app.resource.query.cursor import SortKey, cursor_page, read_cursor, sort_keys, write_cursor
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query, sortable
 from app.resource.query.ordered_ids import ordered_ids, renamed, walks_index
 from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import matches
-from app.resource.rights import sees_own_only, visible
+from app.resource.rows import Projection, projection_of, viewer_of, visible
 
 BATCH_ROWS = 1000
 """Rows that are held in memory while all of them are read."""
@@ -44,10 +42,11 @@ _PAGE_SIZE, _OFFSET = sa.bindparam("page_size", type_=sa.Integer), sa.bindparam(
 
 def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
     """The query for the objects that the acting user may see; the user is part of it, and so of the cache key."""
-    if not sees_own_only(resource.model):
+    viewer = viewer_of(resource.model)
+    if viewer is None:
         return query
     matching = replace(query.matching, own=True)
-    return replace(query, matching=matching, values={**query.values, "viewer": current_actor().id})
+    return replace(query, matching=matching, values={**query.values, "viewer": viewer})
 
 
 def select_page(resource: Resource, query: ListQuery) -> Page:

@@ -7,7 +7,7 @@ from flask import Flask
 
 from app.core.http.access import Role, current_actor
 from app.datacenters.models import Datacenter
-from app.resource import rights
+from app.resource import rows
 from app.servers.models import Server
 from app.tasks.models import Task
 from tests.client import Client
@@ -27,7 +27,7 @@ def test_the_holder_of_a_value_is_named_only_to_users_who_see_it(
     hers = user.call("POST", "/api/servers", expect=201, json=body)["data"]["id"]
     if is_private:
         private = lambda model: model is Server and not current_actor().is_admin  # noqa: E731
-        monkeypatch.setattr(rights, "sees_own_only", private)
+        monkeypatch.setattr(rows, "sees_own_only", private)
     for client, which in ((other, "" if is_private else f" ({hers})"), (admin, f" ({hers})")):
         import_ = upload(client, Servers=[("Name", "Datacenter", "Internal IP"), ("n2", "SH-1", "10.0.0.1")])
         ((error,),) = (row["errors"] for row in rows_of(client, import_, "error"))
