@@ -82,7 +82,7 @@ def request_reset_link(identifier: str) -> None:
     """
     if not current_app.config["MAIL_SERVER"]:
         raise MailOff()
-    user_id = db.session.scalar(sa.select(User.id).where(lockout.matches(identifier), User.is_active))
+    user_id = db.session.scalar(sa.select(User.id).where(lockout.login_condition(identifier), User.is_active))
     enqueue(REQUESTED, user_id or UNKNOWN)
 
 

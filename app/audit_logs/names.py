@@ -21,7 +21,7 @@ from app.resource import ListQuery, unknown
 logs = AuditLog.__table__
 
 
-def check_names(query: ListQuery) -> None:
+def require_known_terms(query: ListQuery) -> None:
     """Check the actions and types that a query filters by; raises BadRequest with the nearest valid names."""
     for position, item in enumerate(query.matching.filters):
         if item.operator in ("", "ne") and item.name in _VALID:

@@ -8,7 +8,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.audit_logs.change_filter import ChangeFilter
 from app.audit_logs.declaration import resource
-from app.audit_logs.names import check_names
+from app.audit_logs.names import require_known_terms
 from app.audit_logs.own_trail import hide_private
 from app.core.audit.models import SEARCHED, AuditLog
 from app.core.db.statements import any_of
@@ -108,7 +108,7 @@ def parse_audit_query(arguments: MultiDict[str, str]) -> AuditQuery:
     field, old, new = (_read_text(arguments, name) for name in CHANGE_PARAMETERS)
     changed = ChangeFilter(field, old, new, in_creations=_asks_for_creations(listed))
     _sort_column(listed.sort)
-    check_names(listed)
+    require_known_terms(listed)
     changed.check()
     return AuditQuery(listed, changed)
 

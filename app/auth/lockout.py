@@ -84,7 +84,7 @@ def record_failure(identifier: str, attempt: Attempt | None) -> None:
     locked_until = _conclude(identifier, attempt)
     account = db.session.execute(
         sa.select(users.c.id, users.c.username, users.c.email, users.c.language, users.c.is_active).where(
-            matches(identifier)
+            login_condition(identifier)
         )
     ).one_or_none()
     name = identifier[:255].replace("\x00", "").encode(errors="replace").decode()
@@ -119,7 +119,7 @@ def _admit(identifier: str) -> tuple[bool, Attempt | None]:
     begun = {"checks_in_progress": _in_progress(users, now) + 1, "last_check_at": now}
     statement = (
         sa.update(users)
-        .where(matches(identifier), _is_unlocked(now), _account_has_room(now))
+        .where(login_condition(identifier), _is_unlocked(now), _account_has_room(now))
         .values(failed_login_attempts=_failures(now), locked_until=None, **begun)
         .returning(
             users.c.id,
@@ -156,7 +156,7 @@ def _has_room(identifier: str) -> bool:
     """Whether a check that could not begin may try again."""
     now = utcnow()
     is_full = sa.and_(dummy_counters.c.id == _dummy_id(identifier), _in_progress(dummy_counters, now) >= MAX_FAILURES)
-    account = sa.exists().where(matches(identifier), _is_unlocked(now), _account_has_room(now))
+    account = sa.exists().where(login_condition(identifier), _is_unlocked(now), _account_has_room(now))
     dummy = sa.and_(~_exists_unlocked(identifier, now), ~sa.exists().where(is_full))
     with reading():
         return bool(db.session.scalar(sa.select(sa.or_(account, dummy))))
@@ -199,7 +199,7 @@ def _is_unlocked(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _exists_unlocked(identifier: str, now: datetime) -> sa.Exists:
-    return sa.exists().where(matches(identifier), _is_unlocked(now))
+    return sa.exists().where(login_condition(identifier), _is_unlocked(now))
 
 
 def _account_has_room(now: datetime) -> sa.ColumnElement[bool]:
@@ -236,7 +236,7 @@ def _dummy_id(identifier: str) -> int:
     return zlib.crc32(identifier.encode(errors="replace")) % DUMMY_COUNTERS
 
 
-def matches(identifier: str) -> sa.ColumnElement[bool]:
+def login_condition(identifier: str) -> sa.ColumnElement[bool]:
     """The condition that a user has this username or e-mail address, as a login compares them."""
     try:
         name = fold(clean_text(identifier))

@@ -97,12 +97,12 @@ def address_key(text: str | None) -> str | None:
     if _IPV4.fullmatch(text):
         return "4" + "".join(octet.zfill(3) for octet in text.split("."))
     try:
-        return key_of(parse_address(text))
+        return key_of_address(parse_address(text))
     except ValueError:
         return None
 
 
-def key_of(address: Address) -> str:
+def key_of_address(address: Address) -> str:
     """The `address_key` of a parsed address."""
     return f"{address.version}" + "".join(f"{byte:03}" for byte in address.packed)
 

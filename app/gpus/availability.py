@@ -107,9 +107,9 @@ def _some_of_each(
     parts = []
     for model in models:
         gpus = sa.select(_gpus.c.server_id, _gpus.c.model).where(_AVAILABLE, _gpus.c.model == model, *conditions)
-        some = gpus.order_by(_gpus.c.server_id).limit(limit).subquery()
+        first = gpus.order_by(_gpus.c.server_id).limit(limit).subquery()
         number = sa.func.count().label("number")
-        parts.append(sa.select(some.c.server_id, some.c.model, number).group_by(some.c.server_id, some.c.model))
+        parts.append(sa.select(first.c.server_id, first.c.model, number).group_by(first.c.server_id, first.c.model))
     return sa.union_all(*parts)
 
 

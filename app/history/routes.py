@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from flask import request
 
-from app.audit_logs.names import check_names
+from app.audit_logs.names import require_known_terms
 from app.audit_logs.schemas import HistorySchema
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
@@ -47,7 +47,7 @@ def _add_history(resource: Resource) -> None:
     @blueprint.response(200, HistorySchema, many=True)
     def history(object_id: int) -> Page:
         query = parse_query(records, request.args)
-        check_names(query)
+        require_known_terms(query)
         _require_visible(resource, object_id)
         return select_page(records, _about(resource, object_id, query))
 

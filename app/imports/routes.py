@@ -26,7 +26,13 @@ from app.imports.schemas import (
     UploadSchema,
 )
 from app.imports.settings_schemas import CorrectionSchema
-from app.imports.upload_form import check_names, read_file, read_mapping, read_mapping_name, read_settings
+from app.imports.upload_form import (
+    check_resource_and_match,
+    read_file,
+    read_form_settings,
+    read_mapping,
+    read_mapping_name,
+)
 from app.resource import WriteQuerySchema, conclude, document_list
 
 ANSWERED = ("ETag", "Retry-After", *LOCALIZED)
@@ -47,8 +53,8 @@ def create_import() -> Response:
     options["apply_at_once"] = options.pop("apply")
     options["mapping"] = read_mapping(options.get("mapping"))
     name = read_mapping_name(options)
-    check_names(options)
-    options["settings"] = read_settings(options)
+    check_resource_and_match(options)
+    options["settings"] = read_form_settings(options)
     import_id = service.upload(content, filename, options)
     if name is not None:
         mappings.save(name, options["mapping"], import_id)

@@ -77,7 +77,7 @@ def read_mapping(text: str | None) -> dict[str, str | None]:
     return mapping
 
 
-def read_settings(options: dict[str, Any]) -> dict[str, Any]:
+def read_form_settings(options: dict[str, Any]) -> dict[str, Any]:
     """What the form sets about all sheets, as it is stored; raises Invalid."""
     sent: dict[str, Any] = {
         name: options.pop(name) for name in ("constants", "create_missing", "use_formats") if name in options
@@ -118,7 +118,8 @@ def read_mapping_name(options: dict[str, Any]) -> str | None:
     return name
 
 
-def check_names(options: dict[str, Any]) -> None:
+def check_resource_and_match(options: dict[str, Any]) -> None:
+    """Raise Invalid for a resource that cannot be imported, and for a field to match by that none of them has."""
     resource = options.get("resource")
     if resource is not None and resource not in IMPORTABLE:
         raise Invalid(

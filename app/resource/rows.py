@@ -176,11 +176,11 @@ class RowWrite:
 
     def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
         table = resource.model.__table__
-        given = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
-        row: sa.Insert | sa.Update = sa.insert(table).values(given)
-        if "id" not in given:
+        values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+        row: sa.Insert | sa.Update = sa.insert(table).values(values)
+        if "id" not in values:
             identity, before = sa.bindparam("identity", type_=Id), sa.bindparam("before", type_=sa.Integer)
-            row = sa.update(table).values(given).where(table.c.id == identity, table.c.version == before)
+            row = sa.update(table).values(values).where(table.c.id == identity, table.c.version == before)
         record = {name: sa.bindparam(f"record_{name}", type_=STORED.c[name].type) for name in WRITTEN}
         self._names = names
         self._tables = table.name, STORED.name

@@ -183,7 +183,7 @@ def require_parents(resource: Resource, values: Mapping[str, Any], before: Mappi
     actor = current_actor()
     additions = [(None, parent) for parent in parents_in(resource, values, before)]
     for _, parent in closed_parents(resource, actor, additions):
-        raise refusal(resource, parent)
+        raise closed_parent_error(resource, parent)
 
 
 def parents_in(resource: Resource, values: Mapping[str, Any], before: Mapping[str, Any]) -> list[Parent]:
@@ -212,8 +212,8 @@ def closed_parents(
         yield from (each for each in additions if each[1] in closed)
 
 
-def refusal(resource: Resource, parent: Parent) -> Forbidden:
-    """The refusal to add to somebody else's object."""
+def closed_parent_error(resource: Resource, parent: Parent) -> Forbidden:
+    """The error of who adds to somebody else's object."""
     name, identity = parent
     target = resource.fields[name].target
     assert target is not None

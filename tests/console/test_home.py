@@ -57,8 +57,8 @@ def test_home_is_accessible_in_chinese(open_console: OpenConsole, admin: Client,
     expect(page.get_by_role("button", name="查看示例数据")).to_be_visible()
     assert_accessible(page)
     # Through the server itself: without Redis another process cannot tell it that its pages are old.
-    made = page.request.post("/api/datacenters", data={"name": "SH-1"}, headers={"Sec-Fetch-Site": "same-origin"})
-    assert made.ok, made.text()
+    created = page.request.post("/api/datacenters", data={"name": "SH-1"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert created.ok, created.text()
     page.reload()
     expect(page.get_by_role("heading", name="最近变更")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -282,12 +282,12 @@ class Scene:
         return client.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": [scope]}, expect=201)["data"]
 
     def ended_token_of(self, client: Client, **values: Any) -> str:
-        made = self.token_of(client, "write")
+        created = self.token_of(client, "write")
         table = PersonalToken.__table__
         with self.app.app_context():
-            db.session.execute(sa.update(table).where(table.c.id == made["id"]).values(values))
+            db.session.execute(sa.update(table).where(table.c.id == created["id"]).values(values))
             db.session.commit()
-        token: str = made["token"]
+        token: str = created["token"]
         return token
 
     def latest_session(self, user_id: int) -> str:
@@ -312,10 +312,10 @@ class Scene:
             return route, {"json": {"items": [options["json"]]}}
         if "{" not in route and not route.endswith("/bulk"):
             return route, options
-        made = self.make(resource.model, created_by_id=self.callers["owner"].user.id)
+        created = self.make(resource.model, created_by_id=self.callers["owner"].user.id)
         if route.endswith("/bulk"):
-            return route, {"json": {"items": [{"id": made.id}]}}
-        return route.format(object_id=made.id), options
+            return route, {"json": {"items": [{"id": created.id}]}}
+        return route.format(object_id=created.id), options
 
 
 Build = Callable[[Scene, Client], tuple[dict[str, Any], dict[str, Any]]]
@@ -395,9 +395,9 @@ def _upload() -> dict[str, Any]:
 
 def _own_import(scene: Scene, _: Client) -> Any:
     owner = scene.callers["owner"]
-    made = owner.call("POST", "/api/imports", expect=202, **_upload())["data"]
+    created = owner.call("POST", "/api/imports", expect=202, **_upload())["data"]
     runner_of(owner.app).run_pending()
-    return {"import_id": made["id"]}, {}
+    return {"import_id": created["id"]}, {}
 
 
 def _named_view() -> dict[str, str]:
@@ -405,8 +405,8 @@ def _named_view() -> dict[str, str]:
 
 
 def _own_view(scene: Scene, _: Client) -> Any:
-    made = scene.callers["owner"].call("POST", "/api/views", expect=201, json=_named_view())["data"]
-    return {"view_id": made["id"]}, {}
+    created = scene.callers["owner"].call("POST", "/api/views", expect=201, json=_named_view())["data"]
+    return {"view_id": created["id"]}, {}
 
 
 def _changed_view(scene: Scene, caller: Client) -> Any:
@@ -427,9 +427,9 @@ def _shareable_mapping(scene: Scene, caller: Client) -> Any:
 def _own_applied(scene: Scene, _: Client) -> Any:
     form = {**_upload()["data"], "apply": "true"}
     owner = scene.callers["owner"]
-    made = owner.call("POST", "/api/imports", expect=202, data=form)["data"]
+    created = owner.call("POST", "/api/imports", expect=202, data=form)["data"]
     runner_of(owner.app).run_pending()
-    return {"import_id": made["id"]}, {}
+    return {"import_id": created["id"]}, {}
 
 
 def _own_plan(scene: Scene, caller: Client) -> Any:

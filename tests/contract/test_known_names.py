@@ -92,7 +92,7 @@ def test_who_may_not_list_users_learns_no_name(make: Make, user: Client, sign_in
 def test_a_name_that_is_new_is_known_at_once(make: Make, admin: Client) -> None:
     make(Gpu)
     admin.call("GET", "/api/servers?datacenter=SH-1", expect=400)
-    made = make(Datacenter, name="SH-1")
+    datacenter = make(Datacenter, name="SH-1")
     assert admin.call("GET", "/api/servers?datacenter=sh-1")["data"] == []
-    admin.call("DELETE", f"/api/datacenters/{made.id}")
+    admin.call("DELETE", f"/api/datacenters/{datacenter.id}")
     admin.call("GET", "/api/servers?datacenter=SH-1", expect=400)

@@ -269,9 +269,9 @@ def mentions(resource: Resource, row: Body, text: str) -> bool:
 )
 def test_a_keyword_is_looked_for_in_the_attributes(resource: Resource, make: Make, admin: Client) -> None:
     values = ["Zürich 100%", 8472, 0.125, True, None]
-    made = [make(resource.model, attributes={"note": value}).id for value in values]
+    created = [make(resource.model, attributes={"note": value}).id for value in values]
     for text, expected in (("ZÜRICH", 0), ("100%", 0), ("8472", 1), ("0.125", 2), ("true", 3)):
-        assert ids(admin.call("GET", resource.path, query_string={"q": text})) == [made[expected]], text
+        assert ids(admin.call("GET", resource.path, query_string={"q": text})) == [created[expected]], text
     # Only the values are searched, not the names.
     assert ids(admin.call("GET", resource.path, query_string={"q": "note"})) == []
 

@@ -244,10 +244,10 @@ def latest_change(client: Client, resource: Resource, identity: int) -> str:
 
 @each_extensible
 def test_undoing_a_change_leaves_the_attributes_of_others(resource: Resource, make: Make, admin: Client) -> None:
-    made = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
-    path = f"{resource.path}/{made.id}"
+    target = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
+    path = f"{resource.path}/{target.id}"
     patch(admin, path, {"attributes": {"hdd": 6, "new": True, "old": None}})
-    undo = latest_change(admin, resource, made.id)
+    undo = latest_change(admin, resource, target.id)
     patch(admin, path, {"attributes": {"qos": "BE", "theirs": "x"}})
     admin.call("POST", undo)
     stored = admin.call("GET", path)["data"]["attributes"]
@@ -256,10 +256,10 @@ def test_undoing_a_change_leaves_the_attributes_of_others(resource: Resource, ma
 
 @each_extensible
 def test_each_attribute_that_has_changed_since_is_named(resource: Resource, make: Make, admin: Client) -> None:
-    made = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
-    path = f"{resource.path}/{made.id}"
+    target = make(resource.model, attributes={"hdd": 4, "qos": "LS", "old": 1})
+    path = f"{resource.path}/{target.id}"
     patch(admin, path, {"attributes": {"hdd": 6, "new": True, "old": None}})
-    undo = latest_change(admin, resource, made.id)
+    undo = latest_change(admin, resource, target.id)
     before = patch(admin, path, {"attributes": {"hdd": 8, "new": 1, "qos": "BE"}})
     refused = admin.call("POST", undo, expect=409)["data"]
     assert [(each["field"], each["now"], each["then"]) for each in refused["conflicts"]] == [
@@ -272,10 +272,10 @@ def test_each_attribute_that_has_changed_since_is_named(resource: Resource, make
 
 @each_extensible
 def test_removing_all_attributes_is_undone_beside_new_ones(resource: Resource, make: Make, admin: Client) -> None:
-    made = make(resource.model, attributes={"hdd": 4, "qos": "LS"})
-    path = f"{resource.path}/{made.id}"
+    target = make(resource.model, attributes={"hdd": 4, "qos": "LS"})
+    path = f"{resource.path}/{target.id}"
     patch(admin, path, {"attributes": None})
-    undo = latest_change(admin, resource, made.id)
+    undo = latest_change(admin, resource, target.id)
     patch(admin, path, {"attributes": {"theirs": "x"}})
     admin.call("POST", undo)
     assert admin.call("GET", path)["data"]["attributes"] == {"hdd": 4, "qos": "LS", "theirs": "x"}
@@ -283,10 +283,10 @@ def test_removing_all_attributes_is_undone_beside_new_ones(resource: Resource, m
 
 @each_extensible
 def test_an_undone_change_may_not_bring_back_too_many_attributes(resource: Resource, make: Make, admin: Client) -> None:
-    made = make(resource.model, attributes={f"k{number}": number for number in range(64)})
-    path = f"{resource.path}/{made.id}"
+    target = make(resource.model, attributes={f"k{number}": number for number in range(64)})
+    path = f"{resource.path}/{target.id}"
     patch(admin, path, {"attributes": {"k0": None}})
-    undo = latest_change(admin, resource, made.id)
+    undo = latest_change(admin, resource, target.id)
     before = patch(admin, path, {"attributes": {"theirs": "x"}})
     refused = admin.call("POST", undo, expect=422)["data"]
     assert refused["errors"] == {"attributes": ["At most 64 attributes; with these there are 65."]}

@@ -80,14 +80,14 @@ def test_the_past_is_no_more_visible_than_the_present(
 def test_objects_are_called_what_they_were_called(make: Make, admin: Client) -> None:
     site = admin.call("POST", "/api/datacenters", json={"name": "Old"}, expect=201)["data"]
     server = {"name": "s", "datacenter_id": site["id"]}
-    made = admin.call("POST", "/api/servers", json=server, expect=201)["data"]
+    created = admin.call("POST", "/api/servers", json=server, expect=201)["data"]
     admin.call("PATCH", f"/api/datacenters/{site['id']}", json={"name": "New"})
-    path = f"/api/servers/{made['id']}"
-    assert then(path, made["created_at"], admin)["datacenter"] == {"id": site["id"], "name": "Old"}
+    path = f"/api/servers/{created['id']}"
+    assert then(path, created["created_at"], admin)["datacenter"] == {"id": site["id"], "name": "Old"}
     assert admin.call("GET", path)["data"]["datacenter"]["name"] == "New"
     admin.call("DELETE", f"{path}?cascade=true")
     admin.call("DELETE", f"/api/datacenters/{site['id']}")
-    assert then(path, made["created_at"], admin)["datacenter"] == {"id": site["id"], "name": "Old"}
+    assert then(path, created["created_at"], admin)["datacenter"] == {"id": site["id"], "name": "Old"}
 
 
 @pytest.mark.parametrize("at", ["2999-01-01T00:00:00Z", "yesterday", "", "2026-01-01T00:00:00", "9" * 400])
@@ -98,8 +98,8 @@ def test_what_is_no_time_that_has_come_is_refused(at: str, make: Make, admin: Cl
 
 
 def test_a_date_stands_for_its_end(admin: Client) -> None:
-    made = admin.call("POST", "/api/servers", json={"name": "made"}, expect=201)["data"]
-    path, day = f"/api/servers/{made['id']}", date.fromisoformat(made["created_at"][:10])
+    created = admin.call("POST", "/api/servers", json={"name": "made"}, expect=201)["data"]
+    path, day = f"/api/servers/{created['id']}", date.fromisoformat(created["created_at"][:10])
     assert then(path, str(day), admin)["name"] == "made"
     then(path, str(day - timedelta(1)), admin, expect=404)
     then(path, str(day + timedelta(2)), admin, expect=400)

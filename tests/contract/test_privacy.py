@@ -109,9 +109,9 @@ def test_it_is_not_exported(
 def imported(client: Client, resource: Resource, *rows: tuple[Any, ...]) -> Body:
     """What became of each row of a sheet."""
     content = workbook(**{resource.titles[0]: rows})
-    made = client.call("POST", "/api/imports", data={"file": (BytesIO(content), "x.xlsx")}, expect=202)["data"]
+    created = client.call("POST", "/api/imports", data={"file": (BytesIO(content), "x.xlsx")}, expect=202)["data"]
     runner_of(client.app).run_pending()
-    body: Body = client.call("GET", f"/api/imports/{made['id']}/rows")
+    body: Body = client.call("GET", f"/api/imports/{created['id']}/rows")
     return body
 
 

@@ -14,7 +14,7 @@ from app.core.db.unit_of_work import db, reading
 from app.core.http.access import Role
 from app.core.values import CJK, as_read, fold, search_text
 from app.resource import Resource
-from app.resource.query.text_search import matches, search_values, words_of
+from app.resource.query.text_search import holds_words, search_values, words_of
 from tests.backends import on_postgresql
 from tests.client import Client
 from tests.conftest import SignIn
@@ -92,7 +92,7 @@ def test_the_table_can_be_written_anew(app: Flask, make: Make, damage: str) -> N
 @each_resource
 def test_a_search_uses_the_index(app: Flask, resource: Resource) -> None:
     words = words_of("needle 针")
-    statement = sa.select(resource.model.__table__.c.id).where(matches(resource, [len(word) for word in words]))
+    statement = sa.select(resource.model.__table__.c.id).where(holds_words(resource, [len(word) for word in words]))
     with app.app_context():
         # The table is empty here: whatever can be avoided is worth it.
         db.session.execute(sa.text("SET LOCAL enable_seqscan = off"))

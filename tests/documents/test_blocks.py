@@ -90,8 +90,10 @@ def test_commands_are_well_formed(block: Block) -> None:
 @each_block
 def test_files_that_commands_name_exist(block: Block) -> None:
     named = re.findall(rf"(?<![\w/.$-])(?:/opt/itam/)?((?:{TOP})/[\w/.-]*[\w/]|[\w-]+\.(?:txt|yaml|toml))", block.text)
-    made = re.findall(r"> ?(\S+)", block.text)
-    assert not [name for name in named if not (config.ROOT / name).exists() and name not in made and "rack" not in name]
+    created = re.findall(r"> ?(\S+)", block.text)
+    assert not [
+        name for name in named if not (config.ROOT / name).exists() and name not in created and "rack" not in name
+    ]
 
 
 @each_block

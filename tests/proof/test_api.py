@@ -32,14 +32,14 @@ def test_a_proof_of_one_record_verifies_without_the_database(
     app: Flask, sign_in: SignIn, make: Make, tmp_path: Path
 ) -> None:
     admin = sign_in(role=Role.ADMIN)
-    made = make(Datacenter)
+    datacenter = make(Datacenter)
     (record,) = admin.call("GET", "/api/audit-logs", query_string={"resource_type": "datacenters"})["data"]
     path = f"/api/audit-logs/{record['id']}/proof"
     assert admin.call("GET", path, expect=409)["data"]["reason"] == "not_sealed"
     with app.app_context():
         seal()
     proof = admin.call("GET", path)["data"]
-    assert json.loads(proof["record"])["resource_id"] == made.id
+    assert json.loads(proof["record"])["resource_id"] == datacenter.id
     file = tmp_path / "proof.json"
     file.write_text(json.dumps(proof))
     (key, *_) = admin.call("GET", "/api/audit-logs/seal")["data"]["keys"]

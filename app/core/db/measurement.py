@@ -41,7 +41,7 @@ class Counts(threading.local):
 counts = Counts()
 
 
-def count_rows(rows: list[Any]) -> list[Any]:
+def count_fetched(rows: list[Any]) -> list[Any]:
     """Count rows that were fetched."""
     counts.rows += len(rows)
     return rows

@@ -60,14 +60,14 @@ class LocalWindows:
         """Count a request."""
         now = time.time()
         with self._lock:
-            taken, ends_at = self._windows.pop(key, (0, 0.0))
+            admitted, ends_at = self._windows.pop(key, (0, 0.0))
             if now >= ends_at:
-                taken, ends_at = 0, now + self._seconds
-            is_admitted = taken < self._limit
-            self._windows[key] = taken + is_admitted, ends_at
+                admitted, ends_at = 0, now + self._seconds
+            is_admitted = admitted < self._limit
+            self._windows[key] = admitted + is_admitted, ends_at
             if len(self._windows) > MAX_CALLERS:
                 self._windows.popitem(last=False)
-        return Turn(self._limit - taken - is_admitted, ends_at, is_admitted)
+        return Turn(self._limit - admitted - is_admitted, ends_at, is_admitted)
 
 
 class Blocks:

@@ -16,7 +16,7 @@ from app.imports.models import RowAction
 from app.imports.plan.store import PlannedRow, PlanPart, read_parts
 from app.resource import Resource, plural
 from app.resource.fields import defaults_of
-from app.resource.service import closed_parents, may_change, parents_in, refusal
+from app.resource.service import closed_parent_error, closed_parents, may_change, parents_in
 from app.resource.uniqueness import Key, index_rules, key_of, member_rules, taken_keys
 
 MAX_CONFLICTS = 1000
@@ -57,7 +57,7 @@ def _forbidden(import_id: int, actor: Actor) -> Iterator[Conflict]:
             values = {name: _as_stored(value) for name, value in row.new.items()}
             added += [(row, each) for each in parents_in(resource, values, existing) if isinstance(each[1], int)]
         for row, parent in closed_parents(resource, actor, added):
-            yield _conflict(part, row, refusal(resource, parent).message)
+            yield _conflict(part, row, closed_parent_error(resource, parent).message)
 
 
 def _first(*conflicts: Iterator[Conflict]) -> list[Conflict]:

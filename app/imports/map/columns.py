@@ -113,9 +113,9 @@ def map_columns(
     """Decide what each column fills that has a title or is set; of two for one field, the better match fills it."""
     titles = {index: str(value).strip() for index, value in enumerate(header) if value not in (None, "")}
     # What is set for a column goes before what its title is mapped to.
-    taken = set(settings.columns.values()) - {IGNORE}
+    set_targets = set(settings.columns.values()) - {IGNORE}
     named = {index: mapping[title] or IGNORE for index, title in titles.items() if title in mapping}
-    targets = {index: target for index, target in named.items() if target not in taken} | settings.targets
+    targets = {index: target for index, target in named.items() if target not in set_targets} | settings.targets
     titles |= {index: letters(index) for index in targets if index not in titles}
     mapper = _HeaderMapper(resource, targets, extra)
     mapped = mapper.map(dict(sorted(titles.items())))
@@ -257,10 +257,10 @@ class _HeaderMapper:
     def _extra_column(self, index: int, title: str) -> ColumnMapping:
         """A column that fills no field: an attribute where the resource has attributes, ignored otherwise."""
         if self.extra is ExtraColumns.KEEP and "attributes" in self.resource.fields:
-            taken = {target.removeprefix(ATTRIBUTE_PREFIX) for target in self.targets.values()}
-            taken.update(column.attribute or "" for column in self.result.columns)
+            used_keys = {target.removeprefix(ATTRIBUTE_PREFIX) for target in self.targets.values()}
+            used_keys.update(column.attribute or "" for column in self.result.columns)
             key = attribute_key(title) or f"column_{letters(index).lower()}"
-            while key in taken:
+            while key in used_keys:
                 key = f"{key[:60]}_{letters(index).lower()}"
             return ColumnMapping(index, title, ColumnUse.ATTRIBUTE, attribute=key)
         message = tr(

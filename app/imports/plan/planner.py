@@ -29,7 +29,7 @@ from app.imports.plan.uniqueness import check_unique, warn_shared
 from app.resource import Field, Kind, Resource, plural, singular
 from app.resource.fields import defaults_of
 from app.resource.json_fields import limit_error, merge_attributes
-from app.resource.service import closed_parents, may_change, parents_in, refusal
+from app.resource.service import closed_parent_error, closed_parents, may_change, parents_in
 
 JSON_KINDS = frozenset({Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES})
 _NUMBERED_NAME = re.compile(r"(?P<parent>.+)[:/#](?P<number>\d{1,4})")
@@ -169,7 +169,7 @@ class Planner:
             if isinstance(parent[1], int)
         ]
         for row, parent in closed_parents(resource, self.actor, added):
-            row.add_error(parent[0], "not_owner", refusal(resource, parent).message)
+            row.add_error(parent[0], "not_owner", closed_parent_error(resource, parent).message)
 
     def _plan_creation(self, resource: Resource, row: ParsedRow, required: Sequence[Field]) -> None:
         row.action = RowAction.CREATE

@@ -163,8 +163,8 @@ def _settle(
     name_of = _namer(resource, holders.values())
     for key, holder in holders.items():
         refuse = partial(add_error, claims[key], key, name_of(holder))
-        giver, kept = after.get(holder, (None, ()))
-        if giver is None or key in kept:
+        giver, keys_after = after.get(holder, (None, ()))
+        if giver is None or key in keys_after:
             refuse()
         else:
             yield _Handover(giver, claims[key], refuse)

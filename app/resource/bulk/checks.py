@@ -19,7 +19,7 @@ from app.resource.declaration import Resource
 from app.resource.query.select import select_where
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back as check_one
-from app.resource.service import called, closed_parents, parents_in, refusal, shared
+from app.resource.service import called, closed_parent_error, closed_parents, parents_in, shared
 from app.resource.uniqueness import Key, index_rules, key_of, shared_key, shared_with, taken_keys
 
 
@@ -95,7 +95,7 @@ def check_parents(resource: Resource, before: Mapping[Item, Row]) -> None:
     """Refuse the items that would come below somebody else's object; `before` are their stored values."""
     additions = [(item, parent) for item, row in before.items() for parent in parents_in(resource, item.values, row)]
     for item, parent in closed_parents(resource, current_actor(), additions):
-        item.error = refusal(resource, parent)
+        item.error = closed_parent_error(resource, parent)
 
 
 def check_sent_back(resource: Resource, items: Collection[Item]) -> None:

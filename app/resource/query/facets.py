@@ -185,8 +185,8 @@ def _models(resource: Resource, name: str, query: ListQuery) -> frozenset[type[A
 @functools.lru_cache(maxsize=512)
 def _counter(resource: Resource, name: str, models: frozenset[type[Any]]) -> Callable[..., list[Row]]:
     def count(matching: Matching, values: tuple[tuple[str, Any], ...], *, is_exact: bool) -> list[Row]:
-        kept = _kept_counter(resource, name, matching)
-        statement = _statement(resource, name, matching, kept, is_exact=is_exact)
+        counter = _kept_counter(resource, name, matching)
+        statement = _statement(resource, name, matching, counter, is_exact=is_exact)
         return [list(row) for row in read_rows(statement, dict(values))]
 
     count.__qualname__ = f"count_{resource.name}_{name}"
@@ -205,14 +205,14 @@ def _kept_counter(resource: Resource, name: str, matching: Matching) -> Counter 
 
 @functools.lru_cache(maxsize=512)
 def _statement(
-    resource: Resource, name: str, matching: Matching, kept: Counter | None, *, is_exact: bool
+    resource: Resource, name: str, matching: Matching, counter: Counter | None, *, is_exact: bool
 ) -> sa.Select[Any]:
     """The SELECT of the values, the most frequent first.
 
     Each with the name of its object, its number, and how many objects were counted, where counting may have ended.
     """
-    if kept is not None:
-        groups, objects = _kept_groups(resource, name, matching, kept), None
+    if counter is not None:
+        groups, objects = _kept_groups(resource, name, matching, counter), None
     else:
         groups, objects = _counted_groups(resource, name, matching, None if is_exact else MAX_OBJECTS + 1)
     label: sa.ColumnElement[Any] = sa.null()
@@ -237,10 +237,10 @@ def _statement(
     return statement.group_by(sa.func.fold(groups.c.value)) if is_text else statement
 
 
-def _kept_groups(resource: Resource, name: str, matching: Matching, kept: Counter) -> sa.Subquery:
+def _kept_groups(resource: Resource, name: str, matching: Matching, counter: Counter) -> sa.Subquery:
     """The values and their numbers from a counter, whose columns stand for those of the table in the conditions."""
-    parts, table = parts_of(resource.model, kept), resource.model.__table__
-    columns = {table.c[column.name]: parts.c[column.name] for column in kept.columns}
+    parts, table = parts_of(resource.model, counter), resource.model.__table__
+    columns = {table.c[column.name]: parts.c[column.name] for column in counter.columns}
     conditions = [
         replacement_traverse(condition_of(resource, item, f"p{at}"), {}, lambda element, **_: columns.get(element))
         for at, item in enumerate(matching.filters)
@@ -261,25 +261,25 @@ def _counted_groups(
     if not matching.filters and not matching.words:
         # The oldest ones: without an order, PostgreSQL would begin anywhere in a large table.
         matches = matches.order_by(table.c.id)
-    found = matches.limit(limit).cte("found")
-    source, value = _source(resource, name, found, found.c[column.key])
+    matched = matches.limit(limit).cte("matched")
+    source, value = _source(resource, name, matched, matched.c[column.key])
     number = sa.func.count()
     groups = sa.select(value.label("value"), number.label("number")).select_from(source).group_by(value).subquery()
-    return groups, None if limit is None else sa.select(sa.func.count()).select_from(found).scalar_subquery()
+    return groups, None if limit is None else sa.select(sa.func.count()).select_from(matched).scalar_subquery()
 
 
-def _source(resource: Resource, name: str, found: sa.CTE, column: sa.ColumnElement[Any]) -> tuple[Any, Any]:
+def _source(resource: Resource, name: str, matched: sa.CTE, column: sa.ColumnElement[Any]) -> tuple[Any, Any]:
     """What a facet counts: the rows, and the value in each."""
     if name.startswith(ATTRIBUTE):
-        return found, attribute_text(column, name.removeprefix(ATTRIBUTE))
+        return matched, attribute_text(column, name.removeprefix(ATTRIBUTE))
     kind = facet_fields(resource)[name].kind
     if kind is Kind.ATTRIBUTES:
         entries = sa.func.json_entries(column).table_valued("key", "value")
-        return found.join(entries, sa.true()), entries.c.key
+        return matched.join(entries, sa.true()), entries.c.key
     if kind is Kind.LIST:
         members = sa.func.json_items(column).table_valued("value")
-        return found.join(members, sa.true()), members.c.value
-    return found, _as_shown(column)
+        return matched.join(members, sa.true()), members.c.value
+    return matched, _as_shown(column)
 
 
 def _as_shown(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -17,9 +17,9 @@ from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, is_number
 from app.resource.query.parameter_values import (
     TimeSpan,
     is_address,
+    read_address_part,
     read_ip_addresses,
     read_mac_address,
-    read_part,
     read_text,
 )
 
@@ -166,7 +166,7 @@ def _address_filter(parameter: str, operator: str, texts: list[str], field: Fiel
     """A filter of addresses in any spelling; a network stands for all addresses in it."""
     several = len(texts) > 1
     if operator in TEXT:
-        return Filter(field.name, operator, several=False), read_part(parameter, texts[0], field)
+        return Filter(field.name, operator, several=False), read_address_part(parameter, texts[0], field)
     if is_mac_address(field.column):
         macs = [read_mac_address(parameter, text, field) for text in texts]
         return Filter(field.name, operator, several), macs if several else macs[0]

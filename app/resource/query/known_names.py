@@ -24,7 +24,7 @@ MAX_CANDIDATES = 500
 """A misspelt name is compared with as many names that begin with the same two letters, and as many others."""
 
 
-def check_names(resource: Resource, parameter: str, item: Filter, value: Any) -> None:
+def require_known_names(resource: Resource, parameter: str, item: Filter, value: Any) -> None:
     """Refuse a filter by an attribute that no object has, or by the name of a related object that does not exist."""
     if item.name.startswith(ATTRIBUTE):
         check_attribute(resource, item.name, parameter)

@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from app.core.addresses import key_of, mac_address, mac_digits, parse_network
+from app.core.addresses import key_of_address, mac_address, mac_digits, parse_network
 from app.core.db.rules import is_ip_address, is_mac_address
 from app.core.errors import BadParameter, BadRequest
 from app.core.library_messages import recognised
@@ -147,7 +147,7 @@ def is_address(field: Field | None, name: str) -> bool:
     return field is not None and name == field.name and (is_ip_address(field.column) or is_mac_address(field.column))
 
 
-def read_part(parameter: str, text: str, field: Field) -> str:
+def read_address_part(parameter: str, text: str, field: Field) -> str:
     """A part of an address as `contains` and `startswith` compare it; of a MAC address its digits alone."""
     part: str = read_text(parameter, text, Kind.TEXT, field)
     is_mac = is_mac_address(field.column)
@@ -175,7 +175,7 @@ def read_ip_addresses(parameter: str, text: str, field: Field, *, single: bool) 
     if single and first != last:
         raise _refuse(parameter, _NO_SINGLE_ADDRESS)
     # No key is a prefix of another, so what follows the last one begins with it.
-    return AddressRange(key_of(first), key_of(last) + "0", is_single=first == last)
+    return AddressRange(key_of_address(first), key_of_address(last) + "0", is_single=first == last)
 
 
 def _refuse(parameter: str, message: str) -> BadRequest:

@@ -16,7 +16,7 @@ from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind, fields_of
 from app.resource.query.conditions import Clause, clause_of
 from app.resource.query.filters import Filter, filter_names, parse_filter, unknown
-from app.resource.query.known_names import check_names
+from app.resource.query.known_names import require_known_names
 from app.resource.rows import Private
 
 Route = Callable[[sa.Select[Any] | None], Clause]
@@ -42,7 +42,7 @@ def parse_condition(resource: Resource, parameter: str, texts: list[str]) -> tup
     """Read one parameter, with all its repetitions, into its shape and its value; raises BadRequest."""
     if not is_path(parameter):
         item, value = parse_filter(resource, parameter, texts)
-        check_names(resource, parameter, item, value)
+        require_known_names(resource, parameter, item, value)
         return item, value
     head, _, rest = parameter.partition(".")
     references = open_references(resource)

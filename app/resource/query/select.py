@@ -25,7 +25,7 @@ from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query, sortable
 from app.resource.query.ordered_ids import ordered_ids, renamed, walks_index
 from app.resource.query.paths import condition_of, models_on
-from app.resource.query.text_search import matches
+from app.resource.query.text_search import holds_words
 from app.resource.rows import Projection, projection_of, viewer_of, visible
 
 BATCH_ROWS = 1000
@@ -255,9 +255,9 @@ def parse_conditions(
 def conditions_of(resource: Resource, matching: Matching) -> list[sa.ColumnElement[bool]]:
     """What a row meets that matches; the values are those of the query."""
     conditions = [condition_of(resource, item, f"p{at}") for at, item in enumerate(matching.filters)]
-    conditions += [matches(resource, (1,), f"p{at}_") for at in matching.searched]
+    conditions += [holds_words(resource, (1,), f"p{at}_") for at in matching.searched]
     if matching.words:
-        conditions.append(matches(resource, matching.words))
+        conditions.append(holds_words(resource, matching.words))
     if matching.own:
         created_by = resource.model.__table__.c.created_by_id
         conditions.append(created_by == sa.bindparam("viewer", type_=sa.BigInteger))

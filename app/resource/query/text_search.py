@@ -58,7 +58,7 @@ def _named(words: Sequence[Word], prefix: str) -> Iterator[tuple[str, str]]:
         yield from ((f"{prefix}{at}_{form}", spelling) for form, spelling in enumerate(word))
 
 
-def matches(resource: Resource, words: Sequence[int], prefix: str = "q") -> sa.ColumnElement[bool]:
+def holds_words(resource: Resource, words: Sequence[int], prefix: str = "q") -> sa.ColumnElement[bool]:
     """Whether an object holds all words, given by the numbers of their spellings."""
     if not is_searched(resource):
         texts = (sa.func.coalesce(column, "") for column in resource.search)

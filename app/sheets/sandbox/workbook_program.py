@@ -38,7 +38,7 @@ def run(options: Options, output: Output) -> None:
         if len(facts) > options["sheets"]:
             raise RefusedFile("too_many_sheets", sheets=len(facts))
         # check_package has refused entities; against anything else there is the sandbox.
-        document = ET.fromstring(read_part(archive, "xl/workbook.xml"))  # noqa: S314
+        document = ET.fromstring(read_package_part(archive, "xl/workbook.xml"))  # noqa: S314
         parts = sheet_parts(document, archive)
         if len({part.lower() for part in parts}) < len(parts):
             raise RefusedFile("repeated_sheet")
@@ -48,7 +48,9 @@ def run(options: Options, output: Output) -> None:
             if sheet.typ != SheetTypeEnum.WorkSheet:
                 continue
             special = SpecialCells(padded) if padded or options["has_special_cells"] else None
-            slices = cut(archive, find_part(archive, part), Path(path).parent, special.add if special else _ignore)
+            slices = cut(
+                archive, find_package_part(archive, part), Path(path).parent, special.add if special else _ignore
+            )
             if slices is not None:
                 bare, sheets = _open_sheet(slices.without_rows, index), _open_slices(slices, index)
             else:
@@ -57,7 +59,7 @@ def run(options: Options, output: Output) -> None:
                 if special is not None:
                     # What has been added before it turned out that the sheet cannot be cut is left out.
                     special = SpecialCells(padded)
-                    special.add(read_part(archive, part))
+                    special.add(read_package_part(archive, part))
             layout = special.layout(bare.merged_cell_ranges or ()) if special else {}
             texts = special.texts if special else {}
             if sheet.visible != SheetVisibleEnum.Visible:
@@ -68,11 +70,11 @@ def run(options: Options, output: Output) -> None:
                 output.write(row)
 
 
-def read_part(archive: ZipFile, part: str) -> bytes:
-    return archive.read(find_part(archive, part))
+def read_package_part(archive: ZipFile, part: str) -> bytes:
+    return archive.read(find_package_part(archive, part))
 
 
-def find_part(archive: ZipFile, part: str) -> ZipInfo:
+def find_package_part(archive: ZipFile, part: str) -> ZipInfo:
     """A part by its name as calamine finds it: ignoring case, with backslashes as slashes."""
     for entry in archive.infolist():
         if entry.filename.replace("\\", "/").lower() == part.lower():
@@ -104,7 +106,7 @@ def _ignore(_worksheet: bytes) -> None:
 
 def sheet_parts(workbook: ET.Element, archive: ZipFile) -> list[str]:
     """The name of each sheet's part, in the order of the workbook."""
-    relations = ET.fromstring(read_part(archive, "xl/_rels/workbook.xml.rels"))  # noqa: S314
+    relations = ET.fromstring(read_package_part(archive, "xl/_rels/workbook.xml.rels"))  # noqa: S314
     targets = {
         relation.get("Id"): posixpath.join("/xl", relation.get("Target", "")).lstrip("/") for relation in relations
     }
@@ -125,7 +127,7 @@ def counts_from_1904(workbook: ET.Element) -> bool:
 def padded_styles(archive: ZipFile) -> dict[int, int]:
     """The styles of cells that show a number with leading zeros (`00000`), and how many digits each shows."""
     try:
-        styles = ET.fromstring(read_part(archive, "xl/styles.xml"))  # noqa: S314
+        styles = ET.fromstring(read_package_part(archive, "xl/styles.xml"))  # noqa: S314
     except (KeyError, ET.ParseError):
         return {}
     codes = {item.get("numFmtId"): item.get("formatCode", "") for item in styles.iterfind("{*}numFmts/{*}numFmt")}

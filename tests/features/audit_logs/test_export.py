@@ -30,9 +30,9 @@ def download(admin: Client, kind: str, **parameters: Any) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "xlsx"])
 def test_the_file_holds_the_matching_records(kind: str, make: Make, admin: Client) -> None:
-    made = make(Server, name="first")
+    server = make(Server, name="first")
     make(Server, name="second")
-    admin.call("PATCH", f"/api/servers/{made.id}", json={"status": "offline"})
+    admin.call("PATCH", f"/api/servers/{server.id}", json={"status": "offline"})
     listed = {"resource_type": "servers", "sort": "-id"}
     expected = admin.call("GET", "/api/audit-logs", query_string=listed)["data"]
     rows = download(admin, kind, **listed)

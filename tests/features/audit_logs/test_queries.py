@@ -31,15 +31,15 @@ def changed(admin: Client, **parameters: Any) -> list[int]:
 @pytest.fixture
 def server(make: Make, admin: Client) -> Server:
     """Version 1 has a name and a status; 2 changes the status, 3 the memory and a tag, 4 the status back, 5 clears."""
-    made = make(Server, name="Web 1")
+    created = make(Server, name="Web 1")
     for change in (
         {"status": "offline"},
         {"memory_gb": 256.0, "tags": ["prod"]},
         {"status": "active", "owner": "Team Ä " + "x" * 80},
         {"owner": None},
     ):
-        admin.call("PATCH", f"/api/servers/{made.id}", json=change)
-    return made
+        admin.call("PATCH", f"/api/servers/{created.id}", json=change)
+    return created
 
 
 @pytest.mark.usefixtures("server")
@@ -145,9 +145,9 @@ def test_values_are_found_whatever_field_they_were_in(admin: Client) -> None:
 
 
 def test_members_of_lists_are_found_by_being_lost_and_got(make: Make, admin: Client) -> None:
-    made = make(Server, tags=["prod", "Blue"])
+    created = make(Server, tags=["prod", "Blue"])
     for tags in (["prod", "green", "red"], ["prod"], []):
-        admin.call("PATCH", f"/api/servers/{made.id}", json={"tags": tags})
+        admin.call("PATCH", f"/api/servers/{created.id}", json={"tags": tags})
     assert changed(admin, field="tags") == [2, 3, 4]
     assert changed(admin, field="tags", to="green") == [2]
     assert changed(admin, field="tags", **{"from": "GREEN"}) == [3]
@@ -160,13 +160,13 @@ def test_members_of_lists_are_found_by_being_lost_and_got(make: Make, admin: Cli
 
 
 def test_attributes_are_found_as_fields_of_their_own(make: Make, admin: Client) -> None:
-    made = make(Server, attributes={"rack_unit": 7, "contact": "Ann"})
+    created = make(Server, attributes={"rack_unit": 7, "contact": "Ann"})
     for attributes in (
         {"rack_unit": 12, "contact": "Ann", "leased": True},
         {"contact": "Bob " + "x" * 80, "leased": None},
         None,
     ):
-        admin.call("PATCH", f"/api/servers/{made.id}", json={"attributes": attributes})
+        admin.call("PATCH", f"/api/servers/{created.id}", json={"attributes": attributes})
     assert changed(admin, field="attributes") == [2, 3, 4]
     assert changed(admin, field="attributes.rack_unit") == [2, 4]
     assert changed(admin, field="attributes.rack_unit", **{"from": 7, "to": 12}) == [2]
@@ -191,16 +191,16 @@ def test_a_reference_is_found_by_either_of_its_names(make: Make, admin: Client) 
 
 def test_marks_in_what_is_asked_for_are_plain(make: Make, admin: Client) -> None:
     strange = 'a"},"status":{"old":"x","new":"%_\\'
-    made = make(Server, name="plain")
-    admin.call("PATCH", f"/api/servers/{made.id}", json={"owner": strange})
+    created = make(Server, name="plain")
+    admin.call("PATCH", f"/api/servers/{created.id}", json={"owner": strange})
     assert changed(admin, field="status", to="%_\\") == []
     assert changed(admin, field="owner", to=strange) == [2]
     admin.call("GET", LOGS, query_string={"field": 'owner":{"old'}, expect=400)
 
 
 def test_a_keyword_is_found_in_any_of_the_texts_and_wildcards_are_plain(make: Make, admin: Client) -> None:
-    made = make(Server, name="db_100%")
-    admin.call("PATCH", f"/api/servers/{made.id}", json={"rack": "R1"}, headers={"X-Audit-Reason": "Ticket 4711"})
+    created = make(Server, name="db_100%")
+    admin.call("PATCH", f"/api/servers/{created.id}", json={"rack": "R1"}, headers={"X-Audit-Reason": "Ticket 4711"})
     for text, versions in (("B_100%", [1, 2]), ("ticket 47", [2]), ("the tests", [1]), ("127.0.0.1", [2]), ("_%", [])):
         assert changed(admin, q=text) == versions, text
 
@@ -225,10 +225,10 @@ def test_the_total_stops_counting(make: Make, admin: Client, monkeypatch: pytest
 def test_pages_do_not_depend_on_how_many_records_are_scanned(
     make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch, scanned: int
 ) -> None:
-    made = make(Server, name="frequent")
+    created = make(Server, name="frequent")
     for turn in range(12):
         body = {"owner": f"team {turn}"} if turn % 3 else {"rack": f"R{turn}"}
-        admin.call("PATCH", f"/api/servers/{made.id}", json=body)
+        admin.call("PATCH", f"/api/servers/{created.id}", json=body)
     queries: list[dict[str, Any]] = [
         {"field": "owner"},
         {"q": "frequent", "sort": "-id"},
@@ -318,8 +318,8 @@ def test_invalid_change_parameters_are_refused(name: str, admin: Client) -> None
 
 
 def test_my_own_activity_takes_the_same_filters(make: Make, user: Client, admin: Client) -> None:
-    made = user.call("POST", "/api/servers", json={"name": "mine"}, expect=201)["data"]
-    user.call("PATCH", f"/api/servers/{made['id']}", json={"name": "still mine"})
-    admin.call("PATCH", f"/api/servers/{made['id']}", json={"name": "no longer"})
+    created = user.call("POST", "/api/servers", json={"name": "mine"}, expect=201)["data"]
+    user.call("PATCH", f"/api/servers/{created['id']}", json={"name": "still mine"})
+    admin.call("PATCH", f"/api/servers/{created['id']}", json={"name": "no longer"})
     trail = user.call("GET", "/api/auth/me/activity", query_string={"field": "name"})["data"]
     assert [record["version"] for record in trail] == [2]

@@ -50,14 +50,14 @@ def without_stamps(item: Any) -> Any:
 @pytest.fixture
 def server(make: Make) -> Server:
     """A server in a datacenter with two containers, a service in each, a service of its own, and two GPUs."""
-    made = make(Server, name="s1", datacenter_id=make(Datacenter, name="d1").id, full=True)
+    created = make(Server, name="s1", datacenter_id=make(Datacenter, name="d1").id, full=True)
     for name in ("c1", "c2"):
-        container = make(Container, name=name, server_id=made.id, full=True)
+        container = make(Container, name=name, server_id=created.id, full=True)
         make(Service, name="in it", container_id=container.id, server_id=None)
-    make(Service, name="beside", server_id=made.id, container_id=None)
+    make(Service, name="beside", server_id=created.id, container_id=None)
     for slot in range(2):
-        make(Gpu, server_id=made.id, slot=slot, full=True)
-    return made
+        make(Gpu, server_id=created.id, slot=slot, full=True)
+    return created
 
 
 def test_a_cascade_is_restored_as_a_whole(server: Server, make: Make, admin: Client) -> None:
@@ -145,13 +145,13 @@ def test_a_missing_parent_is_named(make: Make, admin: Client) -> None:
 
 def test_a_missing_creator_is_left_out(sign_in: SignIn, admin: Client) -> None:
     leaver = sign_in()
-    made = leaver.call("POST", "/api/servers", json={"name": "left behind"}, expect=201)["data"]
-    leaver.call("DELETE", f"/api/servers/{made['id']}")
+    created = leaver.call("POST", "/api/servers", json={"name": "left behind"}, expect=201)["data"]
+    leaver.call("DELETE", f"/api/servers/{created['id']}")
     admin.call("DELETE", f"/api/users/{leaver.user.id}")
-    restored = admin.call("POST", deletion_of("servers", made["id"], admin))["data"]
+    restored = admin.call("POST", deletion_of("servers", created["id"], admin))["data"]
     (left_out,) = restored["left_out"]
     assert (left_out["field"], left_out["value"]) == ("created_by_id", leaver.user.id)
-    assert admin.call("GET", f"/api/servers/{made['id']}")["data"]["created_by"] is None
+    assert admin.call("GET", f"/api/servers/{created['id']}")["data"]["created_by"] is None
 
 
 def test_a_gpu_whose_holder_is_missing_is_restored_as_available(sign_in: SignIn, make: Make, admin: Client) -> None:

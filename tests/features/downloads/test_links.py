@@ -117,11 +117,11 @@ def test_demoted_administrator_gets_what_users_get(sign_in: SignIn, admin: Clien
 
 
 def test_revoked_personal_token_gets_nothing(user: Client) -> None:
-    made = user.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": ["write"]}, expect=201)["data"]
-    script = Client(user.app, user.document, made["token"], user.user)
+    created = user.call("POST", "/api/auth/tokens", json={"name": "ci", "scopes": ["write"]}, expect=201)["data"]
+    script = Client(user.app, user.document, created["token"], user.user)
     first, second = url_of(script), url_of(script)
     assert open_url(user.app, first).status_code == 200
-    user.call("DELETE", f"/api/auth/tokens/{made['id']}")
+    user.call("DELETE", f"/api/auth/tokens/{created['id']}")
     assert open_url(user.app, second).status_code == 401
 
 

@@ -33,8 +33,8 @@ RED, YELLOW, NONE = "FFC7CE", "FFEB9C", "000000"
 
 def book() -> Workbook:
     """Two sheets: formats, a formula, a merged area, a comment, a table, a validation, cells without values."""
-    made = Workbook()
-    page = made.active
+    created = Workbook()
+    page = created.active
     page.title = "Servers"
     page.append(("Fleet",))
     page.append(("Name", "Cores", "Rack", "Note"))
@@ -51,8 +51,8 @@ def book() -> Workbook:
     validation = DataValidation(type="list", formula1='"R1,R2"')
     validation.add("C3:C5")
     page.add_data_validation(validation)
-    made.create_sheet("Notes").append(("left", "alone"))
-    return made
+    created.create_sheet("Notes").append(("left", "alone"))
+    return created
 
 
 def marks(status_column: int | None = None) -> list[SheetMarks]:
@@ -147,17 +147,17 @@ def test_a_marked_workbook_can_be_marked_again(tmp_path: Path) -> None:
 
 
 def test_shape_ids_of_comments_are_unique(tmp_path: Path) -> None:
-    made = Workbook(write_only=True)
+    created = Workbook(write_only=True)
     sheets = []
     for title in ("A", "B"):
-        page = made.create_sheet(title)
+        page = created.create_sheet(title)
         page.append(("Name",))
         for row in range(2, 1500):
             page.append((f"n{row}",))
         rows = [RowMarks(row, "error", [Mark(0, "error", "No.")]) for row in range(2, 1500)]
         sheets.append(SheetMarks(title, 1, None, rows))
     original, marked = tmp_path / "original.xlsx", tmp_path / "marked.xlsx"
-    made.save(original)
+    created.save(original)
     mark(str(original), str(marked), sheets)
     shapes = b"".join(content for name, content in parts_of(marked).items() if name.endswith(".vml"))
     numbers = re.findall(rb'v:shape id="_x0000_s(\d+)"', shapes)
@@ -216,8 +216,8 @@ def test_workbooks_that_cannot_be_edited_are_refused(tmp_path: Path, variant: Ca
 
 def test_a_computed_status_is_refused(tmp_path: Path) -> None:
     original = tmp_path / "original.xlsx"
-    made = book()
-    made["Servers"]["E2"], made["Servers"]["E3"] = "_import", "=A3"
-    made.save(original)
+    created = book()
+    created["Servers"]["E2"], created["Servers"]["E3"] = "_import", "=A3"
+    created.save(original)
     with pytest.raises(NotEditable):
         mark(str(original), str(tmp_path / "marked.xlsx"), marks(status_column=4))

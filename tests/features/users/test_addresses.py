@@ -92,5 +92,5 @@ def test_every_entrance_refuses_an_address_that_no_mail_can_be_sent_to(
 def test_the_command_line_refuses_it_too(app: Flask) -> None:
     arguments = ["create-admin", "ada", "ada@straße.de", "--password", "a long password!"]
     with app.app_context():
-        made = app.test_cli_runner().invoke(args=arguments)
-    assert (made.exit_code, made.stderr.startswith("Error: Mail would go to another domain")) == (1, True)
+        created = app.test_cli_runner().invoke(args=arguments)
+    assert (created.exit_code, created.stderr.startswith("Error: Mail would go to another domain")) == (1, True)

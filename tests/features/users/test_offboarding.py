@@ -23,14 +23,14 @@ def transfer(admin: Client, owner: Client, expect: int = 200, **body: object) ->
 
 def test_all_that_a_user_owns_is_handed_over(make: Make, sign_in: SignIn, admin: Client, user: Client) -> None:
     leaver = sign_in()
-    made = own_objects(make, leaver.user.id)
+    created = own_objects(make, leaver.user.id)
     path = f"/api/users/{leaver.user.id}"
     refused = admin.call("DELETE", path, query_string={"cascade": "true"}, expect=409)["data"]
     assert refused["children"] == dict.fromkeys(refused["children"], 1)
     answer = transfer(admin, leaver, to=user.user.id)
-    assert answer == {"counts": dict.fromkeys(made, 1), "gpus": []}
+    assert answer == {"counts": dict.fromkeys(created, 1), "gpus": []}
     for resource in RESOURCES:
-        item = admin.call("GET", f"{resource.path}/{made[resource.name]}")["data"]
+        item = admin.call("GET", f"{resource.path}/{created[resource.name]}")["data"]
         assert (item["created_by"]["id"], item["version"]) == (user.user.id, 2)
         query = {"resource_type": resource.name, "resource_id": item["id"], "version": 2}
         (record,) = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
@@ -43,10 +43,10 @@ def test_all_that_a_user_owns_is_handed_over(make: Make, sign_in: SignIn, admin:
 
 def test_a_dry_run_hands_over_nothing(make: Make, sign_in: SignIn, admin: Client, user: Client) -> None:
     leaver = sign_in()
-    made = own_objects(make, leaver.user.id)
+    created = own_objects(make, leaver.user.id)
     path = f"/api/users/{leaver.user.id}/transfer?dry_run=true"
-    assert admin.call("POST", path, json={"to": user.user.id})["data"]["counts"] == dict.fromkeys(made, 1)
-    assert admin.call("GET", f"/api/servers/{made['servers']}")["data"]["version"] == 1
+    assert admin.call("POST", path, json={"to": user.user.id})["data"]["counts"] == dict.fromkeys(created, 1)
+    assert admin.call("GET", f"/api/servers/{created['servers']}")["data"]["version"] == 1
 
 
 def test_an_import_is_handed_over_and_can_be_reverted(

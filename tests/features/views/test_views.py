@@ -18,21 +18,21 @@ def owner(sign_in: SignIn) -> Client:
 
 
 def test_a_view_is_kept_for_its_owner_alone(owner: Client, sign_in: SignIn) -> None:
-    made = owner.call("POST", "/api/views", expect=201, json=VIEW)["data"]
-    assert {**VIEW, "owner": "owner", "shared": False}.items() <= made.items()
-    assert owner.call("GET", "/api/views")["data"] == [made]
+    created = owner.call("POST", "/api/views", expect=201, json=VIEW)["data"]
+    assert {**VIEW, "owner": "owner", "shared": False}.items() <= created.items()
+    assert owner.call("GET", "/api/views")["data"] == [created]
     assert owner.call("GET", "/api/views", query_string={"resource": "gpus"})["data"] == []
     other = sign_in()
     assert other.call("GET", "/api/views")["data"] == []
-    other.call("PATCH", f"/api/views/{made['id']}", expect=404, json={"name": "mine"})
-    other.call("DELETE", f"/api/views/{made['id']}", expect=404)
+    other.call("PATCH", f"/api/views/{created['id']}", expect=404, json={"name": "mine"})
+    other.call("DELETE", f"/api/views/{created['id']}", expect=404)
 
 
 def test_a_shared_view_is_read_by_all_and_changed_by_owner_and_administrators(owner: Client, sign_in: SignIn) -> None:
-    made = owner.call("POST", "/api/views", expect=201, json={**VIEW, "shared": True})["data"]
-    path = f"/api/views/{made['id']}"
+    created = owner.call("POST", "/api/views", expect=201, json={**VIEW, "shared": True})["data"]
+    path = f"/api/views/{created['id']}"
     other, admin = sign_in(), sign_in(role=Role.ADMIN)
-    assert other.call("GET", "/api/views", query_string={"resource": "servers"})["data"] == [made]
+    assert other.call("GET", "/api/views", query_string={"resource": "servers"})["data"] == [created]
     other.call("PATCH", path, expect=403, json={"name": "ours"})
     assert owner.call("PATCH", path, json={"query": "status=offline"})["data"]["query"] == "status=offline"
     admin.call("DELETE", path)

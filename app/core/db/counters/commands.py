@@ -20,10 +20,10 @@ def verify() -> None:
     wrong = 0
     for model in counted_models():
         with reading():
-            found = wrong_numbers(model)
-        for counter, key in found:
+            numbers = wrong_numbers(model)
+        for counter, key in numbers:
             click.echo(f"{model.__tablename__} by {counter}: the number of {key} is wrong.")
-        wrong += len(found)
+        wrong += len(numbers)
     click.echo(f"{wrong} numbers are wrong: run `flask counters rebuild`." if wrong else "The numbers are right.")
     sys.exit(1 if wrong else 0)
 

@@ -24,10 +24,10 @@ def numbers_by(model: type[Entity], *names: str) -> sa.Subquery:
         columns = [_counted_value(model.__table__.c[name]).label(name) for name in names]
         numbers = sa.select(*columns, sa.func.count().label(NUMBER))
         return numbers.select_from(model.__table__).group_by(*columns).subquery()
-    kept = parts_of(model, counter)
+    parts = parts_of(model, counter)
     # PostgreSQL's sum() of bigint is numeric, which would arrive as Decimal.
-    number = sa.cast(sa.func.sum(kept.c[NUMBER]), sa.BigInteger)
-    values = [kept.c[name] for name in names]
+    number = sa.cast(sa.func.sum(parts.c[NUMBER]), sa.BigInteger)
+    values = [parts.c[name] for name in names]
     return sa.select(*values, number.label(NUMBER)).group_by(*values).having(number != 0).subquery()
 
 

@@ -43,18 +43,18 @@ def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, comm
     dialect, quote = connection.dialect, connection.dialect.identifier_preparer.quote
     names = list(rows[0])
     binds = [_bind(table.c[name], dialect) for name in names]
-    given = [bind(row[name]) for row in rows for name, bind in zip(names, binds, strict=True)]
+    parameters = [bind(row[name]) for row in rows for name, bind in zip(names, binds, strict=True)]
     first = ", ".join(f"%s AS {quote(name)}" for name in names)
     marks = " UNION ALL SELECT ".join([first, *[", ".join(["%s"] * len(names))] * (len(rows) - 1)])
     own = quote(table.name)
-    changed = [f"{own}.{quote(name)} = given.{quote(name)}" for name in names if name not in ("id", "version")]
+    changed = [f"{own}.{quote(name)} = changes.{quote(name)}" for name in names if name not in ("id", "version")]
     changed += [f"{own}.version = {own}.version + 1", *(f"{own}.{quote(name)} = %s" for name in common)]
     statement = (
-        f"UPDATE {own} JOIN (SELECT {marks}) AS given ON {own}.id = given.id AND {own}.version = given.version "  # noqa: S608 - names of ours
+        f"UPDATE {own} JOIN (SELECT {marks}) AS changes ON {own}.id = changes.id AND {own}.version = changes.version "  # noqa: S608 - names of ours
         f"SET {', '.join(changed)}"
     )
     values = [_bind(table.c[name], dialect)(value) for name, value in common.items()]
-    return connection.exec_driver_sql(statement, (*given, *values)).rowcount
+    return connection.exec_driver_sql(statement, (*parameters, *values)).rowcount
 
 
 def _bind(column: sa.Column[Any], dialect: sa.Dialect) -> Any:

@@ -59,9 +59,9 @@ def rebuilding(counted: Counted) -> Iterator[str]:
 def differences(counted: Counted) -> str | None:
     """A query of the counter and key of each number that is not that of the objects."""
     true = _numbers(counted, f"{counted.table} AS item", "-count(*)")
-    kept = f"SELECT resource_type, counter, key, number FROM {TABLE} WHERE resource_type = '{counted.table}'"
+    rows = f"SELECT resource_type, counter, key, number FROM {TABLE} WHERE resource_type = '{counted.table}'"
     return (
-        f"SELECT counter, key FROM ({true} UNION ALL {kept}) AS both_ways GROUP BY counter, key HAVING sum(number) <> 0"
+        f"SELECT counter, key FROM ({true} UNION ALL {rows}) AS both_ways GROUP BY counter, key HAVING sum(number) <> 0"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from app.core.db.measurement import count, count_rows
+from app.core.db.measurement import count, count_fetched
 
 
 class Cursor(psycopg.Cursor[Any]):
@@ -39,10 +39,10 @@ class ServerCursor(psycopg.ServerCursor[Any]):
         return self
 
     def fetchmany(self, size: int = 0) -> list[Any]:
-        return count_rows(super().fetchmany(size))
+        return count_fetched(super().fetchmany(size))
 
     def fetchall(self) -> list[Any]:
-        return count_rows(super().fetchall())
+        return count_fetched(super().fetchall())
 
 
 def plan(connection: Any, query: str, parameters: Any) -> str | None:

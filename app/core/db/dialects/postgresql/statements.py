@@ -49,12 +49,12 @@ def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, comm
     One statement for all of them, which PostgreSQL reads into rows of the table itself.
     """
     rows_of_table = sa.cast(sa.bindparam("changes", type_=sa.Text()), postgresql.JSON)
-    new = sa.func.json_populate_recordset(sa.text(f"NULL::{table.name}"), rows_of_table)
-    given = new.table_valued(*(table.c[name] for name in rows[0]), name="given")
-    changed = {name: given.c[name] for name in rows[0] if name not in ("id", "version")}
+    populated = sa.func.json_populate_recordset(sa.text(f"NULL::{table.name}"), rows_of_table)
+    changes = populated.table_valued(*(table.c[name] for name in rows[0]), name="changes")
+    changed = {name: changes.c[name] for name in rows[0] if name not in ("id", "version")}
     statement = (
         sa.update(table)
-        .where(table.c.id == given.c.id, table.c.version == given.c.version)
+        .where(table.c.id == changes.c.id, table.c.version == changes.c.version)
         .values({**changed, "version": table.c.version + 1, **common})
     )
     return connection.execute(statement, {"changes": json_text(rows)}).rowcount
@@ -69,8 +69,8 @@ def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list
     """Reserve new ids of a table."""
     # The sequence in a query of its own, which is run once and not for each number.
     number = sa.func.nextval(sa.select(_sequence(table)).scalar_subquery())
-    taken = sa.func.array_agg(number, type_=sa.ARRAY(sa.BigInteger))
-    ids: list[int] = connection.scalar(sa.select(taken).select_from(sa.func.generate_series(1, count))) or []
+    numbers = sa.func.array_agg(number, type_=sa.ARRAY(sa.BigInteger))
+    ids: list[int] = connection.scalar(sa.select(numbers).select_from(sa.func.generate_series(1, count))) or []
     return ids
 
 

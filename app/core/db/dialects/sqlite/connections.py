@@ -107,8 +107,8 @@ def _has_begun(driver: sqlite3.Connection, statement: str, error: sa.exc.Operati
 
 def end_turn(_connection: Connection | None, record: sa.pool.ConnectionPoolEntry) -> None:
     """Listener: end the turn to write of what goes back to the pool, also where its connection is closed already."""
-    if taken := (record.record_info or {}).pop(_TURN, None):
-        queue, turn = taken
+    if held := (record.record_info or {}).pop(_TURN, None):
+        queue, turn = held
         queue.leave(turn)
 
 

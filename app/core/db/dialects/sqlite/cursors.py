@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from app.core.db.measurement import FLOOR_SECONDS, count, count_rows, counts, report_slow
+from app.core.db.measurement import FLOOR_SECONDS, count, count_fetched, counts, report_slow
 
 
 class Cursor(sqlite3.Cursor):
@@ -49,7 +49,7 @@ class Cursor(sqlite3.Cursor):
         seconds = time.perf_counter() - began
         if seconds > FLOOR_SECONDS:
             report_slow(self, *self._sent, self._seconds + seconds, plan)
-        return count_rows(rows)
+        return count_fetched(rows)
 
 
 class Connection(sqlite3.Connection):

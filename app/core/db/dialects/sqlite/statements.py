@@ -51,8 +51,8 @@ def update_versions(connection: sa.Connection, table: sa.Table, rows: Rows, comm
         .where(table.c.id == sa.bindparam("new_id"), table.c.version == sa.bindparam("new_version"))
         .values({**changed, "version": table.c.version + 1, **common})
     )
-    given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-    return connection.execute(statement, given).rowcount
+    parameters = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+    return connection.execute(statement, parameters).rowcount
 
 
 def select_next_id(table: sa.Table) -> sa.Select[Any]:
