@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--fuzz-requests", type=int, default=0, help="how many on each database (two an operation)")
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
     parser.addoption("--repetitions", type=int, default=1, help="how often each race is run, at least (1)")
+    parser.addoption("--examples", type=int, default=0, help="random examples of imports, instead of a few fixed ones")
     parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, also what is not ready for it")
     parser.getgroup("console", "the console in a browser (tests/console)").addoption(
         "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, Phase, settings
 from openpyxl import Workbook
 
 from app.core.jobs.runner import runner_of
@@ -13,6 +14,30 @@ from tests.client import Body, Client
 
 Rows = Sequence[Sequence[Any]]
 Upload = Callable[..., Body]
+
+
+Examples = Callable[[int], settings]
+
+
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> Examples:
+    """The settings of a property: the same few examples in each run, or as many random ones as `--examples` says.
+
+    `--hypothesis-seed` repeats random ones. The database keeps what an example stores, so that none is made smaller.
+    """
+    many = request.config.getoption("--examples")
+
+    def of(few: int) -> settings:
+        return settings(
+            max_examples=many or few,
+            derandomize=not many,
+            phases=[Phase.generate],
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )
+
+    return of
 
 
 def workbook(**sheets: Rows) -> bytes:

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.catalog import IMPORTABLE
@@ -12,7 +12,7 @@ from app.core.db.rules import unique_rules
 from app.resource.fields import Kind
 from tests.client import Client
 from tests.factories import Make, writable_fields
-from tests.features.conftest import Upload, rows_of
+from tests.features.conftest import Examples, Upload, rows_of
 
 PIECES = (
     "=", "+", "-", "@", "'", "''", '"', "<clear>", "TRUE", "false", "1.50", "007", "42", "1e5", "1.23457E+15",
@@ -51,22 +51,15 @@ def hostile_values(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", IMPORTABLE)
 def test_an_untouched_export_of_hostile_texts_changes_nothing(
-    name: str, admin: Client, make: Make, upload: Upload
+    name: str, admin: Client, make: Make, upload: Upload, examples: Examples
 ) -> None:
     resource = IMPORTABLE[name]
 
-    @settings(
-        max_examples=3,
-        phases=[Phase.generate],
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-    )
+    @examples(3)
     @given(objects=st.lists(hostile_values(name), min_size=4, max_size=6))
     def unchanged(objects: list[dict[str, Any]]) -> None:
-        for values in objects:
-            admin.call("POST", resource.path, expect=201, json=make.body(resource, **values))
+        bodies = [make.body(resource, **values) for values in objects]
+        created = [admin.call("POST", resource.path, expect=201, json=body)["data"]["id"] for body in bodies]
         for kind in ("xlsx", "csv"):
             content = admin.send("GET", f"{resource.path}/export?format={kind}").data
             import_ = upload(admin, content=content, filename=f"{name}.{kind}")
@@ -74,5 +67,7 @@ def test_an_untouched_export_of_hostile_texts_changes_nothing(
             wrong = [(row["changes"], row["errors"]) for row in rows if row["action"] != "unchanged"]
             assert (wrong, import_["problem"]) == ([], None), (kind, import_["sheets"])
             assert import_["sheets"][0]["unchanged"] == admin.call("GET", resource.path)["pagination"]["total"]
+        items = {"mode": "atomic", "items": [{"id": number} for number in created]}
+        admin.call("DELETE", f"{resource.path}/bulk", json=items)
 
     unchanged()

@@ -5,14 +5,14 @@ from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from tests.client import Body, Client
-from tests.features.conftest import Upload, rows_of
+from tests.features.conftest import Examples, Upload, rows_of
 
 TITLES = (
     *("Name", "Rack", "Owner", "Memory (GB)", "Purchase date", "Status", "Zone", "Rack", "Created at", "Bay 7"),
@@ -180,26 +180,23 @@ def shown(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(book=workbooks(), extra=st.sampled_from(["keep", "ignore"]))
 def test_every_cell_is_used_kept_ignored_by_name_or_warned_about(
-    book: Workbook, extra: str, admin: Client, upload: Upload
+    admin: Client, upload: Upload, examples: Examples
 ) -> None:
-    content = BytesIO()
-    book.save(content)
-    import_ = upload(admin, content=content.getvalue(), form={"extra": extra})
-    account = Account(import_, rows_of(admin, import_))
-    unsaid = [
-        (sheet.title, cell.coordinate, cell.value)
-        for sheet in book.worksheets
-        for cells in sheet.iter_rows()
-        for cell in cells
-        if cell.value is not None and not account.says(sheet.title, cell.row, cell.column, shown(cell.value))
-    ]
-    assert unsaid == [], import_["sheets"]
+    @examples(40)
+    @given(book=workbooks(), extra=st.sampled_from(["keep", "ignore"]))
+    def said(book: Workbook, extra: str) -> None:
+        content = BytesIO()
+        book.save(content)
+        import_ = upload(admin, content=content.getvalue(), form={"extra": extra})
+        account = Account(import_, rows_of(admin, import_))
+        unsaid = [
+            (sheet.title, cell.coordinate, cell.value)
+            for sheet in book.worksheets
+            for cells in sheet.iter_rows()
+            for cell in cells
+            if cell.value is not None and not account.says(sheet.title, cell.row, cell.column, shown(cell.value))
+        ]
+        assert unsaid == [], import_["sheets"]
+
+    said()
