@@ -9,34 +9,34 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
-from app.core.values import Choice
+from app.core.values import Choice, inexact
 from app.datacenters.models import Datacenter
 from app.resource import Extensible, column, reference
 
 
 class AssetType(Choice):
     LAPTOP = "laptop", "笔记本", "笔记本电脑", "notebook"
-    DESKTOP = "desktop", "台式机", "台式电脑", "主机", "电脑主机", "pc", "computer", "workstation"
+    DESKTOP = "desktop", "台式机", "台式电脑", "电脑主机", "pc", *inexact("主机", "computer", "workstation")
     MONITOR = "monitor", "显示器", "显示屏", "display"
     PHONE = "phone", "手机", "电话", "mobile"
     TABLET = "tablet", "平板", "平板电脑"
-    PRINTER = "printer", "打印机", "复印机", "一体机"
+    PRINTER = "printer", "打印机", *inexact("复印机", "一体机")
     NETWORK = (
-        "network", "网络设备", "switch", "hpc switch", "router", "firewall", "access point",
-        "交换机", "路由器", "防火墙",
+        "network", "网络设备",
+        *inexact("switch", "hpc switch", "router", "firewall", "access point", "交换机", "路由器", "防火墙"),
     )  # fmt: skip
-    STORAGE = "storage", "存储", "存储设备", "nas", "san"
+    STORAGE = "storage", "存储", "存储设备", *inexact("nas", "san")
     RACK = "rack", "机柜", "cabinet"
-    PERIPHERAL = "peripheral", "外设", "keyboard", "mouse", "docking station"
-    OTHER = "other", "其他", "pdu", "power distribution unit", "ups", "配电单元"
+    PERIPHERAL = "peripheral", "外设", *inexact("keyboard", "mouse", "docking station")
+    OTHER = "other", "其他", *inexact("pdu", "power distribution unit", "ups", "配电单元")
 
 
 class AssetStatus(Choice):
-    IN_STOCK = "in_stock", "库存", "在库", "闲置", "备用", "available", "inventory", "spare", "stock"
+    IN_STOCK = "in_stock", "库存", "在库", "available", "inventory", "stock", *inexact("闲置", "备用", "spare")
     IN_USE = "in_use", "在用", "使用中", "领用", "已领用", "active", "deployed", "assigned"
-    IN_REPAIR = "in_repair", "维修", "维修中", "repair", "broken"
-    RETIRED = "retired", "报废", "已报废", "decommissioned", "disposed"
-    LOST = "lost", "丢失", "遗失", "stolen"
+    IN_REPAIR = "in_repair", "维修", "维修中", "repair", *inexact("broken")
+    RETIRED = "retired", "报废", "已报废", "decommissioned", *inexact("disposed")
+    LOST = "lost", "丢失", "遗失", *inexact("stolen")
 
 
 class DescriptionStatus(Choice):

@@ -11,7 +11,7 @@ from app.core import titles
 from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.messages import tr
-from app.core.values import Choice
+from app.core.values import Choice, inexact
 from app.resource import Extensible, Integer, column, reference
 from app.servers.models import Server
 
@@ -19,13 +19,13 @@ MAX_PORT = 65_535
 
 
 class ContainerStatus(Choice):
-    PENDING = "pending", "等待中", "created"
+    PENDING = "pending", "等待中", *inexact("created")
     RUNNING = "running", "运行中", "在用", "up"
     PAUSED = "paused", "已暂停", "暂停"
     RESTARTING = "restarting", "重启中"
     STOPPED = "stopped", "已停止", "停止", "exited"
     SUCCEEDED = "succeeded", "成功", "completed"
-    FAILED = "failed", "失败", "error", "dead"
+    FAILED = "failed", "失败", "error", *inexact("dead")
     UNKNOWN = "unknown", "未知"
 
 

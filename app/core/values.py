@@ -44,8 +44,21 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+class Inexact(str):
+    """A text that does not mean quite the same as the value that it is read as: imports warn of it."""
+
+    __slots__ = ()
+
+
+def inexact(*texts: str) -> tuple[Inexact, ...]:
+    return tuple(map(Inexact, texts))
+
+
 class Choice(enum.Enum):
-    """An enumeration stored and sent by value; further values of a member are its import aliases."""
+    """An enumeration stored and sent by value; further values of a member are its import aliases.
+
+    One that says more or less than the member is `inexact`: several words of a file become one value.
+    """
 
     aliases: tuple[str, ...]
     # A member is only equal to itself. Enum's own is a function in Python: 4 % of the application of an import.

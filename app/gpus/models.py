@@ -10,7 +10,7 @@ from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import absent_without, present_when
 from app.core.messages import tr
-from app.core.values import Choice
+from app.core.values import Choice, inexact
 from app.resource import Extensible, column, reference
 from app.servers.models import Server
 from app.users.models import User
@@ -19,7 +19,7 @@ from app.users.models import User
 class GpuStatus(Choice):
     AVAILABLE = "available", "空闲", "可用", "free", "idle"
     ASSIGNED = "assigned", "已分配", "使用中", "in use", "在用"
-    MAINTENANCE = "maintenance", "维护", "维护中", "faulty"
+    MAINTENANCE = "maintenance", "维护", "维护中", *inexact("faulty")
     RETIRED = "retired", "报废", "已下线"
 
 

@@ -10,22 +10,22 @@ from app.core.audit.declaration import Audited
 from app.core.db.models import Entity
 from app.core.db.rules import SoftUnique
 from app.core.messages import Term
-from app.core.values import Choice
+from app.core.values import Choice, inexact
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.resource import Extensible, column, ip_address, mac_address, reference
 
 
 class ServerType(Choice):
-    PHYSICAL = "physical", "device", "node", "bare metal", "storage", "物理机", "物理服务器"
-    VIRTUAL = "virtual", "vm", "virtual machine", "虚拟机", "云主机"
+    PHYSICAL = "physical", "bare metal", "物理机", "物理服务器", *inexact("device", "node", "storage")
+    VIRTUAL = "virtual", "vm", "virtual machine", "虚拟机", *inexact("云主机")
 
 
 class ServerStatus(Choice):
     ACTIVE = "active", "在用", "运行中", "正常", "running", "online", "in use", "up", "activo"
-    MAINTENANCE = "maintenance", "维护", "维护中", "维修"
-    OFFLINE = "offline", "离线", "停用", "关机", "stopped", "down", "inactive", "inactivo"
-    RETIRED = "retired", "报废", "下线", "已下线", "decommissioned", "decommissioning"
+    MAINTENANCE = "maintenance", "维护", "维护中", *inexact("维修")
+    OFFLINE = "offline", "离线", "关机", "stopped", "down", "inactive", "inactivo", *inexact("停用")
+    RETIRED = "retired", "报废", "下线", "已下线", "decommissioned", *inexact("decommissioning")
 
 
 class Server(Audited, Extensible, Entity):

@@ -13,13 +13,13 @@ from app.core.audit.declaration import Audited
 from app.core.db.models import Base, Entity, Id
 from app.core.db.rules import exactly_one
 from app.core.messages import tr
-from app.core.values import MAX_ID, Choice
+from app.core.values import MAX_ID, Choice, inexact
 from app.resource import Extensible, column, reference, url_or_path
 from app.servers.models import Server
 
 
 class ServiceType(Choice):
-    WEB = "web", "网站", "http"
+    WEB = "web", "网站", *inexact("http")
     API = "api", "接口"
     DATABASE = "database", "数据库", "db"
     CACHE = "cache", "缓存"

@@ -80,10 +80,15 @@ class CellError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The probable value of a cell that is not exact, with a warning; `value` is None where nothing is probable."""
+    """The probable value of a cell that is not exact, with a warning; `value` is None where nothing is probable.
+
+    `meaning` names a reading whose warnings are counted apart from those of others of the rule.
+    """
 
     value: Any
     message: Message
+    rule: str = "guess"
+    meaning: str | None = None
 
 
 def shown(value: Value) -> str:

@@ -16,6 +16,7 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf
 
 from app.catalog import IMPORTABLE
+from app.core.values import Inexact
 from app.imports.mappings.service import FORMATS
 from app.imports.plan.missing import CREATABLE
 from app.imports.settings import IGNORE, SavedMapping, SheetSettings
@@ -47,6 +48,7 @@ class FormatSchema(Schema):
     leave_out = fields.List(fields.String())
     columns = fields.Dict(keys=fields.String(), values=fields.String())
     values = SheetSettingsSchema().fields["values"]
+    inexact = SheetSettingsSchema().fields["values"]
     units = SheetSettingsSchema().fields["units"]
     constants = SheetSettingsSchema().fields["constants"]
     fallbacks = SheetSettingsSchema().fields["fallbacks"]
@@ -83,8 +85,13 @@ def _read_file(path: Path) -> list[SavedMapping]:
     name, resource = loaded.pop("name"), IMPORTABLE[loaded.pop("resource")]
     known_by, columns = loaded.pop("known_by"), _stripped(loaded.pop("columns", {}))
     of_file = {name: loaded.pop(name, ()) for name in ("create_missing", "leave_out")}
+    inexact = loaded.pop("inexact", {})
+    for target, texts in inexact.items():
+        marked = {text: Inexact(meaning) for text, meaning in texts.items()}
+        loaded.setdefault("values", {})[target] = {**marked, **loaded.get("values", {}).get(target, {})}
     settings = SheetSettings(**loaded)
     errors = list(check_resource_settings(settings, resource))
+    errors += [(f"inexact.{target}", "It is no field.") for target in inexact if target not in resource.fields]
     for title, target in columns.items():
         if target != IGNORE:
             column, message = find_target(resource, target)

@@ -14,8 +14,9 @@ from app.sheets.cells import Value
 from app.sheets.dates import DateOrder, settle_order
 from app.sheets.workbook import Sheet
 
-GroupKey = tuple[str, str | None, str | None]
-"""Rule, letters of the column and field: messages that have these in common are told once."""
+GroupKey = tuple[str, str | None, str | None, str | None]
+"""Rule, letters of the column, field, and what cells are read as where each such meaning is told apart: messages that
+have these in common are told once."""
 
 MAX_GROUP_ROWS = 5
 MAX_GROUP_VALUES = 10_000
@@ -45,8 +46,7 @@ class MessageGroup:
 class MessageGroups(dict[GroupKey, MessageGroup]):
     """The errors or the warnings of a sheet in groups."""
 
-    def of(self, rule: str, letters: str | None, name: str | None, title: str | None, message: str) -> MessageGroup:
-        key = (rule, letters, name)
+    def of(self, key: GroupKey, title: str | None, message: str) -> MessageGroup:
         group = self.get(key)
         if group is None:
             group = self[key] = MessageGroup(title, message)

@@ -16,7 +16,7 @@ from app.imports.map.columns import Certainty, ColumnMapping, ColumnUse
 from app.imports.map.table import Table
 from app.imports.mappings.models import ImportMapping
 from app.imports.models import Import
-from app.imports.settings import OF_RESOURCE, SavedMapping, SheetSettings
+from app.imports.settings import OF_RESOURCE, SavedMapping, SheetSettings, read_settings
 from app.users.models import User
 
 MAX_MAPPINGS = 100
@@ -24,6 +24,9 @@ MAX_MAPPINGS = 100
 
 FORMATS = "import_formats"
 """The name of the application's known formats among its extensions."""
+
+_OF_FILE = ("create_missing", "leave_out")
+"""What a saved mapping holds besides the settings of its sheet."""
 
 mappings = ImportMapping.__table__
 
@@ -101,7 +104,8 @@ def learn_sheets(import_: Import, tables: Sequence[Table]) -> None:
     used = {table.saved_mapping.id for table in tables if table.saved_mapping and table.saved_mapping.id}
     if used:
         db.session.execute(sa.update(mappings).where(mappings.c.id.in_(used)).values(used_at=utcnow()))
-    sheets = [sheet for table in tables if (sheet := _learnt(table))]
+    missing = read_settings(import_.settings).create_missing
+    sheets = [sheet for table in tables if (sheet := _learnt(table, missing))]
     if not sheets:
         return
     columns = {title: target for sheet in sheets for title, target in sheet["columns"].items()}
@@ -129,10 +133,11 @@ def _to_change(mapping_id: int) -> tuple[ImportMapping, str]:
     return row[0], row[1]
 
 
-def _learnt(table: Table) -> dict[str, Any] | None:
+def _learnt(table: Table, create_missing: Sequence[str] | None) -> dict[str, Any] | None:
     """How a sheet is read, by its titles; None where nothing about it has been set, or no title tells it from others.
 
     It is known by the titles of all fields that it fills: by one alone, too many other sheets would be taken for it.
+    `create_missing` is what the import sets.
     """
     by_title: dict[str, list[ColumnMapping]] = defaultdict(list)
     for column in table.columns:
@@ -142,14 +147,18 @@ def _learnt(table: Table) -> dict[str, Any] | None:
     named = {column.title: column.full_target for column in columns if column.certainty is Certainty.SET}
     titles = sorted(named.keys() | {column.title for column in columns if column.use is ColumnUse.FIELD})
     settings = {name: value for name in OF_RESOURCE[1:] if (value := getattr(table.settings, name))}
+    of_file = {"create_missing": create_missing} if create_missing else {}
+    if table.saved_mapping:
+        of_file = {name: value for name in _OF_FILE if (value := getattr(table.saved_mapping, name))} | of_file
     if not titles or not (named or settings or table.settings.resource):
         return None
-    return {"resource": table.resource.name, "titles": titles, "columns": named, **settings}
+    return {"resource": table.resource.name, "titles": titles, "columns": named, **settings, **of_file}
 
 
 def _read(mapping: ImportMapping, sheet: Mapping[str, Any], shared_by: str | None) -> SavedMapping:
     settings = {name: sheet[name] for name in OF_RESOURCE[1:] if name in sheet}
     titles, columns = frozenset(sheet["titles"]), sheet["columns"]
+    of_file = {name: sheet[name] for name in _OF_FILE if name in sheet}
     return SavedMapping(
-        mapping.id, mapping.name, shared_by, sheet["resource"], titles, columns, SheetSettings(**settings)
+        mapping.id, mapping.name, shared_by, sheet["resource"], titles, columns, SheetSettings(**settings), **of_file
     )

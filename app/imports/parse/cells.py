@@ -1,8 +1,6 @@
 """CellReader a cell as the value of its field: text as numbers, numbers as text, aliases of choices, lists."""
 
 import difflib
-import math
-import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +13,9 @@ from marshmallow import ValidationError
 
 from app.core.library_messages import recognised
 from app.core.messages import tr
-from app.core.values import whole
+from app.core.values import Inexact, whole
 from app.imports.map.titles import title_key
-from app.imports.parse import cell_errors
+from app.imports.parse import cell_errors, guesses
 from app.resource import Field, Kind, ip_address
 from app.resource.converter import marshmallow_field
 from app.resource.json_fields import MAX_TEXT
@@ -128,21 +126,20 @@ def _cleared(field: Field) -> Any:
 def _text_reader(field: Field, _format: CellFormat) -> CellReader:
     check, length = field.check, field.length or MAX_TEXT
 
-    def read(value: Value) -> str:
-        text = as_text(value)
+    def read(value: Value) -> str | Guess:
+        text, prefix = as_text(value), ""
         if check is not None:
             if not text.isascii():
                 text = unicodedata.normalize("NFKC", text)
-            if check is ip_address and "/" in text:
-                # Inventories write addresses with the length of their prefix.
-                text = re.sub(r"/\d{1,3}$", "", text)
+            if check is ip_address:
+                text, prefix = guesses.split_prefix(text)
             try:
                 text = check(text)
             except ValueError as error:
                 raise CellError("format", cell_errors.refused(value, error.args[0])) from None
         if len(text) > length:
             raise CellError("length", cell_errors.too_long(text, length))
-        return text
+        return guesses.without_prefix(value, text, prefix) if prefix else text
 
     return read
 
@@ -164,9 +161,7 @@ def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
         if not lowest <= number <= highest:
             raise CellError("range", cell_errors.out_of_range(value, field))
         if integral and number != int(number):
-            below = math.floor(number)
-            message = tr("{value} is read as {number}: the number is whole here.", value=number, number=below)
-            return Guess(below, message)
+            return guesses.rounded_down(number)
         return int(number) if integral else whole(round(number, 3))
 
     return _with_point(read, cell_format)
@@ -175,12 +170,12 @@ def _number_reader(field: Field, cell_format: CellFormat) -> CellReader:
 def _money_reader(field: Field, cell_format: CellFormat) -> CellReader:
     parse = marshmallow_field(field)
 
-    def read(value: Value) -> Decimal:
+    def read(value: Value) -> Decimal | Guess:
         try:
             amount: Decimal = parse.deserialize(read_money(value))
         except ValidationError as error:
             raise CellError("money", cell_errors.refused(value, recognised(error.messages[0]))) from None
-        return amount
+        return guesses.without_currency(value, amount)
 
     return _with_point(read, cell_format)
 
@@ -234,7 +229,7 @@ def _time_reader(field: Field, _format: CellFormat) -> CellReader:
 def _choice_reader(field: Field, _format: CellFormat) -> CellReader:
     assert field.choices is not None
     members = {
-        title_key(spelling): member
+        title_key(spelling): (member, isinstance(spelling, Inexact))
         for member in reversed(field.choices)
         for spelling in (*reversed(member.aliases), member.value)
     }
@@ -244,9 +239,10 @@ def _choice_reader(field: Field, _format: CellFormat) -> CellReader:
         if key not in members:
             values = [member.value for member in field.choices or ()]
             close = difflib.get_close_matches(key, members, n=1)
-            suggestion = members[close[0]].value if close else None
+            suggestion = members[close[0]][0].value if close else None
             raise CellError("choice", cell_errors.no_choice(value, values), suggestion)
-        return members[key]
+        member, is_inexact = members[key]
+        return guesses.inexact_reading(value, member) if is_inexact else member
 
     return read
 

@@ -15,6 +15,7 @@ from app.imports.map.columns import ColumnMapping, ColumnUse
 from app.imports.map.table import Table
 from app.imports.parse.attributes import check_attributes
 from app.imports.parse.cells import CellFormat, CellReader, read_attribute, reader_of
+from app.imports.parse.guesses import InexactCell, inexact_reading
 from app.imports.parse.placeholders import BlankTest, blank_test, identifier_blank, read_meant
 from app.imports.parse.plausibility import FEWEST_ROUNDED, describe_digits, describe_proportion
 from app.imports.parse.rows import ParsedRow, ParsedTable, dict_factory
@@ -275,8 +276,12 @@ def _cell_parser(
         except CellError as error:
             row.add_cell_error(column, text, error)
             return _NO_VALUE
+        original = text
+        if isinstance(cell, InexactCell):
+            original = cell.original
+            value = inexact_reading(original, value.value if isinstance(value, Guess) else value)
         if isinstance(value, Guess):
-            row.add_warning(column, text, "guess", value.message)
+            row.add_warning(column, original, value.rule, value.message, value.meaning)
             return _NO_VALUE if value.value is None else value.value
         if is_text and (text.__class__ is not str or "+" in text) and (warning := describe_digits(text)):
             row.add_warning(column, text, "digits", warning)

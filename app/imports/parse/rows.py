@@ -73,10 +73,12 @@ class ParsedRow:
     def add_cell_error(self, column: ColumnMapping, value: Value, error: CellError) -> None:
         self.errors = [*self.errors, row_message(self.number, column, column.target, value, error)]
 
-    def add_warning(self, column: ColumnMapping | None, value: Value, rule: str, message: str) -> None:
-        """Add a warning of a cell, or of the row as a whole."""
+    def add_warning(
+        self, column: ColumnMapping | None, value: Value, rule: str, message: str, meaning: str | None = None
+    ) -> None:
+        """Add a warning of a cell, or of the row as a whole; those of each meaning are counted apart."""
         name, letters, title = (column.target, column.letters, column.title) if column else (None, None, None)
-        group = self.table.row_warnings.of(rule, letters, name, title, message)
+        group = self.table.row_warnings.of((rule, letters, name, meaning), title, message)
         if group.count < MAX_WARNINGS:
             warning = row_message(self.number, column, name, value, CellError(rule, message))
             self.warnings = [*self.warnings, warning]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.core.messages import tr
-from app.core.values import fold, whole
+from app.core.values import Inexact, fold, whole
 from app.imports.map.columns import ColumnMapping, ColumnUse, mapping_error
 from app.imports.map.table import Table
 from app.imports.parse.cells import read_attribute, reader_of
+from app.imports.parse.guesses import InexactCell
 from app.imports.parse.rows import ParsedRow
 from app.imports.settings import Constant, find_field
 from app.sheets.cells import CellError, Guess, Value
@@ -56,6 +57,11 @@ def read_constant(column: ColumnMapping, value: Constant) -> Any:
 
 def _replace_cells(meanings: Mapping[str, str]) -> ReplaceCells:
     folded = {fold(text): meaning for text, meaning in meanings.items()}
+
+    def meant(key: str, cell: Value) -> Value:
+        meaning = folded.get(key, cell)
+        return InexactCell(meaning, cell) if isinstance(meaning, Inexact) else meaning
+
     # The longest one first: it says most.
     patterns = [text.split("*") for text in sorted(folded, key=len, reverse=True) if text.count("*") == 1 < len(text)]
 
@@ -65,9 +71,9 @@ def _replace_cells(meanings: Mapping[str, str]) -> ReplaceCells:
         text = str(whole(cell)) if isinstance(cell, float) else str(cell)
         key = fold(text.strip())
         if key in folded or not patterns:
-            return folded.get(key, cell)
+            return meant(key, cell)
         matching = (f"{begin}*{end}" for begin, end in patterns if _has_ends(key, begin, end))
-        return folded.get(next(matching, key), cell)
+        return meant(next(matching, key), cell)
 
     return lambda cells: [cell if cell is None else replaced(cell) for cell in cells]
 

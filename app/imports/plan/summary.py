@@ -53,7 +53,7 @@ def other_sheet(other: OtherSheet) -> dict[str, Any]:
     note = tr("The sheet is skipped, as it was set.", rule="set")
     if other.left_out_by is not None:
         note = tr(
-            "The sheet is left out: the known format {name} does not need it. Set its resource to import it.",
+            "The sheet is left out: {name} does not need it. Set its resource to import it.",
             rule="known_format",
             name=other.left_out_by,
         )
@@ -177,7 +177,8 @@ def _groups(parsed: ParsedTable) -> list[dict[str, Any]]:
     errors = MessageGroups()
     for row in parsed.rows:
         for each in row.errors:
-            group = errors.of(each["rule"], column_letters(each), each["field"], each["column"], each["message"])
+            key = (each["rule"], column_letters(each), each["field"], None)
+            group = errors.of(key, each["column"], each["message"])
             group.add(row.number, each["value"])
     by_severity = (("error", errors), ("warning", parsed.table.row_warnings))
     groups = [_group(severity, key, groups_of[key]) for severity, groups_of in by_severity for key in groups_of]
@@ -185,7 +186,7 @@ def _groups(parsed: ParsedTable) -> list[dict[str, Any]]:
 
 
 def _group(severity: str, key: GroupKey, group: MessageGroup) -> dict[str, Any]:
-    rule, letters, name = key
+    rule, letters, name, _ = key
     return {
         "severity": severity,
         "rule": rule,
