@@ -14,6 +14,10 @@ _PREFIX = re.compile(r"/(\d{1,3})$")
 _CURRENCY_SIGNS = frozenset("¥$€£元")
 
 
+INEXACT = "inexact"
+"""The rule of warnings about words that mean more, or less, than the value that they are read as."""
+
+
 class InexactCell(str):
     """A cell after its text was replaced by one that means less; `original` is the cell as it stands in the file.
 
@@ -39,7 +43,7 @@ def inexact_reading(cell: Value, value: Any) -> Guess:
         value=shown(cell),
         meaning=meaning,
     )
-    return Guess(value, message, "inexact", meaning)
+    return Guess(value, message, INEXACT, meaning)
 
 
 def rounded_down(number: float) -> Guess:

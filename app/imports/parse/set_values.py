@@ -9,7 +9,7 @@ from app.core.values import Inexact, fold, whole
 from app.imports.map.columns import ColumnMapping, ColumnUse, mapping_error
 from app.imports.map.table import Table
 from app.imports.parse.cells import read_attribute, reader_of
-from app.imports.parse.guesses import InexactCell
+from app.imports.parse.guesses import INEXACT, InexactCell
 from app.imports.parse.rows import ParsedRow
 from app.imports.settings import Constant, find_field
 from app.sheets.cells import CellError, Guess, Value
@@ -48,8 +48,13 @@ def read_constants(table: Table) -> list[tuple[ColumnMapping, Any]]:
 
 
 def read_constant(column: ColumnMapping, value: Constant) -> Any:
-    """The value of a constant for its field or attribute; raises CellError, also where a cell would be a guess."""
+    """The value of a constant for its field or attribute; raises CellError, also where a cell would be a guess.
+
+    Who sets an inexact word means the value that it is read as.
+    """
     read = read_attribute(value) if column.field is None else reader_of(column.field)(value)
+    if isinstance(read, Guess) and read.rule == INEXACT:
+        return read.value
     if isinstance(read, Guess):
         raise CellError("guess", tr("{problem} Write the exact value.", problem=read.message))
     return read

@@ -66,6 +66,13 @@ def test_an_inexact_word_is_told_once_for_each_value_that_it_is_read_as(
     assert (corrected["status"], groups(corrected), corrected["sheets"][0]["warnings"]) == ("ready", [], 0)
 
 
+def test_who_sets_an_inexact_word_for_all_rows_means_its_value(user: Client, upload: Upload) -> None:
+    import_ = upload(user, form={"constants": '{"asset_type": "switch"}'}, Assets=[("Name",), ("a-1",)])
+    assert (import_["status"], import_["sheets"][0]["warnings"]) == ("ready", 0)
+    (row,) = rows_of(user, import_)
+    assert row["changes"]["asset_type"]["new"] == "network"
+
+
 def test_an_inexact_value_of_a_format_is_told_with_what_the_file_says(
     admin: Client, app: Flask, upload: Upload
 ) -> None:
