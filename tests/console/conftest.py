@@ -12,7 +12,7 @@ from app.core.http.access import Role
 from tests.backends import Backend
 from tests.client import PASSWORD, Client
 from tests.conftest import LEFT_OUT, SignIn
-from tests.server import served
+from tests.forked_server import ForkingProcess, forked
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Without the last ones, the browser calls its maker's hosts at each start.
@@ -49,10 +49,19 @@ def server_environ() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def forking_process() -> Iterator[ForkingProcess]:
+    process = ForkingProcess()
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def server(backend: Backend, app: object, server_environ: dict[str, str]) -> Iterator[str]:
+def server(
+    backend: Backend, app: object, server_environ: dict[str, str], forking_process: ForkingProcess
+) -> Iterator[str]:
     """The address of a server on the test's database."""
-    with served(backend.settings(), **server_environ) as server:
+    with forked(forking_process, backend.settings(), **server_environ) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 
