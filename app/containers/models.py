@@ -32,10 +32,16 @@ class ContainerStatus(Choice):
 class PortMappingSchema(Schema):
     """A port of the server that is forwarded to a port of the container."""
 
-    host_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
-    container_port = Integer(required=True, validate=validate.Range(1, MAX_PORT))
+    host_port = Integer(
+        required=True, validate=validate.Range(1, MAX_PORT), metadata={"titles": ("Host port", "主机端口")}
+    )
+    container_port = Integer(
+        required=True, validate=validate.Range(1, MAX_PORT), metadata={"titles": ("Container port", "容器端口")}
+    )
     protocol = fields.String(
-        required=True, validate=validate.OneOf(("tcp", "udp", "sctp")), metadata={"enumeration": "Transport"}
+        required=True,
+        validate=validate.OneOf(("tcp", "udp", "sctp")),
+        metadata={"enumeration": "Transport", "titles": ("Protocol", "协议")},
     )
 
 

@@ -9,6 +9,7 @@ from app.core.audit.recorder import audited
 from app.core.http.access import Role, current_actor, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page
+from app.core.http.openapi.operations import LOCALIZED
 from app.core.http.paging import PageSchema
 from app.gpus import availability, service, utilization
 from app.gpus.models import Gpu
@@ -19,10 +20,25 @@ from app.gpus.schemas import (
     AvailabilitySchema,
     ExtensionSchema,
     GpuSchema,
+    JointAssignmentSchema,
+    JointExtensionSchema,
+    SelectedGpusSchema,
     UtilizationQuerySchema,
     UtilizationSchema,
 )
-from app.resource import Resource, allowed_if, answer, button, get, get_locked, parse_conditions, resource_blueprint
+from app.resource import (
+    Resource,
+    WriteQuerySchema,
+    act_on_all,
+    allowed_if,
+    answer,
+    button,
+    get,
+    get_locked,
+    parse_conditions,
+    resource_blueprint,
+    results_schema,
+)
 
 resource = Resource(
     model=Gpu,
@@ -69,6 +85,46 @@ def release_gpu(gpu_id: int) -> Response:
     """Release a GPU."""
     service.release(get_locked(resource, gpu_id))
     return answer(resource, gpu_id)
+
+
+@blueprint.post("/assign")
+@requires(Role.USER)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.arguments(JointAssignmentSchema)
+@blueprint.alt_response(404, "NotFound")
+@blueprint.response(200, results_schema(resource), headers=LOCALIZED)
+@audited("assign")
+def assign_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+    """Assign several GPUs to a user: all of them, or none."""
+    gpu_ids = body.pop("gpu_ids")
+    service.check_assignment(body["user_id"], body["expires_at"])
+    return act_on_all(resource, gpu_ids, lambda gpu: service.assign(gpu, **body), query)
+
+
+@blueprint.post("/extend")
+@requires(Role.USER)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.arguments(JointExtensionSchema)
+@blueprint.alt_response(404, "NotFound")
+@blueprint.response(200, results_schema(resource), headers=LOCALIZED)
+@audited("extend")
+def extend_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+    """Let the assignments of several GPUs end at another time: all of them, or none."""
+    gpu_ids = body.pop("gpu_ids")
+    service.check_end(body["expires_at"])
+    return act_on_all(resource, gpu_ids, lambda gpu: service.extend(gpu, **body), query)
+
+
+@blueprint.post("/release")
+@requires(Role.USER)
+@blueprint.arguments(WriteQuerySchema, location="query")
+@blueprint.arguments(SelectedGpusSchema)
+@blueprint.alt_response(404, "NotFound")
+@blueprint.response(200, results_schema(resource), headers=LOCALIZED)
+@audited("release")
+def release_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+    """Release several GPUs: all of them, or none."""
+    return act_on_all(resource, body["gpu_ids"], service.release, query)
 
 
 @blueprint.get("/<int:gpu_id>/assignments")

@@ -8,7 +8,7 @@ from app.core.values import MAX_ID
 from app.gpus.availability import MAX_GPUS
 from app.gpus.models import Gpu
 from app.gpus.utilization import Bucket, Grouping
-from app.resource import Integer, Moment, QueryTime, ReferenceSchema, ResourceSchema, Text
+from app.resource import Integer, Moment, QueryTime, ReferenceSchema, ResourceSchema, Text, ids_field
 
 
 class GpuSchema(ResourceSchema):
@@ -26,6 +26,18 @@ class AssignmentSchema(Schema):
 
 class ExtensionSchema(Schema):
     expires_at = Moment(required=True, allow_none=True, metadata={"description": "The new end; null: none."})
+
+
+class SelectedGpusSchema(Schema):
+    gpu_ids = ids_field("All of them, or none if one is refused.")
+
+
+class JointAssignmentSchema(SelectedGpusSchema, AssignmentSchema):
+    """The GPUs, and the user, the purpose and the end of their new assignments."""
+
+
+class JointExtensionSchema(SelectedGpusSchema, ExtensionSchema):
+    pass
 
 
 class AssignmentRecordSchema(Schema):

@@ -57,9 +57,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
     Raises GpuNotAvailable, which names the holder, or the server that is not active; Forbidden if a user assigns it
     to somebody else; Invalid.
     """
-    actor = current_actor()
-    if user_id != actor.id and not actor.is_admin:
-        raise NotYourself()
+    actor = _require_own_or_admin(user_id)
     if not may_assign(actor, gpu):
         raise _not_available(gpu)
     server = db.session.get(Server, gpu.server_id)
@@ -71,9 +69,7 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
         )
     now = utcnow()
     _require_future(expires_at, now)
-    holder = db.session.get(User, user_id)
-    if holder is None or not holder.is_active:
-        raise Invalid(errors={"user_id": [tr("There is no active user {user_id}.", rule="reference", user_id=user_id)]})
+    holder = _active_user(user_id)
     gpu.status, gpu.assigned_to_id, gpu.assigned_at = GpuStatus.ASSIGNED, holder.id, now
     gpu.purpose, gpu.expires_at = purpose, expires_at
     assignment = GpuAssignment(
@@ -91,13 +87,25 @@ def assign(gpu: Gpu, user_id: int, purpose: str | None, expires_at: datetime | N
         enqueue(EXPIRY_JOB, assignment.id, due_at=expires_at)
 
 
+def check_assignment(user_id: int, expires_at: datetime | None) -> None:
+    """Refuse an assignment of whatever GPU; raises Forbidden and Invalid as `assign` does."""
+    _require_own_or_admin(user_id)
+    check_end(expires_at)
+    _active_user(user_id)
+
+
+def check_end(expires_at: datetime | None) -> None:
+    """Refuse an end that has passed; raises Invalid."""
+    _require_future(expires_at, utcnow())
+
+
 def extend(gpu: Gpu, expires_at: datetime | None) -> None:
     """Let the assignment of a GPU, which is locked, end at another time, or never.
 
     Raises GpuNotAssigned, Forbidden if another user holds it, and Invalid.
     """
     _require_holder(gpu)
-    _require_future(expires_at, utcnow())
+    check_end(expires_at)
     gpu.expires_at = expires_at
     for assignment in _active_assignments(gpu):
         assignment.expires_at = expires_at
@@ -144,6 +152,21 @@ def select_assignments(gpu_id: int, page: int, page_size: int) -> Page:
     """A page of a GPU's assignments, the latest first."""
     of_gpu = sa.select(assignments).where(assignments.c.gpu_id == gpu_id)
     return fetch_page(of_gpu.order_by(assignments.c.id.desc()), page, page_size, _render)
+
+
+def _require_own_or_admin(user_id: int) -> Actor:
+    """The acting user, who assigns to themselves or is an administrator; raises NotYourself."""
+    actor = current_actor()
+    if user_id != actor.id and not actor.is_admin:
+        raise NotYourself()
+    return actor
+
+
+def _active_user(user_id: int) -> User:
+    user = db.session.get(User, user_id)
+    if user is None or not user.is_active:
+        raise Invalid(errors={"user_id": [tr("There is no active user {user_id}.", rule="reference", user_id=user_id)]})
+    return user
 
 
 def _require_future(expires_at: datetime | None, now: datetime) -> None:

@@ -97,6 +97,7 @@ def _members(field: Field) -> list[Description] | None:
     return [
         {
             "name": name,
+            "labels": labels_of_titles(member.metadata["titles"]),
             "kind": next((kind for type_, kind in _MEMBER_KINDS.items() if isinstance(member, type_)), Kind.TEXT).value,
             "required": member.required,
             "minimum": _of_validators(member, "min"),

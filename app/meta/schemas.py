@@ -26,6 +26,7 @@ class MetaMemberSchema(Schema):
     """A member of each object in a list of objects."""
 
     name = fields.String(required=True)
+    labels = fields.Nested(LabelsSchema, required=True)
     kind = fields.Enum(Kind, by_value=True, required=True)
     required = fields.Boolean(required=True)
     minimum = fields.Float(required=True, allow_none=True)

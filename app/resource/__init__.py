@@ -6,6 +6,7 @@ Features use what `__all__` lists, and nothing below this package. A hand-writte
 
 from app.core.addresses import ip_address, mac_address
 from app.resource.blueprint import readable_blueprint, resource_blueprint
+from app.resource.bulk.actions import act_on_all, ids_field, results_schema
 from app.resource.bulk.routes import MAX_BULK_MATCHED
 from app.resource.bulk.schemas import MAX_BULK_ITEMS
 from app.resource.converter import ReferenceSchema
@@ -46,6 +47,7 @@ __all__ = [
     "Sent",
     "Text",
     "WriteQuerySchema",
+    "act_on_all",
     "actions_of",
     "allowed_if",
     "answer",
@@ -61,6 +63,7 @@ __all__ = [
     "get",
     "get_locked",
     "ids_at",
+    "ids_field",
     "ip_address",
     "is_visible",
     "mac_address",
@@ -75,6 +78,7 @@ __all__ = [
     "readable_blueprint",
     "reference",
     "resource_blueprint",
+    "results_schema",
     "save",
     "searched_fields",
     "sees_own_only",

@@ -129,6 +129,9 @@ def table() -> dict[tuple[str, str], Expected]:
         ("POST", "/api/gpus/{gpu_id}/assign"): signed_in("200 200 200 200 403 200"),  # each to themselves
         ("POST", "/api/gpus/{gpu_id}/extend"): CHANGE,
         ("POST", "/api/gpus/{gpu_id}/release"): CHANGE,  # the owner holds it
+        ("POST", "/api/gpus/assign"): signed_in("200 200 200 200 403 200"),
+        ("POST", "/api/gpus/extend"): CHANGE,
+        ("POST", "/api/gpus/release"): CHANGE,
         ("GET", "/api/gpus/available"): READ,
         ("GET", "/api/gpus/utilization"): READ,
         ("POST", "/api/assets/{asset_id}/image"): CHANGE,
@@ -373,6 +376,16 @@ def _held_gpu(scene: Scene, _: Client) -> Any:
     return {"gpu_id": gpu.id}, {}
 
 
+def _jointly(of_one: Build, **more: Any) -> Build:
+    """The same action on a set, of one GPU here."""
+
+    def of_all(scene: Scene, caller: Client) -> Any:
+        parameters, options = of_one(scene, caller)
+        return {}, {"json": {**options.get("json", {}), "gpu_ids": [parameters["gpu_id"]], **more}}
+
+    return of_all
+
+
 def _service(scene: Scene, _: Client) -> Any:
     owner = scene.callers["owner"].user.id
     return {"service_id": scene.make(Service, created_by_id=owner, health_check="/health").id}, {}
@@ -475,6 +488,9 @@ REQUESTS: dict[tuple[str, str], Build] = {
         {"json": {"expires_at": None}},
     ),
     ("POST", "/api/gpus/{gpu_id}/release"): _held_gpu,
+    ("POST", "/api/gpus/assign"): _jointly(_free_gpu),
+    ("POST", "/api/gpus/extend"): _jointly(_held_gpu, expires_at=None),
+    ("POST", "/api/gpus/release"): _jointly(_held_gpu),
     ("GET", "/api/docs/{name}"): lambda *_: ({"name": "start.js"}, {}),
     ("GET", "/api/redoc/{name}"): lambda *_: ({"name": "start.js"}, {}),
     ("POST", "/api/downloads"): _body(path="/api/servers/export"),

@@ -1,34 +1,19 @@
 """`POST`, `PATCH` and `DELETE /api/<resource>/bulk`: many objects of a resource in one request."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from app.core.audit.refusals import RefusedRequest, record_refusals
-from app.core.db.statements import any_of
-from app.core.errors import (
-    ApiError,
-    BadRequest,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotApplied,
-    NotFound,
-    PreconditionFailed,
-    PreconditionRequired,
-    dotted,
-)
+from app.core.errors import Conflict, Invalid, PreconditionRequired, dotted
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import envelope_of, failure_body, localized, success_body
-from app.core.http.openapi.failures import BULK_STATUS
+from app.core.http.envelope import envelope_of
 from app.core.http.openapi.operations import LOCALIZED, camel_case, headers_of
 from app.core.messages import tr
 from app.resource.bulk import items as batch
+from app.resource.bulk.answers import conclude_items
 from app.resource.bulk.item import Item
 from app.resource.bulk.schemas import Body, answer_schema_of, body_schemas
 from app.resource.declaration import Resource
@@ -36,8 +21,6 @@ from app.resource.json_fields import Integer
 from app.resource.query.documentation import document_selection
 from app.resource.query.filters import LIST_PARAMETERS, unknown
 from app.resource.query.list_query import parse_query
-from app.resource.query.select import select_where
-from app.resource.routes import conclude
 from app.resource.schema import READ_ONLY, DeleteQuerySchema, Sent, store_query
 
 MAX_BULK_MATCHED = 10_000
@@ -48,14 +31,6 @@ IDENTITY = Integer()
 
 class CountMismatch(Conflict):
     reason, message = "count_mismatch", tr("The filter matches another number of objects than you expect.")
-
-
-_BULK_FAILURE = {"reason": "bulk_failed", "message": tr("Nothing was stored: some items are wrong.")}
-_BULK_FAILED = {
-    kind.status: type(f"Bulk{kind.__name__}", (kind,), _BULK_FAILURE)
-    for kind in (BadRequest, Forbidden, NotFound, Conflict, PreconditionFailed, Invalid)
-}
-"""The failure of an atomic bulk write, by the status of its first wrong item."""
 
 
 def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
@@ -81,7 +56,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     def create_many(query: dict[str, bool], body: Body) -> Response:
         items = [_item(sent, whole) for sent in body["items"]]
         batch.create(resource, items, query)
-        return _conclude(resource, items, body["mode"], query, creating=True)
+        return conclude_items(resource, items, body["mode"], query, creating=True)
 
     @blueprint.patch("/bulk")
     @requires(resource.write)
@@ -99,7 +74,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
             values = _values_for_all(body["set"], partial)
             items = [Item(identity, values) for identity in _matching(resource, body)]
         batch.update(resource, items, query)
-        return _conclude(resource, items, body["mode"], query, shown="items" in body, changing=True)
+        return conclude_items(resource, items, body["mode"], query, shown="items" in body, changing=True)
 
     @blueprint.delete("/bulk")
     @requires(resource.write)
@@ -116,7 +91,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
         else:
             items = [Item(identity) for identity in _matching(resource, body)]
         batch.delete(resource, items, cascade=query["cascade"])
-        return _conclude(resource, items, body["mode"], query, shown=False)
+        return conclude_items(resource, items, body["mode"], query, shown=False)
 
 
 def _item(sent: Any, schema: Schema) -> Item:
@@ -182,66 +157,3 @@ def _as_text(name: str, value: Any) -> str:
     raise Invalid(
         errors={f"filter.{name}": [tr("Must be text, a number, true, false, or a list of these.", rule="type")]}
     )
-
-
-def _conclude(
-    resource: Resource,
-    items: Sequence[Item],
-    mode: str,
-    query: Mapping[str, bool],
-    *,
-    creating: bool = False,
-    changing: bool = False,
-    shown: bool = True,
-) -> Response:
-    """Answer with a result for each item; where all or nothing was asked for and some are wrong, fail as the first.
-
-    The dry run of a change says of each object what would change.
-    """
-    wrong = next((item.error for item in items if item.error is not None), None)
-    if mode == "atomic" and wrong is not None:
-        count = sum(item.error is not None for item in items)
-        for item in items:
-            item.error = item.error or NotApplied()
-            item.object_id = None if creating else item.object_id
-        message = tr("Nothing was stored: {count} of {total} items are wrong.", count=count, total=len(items))
-        results = [_result(item, None) for item in items]
-        raise _BULK_FAILED[wrong.status](message, results=results)
-    stored = [item.object_id for item in items if item.error is None]
-    objects = {}
-    if shown:
-        identity = resource.model.__table__.c.id
-        objects = {each["id"]: each for each in select_where(resource, any_of(identity, stored))}
-    results = [_result(item, objects.get(item.object_id)) for item in items]
-    if changing and query["dry_run"]:
-        for item, result in zip(items, results, strict=True):
-            result["changes"] = item.changes if item.error is None else None
-    _record_denied(resource, items)
-    counts = Counter(result["status"] for result in results)
-    data = {"results": results, "counts": {name: counts[name] for name in BULK_STATUS["enum"]}}
-    return conclude(localized(success_body(data), 201 if creating and counts["ok"] == len(items) else 200), query)
-
-
-def _result(item: Item, shown: dict[str, Any] | None) -> dict[str, Any]:
-    error = item.error
-    return {
-        "status": "ok" if error is None else _status_of(error),
-        "id": item.object_id,
-        "data": shown if error is None else None,
-        "error": None if error is None else failure_body(error),
-    }
-
-
-def _status_of(error: ApiError) -> str:
-    for kind, status in ((NotFound, "not_found"), (Forbidden, "forbidden"), (Conflict, "conflict")):
-        if isinstance(error, kind):
-            return status
-    return "error"
-
-
-def _record_denied(resource: Resource, items: Sequence[Item]) -> None:
-    """Refusals are recorded, also where the rest of the request goes on."""
-    path = f"{request.method} {request.path}"
-    table = resource.model.__tablename__
-    refused = [RefusedRequest(table, item.object_id, path) for item in items if isinstance(item.error, Forbidden)]
-    record_refusals(refused, route=path)

@@ -1,5 +1,6 @@
 """The schemas of a resource's bulk requests and their answers."""
 
+import functools
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -94,7 +95,9 @@ def body_schemas(resource: Resource, name: str, selection: str) -> tuple[type[Sc
     return create, change_many, delete
 
 
+@functools.cache
 def answer_schema_of(schema: type[Any], name: str) -> type[Schema]:
+    """The schema of the results of all bulk writes and actions of a resource."""
     result = type(
         f"{name}ResultSchema",
         (Schema,),
