@@ -61,7 +61,27 @@ def test_four_on_one_server_are_taken_extended_and_released(
     page.get_by_role("button", name="Release").click()
     expect(page.get_by_role("button", name="Slot 2, H100")).to_have_count(0)
     page.reload()
-    expect(page.get_by_role("button", name="Slot 1, H100, assigned")).to_be_visible()
+    page.get_by_role("button", name="Slot 1, H100, assigned").click()
+    page.get_by_label("with the other 2 of").check()
+    assert_accessible(page)
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_text("3 × H100 on gpu-01 (slots 0, 1, 3) are released.")).to_be_visible()
+    assert page.request.get("/api/gpus?status=assigned").json()["data"] == []
+
+
+def test_gpus_of_several_servers_are_taken_together(open_console: OpenConsole, admin: Client, cluster: Server) -> None:
+    page = open_console("/gpu-board", user=admin.user)
+    page.get_by_label("How many").fill("8")
+    page.get_by_label("on one server").uncheck()
+    page.get_by_role("button", name="Find").click()
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(f"{request.method} {request.url.rpartition('/api')[2]}"))
+    page.get_by_role("button", name="Take all 8").click()
+    expect(page.get_by_text("are yours.")).to_be_visible()
+    assert requested.count("POST /gpus/assign") == 1
+    assert admin.call("GET", "/api/gpus", query_string={"status": "assigned"})["pagination"]["total"] == 8
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Slot 3, H100, available")).to_be_visible()
 
 
 def test_too_many_are_refused_with_what_there_is(open_console: OpenConsole, admin: Client, cluster: Server) -> None:
@@ -86,7 +106,7 @@ def test_of_several_all_are_taken_or_none(
     second = admin.call("GET", "/api/gpus", query_string={"slot": 1})["data"][0]
     admin.call("POST", f"/api/gpus/{second['id']}/assign", json={"user_id": admin.user.id})
     take.click()
-    expect(page.get_by_text("Nothing was taken")).to_be_visible()
+    expect(page.get_by_text(f"gpu-01, slot 1: {admin.user.username} holds this GPU.")).to_be_visible()
     assert admin.call("GET", "/api/gpus", query_string={"status": "assigned"})["pagination"]["total"] == 1
 
 

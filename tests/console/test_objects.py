@@ -257,6 +257,33 @@ def test_an_object_is_created_with_its_errors_beside_the_fields_and_kept_over_a_
     expect(page.get_by_role("link", name="Shanghai").first).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("language", "after", "preview", "title"),
+    [("en", "New value", "Preview", "Internal IP: "), ("zh", "修改后", "预览", "内网IP：")],
+    ids=["en", "zh"],
+)
+def test_errors_without_an_input_of_their_own_name_fields_by_their_titles(
+    open_console: OpenConsole,
+    admin: Client,
+    fleet: list[Server],
+    refusals: set[int],
+    language: str,
+    after: str,
+    preview: str,
+    title: str,
+) -> None:
+    refusals.add(422)
+    page = open_console("/servers", user=admin.user, language=language)
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Change…" if language == "en" else "修改…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox").first.select_option("internal_ip")
+    dialog.get_by_label(after).fill("10.1.2.300")
+    dialog.get_by_role("button", name=preview).click()
+    expect(dialog).to_contain_text(title)
+    expect(dialog).not_to_contain_text("internal_ip")
+
+
 def test_assets_are_shown_at_addresses_that_begin_like_those_of_scripts(
     open_console: OpenConsole, admin: Client
 ) -> None:

@@ -28,7 +28,7 @@ export class ApiError extends Error {
   }
 }
 
-type Outcome<Body> = { data?: Body; error?: unknown; response: Response };
+export type Outcome<Body> = { data?: Body; error?: unknown; response: Response };
 
 /** The body of an answer; throws ApiError for a refusal. */
 export async function answer<Body>(outcome: Promise<Outcome<Body>>): Promise<Body> {

@@ -1,6 +1,6 @@
 // Short messages that say what was done, with an undo where there is one.
 
-import { messageOf } from "./errors.js";
+import { wholeMessageOf } from "./errors.js";
 
 type Action = { text: string; run: () => unknown };
 type Toast = { id: number; text: string; isError: boolean; action: Action | undefined };
@@ -17,7 +17,7 @@ class Toasts {
 
   /** An error stays until it is dismissed. */
   fail(error: unknown): void {
-    this.#show({ id: ++this.#last, text: messageOf(error), isError: true, action: undefined });
+    this.#show({ id: ++this.#last, text: wholeMessageOf(error), isError: true, action: undefined });
   }
 
   dismiss(id: number): void {

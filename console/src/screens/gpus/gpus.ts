@@ -1,13 +1,17 @@
 // What the board asks of the API: GPUs by server, offers, and to take several as one act.
 
-import { answer, api, dataOf, type Schemas } from "../../api/client.js";
+import { answer, api, ApiError, dataOf, type Outcome, type Schemas } from "../../api/client.js";
+import { t } from "./texts.js";
 
 export type Gpu = Schemas["Gpu"];
 export type Offer = Schemas["ServerAvailability"];
 export type Shelf = { server: Schemas["Reference"]; datacenter: Schemas["Reference"] | null; gpus: Gpu[] };
 export type Wish = { user_id: number; purpose: string | null; expires_at: string | null };
 
+type Slot = { id: number; slot: number | null; server: Schemas["Reference"] };
+
 export const PAGE_SIZE = 100;
+const NOT_APPLIED = "not_applied";
 
 /** Add GPUs to the shelves of their servers, whose datacenters are looked up. */
 export async function shelve(shelves: Shelf[], gpus: Gpu[]): Promise<Shelf[]> {
@@ -35,21 +39,38 @@ async function datacentersOf(serverIds: number[]): Promise<Map<number, Schemas["
   return new Map(data.map((server) => [server.id, server.datacenter]));
 }
 
-/** Assign all of them or none: those that were assigned before one is refused are released again. */
-export async function takeAll(gpus: readonly { id: number }[], wish: Wish): Promise<Gpu[]> {
-  const taken: Gpu[] = [];
-  try {
-    for (const { id } of gpus)
-      taken.push(await dataOf(api.POST("/api/gpus/{gpu_id}/assign", { params: { path: { gpu_id: id } }, body: wish })));
-  } catch (error) {
-    for (const { id } of taken) await release(id);
-    throw error;
-  }
-  return taken;
+type Joint = Schemas["GpuBulkAnswer"];
+
+/** Assign all of them or none. */
+export async function takeAll(gpus: readonly Slot[], wish: Wish): Promise<void> {
+  await jointly(gpus, (gpu_ids) => api.POST("/api/gpus/assign", { body: { gpu_ids, ...wish } }));
 }
 
-export async function release(id: number): Promise<Gpu> {
-  return dataOf(api.POST("/api/gpus/{gpu_id}/release", { params: { path: { gpu_id: id } } }));
+/** Let all of their assignments end at another time, or none. */
+export async function extendAll(gpus: readonly Slot[], expires_at: string): Promise<void> {
+  await jointly(gpus, (gpu_ids) => api.POST("/api/gpus/extend", { body: { gpu_ids, expires_at } }));
+}
+
+/** Release all of them or none. */
+export async function releaseAll(gpus: readonly Slot[]): Promise<void> {
+  await jointly(gpus, (gpu_ids) => api.POST("/api/gpus/release", { body: { gpu_ids } }));
+}
+
+/** One request for all; of several a refusal says which ones cannot be had, and why. */
+async function jointly(gpus: readonly Slot[], act: (ids: number[]) => Promise<Outcome<{ data: Joint }>>): Promise<void> {
+  try {
+    await dataOf(act(gpus.map(({ id }) => id)));
+  } catch (error) {
+    const results = error instanceof ApiError ? (error.details.results ?? []) : [];
+    const refused = results.filter((result) => result.error && result.error.data.reason !== NOT_APPLIED);
+    if (!refused.length) throw error;
+    const slots = new Map(gpus.map((gpu) => [gpu.id, gpu]));
+    const said = refused.map(({ id, error }) => {
+      const gpu = slots.get(id ?? 0);
+      return t("refused", { server: gpu?.server.name ?? "", slot: gpu?.slot ?? "?", message: error?.message ?? "" });
+    });
+    throw new Error(said.join(" "));
+  }
 }
 
 /** The end of a day, as a date input has it, in the person's time zone. */
