@@ -110,6 +110,7 @@ def test_netbox_devices_go_in_with_one_upload(admin: Client, upload: Upload) -> 
 def test_snipe_it_assets_go_in_with_one_upload(user: Client, upload: Upload) -> None:
     import_ = plan(upload, user, SNIPE_IT, apply="true")
     assert (import_["status"], import_["sheets"][0]["format"]) == ("applied", "Snipe-IT assets")
+    assert import_["sheets"][0]["messages"] == []
     names = ("name", "asset_tag", "serial_number", "model", "asset_type", "status", "assigned_to")
     assert [of(item, *names) for item in objects(user, "assets")] == [
         ("Dell P2419H", "T-1", "S-1", "Dell P2419H", "monitor", "in_stock", None),
