@@ -84,12 +84,16 @@ def test_a_missing_reference_is_created_or_means_another(
     open_console: OpenConsole, admin: Client, tmp_path: Path
 ) -> None:
     admin.call("POST", "/api/datacenters", json={"name": "Shanghai"}, expect=201)
-    path = excel(tmp_path, ("Name", "Datacenter"), ("web-01", "SH"), ("web-02", "Beijing"))
+    path = excel(tmp_path, ("Name", "Datacenter", "Type"), ("web-01", "SH", "storage"), ("web-02", "Beijing", "vm"))
     page = open_console(f"/imports/{upload(admin, path)}", user=admin.user)
     meaning = page.get_by_label("“SH” means")
     meaning.fill("Shanghai")
     meaning.press("Enter")
     expect(page.get_by_label("“Beijing” means")).to_be_visible()
+    # A word that says more than its value is in question, too.
+    expect(page.get_by_text("“storage” is read as physical").first).to_be_visible()
+    page.get_by_label("“storage” means").select_option("Physical")
+    expect(page.get_by_text("“storage” is read as physical")).to_have_count(0)
     missing = page.get_by_label("Create the datacenters that do not exist yet")
     missing.check()
     expect(page.get_by_text("This creates 3, changes 0 and leaves 0 as they are.")).to_be_visible()
