@@ -18,7 +18,8 @@ from app.core.db.unit_of_work import (
     writing,
 )
 from app.datacenters.models import Datacenter
-from tests.client import Client
+from app.users.passwords import hash_password, is_password
+from tests.client import PASSWORD, Client
 from tests.factories import Make
 from tests.threads import run_concurrently
 
@@ -98,6 +99,15 @@ class TestBlocks:
         with pytest.raises(RuntimeError, match="transaction is open"):
             nest()
         assert names() == []
+
+    def test_no_password_is_hashed_while_locks_are_held(self) -> None:
+        with writing():
+            hashed = hash_password(PASSWORD).hash
+            add("locked")
+            with pytest.raises(RuntimeError, match=r"Hashing a password in a transaction\."):
+                hash_password(PASSWORD)
+            with pytest.raises(RuntimeError, match=r"Comparing a password in a transaction\."):
+                is_password(PASSWORD, hashed)
 
     def test_a_reader_may_write_in_a_block_and_goes_on_reading(self) -> None:
         with reading():
