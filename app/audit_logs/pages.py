@@ -26,7 +26,7 @@ from app.resource.query.list_query import Matching
 from app.resource.rows import Projection, projection_of
 
 MAX_COUNT = 1_000
-"""The count ends here; the answer then says that there are at least this many records."""
+"""Counting ends here: the answer then has `at_least`."""
 SCAN_RECORDS = 20_000
 """Records that are scanned in order before an index is searched for all matches."""
 SCAN_RECORDS_IF_CHEAP = 200_000

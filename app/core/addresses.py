@@ -27,7 +27,7 @@ registries that a Python release knows, and 3.11 calls 192.88.99.0/24 and 3fff::
 """
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
-"""An IPv4 address has this one form; the library takes ten times as long to say so."""
+"""The only form of an IPv4 address; the library takes ten times as long to recognise it."""
 _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _MAC_BYTES = (6, 8, 20)
 """Ethernet, EUI-64 and InfiniBand."""

@@ -27,7 +27,7 @@ TRIMMED = (
 )
 """White space, including no-break spaces, and characters of no width: copied text often contains them unseen."""
 DIGITS = 20
-"""Numbers of up to so many digits sort by their value."""
+"""Longer numbers do not sort by their value."""
 MAX_SORT_KEY = 500
 """Characters; an entry of an index of PostgreSQL has at most 2,704 bytes."""
 

@@ -85,7 +85,8 @@ def request_apply(import_id: int, on_error: OnError) -> None:
     """Queue the application of a plan.
 
     Raises NotApplicable, naming the rows that are out of date, and NotOwner, naming those that the owner of the plan
-    may not write any more; the job checks both again, with the rights of the owner, whoever applies the plan.
+    may not write any more; the job checks both again, with the rights of the owner even if an administrator applies
+    the plan.
     """
     import_ = get(import_id, to_change=True)
     skips = on_error is OnError.SKIP and import_.status is ImportStatus.INVALID and _has_valid_rows(import_)

@@ -83,8 +83,8 @@ def checkpoint_log() -> CheckpointLog:
 def check_other_logs(own: CheckpointLog) -> list[str]:
     """Refuse checkpoints of another log that one of our keys has signed, and return doubts about the others.
 
-    The name of the log is in the database: its owner could change it, and nobody would read the checkpoints that were
-    signed before. Raises CannotSeal.
+    The name of the log is in the database. The owner of the database could change it, so that the checkpoints that were
+    signed before would not be read any more. Raises CannotSeal.
     """
     doubts = []
     for other in own.others():

@@ -159,7 +159,7 @@ def _refuse_referred(removed: dict[type[Entity], dict[int, Row]]) -> None:
 
 
 def has_children(children: Mapping[str, int]) -> Conflict:
-    """The refusal to delete what so many objects of these kinds refer to."""
+    """The error of deleting what other objects refer to: how many of each kind."""
     return HasChildren(tr("This object still has {listed}.", listed=text_of_counts(children)), children=dict(children))
 
 

@@ -1,8 +1,8 @@
 """Caching that cannot go stale: an answer is kept under the generation of every table that it was read from.
 
 The generation is read before the query and moved on after a commit, so a reader that started before the commit
-stores its answer where nobody looks any more. Redis away is a slower answer, never an error. Answers are kept as JSON
-for all processes, or as bytes in this one.
+stores its answer under a key that is not read any more. Redis away is a slower answer, never an error. Answers are
+kept as JSON for all processes, or as bytes in this one.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The generations of tables, in Flask-Caching's store: each commit moves those of the tables that it has changed.
 
-The store is Redis, for all processes, or the memory of the only one.
+The store is Redis, for all processes, or the memory of the process where there is only one.
 """
 
 import threading

@@ -62,7 +62,7 @@ class CursorPage:
 
 
 def _members(block: Pagination | CursorPage) -> dict[str, Any]:
-    """The members of the block; `at_least` and `left_out` only where there is something to say."""
+    """The members of the block; `at_least` and `left_out` only where they are set."""
     members = {field.name: getattr(block, field.name) for field in fields_of(block)}
     remarks = {name: members.pop(name) for name in ("at_least", "left_out")}
     return {**members, **{name: remark for name, remark in remarks.items() if remark}}

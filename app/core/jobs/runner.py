@@ -98,7 +98,7 @@ class Runner:
         self._lanes.setdefault(lane, Lane()).kinds[kind] = (handler, give_up)
 
     def repeat(self, name: str, action: Callable[[], object], *, every: float) -> None:
-        """Register an action that each process repeats `every` so many seconds, in a thread of its own.
+        """Register an action that each process repeats after `every` seconds, in a thread of its own.
 
         The action itself ensures that of several processes only one does the work.
         """

@@ -21,7 +21,7 @@ import structlog
 log = structlog.get_logger()
 
 LEAST_BYTES = 512 * 1024
-"""A client that is expected to send or read is to move so many within the limit of time: 70 kbit/s of a minute."""
+"""What a client that should send or read has to move within the limit of time, which is a minute: 70 kbit/s."""
 SCANS = 6
 """How many times within the limit the connections are looked at."""
 

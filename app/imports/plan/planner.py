@@ -207,7 +207,7 @@ class Planner:
         if row.existing is not existing and not row.existing.items() <= existing.items():
             row.existing.update((name, existing[name]) for name in row.existing)
         if "attributes" in row.values:
-            # Cleared as a whole, which is to say each of them.
+            # The whole object is cleared: each attribute that it has.
             row.attributes = {**dict.fromkeys(existing["attributes"]), **row.attributes}
         if row.attributes:
             _merge_attributes(row, existing["attributes"])

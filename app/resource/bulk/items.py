@@ -106,11 +106,11 @@ def delete(resource: Resource, items: Sequence[Item], *, cascade: bool) -> list[
     return removals
 
 
-def lock_matching(resource: Resource, query: ListQuery, most: int) -> list[int]:
-    """The ids of the objects that match and that the acting user sees, at most so many, locked in their order."""
+def lock_matching(resource: Resource, query: ListQuery, limit: int) -> list[int]:
+    """The ids of the objects that match and that the acting user sees, at most `limit`, locked in their order."""
     query = narrowed(resource, query)
     identity = resource.model.__table__.c.id
-    matching = sa.select(identity).where(*conditions_of(resource, query.matching)).order_by(identity).limit(most)
+    matching = sa.select(identity).where(*conditions_of(resource, query.matching)).order_by(identity).limit(limit)
     return list(db.session.scalars(matching.with_for_update(), query.values))
 
 

@@ -32,7 +32,7 @@ BATCH_ROWS = 1000
 """Rows that are held in memory while all of them are read."""
 
 FAR_ROWS = 1000
-"""Beyond so many rows, a page by number names the cursor of the next one: by cursor, no rows are read and dropped."""
+"""A page by number after this many rows names the cursor of the next one: by cursor, no rows are read and dropped."""
 
 MAX_SORTED, MAX_SORTED_BY_KEY = 300_000, 100_000
 """How many objects are sorted by a column without an index; fewer where a key is computed of each value."""

@@ -69,7 +69,7 @@ def _append_text(edits: Edits, entry: Element, text: str) -> None:
 
 
 def blocks_of(comments: Sequence[Comment]) -> int:
-    """The number of blocks of shape ids that so many comments need."""
+    """The number of blocks of shape ids that the comments need."""
     return 1 + len(comments) // _SHAPES_PER_BLOCK
 
 

@@ -51,7 +51,7 @@ def run_program(
     *,
     watch: Watch | None = None,
 ) -> None:
-    """Run a program on a file of so many bytes, its standard output going to a file; raises UnreadableWorkbook."""
+    """Run a program on a file of `file_bytes`, its standard output going to a file; raises UnreadableWorkbook."""
     bounded = {
         **options,
         "memory_bytes": min(limits.memory_bytes, _MEMORY_BYTES + file_bytes * program.memory_per_byte),

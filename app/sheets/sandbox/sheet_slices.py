@@ -1,8 +1,8 @@
 """Cut a large worksheet into slices of rows, each in a workbook of its own.
 
 calamine has all cells of a sheet in memory, for a moment twice: an export of 100,000 servers took 262 MB, in slices
-140 MB, and a second of processor time more. It also gives no row before it has read the last one, so that nobody could
-tell how far it is: 100,000 rows of 15 cells take half a second of processor time more in slices.
+140 MB, and a second of processor time more. It also gives no row before it has read the last one, so that no progress
+could be shown: 100,000 rows of 15 cells take half a second of processor time more in slices.
 """
 
 import re
@@ -14,7 +14,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 MIN_BYTES = 24 << 20
 """A smaller worksheet is not cut."""
 BYTES_PER_SHARED_BYTE = 8
-"""Each slice reads the shared texts anew: a worksheet is cut if it has so many times their bytes."""
+"""A worksheet is cut if it has this many times the bytes of the shared texts, which are read anew for each slice."""
 MAX_BYTES = 80 << 20
 """A larger worksheet is cut however many texts are shared, to save memory."""
 SLICE_BYTES = 12 << 20

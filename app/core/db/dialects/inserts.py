@@ -14,7 +14,7 @@ def insert_rows(
     mark: str,
     rows_a_statement: int,
 ) -> None:
-    """Insert rows, so many with each statement. Table and columns are quoted already; `mark` stands for a value."""
+    """Insert rows. Table and columns are quoted already; `mark` stands for a value in the driver's statements."""
     rest = iter(rows)
     marks = f"({', '.join([mark] * len(columns))})"
     while part := list(islice(rest, rows_a_statement)):
