@@ -185,3 +185,25 @@ def test_form_fields_that_are_left_empty_are_as_if_not_sent(user: Client, upload
     import_ = upload(user, form=empty, Servers=[("Name",), ("a",)])
     assert (import_["status"], import_["mode"], import_["extra"]) == ("ready", "upsert", "keep")
     assert remembered(user) == []
+
+
+def test_a_mapping_remembers_which_sheets_a_format_leaves_out_and_what_is_created(
+    admin: Client, app: Flask, upload: Upload
+) -> None:
+    titles = ("VM", "Powerstate", "CPUs", "Memory", "Datacenter", "Annotation")
+    sheets: dict[str, Any] = {
+        "vInfo": [titles, ("vm-1", "poweredOn", 2, 4096, "DC 1", "x")],
+        "vDisk": [("VM", "Powerstate", "Disk", "Datacenter"), ("vm-1", "poweredOn", "Hard disk 1", "DC 1")],
+    }
+    import_ = upload(admin, **sheets)
+    patch = {"remember": "ours", "sheets": {"vInfo": {"columns": {"F": "owner"}}}}
+    admin.call("PATCH", f"/api/imports/{import_['id']}", json=patch, expect=202)
+    runner_of(app).run_pending()
+    again = upload(admin, **sheets)
+    assert {sheet["sheet"]: (sheet["format"], sheet["create"]) for sheet in again["sheets"]} == {
+        "+ Datacenters": (None, 1), "vInfo": (None, 1), "vDisk": (None, 0),
+    }  # fmt: skip
+    assert again["sheets"][-1]["notes"] == [
+        "The sheet is left out: ours does not need it. Set its resource to import it."
+    ]
+    assert rows_of(admin, again)[-1]["changes"]["owner"]["new"] == "x"
