@@ -22,7 +22,7 @@ from app.core.db.unit_of_work import after_commit, db, reading, writing
 from app.environments.models import Environment
 from app.environments.service import add_first_environments
 from tests.backends import on_sqlite
-from tests.documents import test_api_pages, test_contributing, test_debian, test_operations_pages
+from tests.documents import test_api_pages, test_containers, test_contributing, test_debian, test_operations_pages
 from tests.documents.blocks import ALL, PAGES, Block
 
 EXECUTED = {
@@ -30,9 +30,10 @@ EXECUTED = {
     *test_contributing.PAGES,
     *(f"docs/{page}.md" for page in test_operations_pages.PAGES),
 }
-REASONS = {"another machine", "docker", "it needs a store", "kubernetes", "root", "systemd", "takes minutes"}
 COMMANDS = [block for block in ALL if block.language == "sh"]
 TOP = "app|bench|console|deploy|docs|migrations|samples|tests"
+OTHERS = {"ARGS", "BENCH", "REQUIRE_SERVICES", "MAILTO", "PGPASSWORD"}
+"""Variables of `make`, of the tests, of cron and of PostgreSQL's programs."""
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 each_block = pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.place)
@@ -41,9 +42,12 @@ each_block = pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.
 def test_each_page_with_commands_is_executed() -> None:
     assert {block.page for block in COMMANDS if not block.not_run and not block.on} == EXECUTED
     assert {(block.on, block.page) for block in COMMANDS if block.on} == {
-        ("debian", page) for page in test_debian.PAGES
+        *(("debian", page) for page in test_debian.PAGES),
+        ("standby", test_debian.STANDBY),
+        # By tests/features/assets/test_object_store.py, which has a store.
+        ("store", "docs/configuring.md"),
     }
-    assert {block.not_run for block in COMMANDS if block.not_run} <= REASONS
+    assert {block.not_run for block in COMMANDS if block.not_run} == test_containers.KINDS
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.language != "sh"], ids=lambda block: block.place)
@@ -130,7 +134,7 @@ def flask_commands(text: str) -> Iterator[list[str]]:
 def test_settings_that_commands_set_exist(block: Block) -> None:
     """A variable is a setting, one of the shell that the commands use, or one of compose.yaml."""
     known = (config.ROOT / "compose.yaml").read_text() + (config.ROOT / ".env.example").read_text()
-    named = set(re.findall(r"(?<![/\w])([A-Z][A-Z_]+)=", block.text)) - {"ARGS", "BENCH", "REQUIRE_SERVICES", "MAILTO"}
+    named = set(re.findall(r"(?<![/\w])([A-Z][A-Z_]+)=", block.text)) - OTHERS
     unknown = {name for name in named if not re.search(rf"^{name}=|\${{{name}:", known, re.MULTILINE)}
     files = {f"{secret}_FILE" for secret in config.HIDDEN}
     assert not {name for name in unknown - files if f"${name}" not in block.text}

@@ -17,8 +17,17 @@ from tests.backends import Missing
 from tests.conftest import leave_out
 from tests.documents.blocks import Block, commands_of
 from tests.documents.debian import Debian, DidNotBoot, bare_debian
+from tests.threads import wait_until
 
-PAGES = ("docs/installing.md", "docs/monitoring.md", "docs/backup.md", "docs/upgrading.md", "CONTRIBUTING.md")
+PAGES = (
+    "docs/installing.md",
+    "docs/monitoring.md",
+    "docs/backup.md",
+    "docs/scaling.md",
+    "docs/upgrading.md",
+    "CONTRIBUTING.md",
+)
+STANDBY = "docs/scaling.md"
 REQUEST_ID = "5f0c-the-request"
 WHEELS = "/var/cache/wheels"
 CURL = "curl --silent --show-error --fail --insecure --resolve itam.example.com:443:127.0.0.1"
@@ -65,7 +74,8 @@ def copy_program(machine: Debian, block: Block) -> str:
 
 
 def test_a_bare_debian_becomes_a_running_service(machine: Debian) -> None:
-    installing, following, backing_up, upgrading, developing = (commands_of(page, on="debian") for page in PAGES)
+    pages = (commands_of(page, on="debian") for page in PAGES)
+    installing, following, backing_up, scaling, upgrading, developing = pages
     (packages,) = [number for number, block in enumerate(installing) if "createuser" in block.text]
     execute(machine, *installing[:packages])
     # Packaged beside a PostgreSQL of this machine, it takes the next port.
@@ -83,14 +93,30 @@ def test_a_bare_debian_becomes_a_running_service(machine: Debian) -> None:
             assert "Intact" in machine.run(f"runuser -u itam -- sh -c {shlex.quote(job_of_cron(machine))}")
             assert machine.run("ls /var/backups/itam/*/manifest.json")
 
+            start_standby(machine, execute(machine, *scaling).split()[-1])
             execute(machine, *upgrading)
             machine.run(f"{CURL} --retry 30 --retry-delay 2 --retry-all-errors {API}/health/ready")
             assert machine.run("readlink /opt/itam") == "itam-0.2.0\n"
             assert call(machine, token, "GET", f"/servers/{server['id']}")["name"] == "web-1"
+            wait_until(lambda: call(machine, token, "GET", "/health/ready")["replica"] == "ok")
             assert machine.run("systemctl --failed --quiet") == ""
             execute(machine, *developing)
     except DidNotBoot as error:
         pytest.skip(f"This machine lets no container boot: {error}")
+
+
+def start_standby(machine: Debian, password: str) -> None:
+    """Execute the commands for the machine of a standby, here as a second cluster; the upgrade begins to use it."""
+    machine.run("pg_createcluster --start --port 5433 15 standby")
+    names = {"15 main": "15 standby", "15/main": "15/standby", "primary.example.com": "127.0.0.1", "…": password}
+    for block in commands_of(STANDBY, on="standby"):
+        text = block.text
+        for name, other in names.items():
+            assert name in text
+            text = text.replace(name, other)
+        machine.run(text)
+    setting = "DATABASE_REPLICA_URL=postgresql:///itam?host=/var/run/postgresql&port=5433"
+    machine.run(f"echo {shlex.quote(setting)} >> /opt/itam/.env")
 
 
 def sign_in(machine: Debian, printed: str) -> str:

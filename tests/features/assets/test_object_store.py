@@ -1,5 +1,6 @@
 """Asset images in an object store: as in a folder, and while it hangs, loses files, or is moved to."""
 
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from app.core.storage.folder import Folder
 from app.core.storage.storage import storage_at
 from app.core.values import utcnow
 from tests.client import Client
+from tests.documents.blocks import commands_of
 from tests.factories import Make
 from tests.features.assets.conftest import form, refusing, upload
 from tests.images import decode, encoded_image
@@ -155,7 +157,7 @@ def test_images_move_into_a_bucket_and_back(
     settings = object_store.settings(bucket) | {"STORAGE_URL": f"s3://{bucket}/images"}
     with stored_in(app, settings):
         user.call("GET", urls[0], expect=404)
-        assert "Copied 12 images; 0 were there already." in copy(app, directory, settings["STORAGE_URL"])
+        assert "Copied 12 images; 0 were there already." in copy_as_the_page_says(app, directory, settings)
         assert "Copied 0 images; 12 were there already." in copy(app, directory, settings["STORAGE_URL"])
         assert {url: user.send("GET", url).data for url in urls} == contents
         assert len(object_store.names(bucket)) == 12
@@ -171,8 +173,21 @@ def test_images_move_into_a_bucket_and_back(
         app.extensions["storage"] = used
 
 
+def copy_as_the_page_says(app: Flask, directory: Path, settings: dict[str, Any]) -> str:
+    """Execute the command of docs/configuring.md with this folder and bucket."""
+    (block,) = commands_of("docs/configuring.md", on="store")
+    replaced = {"instance/uploads": str(directory), "s3://itam/images": settings["STORAGE_URL"]}
+    program, *arguments = (replaced.get(word, word) for word in shlex.split(block.text))
+    assert (program, arguments[-2:]) == ("flask", list(replaced.values()))
+    return run(app, arguments)
+
+
 def copy(app: Flask, source: object, target: object, code: int = 0) -> str:
-    result = app.test_cli_runner().invoke(args=["storage", "copy", str(source), str(target)])
+    return run(app, ["storage", "copy", str(source), str(target)], code)
+
+
+def run(app: Flask, arguments: list[str], code: int = 0) -> str:
+    result = app.test_cli_runner().invoke(args=arguments)
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
 
