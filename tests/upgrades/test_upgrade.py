@@ -24,6 +24,7 @@ from tests.server import environment, served
 from tests.threads import TIMEOUT_SECONDS, wait_until
 from tests.upgrades import releases
 
+CHANGELOG = config.ROOT / "CHANGELOG.md"
 ANSWERS = 150
 """How many requests are answered before the upgrade, and after it."""
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "instance", "tests", "bench", "docs", "console")
@@ -154,10 +155,10 @@ def test_a_database_of_a_release_is_upgraded(
 
 
 def test_the_state_of_the_newest_release_is_kept() -> None:
-    """That of this version, once the changelog says when it was released."""
-    released = re.findall(r"^## (\d+\.\d+\.\d+) ", (config.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert set(released) <= set(releases.kept())
-    assert not released or released[0] == VERSION
+    """The changelog begins with this version, and of each with a date the state is kept."""
+    found = re.findall(r"^## (\S+), (unreleased|\d{4}-\d\d-\d\d)$", CHANGELOG.read_text(), re.MULTILINE)
+    assert found[0][0] == VERSION
+    assert {version for version, date in found if date != "unreleased"} <= set(releases.kept())
 
 
 def settings_of(other: Flask, backend: Backend) -> config.Config:
