@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tests.backends import on_postgresql
+from tests.commands import flask
 from tests.documents import racks
 from tests.documents.blocks import commands_of
 from tests.documents.conftest import Scratch
@@ -44,25 +45,16 @@ def test_commands_and_racks(scratch: Scratch) -> None:
     racks.add_field(root)
     racks.add_action(root)
     (root / "app/racks/jobs.py").write_text(racks.section("Adding a background job")[0].text, encoding="utf-8")
-    flask(root, environ, "db", "migrate", "-m", "height")
+    flask(root, environ, ["db", "migrate", "-m", "height"], ["db", "revision", "-m", "planned racks"])
     assert "height" in (root / "migrations/versions/0003_height.py").read_text()
-    flask(root, environ, "db", "revision", "-m", "planned racks")
     racks.add_choice(root, root / "migrations/versions/0004_planned_racks.py")
-    flask(root, environ, "db", "upgrade")
-    flask(root, environ, "db", "check")
+    flask(root, environ, ["db", "upgrade"], ["db", "check"])
     assert_tests_pass(root)
-
-
-def flask(root: Path, environ: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [root / ".venv/bin/flask", *arguments], cwd=root, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def assert_tests_pass(root: Path) -> None:
     """The test of the action, its place in the table, and that all of it can be imported."""
-    subprocess.run([sys.executable, "-c", "import app.racks.jobs"], cwd=root, check=True)
+    (root / "tests/features/racks/conftest.py").write_text("import app.racks.jobs\n")
     tests = ["tests/features/racks", "tests/contract/test_access_table.py::test_every_route_is_in_the_table"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "sqlite", *tests]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

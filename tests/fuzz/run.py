@@ -1,6 +1,7 @@
 """Sends generated requests to a server, checks what it answers, and counts it."""
 
 import http.client
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from tests.threads import TIMEOUT_SECONDS
 
 SIGNED_IN = ("admin", "user")
 FAULTS_SHOWN = 30
+PROGRESS_REQUESTS = 5000
 
 SignInAs = Callable[[str], str]
 """Makes a user of a role, and returns an access token."""
@@ -61,8 +63,10 @@ class Run:
         self.fault_count = 0
 
     def try_all(self, requests: Iterable[Request]) -> None:
-        for request in requests:
+        for number, request in enumerate(requests, start=1):
             self.try_one(request)
+            if number % PROGRESS_REQUESTS == 0:
+                sys.stdout.write(f"{number} requests, {self.fault_count} faults of {len(self.faults)} kinds\n")
 
     def try_one(self, request: Request) -> None:
         token = self.tokens.get(request.caller)
@@ -117,7 +121,10 @@ class Run:
     def _note(self, request: Request, error: str) -> None:
         self.fault_count += 1
         kind = f"{request.operation.method} {request.operation.path} {error[:60]}"
-        self.faults.setdefault(kind, f"{request}\n    {error[:1500]}")
+        if kind not in self.faults:
+            self.faults[kind] = f"{request}\n    {error[:1500]}"
+            # At once: a run of hours may be stopped at its first fault.
+            sys.stdout.write(f"{self.faults[kind]}\n")
 
     def lines(self) -> Iterator[str]:
         """The report: answers by status, operations that never succeeded, callers who were replaced, faults."""

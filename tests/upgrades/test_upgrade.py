@@ -1,11 +1,7 @@
 """Upgrades to a next version, which adds a field: while the old one works, and of a backup that the old one made."""
 
-import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,11 @@ from app.version import VERSION
 from tests.backends import Backend
 from tests.backup.test_backup import elsewhere
 from tests.client import Client
+from tests.commands import flask
 from tests.load.invariants import assert_all
 from tests.load.run import lines, make_estate, under_load, unexpected, wait_for_imports
 from tests.server import environment, served
-from tests.threads import TIMEOUT_SECONDS, wait_until
+from tests.threads import wait_until
 from tests.upgrades import releases
 
 CHANGELOG = config.ROOT / "CHANGELOG.md"
@@ -29,17 +26,6 @@ ANSWERS = 150
 """How many requests are answered before the upgrade, and after it."""
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "instance", "tests", "bench", "docs", "console")
 FIELD = '    power_watts: Mapped[int | None] = column("Power", "功率")\n'
-PROGRAM = """
-import json, sys, run
-
-app = run.create_app(run.settings())
-for command in json.loads(sys.argv[1]):
-    result = app.test_cli_runner().invoke(args=command)
-    print(result.output)
-    if result.exit_code:
-        sys.exit(f"{command} failed: {result.exception!r}")
-"""
-"""Runs several commands of flask in one process: to import the application takes longer than most of them."""
 BEFORE = "    rack_unit: Mapped[int | None]"
 MIGRATION = '''"""The power of servers."""
 
@@ -78,21 +64,6 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def flask(root: Path, settings: config.Config, *commands: Sequence[str]) -> str:
-    """The output of commands of that version, which succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(commands)],
-        cwd=root,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=10 * TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_an_upgrade_while_the_old_version_works(
     app: Flask, admin: Client, backend: Backend, next_version: Path
 ) -> None:
@@ -103,7 +74,7 @@ def test_an_upgrade_while_the_old_version_works(
     with served(settings) as old:
         with under_load(old.port, estate, rate=60, clients=10) as traffic:
             wait_until(lambda: len(traffic.answers) > ANSWERS)
-            flask(next_version, settings, ["db", "upgrade"])
+            flask(next_version, environment(settings), ["db", "upgrade"])
             enough = len(traffic.answers) + ANSWERS
             wait_until(lambda: len(traffic.answers) > enough)
         wait_for_imports(app, traffic)
@@ -115,7 +86,7 @@ def test_an_upgrade_while_the_old_version_works(
             assert (shown["power_watts"], shown["description"]) == (750, "by the old version")
             assert "power_watts" not in old.call("GET", path, admin.token).body["data"]
     assert unexpected(traffic) == [], "\n".join(lines(traffic))
-    output = flask(next_version, settings, ["audit", "seal"], ["audit", "verify"], ["db", "downgrade"])
+    output = flask(next_version, environment(settings), ["audit", "seal"], ["audit", "verify"], ["db", "downgrade"])
     assert "Intact: " in output
     assert_all(app, traffic.ledger)
 
@@ -134,7 +105,7 @@ def test_a_backup_of_an_older_schema_is_restored_and_upgraded(
     with elsewhere(backend, tmp_path / "machine") as other:
         settings = settings_of(other, backend)
         restoring = [["restore", "--check", str(folder)], ["restore", str(folder)]]
-        output = flask(next_version, settings, *restoring, ["db", "upgrade"], ["audit", "verify"])
+        output = flask(next_version, environment(settings), *restoring, ["db", "upgrade"], ["audit", "verify"])
         assert output.count("Intact: ") == 2
         assert_has_all(settings, folder)
 
@@ -148,10 +119,12 @@ def test_a_database_of_a_release_is_upgraded(
     with elsewhere(backend, tmp_path / "machine") as other:
         state.put_in_place(other)
         settings = settings_of(other, backend)
-        output = flask(next_version, settings, ["db", "upgrade"], ["audit", "verify"])
+        output = flask(next_version, environment(settings), ["db", "upgrade"], ["audit", "verify"])
         assert "Intact: " in output
         assert_has_all(settings, state.backup)
-        assert "Intact: " in flask(next_version, settings, ["init-db"], ["audit", "seal"], ["audit", "verify"])
+        assert "Intact: " in flask(
+            next_version, environment(settings), ["init-db"], ["audit", "seal"], ["audit", "verify"]
+        )
 
 
 def test_the_state_of_the_newest_release_is_kept() -> None:
