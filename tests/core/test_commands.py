@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -21,6 +23,7 @@ COMMANDS = (
     ["init-db"],
     ["create-admin", "name", "name@example.com", "--password", "a long enough password"],
     ["demo"],
+    ["worker"],
     ["audit", "seal"],
     ["audit", "keys"],
     ["audit", "archive", "FOLDER"],
@@ -28,8 +31,13 @@ COMMANDS = (
     ["audit", "resume"],
     ["audit", "verify"],
     ["search", "rebuild"],
+    ["counters", "verify"],
+    ["counters", "rebuild"],
+    ["storage", "copy", "FOLDER", "s3://bucket"],
     ["backup", "FOLDER"],
 )
+OTHERS = {"openapi", "version", "storage check", "restore"}
+"""Commands that need no database, or make one."""
 
 
 def problems(app: Flask, folder: Path) -> set[str]:
@@ -45,6 +53,20 @@ def problems(app: Flask, folder: Path) -> set[str]:
         said.add(last.removeprefix("Error: ").removeprefix("This cannot be read: "))
     assert not (folder / "new").exists()
     return said
+
+
+def names(group: click.Group) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from (f"{name} {below}" for below in names(command))
+        else:
+            yield name
+
+
+def test_no_command_is_forgotten(other: Flask) -> None:
+    ours = {name for name in names(other.cli) if not name.startswith("db ")}
+    tried = {name for name in ours for words in COMMANDS if name in (words[0], " ".join(words[:2]))}
+    assert ours - tried == OTHERS
 
 
 @pytest.fixture
