@@ -10,8 +10,16 @@ from pathlib import Path
 
 from tests.backends import Missing
 
-RELEASE = "bookworm"
-NEEDED = ("debootstrap", "systemd-nspawn", "nsenter")
+RELEASE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+NEEDED = ("mmdebstrap", "systemd-nspawn", "nsenter")
+# What is not needed to run: half of what dpkg would write, and a third of what apt would read.
+WITHOUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
+SMALLER = (
+    *(f"--dpkgopt=path-exclude={path}" for path in WITHOUT),
+    "--dpkgopt=force-unsafe-io",
+    '--aptopt=Acquire::Languages "none"',
+    "--skip=cleanup/apt/lists",
+)
 STEP_SECONDS = 900
 """The longest that one block may take: it installs packages, on a machine with other work."""
 # A container is registered with systemd, which some machines do not run.
@@ -82,7 +90,9 @@ class Debian:
 
 @contextmanager
 def bare_debian(folder: Path) -> Iterator[Debian]:
-    """What debootstrap makes, with the packages that every installed Debian has: systemd and cron.
+    """A minimal Debian, with the packages that every installed one has besides: systemd and cron.
+
+    By mmdebstrap, which takes half the processor time of debootstrap.
 
     :raises Missing: there is no root, or a program is not there
     """
@@ -91,7 +101,8 @@ def bare_debian(folder: Path) -> Iterator[Debian]:
         raise Missing(f"with a bare Debian: {', '.join(needed)} is not there")
     try:
         subprocess.run(
-            ["debootstrap", "--variant=minbase", "--include=systemd-sysv,dbus,cron", RELEASE, folder],
+            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=systemd-sysv,dbus,cron",
+             *SMALLER, RELEASE, folder, MIRROR],
             check=True, timeout=STEP_SECONDS,
         )  # fmt: skip
         yield Debian(folder)

@@ -46,7 +46,7 @@ def machine(tmp_path: Path) -> Iterator[Debian]:
         pinned = (config.ROOT / "requirements.txt").read_text().splitlines()
         packages = [line.partition(";")[0].strip() for line in pinned if "==" in line]
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--dest", wheels, *packages],
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, *packages],
             check=True,
         )  # fmt: skip
         (machine.folder / "etc/pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {WHEELS}\n")
