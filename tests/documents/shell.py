@@ -33,9 +33,11 @@ nvidia-smi() {
   printf 'index, name, uuid, serial, memory.total [MiB]\n0, NVIDIA H100 80GB HBM3, GPU-5f0c, 1650, 81559 MiB\n'
 }
 flask() {
-  if [ "$1" = worker ]; then exec flask "$@"; fi
   until [ -S flask.socket ]; do command sleep 0.1; done
-  python -IS tests/documents/warm_flask.py run flask.socket "$@"
+  local run=(python -IS tests/documents/warm_flask.py run flask.socket "$@")
+  # A worker is a process that stop_servers ends.
+  if [ "$1" = worker ]; then exec "${run[@]}"; fi
+  "${run[@]}"
 }
 python tests/documents/warm_flask.py serve flask.socket &
 warm=$!

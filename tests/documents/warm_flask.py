@@ -1,11 +1,14 @@
 """Commands of flask in forks of a process that has imported the application, which takes most of a command's time.
 
-`warm_flask.py serve ADDRESS` answers `warm_flask.py run ADDRESS backup FOLDER`, which ends like `flask backup FOLDER`.
+`warm_flask.py serve ADDRESS` answers `warm_flask.py run ADDRESS backup FOLDER`, which ends like `flask backup FOLDER`,
+and passes SIGTERM on, with which a worker is stopped.
 """
 
 import os
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 
@@ -31,6 +34,7 @@ def serve(address: str) -> None:
                 os.dup2(stream, number)
             os.environ.clear()
             os.environ.update(entry.split("=", 1) for entry in environ)
+            threading.Thread(target=pass_on, args=(connection,), daemon=True).start()
             sys.argv = ["flask", *arguments]
             status = 1
             try:
@@ -44,11 +48,18 @@ def serve(address: str) -> None:
                 os._exit(0)
 
 
+def pass_on(connection: socket.socket) -> None:
+    """Stop this process when the one that has asked for it is to stop."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run(address: str, arguments: list[str]) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         environ = [f"{name}={value}" for name, value in os.environ.items()]
         socket.send_fds(connection, ["\0\0".join(["\0".join(arguments), "\0".join(environ)]).encode()], [0, 1, 2])
+        signal.signal(signal.SIGTERM, lambda *_: connection.shutdown(socket.SHUT_WR))
         (status,) = connection.recv(1) or b"\1"
         return status
 
