@@ -77,6 +77,29 @@ def test_a_question_and_its_record_can_be_sent(open_console: OpenConsole, admin:
     expect(page).to_have_url(re.compile(rf"resource_id={retired.id}$"))
 
 
+def test_what_changed_is_asked_by_titles(open_console: OpenConsole, admin: Client, retired: Server) -> None:
+    admin.call("PATCH", f"/api/servers/{retired.id}", json={"attributes": {"team": "blue"}})
+    page = open_console("/audit", user=admin.user)
+    page.get_by_label("Kind of object").select_option("Servers")
+    page.get_by_text("By address, and by what changed").click()
+    page.get_by_label("Field that changed").select_option("Status")
+    page.get_by_label("New value").select_option("Retired")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile("field=status&to=retired"))
+    row = page.get_by_role("row").filter(has_text="db-7")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("机架起火")
+    page.get_by_label("Field that changed").select_option("Attributes")
+    page.get_by_label("Attribute", exact=True).fill("team")
+    page.get_by_label("New value").fill("blue")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile("field=attributes.team&to=blue"))
+    expect(row).to_contain_text("team: blue")
+    page.reload()
+    expect(page.get_by_label("Attribute", exact=True)).to_have_value("team")
+    assert_accessible(page)
+
+
 def test_the_proof_of_a_record_is_downloaded_and_verifies(
     open_console: OpenConsole, app: Flask, admin: Client, retired: Server, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import { ApiError } from "../api/client.js";
 import { meta, type Resource } from "../api/meta.svelte.js";
 import { release } from "../api/release.svelte.js";
 import { dictionary, label } from "../i18n.svelte.js";
+import { OTHER_TITLES } from "./titles.js";
 import { unitOf } from "./values.js";
 
 const t = dictionary(
@@ -11,26 +12,6 @@ const t = dictionary(
   { away: "服务器没有响应。请检查网络连接。", old: "控制台有新版本，需要重新加载此页面。", unknown: "出现错误：{message}", of: "{title}：{text}" },
 );
 
-// What requests have beside the fields of resources.
-const OTHERS = {
-  applies_to: { en: "Resource", zh: "资源" },
-  current_password: { en: "Current password", zh: "当前密码" },
-  expires_at: { en: "End", zh: "结束时间" },
-  expires_in_days: { en: "Valid for", zh: "有效期" },
-  file: { en: "File", zh: "文件" },
-  gpu_ids: { en: "GPUs", zh: "GPU" },
-  image: { en: "Picture", zh: "图片" },
-  name: { en: "Name", zh: "名称" },
-  networks: { en: "Networks", zh: "网络" },
-  new_password: { en: "New password", zh: "新密码" },
-  password: { en: "Password", zh: "密码" },
-  reason: { en: "Reason", zh: "原因" },
-  scopes: { en: "Scopes", zh: "权限范围" },
-  to: { en: "Hand over to", zh: "移交给" },
-  token: { en: "Link", zh: "链接" },
-  user_id: { en: "User", zh: "用户" },
-  username: { en: "Username", zh: "用户名" },
-};
 const OF_BULK = /^(set|filter)\./;
 
 export type Wrong = { title: string; text: string };
@@ -47,7 +28,7 @@ export function wrongFields(error: unknown, resource?: Resource, beside: (name: 
 function titleOf(path: string, resource?: Resource): string {
   const [name = "", ...rest] = path.replace(OF_BULK, "").split(".");
   const field = [resource, ...meta.resources].flatMap((one) => one?.fields ?? []).find((one) => one.name === name || one.reads_as === name);
-  const labels = resource && field ? field.labels : (OTHERS[name as keyof typeof OTHERS] ?? field?.labels);
+  const labels = resource && field ? field.labels : (OTHER_TITLES[name] ?? field?.labels);
   const unit = field?.unit && labels === field.labels ? ` (${unitOf(field.unit)})` : "";
   const below = rest.map((part) => {
     const member = field?.members?.find((one) => one.name === part);

@@ -3,6 +3,7 @@
 import { meta, type Field } from "../api/meta.svelte.js";
 import { label } from "../i18n.svelte.js";
 import { nameOfObject } from "./names.svelte.js";
+import { OTHER_TITLES } from "./titles.js";
 import { textOf } from "./values.js";
 
 export type Change = { field: string; before: unknown; after: unknown; hasBefore: boolean };
@@ -38,7 +39,9 @@ export function nameOfKind(type: string): string {
 export function nameOfField(type: string, name: string): string {
   const [first = name, ...rest] = name.split(".");
   const field = fieldOf(type, first);
-  return field ? [label(field.labels), ...rest].join(": ") : name;
+  if (field) return [label(field.labels), ...rest].join(": ");
+  const fact = OTHER_TITLES[name];
+  return fact ? label(fact) : name;
 }
 
 /** The value of a field in a record as a person reads it: with its unit, enumerations by their labels. */
