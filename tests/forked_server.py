@@ -68,15 +68,21 @@ def main() -> None:
 
     # Servers share its memory as long as the collector does not write to it.
     gc.freeze()
+    running: set[int] = set()
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, int):
             os.waitpid(request, 0)
+            running.remove(request)
             answer(request)
         elif pid := os.fork():
+            running.add(pid)
             answer(pid)
         else:
             serve(run, request)
+    # The tests were killed.
+    for pid in running:
+        os.kill(pid, signal.SIGTERM)
 
 
 def answer(pid: int) -> None:
