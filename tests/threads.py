@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Barrier
 from typing import TypeVar
 from unittest.mock import patch
 
-from app.core.db.dialects.sqlite import connections
+from app.core.db.dialects.postgresql import connections as postgresql
+from app.core.db.dialects.sqlite import connections as sqlite
 
 T = TypeVar("T")
 
@@ -15,10 +17,11 @@ TIMEOUT_SECONDS = 30
 """How long a test waits for another thread before it fails."""
 
 
-def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float = TIMEOUT_SECONDS) -> list[T]:
+def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float | None = None) -> list[T]:
     """The results of the calls, each made in a thread of its own, once all threads have started.
 
-    On SQLite a request waits so long for its turn to write.
+    They wait for locks for TIMEOUT_SECONDS: on a busy machine the thread that holds one may not run for seconds. With
+    `lock_seconds` they wait so long for it on SQLite, and on PostgreSQL as long as they do in use.
     """
     gate = Barrier(len(calls))
 
@@ -26,8 +29,13 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float = 
         gate.wait(TIMEOUT_SECONDS)
         return call()
 
-    # On a busy machine the thread that holds SQLite's only lock may not run for seconds.
-    with patch.object(connections, "LOCK_SECONDS", lock_seconds), ThreadPoolExecutor(len(calls)) as threads:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(sqlite, "LOCK_SECONDS", lock_seconds or TIMEOUT_SECONDS))
+        if lock_seconds is None:
+            # What is no request waits for LONG_LOCK_SECONDS.
+            stack.enter_context(patch.object(postgresql, "has_request_context", return_value=False))
+            stack.enter_context(patch.object(postgresql, "LONG_LOCK_SECONDS", TIMEOUT_SECONDS))
+        threads = stack.enter_context(ThreadPoolExecutor(len(calls)))
         futures = [threads.submit(begin, call) for call in calls]
         return [future.result(TIMEOUT_SECONDS) for future in futures]
 
