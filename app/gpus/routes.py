@@ -33,6 +33,7 @@ from app.resource import (
     allowed_if,
     answer,
     button,
+    conclude,
     get,
     get_locked,
     parse_conditions,
@@ -54,37 +55,40 @@ blueprint: Blueprint = resource_blueprint(resource)
 @blueprint.post("/<int:gpu_id>/assign")
 @requires(Role.USER)
 @allowed_if(service.may_assign)
+@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(AssignmentSchema)
 @blueprint.response(200, GpuSchema)
 @audited("assign")
-def assign_gpu(body: dict[str, Any], gpu_id: int) -> Response:
+def assign_gpu(query: dict[str, bool], body: dict[str, Any], gpu_id: int) -> Response:
     """Assign a GPU to a user."""
     service.assign(get_locked(resource, gpu_id), **body)
-    return answer(resource, gpu_id)
+    return conclude(answer(resource, gpu_id), query)
 
 
 @blueprint.post("/<int:gpu_id>/extend")
 @requires(Role.USER)
 @allowed_if(service.may_release)
+@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(ExtensionSchema)
 @blueprint.response(200, GpuSchema)
 @audited("extend")
-def extend_gpu(body: dict[str, Any], gpu_id: int) -> Response:
+def extend_gpu(query: dict[str, bool], body: dict[str, Any], gpu_id: int) -> Response:
     """Let the assignment of a GPU end at another time."""
     service.extend(get_locked(resource, gpu_id), **body)
-    return answer(resource, gpu_id)
+    return conclude(answer(resource, gpu_id), query)
 
 
 @blueprint.post("/<int:gpu_id>/release")
 @requires(Role.USER)
 @allowed_if(service.may_release)
 @button("Release", "释放")
+@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, GpuSchema)
 @audited("release")
-def release_gpu(gpu_id: int) -> Response:
+def release_gpu(query: dict[str, bool], gpu_id: int) -> Response:
     """Release a GPU."""
     service.release(get_locked(resource, gpu_id))
-    return answer(resource, gpu_id)
+    return conclude(answer(resource, gpu_id), query)
 
 
 @blueprint.post("/assign")

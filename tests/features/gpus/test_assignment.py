@@ -264,3 +264,18 @@ def test_database_refuses_a_second_holder(app: Flask, gpu: Gpu, admin: Client, u
     ):
         with app.app_context(), pytest.raises(sa.exc.IntegrityError):
             db.session.execute(statement)
+
+
+def test_a_dry_run_of_an_action_answers_and_stores_nothing(gpu: Gpu, admin: Client, user: Client) -> None:
+    path, held = f"/api/gpus/{gpu.id}", {"user_id": user.user.id, "expires_at": TOMORROW}
+    answer = user.call("POST", f"{path}/assign?dry_run=true", json=held)
+    assert (answer["data"]["status"], answer["data"]["version"]) == ("assigned", 2)
+    assert admin.call("GET", path)["data"]["version"] == 1
+    assign(user, gpu, user.user)
+    extended = user.call("POST", f"{path}/extend?dry_run=true", json={"expires_at": TOMORROW})
+    assert extended["data"]["expires_at"] == TOMORROW
+    assert user.call("POST", f"{path}/release?dry_run=true")["data"]["status"] == "available"
+    stored = admin.call("GET", path)["data"]
+    assert (stored["status"], stored["version"], stored["expires_at"]) == ("assigned", 2, None)
+    assert history(user, gpu)["pagination"]["total"] == 1
+    assert [record["action"] for record in records(admin, gpu)] == ["create", "assign"]
