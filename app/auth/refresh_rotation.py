@@ -4,7 +4,7 @@ Tabs of one browser refresh at the same time with the same token, which is no th
 rotation and waits until no other one arrives any more; those that arrive meanwhile are told to use what it got.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.core.audit import recorder
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.errors import Unauthorized
-from app.core.http.access import current_actor, current_claims
+from app.core.http.access import ARRIVED_AT, current_actor, current_claims
 from app.core.messages import tr
 from app.core.values import utcnow
 
@@ -45,7 +45,11 @@ def rotate() -> dict[str, Any]:
     assert actor.session_id is not None
     this = sa.and_(sessions.c.id == actor.session_id, sessions.c.ended_at.is_(None))
     # Read before locking: waiting for the lock is not token reuse.
-    if _read_generation(this) != generation:
+    current, rotated_at = _read_rotation(this)
+    if current == generation + 1 and current_claims()[ARRIVED_AT] <= rotated_at:
+        # Its process was too busy to look sooner.
+        raise ConcurrentRefresh()
+    if current != generation:
         with writing():
             update(this, ended_at=utcnow())
             recorder.record("denied", "users", actor.id, "A refresh token was used twice; its session has ended.")
@@ -69,18 +73,18 @@ def rotate_or_wait() -> dict[str, Any] | None:
         deadline = monotonic() + 2 * MAX_WAIT_SECONDS
         while monotonic() < deadline:
             sleep(QUIET_SECONDS)
-            if _read_generation(this) != int(current_claims()["gen"]):
+            if _read_rotation(this)[0] != int(current_claims()["gen"]):
                 return None
         raise
 
 
-def _read_generation(this: sa.ColumnElement[bool]) -> int:
-    """How often a session's token was rotated; raises SessionEnded."""
+def _read_rotation(this: sa.ColumnElement[bool]) -> tuple[int, datetime]:
+    """How often a session's token was rotated, and when it was last; raises SessionEnded."""
     with reading():
-        generation = read_rows(sa.select(sessions.c.generation).where(this)).scalar()
-    if generation is None:
+        row = read_rows(sa.select(sessions.c.generation, sessions.c.last_used_at).where(this)).one_or_none()
+    if row is None:
         raise SessionEnded()
-    return int(generation)
+    return int(row.generation), row.last_used_at
 
 
 def _claim(unrotated: sa.ColumnElement[bool]) -> bool:

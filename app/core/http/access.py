@@ -19,6 +19,7 @@ from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, U
 from app.core.http import session_cookies
 from app.core.messages import tr
 from app.core.request_context import SAFE_METHODS, Actor, Role
+from app.core.values import utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +55,8 @@ _DECODING_ERRORS = (JWTExtendedException, PyJWTError, ValueError, TypeError, Ove
 _SESSION_ID = re.compile(r"[0-9a-f]{0,32}")
 _TOKEN_ID = re.compile(r"[0-9a-f-]{1,64}")
 
+ARRIVED_AT = "arrived_at"
+"""The claim of ours that says when the request with a refresh token arrived."""
 VOUCHER = "itam.voucher"
 """In the WSGI environment, where no client can set it: a function that reads the user without a token."""
 
@@ -158,7 +161,8 @@ def _claims(token: str, kind: str) -> Mapping[str, Any]:
         raise ExpiredToken()
     if claims["type"] != kind:
         raise InvalidToken()
-    unit_of_work().claims = claims
+    # When a refresh token arrived says whether it was used again, or only at the same time.
+    unit_of_work().claims = {**claims, ARRIVED_AT: utcnow()} if kind == "refresh" else claims
     return claims
 
 
@@ -202,6 +206,7 @@ def init_app(app: Flask, readers: Readers) -> None:
 
 
 __all__ = [
+    "ARRIVED_AT",
     "SAFE_METHODS",
     "VOUCHER",
     "Access",

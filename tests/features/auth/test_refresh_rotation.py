@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread, local
 from typing import Any
 
 import pytest
@@ -93,6 +93,35 @@ def test_one_of_twenty_simultaneously_verified_refreshes_succeeds(
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me")
     client.call("POST", REFRESH, expect=401)
     Client(app, document, winner["access_token"]).call("GET", "/api/auth/me", expect=401)
+
+
+def test_a_refresh_that_arrived_before_the_rotation_is_no_reuse(
+    app: Flask, document: Document, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was too busy to look at the session before."""
+    read, thread, arrived, rotated = refresh_rotation._read_rotation, local(), Event(), Event()
+
+    def read_late(this: Any) -> Any:
+        if getattr(thread, "is_late", False):
+            arrived.set()
+            assert rotated.wait(TIMEOUT_SECONDS)
+        return read(this)
+
+    def refresh_late() -> Body:
+        thread.is_late = True
+        return client.call("POST", REFRESH, expect=401)
+
+    def refresh() -> Body:
+        assert arrived.wait(TIMEOUT_SECONDS)
+        answer = client.call("POST", REFRESH)
+        rotated.set()
+        return answer
+
+    monkeypatch.setattr(refresh_rotation, "_read_rotation", read_late)
+    winner, late = run_concurrently([refresh, refresh_late])
+    assert late["data"]["reason"] == "token_exchanged"
+    Client(app, document, winner["data"]["access_token"]).call("GET", "/api/auth/me")
+    assert client.call("POST", REFRESH, expect=401)["data"]["reason"] == "token_revoked"
 
 
 def test_refresh_during_another_rotation_does_not_end_the_session(app: Flask, client: Client) -> None:
