@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from app.core.messages import tr
 from app.core.values import Choice
-from app.sheets.cells import Guess, Value
+from app.sheets.cells import Guess, Value, shown
 
 _EPOCH = date(1899, 12, 30)
 _EPOCH_1904 = date(1904, 1, 1)
@@ -22,12 +22,13 @@ _MONTHS = {
         ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
     )
 }
-_YEAR_FIRST = re.compile(r"(\d{4})\s?[-/.年]\s?(\d{1,2})\s?[-/.月]\s?(\d{1,2})日?(?:[t ].*)?")
+_YEAR_FIRST = re.compile(r"(\d{4})\s?[-/.年]\s?(\d{1,2})\s?[-/.月]\s?(\d{1,2})日?(?:[t ](.*))?")
 _NUMBER = re.compile(r"\d{5}(?:\.\d+)?")
 _YEAR = re.compile(r"(\d{4})年?")
 _NAME_AND_YEAR = re.compile(r"([a-z]{3})[a-z]*[., -]+(\d{4})")
 _YEAR_AND_MONTH = re.compile(r"(\d{4})\s?[-/.年]\s?(\d{1,2})月?")
-_ORDERED = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)(?:[t ].*)?")
+_ORDERED = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)(?:[t ](.*))?")
+_MIDNIGHT = re.compile(r"(?:0?0:00(?::00(?:\.0+)?)?|12:00(?::00)? ?am) ?(?:z|utc|[+-]\d\d:?\d\d)?")
 _DAY_AND_NAME = re.compile(r"(?:[a-z]{3,9},? )?(\d{1,2})(?:st|nd|rd|th)?[ -]([a-z]{3})[a-z]*[., -]+(\d{4}|\d\d)")
 _NAME_AND_DAY = re.compile(r"(?:[a-z]{3,9},? )?([a-z]{3})[a-z]*\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})")
 
@@ -64,10 +65,11 @@ def read_date(value: Value, *, epoch_1904: bool = False, order: DateOrder | None
     if _NUMBER.fullmatch(text):
         days, epoch = int(float(text)), _EPOCH_1904 if epoch_1904 else _EPOCH
         if days + (epoch - _EPOCH).days in _SERIAL_NUMBERS:
-            return epoch + timedelta(days=days)
+            day = epoch + timedelta(days=days)
+            return day if float(text) == days else _day_alone(value, day)
     if text in _PAST:
         return Guess(None, tr("The cell has no date: the value stays as it is."))
-    return _partial(text) or _whole(text, order)
+    return _partial(text) or _whole(value, text, order)
 
 
 def settle_order(cells: Iterable[Value]) -> DateOrder | None:
@@ -104,17 +106,31 @@ def _first_of(year: int, month: int) -> Guess:
     return Guess(first, tr("The date has no day: read as {date}.", date=first.isoformat()))
 
 
-def _whole(text: str, order: DateOrder | None) -> date:
+def _whole(value: Value, text: str, order: DateOrder | None) -> date | Guess:
     if match := _YEAR_FIRST.fullmatch(text):
-        return date(int(match[1]), int(match[2]), int(match[3]))
+        day, rest = date(int(match[1]), int(match[2]), int(match[3])), match[4]
+        return day if _says_nothing(rest) else _day_alone(value, day)
     if match := _ORDERED.fullmatch(text):
-        return _ordered(match, order)
+        day, rest = _ordered(match, order), match[5]
+        return day if _says_nothing(rest) else _day_alone(value, day)
     if (match := _DAY_AND_NAME.fullmatch(text)) and match[2] in _MONTHS:
         # Excel shows 24-Oct-27 by default.
         return date(_full_year(match[3]), _MONTHS[match[2]], int(match[1]))
     if (match := _NAME_AND_DAY.fullmatch(text)) and match[1] in _MONTHS:
         return date(int(match[3]), _MONTHS[match[1]], int(match[2]))
     return date.fromisoformat(text)
+
+
+def _says_nothing(rest: str | None) -> bool:
+    """Whether what follows a day is nothing, or its first moment: so exports write a date without a time."""
+    return rest is None or _MIDNIGHT.fullmatch(rest.strip()) is not None
+
+
+def _day_alone(value: Value, day: date) -> Guess:
+    message = tr(
+        "“{value}” is read as {date}: what follows the day is left out.", value=shown(value), date=day.isoformat()
+    )
+    return Guess(day, message, "day_alone")
 
 
 def _full_year(digits: str) -> int:

@@ -130,8 +130,9 @@ def test_a_date_in_part_is_read_with_a_warning(admin: Client, upload: Upload) ->
         "2027年10月24日",
         "24.10.2027",
         "10/24/2027",
-        "24.10.2027 08:00",
         "24 October 2027",
+        "2027-10-24 00:00:00+08:00",
+        "24/10/2027 12:00 AM",
         "24th Oct 2027",
         "24-Oct-27",
         "Oct 24, 2027",
@@ -140,7 +141,6 @@ def test_a_date_in_part_is_read_with_a_warning(admin: Client, upload: Upload) ->
         "20271024",
         20271024,
         46684,
-        46684.5,
         "46684",
     ],
 )
@@ -168,6 +168,14 @@ def test_a_month_is_read_as_its_first_day(written: str) -> None:
     guess = read_date(written)
     assert isinstance(guess, Guess)
     assert guess.value == date(2027, 10, 1)
+
+
+@pytest.mark.parametrize("written", ["2027-10-24 15:30", "24.10.2027 (extended)", "24/10/2027 0:01", 46684.5])
+def test_what_follows_a_day_is_told(written: Any) -> None:
+    guess = read_date(written)
+    assert isinstance(guess, Guess)
+    assert (guess.value, guess.rule) == (date(2027, 10, 24), "day_alone")
+    assert str(guess.message) == f"“{written}” is read as 2027-10-24: what follows the day is left out."
 
 
 @pytest.mark.parametrize("written", ["03/04/2027", "2027-02-30", "soon", True, 12])
