@@ -91,7 +91,7 @@ def test_the_edit_distance_is_counted_up_to_a_limit(one: str, other: str, count:
         ("memory_gb", "1.5TB", 1536),
         ("memory_gb", "２５６", 256),
         ("purchase_date", "2027-10-24", date(2027, 10, 24)),
-        ("purchase_date", "2027-10-24T08:00:00", date(2027, 10, 24)),
+        ("purchase_date", "2027-10-24T00:00:00", date(2027, 10, 24)),
         ("purchase_date", "2027/1/4", date(2027, 1, 4)),
         ("purchase_date", "2027年1月4日", date(2027, 1, 4)),
         ("internal_ip", "10.0.0.1/32", "10.0.0.1"),
