@@ -21,7 +21,7 @@ from app.core.audit.recorder import created, snapshot_of
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Entity
 from app.core.db.statements import BATCH_ROWS, BoundRows, any_of, bind_rows, write_bound, write_rows
-from app.core.db.unit_of_work import current_context, db
+from app.core.db.unit_of_work import current_context, db, touch
 from app.core.values import as_json, utcnow
 from app.resource.bulk.write_order import WriteOrder
 from app.resource.declaration import Resource
@@ -178,6 +178,7 @@ def _update_together(table: sa.Table, changes: Sequence[Change], now: datetime) 
         batch = changes[start : start + BATCH_ROWS]
         rows = [{**change.new, "id": change.object_id, "version": change.version} for change in batch]
         written += update_versions(connection, table, rows, {"updated_at": now})
+    touch(table.name)
     return written
 
 

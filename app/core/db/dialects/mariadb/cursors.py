@@ -38,10 +38,26 @@ class Returning(NamedTuple):
 class Cursor(PlainCursor):
     """PyMySQL's cursor; all rows have arrived when `execute` returns."""
 
+    _is_many = False
+    """Whether `executemany` calls `execute`, for an INSERT with bytes that have the values of many rows in them."""
+
     def execute(self, query: Any, args: Any = None) -> int:
+        if self._is_many:
+            rows: int = super().execute(query, args)
+            return rows
         if RETURNING in query:
             return self._update_returning(returning_of(query), tuple(args or ()))
         return self._counted(query, args)
+
+    def executemany(self, query: Any, args: Any) -> int | None:
+        began = time.perf_counter()
+        self._is_many = True
+        try:
+            rows: int | None = super().executemany(query, args)
+            return rows
+        finally:
+            self._is_many = False
+            count(self, query, None, time.perf_counter() - began, plan)
 
     def _counted(self, query: str, args: Any) -> int:
         began = time.perf_counter()
