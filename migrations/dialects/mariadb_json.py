@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from app.core.values import PLAIN_NUMBER
 from migrations.dialects.mariadb_texts import TEXT
 
 COMMA = "',' COLLATE utf8mb4_nopad_bin"
@@ -15,6 +16,17 @@ CREATE FUNCTION json_member(document {TEXT}, name {TEXT}) RETURNS {TEXT} DETERMI
 BEGIN
     DECLARE value {TEXT} DEFAULT JSON_EXTRACT(document, CONCAT({PLACE}, JSON_QUOTE(name)));
     RETURN IF(JSON_TYPE(value) = 'NULL', NULL, JSON_UNQUOTE(value));
+END
+"""
+_JSON_NUMBER = f"""
+CREATE FUNCTION json_number(document {TEXT}, name {TEXT}) RETURNS DOUBLE DETERMINISTIC NO SQL
+BEGIN
+    DECLARE value {TEXT} DEFAULT JSON_EXTRACT(document, CONCAT({PLACE}, JSON_QUOTE(name)));
+    DECLARE plain {TEXT} DEFAULT JSON_UNQUOTE(value);
+    RETURN IF(
+        JSON_TYPE(value) IN ('INTEGER', 'DOUBLE') OR JSON_TYPE(value) = 'STRING' AND plain REGEXP '^{PLAIN_NUMBER}\\z',
+        CAST(plain AS DOUBLE), NULL
+    );
 END
 """
 _JSON_ENTRIES = f"""
@@ -122,7 +134,15 @@ END
 def functions() -> Iterator[str]:
     """What creates the functions, after those of texts."""
     for statement in (
-        *(_JSON_MEMBER, _JSON_ENTRIES, _TERM_VALUE, _TERMS_OF_VALUES, _TERMS_OF_MEMBERS, _TERMS_OF_ENTRIES),
+        *(
+            _JSON_MEMBER,
+            _JSON_NUMBER,
+            _JSON_ENTRIES,
+            _TERM_VALUE,
+            _TERMS_OF_VALUES,
+            _TERMS_OF_MEMBERS,
+            _TERMS_OF_ENTRIES,
+        ),
         _AUDIT_TERMS,
     ):
         yield statement.replace(":", "\\:")
@@ -131,5 +151,5 @@ def functions() -> Iterator[str]:
 def drop_functions() -> Iterator[str]:
     for name in ("audit_terms", "terms_of_entries", "terms_of_members", "terms_of_values", "term_value"):
         yield f"DROP FUNCTION {name}"
-    yield "DROP FUNCTION json_entries"
-    yield "DROP FUNCTION json_member"
+    for name in ("json_entries", "json_number", "json_member"):
+        yield f"DROP FUNCTION {name}"

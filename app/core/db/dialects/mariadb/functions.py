@@ -4,7 +4,6 @@ Functions whose names begin with `itam_` are stored ones, from the migrations.
 """
 
 from app.core.db.dialects.protocol import Sql
-from app.core.values import PLAIN_NUMBER
 
 _TEXT = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
@@ -23,8 +22,7 @@ def json_member(document: Sql, key: Sql) -> str:
 
 
 def json_number(document: Sql, key: Sql) -> str:
-    text = f"json_member({document}, {key})"
-    return f"(CASE WHEN {text} REGEXP '^{PLAIN_NUMBER}$' THEN CAST({text} AS DOUBLE) END)"
+    return f"json_number({document}, {key})"
 
 
 def text_member(document: Sql, key: Sql) -> str:
