@@ -8,6 +8,7 @@ from threading import Barrier
 from typing import TypeVar
 from unittest.mock import patch
 
+from app.core.db.dialects.mariadb import connections as mariadb
 from app.core.db.dialects.postgresql import connections as postgresql
 from app.core.db.dialects.sqlite import connections as sqlite
 
@@ -21,7 +22,7 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float | 
     """The results of the calls, each made in a thread of its own, once all threads have started.
 
     They wait for locks for TIMEOUT_SECONDS: on a busy machine the thread that holds one may not run for seconds. With
-    `lock_seconds` they wait so long for it on SQLite, and on PostgreSQL as long as they do in use.
+    `lock_seconds` they wait so long for it on SQLite, and on the servers as long as they do in use.
     """
     gate = Barrier(len(calls))
 
@@ -33,8 +34,9 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float | 
         stack.enter_context(patch.object(sqlite, "LOCK_SECONDS", lock_seconds or TIMEOUT_SECONDS))
         if lock_seconds is None:
             # What is no request waits for LONG_LOCK_SECONDS.
-            stack.enter_context(patch.object(postgresql, "has_request_context", return_value=False))
-            stack.enter_context(patch.object(postgresql, "LONG_LOCK_SECONDS", TIMEOUT_SECONDS))
+            for server in (postgresql, mariadb):
+                stack.enter_context(patch.object(server, "has_request_context", return_value=False))
+                stack.enter_context(patch.object(server, "LONG_LOCK_SECONDS", TIMEOUT_SECONDS))
         threads = stack.enter_context(ThreadPoolExecutor(len(calls)))
         futures = [threads.submit(begin, call) for call in calls]
         return [future.result(TIMEOUT_SECONDS) for future in futures]

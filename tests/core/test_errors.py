@@ -125,7 +125,7 @@ def prepare_connections(app: Flask, statement: str) -> None:
         engine = db.engine
 
     def prepare(connection: Any, _record: Any) -> None:
-        connection.execute(statement)
+        connection.cursor().execute(statement)
         if engine.dialect.name == "postgresql":
             connection.commit()
 
@@ -133,7 +133,11 @@ def prepare_connections(app: Flask, statement: str) -> None:
     sa.event.listen(engine, "connect", prepare)
 
 
-READ_ONLY = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET default_transaction_read_only = on"}
+READ_ONLY = {
+    "sqlite": "PRAGMA query_only = ON",
+    "postgresql": "SET default_transaction_read_only = on",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
 
 
 def test_a_database_that_is_read_only(
@@ -159,7 +163,11 @@ def assert_takes_no_change(client: Client, identity: int) -> None:
     assert client.call("GET", path)["data"]["description"] is None
 
 
-IMPATIENT = {"sqlite": "PRAGMA busy_timeout = 20", "postgresql": "SET lock_timeout = '20ms'"}
+IMPATIENT = {
+    "sqlite": "PRAGMA busy_timeout = 20",
+    "postgresql": "SET lock_timeout = '20ms'",
+    "mariadb": "SET innodb_lock_wait_timeout = 0",
+}
 
 
 def test_a_row_that_somebody_holds_for_too_long(
@@ -186,6 +194,7 @@ def test_a_database_that_is_away(
     nowhere = {
         "sqlite": f"sqlite:///{tmp_path}/missing/test.db",
         "postgresql": "postgresql+psycopg://postgres@127.0.0.1:1/none",
+        "mariadb": "mariadb+pymysql://root@127.0.0.1:1/none",
     }[backend.name]
     client = Client(build_app(SQLALCHEMY_DATABASE_URI=nowhere), document, admin.token)
     credentials = {"username": "somebody", "password": "something"}

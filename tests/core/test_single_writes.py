@@ -36,7 +36,11 @@ class TestRoundTrips:
     before = ["SELECT", "BEGIN", "SELECT"]
 
     def written(self, backend: Backend, change: str) -> list[str]:
-        return [*self.before, *(["WITH"] if backend.name == "postgresql" else [change, "INSERT", "SELECT"])]
+        if backend.name == "postgresql":
+            return [*self.before, "WITH"]
+        # An UPDATE of MariaDB returns nothing: the row is locked and its key read before.
+        locking = ["SELECT"] if (backend.name, change) == ("mariadb", "UPDATE") else []
+        return [*self.before, *locking, change, "INSERT", "SELECT"]
 
     def test_a_creation(self, backend: Backend, admin: Client, make: Make) -> None:
         body = {"name": "a", "datacenter_id": make(Datacenter).id, "tags": ["x"]}

@@ -25,13 +25,20 @@ FULL = {
         ),
         "CREATE TRIGGER refuse_record BEFORE INSERT ON audit_logs EXECUTE FUNCTION refuse_record()",
     ),
+    "mariadb": (
+        (
+            "CREATE TRIGGER refuse_record BEFORE INSERT ON audit_logs FOR EACH ROW "
+            "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'full'"
+        ),
+    ),
     "sqlite": ("CREATE TRIGGER refuse_record BEFORE INSERT ON audit_logs BEGIN SELECT json('{'); END",),
 }
 FREED = {
     "postgresql": ("DROP FUNCTION refuse_record CASCADE",),
+    "mariadb": ("DROP TRIGGER refuse_record",),
     "sqlite": ("DROP TRIGGER refuse_record",),
 }
-STATUS = {"postgresql": 503, "sqlite": 500}
+STATUS = {"postgresql": 503, "mariadb": 503, "sqlite": 500}
 
 
 def execute(app: Flask, statements: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""How SQLAlchemy writes statements and tables for MariaDB."""
+"""How SQLAlchemy writes statements and tables for MariaDB, and ends savepoints."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.sql import operators
 
 from app.core.db.dialects.mariadb.cursors import RETURNING
+from app.core.db.dialects.mariadb.errors import DOES_NOT_EXIST, number_of
 from app.core.db.dialects.mariadb.folded_columns import hidden_column
 
 
@@ -100,6 +101,14 @@ class MariaDB(MariaDBDialect, MySQLDialect_pymysql):
     statement_compiler = Compiler  # type: ignore[assignment]
     ddl_compiler = DdlCompiler
     type_compiler_cls = TypeCompiler
+
+    def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
+        try:
+            super().do_rollback_to_savepoint(connection, name)
+        except sa.exc.DBAPIError as error:
+            # A deadlock has rolled back the whole transaction: the caller is told of it, and not of the savepoint.
+            if error.orig is None or number_of(error.orig) != DOES_NOT_EXIST:
+                raise
 
 
 def sequence_of(table: str) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.db.dialects.mariadb import compilers
 from app.core.db.dialects.mariadb.cursors import Cursor
-from app.core.db.dialects.mariadb.errors import NO_PROCEDURE
+from app.core.db.dialects.mariadb.errors import DOES_NOT_EXIST
 from app.core.db.dialects.protocol import Listener, SqlFunctions
 from app.core.db.timeouts import (
     ANSWER_SECONDS,
@@ -73,7 +73,7 @@ class Connection(pymysql.connections.Connection):
             self.query("CALL commit_recorded()")
         except pymysql.err.OperationalError as error:
             # Before the first migration.
-            if error.args[0] != NO_PROCEDURE:
+            if error.args[0] != DOES_NOT_EXIST:
                 raise
             self.query("COMMIT")
         self._end()
@@ -141,27 +141,34 @@ def check_out(connection: Connection, _record: Any, _fairy: Any) -> None:
 
 
 def begin(connection: sa.Connection) -> None:
-    """Listener: begin a transaction; one of a job or command waits longer for locks than that of a request."""
+    """Listener: begin a transaction; one of a job or command waits longer for locks than that of a request.
+
+    All statements are sent as one, which costs a single round trip.
+    """
     options = connection.get_execution_options()
     access = options.get("access", "write")
     driver: Any = connection.connection.driver_connection
     driver.is_long = access == "snapshot"
     if access == "read":
         return
+    statements = ["START TRANSACTION"]
+    if access == "snapshot":
+        statements = [
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        ]
     migration_seconds = options.get(MIGRATION_LOCK_SECONDS)
     seconds = migration_seconds or (LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS)
     if driver.lock_seconds != seconds:
         limit = 0 if migration_seconds else STATEMENT_SECONDS
-        connection.exec_driver_sql(
+        statements.insert(
+            0,
             f"SET innodb_lock_wait_timeout = {seconds:.0f}, lock_wait_timeout = {seconds:.0f}, "
-            f"max_statement_time = {limit}"
+            f"max_statement_time = {limit}",
         )
-        driver.lock_seconds = seconds
-    if access == "write":
-        connection.exec_driver_sql("START TRANSACTION")
-        return
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    together = f"BEGIN NOT ATOMIC {'; '.join(statements)}; END"
+    connection.exec_driver_sql("BEGIN" if len(statements) == 1 else together)
+    driver.lock_seconds = seconds
 
 
 @contextmanager

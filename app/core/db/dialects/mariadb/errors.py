@@ -12,11 +12,15 @@ LOCK_WAIT_TIMEOUT = 1205
 STATEMENT_TIMEOUT = 1969
 QUERY_INTERRUPTED = 1317
 READ_ONLY = 1290
+READ_ONLY_TRANSACTION = 1792
 KILLED = 1927
 SHUTDOWN = 1053
 TOO_MANY_CONNECTIONS = 1040
 DISK_FULL = 1021
-NO_PROCEDURE = 1305
+TABLE_FULL = 1114
+"""What InnoDB says of a disk that is full."""
+DOES_NOT_EXIST = 1305
+"""There is no procedure, or no savepoint, of this name."""
 NO_PRIVILEGE = 1227
 CHECK_FAILED = 4025
 DUPLICATE = 1062
@@ -27,7 +31,9 @@ SIGNALLED = 1644
 CLIENT_ERRORS = range(2000, 3000)
 """The connection could not be made, or was lost."""
 
-_AWAY = frozenset({READ_ONLY, KILLED, SHUTDOWN, TOO_MANY_CONNECTIONS, DISK_FULL, *REFUSED_LOGIN})
+_AWAY = frozenset(
+    {READ_ONLY, READ_ONLY_TRANSACTION, KILLED, SHUTDOWN, TOO_MANY_CONNECTIONS, DISK_FULL, TABLE_FULL, *REFUSED_LOGIN}
+)
 
 # PyMySQL has these two as operational errors, like a lost connection.
 pymysql.err.error_map[CHECK_FAILED] = pymysql.err.IntegrityError
