@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
     parser.addoption("--repetitions", type=int, default=1, help="how often each race is run, at least (1)")
     parser.addoption("--examples", type=int, default=0, help="random examples of imports, instead of a few fixed ones")
-    parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, also what is not ready for it")
+    parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, and all that uses a database")
     parser.getgroup("console", "the console in a browser (tests/console)").addoption(
         "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"
     )
@@ -61,6 +61,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         is_third = is_ready(metafunc.definition.path)
         names = [Mariadb.name] if only else [name for name in BACKENDS if is_third or name != Mariadb.name]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not run on MariaDB where it alone is asked for."""
+    if not config.getoption("--on-mariadb"):
+        return
+    chosen, others = [], []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        is_chosen = callspec is not None and callspec.params.get("backend") == Mariadb.name
+        (chosen if is_chosen else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
 
 
 @pytest.fixture

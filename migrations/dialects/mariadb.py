@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from alembic import op
 
-import migrations.dialects.mariadb_tables  # noqa: F401 - says to Alembic how tables are created
 from app.core.db.dialects.mariadb.folded_columns import SUFFIXES
 from app.core.db.dialects.mariadb.restoring import FLAG, GUARD, IS_RESTORING
 from app.core.db.searched import TABLE
 from migrations.dialects import mariadb_json, mariadb_texts
+from migrations.dialects.mariadb_tables import NO_TRUNCATE
 
 ID = "BIGINT"
 """The type of ids."""
@@ -119,7 +119,8 @@ def drop_functions() -> Iterator[str]:
 
 
 def append_only(table: str) -> Iterator[str]:
-    """What refuses UPDATE and DELETE; TRUNCATE runs no triggers."""
+    """What refuses UPDATE, DELETE and TRUNCATE."""
+    yield from _no_truncate(table, f"The table {table} is append-only")
     for event in ("UPDATE", "DELETE"):
         yield (
             f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} FOR EACH ROW "
@@ -141,7 +142,8 @@ def versions(table: str, columns: str) -> Iterator[str]:
 
 
 def records(table: str) -> Iterator[str]:
-    """What notes that a changed row needs the audit record of its version."""
+    """What notes that a changed row needs the audit record of its version, and refuses TRUNCATE."""
+    yield from _no_truncate(table, f"Delete {table} with an audit record for each")
     for name, event, identity, version in (
         ("new", "INSERT", "NEW.id", "NEW.version"),
         ("changed", "UPDATE", "NEW.id", "NEW.version"),
@@ -154,6 +156,18 @@ def records(table: str) -> Iterator[str]:
             f"IF {condition}NOT {IS_RESTORING} AND NOT EXISTS (SELECT 1 FROM audit_logs WHERE {written}) THEN "
             f"INSERT INTO {EXPECTED} VALUES ({_SESSION}, '{table}', {identity}, {version}); END IF; END"
         )
+
+
+def _no_truncate(table: str, reason: str) -> Iterator[str]:
+    """A table that refers to this one and is always empty: TRUNCATE runs no triggers, but heeds foreign keys.
+
+    The server's error names the constraint.
+    """
+    key = sa.inspect(op.get_bind()).get_pk_constraint(table)["constrained_columns"][0]
+    yield (
+        f'CREATE TABLE {table}{NO_TRUNCATE} (CONSTRAINT "{reason}" FOREIGN KEY ({key}) REFERENCES {table} ({key})) '
+        f"ENGINE=InnoDB SELECT {key} FROM {table} LIMIT 0"
+    )
 
 
 def text_index(_name: str, _table: str, _expression: str, _where: str | None) -> Iterator[str]:
@@ -169,7 +183,7 @@ def is_compared(name: str, kind: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.endswith(("__or_0", "__where", *SUFFIXES.values()))
+    return name.endswith(("__or_0", "__where", NO_TRUNCATE, *SUFFIXES.values()))
 
 
 def choices(_connection: sa.Connection, table: str, column: str, constraint: str, listed: str) -> Iterator[str]:

@@ -21,6 +21,8 @@ COMPARED_LENGTH = 512
 """Characters of a folded text that are compared and indexed: an index of InnoDB has 3,072 bytes."""
 DOCUMENT_LENGTH = 255
 """Characters of a JSON document that are indexed."""
+NO_TRUNCATE = "_no_truncate"
+"""What follows the name of a table in that of the one that keeps it from being truncated."""
 _LENGTHS = {"fold": COMPARED_LENGTH, "natural_key": MAX_SORT_KEY, "address_key": 64}
 
 
@@ -35,6 +37,7 @@ class Impl(MariaDBImpl):
         super().create_table(table, **options)
 
     def drop_table(self, table: sa.Table, **options: Any) -> None:
+        self._exec(sa.text(f"DROP TABLE IF EXISTS {table.name}{NO_TRUNCATE}"))
         super().drop_table(table, **options)
         self._exec(sa.text(f"DROP SEQUENCE IF EXISTS {sequence_of(table.name)}"))
 

@@ -52,13 +52,16 @@ def test_every_audited_model_is_catalogued() -> None:
 
 
 @each_audited
-def test_a_change_must_raise_the_version(app: Flask, model: type[Any], make: Make) -> None:
+def test_a_change_must_raise_the_version(app: Flask, backend: Backend, model: type[Any], make: Make) -> None:
     """Of every recorded column: one that was added without its trigger is found here."""
     identity = make(model, full=True).id
     table = model.__tablename__
+    on_mariadb = backend.name == "mariadb"
     for name in [*audited_columns(model), "id", "created_at", "updated_at"]:
-        assert is_refused(app, f"UPDATE {table} SET {name} = {name} WHERE id = {identity}"), name
-    for version in ("version", "version + 2", "version - 1", "0"):
+        # MariaDB's triggers are not of columns: where some of a table are not recorded, ours compare the values.
+        value = f"CASE WHEN {name} IS NULL THEN 20010101 END" if on_mariadb else name
+        assert is_refused(app, f"UPDATE {table} SET {name} = {value} WHERE id = {identity}"), name
+    for version in (*(() if on_mariadb else ("version",)), "version + 2", "version - 1", "0"):
         assert is_refused(app, f"UPDATE {table} SET version = {version} WHERE id = {identity}"), version
 
 

@@ -108,6 +108,12 @@ def test_a_change_without_its_record_is_not_committed(make: Make) -> None:
         assert connection.scalar(sa.text("SELECT version FROM servers")) == 1
 
 
+@pytest.mark.parametrize("table", ["audit_logs", "audit_leaves", "audit_checkpoints", "audit_origin", "tasks", "users"])
+def test_a_table_cannot_be_truncated(table: str) -> None:
+    with pytest.raises(sa.exc.DBAPIError, match="Cannot truncate"), db.engine.connect() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {table}")
+
+
 def test_only_a_restore_lets_the_triggers_rest(make: Make) -> None:
     make(Datacenter, name="a")
     for statement in ("INSERT INTO audit_restoring VALUES (1)", "DELETE FROM audit_logs"):

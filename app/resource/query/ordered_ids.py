@@ -30,10 +30,13 @@ def ordered_ids(
     *,
     limit: Limit,
     offset: Limit | None = None,
+    end: Limit | None = None,
     nulls: Sequence[bool] | None = None,
     backwards: bool = False,
 ) -> sa.Select[Any]:
     """The columns `identity`, `s0`, `s1`, … of the rows that meet the conditions, in order.
+
+    `end`: the offset plus the limit, because MariaDB adds no numbers there.
 
     `nulls`: which of the sort values are absent that the page begins after. Where a reference comes first in the order,
     objects with it and objects without it are two queries: their outer join is sorted as a whole, while each of them
@@ -45,8 +48,7 @@ def ordered_ids(
     ]
     if len(parts) == 1:
         return parts[0].limit(limit).offset(offset)
-    end = limit if offset is None else limit + offset
-    both = sa.union_all(*(sa.select(part.limit(end).subquery()) for part in parts)).subquery()
+    both = sa.union_all(*(sa.select(part.limit(limit if end is None else end).subquery()) for part in parts)).subquery()
     order = [key.ordered(backwards=backwards) for key in renamed(keys, both)]
     return sa.select(both).order_by(*order).limit(limit).offset(offset)
 

@@ -37,7 +37,8 @@ FAR_ROWS = 1000
 MAX_SORTED, MAX_SORTED_BY_KEY = 300_000, 100_000
 """How many objects are sorted by a column without an index; fewer where a key is computed of each value."""
 
-_PAGE_SIZE, _OFFSET = sa.bindparam("page_size", type_=sa.Integer), sa.bindparam("offset", type_=sa.BigInteger)
+_PAGE_SIZE = sa.bindparam("page_size", type_=sa.Integer)
+_OFFSET, _END = sa.bindparam("offset", type_=sa.BigInteger), sa.bindparam("end", type_=sa.BigInteger)
 
 
 def narrowed(resource: Resource, query: ListQuery) -> ListQuery:
@@ -57,9 +58,9 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
         return _select_cursor_page(resource, query, query.cursor)
     first = query.page_size if query.page == 1 and query.matching.is_planned_once else None
     statement, projection = _page_statement(resource, query.matching, query.sort, query.fields, first)
-    bounds = {} if first else {"page_size": query.page_size, "offset": (query.page - 1) * query.page_size}
-    rows = statement.rows({**query.values, **bounds})
     offset = (query.page - 1) * query.page_size
+    bounds = {} if first else {"page_size": query.page_size, "offset": offset, "end": offset + query.page_size}
+    rows = statement.rows({**query.values, **bounds})
     # A page that is not full is the last one, so its end is the total.
     is_last = len(rows) < query.page_size and (rows or query.page == 1)
     total, at_least = _total(resource, query, offset + len(rows) if is_last else None)
@@ -179,7 +180,7 @@ def _page_statement(
     """The statement of a page by number, or of the `first` rows; its last columns are the sort values."""
     keys, conditions = sort_keys(resource, sort), conditions_of(resource, matching)
     if first is None:
-        page = ordered_ids(resource, conditions, sort, keys, limit=_PAGE_SIZE, offset=_OFFSET)
+        page = ordered_ids(resource, conditions, sort, keys, limit=_PAGE_SIZE, offset=_OFFSET, end=_END)
     else:
         # Without a parameter PostgreSQL keeps the plan: a page of 20 servers takes it 0.23 instead of 0.80 ms, and the
         # application 0.43 instead of 0.59 ms (medians of 10 bursts of 300 in turn). Pages of other filters have a
