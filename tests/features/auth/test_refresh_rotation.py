@@ -25,7 +25,7 @@ from tests.server import Server, encode_request, send_simultaneously, served
 from tests.threads import TIMEOUT_SECONDS, run_concurrently
 
 REFRESH = "/api/auth/refresh"
-ROUNDS = {"sqlite": 5, "postgresql": 20}
+ROUNDS = {"sqlite": 5, "postgresql": 20, "mariadb": 20}
 
 
 @pytest.fixture
