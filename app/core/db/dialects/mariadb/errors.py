@@ -23,6 +23,8 @@ DOES_NOT_EXIST = 1305
 """There is no procedure, or no savepoint, of this name."""
 NO_PRIVILEGE = 1227
 CHECK_FAILED = 4025
+NO_DEFAULT = 1364
+"""An INSERT leaves out a column that has to have a value."""
 DUPLICATE = 1062
 FOREIGN_KEYS = frozenset({1451, 1452, 1216, 1217})
 REFUSED_LOGIN = frozenset({1044, 1045, 1049, 1129, 1130})
@@ -35,8 +37,9 @@ _AWAY = frozenset(
     {READ_ONLY, READ_ONLY_TRANSACTION, KILLED, SHUTDOWN, TOO_MANY_CONNECTIONS, DISK_FULL, TABLE_FULL, *REFUSED_LOGIN}
 )
 
-# PyMySQL has these two as operational errors, like a lost connection.
+# PyMySQL has these as operational errors, like a lost connection.
 pymysql.err.error_map[CHECK_FAILED] = pymysql.err.IntegrityError
+pymysql.err.error_map[NO_DEFAULT] = pymysql.err.IntegrityError
 pymysql.err.error_map[SIGNALLED] = pymysql.err.DatabaseError
 
 
@@ -75,7 +78,7 @@ def violation_of(error: BaseException) -> Violation:
         named := re.search(r'CONSTRAINT ["`](\w+)["`] failed for ["`]\w+["`]\.["`](\w+)', text)
     ):
         return Violation(kind, named[2], named[1], ())
-    column = re.search(r"Column '(\w+)'", text)
+    column = re.search(r"(?:Column|Field) '(\w+)'", text)
     return Violation(kind, None, None, (column[1],) if column else ())
 
 
