@@ -1,5 +1,6 @@
 """What MariaDB does in a way of its own, on the schema that the migrations have built on an empty database."""
 
+import datetime as dt
 import random
 import unicodedata
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from flask import Flask
 
 import config
 from app.core.audit.models import AuditLog
-from app.core.db.models import Json
+from app.core.db.models import Json, UtcDateTime
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.values import fold, natural_key, search_text
 from app.datacenters.models import Datacenter
@@ -95,6 +96,23 @@ def test_an_update_returns_the_rows_that_it_changed(make: Make) -> None:
         db.session.rollback()
     with reading():
         assert db.session.scalar(sa.select(servers.c.version).where(servers.c.id == one.id)) == one.version
+
+
+@pytest.mark.parametrize("change", ["name = 'canary'", "created_at = 'canary'"])
+def test_an_error_quotes_no_value(make: Make, change: str) -> None:
+    for name in ("canary", "other"):
+        make(Datacenter, name=name)
+    with pytest.raises(sa.exc.DBAPIError) as raised, db.engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE datacenters SET version = version + 1, {change} WHERE name = 'other'"))
+    assert "'…' for" in str(raised.value.orig)
+    assert "canary" not in str(raised.value.orig)
+
+
+def test_a_time_that_is_computed_is_a_time() -> None:
+    moment = dt.datetime(2026, 1, 31, 8, 0, 0, 123456, dt.UTC)
+    with reading():
+        query = sa.select(sa.func.coalesce(sa.null(), sa.literal(moment, UtcDateTime())))
+        assert db.session.scalar(query) == moment
 
 
 def test_a_change_without_its_record_is_not_committed(make: Make) -> None:

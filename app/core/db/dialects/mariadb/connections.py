@@ -3,17 +3,19 @@
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pymysql
 import pymysql.connections
 import sqlalchemy as sa
 from flask import has_request_context
+from pymysql.converters import conversions, escape_datetime
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.db.dialects.mariadb import compilers
 from app.core.db.dialects.mariadb.cursors import Cursor
-from app.core.db.dialects.mariadb.errors import DOES_NOT_EXIST
+from app.core.db.dialects.mariadb.errors import DOES_NOT_EXIST, drop_value
 from app.core.db.dialects.protocol import Listener, SqlFunctions
 from app.core.db.timeouts import (
     ANSWER_SECONDS,
@@ -60,6 +62,13 @@ class Connection(pymysql.connections.Connection):
         limit = LONG_ANSWER_SECONDS if self.is_long else ANSWER_SECONDS
         self._read_timeout: float | None = limit if has_request_context() else None
         return super()._read_bytes(num_bytes)
+
+    def _read_query_result(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super()._read_query_result(*arguments, **options)
+        except pymysql.MySQLError as error:
+            drop_value(error)
+            raise
 
     @property
     def is_in_transaction(self) -> bool:
@@ -108,8 +117,14 @@ def engine_options() -> dict[str, Any]:
             "init_command": SETTINGS,
             "autocommit": True,
             "cursorclass": Cursor,
+            "conv": {**conversions, datetime: _written},
         },
     }
+
+
+def _written(moment: datetime, _conversions: Any) -> str:
+    """A time as a literal of its type: computed with, the driver's texts would give texts."""
+    return f"TIMESTAMP{escape_datetime(moment)}"
 
 
 def listeners(_functions: SqlFunctions) -> Mapping[str, Listener]:

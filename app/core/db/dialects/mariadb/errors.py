@@ -33,6 +33,8 @@ SIGNALLED = 1644
 CLIENT_ERRORS = range(2000, 3000)
 """The connection could not be made, or was lost."""
 
+_VALUE = re.compile(r"(?<=Duplicate entry ').*(?=' for key )|(?<=value: ').*(?=')", re.DOTALL)
+
 _AWAY = frozenset(
     {READ_ONLY, READ_ONLY_TRANSACTION, KILLED, SHUTDOWN, TOO_MANY_CONNECTIONS, DISK_FULL, TABLE_FULL, *REFUSED_LOGIN}
 )
@@ -80,6 +82,11 @@ def violation_of(error: BaseException) -> Violation:
         return Violation(kind, named[2], named[1], ())
     column = re.search(r"(?:Column|Field) '(\w+)'", text)
     return Violation(kind, None, None, (column[1],) if column else ())
+
+
+def drop_value(error: pymysql.MySQLError) -> None:
+    """Drop the value that an error quotes, which may be a secret, from its text: that is logged."""
+    error.args = tuple(_VALUE.sub("…", part) if isinstance(part, str) else part for part in error.args)
 
 
 def number_of(error: BaseException) -> int | None:
