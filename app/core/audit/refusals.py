@@ -68,14 +68,11 @@ def record_refusals(
     now = utcnow()
     first = {"caller": caller, "counted_since": now, "pending": 0, "requests": {}}
     begun = insert_missing(counts).values(first).returning(counts.c.caller)
-    while True:
+    # Read first: on MariaDB an INSERT of what exists takes a shared lock, and a deadlock follows where two hold it.
+    while (row := db.session.execute(_LOCKED, {"caller": caller}).one_or_none()) is None:
         if db.session.execute(begun).one_or_none() is not None:
             _record(refused, counted, context)
             return
-        row = db.session.execute(_LOCKED, {"caller": caller}).one_or_none()
-        # Another process may have deleted it meanwhile.
-        if row is not None:
-            break
     requests = _merged(row.requests, counted, route)
     if now < row.counted_since + PERIOD:
         values = {"pending": row.pending + len(refused), "requests": requests, "context": context.as_dict()}
