@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -47,8 +48,11 @@ def refusing(app: Flask, beginning: str) -> Iterator[None]:
 
     with app.app_context():
         engine = db.engine
-    disk_full = postgres.DiskFull if engine.name == "postgresql" else sqlite3.OperationalError
-    full = disk_full("database or disk is full")
+    full = {
+        "postgresql": postgres.DiskFull("disk is full"),
+        "sqlite": sqlite3.OperationalError("database or disk is full"),
+        "mariadb": pymysql.err.OperationalError(1114, "The table is full"),
+    }[engine.name]
     sa.event.listen(engine, "before_cursor_execute", refuse)
     try:
         yield
