@@ -33,6 +33,8 @@ SIGNALLED = 1644
 CLIENT_ERRORS = range(2000, 3000)
 """The connection could not be made, or was lost."""
 
+LOG = "audit_logs"
+"""The table of which no violation is a client's."""
 _VALUE = re.compile(r"(?<=Duplicate entry ').*(?=' for key )|(?<=value: ').*(?=')", re.DOTALL)
 
 _AWAY = frozenset(
@@ -71,10 +73,13 @@ def violation_of(error: BaseException) -> Violation:
     number, text = number_of(error), str(error.args[-1])
     if number == DUPLICATE:
         named = re.search(r"for key '(?:[^']*\.)?([^'.]+)'$", text)
-        return Violation("unique", None, named and named[1], ())
+        constraint = named and named[1]
+        # The server does not name the table, and one table is told from all others.
+        table = LOG if constraint and constraint.startswith(f"uq_{LOG}_") else None
+        return Violation("unique", table, constraint, ())
     if number in FOREIGN_KEYS:
-        table = re.search(r"`\.`(\w+)`, CONSTRAINT", text)
-        return Violation("foreign key", table and table[1], None, ())
+        referring = re.search(r"`\.`(\w+)`, CONSTRAINT", text)
+        return Violation("foreign key", referring and referring[1], None, ())
     kind: Rule = "check"
     if number == CHECK_FAILED and (
         named := re.search(r'CONSTRAINT ["`](\w+)["`] failed for ["`]\w+["`]\.["`](\w+)', text)
