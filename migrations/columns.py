@@ -1,7 +1,7 @@
 """Reusable migration operations: add a column that has a constraint.
 
 SQLite cannot add a constraint to a table that exists. It takes one together with its column, and drops both together;
-PostgreSQL does so too.
+PostgreSQL does so too. MariaDB names a CHECK constraint only apart from its column, in the same statement.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def add_choice(table: str, column: str, constraint: str, values: Sequence[str], 
     """Add a column that accepts the values of an enumeration; with a default, which all rows get, it is not nullable."""
     listed = ", ".join(f"'{value}'" for value in values)
     kind = "VARCHAR(32)" + (f" DEFAULT '{default}' NOT NULL" if default else "")
-    _add(table, column, kind, constraint, f"CHECK ({column} IN ({listed}))")
+    _add(table, column, f"{kind}{guards.own().BEFORE_CHECK}", constraint, f"CHECK ({column} IN ({listed}))")
 
 
 def _add(table: str, column: str, kind: str, constraint: str, rule: str) -> None:

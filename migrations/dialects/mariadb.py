@@ -15,6 +15,8 @@ from migrations.dialects.mariadb_tables import NO_TRUNCATE
 
 ID = "BIGINT"
 """The type of ids."""
+BEFORE_CHECK = ", ADD"
+"""What stands between an added column and its named CHECK constraint."""
 
 EXPECTED = "audit_expected"
 """The table of the audit records that transactions still have to write.

@@ -24,6 +24,13 @@ DOCUMENT_LENGTH = 255
 NO_TRUNCATE = "_no_truncate"
 """What follows the name of a table in that of the one that keeps it from being truncated."""
 _LENGTHS = {"fold": COMPARED_LENGTH, "natural_key": MAX_SORT_KEY, "address_key": 64}
+_CONSTRAINTS = sa.text(
+    "SELECT 'FOREIGN KEY', constraint_name FROM information_schema.key_column_usage WHERE table_schema = database() "
+    "AND table_name = :name AND column_name = :column AND referenced_table_name IS NOT NULL UNION ALL "
+    "SELECT 'CONSTRAINT', constraint_name FROM information_schema.check_constraints WHERE level = 'Table' "
+    "AND constraint_schema = database() AND table_name = :name AND instr(check_clause, concat('`', :column, '`')) > 0"
+)
+"""The constraints of a table that a column is in: what each is, and its name."""
 
 
 class Impl(MariaDBImpl):
@@ -40,6 +47,12 @@ class Impl(MariaDBImpl):
         self._exec(sa.text(f"DROP TABLE IF EXISTS {table.name}{NO_TRUNCATE}"))
         super().drop_table(table, **options)
         self._exec(sa.text(f"DROP SEQUENCE IF EXISTS {sequence_of(table.name)}"))
+
+    def drop_column(self, table_name: str, column: sa.Column[Any], **options: Any) -> None:
+        """Drop a column after the constraints that it is in, which the other databases drop with it."""
+        for kind, name in self.connection.execute(_CONSTRAINTS, {"name": table_name, "column": column.name}).all():
+            self._exec(sa.text(f"ALTER TABLE {table_name} DROP {kind} {name}"))
+        super().drop_column(table_name, column, **options)
 
     def correct_for_autogen_constraints(self, conn_unique: Any, conn_indexes: Any, *metadata: Any) -> None:
         """Compare an index of an expression by its name alone: the database has one of an invisible column."""

@@ -10,6 +10,8 @@ from app.core.values import DIGITS, DOTTED_I, MAX_SORT_KEY, fold
 
 ID = "BIGINT"
 """The type of ids."""
+BEFORE_CHECK = ""
+"""What stands between an added column and its named CHECK constraint."""
 
 _FUNCTIONS = (
     """

@@ -9,6 +9,8 @@ from app.core.db.searched import TABLE
 
 ID = "INTEGER"
 """The type of ids."""
+BEFORE_CHECK = ""
+"""What stands between an added column and its named CHECK constraint."""
 
 EXPECTED = "audit_expected"
 """SQLite's table of the audit records that the current transaction still has to write; empty between transactions.
