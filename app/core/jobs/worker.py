@@ -43,11 +43,14 @@ def work(app: Flask, *, status_at: tuple[str, int] | None = None) -> None:
     A signal that the parent has set to be ignored stays ignored.
     """
     stopping, listening = threading.Event(), threading.Event()
-    # A pipe, because a handler that sets an event may interrupt the very code that holds its lock.
+    # A pipe that the interpreter itself writes to: a handler in Python would not run while the main thread waits, where
+    # the signal came a moment before it began to.
     receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os.write(sender, b"."))
+            signal.signal(number, lambda *_: None)
     gc_tuning.freeze()
     runner = runner_of(app)
     runner.start()
