@@ -1,5 +1,6 @@
 """Job workers as processes of their own: woken by Redis, killed while they work, told to stop."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +120,15 @@ def test_worker_stops_cleanly_on_a_signal(start: Start) -> None:
         worker = start()
         worker.send_signal(number)
         assert worker.wait(TIMEOUT_SECONDS) == 0
+
+
+def test_worker_stops_while_its_main_thread_hears_nothing(start: Start) -> None:
+    """The signal reaches another thread, so that nothing interrupts what the main thread waits for."""
+    worker = start()
+    tasks = Path(f"/proc/{worker.pid}/task")
+    other = next(int(task.name) for task in tasks.iterdir() if task.name != str(worker.pid))
+    assert ctypes.CDLL(None).tgkill(worker.pid, other, signal.SIGTERM) == 0
+    assert worker.wait(TIMEOUT_SECONDS) == 0
 
 
 def test_stopped_worker_returns_its_job(app: Flask, admin: Client, start: Start) -> None:

@@ -43,8 +43,8 @@ def work(app: Flask, *, status_at: tuple[str, int] | None = None) -> None:
     A signal that the parent has set to be ignored stays ignored.
     """
     stopping, listening = threading.Event(), threading.Event()
-    # A pipe that the interpreter itself writes to: a handler in Python would not run while the main thread waits, where
-    # the signal came a moment before it began to.
+    # A pipe that the interpreter itself writes to. A handler in Python runs in the main thread alone, which goes on
+    # waiting if the signal came a moment before, or reached another thread.
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     signal.set_wakeup_fd(sender)
