@@ -5,7 +5,6 @@ short test costs: 3.5 seconds of CPU. Forked, both take half a second. What diff
 nothing is imported again; `tests/faults` and others start servers as they are started in production.
 """
 
-import gc
 import json
 import multiprocessing
 import os
@@ -63,11 +62,9 @@ def forked(process: ForkingProcess, settings: config.Config, **environ: str) -> 
 
 def main() -> None:
     """Fork servers until standard input ends: JSON starts one, the number of its process waits for its end."""
-    # Not at the top: only this process needs it.
+    # Not at the top: only this process needs it. What it imports is frozen, and so shared by the servers.
     import run  # noqa: PLC0415
 
-    # Servers share its memory as long as the collector does not write to it.
-    gc.freeze()
     running: set[int] = set()
     for line in sys.stdin:
         request = json.loads(line)

@@ -69,6 +69,7 @@ def record_refusals(
     first = {"caller": caller, "counted_since": now, "pending": 0, "requests": {}}
     begun = insert_missing(counts).values(first).returning(counts.c.caller)
     # Read first: on MariaDB an INSERT of what exists takes a shared lock, and a deadlock follows where two hold it.
+    # Repeated, because another process may begin the row after it was read, or delete it.
     while (row := db.session.execute(_LOCKED, {"caller": caller}).one_or_none()) is None:
         if db.session.execute(begun).one_or_none() is not None:
             _record(refused, counted, context)

@@ -34,7 +34,7 @@ CLIENT_ERRORS = range(2000, 3000)
 """The connection could not be made, or was lost."""
 
 LOG = "audit_logs"
-"""The table of which no violation is a client's."""
+"""The audit log. The platform alone writes it, so a violation of its rules is never the fault of a client."""
 _VALUE = re.compile(r"(?<=Duplicate entry ').*(?=' for key )|(?<=value: ').*(?=')", re.DOTALL)
 
 _AWAY = frozenset(
