@@ -17,8 +17,12 @@ from urllib.parse import urlsplit
 import limits
 from environs import Env, ValidationError, validate
 from environs.exceptions import EnvValidationError
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+MARIADB_DRIVER = "mariadb+pymysql"
+MARIADB_SCHEMES = frozenset({"mysql", "mariadb", "mysql+pymysql", MARIADB_DRIVER})
+"""How a URL of MariaDB may begin; all mean the one driver."""
 
 Default = str | Callable[[Path], str]
 """A default, written as in .env, or a function of the project's root that returns it."""
@@ -178,8 +182,12 @@ def database(root: Path, value: str, *, password: str | None = None) -> str:
         url = make_url(value)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or url.drivername not in {"sqlite", "postgresql", "postgresql+psycopg"}:
-        raise ValidationError("must be a URL, postgresql://user:password@host/name or sqlite:///path")
+    if url is None or url.drivername not in {"sqlite", "postgresql", "postgresql+psycopg", *MARIADB_SCHEMES}:
+        forms = "postgresql://user:password@host/name, mysql://user:password@host/name or sqlite:///path"
+        raise ValidationError(f"must be a URL, {forms}")
+    if url.drivername in MARIADB_SCHEMES:
+        url = mariadb(root, url)
+        return (url if password is None else url.set(password=password)).render_as_string(hide_password=False)
     name = url.database or ":memory:"
     if url.drivername != "sqlite" and password is not None:
         return url.set(password=password).render_as_string(hide_password=False)
@@ -193,6 +201,28 @@ def database(root: Path, value: str, *, password: str | None = None) -> str:
     if path.is_dir():
         raise ValidationError(f"must name a file, but {path} is a directory")
     return url.set(database=str(path)).render_as_string(hide_password=False)
+
+
+def mariadb(root: Path, url: URL) -> URL:
+    """Return the URL with the driver that is used, and the absolute paths of the certificates that it names."""
+    if not url.database:
+        raise ValidationError("must name the database, as in mysql://user:password@host/name")
+    options: dict[str, str] = {}
+    for name, values in url.query.items():
+        if not isinstance(values, str):
+            raise ValidationError(f"must have {name} once")
+        if name == "charset" and values.lower() != "utf8mb4":
+            raise ValidationError("must have the charset utf8mb4, or name none")
+        if name in {"ssl_ca", "ssl_cert", "ssl_key"}:
+            options[name] = str(file(root, values))
+        elif name == "ssl_check_hostname":
+            options[name] = str(flag(values)).lower()
+        elif name in {"unix_socket", "ssl_cipher"}:
+            options[name] = text(values)
+        elif name != "charset":
+            known = "charset, ssl_ca, ssl_cert, ssl_check_hostname, ssl_cipher, ssl_key and unix_socket"
+            raise ValidationError(f"must have none but these options: {known}; it has {name}")
+    return url.set(drivername=MARIADB_DRIVER, query=options)
 
 
 def file(root: Path, value: str) -> Path:

@@ -21,7 +21,6 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import click
-import flask_migrate
 import structlog
 from flask import Flask
 from granian import Granian
@@ -32,11 +31,10 @@ from sqlalchemy import Engine
 from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
-from app.core.db import engines
+from app.core.db import engines, schema
 from app.core.db.dialects.registry import dialect_of
-from app.core.db.schema import MIGRATIONS, schema_problem
 from app.core.http import metrics
-from app.core.http.turns import Turns
+from app.core.http.limits.turns import Turns
 from app.core.jobs.runner import GRACE_SECONDS, runner_of
 from app.core.jobs.worker import work
 from app.core.net.slow_connections import SlowConnections
@@ -140,8 +138,8 @@ def prepare(app: Flask) -> None:
     with app.app_context():
         engine: Engine = app.extensions["sqlalchemy"].engine
         if dialect_of(engine).is_file:
-            flask_migrate.upgrade(directory=MIGRATIONS)
-        elif problem := schema_problem(engine):
+            schema.upgrade()
+        elif problem := schema.schema_problem(engine):
             sys.exit(problem)
         prepare_database(app)
         if problem := settings_problem():

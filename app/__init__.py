@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import Flask
-from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli
@@ -22,7 +21,7 @@ from app.console import pages as console
 from app.core import tracing
 from app.core.audit import recorder, shared_heads
 from app.core.cache import backends, generations, positions, redis_client
-from app.core.db import listeners, unit_of_work
+from app.core.db import listeners, schema, unit_of_work
 from app.core.http import (
     access,
     api,
@@ -32,8 +31,8 @@ from app.core.http import (
     idempotency,
     logs,
     metrics,
-    rate_limiter,
 )
+from app.core.http.limits import rate_limiter
 from app.core.http.openapi import viewers
 from app.core.jobs import counter_folding, pubsub, retention, runner
 from app.core.mail import outbox
@@ -97,7 +96,7 @@ def create_app(config: Any) -> Flask:
         app, tables_changing=generations.hold_generations, tables_changed=generations.move_generations
     )
     listeners.attach(app, _LISTENERS, sql_functions={"audit_terms": change_terms.terms_as_json})
-    Migrate(app, unit_of_work.db, render_as_batch=False)
+    schema.init_app(app)
     for part in (envelope, redis_client, backends, generations, positions, rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
     storage.init_app(app)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 import sqlalchemy as sa
-from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
 from app.assets.commands import storage
 from app.backup.commands import backup, restore, resume
 from app.core.db.counters.commands import counters
-from app.core.db.schema import MIGRATIONS, needs_schema
+from app.core.db.schema import needs_schema, newest_revision
 from app.core.db.unit_of_work import act_as, act_in, current_context, db, reading, writing
 from app.core.error_catalog import as_page
 from app.core.http.api import document
@@ -62,7 +61,7 @@ def prepare_database(app: Flask) -> None:
 @click.command("version")
 def version() -> None:
     """Show the versions of the platform, of the schema that it works with, of Flask and of Python."""
-    click.echo(f"{VERSION} (schema {ScriptDirectory(MIGRATIONS).get_current_head()})")
+    click.echo(f"{VERSION} (schema {newest_revision()})")
     click.echo(f"Flask {metadata.version('flask')}, Python {platform.python_version()}")
 
 

@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
 
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.models import Base
 from app.core.db.schema import connection_problem, missing_file_problem, newer_schema_problem
 from migrations import guards, running
@@ -62,7 +63,9 @@ def refuse(engine: sa.Engine) -> None:
         raise CommandError(problem)
     try:
         with engine.connect().execution_options(access="read") as connection:
-            problem = newer_schema_problem(MigrationContext.configure(connection).get_current_heads())
+            problem = dialect_of(engine).connections.settings_problem(connection) or newer_schema_problem(
+                MigrationContext.configure(connection).get_current_heads()
+            )
     except sa.exc.DBAPIError as error:
         problem = connection_problem(error, engine)
     if problem:

@@ -136,7 +136,7 @@ def module_of(connection: sa.Connection) -> Any:
 
 def of_dialect(statements: Mapping[str, Iterable[str]]) -> Iterable[str]:
     """The statements for the database that is migrated, by the name of its dialect; none where there are none."""
-    return statements.get(op.get_bind().dialect.name, ())
+    return statements.get(own().NAME, ())
 
 
 def execute(statements: Iterable[str]) -> None:

@@ -10,8 +10,8 @@ from app.core.audit import recorder
 from app.core.http.access import Role, public, requires
 from app.core.http.api import Blueprint
 from app.core.http.envelope import Page
+from app.core.http.limits.rate_limiter import limited_by_address
 from app.core.http.paging import PageSchema
-from app.core.http.rate_limiter import limited_by_address
 from app.resource import answer
 from app.tokens import service as tokens
 from app.tokens.schemas import TokenSchema

@@ -16,6 +16,7 @@ from app.assets.models import Asset, AssetImage, DescriptionStatus
 from app.core.db import files
 from app.core.db.unit_of_work import db, transactional, writing
 from app.core.errors import NotFound
+from app.core.http.dry_run import is_dry_run
 from app.core.jobs.runner import Runner
 from app.core.messages import tr
 from app.core.storage.storage import storage
@@ -47,7 +48,7 @@ def store(asset_id: int, encoded: EncodedImage) -> AssetImage:
     """Store an image that no asset shows yet; the file is removed if the transaction that follows rolls back.
 
     The row is committed before the file is written: if the process dies, the cleanup finds the file by its row.
-    Raises StorageUnavailable.
+    A dry run writes no file. Raises StorageUnavailable.
     """
     image = AssetImage(
         name=f"{secrets.token_hex(16)}.{encoded.extension}",
@@ -56,6 +57,9 @@ def store(asset_id: int, encoded: EncodedImage) -> AssetImage:
         created_at=utcnow(),
         delete_at=utcnow() + UPLOAD_TIMEOUT,
     )
+    if is_dry_run():
+        db.session.add(image)
+        return image
     with writing():
         db.session.add(image)
     files.store(image.name, encoded.content)

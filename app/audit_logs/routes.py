@@ -18,8 +18,6 @@ from app.core.http.envelope import Page, success
 from app.core.http.file_responses import read_format
 from app.core.messages import tr
 from app.resource import read
-from app.resource.routes import conclude
-from app.resource.schema import WriteQuerySchema
 
 blueprint = Blueprint("audit-logs", __name__, url_prefix=resource.path, description=resource.titles[0])
 
@@ -58,8 +56,7 @@ def export_audit_logs() -> Response:
 
 @blueprint.post("/<int:object_id>/restore")
 @requires(resource.write)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, RestorationSchema)
-def restore_audit_log(query: dict[str, bool], object_id: int) -> Response:
+def restore_audit_log(object_id: int) -> Response:
     """Restore what a deletion removed, or the old values of a change."""
-    return conclude(success(restore(object_id).as_dict()), query)
+    return success(restore(object_id).as_dict())

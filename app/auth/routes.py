@@ -21,10 +21,11 @@ from app.auth.schemas import (
 from app.core.audit.recorder import audited
 from app.core.http.access import Role, bearer_token, current_actor, public, requires, requires_refresh_token
 from app.core.http.api import Blueprint
+from app.core.http.dry_run import without_dry_run
 from app.core.http.envelope import Page, success
+from app.core.http.limits.rate_limiter import limited_by_address
 from app.core.http.openapi.failures import FailureSchema
 from app.core.http.paging import PageSchema
-from app.core.http.rate_limiter import limited_by_address
 from app.core.http.session_cookies import clear_cookies, same_origin, set_cookies
 from app.resource import Resource, Sent, answer, answer_if_changed, read, set_fields
 from app.users.models import User
@@ -47,6 +48,7 @@ def register(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/login")
+@without_dry_run
 @limited_by_address
 @public
 @blueprint.arguments(LoginSchema)
@@ -61,6 +63,7 @@ def login(body: dict[str, str]) -> dict[str, Any]:
 
 
 @blueprint.post("/refresh")
+@without_dry_run
 @requires_refresh_token
 @blueprint.response(200, TokensSchema)
 def refresh() -> dict[str, Any]:
@@ -69,6 +72,7 @@ def refresh() -> dict[str, Any]:
 
 
 @blueprint.post("/browser/login")
+@without_dry_run
 @limited_by_address
 @public
 @same_origin
@@ -87,6 +91,7 @@ def log_in_browser(body: dict[str, str]) -> Response:
 
 
 @blueprint.post("/browser/refresh")
+@without_dry_run
 @requires_refresh_token
 @same_origin
 @blueprint.response(200, BrowserSessionSchema, headers=["Set-Cookie"])

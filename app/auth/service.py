@@ -66,10 +66,16 @@ def log_in(identifier: str, password: str) -> dict[str, Any]:
         with writing():
             lockout.record_failure(identifier, attempt)
         raise WrongCredentials()
-    session_id, tokens = sessions.create(attempt.id, attempt.password_version)
-    act_as(Actor(id=attempt.id, username=attempt.username, role=attempt.role, session_id=session_id))
-    recorder.record("login", "users", attempt.id, attempt.username)
+    tokens = start_session(attempt)
     known_addresses.register_login(attempt.id, attempt.username, attempt.email, attempt.language)
+    return tokens
+
+
+def start_session(user: User | lockout.Attempt) -> dict[str, Any]:
+    """Create a session of a user who may sign in, act as this user from here on, and record the login."""
+    session_id, tokens = sessions.create(user.id, user.password_version)
+    act_as(Actor(id=user.id, username=user.username, role=user.role, session_id=session_id))
+    recorder.record("login", "users", user.id, user.username)
     return tokens
 
 

@@ -12,6 +12,7 @@ from app.assets import image_store
 from app.backup import manifest, scratch
 from app.backup.creation import count_rows
 from app.backup.manifest import CHECKPOINTS, DATABASE, UPLOADS, Manifest, NoBackup
+from app.core.db import schema
 from app.core.db.unit_of_work import reading
 from app.proof.report import Report
 from app.proof.sealer import CannotSeal, verifier_keys
@@ -28,15 +29,15 @@ def unpacked(folder: Path, read: Manifest, beside: Path | None = None) -> Iterat
 
     The copy is in the folder `beside`, else among the temporary files, and goes at the end. Raises NoBackup.
     """
-    if not scratch.is_known(read.revision):
+    if read.revision not in schema.known_revisions():
         raise NoBackup(f"The backup is of version {read.version}, which is newer: restore it with that version.")
     with tempfile.TemporaryDirectory(prefix=".itam-backup-", dir=beside) as directory:
         path = Path(directory) / DATABASE
         shutil.copyfile(folder / DATABASE, path)
         checkpoints = shutil.copytree(folder / CHECKPOINTS, Path(directory) / CHECKPOINTS)
         with scratch.opened(path, checkpoints):
-            if read.revision != scratch.head():
-                scratch.migrate()
+            if read.revision != schema.newest_revision():
+                schema.upgrade()
             yield path
 
 
@@ -53,7 +54,7 @@ def check_content(folder: Path, read: Manifest) -> Report:
     with scratch.reading_connection() as connection:
         if connection.scalar(sa.text("PRAGMA integrity_check")) != "ok":
             raise NoBackup(f"{DATABASE} is damaged.")
-        if count_rows(connection) != read.counts and read.revision == scratch.head():
+        if count_rows(connection) != read.counts and read.revision == schema.newest_revision():
             raise NoBackup(f"{DATABASE} has other rows than the manifest says.")
         _, shown = image_store.names_in(connection)
     lost = sorted(name for name in shown if not (folder / UPLOADS / name).exists() and name not in read.missing)

@@ -20,6 +20,7 @@ from app.assets import image_store
 from app.backup import copying, manifest, scratch
 from app.backup.manifest import CHECKPOINTS, DATABASE, SECRETS, UPLOADS, Manifest
 from app.core.audit.shared_heads import audit_storage
+from app.core.db import schema
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.unit_of_work import db, reading, writing
 from app.core.storage.folder import sync_directory
@@ -118,7 +119,7 @@ def _copy_database(path: Path) -> tuple[str, dict[str, int], set[str], set[str]]
         # A damaged file is evidence: it is backed up as it is.
         with suppress(CannotSeal):
             write_checkpoint_file()
-        revision = scratch.revision_of(connection) or ""
+        revision = schema.revision_of(connection) or ""
         return revision, count_rows(connection), *image_store.names_in(connection)
 
 
@@ -137,7 +138,7 @@ def _copy_file(path: Path) -> None:
 
 def _copy_rows(path: Path) -> None:
     with snapshot() as source, scratch.opened(path, path.parent / CHECKPOINTS):
-        scratch.migrate()
+        schema.upgrade()
         with writing():
             copying.load(source, copying.last_numbers(source))
 

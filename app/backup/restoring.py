@@ -12,6 +12,7 @@ from app.backup.checking import check_content, check_files, unpacked
 from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
 from app.core.audit.shared_heads import audit_storage
 from app.core.cache.generations import cache
+from app.core.db import schema
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.unit_of_work import db, writing
 from app.core.storage.storage import storage
@@ -98,10 +99,10 @@ def _require_no_user() -> None:
 def _load(copied: sa.Engine) -> None:
     """Replace the rows of the database by those of another one, in one transaction."""
     with scratch.reading_connection() as connection:
-        revision = scratch.revision_of(connection)
+        revision = schema.revision_of(connection)
     if revision is None:
-        scratch.migrate()
-    elif revision != scratch.head():
+        schema.upgrade()
+    elif revision != schema.newest_revision():
         raise CannotRestore("The schema of the database is not that of this version: run `flask db upgrade`.")
     with copied.connect().execution_options(access="read") as source, writing():
         copying.load(source, copying.last_numbers(source))

@@ -5,16 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import flask_migrate
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 
 from app.core.db import engines
 from app.core.db.counters.declaration import TABLE as COUNTERS
 from app.core.db.models import Base
-from app.core.db.schema import MIGRATIONS
 from app.core.db.searched import TABLE as SEARCH_ENTRIES
 from app.core.db.unit_of_work import db
 
@@ -26,20 +22,6 @@ DERIVED = (SEARCH_ENTRIES, COUNTERS)
 def tables() -> list[sa.Table]:
     """The tables of a backup, each after those it refers to, without the derived ones."""
     return [table for table in Base.metadata.sorted_tables if table.name not in DERIVED]
-
-
-def head() -> str:
-    """The revision of the schema that this version works with."""
-    return str(ScriptDirectory(MIGRATIONS).get_current_head())
-
-
-def revision_of(connection: sa.Connection) -> str | None:
-    """The revision of a database's schema; None without one."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def is_known(revision: str) -> bool:
-    return revision in {script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()}
 
 
 @contextmanager
@@ -66,8 +48,3 @@ def opened(path: Path, checkpoints: Path) -> Iterator[Flask]:
 def reading_connection() -> sa.Connection:
     """A connection of the current application on which each statement reads its own moment."""
     return db.engine.connect().execution_options(access="read")
-
-
-def migrate() -> None:
-    """Bring the database of the current application to the schema of this version."""
-    flask_migrate.upgrade(directory=MIGRATIONS)

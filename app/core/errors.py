@@ -1,7 +1,7 @@
 """The errors of the API, and the translation of werkzeug's and webargs' errors."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -230,8 +230,8 @@ def from_http(error: HTTPException) -> ApiError:
             strange = [name for name, texts in errors.items() if "Unknown field." in texts]
             if not strange:
                 return BadParameter(message, errors=errors)
-            valid_names = error.data["schema"].fields  # type: ignore[attr-defined]
-            close = {name: difflib.get_close_matches(name, valid_names, n=3, cutoff=0.6) for name in strange}
+            valid_names = error.data["known"]  # type: ignore[attr-defined]
+            close = {name: nearest_names(name, valid_names) for name in strange}
             for name in strange:
                 errors[name] = [_with_rule(_no_parameter(name, close[name]), UnknownParameter.rule, close[name])]
             nearest = list(dict.fromkeys(chain.from_iterable(close.values())))
@@ -246,6 +246,17 @@ def from_http(error: HTTPException) -> ApiError:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         translated.headers["Allow"] = ", ".join(error.valid_methods)
     return translated
+
+
+def unknown_parameter(name: str, known: Collection[str]) -> UnknownParameter:
+    """The error of a query parameter that a route does not have, with the nearest of those that it has."""
+    nearest = nearest_names(name, known)
+    return UnknownParameter(_no_parameter(name, nearest), parameter=name, did_you_mean=nearest)
+
+
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+    """The names for which one that is unknown may have been meant, the most alike first: three at most."""
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
 
 
 def _no_parameter(name: str, nearest: Sequence[str]) -> Message:

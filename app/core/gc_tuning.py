@@ -6,7 +6,9 @@ import gc
 THRESHOLDS = (50_000, 20, 50)
 LARGE_BLOCK_BYTES = 1 << 20
 
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_ARENAS = 2
+"""Where glibc allocates for threads, instead of 8 for each core: of few threads at a time one has the interpreter."""
 
 
 def freeze() -> None:
@@ -18,15 +20,16 @@ def freeze() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
-    _give_back_large_blocks()
+    _limit_allocator()
 
 
-def _give_back_large_blocks() -> None:
-    """Have glibc give freed blocks of LARGE_BLOCK_BYTES and more back to the system.
+def _limit_allocator() -> None:
+    """Have glibc share few arenas, and give freed blocks of LARGE_BLOCK_BYTES and more back to the system.
 
-    It raises its own limit to the largest block freed, up to 32 MB: later blocks of an uploaded file's size then stay
-    with the process. Other C libraries have no such setting, and need none.
+    glibc raises its own limit to the largest block freed, up to 32 MB: later blocks of an uploaded file's size then
+    stay with the process. Other C libraries have no such setting, and need none.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(_M_ARENA_MAX, _ARENAS)

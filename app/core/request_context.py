@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import has_request_context, request
+from flask import Request, has_request_context, request
 
 from app.core.addresses import forwarded_address
 from app.core.header_text import one_line, read_description, read_sentence
@@ -20,6 +20,9 @@ REASON = "reason"
 REASON_HEADER = "X-Audit-Reason"
 REASON_LENGTH = 500
 USER_AGENT_LENGTH = 500
+
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+"""The request itself: Flask's proxy looks it up for each attribute that is read of it."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -74,13 +77,14 @@ class RequestContext:
 
 def context_of_request() -> RequestContext:
     """The context of the HTTP request that is being answered; nobody is signed in yet."""
-    environ = request.environ
+    received = current_request()
+    environ = received.environ
     sent = environ.get("HTTP_X_REQUEST_ID", "")
     agent = environ.get("HTTP_USER_AGENT")
     parent = environ.get("HTTP_TRACEPARENT")
     return RequestContext(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else new_request_id(),
-        ip_address=_address(request.remote_addr),
+        ip_address=_address(received.remote_addr),
         user_agent=None if agent is None else read_description(agent, USER_AGENT_LENGTH),
         reason=_reason_or_none(),
         traceparent=parent if parent is not None and _TRACEPARENT.fullmatch(parent) else None,
@@ -89,9 +93,10 @@ def context_of_request() -> RequestContext:
 
 def reason_of_request() -> str | None:
     """Why the client makes this request, as it says; raises ValueError with a sentence if that cannot be read."""
-    environ = request.environ
-    header = environ.get("HTTP_X_AUDIT_REASON")
-    parameters = [] if environ["REQUEST_METHOD"] in SAFE_METHODS else request.args.getlist(REASON)
+    received = current_request()
+    header = received.environ.get("HTTP_X_AUDIT_REASON")
+    may_name_it = received.query_string and received.method not in SAFE_METHODS
+    parameters = received.args.getlist(REASON) if may_name_it else []
     if header is None and not parameters:
         return None
     reasons = set()

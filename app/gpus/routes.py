@@ -28,12 +28,10 @@ from app.gpus.schemas import (
 )
 from app.resource import (
     Resource,
-    WriteQuerySchema,
     act_on_all,
     allowed_if,
     answer,
     button,
-    conclude,
     get,
     get_locked,
     parse_conditions,
@@ -55,80 +53,74 @@ blueprint: Blueprint = resource_blueprint(resource)
 @blueprint.post("/<int:gpu_id>/assign")
 @requires(Role.USER)
 @allowed_if(service.may_assign)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(AssignmentSchema)
 @blueprint.response(200, GpuSchema)
 @audited("assign")
-def assign_gpu(query: dict[str, bool], body: dict[str, Any], gpu_id: int) -> Response:
+def assign_gpu(body: dict[str, Any], gpu_id: int) -> Response:
     """Assign a GPU to a user."""
     service.assign(get_locked(resource, gpu_id), **body)
-    return conclude(answer(resource, gpu_id), query)
+    return answer(resource, gpu_id)
 
 
 @blueprint.post("/<int:gpu_id>/extend")
 @requires(Role.USER)
 @allowed_if(service.may_release)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(ExtensionSchema)
 @blueprint.response(200, GpuSchema)
 @audited("extend")
-def extend_gpu(query: dict[str, bool], body: dict[str, Any], gpu_id: int) -> Response:
+def extend_gpu(body: dict[str, Any], gpu_id: int) -> Response:
     """Let the assignment of a GPU end at another time."""
     service.extend(get_locked(resource, gpu_id), **body)
-    return conclude(answer(resource, gpu_id), query)
+    return answer(resource, gpu_id)
 
 
 @blueprint.post("/<int:gpu_id>/release")
 @requires(Role.USER)
 @allowed_if(service.may_release)
 @button("Release", "释放")
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, GpuSchema)
 @audited("release")
-def release_gpu(query: dict[str, bool], gpu_id: int) -> Response:
+def release_gpu(gpu_id: int) -> Response:
     """Release a GPU."""
     service.release(get_locked(resource, gpu_id))
-    return conclude(answer(resource, gpu_id), query)
+    return answer(resource, gpu_id)
 
 
 @blueprint.post("/assign")
 @requires(Role.USER)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(JointAssignmentSchema)
 @blueprint.alt_response(404, "NotFound")
 @blueprint.response(200, results_schema(resource), headers=LOCALIZED)
 @audited("assign")
-def assign_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+def assign_gpus(body: dict[str, Any]) -> Response:
     """Assign several GPUs to a user: all of them, or none."""
     gpu_ids = body.pop("gpu_ids")
     service.check_assignment(body["user_id"], body["expires_at"])
-    return act_on_all(resource, gpu_ids, lambda gpu: service.assign(gpu, **body), query)
+    return act_on_all(resource, gpu_ids, lambda gpu: service.assign(gpu, **body))
 
 
 @blueprint.post("/extend")
 @requires(Role.USER)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(JointExtensionSchema)
 @blueprint.alt_response(404, "NotFound")
 @blueprint.response(200, results_schema(resource), headers=LOCALIZED)
 @audited("extend")
-def extend_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+def extend_gpus(body: dict[str, Any]) -> Response:
     """Let the assignments of several GPUs end at another time: all of them, or none."""
     gpu_ids = body.pop("gpu_ids")
     service.check_end(body["expires_at"])
-    return act_on_all(resource, gpu_ids, lambda gpu: service.extend(gpu, **body), query)
+    return act_on_all(resource, gpu_ids, lambda gpu: service.extend(gpu, **body))
 
 
 @blueprint.post("/release")
 @requires(Role.USER)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.arguments(SelectedGpusSchema)
 @blueprint.alt_response(404, "NotFound")
 @blueprint.response(200, results_schema(resource), headers=LOCALIZED)
 @audited("release")
-def release_gpus(query: dict[str, bool], body: dict[str, Any]) -> Response:
+def release_gpus(body: dict[str, Any]) -> Response:
     """Release several GPUs: all of them, or none."""
-    return act_on_all(resource, body["gpu_ids"], service.release, query)
+    return act_on_all(resource, body["gpu_ids"], service.release)
 
 
 @blueprint.get("/<int:gpu_id>/assignments")

@@ -9,7 +9,8 @@ from app.core.db.unit_of_work import db
 from app.core.errors import PreconditionFailed
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint, read_form
-from app.core.http.envelope import envelope_of, localized, success_body
+from app.core.http.envelope import localized, success_body
+from app.core.http.openapi.envelopes import envelope_of
 from app.core.http.openapi.operations import LOCALIZED, headers_of
 from app.imports import service
 from app.imports.corrections import correct
@@ -33,7 +34,7 @@ from app.imports.upload_form import (
     read_mapping,
     read_mapping_name,
 )
-from app.resource import WriteQuerySchema, conclude, document_list
+from app.resource import document_list
 
 ANSWERED = ("ETag", "Retry-After", *LOCALIZED)
 ACCEPTED = ("Location", *ANSWERED)
@@ -139,7 +140,6 @@ def cancel_import(import_id: int) -> Response:
 
 @blueprint.post("/<int:import_id>/revert")
 @requires(Role.USER)
-@blueprint.arguments(WriteQuerySchema, location="query")
 @blueprint.response(200, ImportSchema, headers=ANSWERED)
 @blueprint.alt_response(
     202,
@@ -148,11 +148,11 @@ def cancel_import(import_id: int) -> Response:
     description="A large import is reverted in the background.",
     success=True,
 )
-def revert_import(query: dict[str, bool], import_id: int) -> Response:
+def revert_import(import_id: int) -> Response:
     """Revert a whole import: what it created is deleted and what it changed is restored, or nothing happens."""
-    done = service.revert(import_id, dry_run=query["dry_run"])
+    done = service.revert(import_id)
     db.session.flush()
-    return conclude(_response(import_id, 200 if done else 202), query)
+    return _response(import_id, 200 if done else 202)
 
 
 def _response(import_id: int, status: int = 200) -> Response:

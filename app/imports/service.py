@@ -11,6 +11,7 @@ from app.catalog import IMPORTABLE
 from app.core.db.unit_of_work import current_context, db, reading
 from app.core.errors import Conflict, NotFound
 from app.core.http.access import current_actor
+from app.core.http.dry_run import is_dry_run
 from app.core.jobs.queue import enqueue
 from app.core.messages import tr
 from app.core.values import utcnow
@@ -109,9 +110,10 @@ def request_apply(import_id: int, on_error: OnError) -> None:
 
 def cancel(import_id: int) -> None:
     """Cancel an import that has not changed anything yet; raises NotCancellable where it is too late."""
+    stops_job = not is_dry_run()
     with reading():
         import_ = get(import_id)
-        if import_.status in CANCELLABLE:
+        if stops_job and import_.status in CANCELLABLE:
             request_stop(import_id)
     # On SQLite this waits for the only writer: until the job has stopped and rolled back, or has committed.
     # A job that applies the import stops at its next batch, and cannot commit any more after this change.
@@ -124,7 +126,7 @@ def cancel(import_id: int) -> None:
         )
 
 
-def revert(import_id: int, *, dry_run: bool) -> bool:
+def revert(import_id: int) -> bool:
     """Revert an applied import as a whole, or queue that if it is large; returns whether it is done.
 
     Raises NotRevertible, naming the rows that others have changed since; a queued revert reports them in `problem`.
@@ -136,7 +138,7 @@ def revert(import_id: int, *, dry_run: bool) -> bool:
             tr("This import is {status}: only an applied one can be reverted.", status=STATUS_LABELS[import_.status])
         )
     import_.problem = None
-    if dry_run or import_.changed_rows <= MAX_REVERTED_ROWS:
+    if is_dry_run() or import_.changed_rows <= MAX_REVERTED_ROWS:
         revert_import(import_)
         return True
     import_.status, import_.phase = ImportStatus.REVERTING, ImportPhase.REVERTING

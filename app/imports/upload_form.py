@@ -8,8 +8,11 @@ from flask import current_app, request
 from marshmallow import ValidationError
 
 from app.catalog import IMPORTABLE
+from app.core.db.dialects.registry import current_dialect
+from app.core.db.unit_of_work import db
 from app.core.errors import Invalid, TooLarge
 from app.core.http.access import current_actor
+from app.core.http.envelope import loads
 from app.core.messages import tr
 from app.core.values import clean_text
 from app.imports.map.headers import MAX_TITLE
@@ -35,7 +38,22 @@ def read_file() -> tuple[bytes, str]:
         check_file(BytesIO(content), filename)
     except UnreadableWorkbook as error:
         raise Unreadable(error.args[0], reason=error.reason, errors={"file": [error.args[0]]}) from None
+    _require_storable(len(content))
     return content, filename
+
+
+def _require_storable(size: int) -> None:
+    """Raise TooLarge for more bytes than the database takes as one value.
+
+    It begins the transaction of the request, which on SQLite takes the lock of all writers: the file is checked before.
+    """
+    limit = current_dialect().connections.largest_file(db.session.connection())
+    if limit is not None and size > limit:
+        message = tr(
+            "The database takes files of {limit_mb} MB: its administrator can raise max_allowed_packet.",
+            limit_mb=limit // (1024 * 1024),
+        )
+        raise TooLarge(message)
 
 
 class Unreadable(Invalid):
@@ -52,7 +70,7 @@ def read_mapping(text: str | None) -> dict[str, str | None]:
     if saved is not None:
         return saved.mapping
     try:
-        mapping = orjson.loads(text)
+        mapping = loads(text)
     except orjson.JSONDecodeError:
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(v, str | None) for v in mapping.values()):
@@ -88,7 +106,7 @@ def read_form_settings(options: dict[str, Any]) -> dict[str, Any]:
         sent["create_missing"] = split_list(sent["create_missing"])
     if "constants" in sent:
         try:
-            sent["constants"] = orjson.loads(sent["constants"])
+            sent["constants"] = loads(sent["constants"])
         except orjson.JSONDecodeError:
             message = tr('Must be JSON such as {"server": "gpu-01"}.', rule="format")
             raise Invalid(errors={"constants": [message]}) from None

@@ -23,9 +23,9 @@ from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.searched_fields import searched_fields
 from app.resource.query.select import parse_conditions, select_page, select_where
-from app.resource.routes import answer, answer_if_changed, conclude
+from app.resource.routes import answer, answer_if_changed
 from app.resource.rows import Private, is_visible, sees_own_only
-from app.resource.schema import ResourceSchema, Sent, WriteQuerySchema
+from app.resource.schema import ResourceSchema, Sent
 from app.resource.service import check_version, plural, read, singular
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "ResourceSchema",
     "Sent",
     "Text",
-    "WriteQuerySchema",
     "act_on_all",
     "actions_of",
     "allowed_if",
@@ -57,7 +56,6 @@ __all__ = [
     "children_at",
     "color",
     "column",
-    "conclude",
     "document_list",
     "email",
     "get",

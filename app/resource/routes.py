@@ -1,6 +1,5 @@
 """The routes of a resource. A PATCH begins in `change`, a list in `list_page`."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +7,10 @@ from flask import Response, request
 from werkzeug.datastructures import MultiDict
 
 from app.core.cache.backends import cached, local_pages
-from app.core.db.unit_of_work import undo_at_end
 from app.core.errors import BadParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
+from app.core.http.dry_run import is_dry_run
 from app.core.http.envelope import TaggedBody, dumps, json_response, success, success_body
 from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
@@ -46,7 +45,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     def create(query: dict[str, bool], body: dict[str, Any]) -> Response:
         item = writes.create(resource, body)
         service.refuse_shared(resource, item, query)
-        return conclude(answer_item(resource, item, 201), query)
+        return answer_item(resource, item, 201)
 
     @blueprint.route("/<int:object_id>", methods=["PUT", "PATCH"])
     @requires(resource.write)
@@ -63,7 +62,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
     def change(query: dict[str, bool], body: Sent, object_id: int) -> Response:
         item = writes.change(resource, object_id, body, request.headers.get("If-Match"))
         service.refuse_shared(resource, item, query)
-        return conclude(answer_item(resource, item), query)
+        return answer_item(resource, item)
 
     @blueprint.delete("/<int:object_id>")
     @requires(resource.write)
@@ -77,7 +76,7 @@ def add_write_routes(blueprint: Blueprint, resource: Resource) -> None:
         service.check_version(resource, object_id, target.version, request.headers.get("If-Match"))
         removal = removal_of([target], cascade=query["cascade"])
         remove([target], removal)
-        return conclude(success(removal.as_dict() if query["dry_run"] else None), query)
+        return success(removal.as_dict() if is_dry_run() else None)
 
 
 def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
@@ -163,11 +162,3 @@ def answer_item(resource: Resource, item: dict[str, Any], status: int = 200) -> 
     if status == 201:
         headers["Location"] = f"{resource.path}/{item['id']}"
     return success(item, status, headers=headers)
-
-
-def conclude(response: Response, query: Mapping[str, bool]) -> Response:
-    """Answer a write. `?dry_run=true` undoes it after it has been done and answered, with its audit records."""
-    if query["dry_run"]:
-        undo_at_end()
-        response.headers.pop("Location", None)
-    return response

@@ -34,15 +34,7 @@ def changes_field(description: str = "What changed, by field.", **options: Any) 
     return fields.Dict(keys=fields.String(), values=values, metadata={"description": description}, **options)
 
 
-class WriteQuerySchema(Schema):
-    """How a write is meant."""
-
-    dry_run = fields.Boolean(
-        load_default=False, metadata={"description": "Check and answer as if it were done, and store nothing."}
-    )
-
-
-class DeleteQuerySchema(WriteQuerySchema):
+class DeleteQuerySchema(Schema):
     cascade = fields.Boolean(load_default=False, metadata={"description": "Delete everything under it too."})
 
 
@@ -53,7 +45,7 @@ def store_query(model: Any) -> type[Schema]:
         rule.name: fields.Boolean(load_default=False, metadata={"description": rule.description})
         for rule in getattr(model, "rarely_shared", ())
     }
-    return type("StoreQuerySchema", (WriteQuerySchema,), rules) if rules else WriteQuerySchema
+    return type("StoreQuerySchema", (Schema,), rules)
 
 
 class RemovedSchema(Schema):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.core.db.statements import any_of
-from app.core.db.unit_of_work import act_in, current_context, db, reading, writing
+from app.core.db.unit_of_work import act_in, current_context, db, reading, transactional, writing
 from app.core.jobs.runner import Runner
 from app.core.net.http_client import configured_policy
 from app.core.request_context import new_request_id
@@ -128,7 +128,7 @@ def _schedule_new() -> None:
 def _store(results: Sequence[CheckResult]) -> None:
     for start in range(0, len(results), BATCH_ROWS):
         act_in(replace(current_context(), request_id=new_request_id(), reason="A scheduled health check."))
-        store_results(results[start : start + BATCH_ROWS])
+        transactional(store_results)(results[start : start + BATCH_ROWS])
 
 
 def _exists(rows: sa.Select[tuple[int, ...]]) -> bool:

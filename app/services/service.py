@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from app.containers.models import Container
 from app.core.db.statements import any_of
-from app.core.db.unit_of_work import db, transactional
+from app.core.db.unit_of_work import db
 from app.core.errors import Conflict
 from app.core.http.access import current_actor
 from app.core.messages import tr
@@ -44,7 +44,7 @@ def target_of(service: Service) -> CheckTarget:
 
 
 def check_now(target: CheckTarget) -> int:
-    """Check a service while the caller waits, outside of transactions; returns the id of the check.
+    """Check a service while the caller waits, before the transaction begins that stores it; returns the check's id.
 
     Raises TooManyRequests.
     """
@@ -80,9 +80,8 @@ def load_targets(service_ids: Sequence[int]) -> list[CheckTarget]:
     return [CheckTarget(*row[:-1], port_mappings=tuple(row.port_mappings or ())) for row in rows]
 
 
-@transactional
 def store_results(results: Iterable[CheckResult], *, checked_by: str | None = None) -> list[int]:
-    """Store the results of checks, in a transaction of its own; returns the ids of the checks.
+    """Store the results of checks; returns the ids of the checks.
 
     A new status is a change of the service, with a version and an audit record; `last_checked_at` alone is not. A
     service that was deleted or disabled meanwhile is skipped.

@@ -10,13 +10,17 @@ from alembic import op
 from app.core.db.dialects.mariadb.folded_columns import SUFFIXES
 from app.core.db.dialects.mariadb.restoring import FLAG, GUARD, IS_RESTORING
 from app.core.db.searched import TABLE
-from migrations.dialects import mariadb_json, mariadb_texts
+from migrations.dialects import mariadb_json, mariadb_privileges, mariadb_texts
 from migrations.dialects.mariadb_tables import NO_TRUNCATE
 
+NAME = "mariadb"
+"""By what name `guards.of_dialect` finds statements."""
 ID = "BIGINT"
 """The type of ids."""
-BEFORE_CHECK = ", ADD"
-"""What stands between an added column and its named CHECK constraint."""
+BEFORE_CONSTRAINT = ", ADD"
+"""What stands between an added column and its named constraint."""
+FOREIGN_KEY = "FOREIGN KEY ({}) "
+"""What stands before the reference of such a constraint; it has the name of the column in it."""
 
 EXPECTED = "audit_expected"
 """The table of the audit records that transactions still have to write.
@@ -24,6 +28,10 @@ EXPECTED = "audit_expected"
 MariaDB has no check that runs at the commit. So each change notes its record here, with the number of the connection's
 session, and the record's trigger deletes the note. The application commits by `commit_recorded`, which refuses while a
 note of its session is left. What others commit without a record stays noted, for `flask audit verify`.
+
+A bulk write inserts its records first and so has no notes. `@audit_noted` says that the connection has made one since
+its last commit: without one, the record's trigger has nothing to delete. It decides only what is looked for, never
+what may be committed.
 """
 
 _GIN_INDEXES = ("ix_audit_logs_terms", "ix_audit_logs_texts")
@@ -42,7 +50,7 @@ CREATE TABLE {EXPECTED} (
 """,
     f"""
 CREATE TRIGGER {EXPECTED}_written AFTER INSERT ON audit_logs FOR EACH ROW BEGIN
-    IF NEW.version IS NOT NULL THEN
+    IF NEW.version IS NOT NULL AND (@audit_noted = 1 OR @audit_session IS NULL) THEN
         DELETE FROM {EXPECTED} WHERE session = {_SESSION} AND resource_type = NEW.resource_type
             AND resource_id = NEW.resource_id AND version = NEW.version;
     END IF;
@@ -71,6 +79,7 @@ BEGIN
         INTO missing FROM {EXPECTED} WHERE session = {_SESSION} LIMIT 1;
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = missing;
     END IF;
+    SET @audit_noted = NULL;
     COMMIT;
 END
 """,
@@ -97,6 +106,7 @@ END
 
 def text_functions() -> Iterator[str]:
     """What creates `fold(text)` and the others, before the tables that index what they give."""
+    mariadb_privileges.require_privileges(op.get_bind())
     for statement in mariadb_texts.text_functions(op.get_bind()):
         yield statement.replace(":", "\\:")
     yield from mariadb_json.functions()
@@ -155,8 +165,9 @@ def records(table: str) -> Iterator[str]:
         written = f"resource_type = '{table}' AND resource_id = {identity} AND version = {version}"
         yield (
             f"CREATE TRIGGER {table}_{name}_recorded AFTER {event} ON {table} FOR EACH ROW BEGIN "
-            f"IF {condition}NOT {IS_RESTORING} AND NOT EXISTS (SELECT 1 FROM audit_logs WHERE {written}) THEN "
-            f"INSERT INTO {EXPECTED} VALUES ({_SESSION}, '{table}', {identity}, {version}); END IF; END"
+            f"IF {condition}NOT EXISTS (SELECT 1 FROM audit_logs WHERE {written}) AND NOT {IS_RESTORING} THEN "
+            f"INSERT INTO {EXPECTED} VALUES ({_SESSION}, '{table}', {identity}, {version}); SET @audit_noted = 1; "
+            "END IF; END"
         )
 
 

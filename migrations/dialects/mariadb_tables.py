@@ -7,23 +7,20 @@ generated column may call a stored function; `coalesce(parent, 0)` and the condi
 # ruff: noqa: S608 - the statements consist of names of ours
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.ddl.mysql import MariaDBImpl
 
 from app.core.db.dialects.mariadb.compilers import sequence_of
-from app.core.db.dialects.mariadb.folded_columns import SUFFIXES
-from app.core.values import MAX_SORT_KEY
+from app.core.db.dialects.mariadb.folded_columns import LENGTHS, SUFFIXES
+from migrations.dialects.mariadb_folds import filling, removal
 
-COMPARED_LENGTH = 512
-"""Characters of a folded text that are compared and indexed: an index of InnoDB has 3,072 bytes."""
 DOCUMENT_LENGTH = 255
 """Characters of a JSON document that are indexed."""
 NO_TRUNCATE = "_no_truncate"
 """What follows the name of a table in that of the one that keeps it from being truncated."""
-_LENGTHS = {"fold": COMPARED_LENGTH, "natural_key": MAX_SORT_KEY, "address_key": 64}
 _CONSTRAINTS = sa.text(
     "SELECT 'FOREIGN KEY', constraint_name FROM information_schema.key_column_usage WHERE table_schema = database() "
     "AND table_name = :name AND column_name = :column AND referenced_table_name IS NOT NULL UNION ALL "
@@ -38,29 +35,53 @@ class Impl(MariaDBImpl):
 
     __dialect__ = "mariadb"
 
+    constraints = _CONSTRAINTS
+
     def create_table(self, table: sa.Table, **options: Any) -> None:
         if table.autoincrement_column is not None:
-            self._exec(sa.text(f"CREATE SEQUENCE {sequence_of(table.name)}"))
+            self.create_sequence(table)
         super().create_table(table, **options)
+
+    def create_sequence(self, table: sa.Table) -> None:
+        """Create what numbers the rows of a table, before the table."""
+        self._exec(sa.text(f"CREATE SEQUENCE {sequence_of(table.name)}"))
 
     def drop_table(self, table: sa.Table, **options: Any) -> None:
         self._exec(sa.text(f"DROP TABLE IF EXISTS {table.name}{NO_TRUNCATE}"))
         super().drop_table(table, **options)
-        self._exec(sa.text(f"DROP SEQUENCE IF EXISTS {sequence_of(table.name)}"))
+        self.drop_sequence(table.name)
+
+    def drop_sequence(self, table: str) -> None:
+        """Drop what numbered the rows of a table."""
+        self._exec(sa.text(f"DROP SEQUENCE IF EXISTS {sequence_of(table)}"))
 
     def drop_column(self, table_name: str, column: sa.Column[Any], **options: Any) -> None:
-        """Drop a column after the constraints that it is in, which the other databases drop with it."""
-        for kind, name in self.connection.execute(_CONSTRAINTS, {"name": table_name, "column": column.name}).all():
+        """Drop a column with its constraints, as the other databases do, and with the columns that are made of it."""
+        self._drop_hidden(table_name, column.name)
+        for kind, name in self.connection.execute(self.constraints, {"name": table_name, "column": column.name}).all():
             self._exec(sa.text(f"ALTER TABLE {table_name} DROP {kind} {name}"))
         super().drop_column(table_name, column, **options)
+
+    def _drop_hidden(self, table: str, column: str) -> None:
+        """Drop the columns that are made of a column, and fill only those of other columns from now on."""
+        hidden = [name for name in _columns(self.connection, table) if _is_made_of_another(name)]
+        # A condition of a folded text goes before that.
+        dropped = sorted((name for name in hidden if name.startswith(f"{column}__")), key=len, reverse=True)
+        if any(name.endswith(tuple(SUFFIXES.values())) for name in dropped):
+            left = [name for name in hidden if name not in dropped and name.endswith(tuple(SUFFIXES.values()))]
+            triggers = filling(table, left, [], None) if left else removal(table)
+            for statement in triggers:
+                self._exec(sa.text(statement.replace(":", "\\:")))
+        for name in dropped:
+            self._exec(sa.text(f'ALTER TABLE "{table}" DROP COLUMN "{name}"'))
 
     def correct_for_autogen_constraints(self, conn_unique: Any, conn_indexes: Any, *metadata: Any) -> None:
         """Compare an index of an expression by its name alone: the database has one of an invisible column."""
         metadata_unique, metadata_indexes = metadata
         hidden = {index.name for index in metadata_indexes if _is_hidden(index)}
-        found = {index.name for index in conn_indexes}
+        existing_names = {index.name for index in conn_indexes}
         for indexes in (conn_indexes, metadata_indexes):
-            indexes.difference_update([index for index in indexes if index.name in hidden & found])
+            indexes.difference_update([index for index in indexes if index.name in hidden & existing_names])
         super().correct_for_autogen_constraints(conn_unique, conn_indexes, metadata_unique, metadata_indexes)
 
     def create_index(self, index: sa.Index, **options: Any) -> None:
@@ -95,23 +116,23 @@ class Impl(MariaDBImpl):
             return
         # The rows are filled before an index says which of them are alike.
         self._alter(table, columns)
-        for statement in _filling(table, folded, [name for name in folded if name in added], self._guards(table)):
-            super()._exec(sa.text(statement.replace(":", "\\:")))
+        for statement in filling(table, folded, [name for name in folded if name in added], self._guards(table)):
+            self._exec(sa.text(statement.replace(":", "\\:")))
         self._alter(table, listed)
 
     def _alter(self, table: str, changes: Sequence[str]) -> None:
-        super()._exec(sa.text(f'ALTER TABLE "{table}" {", ".join(changes)}'))
+        self._exec(sa.text(f'ALTER TABLE "{table}" {", ".join(changes)}'))
 
     def _guards(self, table: str) -> Mapping[str, str] | None:
         """The triggers that may refuse changes of a table's rows, and what each does; None where there are no rows."""
         query = sa.text(
-            "SELECT trigger_name, action_statement FROM information_schema.triggers "
+            "SELECT trigger_name AS name, action_statement AS action FROM information_schema.triggers "
             "WHERE trigger_schema = database() AND event_object_table = :name AND event_manipulation = 'UPDATE' "
             "AND action_timing = 'BEFORE' AND trigger_name NOT LIKE '%_folds_changed'"
         )
         if not self.connection.scalar(sa.text(f'SELECT EXISTS (SELECT 1 FROM "{table}")')):
             return None
-        return {row.trigger_name: row.action_statement for row in self.connection.execute(query, {"name": table})}
+        return {row.name: row.action for row in self.connection.execute(query, {"name": table})}
 
 
 def _definition(index: sa.Index, added: dict[str, str], long: Collection[str]) -> str:
@@ -140,7 +161,7 @@ def _column_of(expression: Any, added: dict[str, str]) -> str:
     if function == "coalesce":
         added[f"{column}__or_0"] = f"BIGINT AS (coalesce({column}, 0)) VIRTUAL"
         return f"{column}__or_0"
-    added[f"{column}{SUFFIXES[function]}"] = f"VARCHAR({_LENGTHS[function]})"
+    added[f"{column}{SUFFIXES[function]}"] = f"VARCHAR({LENGTHS[function]})"
     return f"{column}{SUFFIXES[function]}"
 
 
@@ -150,29 +171,8 @@ def _is_hidden(index: sa.Index) -> bool:
     )
 
 
-def _filling(
-    table: str, hidden: Sequence[str], added: Sequence[str], guards: Mapping[str, str] | None
-) -> Iterator[str]:
-    """The statements that create the triggers that fill the invisible columns of a table, and that fill new ones."""
-    values = {
-        name: (name.removesuffix(suffix), f"LEFT({function}({{}}{name.removesuffix(suffix)}), {_LENGTHS[function]})")
-        for name in hidden
-        for function, suffix in SUFFIXES.items()
-        if name.endswith(suffix)
-    }
-    new = ", ".join(f"NEW.{name} = {value.format('NEW.')}" for name, (_, value) in values.items())
-    changed = " ".join(
-        f"IF NOT (NEW.{column} <=> OLD.{column}) THEN SET NEW.{name} = {value.format('NEW.')}; END IF;"
-        for name, (column, value) in values.items()
-    )
-    yield f"CREATE OR REPLACE TRIGGER {table}_folds_new BEFORE INSERT ON {table} FOR EACH ROW SET {new}"
-    yield f"CREATE OR REPLACE TRIGGER {table}_folds_changed BEFORE UPDATE ON {table} FOR EACH ROW BEGIN {changed} END"
-    if guards is not None:
-        yield from (f"DROP TRIGGER {name}" for name in guards)
-        filled = ", ".join(f"{name} = {values[name][1].format('')}" for name in added)
-        yield f"UPDATE {table} SET {filled}"
-        for name, action in guards.items():
-            yield f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW {action}"
+def _is_made_of_another(name: str) -> bool:
+    return name.endswith(("__or_0", "__where", *SUFFIXES.values()))
 
 
 def _columns(connection: Any, table: str) -> dict[str, str]:

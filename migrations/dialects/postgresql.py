@@ -8,10 +8,14 @@ import sqlalchemy as sa
 from app.core.db.searched import TABLE
 from app.core.values import DIGITS, DOTTED_I, MAX_SORT_KEY, fold
 
+NAME = "postgresql"
+"""By what name `guards.of_dialect` finds statements."""
 ID = "BIGINT"
 """The type of ids."""
-BEFORE_CHECK = ""
-"""What stands between an added column and its named CHECK constraint."""
+BEFORE_CONSTRAINT = ""
+"""What stands between an added column and its named constraint."""
+FOREIGN_KEY = ""
+"""What stands before the reference of such a constraint; it has the name of the column in it."""
 
 _FUNCTIONS = (
     """

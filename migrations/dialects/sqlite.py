@@ -7,10 +7,14 @@ import sqlalchemy as sa
 
 from app.core.db.searched import TABLE
 
+NAME = "sqlite"
+"""By what name `guards.of_dialect` finds statements."""
 ID = "INTEGER"
 """The type of ids."""
-BEFORE_CHECK = ""
-"""What stands between an added column and its named CHECK constraint."""
+BEFORE_CONSTRAINT = ""
+"""What stands between an added column and its named constraint."""
+FOREIGN_KEY = ""
+"""What stands before the reference of such a constraint; it has the name of the column in it."""
 
 EXPECTED = "audit_expected"
 """SQLite's table of the audit records that the current transaction still has to write; empty between transactions.

@@ -279,7 +279,8 @@ _NAME_PORTS = (
 _HOST_PORTS_ON_MARIADB = (
     (
         "CREATE TRIGGER containers_host_ports_new AFTER INSERT ON containers FOR EACH ROW "
-        f"BEGIN {_NAME_PORTS} IF NOT {_IS_RESTORING} THEN {_TAKE_PORTS_ON_MARIADB} END IF; END"
+        f"BEGIN {_NAME_PORTS} IF NEW.port_mappings <> '[]' AND NOT {_IS_RESTORING} THEN {_TAKE_PORTS_ON_MARIADB} "
+        "END IF; END"
     ),
     (
         "CREATE TRIGGER containers_host_ports_changed AFTER UPDATE ON containers FOR EACH ROW "

@@ -26,7 +26,8 @@ from app.core.audit.models import STORED
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.models import Entity, Id
 from app.core.db.statements import Prepared
-from app.core.db.unit_of_work import Place, after_commit, db, unit_of_work
+from app.core.db.transaction import Place
+from app.core.db.unit_of_work import after_commit, db, unit_of_work
 from app.core.values import as_json
 
 Object = TypeVar("Object", bound=Entity)

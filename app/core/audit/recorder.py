@@ -76,7 +76,7 @@ def record(
         context=context,
         state_mac=state_mac,
     )
-    _write(db.session.connection(), [row])
+    _write(unit_of_work().current_connection(), [row])
 
 
 def record_many(entries: Iterable[RecordRow]) -> None:
@@ -133,7 +133,7 @@ def record_of_row(action: str, model: Any, row: Mapping[str, Any], changes: Chan
     at = row["updated_at"]
     values = {"version": row["version"], "changes": changes, "at": at, "state_mac": state_mac(model, row)}
     written = entry(action, model.__table__.name, row["id"], str(row[model.label]), **values)
-    (record,) = _linked(db.session.connection(), [written])
+    (record,) = _linked(unit_of_work().current_connection(), [written])
     return record
 
 

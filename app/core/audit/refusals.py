@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.addresses import client_network
 from app.core.audit.recorder import Changes, record
 from app.core.db.models import Base, JsonText
-from app.core.db.statements import insert_missing
+from app.core.db.statements import insert_or_lock
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.request_context import RequestContext
 from app.core.values import utcnow
@@ -66,14 +66,7 @@ def record_refusals(
     caller = _key(context, token)
     counted = _merged({}, Counter(map(_about, refused)), route)
     now = utcnow()
-    first = {"caller": caller, "counted_since": now, "pending": 0, "requests": {}}
-    begun = insert_missing(counts).values(first).returning(counts.c.caller)
-    # Read first: on MariaDB an INSERT of what exists takes a shared lock, and a deadlock follows where two hold it.
-    # Repeated, because another process may begin the row after it was read, or delete it.
-    while (row := db.session.execute(_LOCKED, {"caller": caller}).one_or_none()) is None:
-        if db.session.execute(begun).one_or_none() is not None:
-            _record(refused, counted, context)
-            return
+    row = _locked_row(caller, now)
     requests = _merged(row.requests, counted, route)
     if now < row.counted_since + PERIOD:
         values = {"pending": row.pending + len(refused), "requests": requests, "context": context.as_dict()}
@@ -81,6 +74,18 @@ def record_refusals(
     else:
         _record(refused, requests, context)
         _update(caller, {"counted_since": now, **_NOTHING})
+
+
+def _locked_row(caller: str, now: datetime) -> Any:
+    """The row of a caller, locked; a new one is a minute old, so that the first refusal is recorded."""
+    # Read first: most refusals are of callers with a row, and a failed INSERT is dearer.
+    row = db.session.execute(_LOCKED, {"caller": caller}).one_or_none()
+    if row is None:
+        # Another process may have begun the row meanwhile.
+        new = insert_or_lock(counts).values(caller=caller, counted_since=now - PERIOD, pending=0, requests={})
+        db.session.execute(new)
+        row = db.session.execute(_LOCKED, {"caller": caller}).one()
+    return row
 
 
 def record_pending() -> None:

@@ -34,8 +34,8 @@ def attach(app: Flask, listeners: Listeners, sql_functions: Mapping[str, Callabl
     }
     with app.app_context():
         engine = db.engine
-    app.extensions["dialect"] = dialect = dialect_of(engine)
-    attach_to_connections(engine, dialect.connections.listeners(functions))
+    app.extensions["engine"] = engine
+    attach_to_connections(engine, dialect_of(engine).connections.listeners(functions))
     event.listen(engine, "after_execute", note_changed_table)
     # The session class is one for all applications of the process.
     for name, listener in listeners._asdict().items():

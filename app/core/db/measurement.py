@@ -3,12 +3,14 @@
 import re
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from flask import current_app, has_app_context
 from prometheus_client import Gauge
+
+Rows = TypeVar("Rows", bound=Sequence[Any])
 
 log = structlog.get_logger()
 
@@ -41,7 +43,7 @@ class Counts(threading.local):
 counts = Counts()
 
 
-def count_fetched(rows: list[Any]) -> list[Any]:
+def count_fetched(rows: Rows) -> Rows:
     """Count rows that were fetched."""
     counts.rows += len(rows)
     return rows

@@ -89,8 +89,8 @@ class JsonText(sa.types.TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
         return None if value is None else json_text(value)
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
-        return None if value is None else orjson.loads(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[str | None], Any]:
+        return lambda value: None if value is None else orjson.loads(value)
 
 
 class JsonAsSent(sa.types.TypeDecorator[Any]):
@@ -99,8 +99,9 @@ class JsonAsSent(sa.types.TypeDecorator[Any]):
     impl = sa.Text
     cache_ok = True
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
-        return None if value is None else orjson.Fragment(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[str | None], Any]:
+        # One function for a value: SQLAlchemy's around `process_result_value` is 40 of 1,090 calls of an audit page.
+        return lambda value: None if value is None else orjson.Fragment(value)
 
 
 class _Json(sa.JSON):

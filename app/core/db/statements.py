@@ -1,5 +1,6 @@
 """Statements over many rows: reads without ORM objects, set-based writes, and planner settings."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -33,9 +34,7 @@ class BoundRows(NamedTuple):
 
 def read_rows(statement: sa.Select[*Columns], values: Mapping[str, Any] | None = None) -> sa.CursorResult[*Columns]:
     """The rows of a query that builds no ORM objects; in a reading block it needs no session."""
-    work = unit_of_work()
-    connection = work.reading_connection() if work.is_reading else db.session.connection()
-    return connection.execute(statement, values)
+    return unit_of_work().current_connection().execute(statement, values)
 
 
 def fetch_rows(statement: sa.Select[*Columns]) -> Iterator[sa.Row[*Columns]]:
@@ -67,7 +66,7 @@ class Prepared:
     def rows(self, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """All rows, each a sequence of values in the order of the columns. Raises DBAPIError."""
         work = unit_of_work()
-        connection = work.reading_connection() if work.is_reading else db.session.connection()
+        connection = work.current_connection()
         compiled = self._compiled(connection.dialect)
         if compiled is not None:
             try:
@@ -81,11 +80,10 @@ class Prepared:
 
     def _compiled(self, dialect: sa.Dialect) -> "_Compiled | None":
         if dialect.name not in self._by_dialect:
-            compiled = self._statement.compile(dialect=dialect)
+            compiled = self._statement.compile(dialect=_as_fetched(dialect))
             depends_on_values = compiled.literal_execute_params or compiled.post_compile_params
-            options = dialect_named(dialect.name).statements.PLANNED_BY_VALUE if self._by_value else {}
             self._by_dialect[dialect.name] = (
-                None if depends_on_values else _Compiled(self._statement, compiled, options)
+                None if depends_on_values else _Compiled(self._statement, compiled, by_value=self._by_value)
             )
         return self._by_dialect[dialect.name]
 
@@ -93,9 +91,10 @@ class Prepared:
 class _Compiled:
     """A statement compiled for one dialect, with the processors of its parameters and columns."""
 
-    def __init__(self, statement: Statement, compiled: SQLCompiler, options: Mapping[str, Any]) -> None:
+    def __init__(self, statement: Statement, compiled: SQLCompiler, *, by_value: bool) -> None:
         self.text = str(compiled)
-        self._options = options
+        self._by_value = by_value
+        self._fetch = dialect_named(compiled.dialect.name).statements.fetch
         self._positions = compiled.positiontup
         self._constants = dict(compiled.params)
         binds = {name: binding(bind.type, compiled.dialect) for name, bind in compiled.binds.items()}
@@ -109,19 +108,19 @@ class _Compiled:
             parameters[name] = bind(parameters[name])
         if self._positions is not None:
             parameters = [parameters[name] for name in self._positions]
-        cursor = connection.connection.cursor()
-        try:
-            # Listeners to SQLAlchemy's statements see this one too.
-            for listener in connection.dispatch.before_cursor_execute:
-                listener(connection, cursor, self.text, parameters, None, False)
-            cursor.execute(self.text, parameters, **self._options)
-            records: Sequence[Sequence[Any]] = cursor.fetchall()
-            if self._reads is None:
-                self._reads = self._readers(connection.dialect, cursor.description or ())
-        finally:
-            cursor.close()
+        # Listeners to SQLAlchemy's statements see this one too, without a cursor.
+        for listener in connection.engine.dispatch.before_cursor_execute:
+            listener(connection, None, self.text, parameters, None, False)
+        records, description = self._fetch(connection.connection, self.text, parameters, by_value=self._by_value)
+        if self._reads is None:
+            self._reads = self._readers(connection.dialect, description)
         if not records or not self._reads:
             return records
+        if len(records) == 1:
+            row = list(records[0])
+            for place, read in self._reads:
+                row[place] = read(row[place])
+            return [row]
         columns: list[Sequence[Any]] = list(zip(*records, strict=True))
         for place, read in self._reads:
             columns[place] = [read(value) for value in columns[place]]
@@ -135,6 +134,17 @@ class _Compiled:
             if read is not None:
                 reads.append((place, read))
         return reads
+
+
+def _as_fetched(dialect: sa.Dialect) -> sa.Dialect:
+    """A dialect that writes parameters as `fetch` takes them."""
+    style = dialect_named(dialect.name).statements.PARAMSTYLE
+    if style is None:
+        return dialect
+    other: Any = copy.copy(dialect)
+    other.paramstyle, other.positional = style, True
+    other.identifier_preparer = other.preparer(other)
+    return cast(sa.Dialect, other)
 
 
 def binding(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Bind | None:
@@ -214,6 +224,11 @@ def _bound_column(bind: Bind, values: Sequence[Any]) -> list[Any]:
 def insert_missing(table: sa.Table) -> Any:
     """An INSERT that leaves out the rows whose key exists."""
     return current_dialect().statements.insert_missing(table)
+
+
+def insert_or_lock(table: sa.Table) -> Any:
+    """An INSERT of a row that locks the row with its primary key instead, where there is one."""
+    return current_dialect().statements.insert_or_lock(table)
 
 
 def any_of(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:

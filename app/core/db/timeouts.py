@@ -9,7 +9,7 @@ LONG_ANSWER_SECONDS = 30.0
 SILENT_ANSWER_SECONDS = 0.25
 """The same shortly after a request has waited in vain: else requests that queue for a thread would add up the waits."""
 SILENCE_SECONDS = 1.0
-"""How long PostgreSQL counts as silent after a request has waited for it in vain, unless it answers another one."""
+"""How long a server counts as silent after a request has waited for it in vain, unless it answers another one."""
 LOCK_SECONDS = 2.0
 """How long a request waits for a lock."""
 MIGRATION_LOCK_SECONDS = "migration_lock_seconds"

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
@@ -23,38 +22,15 @@ from app.core.db.dialects.protocol import Access
 from app.core.db.engines import engine_options
 from app.core.db.errors import may_repeat
 from app.core.db.models import Base
+from app.core.db.transaction import Calls, Transaction
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Place = tuple[str, int, int]
-"""The resource type, resource id and version of an audit record."""
-Calls = dict[Callable[[Collection[Any]], object], dict[Hashable, None]]
-"""Functions to be called once, each with all items that were registered for it, in their order and without doubles."""
+_current_globals: Callable[[], Any] = g._get_current_object  # which the proxy looks up for each attribute
 
 ATTEMPTS = 4
 """How often a block is run when the database sacrifices it to resolve a deadlock."""
-
-
-@dataclass(slots=True)
-class Transaction:
-    """The state of one block of a transaction: its purpose, and what it has done so far."""
-
-    access: Access = "write"
-    action: str = "update"
-    """What audit records call a change of an object; `audited` names it."""
-    outer: "Transaction | None" = None
-    """The state that the block began in; none outside of all blocks, where the session works as SQLAlchemy's does."""
-    is_dry_run: bool = False
-    changed_at: datetime | None = None
-    changed_tables: set[str] = field(default_factory=set)
-    known_macs: dict[Place, str] = field(default_factory=dict)
-    """MACs of audit records that were read together with their objects."""
-    known_generations: dict[str, str] = field(default_factory=dict)
-    """Generations of tables that this block of a request has read from the cache; see `cache/generations.py`."""
-    after_commit: Calls = field(default_factory=dict)
-    after_rollback: Calls = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,6 +58,10 @@ class UnitOfWork:
             elsewhere = self.reader() if self.reader else None
             self.connection = elsewhere or db.engine.connect().execution_options(access="read")
         return self.connection
+
+    def current_connection(self) -> sa.Connection:
+        """The connection of the current block. The session is asked each time: only then has a savepoint begun."""
+        return self.reading_connection() if self.is_reading else db.session.connection()
 
     def commit(self) -> None:
         """Commit the transaction and release its connection."""
@@ -128,7 +108,7 @@ class UnitOfWork:
 def unit_of_work() -> UnitOfWork:
     """The unit of work of this application context, which is made when it is first asked for."""
     try:
-        return cast(UnitOfWork, g.unit_of_work)
+        return cast(UnitOfWork, _current_globals().unit_of_work)
     except AttributeError:
         work = g.unit_of_work = UnitOfWork(context_of_request() if has_request_context() else context_of_system())
         return work
@@ -295,5 +275,5 @@ def init_app(
 
 
 def _release_connection(_error: BaseException | None) -> None:
-    if "unit_of_work" in g:
-        g.unit_of_work.release()
+    if work := _current_globals().get("unit_of_work"):
+        work.release()

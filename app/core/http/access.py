@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
@@ -18,7 +18,7 @@ from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, readi
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
 from app.core.http import session_cookies
 from app.core.messages import tr
-from app.core.request_context import SAFE_METHODS, Actor, Role
+from app.core.request_context import SAFE_METHODS, Actor, Role, current_request
 from app.core.values import utcnow
 
 P = ParamSpec("P")
@@ -122,8 +122,9 @@ def authenticate(*, refresh: bool = False) -> Actor:
 
     It reads before the view's transaction begins: on SQLite an anonymous caller never holds the one write lock.
     """
-    if VOUCHER in request.environ:
-        actor: Actor = request.environ[VOUCHER]()
+    received = current_request()
+    if VOUCHER in received.environ:
+        actor: Actor = received.environ[VOUCHER]()
         act_as(actor)
         return actor
     token = bearer_token()
@@ -140,14 +141,14 @@ def authenticate(*, refresh: bool = False) -> Actor:
         else:
             actor = readers.session(_claims(token, "refresh" if refresh else "access"))
     act_as(actor)
-    if not actor.may_write and request.method not in SAFE_METHODS:
+    if not actor.may_write and received.method not in SAFE_METHODS:
         raise ReadOnlyToken()
     return actor
 
 
 def bearer_token() -> str | None:
     """The token of the request; the name of the scheme may be in any case (RFC 9110, section 11.1)."""
-    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme, _, token = current_request().environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.lstrip(" ") if scheme.lower() == "bearer" else None
 
 

@@ -7,7 +7,7 @@ parsing is strict: unreadable bodies and undeclared parameters are refused.
 import copy
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from flask import Flask, Request, Response, current_app, request
 from flask_smorest import Api as SmorestApi
@@ -17,20 +17,17 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest as UnreadableBody
+from werkzeug.exceptions import HTTPException
 
 from app.core.db.unit_of_work import reading, transactional, writing
 from app.core.error_catalog import document_reasons
-from app.core.errors import (
-    BadJson,
-    Invalid,
-    UnknownParameter,
-    UnsupportedMediaType,
-    dotted,
-)
-from app.core.http import error_handlers, idempotency
+from app.core.errors import BadJson, Invalid, UnsupportedMediaType, dotted, unknown_parameter
+from app.core.http import dry_run, error_handlers, idempotency
 from app.core.http.access import SAFE_METHODS, access_of
 from app.core.http.application import refuse_misread
-from app.core.http.envelope import envelope_of, respond
+from app.core.http.deprecation import announce
+from app.core.http.envelope import respond
+from app.core.http.openapi.envelopes import envelope_of
 from app.core.http.openapi.failures import FailureSchema, stale_of
 from app.core.http.openapi.operations import (
     DOCUMENT,
@@ -50,7 +47,7 @@ from app.core.http.openapi.operations import (
 )
 from app.core.http.openapi.schemas import Plugin
 from app.core.messages import tr
-from app.core.request_context import REASON
+from app.core.request_context import REASON, current_request
 
 
 class Parser(FlaskParser):
@@ -64,12 +61,21 @@ class Parser(FlaskParser):
 
     def parse(self, argmap: Any, req: Request | None = None, *, location: str | None = None, **options: Any) -> Any:
         """The arguments of a request; those of an empty query string are the same for all requests."""
-        if location == "query" and not _own_query(req or request) and (known := _defaults(argmap)) is not None:
+        own = _own_query(req or current_request()) if location == "query" else None
+        if own is not None and not own and (known := _defaults(argmap)) is not None:
             return dict(known)
         return super().parse(argmap, req, location=location, **options)
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         return self._makeproxy(_own_query(req), schema)
+
+    def handle_error(self, error: ValidationError, req: Request, schema: Schema, **options: Any) -> NoReturn:
+        """Raise the errors of a request, whose names may be those of other parameters than the view's."""
+        try:
+            super().handle_error(error, req, schema, **options)
+        except HTTPException as refusal:
+            refusal.data["known"] = (*schema.fields, *_shared_parameters(req))  # type: ignore[attr-defined]
+            raise
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         if not req.is_json:
@@ -104,6 +110,9 @@ class Blueprint(SmorestBlueprint):
             view = idempotency.once(view_func, access)
             document_replay(view)
         view.takes_query = documents_query(view)  # type: ignore[attr-defined]
+        view.takes_dry_run = takes_dry_run = dry_run.is_taken_by(view_func, methods)  # type: ignore[attr-defined]
+        if takes_dry_run:
+            document_parameter(view, "DryRun")
         document_parameter(view, "Language")
         if not SAFE_METHODS.issuperset(methods):
             document_reason(view)
@@ -111,7 +120,7 @@ class Blueprint(SmorestBlueprint):
             document_not_modified(view)
         document_failures(view, rule, access, methods)
         name_operation(view)
-        super().add_url_rule(rule, endpoint, view, **options)
+        super().add_url_rule(rule, endpoint, announce(view), **options)
 
     def arguments(self, schema: type[Schema] | Schema, **options: Any) -> Callable[[View], View]:
         """Parse what comes in by one instance of the schema for all requests.
@@ -142,8 +151,10 @@ class Blueprint(SmorestBlueprint):
 
         def decorate(view: View) -> View:
             def enveloped(*args: Any, **kwargs: Any) -> Response:
+                if not current_request().query_string:
+                    return respond(view(*args, **kwargs), status_code)
                 _refuse_unknown_query()
-                return respond(view(*args, **kwargs), status_code)
+                return dry_run.perform(lambda: respond(view(*args, **kwargs), status_code))
 
             enveloped.__dict__.update(view.__dict__, is_enveloped=True)
             enveloped.__name__, enveloped.__doc__ = view.__name__, view.__doc__
@@ -209,19 +220,25 @@ def _defaults(schema: Schema) -> Mapping[str, Any] | None:
 
 def _refuse_unknown_query() -> None:
     """Refuse parameters of a route that takes none: a typo of dry_run must not execute the request."""
-    if not request.query_string:
-        return
     view: Any = current_app.view_functions[cast(str, request.endpoint)]
     if not view.takes_query and (sent := _own_query(request)):
-        name = next(iter(sent))
-        raise UnknownParameter(tr("There is no parameter {name}.", name=name[:100]), parameter=name, did_you_mean=[])
+        raise unknown_parameter(next(iter(sent)), _shared_parameters(request))
 
 
 def _own_query(req: Request) -> MultiDict[str, str]:
-    """The query parameters that a view declares: the reason of a write belongs to its audit records."""
-    if not req.query_string or req.method in SAFE_METHODS or REASON not in req.args:
+    """The query parameters that a view declares, without those of all writes."""
+    shared = _shared_parameters(req) if req.query_string else ()
+    if not shared or not any(name in req.args for name in shared):
         return req.args
-    return MultiDict((name, value) for name, value in req.args.items(multi=True) if name != REASON)
+    return MultiDict((name, value) for name, value in req.args.items(multi=True) if name not in shared)
+
+
+def _shared_parameters(req: Request) -> Sequence[str]:
+    """The query parameters that belong to no view, but to the transaction and the audit records of a write."""
+    if req.method in SAFE_METHODS:
+        return ()
+    view: Any = current_app.view_functions[cast(str, req.endpoint)]
+    return (REASON, dry_run.PARAMETER) if view.takes_dry_run else (REASON,)
 
 
 def read_form(schema: Schema) -> dict[str, Any]:

@@ -15,16 +15,17 @@ from flask import Flask, Request, Response, after_this_request, current_app, req
 from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
 from prometheus_client import Counter, Histogram
-from werkzeug.routing import IntegerConverter
+from werkzeug.routing import IntegerConverter, MapAdapter
 
 from app.core.cache.positions import HEADER as POSITION
 from app.core.db.measurement import counts
 from app.core.db.unit_of_work import current_context, unit_of_work
 from app.core.errors import BadHeader, BadParameter, BadRequest
-from app.core.http.rate_limiter import HEADERS
+from app.core.http.envelope import Answer
+from app.core.http.limits.rate_limiter import HEADERS
 from app.core.http.session_cookies import API_PREFIX
 from app.core.messages import tr
-from app.core.request_context import reason_of_request, take_language
+from app.core.request_context import current_request, reason_of_request, take_language
 
 log = structlog.get_logger()
 
@@ -68,30 +69,8 @@ request_seconds = Histogram(
 )
 
 
-_WITH_BODY = frozenset({200, 201, 202, *range(400, 600)})
-
-
 class InvalidReason(BadRequest):
     reason, message = "invalid_reason", tr("The reason of a write cannot be read.")
-
-
-class Answer(Response):
-    """A response that is handed to the server as it is, where nothing is left to do.
-
-    werkzeug copies the headers, with a check of each name and value, to complete an address and the length. And it
-    returns an iterator, from which the server takes the parts one by one; a list it sends at once.
-    """
-
-    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        headers, parts = self.headers, self.response
-        is_whole = isinstance(parts, list) and environ["REQUEST_METHOD"] != "HEAD" and self.status_code in _WITH_BODY
-        if not is_whole or self._on_close or "Location" in headers or "Content-Location" in headers:
-            return super().get_wsgi_response(environ)
-        parts = list(self.iter_encoded())
-        sent = headers.to_wsgi_list()
-        if "Content-Length" not in headers:
-            sent.append(("Content-Length", str(sum(map(len, parts)))))
-        return parts, self.status, sent
 
 
 class NoSessions(SessionInterface):
@@ -122,6 +101,18 @@ class Platform(Flask):
         # A path with `//` is not found: werkzeug would redirect, to whatever host the request names.
         self.url_map.merge_slashes = False
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: there are no coroutines, and Flask would ask twelve times in each request."""
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """The routes for a request. None depends on its host, which Flask reads twice: 60 of 850 calls of an object."""
+        if request is None:
+            return super().create_url_adapter(None)
+        environ = request.environ
+        named = environ.get("HTTP_HOST", ""), request.root_path, "", environ["wsgi.url_scheme"]
+        return MapAdapter(self.url_map, *named, request.path, request.method, request.query_string.decode("latin-1"))
+
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path.startswith(VERSION):
@@ -147,7 +138,8 @@ def unversioned(path: str) -> str:
 
 def refuse_misread() -> None:
     """Refuse a request that would be misread, such as one with an unreadable header; raises BadRequest."""
-    query = request.query_string
+    received = current_request()
+    query = received.query_string
     if not query.isascii() or b"%" in query:
         try:
             # werkzeug would leave the escapes in the text.
@@ -164,7 +156,7 @@ def refuse_misread() -> None:
         raise InvalidReason(error.args[0]) from None
     # A header arrives empty if it was not ASCII; then the client would be recorded and limited under the address of
     # the proxy.
-    if current_app.config["TRUSTED_PROXIES"] and request.environ.get("HTTP_X_FORWARDED_FOR") == "":
+    if current_app.config["TRUSTED_PROXIES"] and received.environ.get("HTTP_X_FORWARDED_FOR") == "":
         raise BadHeader(tr("X-Forwarded-For must be ASCII."))
 
 
@@ -197,7 +189,8 @@ def _measure() -> None:
 
     def finish(response: Response) -> Response:
         seconds = time.perf_counter() - began
-        method = request.method if request.method in _METHODS else "other"
+        received = current_request()
+        method = received.method if received.method in _METHODS else "other"
         counter, histogram = _labelled(method, route_of_request(), response.status_code)
         counter.inc()
         histogram.observe(seconds)
@@ -239,7 +232,8 @@ def _log_answer(response: Response, began: float, statements: int, rows: int) ->
 
 
 def route_of_request() -> str:
-    return NO_ROUTE if request.url_rule is None else request.url_rule.rule
+    rule = current_request().url_rule
+    return NO_ROUTE if rule is None else rule.rule
 
 
 def init_app(app: Flask) -> None:
@@ -247,22 +241,26 @@ def init_app(app: Flask) -> None:
     app.extensions["logs_requests"] = logging.getLevelNamesMapping()[app.config["LOG_LEVEL"]] <= logging.INFO
     app.before_request(_measure)
     always = dict(ALWAYS)
+    secure = {"Strict-Transport-Security": "max-age=31536000"}
     if origins := app.config["CORS_ORIGINS"]:
         # Front ends of other origins send tokens in a header: no credentials (cookies) are allowed.
         CORS(app, resources=r"/api/*", origins=list(origins), expose_headers=_READABLE, max_age=600)
         # Those front ends may also embed answers, such as images.
         always["Cross-Origin-Resource-Policy"] = "cross-origin"
 
-    def protect(response: Response) -> Response:
-        headers = {**always, "X-Request-ID": current_context().request_id}
-        if position := unit_of_work().written_to:
-            headers[POSITION] = position
-        if request.is_secure:
-            headers["Strict-Transport-Security"] = "max-age=31536000"
+    names = frozenset(name.lower() for name in (*always, *secure, POSITION, "X-Request-ID"))
+
+    def protect(response: Answer) -> Response:
+        work = unit_of_work()
+        headers = [*response.standing, *always.items(), ("X-Request-ID", work.context.request_id)]
+        if position := work.written_to:
+            headers.append((POSITION, position))
+        if current_request().is_secure:
+            headers += secure.items()
         # A view that needs another policy, such as the documentation page, has set its own.
-        for name, _ in response.headers:
-            headers.pop(name.title(), None)
-        response.headers.extend(headers)
+        if own := names.intersection([name.lower() for name, _ in response.headers]):
+            headers = [(name, value) for name, value in headers if name.lower() not in own]
+        response.standing = headers
         return response
 
     app.after_request(protect)

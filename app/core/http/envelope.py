@@ -1,23 +1,57 @@
-"""The body that every answer shares: {"code", "message", "data"} and, for lists, "pagination"."""
+"""The response, and the body that every answer shares: {"code", "message", "data"} and, for lists, "pagination".
 
-import functools
+JSON is written and read here: an object in which a name stands twice is refused.
+"""
+
 import hashlib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import fields as fields_of
 from typing import Any, Self, cast
 
 import orjson
 from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
-from marshmallow import Schema, fields
+from werkzeug.datastructures import Headers
 
-from app.core.errors import ApiError, dotted
-from app.core.messages import Message, localize
-from app.core.request_context import language_of_request
+from app.core.errors import MAX_NAME, ApiError, BadJson, dotted
+from app.core.messages import Message, localize, tr
+from app.core.request_context import current_request, language_of_request
 from app.core.values import as_json
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+_PLAIN_LOCATION = re.compile(r"[\w/-]*", re.ASCII)
+"""A `Location` that werkzeug would send as it is, after splitting and quoting it: 190 of 2,400 calls of a creation."""
+_JSON_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_WITH_BODY = frozenset({200, 201, 202, *range(400, 600)})
+
+
+class Answer(Response):
+    """A response that is handed to the server as it is, where nothing is left to do.
+
+    werkzeug copies the headers, with a check of each name and value, to complete an address and the length. And it
+    returns an iterator, from which the server takes the parts one by one; a list it sends at once.
+    """
+
+    standing: Sequence[tuple[str, str]] = ()
+    """Headers of ours that nothing reads before they are sent, as the server takes them: werkzeug would check each."""
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        headers = super().get_wsgi_headers(environ)
+        headers.extend(self.standing)
+        return headers
+
+    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        headers, parts = self.headers, self.response
+        is_whole = isinstance(parts, list) and environ["REQUEST_METHOD"] != "HEAD" and self.status_code in _WITH_BODY
+        if not is_whole or self._on_close or not _PLAIN_LOCATION.fullmatch(headers.get("Location", "")):
+            return super().get_wsgi_response(environ)
+        parts = list(self.iter_encoded())
+        sent = [*headers.to_wsgi_list(), *self.standing]
+        if "Content-Length" not in headers:
+            sent.append(("Content-Length", str(sum(map(len, parts)))))
+        return parts, self.status, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +97,8 @@ class CursorPage:
 
 def _members(block: Pagination | CursorPage) -> dict[str, Any]:
     """The members of the block; `at_least` and `left_out` only where they are set."""
-    members = {field.name: getattr(block, field.name) for field in fields_of(block)}
+    names: Sequence[str] = block.__match_args__
+    members = {name: getattr(block, name) for name in names}
     remarks = {name: members.pop(name) for name in ("at_least", "left_out")}
     return {**members, **{name: remark for name, remark in remarks.items() if remark}}
 
@@ -106,7 +141,7 @@ def success_body(data: Any, pagination: Pagination | CursorPage | None = None) -
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, headers, mimetype="application/json")
+    return Answer(body, status, headers, content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +165,7 @@ def conditional(response: Response, etag: str | None = None) -> Response:
     It is the body that is compared: whatever the answer depends on, a client is never told that nothing has changed
     when something visible has. `etag` is that hash, if it is known already.
     """
-    environ = request.environ
+    environ = current_request().environ
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or response.status_code != 200:
         return response
     if etag or "ETag" not in response.headers:
@@ -174,14 +209,60 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value, default=as_json, option=JSON_OPTIONS)
 
 
+def loads(content: str | bytes) -> Any:
+    """Read JSON; raises ValueError where it is none, and BadJson where an object has a name twice.
+
+    orjson would keep the last of them, and a proxy that checks bodies may have seen the first. There is one colon for
+    each name, besides those in texts. A bulk request with 1,000 items takes 5 ms, and 0.6 ms of them to parse.
+    """
+    value = orjson.loads(content)
+    text = content.encode() if isinstance(content, str) else content
+    names = _count_names(value)
+    if text.count(b":") != names and _JSON_TEXT.sub(b"", text).count(b":") != names:
+        raise _repeated_names(text)
+    return value
+
+
+def _count_names(value: Any) -> int:
+    """The number of names in all objects of a value."""
+    count, containers = 0, [value]
+    for each in containers:
+        if isinstance(each, dict):
+            count += len(each)
+            containers += [inner for inner in each.values() if isinstance(inner, dict | list)]
+        elif isinstance(each, list):
+            containers += [inner for inner in each if isinstance(inner, dict | list)]
+    return count
+
+
+def _repeated_names(text: str | bytes) -> BadJson:
+    """The error that names them, unless they are nested too deeply to be found."""
+    names: list[str] = []
+
+    def note(members: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in members:
+            if name in seen:
+                names.append(name[:MAX_NAME])
+            seen.add(name)
+
+    try:
+        json.loads(text, object_pairs_hook=note, parse_int=len, parse_float=len)
+    except RecursionError:
+        names.clear()
+    message = tr("Is there more than once.", rule="repeated")
+    errors = {name: [message] for name in names}
+    return BadJson(tr("An object of the body has the same field twice."), errors=errors or None)
+
+
 class OrjsonProvider(JSONProvider):
-    """Flask's JSON through orjson: strict about NaN, surrogates, encoding and depth."""
+    """Flask's JSON through orjson: strict about NaN, surrogates, encoding, depth and repeated names."""
 
     def dumps(self, obj: Any, **_: Any) -> str:
         return dumps(obj).decode()
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
-        return orjson.loads(s)
+        return loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         return Response(dumps(self._prepare_response_obj(args, kwargs)), mimetype="application/json")
@@ -189,50 +270,3 @@ class OrjsonProvider(JSONProvider):
 
 def init_app(app: Flask) -> None:
     app.json = OrjsonProvider(app)
-
-
-class PaginationSchema(Schema):
-    """By page (`page`, `pages`), or by cursor where the request has one (`next_cursor`, `prev_cursor`)."""
-
-    page = fields.Integer()
-    page_size = fields.Integer(required=True)
-    total = fields.Integer(required=True, allow_none=True)
-    pages = fields.Integer(allow_none=True)
-    at_least = fields.Boolean(
-        metadata={
-            "description": "Only there, and true, where counting ended at `total` and there are more: `pages` is null."
-        }
-    )
-    left_out = fields.List(
-        fields.String(),
-        metadata={
-            "description": "Only there where records of the audit log were not searched: their actions. `field`, "
-            "`from` and `to` search creations only where `action=create` asks for them."
-        },
-    )
-    next_cursor = fields.String(allow_none=True)
-    prev_cursor = fields.String(allow_none=True)
-
-
-class EnvelopeSchema(Schema):
-    code = fields.Integer(required=True, metadata={"enum": [0]})
-    message = fields.String(required=True, metadata={"example": "success"})
-
-
-@functools.cache
-def envelope_of(schema: type[Schema] | None, *, many: bool = False, nullable: bool = False) -> type[Schema]:
-    """The envelope's class around a schema (`None`: the data are null); `many` adds the pagination block."""
-    if schema is None:
-        return type("EmptyEnvelope", (EnvelopeSchema,), {"data": fields.Raw(required=True, allow_none=True)})
-    name = schema.__name__.removesuffix("Schema")
-    # The schemas of bodies and of answers have different required fields.
-    if hasattr(schema, "answer"):
-        schema = cast("type[Schema]", schema.answer())
-    if not many:
-        data = fields.Nested(schema, required=True, allow_none=nullable)
-        return type(f"{name}Envelope", (EnvelopeSchema,), {"data": data})
-    members = {
-        "data": fields.List(fields.Nested(schema), required=True),
-        "pagination": fields.Nested(PaginationSchema, required=True),
-    }
-    return type(f"{name}PageEnvelope", (EnvelopeSchema,), members)

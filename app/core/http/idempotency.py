@@ -26,11 +26,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
-from app.core.db.unit_of_work import db, transactional, unit_of_work
+from app.core.db.unit_of_work import db, transactional
 from app.core.errors import BadHeader, Conflict, Invalid, RoleNeeded
+from app.core.http import dry_run
 from app.core.http.access import Access, Role, authenticate, current_actor
 from app.core.jobs.runner import Runner
 from app.core.messages import tr
+from app.core.request_context import current_request
 from app.core.values import utcnow
 
 P = ParamSpec("P")
@@ -103,9 +105,10 @@ def once(view: Callable[P, Any], access: Access) -> Callable[P, Any]:
 
     @functools.wraps(view)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-        if request.method != "POST" or HEADER not in request.headers:
+        environ = current_request().environ
+        if environ["REQUEST_METHOD"] != "POST" or "HTTP_IDEMPOTENCY_KEY" not in environ:
             return run(*args, **kwargs)
-        claim = _claim(_caller(access), request.headers[HEADER])
+        claim = _claim(_caller(access), environ["HTTP_IDEMPOTENCY_KEY"])
         if isinstance(claim, Response):
             return claim
         try:
@@ -126,7 +129,6 @@ def _keeping(view: Callable[P, Any], claim: ClaimedKey) -> Callable[P, Response]
     @functools.wraps(view)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Response:
         response = make_response(view(*args, **kwargs))
-        claim.is_dry_run = unit_of_work().transaction.is_dry_run
         if claim.role is not None:
             # The role under which it was done: it may have changed since the key was claimed.
             claim.role = current_actor().role
@@ -171,7 +173,7 @@ def _claim(caller: Caller, key: str) -> ClaimedKey | Response:
     )
     digest = hmac.new(secret, b"digest", hashlib.sha256).hexdigest()
     content = _request_digest(secret)
-    claim = ClaimedKey(digest, secret, uuid.uuid4().hex, caller.role)
+    claim = ClaimedKey(digest, secret, uuid.uuid4().hex, caller.role, is_dry_run=dry_run.is_asked_for())
     while True:
         now = utcnow()
         row = _look_up(digest)

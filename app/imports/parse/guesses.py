@@ -54,8 +54,8 @@ def rounded_down(number: float) -> Guess:
 def split_prefix(address: str) -> tuple[str, str]:
     """An address, and the length of its prefix if it has one: inventories write 10.0.0.7/24."""
     # Most have none.
-    found = _PREFIX.search(address) if "/" in address else None
-    return (address[: found.start()], found[1]) if found else (address, "")
+    prefix = _PREFIX.search(address) if "/" in address else None
+    return (address[: prefix.start()], prefix[1]) if prefix else (address, "")
 
 
 def without_prefix(cell: Value, address: str, prefix: str) -> str | Guess:

@@ -9,8 +9,9 @@ from app.core.audit import recorder
 from app.core.db.unit_of_work import writing
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import envelope_of, success
+from app.core.http.envelope import success
 from app.core.http.file_responses import XLSX, file_answer
+from app.core.http.openapi.envelopes import envelope_of
 from app.core.http.openapi.failures import FailureSchema
 from app.core.http.openapi.operations import headers_of
 from app.core.request_context import language_of_request

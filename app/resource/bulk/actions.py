@@ -1,6 +1,6 @@
 """A hand-written action on several objects of a resource in one request: on all of them, or on none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,9 +39,7 @@ def results_schema(resource: Resource) -> type[Schema]:
     return answer_schema_of(resource.schema, resource.noun)
 
 
-def act_on_all(
-    resource: Resource, object_ids: Sequence[int], act: Callable[[Any], None], query: Mapping[str, bool]
-) -> Response:
+def act_on_all(resource: Resource, object_ids: Sequence[int], act: Callable[[Any], None]) -> Response:
     """Lock the objects, call `act` with each, and answer like an atomic bulk write: with a result for each, in order.
 
     `act` raises what a request about the object alone would be answered. If it does for any of them, none is changed,
@@ -53,7 +51,7 @@ def act_on_all(
             act(target)
         except ApiError as error:
             item.error = error
-    return conclude_items(resource, items, "atomic", query)
+    return conclude_items(resource, items, "atomic")
 
 
 def _locked(resource: Resource, items: Sequence[Item]) -> dict[Item, Any]:

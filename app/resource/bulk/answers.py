@@ -1,7 +1,7 @@
 """The answers to bulk requests: a result for each item, and the failure of a request that is all or nothing."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, request
@@ -18,13 +18,13 @@ from app.core.errors import (
     NotFound,
     PreconditionFailed,
 )
+from app.core.http.dry_run import is_dry_run
 from app.core.http.envelope import failure_body, localized, success_body
 from app.core.http.openapi.failures import BULK_STATUS
 from app.core.messages import tr
 from app.resource.bulk.item import Item
 from app.resource.declaration import Resource
 from app.resource.query.select import select_where
-from app.resource.routes import conclude
 
 _BULK_FAILURE = {"reason": "bulk_failed", "message": tr("Nothing was stored: some items are wrong.")}
 _BULK_FAILED = {
@@ -38,7 +38,6 @@ def conclude_items(
     resource: Resource,
     items: Sequence[Item],
     mode: str,
-    query: Mapping[str, bool],
     *,
     creating: bool = False,
     changing: bool = False,
@@ -63,13 +62,13 @@ def conclude_items(
         identity = resource.model.__table__.c.id
         objects = {each["id"]: each for each in select_where(resource, any_of(identity, stored))}
     results = [_result(item, objects.get(item.object_id)) for item in items]
-    if changing and query["dry_run"]:
+    if changing and is_dry_run():
         for item, result in zip(items, results, strict=True):
             result["changes"] = item.changes if item.error is None else None
     _record_denied(resource, items)
     counts = Counter(result["status"] for result in results)
     data = {"results": results, "counts": {name: counts[name] for name in BULK_STATUS["enum"]}}
-    return conclude(localized(success_body(data), 201 if creating and counts["ok"] == len(items) else 200), query)
+    return localized(success_body(data), 201 if creating and counts["ok"] == len(items) else 200)
 
 
 def _result(item: Item, shown: dict[str, Any] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 from app.core.errors import Conflict, Invalid, PreconditionRequired, dotted
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
-from app.core.http.envelope import envelope_of
+from app.core.http.openapi.envelopes import envelope_of
 from app.core.http.openapi.operations import LOCALIZED, camel_case, headers_of
 from app.core.messages import tr
 from app.resource.bulk import items as batch
@@ -56,7 +56,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
     def create_many(query: dict[str, bool], body: Body) -> Response:
         items = [_item(sent, whole) for sent in body["items"]]
         batch.create(resource, items, query)
-        return conclude_items(resource, items, body["mode"], query, creating=True)
+        return conclude_items(resource, items, body["mode"], creating=True)
 
     @blueprint.patch("/bulk")
     @requires(resource.write)
@@ -74,7 +74,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
             values = _values_for_all(body["set"], partial)
             items = [Item(identity, values) for identity in _matching(resource, body)]
         batch.update(resource, items, query)
-        return conclude_items(resource, items, body["mode"], query, shown="items" in body, changing=True)
+        return conclude_items(resource, items, body["mode"], shown="items" in body, changing=True)
 
     @blueprint.delete("/bulk")
     @requires(resource.write)
@@ -91,7 +91,7 @@ def add_bulk_routes(blueprint: Blueprint, resource: Resource) -> None:
         else:
             items = [Item(identity) for identity in _matching(resource, body)]
         batch.delete(resource, items, cascade=query["cascade"])
-        return conclude_items(resource, items, body["mode"], query, shown=False)
+        return conclude_items(resource, items, body["mode"], shown=False)
 
 
 def _item(sent: Any, schema: Schema) -> Item:

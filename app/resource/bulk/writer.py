@@ -77,8 +77,9 @@ class Creations(NamedTuple):
 
 def write_creations(creations: Creations) -> None:
     """Write them in the current transaction."""
-    write_bound(creations.objects)
+    # MariaDB and SQLite note each change that has no record yet.
     write_bound(creations.records)
+    write_bound(creations.objects)
 
 
 def bind_creations(
@@ -210,7 +211,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
     _refuse_orm_only(model)
     table = model.__table__
     now, context = utcnow(), current_context()
-    db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
+    # The records first, as in write_creations.
     recorder.record_many(
         recorder.entry(
             "delete",
@@ -225,6 +226,7 @@ def delete(model: type[Entity], rows: Sequence[Values]) -> None:
         )
         for row in rows
     )
+    db.session.execute(sa.delete(table).where(any_of(table.c.id, [row["id"] for row in rows])))
 
 
 def restore(model: type[Entity], rows: Sequence[Values]) -> None:

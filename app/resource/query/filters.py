@@ -1,13 +1,12 @@
 """Filters: a query parameter such as `memory_gb__gte=64` becomes the shape of a condition and its typed values."""
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.db.rules import is_mac_address
-from app.core.errors import ParameterError, RepeatedParameter, UnknownParameter
+from app.core.errors import ParameterError, RepeatedParameter, UnknownParameter, nearest_names
 from app.core.messages import Message, Term, tr
 from app.core.values import fold
 from app.resource.declaration import Resource
@@ -226,10 +225,10 @@ def unknown(
     `parameter` is the one that has the name as its value, if the name is not the parameter's own.
     """
     by_fold = {fold(name): name for name in valid}
-    close = _close(fold(name), by_fold)
+    close = nearest_names(fold(name), by_fold)
     if not close and "." in name:
         # The beginning of a path is all that is known of it here.
-        close = _close(f"{fold(name).partition('.')[0]}.", by_fold)
+        close = nearest_names(f"{fold(name).partition('.')[0]}.", by_fold)
     nearest = [prefix + by_fold[folded] for folded in close]
     return UnknownName(
         _there_is_no(what if isinstance(what, Term) else Term(what, _CHINESE[what]), name[:100], nearest),
@@ -237,10 +236,6 @@ def unknown(
         parameter=parameter or name,
         did_you_mean=nearest,
     )
-
-
-def _close(name: str, valid: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, list(valid), n=3, cutoff=0.6)
 
 
 _CHINESE = {

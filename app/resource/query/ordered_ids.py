@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from app.core.db.dialects.protocol import Dialect
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
 from app.resource.query.cursor import SortKey, after
@@ -20,6 +21,8 @@ class _KeyQuery(NamedTuple):
     keys: Sequence[SortKey]
     source: sa.FromClause
     conditions: Sequence[sa.ColumnElement[bool]] = ()
+    few: sa.Subquery | None = None
+    """Few objects in their order: of each of them, some rows are read that refer to it."""
 
 
 def ordered_ids(
@@ -27,6 +30,7 @@ def ordered_ids(
     conditions: Sequence[sa.ColumnElement[bool]],
     sort: Sequence[str],
     keys: Sequence[SortKey],
+    dialect: Dialect,
     *,
     limit: Limit,
     offset: Limit | None = None,
@@ -42,10 +46,13 @@ def ordered_ids(
     objects with it and objects without it are two queries: their outer join is sorted as a whole, while each of them
     walks an index (20 of 100,000 servers by datacenter: 1.2 instead of 310 ms).
     """
-    parts = [
-        _select(resource, [*conditions, *part.conditions], part, nulls, backwards=backwards)
-        for part in _parts(resource, sort, keys, nulls, backwards=backwards)
-    ]
+    parts = []
+    for part in _parts(resource, sort, keys, nulls, dialect, backwards=backwards):
+        rows = _select(resource, [*conditions, *part.conditions], part, nulls, backwards=backwards)
+        if part.few is not None:
+            of_each = rows.limit(limit if end is None else end).lateral()
+            rows = _of_each(part.few, of_each, part.keys, backwards=backwards)
+        parts.append(rows)
     if len(parts) == 1:
         return parts[0].limit(limit).offset(offset)
     both = sa.union_all(*(sa.select(part.limit(limit if end is None else end).subquery()) for part in parts)).subquery()
@@ -76,7 +83,13 @@ def renamed(keys: Sequence[SortKey], page: sa.FromClause) -> list[SortKey]:
 
 
 def _parts(
-    resource: Resource, sort: Sequence[str], keys: Sequence[SortKey], nulls: Sequence[bool] | None, *, backwards: bool
+    resource: Resource,
+    sort: Sequence[str],
+    keys: Sequence[SortKey],
+    nulls: Sequence[bool] | None,
+    dialect: Dialect,
+    *,
+    backwards: bool,
 ) -> list[_KeyQuery]:
     source: sa.FromClause = resource.model.__table__
     first = resource.references.get(sort[0].removeprefix("-")) if sort else None
@@ -91,7 +104,11 @@ def _parts(
     if not (nulls and nulls[0] and keys[0].descending == backwards):
         # Otherwise the page begins after an object without the reference, and these come last.
         referred, key = _in_order(resource, first, keys[0])
-        parts.append(_KeyQuery([key, *keys[1:]], source.join(referred, first.column == referred.c.id)))
+        refers = first.column == referred.c.id
+        if isinstance(referred, sa.Subquery) and dialect.statements.HAS_LATERAL:
+            parts.append(_KeyQuery([key, *keys[1:]], source, [refers], referred))
+        else:
+            parts.append(_KeyQuery([key, *keys[1:]], source.join(referred, refers)))
     if first.nullable:
         absent = replace(keys[0], column=sa.cast(sa.null(), keys[0].column.type))
         parts.append(_KeyQuery([absent, *keys[1:]], source, [first.column.is_(None)]))
@@ -110,6 +127,21 @@ def _in_order(resource: Resource, item: Field, key: SortKey) -> tuple[sa.FromCla
     # With an OFFSET, the subquery is not merged with the rest.
     few = sa.select(referred.c.id, key.column.label("key")).order_by("key").offset(0).subquery()
     return few, replace(key, column=few.c.key)
+
+
+def _of_each(
+    few: sa.Subquery, rows: sa.FromClause, keys: Sequence[SortKey], *, backwards: bool
+) -> sa.Select[*tuple[Any, ...]]:
+    """The first rows that refer to each of few objects, in their order: an index has those of each in order.
+
+    In a join PostgreSQL would sort all rows that refer to the first of them: 20 of 4,000,000 GPUs by their user, who
+    has a third of them, took it 1,000 instead of 20 ms.
+    """
+    first, *rest = renamed(keys, rows)
+    first = replace(first, column=few.c.key)
+    order = [key.ordered(backwards=backwards) for key in (first, *rest)]
+    columns = [first.column.label("s0"), *(rows.c[f"s{at}"] for at in range(1, len(keys)))]
+    return sa.select(rows.c.identity, *columns).select_from(few.join(rows, sa.true())).order_by(*order)
 
 
 def _select(

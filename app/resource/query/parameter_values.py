@@ -11,9 +11,9 @@ from marshmallow import ValidationError, fields
 
 from app.core.addresses import key_of_address, mac_address, mac_digits, parse_network
 from app.core.db.rules import is_ip_address, is_mac_address
-from app.core.errors import BadParameter, BadRequest
+from app.core.errors import BadParameter, BadRequest, nearest_names
 from app.core.library_messages import recognised
-from app.core.messages import tr
+from app.core.messages import Message, tr
 from app.core.values import MAX_ID, clean_text
 from app.resource.fields import Field, Kind
 from app.resource.json_fields import MAX_TEXT
@@ -59,7 +59,8 @@ def read_text(parameter: str, text: str, kind: Kind, field: Field | None) -> Any
         detail = error.messages[0] if isinstance(error, ValidationError) else error.args[0]
         problem = recognised(detail)
         message = tr("{parameter}: {problem}", parameter=parameter, problem=problem)
-        raise BadParameter(message, errors={parameter: [problem]}) from None
+        nearest = problem.parameters.get("did_you_mean") if isinstance(problem, Message) else None
+        raise BadParameter(message, errors={parameter: [problem]}, did_you_mean=nearest) from None
 
 
 def _read_integer(text: str, _field: Field | None) -> int:
@@ -111,11 +112,14 @@ def _read_period(text: str, _field: Field | None) -> TimeSpan:
 def _read_choice(text: str, field: Field | None) -> Any:
     assert field is not None
     assert field.choices is not None
+    values = [member.value for member in field.choices]
     try:
         return field.choices(text.lower())
     except ValueError:
+        nearest = nearest_names(text.lower(), values)
+        choices = ", ".join(values)
         raise ValueError(
-            tr("Must be one of {choices}.", rule="choice", choices=", ".join(member.value for member in field.choices))
+            tr("Must be one of {choices}.", rule="choice", choices=choices, did_you_mean=nearest)
         ) from None
 
 

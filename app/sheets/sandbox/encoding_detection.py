@@ -58,14 +58,14 @@ def readings(content: bytes) -> list[Reading]:
     return list(different.values())
 
 
-def is_sure(found: Sequence[Reading]) -> bool:
+def is_sure(candidates: Sequence[Reading]) -> bool:
     """Whether the first reading is much likelier than the second."""
-    return len(found) == 1 or found[1].likelihood < found[0].likelihood * MARGIN
+    return len(candidates) == 1 or candidates[1].likelihood < candidates[0].likelihood * MARGIN
 
 
-def samples(found: Sequence[Reading]) -> list[dict[str, str]]:
+def samples(candidates: Sequence[Reading]) -> list[dict[str, str]]:
     """The encodings of the likeliest readings, each with a line as it reads it."""
-    return [{"encoding": reading.encoding, "sample": _sample(reading.text)} for reading in found[:MAX_READINGS]]
+    return [{"encoding": reading.encoding, "sample": _sample(reading.text)} for reading in candidates[:MAX_READINGS]]
 
 
 def _all_readings(content: bytes) -> Iterator[Reading]:

@@ -25,6 +25,10 @@ Sql = object
 """A part of a statement, which is compiled when it is formatted."""
 
 
+class UnusableDatabase(Exception):
+    """A database that answers, and cannot keep our promises; the text says why. Drivers' exceptions inherit from it."""
+
+
 Rule = Literal["unique", "foreign key", "check"]
 
 
@@ -45,6 +49,12 @@ class Connections(Protocol):
 
     def listeners(self, functions: SqlFunctions, /) -> Mapping[str, Listener]:
         """What listens to the engine, by the names of SQLAlchemy's events."""
+
+    def settings_problem(self, connection: sa.Connection, /) -> str | None:
+        """Why the settings of the server, where no connection can change them, cannot hold our promises."""
+
+    def largest_file(self, connection: sa.Connection, /) -> int | None:
+        """How many bytes a value may have that is sent to the server; None without a limit below that of an import."""
 
     def only_migrator(self, connection: sa.Connection, /) -> AbstractContextManager[None]:
         """Wait until no other process migrates the database, and keep others from it; the connection holds the lock."""
@@ -89,13 +99,24 @@ class Statements(Protocol):
     MONEY_IN_CENTS: bool
     """Whether amounts are stored in cents, because there are no exact decimals."""
     HAS_ROW_LOCKS: bool
-    PLANNED_BY_VALUE: Mapping[str, Any]
-    """Options of a cursor's `execute` that have a statement planned for its values, each time anew."""
+    PARAMSTYLE: str | None
+    """How `fetch` takes parameters (PEP 249, or SQLAlchemy's "numeric_dollar"); None as the driver does."""
     WITH_MAY_WRITE: bool
     """Whether a WITH clause may insert and update, which saves round trips."""
+    HAS_LATERAL: bool
+    """Whether a subquery may be run for each row of what it is joined with."""
+
+    def fetch(self, pooled: Any, text: str, values: Any, /, *, by_value: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+        """The rows of a statement that is given to a pooled connection of the driver, and the cursor's description.
+
+        `by_value`: it is planned for its values, each time anew. Raises the driver's errors.
+        """
 
     def insert_missing(self, table: sa.Table, /) -> Any:
         """An INSERT that leaves out the rows whose key exists."""
+
+    def insert_or_lock(self, table: sa.Table, /) -> Any:
+        """An INSERT of a row that locks the row with its primary key instead, where there is one."""
 
     def any_of(self, column: sa.ColumnElement[Any], values: Collection[Any], kind: Any, /) -> sa.ColumnElement[bool]:
         """`column IN (values)` as one parameter."""

@@ -28,8 +28,8 @@ class _HasDialect(Protocol):
 
 def current_dialect() -> Dialect:
     """The dialect of the current application's database."""
-    dialect: Dialect = current_app.extensions["dialect"]
-    return dialect
+    # With its first connection an engine may learn what kind of server there is.
+    return dialect_of(current_app.extensions["engine"])
 
 
 def dialect_of(bound: _HasDialect) -> Dialect:

@@ -7,9 +7,10 @@ from typing import Any
 from apispec.core import Components
 
 from app.core.cache.positions import HEADER as POSITION
-from app.core.http import rate_limiter
 from app.core.http.access import Access, Role
+from app.core.http.dry_run import PARAMETER as DRY_RUN
 from app.core.http.idempotency import REPLAYED
+from app.core.http.limits import rate_limiter
 from app.core.http.openapi.failures import FailureSchema
 from app.core.http.session_cookies import SECURITY_SCHEMES
 from app.core.messages import LANGUAGES
@@ -85,6 +86,12 @@ _SHARED_PARAMETERS: Mapping[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1},
         "description": "The same in a header, where anything but ASCII is percent-encoded UTF-8 (`Ger%C3%A4t`) or an "
         f"`ext-value` of RFC 8187 (`UTF-8''Ger%C3%A4t`); at most {REASON_LENGTH} characters when decoded.",
+    },
+    "DryRun": {
+        "in": "query",
+        "name": DRY_RUN,
+        "schema": {"type": "boolean"},
+        "description": "Check and answer as if it were done, and store nothing. Default: `false`.",
     },
     "IdempotencyKey": {
         "in": "header",

@@ -1,5 +1,6 @@
 """How SQLAlchemy writes statements and tables for MariaDB, and ends savepoints."""
 
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,9 +9,10 @@ from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.sql import operators
 
-from app.core.db.dialects.mariadb.cursors import RETURNING
 from app.core.db.dialects.mariadb.errors import DOES_NOT_EXIST, number_of
 from app.core.db.dialects.mariadb.folded_columns import hidden_column
+from app.core.db.dialects.mariadb.returning import RETURNING
+from app.core.db.dialects.mariadb.streaming import StreamingCursor
 
 
 class Compiler(MySQLCompiler):
@@ -18,11 +20,15 @@ class Compiler(MySQLCompiler):
 
     def returning_clause(self, stmt: Any, returning_cols: Any, **options: Any) -> str:
         text: str = super().returning_clause(stmt, returning_cols, **options)
-        if not stmt.is_update:
+        if self.returns_rows(stmt):
             return text
-        # The cursor makes three statements of it.
+        # The cursor makes several statements of it.
         key = ", ".join(self.process(column) for column in stmt.table.primary_key)
         return f"{RETURNING}{key}*/ {text}"
+
+    def returns_rows(self, statement: Any) -> bool:
+        """Whether the server itself can return the rows of such a statement."""
+        return not statement.is_update
 
     def visit_unary(
         self, unary: Any, add_to_result_map: Any = None, result_map_targets: Any = (), **options: Any
@@ -91,16 +97,30 @@ class TypeCompiler(MySQLTypeCompiler):
 
 
 class MariaDB(MariaDBDialect, MySQLDialect_pymysql):
-    """SQLAlchemy's dialect of MariaDB by PyMySQL, with our compilers."""
+    """SQLAlchemy's dialect of MariaDB by PyMySQL, with our compilers.
+
+    It becomes that of MySQL with the first connection to such a server: the URLs of both look alike.
+    """
 
     supports_statement_cache = True
     update_returning = True
     favor_returning_over_lastrowid = True
-    # The rows of a query have all arrived before the next statement: PyMySQL cannot send one while rows are left.
-    supports_server_side_cursors = False
+    # Takes the place of a property that names PyMySQL's own.
+    supports_server_side_cursors = True
+    _sscursor = StreamingCursor
     statement_compiler = Compiler  # type: ignore[assignment]
     ddl_compiler = DdlCompiler
     type_compiler_cls = TypeCompiler
+
+    def _set_mariadb(self, is_mariadb: Any, server_version_info: tuple[int, ...]) -> None:
+        if server_version_info and not is_mariadb:
+            import_module("app.core.db.dialects.mysql.compilers").adopt(self)
+        else:
+            super()._set_mariadb(is_mariadb, server_version_info)
+
+    def on_connect(self) -> Any:
+        """None: the connection has set our collation, which `SET NAMES` of SQLAlchemy's drivers would undo."""
+        return None
 
     def do_rollback_to_savepoint(self, connection: sa.Connection, name: str) -> None:
         try:

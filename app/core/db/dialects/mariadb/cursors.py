@@ -1,42 +1,19 @@
-"""Cursors of PyMySQL that count their statements, and that update rows and return them."""
+"""Cursors of PyMySQL that count their statements, and that return rows where the server cannot."""
 
-# ruff: noqa: S608 - the statements consist of names of ours
-
-import functools
-import re
 import time
 from contextlib import suppress
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import pymysql
 from pymysql.cursors import Cursor as PlainCursor
 
+from app.core.db.dialects.mariadb.returning import RETURNING, InsertReturning, Returning, statements_of
 from app.core.db.measurement import count
-
-RETURNING = "/*returned by "
-"""Marks an UPDATE that returns rows, which the compiler writes (see compilers.py)."""
-_MARKED = re.compile(r" /\*returned by (?P<key>[^*]+)\*/ RETURNING ")
-
-
-class Returning(NamedTuple):
-    """An UPDATE that returns rows, as three statements."""
-
-    locking: str
-    """Locks the rows, and reads their keys."""
-    update: str
-    """Changes the rows whose keys follow."""
-    reading: str | None
-    """Reads the rows whose keys follow; None where their keys are all that is returned."""
-    key_columns: int
-    values: int
-    """How many parameters come before those of the condition."""
-    end: int
-    """How many come before those of what is returned."""
 
 
 class Cursor(PlainCursor):
-    """PyMySQL's cursor; all rows have arrived when `execute` returns."""
+    """PyMySQL's cursor; all rows have arrived when `execute` returns, but those of a StreamingCursor."""
 
     _is_many = False
     """Whether `executemany` calls `execute`, for an INSERT with bytes that have the values of many rows in them."""
@@ -46,7 +23,7 @@ class Cursor(PlainCursor):
             rows: int = super().execute(query, args)
             return rows
         if RETURNING in query:
-            return self._update_returning(returning_of(query), tuple(args or ()))
+            return self._returning(query, tuple(args or ()))
         return self._counted(query, args)
 
     def executemany(self, query: Any, args: Any) -> int | None:
@@ -67,63 +44,50 @@ class Cursor(PlainCursor):
         finally:
             count(self, query, args, time.perf_counter() - began, plan)
 
-    def _update_returning(self, parts: Returning, args: tuple[Any, ...]) -> int:
-        """MariaDB has no UPDATE that returns rows: lock them, change them, and read them."""
+    def _returning(self, query: str, args: tuple[Any, ...]) -> int:
+        """What the server has no RETURNING for, as several statements."""
+        parts = statements_of(query)
+        if isinstance(parts, InsertReturning):
+            return self._insert_returning(parts, args)
         self._counted(parts.locking, args[parts.values : parts.end])
         keys: Any = self._rows
         described = self.description
-        flat = tuple(chain.from_iterable(keys))
-        mark = "%s" if parts.key_columns == 1 else f"({', '.join(['%s'] * parts.key_columns)})"
-        chosen = f"IN ({', '.join([mark] * len(keys))})"
-        if keys:
-            self._counted(f"{parts.update} {chosen}", args[: parts.values] + flat)
-        if parts.reading is not None and not keys:
-            # Says only which columns there are.
-            self._counted(f"{parts.reading.rpartition(' WHERE ')[0]} WHERE 1 = 0", args[parts.end :])
-        elif parts.reading is not None:
-            self._counted(f"{parts.reading} {chosen}", args[parts.end :] + flat)
+        changing = f"{parts.changing} {parts.chosen(keys)}"
+        if parts.is_deletion:
+            self._read(parts, keys, described, args[parts.end :])
+            returned, described = self._rows, self.description
+            if keys:
+                self._counted(changing, tuple(chain.from_iterable(keys)))
+            self._give(returned, described)
         else:
-            self._rows, self.description, self.rownumber = keys, described, 0
-        self.rowcount = len(keys)
+            if keys:
+                self._counted(changing, args[: parts.values] + tuple(chain.from_iterable(keys)))
+            self._read(parts, keys, described, args[parts.end :])
         return self.rowcount
 
+    def _insert_returning(self, parts: InsertReturning, args: tuple[Any, ...]) -> int:
+        """Insert a row, and read it by its key: the one that the statement gives, or that the server has numbered."""
+        self._counted(parts.insert, args[: parts.end])
+        places = parts.key_parameters
+        key = (self.lastrowid,) if places is None else tuple(args[place] for place in places)
+        keys = (key,) if self.rowcount else ()
+        self._read(parts, keys, parts.described, args[parts.end :])
+        return self.rowcount
 
-@functools.lru_cache(maxsize=256)
-def returning_of(query: str) -> Returning:
-    """The statements of an UPDATE that returns rows."""
-    match = _MARKED.search(query)
-    assert match is not None
-    changing, returned = query[: match.start()], query[match.end() :]
-    at = _end_of_values(changing)
-    update, condition = changing[:at], changing[at + len(" WHERE ") :] or "1 = 1"
-    table = re.match(r"UPDATE (\S+) ", update)
-    assert table is not None
-    key = match["key"]
-    key_columns = key.count(",") + 1
-    chosen = key if key_columns == 1 else f"({key})"
-    is_key = re.sub(r" AS \S+", "", returned) == key
-    return Returning(
-        locking=f"SELECT {key} FROM {table[1]} WHERE {condition} FOR UPDATE",
-        update=f"{update} WHERE {chosen}",
-        reading=None if is_key else f"SELECT {returned} FROM {table[1]} WHERE {chosen}",
-        key_columns=key_columns,
-        values=_marks(update),
-        end=_marks(changing),
-    )
+    def _read(self, parts: Returning | InsertReturning, keys: Any, described: Any, args: tuple[Any, ...]) -> None:
+        """Read what a statement returns of the rows of these keys."""
+        if parts.reading is None:
+            self._give(keys, described)
+        elif keys:
+            self._counted(f"{parts.reading} {parts.chosen(keys)}", args + tuple(chain.from_iterable(keys)))
+        else:
+            # Says only which columns there are.
+            self._counted(f"{parts.reading.rpartition(' WHERE ')[0]} WHERE 1 = 0", args)
+        self.rowcount = len(keys)
 
-
-def _end_of_values(query: str) -> int:
-    """Where the WHERE of a statement is, and not that of a subquery; its end where it has none."""
-    depth = 0
-    for match in re.finditer(r"\(|\)|'[^']*'| WHERE ", query):
-        if match[0] == " WHERE " and depth == 0:
-            return match.start()
-        depth += {"(": 1, ")": -1}.get(match[0], 0)
-    return len(query)
-
-
-def _marks(query: str) -> int:
-    return query.replace("%%", "").count("%s")
+    def _give(self, rows: Any, described: Any) -> None:
+        """Have these rows be what the statement has returned."""
+        self._rows, self.description, self.rownumber, self.rowcount = rows, described, 0, len(rows)
 
 
 def plan(connection: Any, query: str, parameters: Any) -> str | None:

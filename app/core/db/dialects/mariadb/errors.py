@@ -1,15 +1,15 @@
-"""What the errors of MariaDB mean: PyMySQL's exceptions have the number and the text of the server."""
+"""What the errors of MariaDB and MySQL mean: PyMySQL's exceptions have the number and the text of the server."""
 
 import re
 
 import pymysql
 
-from app.core.db.dialects.protocol import Rule, Violation
+from app.core.db.dialects.protocol import Rule, UnusableDatabase, Violation
 
 DEADLOCK = 1213
 CHANGED_SINCE_READ = 1020
 LOCK_WAIT_TIMEOUT = 1205
-STATEMENT_TIMEOUT = 1969
+STATEMENT_TIMEOUTS = frozenset({1969, 3024})
 QUERY_INTERRUPTED = 1317
 READ_ONLY = 1290
 READ_ONLY_TRANSACTION = 1792
@@ -22,7 +22,7 @@ TABLE_FULL = 1114
 DOES_NOT_EXIST = 1305
 """There is no procedure, or no savepoint, of this name."""
 NO_PRIVILEGE = 1227
-CHECK_FAILED = 4025
+CHECKS_FAILED = frozenset({4025, 3819})
 NO_DEFAULT = 1364
 """An INSERT leaves out a column that has to have a value."""
 DUPLICATE = 1062
@@ -35,16 +35,38 @@ CLIENT_ERRORS = range(2000, 3000)
 
 LOG = "audit_logs"
 """The audit log. The platform alone writes it, so a violation of its rules is never the fault of a client."""
-_VALUE = re.compile(r"(?<=Duplicate entry ').*(?=' for key )|(?<=value: ').*(?=')", re.DOTALL)
+_QUOTING_NAMES = frozenset(
+    {
+        *REFUSED_LOGIN,
+        *FOREIGN_KEYS,
+        *CLIENT_ERRORS,
+        *range(1, 200),
+        *(1007, 1008, 1048, 1050, 1054, 1072, 1091, 1109, 1142, 1143, 1146, 1227, 1264, 1265, 1370, 1406, 1901, 3819),
+        *(*CHECKS_FAILED, DOES_NOT_EXIST, NO_DEFAULT, READ_ONLY, SIGNALLED, TABLE_FULL),
+    }
+)
+"""Errors that quote names: of files, users, tables, columns, constraints and settings, or what our triggers say."""
+_DUPLICATE_VALUE = re.compile(r"(?<=Duplicate entry ').*(?=' for key )", re.DOTALL)
+_QUOTED = re.compile(r"(?<=')(?!').*(?=')", re.DOTALL)
+"""From the first quote to the last: a value may have quotes in it."""
+_FAILED_CHECK = re.compile(
+    r"""CONSTRAINT ["`](?P<name>\w+)["`] failed for ["`]\w+["`]\.["`](?P<table>\w+)"""
+    r"""|Check constraint '(?P<named>\w+)' is violated"""
+)
+"""How MariaDB and MySQL name a failed constraint."""
 
 _AWAY = frozenset(
     {READ_ONLY, READ_ONLY_TRANSACTION, KILLED, SHUTDOWN, TOO_MANY_CONNECTIONS, DISK_FULL, TABLE_FULL, *REFUSED_LOGIN}
 )
 
 # PyMySQL has these as operational errors, like a lost connection.
-pymysql.err.error_map[CHECK_FAILED] = pymysql.err.IntegrityError
-pymysql.err.error_map[NO_DEFAULT] = pymysql.err.IntegrityError
+for _number in (*CHECKS_FAILED, NO_DEFAULT):
+    pymysql.err.error_map[_number] = pymysql.err.IntegrityError
 pymysql.err.error_map[SIGNALLED] = pymysql.err.DatabaseError
+
+
+class UnsupportedServer(UnusableDatabase, pymysql.err.InterfaceError):
+    """The server is of an earlier version than ours; no login is sent to it."""
 
 
 def is_locked(error: BaseException) -> bool:
@@ -54,7 +76,7 @@ def is_locked(error: BaseException) -> bool:
 
 def is_too_slow(error: BaseException) -> bool:
     """Whether a statement has taken longer than it may."""
-    return number_of(error) in (STATEMENT_TIMEOUT, QUERY_INTERRUPTED)
+    return number_of(error) in (*STATEMENT_TIMEOUTS, QUERY_INTERRUPTED)
 
 
 def is_away(error: BaseException) -> bool:
@@ -81,17 +103,18 @@ def violation_of(error: BaseException) -> Violation:
         referring = re.search(r"`\.`(\w+)`, CONSTRAINT", text)
         return Violation("foreign key", referring and referring[1], None, ())
     kind: Rule = "check"
-    if number == CHECK_FAILED and (
-        named := re.search(r'CONSTRAINT ["`](\w+)["`] failed for ["`]\w+["`]\.["`](\w+)', text)
-    ):
-        return Violation(kind, named[2], named[1], ())
+    if number in CHECKS_FAILED and (named := _FAILED_CHECK.search(text)):
+        return Violation(kind, named["table"], named["name"] or named["named"], ())
     column = re.search(r"(?:Column|Field) '(\w+)'", text)
     return Violation(kind, None, None, (column[1],) if column else ())
 
 
 def drop_value(error: pymysql.MySQLError) -> None:
-    """Drop the value that an error quotes, which may be a secret, from its text: that is logged."""
-    error.args = tuple(_VALUE.sub("…", part) if isinstance(part, str) else part for part in error.args)
+    """Drop what an error quotes from its text, which is logged: a value or a part of the statement may be a secret."""
+    number = number_of(error)
+    if number not in _QUOTING_NAMES:
+        pattern = _DUPLICATE_VALUE if number == DUPLICATE else _QUOTED
+        error.args = tuple(pattern.sub("…", part) if isinstance(part, str) else part for part in error.args)
 
 
 def number_of(error: BaseException) -> int | None:

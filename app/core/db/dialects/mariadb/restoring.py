@@ -17,7 +17,7 @@ FLAG = "audit_restoring"
 A trigger refuses the row: only who may drop that trigger can restore, and could drop all others, too.
 """
 GUARD = (
-    f"CREATE OR REPLACE TRIGGER {FLAG}_refused BEFORE INSERT ON {FLAG} FOR EACH ROW "
+    f"CREATE TRIGGER {FLAG}_refused BEFORE INSERT ON {FLAG} FOR EACH ROW "
     "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'Only a restore lets the triggers rest.'"
 )
 IS_RESTORING = f"EXISTS (SELECT 1 FROM {FLAG})"
@@ -48,7 +48,7 @@ def emptied(connection: sa.Connection, tables: Sequence[str], derived: Sequence[
     """Empty all tables, and let the triggers rest meanwhile: they guard single changes, not a whole state."""
     lift_timeout(connection)
     driver: Any = connection.connection.driver_connection
-    driver.at_end = GUARD
+    driver.at_end = (*driver.at_end, GUARD)
     # It commits the transaction, which has done nothing yet.
     connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {FLAG}_refused")
     connection.exec_driver_sql("START TRANSACTION")

@@ -1,28 +1,41 @@
 """Statements over many rows on MariaDB."""
 
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
+from app.core.db.dialects import kept_cursor
 from app.core.db.dialects.inserts import insert_rows
 from app.core.db.dialects.mariadb.compilers import sequence_of
 from app.core.db.dialects.mariadb.errors import NO_PRIVILEGE, number_of
+from app.core.db.dialects.mariadb.folded_columns import with_folded
 from app.core.db.dialects.protocol import Rows
 
 TIMES_HAVE_ZONES = False
 MONEY_IN_CENTS = False
 HAS_ROW_LOCKS = True
-PLANNED_BY_VALUE: Mapping[str, Any] = {}
-"""A statement is planned for its values: the driver writes them into it."""
+PARAMSTYLE: str | None = None
 WITH_MAY_WRITE = False
+HAS_LATERAL = False
 ROWS_AN_INSERT = 200
+
+fetch = kept_cursor.fetch
 
 
 def insert_missing(table: sa.Table) -> Any:
     """An INSERT that leaves out the rows whose key exists."""
     return sa.insert(table).prefix_with("IGNORE")
+
+
+def insert_or_lock(table: sa.Table) -> Any:
+    """An INSERT of a row that locks the row with its primary key instead, where there is one."""
+    key = next(iter(table.primary_key.columns))
+    # IGNORE takes a shared lock: two transactions that have it and want to change the row are a deadlock.
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
 def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -> sa.ColumnElement[bool]:
@@ -31,7 +44,8 @@ def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -
 
 
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Insert rows, many with each statement. Table and columns are quoted already."""
+    """Insert rows with their folded texts, many with each statement. Table and columns are quoted already."""
+    columns, rows = with_folded(table, columns, rows)
     insert_rows(cursor, table, columns, rows, mark="%s", rows_a_statement=ROWS_AN_INSERT)
 
 
@@ -78,19 +92,24 @@ def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list
 def running_transactions(connection: sa.Connection) -> tuple[int, int]:
     """(xmin, xmax): transactions below xmin have ended, from xmax on none has begun; numbered by their seconds.
 
-    The server tells it only users with the privilege PROCESS; for others, no transaction ends: (0, 1).
+    (0, 1), as if no transaction ended, where that is not known: to users without the privilege PROCESS, and where the
+    server's list is an old one. InnoDB makes a new list only when nobody has read the last one for 100 ms. A list that
+    was made for this statement contains its text, with a random number in it.
     """
+    number = secrets.token_hex(8)
     statement = (
-        "SELECT coalesce(unix_timestamp(min(trx_started)), unix_timestamp() + 1) DIV 1, unix_timestamp() + 1 "
-        "FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()"
+        "SELECT coalesce(unix_timestamp(min(if(is_own, NULL, trx_started))), unix_timestamp() + 1) "
+        "DIV 1, unix_timestamp() + 1, coalesce(max(is_own AND locate(%(number)s, trx_query) > 0), 0) FROM ("
+        "SELECT trx_started, trx_query, trx_mysql_thread_id = connection_id() AS is_own "
+        "FROM information_schema.innodb_trx) AS transactions"
     )
     try:
-        xmin, xmax = connection.exec_driver_sql(statement).one()
+        xmin, xmax, is_current = connection.exec_driver_sql(statement, {"number": number}).one()
     except sa.exc.DBAPIError as error:
         if error.orig is None or number_of(error.orig) != NO_PRIVILEGE:
             raise
         return 0, 1
-    return int(xmin), int(xmax)
+    return (int(xmin), int(xmax)) if is_current else (0, 1)
 
 
 @contextmanager

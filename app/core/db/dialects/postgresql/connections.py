@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -11,17 +11,19 @@ import sqlalchemy as sa
 from flask import has_request_context
 from psycopg import errors as postgres
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.db.dialects.postgresql.cursors import Cursor, ServerCursor
+from app.core.db.dialects.postgresql.direct import DirectCursor
 from app.core.db.dialects.protocol import Listener, SqlFunctions
+from app.core.db.dialects.silence import Silence
 from app.core.db.timeouts import (
     ANSWER_SECONDS,
     LOCK_SECONDS,
     LONG_ANSWER_SECONDS,
     MIGRATION_LOCK_SECONDS,
     REPLICA_ANSWER_SECONDS,
-    SILENCE_SECONDS,
     SILENT_ANSWER_SECONDS,
 )
 
@@ -52,22 +54,6 @@ class NoAnswer(postgres.OperationalError):
     """PostgreSQL has not answered in time, such as when its processes are stopped; the connection is closed."""
 
 
-class Silence:
-    """Whether PostgreSQL has just failed to answer a request of this process."""
-
-    def __init__(self) -> None:
-        self._ends_at = 0.0
-
-    def begin(self) -> None:
-        self._ends_at = time.monotonic() + SILENCE_SECONDS
-
-    def end(self) -> None:
-        self._ends_at = 0.0
-
-    def __bool__(self) -> bool:
-        return time.monotonic() < self._ends_at
-
-
 class Connection(psycopg.Connection[Any]):
     """A connection that a request leaves and closes when PostgreSQL does not answer in time.
 
@@ -77,6 +63,11 @@ class Connection(psycopg.Connection[Any]):
     silence: ClassVar = Silence()
     is_long = False
     """Whether statements may take LONG_ANSWER_SECONDS."""
+
+    @cached_property
+    def direct(self) -> DirectCursor:
+        """Runs the statements that every request runs."""
+        return DirectCursor(self)
 
     def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
         if timeout is not None or not has_request_context():
@@ -95,6 +86,12 @@ class Connection(psycopg.Connection[Any]):
         self.silence.end()
         return answer
 
+    def rollback(self) -> None:
+        """Roll back; SQLAlchemy's pool does so for each connection that comes back, mostly where nothing has begun."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().rollback()
+            self.direct.forget()
+
     def _answer_seconds(self) -> float:
         return LONG_ANSWER_SECONDS if self.is_long else SILENT_ANSWER_SECONDS if self.silence else ANSWER_SECONDS
 
@@ -108,6 +105,16 @@ class ReplicaConnection(Connection):
 
     def _answer_seconds(self) -> float:
         return REPLICA_ANSWER_SECONDS
+
+
+def settings_problem(_connection: sa.Connection) -> str | None:
+    """No setting of the server matters."""
+    return None
+
+
+def largest_file(_connection: sa.Connection) -> int | None:
+    """There is no limit below that of an import."""
+    return None
 
 
 def engine_options() -> dict[str, Any]:
@@ -187,7 +194,11 @@ def begin(connection: sa.Connection) -> None:
         statement += f"; SET LOCAL lock_timeout = '{lock_seconds}s'; SET LOCAL statement_timeout = 0"
     elif not has_request_context():
         statement += f"; SET LOCAL lock_timeout = '{LONG_LOCK_SECONDS}s'"
-    connection.exec_driver_sql(statement)
+    try:
+        driver.direct.run(statement)
+    except psycopg.Error:
+        # SQLAlchemy runs it again, and tells a lost connection from other errors.
+        connection.exec_driver_sql(statement)
 
 
 def keep_pool(context: sa.engine.ExceptionContext) -> None:

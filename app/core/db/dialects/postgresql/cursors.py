@@ -10,6 +10,9 @@ from psycopg.pq import TransactionStatus
 
 from app.core.db.measurement import count, count_fetched
 
+_FORGETTING = ("ROLLBACK", "DROP", "ALTER", "DISCARD", "DEALLOCATE")
+"""Statements after which psycopg lets PostgreSQL forget all that is prepared on the connection."""
+
 
 class Cursor(psycopg.Cursor[Any]):
     """psycopg's cursor; all rows have arrived when `execute` returns."""
@@ -17,9 +20,12 @@ class Cursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
         began = time.perf_counter()
         try:
-            return super().execute(query, params, **options)
+            super().execute(query, params, **options)
         finally:
             count(self, query, params, time.perf_counter() - began, plan)
+        if (self.statusmessage or "").startswith(_FORGETTING):
+            self.connection.direct.forget()  # type: ignore[attr-defined]
+        return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
         began = time.perf_counter()
@@ -45,12 +51,12 @@ class ServerCursor(psycopg.ServerCursor[Any]):
         return count_fetched(super().fetchall())
 
 
-def plan(connection: Any, query: str, parameters: Any) -> str | None:
-    """The steps of a query's plan with their tables and indexes."""
+def plan(connection: Any, query: str, parameters: Any, kind: type[psycopg.Cursor[Any]] = psycopg.Cursor) -> str | None:
+    """The steps of a query's plan with their tables and indexes; `kind` is the cursor that reads its parameters."""
     # In a transaction, an error of EXPLAIN would undo the work.
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         return None
-    with suppress(psycopg.Error), psycopg.Cursor(connection) as cursor:
+    with suppress(psycopg.Error), kind(connection) as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON, COSTS OFF) {query}", parameters)
         ((document,),) = cursor.fetchall()
         return _steps(document[0]["Plan"])

@@ -9,6 +9,8 @@ _AWAY = (
     postgres.InterfaceError,
     postgres.ReadOnlySqlTransaction,
 )
+# The last one: something has made PostgreSQL forget a prepared statement, and direct.py knows by now.
+_REPEATABLE = (postgres.DeadlockDetected, postgres.SerializationFailure, postgres.InvalidSqlStatementName)
 
 
 def is_locked(error: BaseException) -> bool:
@@ -28,7 +30,7 @@ def is_away(error: BaseException) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     """Whether the transaction was given up for others, and may be run again."""
-    return isinstance(error, (postgres.DeadlockDetected, postgres.SerializationFailure))
+    return isinstance(error, _REPEATABLE)
 
 
 def violation_of(error: BaseException) -> Violation:

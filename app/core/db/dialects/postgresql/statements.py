@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from app.core.db.dialects.postgresql.direct import DirectCursor
 from app.core.db.dialects.protocol import Rows
 from app.core.db.measurement import count_copied
 from app.core.values import json_text
@@ -16,14 +17,28 @@ TIMES_HAVE_ZONES = True
 """Whether the driver reads times as aware; ours are, because our connections are in UTC."""
 MONEY_IN_CENTS = False
 HAS_ROW_LOCKS = True
-PLANNED_BY_VALUE: Mapping[str, Any] = {"prepare": False}
+PARAMSTYLE: str | None = "numeric_dollar"
 WITH_MAY_WRITE = True
+HAS_LATERAL = True
 ROWS_A_COPY = 10_000
+
+
+def fetch(pooled: Any, text: str, values: Sequence[Any], *, by_value: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The rows of a statement, and (None, type) of each column."""
+    cursor: DirectCursor = pooled.dbapi_connection.direct
+    return cursor.fetch(text, values, by_value=by_value)
 
 
 def insert_missing(table: sa.Table) -> Any:
     """An INSERT that leaves out the rows whose key exists."""
     return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def insert_or_lock(table: sa.Table) -> Any:
+    """An INSERT of a row that locks the row with its primary key instead, where there is one."""
+    key = table.primary_key.columns.values()
+    # DO NOTHING would lock nothing.
+    return postgresql.insert(table).on_conflict_do_update(index_elements=key, set_={key[0].name: key[0]})
 
 
 def any_of(column: sa.ColumnElement[Any], values: Collection[Any], kind: Any) -> sa.ColumnElement[bool]:

@@ -23,14 +23,30 @@ log = structlog.get_logger()
 
 _writers: WeakKeyDictionary[sa.Pool, WriterQueue] = WeakKeyDictionary()
 _TURN = "turn to write"
+_LARGE_CACHE = "large cache"
 
 LONG_LOCK_SECONDS = 30.0
 """How long a job or command waits for the lock of all writers."""
 POLL_SECONDS = 0.005
 PRIMARY_CODE = 0xFF
 """The bits of SQLite's extended result codes that say what kind of error it is."""
+CACHE_KIB, LONG_CACHE_KIB = 2_000, 64_000
+"""How much of the file a connection keeps in memory: SQLite's own default; and in a transaction of a job or command.
+
+An import of many objects writes to forty indexes. What does not fit is written to the log and read again meanwhile.
+"""
 CLOSE_TIMEOUT_MS = 2_000
 """How long the end of a process waits for other users of the file before it writes what it can."""
+
+
+def settings_problem(_connection: sa.Connection) -> str | None:
+    """No setting of the server matters."""
+    return None
+
+
+def largest_file(_connection: sa.Connection) -> int | None:
+    """There is no limit below that of an import."""
+    return None
 
 
 def engine_options() -> dict[str, Any]:
@@ -77,11 +93,15 @@ def begin(connection: sa.Connection) -> None:
     statement = "BEGIN IMMEDIATE" if access == "write" else "BEGIN"
     fairy = connection.connection
     driver: Any = fairy.driver_connection
-    seconds = LOCK_SECONDS if has_request_context() else LONG_LOCK_SECONDS
+    is_long = not has_request_context()
+    seconds = LONG_LOCK_SECONDS if is_long else LOCK_SECONDS
     deadline = time.monotonic() + seconds
     if access == "write" and fairy.record_info is not None and _TURN not in fairy.record_info:
         queue = _writers.setdefault(connection.engine.pool, WriterQueue())
         fairy.record_info[_TURN] = queue, queue.take(seconds)
+        if is_long:
+            fairy.record_info[_LARGE_CACHE] = True
+            driver.execute(f"PRAGMA cache_size = -{LONG_CACHE_KIB}")
     driver.execute("PRAGMA busy_timeout = 0")
     try:
         connection.exec_driver_sql(statement)
@@ -105,9 +125,13 @@ def _has_begun(driver: sqlite3.Connection, statement: str, error: sa.exc.Operati
     return True
 
 
-def end_turn(_connection: Connection | None, record: sa.pool.ConnectionPoolEntry) -> None:
+def end_turn(connection: Connection | None, record: sa.pool.ConnectionPoolEntry) -> None:
     """Listener: end the turn to write of what goes back to the pool, also where its connection is closed already."""
-    if held := (record.record_info or {}).pop(_TURN, None):
+    info = record.record_info or {}
+    if info.pop(_LARGE_CACHE, None) and connection is not None:
+        # SQLite frees what is above the size.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    if held := info.pop(_TURN, None):
         queue, turn = held
         queue.leave(turn)
 

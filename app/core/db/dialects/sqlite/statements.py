@@ -8,6 +8,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from app.core.db.dialects import kept_cursor
 from app.core.db.dialects.inserts import insert_rows
 from app.core.db.dialects.protocol import Rows
 
@@ -16,16 +17,24 @@ MONEY_IN_CENTS = True
 """SQLite has no exact decimals."""
 HAS_ROW_LOCKS = False
 """A transaction that writes holds the lock of all writers."""
-PLANNED_BY_VALUE: Mapping[str, Any] = {}
-"""A statement has one plan, for all values."""
+PARAMSTYLE: str | None = None
 WITH_MAY_WRITE = False
 """SQLite has no round trips that it would save."""
+HAS_LATERAL = False
 ROWS_AN_INSERT = 50
+
+fetch = kept_cursor.fetch
 
 
 def insert_missing(table: sa.Table) -> Any:
     """An INSERT that leaves out the rows whose key exists."""
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def insert_or_lock(table: sa.Table) -> Any:
+    """An INSERT of a row that locks the row with its primary key instead, where there is one."""
+    # A transaction that writes has locked the whole database already.
+    return insert_missing(table)
 
 
 def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -> sa.ColumnElement[bool]:

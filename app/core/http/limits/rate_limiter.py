@@ -13,7 +13,7 @@ from functools import partial
 from threading import Lock, Thread
 from typing import Any, NamedTuple, TypeVar
 
-from flask import Flask, Response, after_this_request, request
+from flask import Flask, after_this_request
 from limits import RateLimitItem, parse
 from redis import Redis
 
@@ -21,8 +21,10 @@ from app.core.addresses import client_network
 from app.core.cache.redis_client import OPTIONS
 from app.core.errors import TooManyRequests
 from app.core.http.access import bearer_token
+from app.core.http.envelope import Answer
+from app.core.http.limits.shared_windows import GRACE_SECONDS, Block, SharedWindows
 from app.core.http.session_cookies import token_of_caller
-from app.core.http.shared_windows import GRACE_SECONDS, Block, SharedWindows
+from app.core.request_context import current_request
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -183,15 +185,15 @@ def init_app(app: Flask) -> None:
     requests = RateLimiter(parse(app.config["API_LIMIT"]), shared)
 
     def count() -> None:
-        view = app.view_functions.get(request.endpoint or "")
+        view = app.view_functions.get(current_request().endpoint or "")
         is_login = getattr(view, "is_limited_by_address", False)
         limiter, caller = (logins, f"login:{_network()}") if is_login else (requests, _caller())
         turn = limiter.take(caller)
 
-        def show(response: Response) -> Response:
+        def show(response: Answer) -> Answer:
             seconds = str(max(1, math.ceil(turn.ends_at - time.time())))
             counted = str(limiter.amount), str(turn.remaining), seconds
-            response.headers.extend(zip(HEADERS, counted, strict=True))
+            response.standing = [*response.standing, *zip(HEADERS, counted, strict=True)]
             if not turn.is_admitted:
                 response.headers["Retry-After"] = seconds
             return response
@@ -213,7 +215,7 @@ def shared_windows(app: Flask) -> Callable[[int, int], SharedWindows] | None:
 
 def _network() -> str:
     """The client's network: a client with an IPv6 /64 must not get a limit for each of its addresses."""
-    return client_network(request.remote_addr or "")
+    return client_network(current_request().remote_addr or "")
 
 
 def _caller() -> str:

@@ -1,0 +1,61 @@
+"""Statements over many rows on MySQL."""
+
+# ruff: noqa: S608 - the statements consist of names of ours
+
+import sqlalchemy as sa
+
+from app.core.db.dialects.mariadb.compilers import sequence_of
+from app.core.db.dialects.mariadb.statements import (
+    HAS_LATERAL,
+    HAS_ROW_LOCKS,
+    MONEY_IN_CENTS,
+    PARAMSTYLE,
+    TIMES_HAVE_ZONES,
+    WITH_MAY_WRITE,
+    any_of,
+    fetch,
+    insert_missing,
+    insert_or_lock,
+    planned_by_value,
+    running_transactions,
+    select_next_id,
+    update_versions,
+    write_rows,
+)
+
+__all__ = [
+    "HAS_LATERAL",
+    "HAS_ROW_LOCKS",
+    "MONEY_IN_CENTS",
+    "PARAMSTYLE",
+    "TIMES_HAVE_ZONES",
+    "WITH_MAY_WRITE",
+    "allocate_ids",
+    "any_of",
+    "fetch",
+    "insert_missing",
+    "insert_or_lock",
+    "planned_by_value",
+    "running_transactions",
+    "select_next_id",
+    "update_versions",
+    "write_rows",
+]
+
+
+def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
+    """Reserve new ids of a table: rows of its sequence, which has no others."""
+    if count == 0:
+        return []
+    name = sequence_of(table.name)
+    first: int = connection.exec_driver_sql(f"INSERT INTO {name} VALUES {', '.join(['(NULL)'] * count)}").lastrowid
+    # The numbers of one INSERT follow each other; in a cluster each server leaves out those of the others.
+    step: int = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
+    ids = list(range(first, first + count * step, step))
+    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id BETWEEN {first:d} AND {ids[-1]:d}")
+    return ids
+
+
+def is_numbered_ahead(table: sa.Table) -> bool:
+    """Whether ids of a table are reserved before its rows are written: of what clients see, which has versions."""
+    return table.autoincrement_column is not None and {"version", "updated_at"} <= set(table.columns.keys())

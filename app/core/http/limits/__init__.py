@@ -1,0 +1,1 @@
+"""How often somebody may ask, and how many requests are worked on at once."""
