@@ -3,25 +3,25 @@
 A GPU exists from its creation in this database until now, whatever its status. A retired GPU counts as existing only
 while it is held, so that records kept for history do not look idle. A GPU is held from its assignment to its release.
 
-The database counts and sums the starts and the ends of periods per bucket, one pass each. A period that starts in a
-bucket contributes the rest of that bucket and all later ones; its end subtracts the same in its own bucket.
+The database counts and sums the starts and the ends of periods per bucket. Most of them began before the report and
+last: their number is that of now, which is kept (0149), less what has begun since.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from app.core.cache.backends import cached
+from app.core.db.counters.reading import numbers_by
 from app.core.db.statements import read_rows
 from app.core.errors import BadParameter
 from app.core.messages import tr
 from app.core.values import Choice, as_json, utcnow
 from app.datacenters.models import Datacenter
+from app.gpus.bucketed_hours import BucketedHours, ReportPeriod
 from app.gpus.models import Gpu, GpuAssignment, GpuStatus
 from app.servers.models import Server
 from app.users.models import User
@@ -32,6 +32,11 @@ DEFAULT_PERIOD = timedelta(days=30)
 _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__table__
 _assignments, _users = GpuAssignment.__table__, User.__table__
 _RETIRED = _gpus.c.status == GpuStatus.RETIRED
+_ENDED = _assignments.join(_gpus, _gpus.c.id == _assignments.c.gpu_id)
+_USER_OF_ASSIGNMENT = (_assignments.c.user_id, sa.func.coalesce(_users.c.username, _assignments.c.username))
+
+Key = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
+"""The columns of a group's id and name."""
 
 
 class Grouping(Choice):
@@ -50,23 +55,6 @@ class Bucket(Choice):
         return timedelta(**{f"{self.value}s": 1})
 
 
-@dataclass(frozen=True, slots=True)
-class ReportPeriod:
-    """The period of a report, divided into buckets of equal width; the last bucket may be shorter."""
-
-    start: datetime
-    end: datetime
-    width: timedelta
-
-    @property
-    def bucket_count(self) -> int:
-        return -(-(self.end - self.start) // self.width)
-
-    def bounds(self, index: int) -> tuple[datetime, datetime]:
-        begin = self.start + index * self.width
-        return begin, min(begin + self.width, self.end)
-
-
 class GroupKey(NamedTuple):
     """A model, a datacenter or a user that hours are grouped by; models and deleted users have no id."""
 
@@ -74,37 +62,15 @@ class GroupKey(NamedTuple):
     name: str | None
 
 
-class BucketedHours:
-    """The GPU-hours per bucket, added up from the starts and ends of periods."""
+class Part(Choice):
+    """What a number of moments says."""
 
-    def __init__(self, period: ReportPeriod) -> None:
-        self._period = period
-        # Seconds that starts and ends contribute to their own bucket.
-        self._partial = [0.0] * period.bucket_count
-        # GPUs that start minus those that end: before the first bucket, then in each bucket.
-        self._delta = [0] * (period.bucket_count + 1)
-
-    def add(self, index: int, count: int, seconds: float) -> None:
-        """Add `count` starts in a bucket, `seconds` after the start of the period in total; negative ones are ends.
-
-        The index -1 stands for the time before the period.
-        """
-        self._delta[index + 1] += count
-        if index >= 0:
-            end = (self._period.bounds(index)[1] - self._period.start).total_seconds()
-            self._partial[index] += count * end - seconds
-
-    def merge(self, other: "BucketedHours") -> None:
-        self._partial = [a + b for a, b in zip(self._partial, other._partial, strict=True)]
-        self._delta = [a + b for a, b in zip(self._delta, other._delta, strict=True)]
-
-    def per_bucket(self) -> list[float]:
-        running_at_start = accumulate(self._delta[:-1])
-        bounds = map(self._period.bounds, range(self._period.bucket_count))
-        return [
-            (running * (end - begin).total_seconds() + partial) / 3600
-            for running, partial, (begin, end) in zip(running_at_start, self._partial, bounds, strict=True)
-        ]
+    NOW = "now"
+    """So many GPUs are so now: as if they had been so before the period already."""
+    SINCE = "since"
+    """When these became so: not before."""
+    BEGIN = "begin"
+    END = "end"
 
 
 def period_of(since: datetime | None, until: datetime | None, bucket: Bucket) -> ReportPeriod:
@@ -151,37 +117,59 @@ def measure(period: ReportPeriod, by: Grouping, limit: int, only_user: int | Non
 
 
 def _held(period: ReportPeriod, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
-    """The hours for which GPUs were held, and those of them that belong to retired GPUs."""
-    source = _assignments.join(_gpus, _gpus.c.id == _assignments.c.gpu_id)
+    """The hours for which GPUs were held, and those of them that belong to retired GPUs.
+
+    Who holds a GPU now, and since when, stands in its row: of the assignments only those that have ended are read.
+    """
+    now, ended = _grouped(_gpus, by), _grouped(_ENDED, by)
     if by is Grouping.USER:
-        source = source.outerjoin(_users, _users.c.id == _assignments.c.user_id)
-        key = (_assignments.c.user_id, sa.func.coalesce(_users.c.username, _assignments.c.username))
-    else:
-        source, key = _grouped(source, by)
-    released = _assignments.c.released_at
-    overlaps = sa.and_(_assignments.c.assigned_at < period.end, sa.or_(released.is_(None), released > period.start))
-    held: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
-    held_retired: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
-    for moment, sign, within in ((_assignments.c.assigned_at, 1, sa.true()), (released, -1, released < period.end)):
-        rows = _count_moments(period, source, (*key, _RETIRED), moment, sa.and_(overlaps, within))
-        for id_, name, is_retired, index, count, seconds in rows:
-            held[GroupKey(id_, name)].add(index, sign * count, sign * seconds)
-            if is_retired:
-                held_retired[GroupKey(id_, name)].add(index, sign * count, sign * seconds)
-    return held, held_retired
+        now = _gpus.join(_users, _users.c.id == _gpus.c.assigned_to_id), (_users.c.id, _users.c.username)
+        ended = _ENDED.outerjoin(_users, _users.c.id == _assignments.c.user_id), _USER_OF_ASSIGNMENT
+    began, released = _assignments.c.assigned_at, _assignments.c.released_at
+    overlaps = sa.and_(began < period.end, released > period.start)
+    parts = (
+        _now(_holders_now(by)),
+        _moments(period, Part.SINCE, now, _gpus.c.assigned_at, _gpus.c.assigned_at >= period.start),
+        _moments(period, Part.BEGIN, ended, began, overlaps),
+        _moments(period, Part.END, ended, released, sa.and_(overlaps, released < period.end)),
+    )
+    return _added_up(period, parts)
 
 
 def _existing(period: ReportPeriod, by: Grouping) -> dict[GroupKey, BucketedHours]:
     """The hours for which the GPUs that are not retired existed."""
-    source, key = _grouped(_gpus, by)
-    existing: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
-    rows = _count_moments(period, source, key, _gpus.c.created_at, sa.and_(~_RETIRED, _gpus.c.created_at < period.end))
-    for id_, name, index, count, seconds in rows:
-        existing[GroupKey(id_, name)].add(index, count, seconds)
-    return existing
+    created = _gpus.c.created_at
+    since = sa.and_(created >= period.start, ~_RETIRED)
+    parts = (
+        _now(_numbers_now(by, lambda status: status != GpuStatus.RETIRED)),
+        _moments(period, Part.SINCE, _grouped(_gpus, by), created, since),
+    )
+    return _added_up(period, parts)[0]
 
 
-def _grouped(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
+def _added_up(
+    period: ReportPeriod, parts: Iterable[sa.Select[*tuple[Any, ...]]]
+) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
+    """The hours of each group, and those of retired GPUs; the parts are read by one statement, of one moment."""
+    every: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+    retired: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+    rows = read_rows(sa.select(sa.union_all(*parts).subquery()))
+    for id_, name, is_retired, part, index, count, seconds in rows:
+        sign = -1 if part == Part.END.value else 1
+        for groups in (every, retired) if is_retired else (every,):
+            hours = groups[GroupKey(id_, name)]
+            if part == Part.SINCE.value:
+                hours.add(-1, -count, 0)
+            if index < period.bucket_count:
+                hours.add(index, sign * count, sign * seconds)
+    return _not_empty(every), _not_empty(retired)
+
+
+def _not_empty(groups: Mapping[GroupKey, BucketedHours]) -> dict[GroupKey, BucketedHours]:
+    return {key: hours for key, hours in groups.items() if hours}
+
+
+def _grouped(source: Any, by: Grouping) -> tuple[Any, Key]:
     """The source joined with what it is grouped by, and the columns of the group's id and name."""
     if by is Grouping.MODEL:
         return source, (sa.null(), _gpus.c.model)
@@ -192,22 +180,63 @@ def _grouped(source: Any, by: Grouping) -> tuple[Any, tuple[Any, Any]]:
     return with_datacenter, (_datacenters.c.id, _datacenters.c.name)
 
 
-def _count_moments(
-    period: ReportPeriod, source: Any, key: tuple[Any, ...], moment: Any, condition: Any
-) -> Iterable[Any]:
-    """Per key and bucket: the number of moments, and the sum of their seconds after the start of the period."""
+def _holders_now(by: Grouping) -> sa.Select[*tuple[Any, ...]]:
+    """The number of GPUs that each group holds now."""
+    if by is not Grouping.USER:
+        return _numbers_now(by, lambda status: status == GpuStatus.ASSIGNED)
+    numbers = numbers_by(Gpu, "assigned_to_id")
+    source = numbers.join(_users, _users.c.id == numbers.c.assigned_to_id)
+    return sa.select(_users.c.id, _users.c.username, numbers.c.number).select_from(source)
+
+
+def _numbers_now(by: Grouping, counts: Callable[[Any], sa.ColumnElement[bool]]) -> sa.Select[*tuple[Any, ...]]:
+    """The number of GPUs of each group now with a status that counts; from the counters where they suffice."""
+    if by is Grouping.DATACENTER:
+        source, key = _grouped(_gpus, by)
+        return sa.select(*key, sa.func.count()).select_from(source).where(counts(_gpus.c.status)).group_by(*key)
+    numbers = numbers_by(Gpu, "status", "model")
+    # PostgreSQL's sum() of bigint is numeric, which would arrive as Decimal.
+    number = sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)
+    if by is Grouping.USER:
+        return sa.select(sa.null(), sa.null(), number).where(counts(numbers.c.status))
+    return sa.select(sa.null(), numbers.c.model, number).where(counts(numbers.c.status)).group_by(numbers.c.model)
+
+
+def _now(numbers: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Numbers of GPUs as moments before the period; `Part.SINCE` takes away those that are not so old."""
+    id_, name, number = numbers.subquery().c
+    values: dict[str, sa.ColumnElement[Any]] = {
+        "is_retired": sa.false(),
+        "bucket": sa.literal_column("-1", sa.Integer()),
+        "number": number,
+        "seconds": sa.literal_column("0.0", sa.Float()),
+    }
+    return _of_part(Part.NOW, id_, name, *(value.label(label) for label, value in values.items()))
+
+
+def _moments(
+    period: ReportPeriod, part: Part, grouped: tuple[Any, Key], moment: Any, condition: sa.ColumnElement[bool]
+) -> sa.Select[*tuple[Any, ...]]:
+    """Per key and bucket: the number of moments, and the sum of their seconds after the start of the period.
+
+    The bucket of those before the period is -1, and of those after it the number of buckets.
+    """
+    source, key = grouped
     width = period.width.total_seconds()
     seconds = sa.func.seconds_between(sa.literal(period.start, moment.type), moment)
     index: Any = sa.func.whole_part(seconds / width)
     # Floating-point rounding must not put the last moment after the last bucket.
     last = period.bucket_count - 1
-    index = sa.case((moment < period.start, -1), (index <= last, index), else_=last)
-    rows = sa.select(
-        *(column.label(f"key{n}") for n, column in enumerate(key)), index.label("bucket"), seconds.label("seconds")
-    )
-    moments = rows.select_from(source).where(condition).subquery()
-    grouped = [column for column in moments.c if column.key != "seconds"]
-    return read_rows(sa.select(*grouped, sa.func.count(), sa.func.sum(moments.c.seconds)).group_by(*grouped))
+    index = sa.case((moment < period.start, -1), (moment >= period.end, last + 1), (index <= last, index), else_=last)
+    values = {"id": key[0], "name": key[1], "is_retired": _RETIRED, "bucket": index, "seconds": seconds}
+    rows = sa.select(*(value.label(name) for name, value in values.items())).select_from(source).where(condition)
+    *group, second = rows.subquery().c
+    return _of_part(part, *group, sa.func.count(), sa.func.sum(second)).group_by(*group)
+
+
+def _of_part(part: Part, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    id_, name, is_retired, *numbers = columns
+    return sa.select(id_, name, is_retired, sa.literal_column(f"'{part.value}'").label("part"), *numbers)
 
 
 def _sum(period: ReportPeriod, parts: Iterable[BucketedHours]) -> BucketedHours:
