@@ -17,7 +17,7 @@ from flask import Flask, current_app, has_request_context
 from flask_caching import Cache
 from flask_caching.backends import RedisCache
 
-from app.core.cache.redis_client import OPTIONS, attempt
+from app.core.cache.redis_client import OPTIONS, ThreadedRedis, attempt
 from app.core.db.unit_of_work import unit_of_work
 from app.core.values import as_json
 
@@ -45,6 +45,11 @@ class JsonSerializer(BaseSerializer):
 
 class RedisStore(RedisCache):
     """Flask-Caching's Redis backend behind the circuit breaker: where Redis is away, each call returns None."""
+
+    @classmethod
+    def factory(cls, app: Flask, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]) -> "RedisStore":
+        client = ThreadedRedis.from_url(config["CACHE_REDIS_URL"], **OPTIONS)
+        return cls(*args, **{**kwargs, "host": client, "key_prefix": config["CACHE_KEY_PREFIX"]})
 
     def get(self, key: str) -> Any:
         return attempt(super().get, key)
@@ -209,7 +214,7 @@ def init_app(app: Flask) -> None:
     settings: dict[str, Any] = {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 5000}
     if url:
         store = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
-        settings = {"CACHE_TYPE": store, "CACHE_REDIS_URL": url, "CACHE_OPTIONS": OPTIONS}
+        settings = {"CACHE_TYPE": store, "CACHE_REDIS_URL": url}
     prefix = f"{app.config['REDIS_PREFIX']}:"
     cache.init_app(app, {"CACHE_KEY_PREFIX": prefix, "CACHE_SERIALIZER": JsonSerializer(), **settings})
     app.extensions["generations"] = Generations()

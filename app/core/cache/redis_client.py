@@ -1,11 +1,15 @@
 """Redis with short timeouts and a circuit breaker: it is never a reason to fail, and seldom one to wait."""
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock, Thread, local
 from typing import Any, TypeVar
 
 import structlog
 from flask import Flask, current_app
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -17,38 +21,109 @@ OPTIONS: Any = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25, "retry":
 NONSENSE = (RedisError, OSError, ValueError, TypeError, LookupError, AttributeError)
 """What the client raises where Redis is away, or where what answers is not Redis: it trusts the types of replies."""
 PAUSE_SECONDS = 1.0
-"""How long no request is sent to a Redis that has failed."""
+"""How long a Redis that has failed is left alone before it is asked again."""
 
 log = structlog.get_logger()
 
 
-class RedisCircuitBreaker:
-    """Calls Redis, and after a failure leaves it alone for PAUSE_SECONDS, in all threads of the application."""
+class ThreadedRedis(Redis):
+    """A client that keeps one connection for each thread. A command is one send and one read.
 
-    def __init__(self) -> None:
-        self._closed_at = 0.0
-        self._has_failed = False
+    redis-py takes a connection from a pool for each command, and adds retries and measurements. An MGET takes 57
+    function calls and 41 µs of processor time here, and 143 calls and 70 µs there.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._of_thread = local()
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The reply to a command. A command that fails closes the connection, so no other command reads its reply."""
+        connection = self._connection()
+        connection.send_packed_command(connection.pack_command(*args), check_health=False)
+        return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+
+    def _connection(self) -> Any:
+        """The connection of this thread. It has no unread input, and may not be open yet: the next send opens it."""
+        kept: _Kept | None = getattr(self._of_thread, "kept", None)
+        # A process that was forked must not share the socket of its parent.
+        if kept is None or kept.connection.pid != os.getpid():
+            kept = self._of_thread.kept = _Kept(self._new_connection())
+        elif kept.connection.is_connected and _has_more(kept.connection):
+            kept.connection.disconnect()
+        return kept.connection
+
+    def _new_connection(self) -> Any:
+        """A connection that the pool does not count: it gives out 100, and knows nothing of those that have closed."""
+        pool = self.connection_pool
+        return pool.connection_class(**pool.connection_kwargs)
+
+
+class _Kept:
+    """Closes a connection when its thread ends.
+
+    The connection refers to itself. Without this, it would stay open until the garbage collector runs, which is rare
+    here (gc_tuning.py).
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.disconnect()
+
+
+def _has_more(connection: Any) -> bool:
+    """Whether a connection has input before a command is sent: the server has closed it, or sent an extra reply."""
+    try:
+        return bool(connection.can_read())
+    except (RedisError, OSError):
+        return True
+
+
+class RedisCircuitBreaker:
+    """Calls Redis, in all threads of the application. After a failure a thread asks it whether it is back.
+
+    No request does: of those that come while one waits for a silent Redis, each would wait as long.
+    """
+
+    def __init__(self, ping: Callable[[], Any]) -> None:
+        self._ping = ping
+        self._lock = Lock()
+        self._watch: Thread | None = None
 
     def call(self, function: Callable[..., R], *args: Any) -> R | None:
-        """The result of the function; None where it fails, and at once during the pause."""
-        if time.monotonic() < self._closed_at:
+        """The result of the function; None where it fails, and at once until Redis is back."""
+        # The thread does not live in a process that was forked meanwhile.
+        if (watch := self._watch) is not None and watch.is_alive():
             return None
         try:
-            result = function(*args)
+            return function(*args)
         except NONSENSE as error:
-            self._closed_at = time.monotonic() + PAUSE_SECONDS
-            if not self._has_failed:
-                log.warning("redis_away", error=repr(error))
-            self._has_failed = True
+            self._leave_alone(error)
             return None
-        if self._has_failed:
-            log.info("redis_back")
-            self._has_failed = False
-        return result
+
+    def _leave_alone(self, error: Exception) -> None:
+        with self._lock:
+            if self._watch is not None and self._watch.is_alive():
+                # Another request has failed at the same time.
+                return
+            log.warning("redis_away", error=repr(error))
+            self._watch = Thread(target=self._wait_for_answer, name="redis", daemon=True)
+            self._watch.start()
+
+    def _wait_for_answer(self) -> None:
+        while True:
+            time.sleep(PAUSE_SECONDS)
+            with suppress(*NONSENSE):
+                self._ping()
+                log.info("redis_back")
+                return
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["redis_breaker"] = RedisCircuitBreaker()
+    client = Redis.from_url(app.config["REDIS_URL"] or "redis://", **OPTIONS)
+    app.extensions["redis_breaker"] = RedisCircuitBreaker(client.ping)
 
 
 def attempt(function: Callable[..., R], *args: Any) -> R | None:
