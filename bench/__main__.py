@@ -4,9 +4,23 @@ import argparse
 import inspect
 from pathlib import Path
 
-from bench import audit, checks, events, exports, imports, limits, logins, memory, proof, reports, scale, uploads
+from bench import (
+    audit,
+    checks,
+    events,
+    exports,
+    floors,
+    imports,
+    limits,
+    logins,
+    memory,
+    proof,
+    reports,
+    scale,
+    uploads,
+)
 
-BENCHMARKS = (limits, imports, uploads, memory, audit, reports, exports, logins, events, checks, scale, proof)
+BENCHMARKS = (limits, floors, imports, uploads, memory, audit, reports, exports, logins, events, checks, scale, proof)
 """Each module has a function `run`; its parameters are the options, and the first line of its docstring the help."""
 
 

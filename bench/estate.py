@@ -1,4 +1,4 @@
-"""A generated estate of any size, written by COPY without audit records, for benchmarks that only read."""
+"""A generated estate of any size, written in bulk without audit records, for benchmarks that only read."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app.assets.models import Asset, AssetStatus, AssetType
 from app.containers.models import Container, ContainerStatus
+from app.core.db.dialects.registry import current_dialect
 from app.core.db.statements import write_rows
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
@@ -59,8 +60,7 @@ class Estate:
                 _write(model, names, rows)
             write_rows(GpuAssignment.__table__, ASSIGNMENT, self._assignments(users[0]))
             db.session.commit()
-        with database.connect() as connection:
-            connection.execute("VACUUM ANALYZE")
+        database.analyze()
 
     def _datacenters(self) -> Iterator[Row]:
         for n in range(self.datacenters):
@@ -177,6 +177,5 @@ def _write(model: Any, names: Sequence[str], rows: Iterable[Row]) -> None:
     fixed = {**defaults, "version": 1, "created_at": START, "updated_at": START}
     written = ((n, *fixed.values(), *row) for n, row in enumerate(rows, start=1))
     write_rows(table, ("id", *fixed, *names), written)
-    # The sequence continues after the ids that were written here.
-    sequence = sa.func.pg_get_serial_sequence(table.name, "id")
-    db.session.execute(sa.select(sa.func.setval(sequence, sa.select(sa.func.max(table.c.id)).scalar_subquery())))
+    # New rows are numbered after those that were written here.
+    current_dialect().restoring.set_last_number(db.session.connection(), table, 0)

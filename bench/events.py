@@ -35,10 +35,10 @@ def measure(app: Flask, threads: int, events: int, rounds: int) -> dict[str, lis
     """Milliseconds of each transaction, by the way it was written."""
     durations: dict[str, list[float]] = {"chained": [], "alone": []}
     for _ in range(rounds):
-        for way, found in durations.items():
+        for way, seconds in durations.items():
             with ThreadPoolExecutor(threads) as pool, unchained(way == "alone"):
                 for times in pool.map(lambda _: record_events(app, events), range(threads)):
-                    found.extend(times)
+                    seconds.extend(times)
     return durations
 
 

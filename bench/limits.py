@@ -1,7 +1,7 @@
 """Requests on a large estate over HTTP, each beside a bare WSGI function that runs the same statements.
 
-Both run on the same server with the same number of workers and places, on PostgreSQL and Redis, for one client and for
-eight, in short bursts in turn. The statements of a request are recorded while the platform answers it in this process;
+Both run on the same server with the same number of workers and places, with Redis, for one client and for eight, in
+short bursts in turn. The statements of a request are recorded while the platform answers it in this process;
 those that find out who asks are left out. Both must answer the same. docs/performance.md shows the table as printed.
 """
 
@@ -18,7 +18,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
@@ -31,10 +30,11 @@ from bench.bare import Limit, Limits
 from bench.estate import Estate
 from bench.fleet import Fleet
 from bench.imports import log_in, upload
+from bench.limit_requests import RECORDED_SERVERS, Request, all_requests
 from bench.load import vary
-from bench.processor import Processes, backends_of, megabytes_of_workers
+from bench.processor import Processes, megabytes_of_workers
 from bench.scale import recorded
-from bench.scratch import Scratch, plain, scratch
+from bench.scratch import Scratch, scratch
 from bench.serving import Burst, Service, empty_redis, free_port, load, platform, served
 from run import PLACES
 
@@ -42,24 +42,6 @@ WORKERS = 2
 ROUNDS = 5
 BURST_SECONDS = 1.0
 CLIENTS = (1, 8)
-RECORDED_SERVERS = 1_000
-"""Servers that the platform creates itself, with records: the log's, and those that are changed."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A row of the table. Placeholders in path and body are those of `load.py`; with a body it is a write.
-
-    The bare function runs what the platform runs for the same path, or for `recorded` where the answer to that is
-    cached; or `limit`, one transaction.
-    """
-
-    name: str
-    path: str
-    body: str = ""
-    method: str = "PATCH"
-    limit: str = ""
-    recorded: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,70 +57,34 @@ Results = dict[tuple[str, str, int], list[Measured]]
 """By the name of the request, the name of the service and the number of clients."""
 
 
-def all_requests(first: int, cursor: str) -> list[Request]:
-    """The rows of the table; `first` is the id of the first recorded server, `cursor` one shortly before the end."""
-    page = "/api/servers?page_size=20"
-    uncached = f"{page}&sort={{blank}}"
-    return [
-        Request("page of a list, cached", page, recorded=uncached),
-        Request("page, not cached, total cached", uncached),
-        Request("status filter, not cached, total cached", f"{page}&status=retired&sort={{blank}}"),
-        Request(
-            "datacenter and memory filter, with count",
-            f"{page}&datacenter=oslo-7&memory_gb__gte=512&memory_gb__lte={{number}}",
-        ),
-        Request("common keyword, with count", f"{page}&q=example&memory_gb__lte={{number}}"),
-        Request("single object", f"/api/servers/{{{first}}}"),
-        Request("tree, level 3", "/api/servers/tree?level=3&page_size=20&sort={blank}"),
-        Request("audit page", "/api/audit-logs?page_size=20"),
-        Request("change feed", f"/api/events?after={cursor}"),
-        Request(
-            "create",
-            "/api/servers",
-            '{"name": "new-{turn}", "datacenter_id": 1, "memory_gb": 512, "owner": "team-atlas"}',
-            "POST",
-            "INSERT INTO servers (name, server_type, status, datacenter_id, memory_gb, owner, tags, attributes,"
-            " version, created_at, updated_at) VALUES ('bare-' || gen_random_uuid(), 'physical', 'active', 1, 512,"
-            " 'team-atlas', '[]', '{}', 1, now(), now()) RETURNING id",
-        ),
-        Request(
-            "PATCH",
-            f"/api/servers/{{{first}}}",
-            '{"owner": "team {turn}"}',
-            "PATCH",
-            # Other rows, because the platform's have records. A subquery, or random() would be computed for every row.
-            "UPDATE servers SET owner = 'team ' || gen_random_uuid(), version = version + 1, updated_at = now()"
-            f" WHERE id = (SELECT 1 + floor(random() * {RECORDED_SERVERS})::bigint)",
-        ),
-    ]
-
-
 def run(
     servers: int = Estate().servers,
     gpus: int = Estate().gpus,
     rounds: int = ROUNDS,
     seconds: float = BURST_SECONDS,
     only: str = "",
+    database: str = "postgresql",
 ) -> None:
     """Print the table, or its rows with names that match the regular expression `only`."""
     with ExitStack() as stack:
         # First, because it exits if Redis is not empty.
         redis_url = stack.enter_context(empty_redis())
-        database = stack.enter_context(scratch())
-        first, cursor = fill(database, Estate(servers, gpus))
-        requests = [request for request in all_requests(first, cursor) if re.search(only, request.name)]
+        created = stack.enter_context(scratch(database))
+        first, cursor = fill(created, Estate(servers, gpus))
+        requests = [one for one in all_requests(first, cursor, database) if re.search(only, one.name)]
         shared = {
-            "DATABASE_URL": database.url.render_as_string(hide_password=False),
+            "DATABASE_URL": created.url.render_as_string(hide_password=False),
             "REDIS_URL": redis_url or "",
+            "AUDIT_CHECKPOINTS": str(created.app.config["AUDIT_CHECKPOINTS"]),
             "API_LIMIT": "1000000 per minute",
             # The cursor of the feed is signed in this process.
-            "SECRET_KEY": database.app.config["SECRET_KEY"],
+            "SECRET_KEY": created.app.config["SECRET_KEY"],
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
             "WORKERS": str(WORKERS if redis_url else 1),
         }
-        bare = stack.enter_context(bare_function(database, record_limits(database, requests)))
+        bare = stack.enter_context(bare_function(created, record_limits(created, requests)))
         ours = stack.enter_context(platform("ours", shared))
-        connection = stack.enter_context(database.connect())
+        connection = stack.enter_context(created.connect())
         results: Results = {}
         # The writes come last: each makes the answer of the feed longer.
         for request in requests:
@@ -147,10 +93,13 @@ def run(
             for number in range(-1, rounds):
                 for clients in CLIENTS:
                     for service in (ours, bare):
-                        measured = measure(service, connection, request, clients, seconds)
+                        backends = [folder for folder in created.backends(connection) if folder.exists()]
+                        measured = measure(service, backends, request, clients, seconds)
                         if number >= 0:
                             results.setdefault((request.name, service.name, clients), []).append(measured)
-        print(f"limits: {servers:,} servers, {gpus:,} GPUs, PostgreSQL{' and Redis' if redis_url else ''},", end=" ")
+        print(
+            f"limits: {servers:,} servers, {gpus:,} GPUs, {created.title}{' and Redis' if redis_url else ''},", end=" "
+        )
         print(f"{shared['WORKERS']} workers, medians of {rounds} rounds; rates and ratios: one client / eight")
         show(requests, results)
         print(f"memory of each worker: {', '.join(f'{one:.0f} MB' for one in megabytes_of_workers(ours.pid))}")
@@ -171,8 +120,7 @@ def fill(database: Scratch, estate: Estate) -> tuple[int, str]:
         size = db.session.scalar(sa.select(sa.func.count()).select_from(leaves)) or 0
         cursor = FeedWindow(0, max(0, size - 20), size).cursor
     database.release()
-    with database.connect() as connection:
-        connection.execute("VACUUM ANALYZE")
+    database.analyze()
     return first - RECORDED_SERVERS + 1, cursor
 
 
@@ -180,15 +128,14 @@ def record_limits(database: Scratch, requests: Sequence[Request]) -> dict[str, L
     """The statements of each request with their values, and the names of the columns in its answer."""
     client = log_in(database)
     with database.connect() as connection:
-        cursor = psycopg.ClientCursor(connection)
         limits = {}
         for request in requests:
             if request.limit:
                 statements = [(request.limit, ["id"])]
             else:
                 sent, names = record(database, client, request)
-                texts = [cursor.mogrify(sql, values) for sql, values in sent]
-                statements = [(text, named(cursor, text, names)) for text in texts]
+                described = [database.described(connection, sql, values) for sql, values in sent]
+                statements = [(text, named(columns, names)) for text, columns in described]
             limits[request.name] = Limit(statements, bool(request.limit))
     database.release()
     return limits
@@ -232,9 +179,8 @@ def texts_of(value: Any) -> Iterator[str]:
         yield value
 
 
-def named(cursor: psycopg.Cursor, sql: str, names: Sequence[str]) -> list[str]:
+def named(columns: list[str], names: Sequence[str]) -> list[str]:
     """The names of the columns of a query: those of the fields as far as there are, so that answers have one size."""
-    columns = [column.name for column in cursor.execute(sql.encode()).description or ()]
     return [*names[: len(columns)], *columns[len(names) :]] if len(columns) > 1 else columns
 
 
@@ -242,7 +188,9 @@ def named(cursor: psycopg.Cursor, sql: str, names: Sequence[str]) -> list[str]:
 def bare_function(database: Scratch, limits: Mapping[str, Limit]) -> Iterator[Service]:
     """Serve the bare function; the path of a request is its name without blanks."""
     port = free_port()
-    settings = Limits(plain(database.url), {path_of(name): limit for name, limit in limits.items()})
+    settings = Limits(
+        database.name, dict(database.bare_options), {path_of(name): limit for name, limit in limits.items()}
+    )
     command = [sys.executable, "-m", "bench.bare", str(port), str(WORKERS), str(PLACES)]
     with served(command, {"BARE": json.dumps(settings)}) as pid:
         service = Service("bare", port, pid)
@@ -254,16 +202,14 @@ def path_of(name: str) -> str:
     return "/" + re.sub(r"\W+", "-", name)
 
 
-def measure(
-    service: Service, connection: psycopg.Connection, request: Request, clients: int, seconds: float
-) -> Measured:
+def measure(service: Service, backends: Sequence[Path], request: Request, clients: int, seconds: float) -> Measured:
     """One burst of a request."""
-    server, backends = Processes.of(service.pid), Processes(backends_of(connection))
+    server, connections = Processes.of(service.pid), Processes(backends)
     if service.name == "bare":
         burst = load(service, clients, seconds, path_of(request.name))
     else:
         burst = load(service, clients, seconds, request.path, request.body, request.method)
-    return Measured(burst, server.seconds(), backends.seconds())
+    return Measured(burst, server.seconds(), connections.seconds())
 
 
 def show(requests: Sequence[Request], results: Results) -> None:

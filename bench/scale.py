@@ -69,6 +69,7 @@ def run(servers: int = Estate().servers, gpus: int = Estate().gpus, rounds: int 
         shared = {
             "DATABASE_URL": database.url.render_as_string(hide_password=False),
             "REDIS_URL": url or "",
+            "AUDIT_CHECKPOINTS": str(database.app.config["AUDIT_CHECKPOINTS"]),
             # The cursors are signed in this process.
             "SECRET_KEY": database.app.config["SECRET_KEY"],
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
@@ -165,6 +166,11 @@ def recorded(app: Flask) -> Iterator[list[Statement]]:
         sa.event.remove(engine, "before_cursor_execute", note)
 
 
+def cursor_for(connection: psycopg.Connection, parameters: Any) -> psycopg.Cursor:
+    """A cursor for a recorded statement; those that the platform prepares have parameters `$1`, not `%(name)s`."""
+    return connection.cursor() if isinstance(parameters, Mapping) else psycopg.RawCursor(connection)
+
+
 def measure(
     service: Service,
     connection: psycopg.Connection,
@@ -185,7 +191,7 @@ def measure(
         answer.read()
         between = time.perf_counter()
         for statement, parameters in statements:
-            connection.execute(statement.encode(), parameters, prepare=True).fetchall()
+            cursor_for(connection, parameters).execute(statement.encode(), parameters, prepare=True).fetchall()
         if answer.status != 200:
             raise RuntimeError(f"{request.path} was answered with {answer.status}.")
         if number >= 0:

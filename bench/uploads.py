@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.fleet import Fleet
-from bench.imports import copy_rows, parse, stored_rows
+from bench.imports import parse, stored_rows
 from bench.proof import settings_for
 from bench.scratch import Scratch, scratch
 from bench.serving import Service, platform
@@ -86,7 +86,7 @@ def measure(database: Scratch, path: Path, pause: float) -> Round:
             seconds = upload(service, path)
     stored = stored_rows(database)
     database.renew()
-    return Round(seconds, parse(path), copy_rows(database, stored), usage, times.p95())
+    return Round(seconds, parse(path), database.write_rows(stored), usage, times.p95())
 
 
 def show(rows: int, pause: float, rounds: list[Round]) -> None:
