@@ -28,6 +28,7 @@ RUN = (os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(4))[:8]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
+DEFAULT_PORTS = {"postgresql": 5432, "mariadb": 3306}
 LEFT_OUT = "Left out: "
 """Begins the reason of a skipped test; the summary of a run repeats it."""
 
@@ -40,6 +41,10 @@ class Backend(Protocol):
     """A database and a cache for the application under test."""
 
     name: str
+
+    @staticmethod
+    def require() -> None:
+        """Raise Missing unless its services answer."""
 
     def settings(self) -> config.Config: ...
 
@@ -60,6 +65,10 @@ class Sqlite:
         self.path = directory / "test.db"
         self.uploads = directory / "uploads"
         self._migrated = b""
+
+    @staticmethod
+    def require() -> None:
+        """It needs no service."""
 
     def settings(self) -> config.Config:
         return testing(f"sqlite:///{self.path}", None, self.uploads, f"itam-{RUN}-{WORKER}")
@@ -97,7 +106,7 @@ class Postgresql:
         self.prefix = f"itam-{RUN}-{WORKER}"
         self.url = own_url(RUN)
         name = self.url.database
-        require_services()
+        self.require()
         with _server_alone() as server:
             drop_leftovers(server)
             # template0 and C.UTF-8: text is ordered by code points, as on SQLite.
@@ -110,6 +119,17 @@ class Postgresql:
         # Triggers and foreign keys do not fire while the tables are emptied.
         self._cleaner.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")
         self._emptying = b""
+
+    @staticmethod
+    def require() -> None:
+        try:
+            _connect(sa.make_url(DATABASE_URL)).close()
+        except psycopg.OperationalError:
+            raise Missing(
+                f"PostgreSQL does not answer at {sa.make_url(DATABASE_URL)}: start it (docker "
+                "compose -f compose.test.yaml up -d) or set TEST_DATABASE_URL"
+            ) from None
+        require_redis()
 
     def settings(self) -> config.Config:
         return testing(self.url.render_as_string(hide_password=False), REDIS_URL, self.uploads, self.prefix)
@@ -139,7 +159,7 @@ def own_url(run: str) -> sa.URL:
 
 
 @contextmanager
-def database(url: sa.URL, locale: str) -> Iterator[None]:
+def database(url: sa.URL, locale: str = "LOCALE 'C.UTF-8'") -> Iterator[None]:
     """Create a database of a locale, and drop it at the end."""
     with _server_alone() as server:
         server.execute(f"CREATE DATABASE \"{url.database}\" TEMPLATE template0 ENCODING 'UTF8' {locale}".encode())
@@ -176,7 +196,10 @@ def delete_keys(prefix: str) -> None:
 
 
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-"""For what only PostgreSQL and Redis have: lost connections, deadlocks, an unreachable cache."""
+"""For what depends on PostgreSQL, and for what depends on Redis and on no database."""
+
+on_servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+"""For what a server of databases does otherwise than SQLite: row locks, deadlocks, lost connections."""
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -197,15 +220,8 @@ def testing(database_url: str, redis_url: str | None, uploads: Path, redis_prefi
     )
 
 
-def require_services() -> None:
-    """Raise Missing unless PostgreSQL and Redis both answer."""
-    try:
-        _connect(sa.make_url(DATABASE_URL)).close()
-    except psycopg.OperationalError:
-        raise Missing(
-            f"PostgreSQL does not answer at {sa.make_url(DATABASE_URL)}: start it (docker "
-            "compose -f compose.test.yaml up -d) or set TEST_DATABASE_URL"
-        ) from None
+def require_redis() -> None:
+    """Raise Missing unless Redis answers."""
     try:
         with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=3, socket_timeout=3) as client:
             client.ping()

@@ -26,6 +26,7 @@ CANARIES = (
     "only-for-tests",
     "Traceback",
     "psycopg",
+    "pymysql",
     "sqlite3",
     "sqlalchemy",
     "SELECT ",

@@ -1,7 +1,7 @@
 """What every test stands on: the application on each database, clients, objects, and nothing left over."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
@@ -12,27 +12,24 @@ from flask import Flask
 
 import config
 from app import create_app
+from app.auth.service import start_session
 from app.core import gc_tuning
 from app.core.cache.generations import cache
-from app.core.db.unit_of_work import db
+from app.core.db.unit_of_work import act_in, db, writing
 from app.core.http import api
 from app.core.http.access import Role
 from app.users.models import User
-from tests.backends import LEFT_OUT, Backend, Missing, Postgresql, Sqlite
-from tests.client import PASSWORD, Client
-from tests.factories import Make
-from tests.mariadb import Mariadb, is_ready
+from tests.backends import LEFT_OUT, Backend, Missing
+from tests.client import Client
+from tests.factories import ORIGIN, Make
 from tests.object_store import ObjectStore
 from tests.object_store import served as object_store_server
 from tests.openapi import Document
+from tests.spread import BACKENDS, answering, spread_over
 
 SignIn = Callable[..., Client]
 BuildApp = Callable[..., Flask]
 Statements = Callable[[], AbstractContextManager[list[str]]]
-
-BACKENDS: Mapping[str, type[Sqlite | Postgresql | Mariadb]] = {
-    kind.name: kind for kind in (Sqlite, Postgresql, Mariadb)
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,10 +38,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--fuzz-seed", type=int, default=1, help="other seeds give other requests (1)")
     parser.addoption("--repetitions", type=int, default=1, help="how often each race is run, at least (1)")
     parser.addoption("--examples", type=int, default=0, help="random examples of imports, instead of a few fixed ones")
-    parser.addoption("--on-mariadb", action="store_true", help="run on MariaDB alone, and all that uses a database")
+    parser.addoption("--on", choices=BACKENDS, help="run on this database alone, and all that uses one")
     parser.getgroup("console", "the console in a browser (tests/console)").addoption(
         "--screenshots", action="store_true", help="write the pictures of the documents (docs/pictures) again"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three on two cores: a third of the time a test waits for a browser, a server or a database."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -57,20 +60,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repetition", range(-(-repetitions // own_runs)), indirect=True)
     marks = metafunc.definition.iter_markers("parametrize")
     if "backend" in metafunc.fixturenames and not any("backend" in mark.args[0] for mark in marks):
-        only = metafunc.config.getoption("--on-mariadb")
-        is_third = is_ready(metafunc.definition.path)
-        names = [Mariadb.name] if only else [name for name in BACKENDS if is_third or name != Mariadb.name]
-        metafunc.parametrize("backend", names, indirect=True, scope="session")
+        only = metafunc.config.getoption("--on")
+        metafunc.parametrize("backend", [only] if only else list(BACKENDS), indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what does not run on MariaDB where it alone is asked for."""
-    if not config.getoption("--on-mariadb"):
+    """Leave out what does not run on the database that alone is asked for, or else what runs on another one."""
+    only = config.getoption("--on")
+    if only is None:
+        if not any("::" in argument for argument in config.args) and not config.getoption("--fuzz-requests"):
+            items[:] = spread_over(items, answering())
         return
     chosen, others = [], []
     for item in items:
         callspec = getattr(item, "callspec", None)
-        is_chosen = callspec is not None and callspec.params.get("backend") == Mariadb.name
+        is_chosen = callspec is not None and callspec.params.get("backend") == only
         (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
@@ -128,8 +132,8 @@ def app(migrated_app: Flask, backend: Backend) -> Iterator[Flask]:
     with migrated_app.app_context():
         assert db.engine.pool.checkedout() == 0, "The test left a connection open."  # type: ignore[attr-defined]
     backend.empty(migrated_app)
-    for kept in migrated_app.config["AUDIT_CHECKPOINTS"].iterdir():
-        kept.unlink()
+    for file in migrated_app.config["AUDIT_CHECKPOINTS"].iterdir():
+        file.unlink()
     with migrated_app.app_context():
         cache.clear()
 
@@ -180,13 +184,17 @@ def make(app: Flask) -> Make:
 
 @pytest.fixture
 def sign_in(app: Flask, document: Document, make: Make) -> SignIn:
-    """Make a user with these fields and sign them in: `sign_in(role=Role.ADMIN)`."""
+    """Make a user with these fields and a session of theirs: `sign_in(role=Role.ADMIN)`.
+
+    It is recorded as a login, but no password is checked and no attempt counted: that took a tenth of all tests.
+    """
 
     def sign_in(**fields: Any) -> Client:
         user = make(User, **fields)
-        credentials = {"username": user.username, "password": fields.get("password", PASSWORD)}
-        answer = Client(app, document).call("POST", "/api/auth/login", json=credentials)
-        return Client(app, document, answer["data"]["access_token"], user)
+        with app.app_context(), writing():
+            act_in(ORIGIN)
+            tokens = start_session(user)
+        return Client(app, document, tokens["access_token"], user)
 
     return sign_in
 

@@ -6,13 +6,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from flask import Flask
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012, Draft202012Validator, Registry
 from werkzeug.exceptions import HTTPException
 
 from app.core.http.application import ALWAYS
 
+DOCUMENT = "urn:openapi"
 FAILURE = "#/components/schemas/Failure"
 JSON = "application/json"
 _OF_SERVER = ("Connection", "Content-Length", "Content-Type", "Date", "Server", "Transfer-Encoding")
@@ -53,6 +52,7 @@ class Document:
         self._answers_in_part = _without_required(self._answers)
         self._requests = _without(spec, "readOnly")
         self._validators: dict[tuple[Any, ...], Draft202012Validator] = {}
+        self._registries: dict[int, Registry] = {}
 
     @cached_property
     def operations(self) -> dict[Operation, Mapping[str, Any]]:
@@ -148,17 +148,14 @@ class Document:
 
     def _validate(self, spec: Mapping[str, Any], schema: Mapping[str, Any], body: Any, key: tuple[Any, ...]) -> None:
         if key not in self._validators:
-            self._validators[key] = _validator(spec, schema)
-        errors = [f"{error.json_path}: {error.message}" for error in self._validators[key].iter_errors(body)]
+            if id(spec) not in self._registries:
+                self._registries[id(spec)] = Registry([(DOCUMENT, spec)], draft=Draft202012)
+            registry = self._registries[id(spec)]
+            self._validators[key] = Draft202012Validator(
+                _absolute(schema, DOCUMENT), registry=registry, validate_formats=True
+            )
+        errors = [f"{error.instance_path}: {error.message}" for error in self._validators[key].iter_errors(body)]
         assert not errors, f"{key} is not as documented: {errors}"
-
-
-def _validator(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> Draft202012Validator:
-    name = "urn:openapi"
-    registry: Registry[Any] = Registry().with_resource(name, Resource(contents=spec, specification=DRAFT202012))
-    return Draft202012Validator(
-        _absolute(schema, name), registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
 
 
 def _absolute(schema: Any, name: str) -> Any:
@@ -199,11 +196,11 @@ def _without(spec: Any, mark: str) -> Any:
         return [_without(item, mark) for item in spec]
     if not isinstance(spec, dict):
         return spec
-    kept = {key: _without(value, mark) for key, value in spec.items()}
-    properties = kept.get("properties")
+    remaining = {key: _without(value, mark) for key, value in spec.items()}
+    properties = remaining.get("properties")
     if isinstance(properties, dict):
         dropped = {name for name, schema in properties.items() if schema.get(mark) is True}
-        kept["properties"] = {name: schema for name, schema in properties.items() if name not in dropped}
-        if "required" in kept:
-            kept["required"] = [name for name in kept["required"] if name not in dropped]
-    return kept
+        remaining["properties"] = {name: schema for name, schema in properties.items() if name not in dropped}
+        if "required" in remaining:
+            remaining["required"] = [name for name in remaining["required"] if name not in dropped]
+    return remaining

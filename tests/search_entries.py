@@ -45,7 +45,7 @@ def _owner(model: Any, row: Any) -> int | None:
 
 def _lines(resource: Any, row: Any) -> Counter[str]:
     item = {name: as_json(value) for name, value in row.items()}
-    texts = (search_text(found.compared) for found in searched_values(resource, item))
+    texts = (search_text(searched.compared) for searched in searched_values(resource, item))
     return Counter(line for text in texts for line in text.split("\n"))
 
 

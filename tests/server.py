@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import config
+from app.core.db.dialects.mariadb.servers import TRY_MYSQL
 from tests.threads import TIMEOUT_SECONDS
 
 Json = Any
@@ -109,7 +110,8 @@ def served(settings: config.Config, root: Path = config.ROOT, **environ: str) ->
 
 def environment(settings: config.Config) -> dict[str, str]:
     """The environment of a process that uses the database and files of these settings, but no Redis."""
-    inherited: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    names = ("PATH", "HOME", TRY_MYSQL)
+    inherited: Mapping[str, str] = {name: os.environ[name] for name in names if name in os.environ}
     return {
         **inherited,
         "FLASK_ENV": "testing",

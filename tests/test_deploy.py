@@ -46,9 +46,9 @@ def test_kubernetes_sets_what_the_platform_knows() -> None:
 
 
 def test_kubernetes_has_probes_limits_and_budgets() -> None:
-    found = manifests()
-    deployments = [each for each in found if each["kind"] == "Deployment"]
-    budgets = [each["spec"]["selector"]["matchLabels"] for each in found if each["kind"] == "PodDisruptionBudget"]
+    documents = manifests()
+    deployments = [each for each in documents if each["kind"] == "Deployment"]
+    budgets = [each["spec"]["selector"]["matchLabels"] for each in documents if each["kind"] == "PodDisruptionBudget"]
     assert [each["metadata"]["name"] for each in deployments] == ["itam-web", "itam-worker"]
     for deployment in deployments:
         pod = deployment["spec"]["template"]

@@ -9,6 +9,7 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from app.core.db.dialects.mariadb import connections as mariadb
+from app.core.db.dialects.mariadb import driver as mariadb_driver
 from app.core.db.dialects.postgresql import connections as postgresql
 from app.core.db.dialects.sqlite import connections as sqlite
 
@@ -34,18 +35,19 @@ def run_concurrently(calls: Sequence[Callable[[], T]], *, lock_seconds: float | 
         stack.enter_context(patch.object(sqlite, "LOCK_SECONDS", lock_seconds or TIMEOUT_SECONDS))
         if lock_seconds is None:
             # What is no request waits for LONG_LOCK_SECONDS.
-            for server in (postgresql, mariadb):
-                stack.enter_context(patch.object(server, "has_request_context", return_value=False))
-                stack.enter_context(patch.object(server, "LONG_LOCK_SECONDS", TIMEOUT_SECONDS))
+            for module in (postgresql, mariadb, mariadb_driver):
+                stack.enter_context(patch.object(module, "has_request_context", return_value=False))
+            for module in (postgresql, mariadb):
+                stack.enter_context(patch.object(module, "LONG_LOCK_SECONDS", TIMEOUT_SECONDS))
         threads = stack.enter_context(ThreadPoolExecutor(len(calls)))
         futures = [threads.submit(begin, call) for call in calls]
         return [future.result(TIMEOUT_SECONDS) for future in futures]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS, *, every: float = 0.005) -> None:
     """Poll until the condition holds, which another thread or process brings about."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "The condition did not become true."
         # Leaves the processor to the thread that is waited for.
-        time.sleep(0.005)
+        time.sleep(every)

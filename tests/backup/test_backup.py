@@ -32,8 +32,8 @@ from app.proof.report import Status
 from app.proof.sealer import checkpoint_log, seal
 from app.proof.verification import verify
 from app.servers.models import Server
-from tests import backends
-from tests.backends import Backend, Postgresql
+from tests import backends, mariadb
+from tests.backends import Backend
 from tests.client import Client
 from tests.conftest import close
 from tests.counters import assert_counters_match_objects
@@ -41,7 +41,21 @@ from tests.factories import Make
 from tests.features.assets.conftest import upload
 from tests.images import encoded_image
 from tests.object_store import ObjectStore
+from tests.spread import any_database
 from tests.threads import wait_until
+
+restored_on = pytest.mark.parametrize(
+    ("backend", "kind"),
+    [
+        ("sqlite", "sqlite"),
+        ("postgresql", "postgresql"),
+        ("postgresql", "sqlite"),
+        ("mariadb", "mariadb"),
+        ("mariadb", "sqlite"),
+    ],
+    indirect=["backend"],
+)
+"""The kinds of databases from which and to which a backup is moved."""
 
 
 def run(app: Flask, *arguments: object, code: int = 0) -> Result:
@@ -56,16 +70,24 @@ def elsewhere(backend: Backend, directory: Path, kind: str = "", **places: Any) 
     directory.mkdir()
     with ExitStack() as stack:
         url = f"sqlite:///{directory / 'other.db'}"
-        if (kind or backend.name) == "postgresql":
-            other = backends.own_url(secrets.token_hex(4))
-            stack.enter_context(backends.database(other, "LOCALE 'C.UTF-8'"))
-            url = other.render_as_string(hide_password=False)
-        settings = backends.testing(url, backend.settings().REDIS_URL, directory / "uploads", "itam-elsewhere")
+        if (kind or backend.name) != "sqlite":
+            url = stack.enter_context(new_database(kind or backend.name)).render_as_string(hide_password=False)
+        prefix = f"itam-elsewhere-{secrets.token_hex(4)}"
+        settings = backends.testing(url, backend.settings().REDIS_URL, directory / "uploads", prefix)
         for name, value in places.items():
             setattr(settings, name, value)
         app = create_app(settings)
         stack.callback(close, app)
         yield app
+
+
+@contextmanager
+def new_database(kind: str) -> Iterator[sa.URL]:
+    """A database without a schema on a server of this kind."""
+    module: Any = mariadb if kind == "mariadb" else backends
+    url = module.own_url(secrets.token_hex(4))
+    with module.database(url):
+        yield url
 
 
 @contextmanager
@@ -113,12 +135,10 @@ def assert_intact(app: Flask) -> None:
     assert (report.status, list(report.lines())[1:]) == (Status.INTACT, [])
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@restored_on
 def test_a_backup_taken_while_others_write_is_restored_elsewhere(
     app: Flask, admin: Client, backend: Backend, filled: str, tmp_path: Path, kind: str
 ) -> None:
-    if kind == "postgresql" and not isinstance(backend, Postgresql):
-        kind = "sqlite"
     folder = tmp_path / "backup"
     with writing_meanwhile(admin) as names:
         before = list(names)
@@ -138,9 +158,9 @@ def test_a_backup_taken_while_others_write_is_restored_elsewhere(
         client = Client(other, admin.document, admin.token, admin.user)
         with other.app_context():
             rows = db.session.execute(sa.select(Datacenter.id, Datacenter.name).order_by(Datacenter.id)).all()
-        kept = [row.name for row in rows if row.name.startswith("written ")]
-        assert kept == names[: len(kept)]
-        assert len(before) <= len(kept) < len(names)
+        restored_names = [row.name for row in rows if row.name.startswith("written ")]
+        assert restored_names == names[: len(restored_names)]
+        assert len(before) <= len(restored_names) < len(names)
         assert client.send("GET", filled).data == admin.send("GET", filled).data
         assert client.call("GET", "/api/search?q=H100")["data"]
         # It goes on: ids are not given again, and sealing continues.
@@ -148,17 +168,15 @@ def test_a_backup_taken_while_others_write_is_restored_elsewhere(
         assert created["id"] > rows[-1].id
         run(other, "audit", "seal")
         assert_intact(other)
-        if backend.name == "postgresql":
+        if backend.name != "sqlite":
             run(other, "backup", tmp_path / "again")
             assert manifest.read(tmp_path / "again").counts["datacenters"] == restored["datacenters"] + 1
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@restored_on
 def test_a_restored_database_is_the_same_installation(
     app: Flask, admin: Client, make: Make, backend: Backend, tmp_path: Path, kind: str
 ) -> None:
-    if kind == "postgresql" and not isinstance(backend, Postgresql):
-        kind = "sqlite"
     make(Server, name="n1")
     content = admin.send("GET", "/api/servers/export?format=xlsx").data
     run(app, "backup", tmp_path / "backup")
@@ -172,6 +190,7 @@ def test_a_restored_database_is_the_same_installation(
     assert [note for note in sheet["sheet_notes"] if note["rule"] == "foreign_ids"] == []
 
 
+@backends.on_sqlite
 def test_a_backup_has_the_checkpoints_of_its_database(
     app: Flask, filled: str, backend: Backend, tmp_path: Path
 ) -> None:
@@ -199,6 +218,7 @@ def test_ids_of_deleted_objects_are_not_given_again(
         assert Make(other)(Server).id > gone
 
 
+@backends.on_postgresql
 def test_data_is_given_up_by_name_only(
     app: Flask, admin: Client, make: Make, backend: Backend, filled: str, tmp_path: Path
 ) -> None:
@@ -221,6 +241,7 @@ def _servers(app: Flask, admin: Client) -> list[Any]:
     return listed
 
 
+@backends.on_sqlite
 def test_sealing_goes_on_after_an_older_state_was_restored(
     app: Flask, admin: Client, make: Make, backend: Backend, filled: str, tmp_path: Path
 ) -> None:
@@ -247,6 +268,7 @@ def test_sealing_goes_on_after_an_older_state_was_restored(
         assert_intact(other)
 
 
+@any_database
 def test_a_damaged_backup_is_found_and_not_restored(app: Flask, filled: str, backend: Backend, tmp_path: Path) -> None:
     intact = tmp_path / "backup"
     run(app, "backup", intact, "--with-secrets")
@@ -288,6 +310,7 @@ def _forge(folder: Path) -> Path:
     return folder
 
 
+@any_database
 def test_another_key_verifies_nothing(app: Flask, backend: Backend, tmp_path: Path) -> None:
     run(app, "backup", tmp_path / "backup")
     with elsewhere(backend, tmp_path / "machine") as other:
@@ -302,7 +325,7 @@ def test_a_database_in_use_is_not_replaced(app: Flask, admin: Client, backend: B
         name = Path(sa.make_url(other.config["SQLALCHEMY_DATABASE_URI"]).database or "").name
         running = sa.create_engine(
             other.config["SQLALCHEMY_DATABASE_URI"],
-            connect_args={} if backend.name == "sqlite" else {"application_name": "itam"},
+            connect_args={"application_name": "itam"} if backend.name == "postgresql" else {},
         )
         with running.connect() as connection:
             connection.execute(sa.text("SELECT count(*) FROM users"))
@@ -313,6 +336,7 @@ def test_a_database_in_use_is_not_replaced(app: Flask, admin: Client, backend: B
         run(other, "restore", tmp_path / "backup", "--replace", name)
 
 
+@any_database
 def test_secrets_are_named_and_copied_on_request(app: Flask, tmp_path: Path) -> None:
     output = run(app, "backup", tmp_path / "without").output
     assert "Keep these secrets elsewhere, the backup needs them: SECRET_KEY, JWT_SECRET_KEY." in output
@@ -323,6 +347,7 @@ def test_secrets_are_named_and_copied_on_request(app: Flask, tmp_path: Path) -> 
     assert secrets.stat().st_mode & 0o777 == 0o600
 
 
+@any_database
 def test_a_backup_is_written_into_a_new_folder(app: Flask, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     assert "exists already" in run(app, "backup", tmp_path / "there", code=1).output
@@ -331,6 +356,7 @@ def test_a_backup_is_written_into_a_new_folder(app: Flask, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there"]
 
 
+@any_database
 def test_an_image_whose_file_is_gone_does_not_prevent_a_backup(
     app: Flask, filled: str, backend: Backend, tmp_path: Path
 ) -> None:
@@ -340,6 +366,7 @@ def test_an_image_whose_file_is_gone_does_not_prevent_a_backup(
     run(app, "restore", "--check", tmp_path / "backup")
 
 
+@any_database
 def test_mail_that_was_waiting_is_not_sent_again(app: Flask, backend: Backend, tmp_path: Path) -> None:
     with app.test_request_context(), writing():
         outbox.post("someone@example.com", None, tr("Subject"), "password_changed", username="x", time=utcnow())
@@ -351,6 +378,7 @@ def test_mail_that_was_waiting_is_not_sent_again(app: Flask, backend: Backend, t
         assert (mail.state, mail.content) == (outbox.MailState.FAILED, None)
 
 
+@any_database
 def test_images_and_checkpoints_in_buckets_are_backed_up(
     app: Flask, filled: str, admin: Client, backend: Backend, tmp_path: Path, object_store: ObjectStore
 ) -> None:
@@ -362,10 +390,10 @@ def test_images_and_checkpoints_in_buckets_are_backed_up(
     with elsewhere(backend, tmp_path / "second", **object_store.settings(bucket) | places) as other:
         run(other, "restore", tmp_path / "first")
         assert_intact(other)
-        kept = object_store.names(bucket)
-        assert f"images/{image}" in kept
-        assert [name for name in kept if name.endswith("-merged.jsonl")]
-        assert [name for name in kept if ".events-" in name]
+        stored_names = object_store.names(bucket)
+        assert f"images/{image}" in stored_names
+        assert [name for name in stored_names if name.endswith("-merged.jsonl")]
+        assert [name for name in stored_names if ".events-" in name]
         # Sealing goes on behind the checkpoints that were restored.
         with other.app_context():
             assert checkpoint_log().last() is not None

@@ -14,7 +14,9 @@ from tests.client import PASSWORD, Client
 from tests.conftest import LEFT_OUT, SignIn
 from tests.forked_server import ForkingProcess, forked
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# The first has no windows that it would draw, which takes a sixth less time.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 # Without the last ones, the browser calls its maker's hosts at each start.
 ARGUMENTS = (
     "--no-sandbox",

@@ -77,8 +77,8 @@ def test_an_edit_is_neither_overwritten_nor_overwrites(
     expect(dialog.get_by_role("row", name="Owner")).to_contain_text("eve")
     dialog.get_by_role("button", name="Save what is chosen").click()
     expect(mine.get_by_text("Owner is saved.").or_(mine.get_by_text("Field is saved."))).to_be_visible()
-    kept = send(theirs, "GET", f"/api{address}")
-    assert (kept["owner"], kept["rack"]) == ("bob", "B-12")
+    stored = send(theirs, "GET", f"/api{address}")
+    assert (stored["owner"], stored["rack"]) == ("bob", "B-12")
     mine.reload()
     expect(mine.get_by_role("button", name="Edit Owner")).to_be_visible()
 

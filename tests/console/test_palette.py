@@ -113,9 +113,9 @@ def test_what_was_opened_last_comes_first_and_no_name_is_kept(
     page.locator("dd form input").fill("ann of db-7")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    kept = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
-    assert "itam.recent" in kept
-    assert "db-7" not in kept
+    stored = page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
+    assert "itam.recent" in stored
+    assert "db-7" not in stored
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -33,9 +33,9 @@ def expire(app: Flask) -> Callable[..., None]:
         for name in names:
             with app.app_context():
                 claims = decode_token(cookies[name]["value"])
-                kept = {claim: claims[claim] for claim in ("sid", "jti") if claim in claims}
+                same_claims = {claim: claims[claim] for claim in ("sid", "jti") if claim in claims}
                 late = timedelta(seconds=-1)
-                token = CREATE[name](claims["sub"], expires_delta=late, additional_claims=kept)
+                token = CREATE[name](claims["sub"], expires_delta=late, additional_claims=same_claims)
             page.context.add_cookies([{**cookies[name], "value": token}])  # type: ignore[typeddict-item]
 
     return expire

@@ -14,12 +14,12 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 def dictionaries() -> list[tuple[str, dict[str, str], dict[str, str]]]:
     """Of each dictionary where it is, its English and its Chinese texts."""
-    found = []
+    texts = []
     for path in sorted([*SOURCES.rglob("*.ts"), *SOURCES.rglob("*.svelte")]):
         for source in path.read_text(encoding="utf-8").split("= dictionary(")[1:]:
             english, chinese = OBJECT.findall(source)[:2]
-            found.append((str(path.relative_to(SOURCES)), texts_in(english), texts_in(chinese)))
-    return found
+            texts.append((str(path.relative_to(SOURCES)), texts_in(english), texts_in(chinese)))
+    return texts
 
 
 def texts_in(source: str) -> dict[str, str]:

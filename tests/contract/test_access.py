@@ -15,16 +15,19 @@ from tests.conftest import SignIn
 from tests.contract.resources import each_readable, each_resource
 from tests.factories import Make
 from tests.openapi import Document, template_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def routes(app: Flask) -> dict[tuple[str, str], str]:
     """The access that every route of the application declares."""
-    found = {}
+    access_of_route = {}
     for rule in app.url_map.iter_rules():
         access: Any = access_of(app.view_functions[rule.endpoint])
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            found[method, template_of(rule.rule)] = access.value if isinstance(access, Role) else access
-    return found
+            access_of_route[method, template_of(rule.rule)] = access.value if isinstance(access, Role) else access
+    return access_of_route
 
 
 def calls(app: Flask) -> list[tuple[str, str, str]]:

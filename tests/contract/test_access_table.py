@@ -31,6 +31,9 @@ from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.images import encoded_image
 from tests.openapi import Document, template_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 Expected = Mapping[str, int]
 
@@ -296,9 +299,9 @@ class Scene:
     def latest_session(self, user_id: int) -> str:
         of_user = sa.select(AuthSession.id).where(AuthSession.user_id == user_id)
         with self.app.app_context():
-            found = db.session.scalars(of_user.order_by(AuthSession.created_at.desc())).first()
-        assert found is not None
-        return found
+            newest_session = db.session.scalars(of_user.order_by(AuthSession.created_at.desc())).first()
+        assert newest_session is not None
+        return newest_session
 
     def request(self, method: str, route: str, caller: Client) -> tuple[str, dict[str, Any]]:
         """A request that is right in all but, perhaps, who sends it: its path and options."""

@@ -17,7 +17,7 @@ from app.resource import Resource
 from app.servers.models import Server
 from tests.client import Client
 from tests.contract.resources import READABLE
-from tests.contract.test_filters import found
+from tests.contract.test_filters import filtered_ids
 from tests.factories import Make
 
 IP_FIELDS = [
@@ -65,7 +65,7 @@ def test_networks_spellings_and_numeric_comparisons(resource: Resource, name: st
         "__startswith": {"10.0.": IPS[1:4], "2001:D": IPS[6:]},
     }.items():  # fmt: skip
         for text, ips in wanted.items():
-            ids = found(resource, admin, {f"{name}{query}": text})
+            ids = filtered_ids(resource, admin, {f"{name}{query}": text})
             assert sorted(ip_of[one] for one in ids if one in ip_of) == sorted(ips), (query, text)
 
 
@@ -114,9 +114,9 @@ def test_a_mac_address_is_found_in_any_spelling(text: str, make: Make, user: Cli
     server, other = make(Server, mac_address=MAC), make(Server, mac_address="00:1b:44:11:3a:b8")
     resource = next(each for each in READABLE if each.model is Server)
     for query in ("", "__in", "__contains", "__lte"):
-        assert found(resource, user, {f"mac_address{query}": text}) == [server.id], query
-    assert found(resource, user, {"mac_address__ne": text}) == [other.id]
-    assert found(resource, user, {"mac_address__startswith": text[:8]}) == [server.id, other.id]
+        assert filtered_ids(resource, user, {f"mac_address{query}": text}) == [server.id], query
+    assert filtered_ids(resource, user, {"mac_address__ne": text}) == [other.id]
+    assert filtered_ids(resource, user, {"mac_address__startswith": text[:8]}) == [server.id, other.id]
 
 
 def test_a_mac_address_must_be_one(user: Client) -> None:

@@ -7,7 +7,7 @@ from app.core.values import fold
 from app.resource import Resource
 from tests.client import Client
 from tests.contract.resources import all_rows
-from tests.contract.test_filters import found
+from tests.contract.test_filters import filtered_ids
 from tests.contract.test_merges import each_extensible
 from tests.factories import Make
 
@@ -43,7 +43,7 @@ def fill(resource: Resource, make: Make) -> list[int]:
 
 def find(resource: Resource, client: Client, operator: str, *texts: str) -> list[int]:
     parameter = f"attributes.{KEY}" + (f"__{operator}" if operator else "")
-    return found(resource, client, {parameter: list(texts)})
+    return filtered_ids(resource, client, {parameter: list(texts)})
 
 
 @each_extensible

@@ -20,6 +20,9 @@ from tests.contract.test_uniqueness import alike, rules
 from tests.contract.test_versions import another, stored
 from tests.factories import Make, optional_fields, writable_fields
 from tests.openapi import Document
+from tests.spread import spread
+
+pytestmark = spread
 
 RECORD = {
     "id", "created_at", "user_id", "username", "action", "resource_type", "resource_id", "resource_name", "version",

@@ -1,6 +1,7 @@
 """What a body may hold: every bad field is named, all at once, and nothing of a refused body is kept."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from app.resource.json_fields import MAX_ITEMS, MAX_TEXT
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
 from tests.factories import UNMADE, Make, optional_fields, sample, validation_errors, writable_fields
+from tests.spread import any_database
+
+pytestmark = any_database
 
 WRONG_TYPES: dict[Kind, tuple[Any, ...]] = {
     Kind.TEXT: (1, 1.5, True, [], {}, ["text"]),
@@ -55,7 +59,7 @@ def errors_of(client: Client, method: str, path: str, body: Body) -> dict[str, l
 
 def is_named(name: str, errors: dict[str, list[str]]) -> bool:
     """Whether a field, or something inside of it, is among the errors."""
-    return any(found == name or found.startswith(f"{name}.") for found in errors)
+    return any(field == name or field.startswith(f"{name}.") for field in errors)
 
 
 @each_resource
@@ -227,9 +231,9 @@ def test_empty_text_is_null_in_every_kind_of_field(resource: Resource, make: Mak
         assert same_answer(empty, null), name
         assert same_answer(blank, null), name
     left_empty = dict.fromkeys(optional_fields(resource), "")
-    kept = {name: value for name, value in make.body(resource).items() if value is not None}
-    created = admin.call("POST", resource.path, json={**left_empty, **kept}, expect=201)["data"]
-    assert {name for name in left_empty if created[name] is not None} <= kept.keys()
+    body = {name: value for name, value in make.body(resource).items() if value is not None}
+    created = admin.call("POST", resource.path, json={**left_empty, **body}, expect=201)["data"]
+    assert {name for name in left_empty if created[name] is not None} <= body.keys()
 
 
 def same_answer(one: Body, other: Body) -> bool:
@@ -380,9 +384,9 @@ def test_an_optional_field_can_be_cleared(resource: Resource, make: Make, admin:
 )
 def test_attributes(resource: Resource, make: Make, admin: Client) -> None:
     path = f"{resource.path}/{make(resource.model).id}"
-    for kept in ({}, {"K (a) %/+#-_.": "x"}, {"数据": "中心", "n": 1.5, "t": True, "big": -(2**53)}):
+    for attributes in ({}, {"K (a) %/+#-_.": "x"}, {"数据": "中心", "n": 1.5, "t": True, "big": -(2**53)}):
         admin.call("PATCH", path, json={"attributes": None})
-        assert admin.call("PATCH", path, json={"attributes": kept})["data"]["attributes"] == kept
+        assert admin.call("PATCH", path, json={"attributes": attributes})["data"]["attributes"] == attributes
     admin.call("PATCH", path, json={"attributes": None})
     assert admin.call("PATCH", path, json={"attributes": {" k ": "  x "}})["data"]["attributes"] == {"k": "x"}
     twice = errors_of(admin, "PATCH", path, {"attributes": {"k": 1, " k": 2}})
@@ -401,6 +405,24 @@ def test_unreadable_json(admin: Client) -> None:
         for data in UNREADABLE:
             options = {"data": data, "content_type": "application/json", "expect": 400}
             assert admin.call("POST", resource.path, **options)["data"]["reason"] == "bad_json", data[:40]
+
+
+@each_resource
+def test_a_name_that_is_there_twice_is_refused(resource: Resource, make: Make, admin: Client) -> None:
+    path, label = f"{resource.path}/{make(resource.model).id}", resource.model.label
+    before = all_rows(resource, admin)
+    body = json.dumps(make.body(resource))
+    for method, target, text, name in (
+        ("POST", resource.path, f'{body[:-1]}, "{label}": "a: b"}}', label),
+        ("PATCH", path, '{"version": 1, "description": "a", "version": 1}', "version"),
+        ("PATCH", path, '{"is_active": true, "is\\u005factive": false}', "is_active"),
+        ("POST", f"{resource.path}/bulk", f'{{"items": [{body}, {body[:-1]}, "x": 1, "x": 1}}]}}', "x"),
+        ("DELETE", f"{resource.path}/bulk", '{"filter": {"id": 1, "id": 2}, "expected_count": 1}', "id"),
+    ):
+        refused = admin.call(method, target, data=text, content_type="application/json", expect=400)["data"]
+        assert (refused["reason"], list(refused["errors"])) == ("bad_json", [name])
+        assert refused["problems"][name][0]["rule"] == "repeated"
+    assert all_rows(resource, admin) == before
 
 
 def test_a_body_that_is_no_object(make: Make, admin: Client) -> None:
@@ -435,3 +457,27 @@ def test_a_refused_body_leaves_nothing(resource: Resource, make: Make, admin: Cl
     before = all_rows(resource, admin)
     errors_of(admin, "POST", resource.path, {**body, "nonsense": 1})
     assert all_rows(resource, admin) == before
+
+
+WRITTEN = {
+    Kind.TIME: r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z",
+    Kind.DATE: r"\d{4}-\d\d-\d\d",
+    Kind.MONEY: r"\d+\.\d\d",
+}
+"""How values of these kinds are written: times in UTC, and money as decimals in a text."""
+
+
+@each_resource
+def test_times_dates_and_money_are_written_in_one_way(resource: Resource, make: Make, admin: Client) -> None:
+    body = make.body(resource, full=True)
+    created = admin.call("POST", resource.path, json=body, expect=201)["data"]
+    shown = {name: field.kind for name, field in resource.fields.items() if field.kind in WRITTEN and name in created}
+    assert {"created_at", "updated_at"} <= shown.keys()
+    for name, kind in shown.items():
+        assert created[name] is None or re.fullmatch(WRITTEN[kind], created[name]), (name, created[name])
+
+
+@each_resource
+def test_a_field_of_ten_megabytes_is_refused_by_name(resource: Resource, make: Make, admin: Client) -> None:
+    name = resource.model.label
+    assert is_named(name, errors_of(admin, "POST", resource.path, {**make.body(resource), name: "x" * 10_000_000}))

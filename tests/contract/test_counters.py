@@ -127,8 +127,8 @@ def test_wrong_numbers_are_found_and_mended(app: Flask, make: Make, damage: str)
     with app.app_context():
         db.session.execute(sa.text(damage))
         db.session.commit()
-    found = run(args=["counters", "verify"])
-    assert (found.exit_code, "run `flask counters rebuild`" in found.output) == (1, True)
+    result = run(args=["counters", "verify"])
+    assert (result.exit_code, "run `flask counters rebuild`" in result.output) == (1, True)
     assert run(args=["counters", "rebuild"]).exit_code == 0
     assert run(args=["counters", "verify"]).output == "The numbers are right.\n"
     assert_counters_match_objects(app)

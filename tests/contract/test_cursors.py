@@ -12,6 +12,9 @@ from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.contract.resources import each_resource, varied_rows
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 
 def walk(admin: Client, resource: Resource, start: str, towards: str, **query: Any) -> list[list[int]]:

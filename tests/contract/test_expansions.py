@@ -19,6 +19,9 @@ from tests.contract.resources import RESOURCES, each_resource
 from tests.contract.test_access_table import INSIDE, TABLE, Scene, status_of
 from tests.factories import Make
 from tests.openapi import Document
+from tests.spread import spread
+
+pytestmark = spread
 
 CALLERS = (*INSIDE, "second admin")
 GENERATED = {"PATCH": "change", "PUT": "change", "DELETE": "delete"}

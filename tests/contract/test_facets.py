@@ -17,6 +17,9 @@ from tests.client import Client
 from tests.conftest import Statements
 from tests.contract.resources import each_resource, varied_rows
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 
 def counts(client: Client, path: str, field: str, **query: Any) -> dict[Any, int]:

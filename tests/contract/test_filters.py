@@ -24,6 +24,9 @@ from tests.contract.resources import (
     varied_rows,
 )
 from tests.factories import Make, sample, writable_fields
+from tests.spread import spread
+
+pytestmark = spread
 
 EQUALITY = ("", "ne", "in", "isnull")
 ORDER = ("gt", "gte", "lt", "lte")
@@ -62,7 +65,7 @@ def test_each_operator_of_each_field(resource: Resource, make: Make, admin: Clie
             for texts in values_to_try(operator, kind, field, present, must_exist=is_by_name(name, field)):
                 parameter = f"{name}__{operator}" if operator else name
                 expected = [row["id"] for row in rows if holds(operator, kind, value_in(row, name, field), texts)]
-                assert found(resource, admin, {parameter: texts}) == expected, (parameter, texts)
+                assert filtered_ids(resource, admin, {parameter: texts}) == expected, (parameter, texts)
 
 
 @each_readable
@@ -74,11 +77,11 @@ def test_several_filters_must_all_hold(resource: Resource, make: Make, admin: Cl
         for name, field in resource.fields.items()
         if "in" in operators_of(name, field) and last[name] is not None and field.kind is not Kind.LIST
     }
-    assert found(resource, admin, given) == [last["id"]]
-    assert found(resource, admin, {**given, "id": str(rows[0]["id"])}) == []
+    assert filtered_ids(resource, admin, given) == [last["id"]]
+    assert filtered_ids(resource, admin, {**given, "id": str(rows[0]["id"])}) == []
     # The same field twice, under different operators.
     both = {"id__gt": str(rows[0]["id"]), "id__lt": str(last["id"])}
-    assert found(resource, admin, both) == [row["id"] for row in rows[1:-1]]
+    assert filtered_ids(resource, admin, both) == [row["id"] for row in rows[1:-1]]
 
 
 WILDCARDS = ("100%", "100x", "a_b", "aXb", "back\\slash", "back\\\\slash", "'quoted'", '"', "%", "_")
@@ -89,10 +92,10 @@ def test_wildcards_are_plain_characters(resource: Resource, make: Make, admin: C
     name = plain_text_field(resource)
     ids = {text: make(resource.model, **{name: text}).id for text in WILDCARDS}
     for text in WILDCARDS:
-        assert found(resource, admin, {name: text}) == [ids[text]]
+        assert filtered_ids(resource, admin, {name: text}) == [ids[text]]
         for operator, holds_for in (("contains", str.__contains__), ("startswith", str.startswith)):
             expected = [identity for have, identity in ids.items() if holds_for(have, text)]
-            assert found(resource, admin, {f"{name}__{operator}": text}) == expected, (operator, text)
+            assert filtered_ids(resource, admin, {f"{name}__{operator}": text}) == expected, (operator, text)
 
 
 SCRIPTS = {
@@ -111,11 +114,11 @@ def test_case_is_ignored_in_any_script(resource: Resource, make: Make, admin: Cl
     for upper, lower in SCRIPTS.items():
         identity = make(resource.model, **{name: upper}).id
         for text in (upper, lower):
-            assert identity in found(resource, admin, {name: text}), text
-            assert identity in found(resource, admin, {f"{name}__in": f"x,{text}"}), text
-            assert identity not in found(resource, admin, {f"{name}__ne": text}), text
-            assert identity in found(resource, admin, {f"{name}__contains": text[1:]}), text
-            assert identity in found(resource, admin, {f"{name}__startswith": text[:2]}), text
+            assert identity in filtered_ids(resource, admin, {name: text}), text
+            assert identity in filtered_ids(resource, admin, {f"{name}__in": f"x,{text}"}), text
+            assert identity not in filtered_ids(resource, admin, {f"{name}__ne": text}), text
+            assert identity in filtered_ids(resource, admin, {f"{name}__contains": text[1:]}), text
+            assert identity in filtered_ids(resource, admin, {f"{name}__startswith": text[:2]}), text
 
 
 EXTENSIBLE = tuple(resource for resource in RESOURCES if "attributes" in resource.fields)
@@ -135,10 +138,10 @@ def test_attributes_are_filtered_by_their_name(resource: Resource, make: Make, a
                 identity for identity, value in zip(ids, have, strict=True) if holds(operator, Kind.TEXT, value, [text])
             ]
             parameter = f"attributes.{key}" + (f"__{operator}" if operator else "")
-            assert found(resource, admin, {parameter: text}) == expected, (operator, text)
+            assert filtered_ids(resource, admin, {parameter: text}) == expected, (operator, text)
 
 
-def found(resource: Resource, client: Client, filters: dict[str, Any]) -> list[int]:
+def filtered_ids(resource: Resource, client: Client, filters: dict[str, Any]) -> list[int]:
     """The ids of the rows that a list with these filters shows, in order."""
     query = {**filters, "fields": "id", "sort": "id", "page_size": 100}
     body = client.call("GET", resource.path, query_string=query)
@@ -299,17 +302,19 @@ def test_the_audit_log_is_among_what_is_read() -> None:
 @pytest.mark.parametrize("text", ["Café 7%", "机柜 中文", "true", "a\\b_c", "x  y", "ｅｄｇｅ"])
 def test_a_part_of_a_text_is_found_in_any_form(text: str, make: Make, admin: Client) -> None:
     """The search table, in which it is looked for first, has ideographs apart and all fields of an object together."""
-    found = make(Server, name=f"one {text} more", attributes={"note": f"({text})", "whole": text}).id
+    server_id = make(Server, name=f"one {text} more", attributes={"note": f"({text})", "whole": text}).id
     make(Server, name="other", description=text, attributes={"other": text})
     part = text.swapcase()
     for query in ({"name__contains": part}, {"attributes.note__contains": part}, {"attributes.whole": part}):
-        assert [row["id"] for row in admin.call("GET", "/api/servers", query_string=query)["data"]] == [found], query
+        assert [row["id"] for row in admin.call("GET", "/api/servers", query_string=query)["data"]] == [server_id], (
+            query
+        )
     for query in ({"name__contains": f"{part}?"}, {"attributes.whole": f"{part}?"}):
         assert admin.call("GET", "/api/servers", query_string=query)["data"] == []
 
 
 def test_a_text_is_the_same_in_any_case_and_form(make: Make, admin: Client) -> None:
-    found = [make(Server, owner=owner).id for owner in ("Team 007", "team 007", "ｔｅａｍ 007")]
+    ids = [make(Server, owner=owner).id for owner in ("Team 007", "team 007", "ｔｅａｍ 007")]
     make(Server, owner="team 7")
     for path in ("/api/servers?owner=TEAM 007", "/api/servers?owner=TEAM 007&owner=nobody"):
-        assert [row["id"] for row in admin.call("GET", path)["data"]] == found
+        assert [row["id"] for row in admin.call("GET", path)["data"]] == ids

@@ -16,6 +16,9 @@ from app.servers.models import Server
 from app.services.models import Service
 from tests.client import Client
 from tests.factories import ORIGIN, Make
+from tests.spread import any_database
+
+pytestmark = any_database
 
 Change = Callable[[Any], None]
 

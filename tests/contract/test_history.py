@@ -10,6 +10,9 @@ from tests.client import Body, Client
 from tests.contract.resources import each_private, each_public, each_resource
 from tests.contract.test_versions import another, stored
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 HIDDEN = ("ip_address", "user_agent", "token_id")
 

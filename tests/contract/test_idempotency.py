@@ -18,18 +18,21 @@ from werkzeug.test import TestResponse
 from app.core.db.unit_of_work import db
 from app.core.http import idempotency
 from app.core.http.access import Role
-from app.core.http.idempotency import LEASE, REPLAYED, RETENTION, IdempotencyKey, keys
+from app.core.http.idempotency import LEASE, REPLAYED, IdempotencyKey, keys
 from app.resource import Resource
 from app.resource import service as resource_service
 from app.servers.routes import resource as servers
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.contract.resources import all_rows, each_resource
 from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.openapi import Document
+from tests.spread import spread
 from tests.threads import TIMEOUT_SECONDS, run_concurrently
+
+pytestmark = spread
 
 SERVERS = "/api/servers"
 
@@ -41,13 +44,13 @@ def key() -> dict[str, str]:
 
 def same(first: TestResponse, again: TestResponse) -> bool:
     """Whether an answer is the first one, sent again."""
-    kept = ("Content-Type", "ETag", "Location")
+    stored_headers = ("Content-Type", "ETag", "Location")
     assert REPLAYED not in first.headers
     assert again.headers[REPLAYED] == "true"
-    return (first.status_code, first.data, [first.headers.get(name) for name in kept]) == (
+    return (first.status_code, first.data, [first.headers.get(name) for name in stored_headers]) == (
         again.status_code,
         again.data,
-        [again.headers.get(name) for name in kept],
+        [again.headers.get(name) for name in stored_headers],
     )
 
 
@@ -214,6 +217,13 @@ def test_a_dry_run_leaves_the_key_free(admin: Client, key: dict[str, str]) -> No
     assert same(first, admin.send("POST", SERVERS, json={"name": "a"}, headers=key, expect=201))
 
 
+def test_a_dry_run_that_is_refused_leaves_the_key_free(admin: Client, key: dict[str, str]) -> None:
+    taken = admin.call("POST", SERVERS, json={"name": "a"}, expect=201)["data"]["id"]
+    admin.send("POST", SERVERS, json={"name": "a"}, query_string={"dry_run": "true"}, headers=key, expect=409)
+    admin.call("DELETE", f"{SERVERS}/{taken}")
+    admin.send("POST", SERVERS, json={"name": "a"}, headers=key, expect=201)
+
+
 def test_other_methods_take_no_notice(make: Make, admin: Client, key: dict[str, str]) -> None:
     path = f"{SERVERS}/{make(servers.model).id}"
     for version, rack in enumerate(("a", "b"), 2):
@@ -275,7 +285,7 @@ def age(app: Flask, by: timedelta) -> None:
         db.session.commit()
 
 
-@on_postgresql
+@on_servers
 def test_who_outlives_the_lease_is_rolled_back(app: Flask, admin: Client, key: dict[str, str], halted: Halted) -> None:
     """However long the first was thought dead, there is one effect. On SQLite it holds the only lock meanwhile."""
     send = partial(admin.send, "POST", SERVERS, json={"name": "a"}, headers=key, expect=(201, 409))
@@ -322,13 +332,13 @@ def test_a_mistake_of_ours_is_not_kept(admin: Client, key: dict[str, str], monke
 
 def test_after_a_day_a_key_is_free_and_forgotten(app: Flask, admin: Client, key: dict[str, str]) -> None:
     admin.call("POST", SERVERS, json={"name": "a"}, headers=key, expect=201)
-    age(app, RETENTION - timedelta(minutes=1))
+    age(app, timedelta(hours=24) - timedelta(minutes=1))
     with app.app_context():
         idempotency.purge()
     assert REPLAYED in admin.send("POST", SERVERS, json={"name": "a"}, headers=key, expect=201).headers
     age(app, timedelta(minutes=2))
     admin.call("POST", SERVERS, json={"name": "b"}, headers=key, expect=201)
-    age(app, RETENTION + timedelta(minutes=1))
+    age(app, timedelta(hours=24) + timedelta(minutes=1))
     with app.app_context():
         idempotency.purge()
         assert db.session.execute(sa.select(keys)).all() == []

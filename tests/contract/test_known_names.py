@@ -13,9 +13,12 @@ from app.tasks.models import Task
 from tests.client import Body, Client
 from tests.conftest import SignIn
 from tests.contract.resources import RESOURCES
-from tests.contract.test_filters import found
+from tests.contract.test_filters import filtered_ids
 from tests.contract.test_merges import each_extensible
 from tests.factories import Make
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def refused(client: Client, resource: Resource, **query: Any) -> Body:
@@ -43,17 +46,17 @@ def test_an_attribute_that_no_object_has(resource: Resource, make: Make, admin: 
     assert nearest(refused(admin, resource, sort=f"-{name}")) == wrong
     assert refused(admin, resource, **{attribute("qos"): "LS"})["did_you_mean"] == ["attributes.Qos"]
     assert refused(admin, resource, **{attribute("Qos", "gtt"): "1"})["reason"] == "unknown_operator"
-    assert len(found(resource, admin, {attribute("a__b"): "1"})) == 1
-    assert len(found(resource, admin, {attribute("a__b", "gte"): "1"})) == 1
+    assert len(filtered_ids(resource, admin, {attribute("a__b"): "1"})) == 1
+    assert len(filtered_ids(resource, admin, {attribute("a__b", "gte"): "1"})) == 1
     body = {"filter": {name: 1}, "set": {"attributes": {}}, "expected_count": 0}
     assert nearest(admin.call("PATCH", f"{resource.path}/bulk", json=body, expect=400)["data"]) == wrong
     export = admin.call("GET", f"{resource.path}/export", query_string={name: "1"}, expect=400)
     assert nearest(export["data"]) == wrong
     # What was known is forgotten with the last object that has it, and what is new is known at once.
-    assert found(resource, admin, {attribute("Qos"): "LS"}) != []
+    assert filtered_ids(resource, admin, {attribute("Qos"): "LS"}) != []
     admin.call("PATCH", path, json={"attributes": {"Qos": None, "qos": "LS"}})
     assert refused(admin, resource, **{attribute("Qos"): "LS"})["did_you_mean"] == ["attributes.qos"]
-    assert found(resource, admin, {attribute("qos"): "LS"}) != []
+    assert filtered_ids(resource, admin, {attribute("qos"): "LS"}) != []
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda each: each.name)
@@ -67,7 +70,7 @@ def test_a_related_name_that_does_not_exist(resource: Resource, make: Make, admi
             assert (data["reason"], label in data["did_you_mean"]) == ("unknown_name", True), query
         # That it exists is enough; part of a name may be of none.
         admin.call("GET", resource.path, query_string={name: label.upper()})
-        assert found(resource, admin, {f"{name}__contains": "nobody has this"}) == []
+        assert filtered_ids(resource, admin, {f"{name}__contains": "nobody has this"}) == []
 
 
 def test_who_may_not_list_users_learns_no_name(make: Make, user: Client, sign_in: SignIn) -> None:

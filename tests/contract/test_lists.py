@@ -33,6 +33,9 @@ from tests.contract.resources import (
 )
 from tests.contract.test_filters import numeric
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 UNSORTABLE = {Kind.LIST, Kind.OBJECTS, Kind.ATTRIBUTES, Kind.DOCUMENT}
 
@@ -258,7 +261,7 @@ def test_a_keyword_is_looked_for_in_the_text_columns(resource: Resource, make: M
 def mentions(resource: Resource, row: Body, text: str) -> bool:
     """Whether the object has every word of the text, each in any of its fields."""
     if is_searched(resource):
-        values = [found.compared for found in searched_values(resource, row)]
+        values = [searched.compared for searched in searched_values(resource, row)]
     else:
         values = [str(row[column.key]).lower() for column in resource.search if row[column.key] is not None]
     return all(any(word in value for value in values) for word in text.lower().split())

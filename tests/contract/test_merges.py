@@ -15,7 +15,10 @@ from tests.conftest import SignIn
 from tests.contract.resources import RESOURCES
 from tests.contract.test_bulk import bulk, free_text
 from tests.factories import Make
+from tests.spread import spread
 from tests.threads import run_concurrently
+
+pytestmark = spread
 
 each_extensible = pytest.mark.parametrize(
     "resource", [each for each in RESOURCES if "attributes" in each.fields], ids=lambda each: each.name
@@ -109,8 +112,8 @@ def test_too_many_attributes_after_a_merge(resource: Resource, make: Make, admin
 def test_numbers_that_would_be_rounded(resource: Resource, make: Make, admin: Client) -> None:
     identity = make(resource.model).id
     path = f"{resource.path}/{identity}"
-    for kept in (2**53, -(2**53), 2**53 - 1, 0.1, 1e-7, -1.5):
-        assert patch(admin, path, {"attributes": {"n": kept}})["attributes"] == {"n": kept}
+    for number in (2**53, -(2**53), 2**53 - 1, 0.1, 1e-7, -1.5):
+        assert patch(admin, path, {"attributes": {"n": number}})["attributes"] == {"n": number}
     for text in (
         "9007199254740993",
         "-9007199254740993",

@@ -18,12 +18,12 @@ def test_names_are_in_natural_order(make: Make, admin: Client, sort: str) -> Non
         make(Server, name=name)
     expected = IN_ORDER if sort == "name" else IN_ORDER[::-1]
     assert [row["name"] for row in admin.call("GET", f"/api/servers?sort={sort}")["data"]] == expected
-    found, cursor = [], ""
+    names, cursor = [], ""
     while cursor is not None:
         page = admin.call("GET", "/api/servers", query_string={"sort": sort, "cursor": cursor, "page_size": 3})
-        found += [row["name"] for row in page["data"]]
+        names += [row["name"] for row in page["data"]]
         cursor = page["pagination"]["next_cursor"]
-    assert found == expected
+    assert names == expected
 
 
 def test_so_are_the_names_of_referred_objects(make: Make, admin: Client) -> None:
@@ -38,12 +38,12 @@ def test_so_are_other_texts(make: Make, admin: Client, sort: str) -> None:
     for text in sorted(IN_ORDER):
         make(Server, rack=text, attributes={"row": text})
     expected = IN_ORDER if sort[0] != "-" else IN_ORDER[::-1]
-    found, cursor = [], ""
+    names, cursor = [], ""
     while cursor is not None:
         page = admin.call("GET", "/api/servers", query_string={"sort": sort, "cursor": cursor, "page_size": 3})
-        found += [row["rack"] for row in page["data"]]
+        names += [row["rack"] for row in page["data"]]
         cursor = page["pagination"]["next_cursor"]
-    assert found == expected
+    assert names == expected
 
 
 @on_postgresql

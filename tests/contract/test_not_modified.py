@@ -1,12 +1,20 @@
 """`If-None-Match`: 304 while nothing of the answer has changed, and never after that."""
 
+from flask import Flask
+
 from app.resource import Resource
 from app.servers.models import Server
 from app.tasks.models import Task
 from tests.client import PASSWORD, Client
+from tests.conftest import SignIn
 from tests.contract.resources import each_readable, each_resource
+from tests.contract.test_access_table import TABLE, Scene
 from tests.contract.test_versions import another
 from tests.factories import Make
+from tests.openapi import JSON, Document, Operation
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def tag_of(client: Client, path: str) -> dict[str, str]:
@@ -100,3 +108,21 @@ def test_the_document_says_so(admin: Client) -> None:
         assert "304" in operation["responses"], path
         assert {"$ref": "#/components/parameters/IfNoneMatch"} in operation["parameters"], path
         assert "ETag" in operation["responses"]["200"]["headers"], path
+
+
+def test_every_answer_in_the_envelope_is_sent_once(app: Flask, document: Document, make: Make, sign_in: SignIn) -> None:
+    scene = Scene(app, document, make, sign_in)
+    # The version of an object stands for it where nothing else of it has changed since: a login does.
+    scene.callers["admin"].call("PATCH", "/api/auth/me", json={"full_name": "A"})
+    tagged = 0
+    for method, route in TABLE:
+        if method != "GET" or Operation(route, "get") not in document.operations:
+            continue
+        caller = scene.callers["owner" if TABLE[method, route]["admin"] >= 300 else "admin"]
+        path, options = scene.request(method, route, caller)
+        first = caller.send(method, path, expect=tuple(range(200, 500)), **options)
+        if first.status_code == 200 and first.mimetype == JSON:
+            again = caller.send(method, path, headers={"If-None-Match": first.headers["ETag"]}, expect=304, **options)
+            assert (again.data, again.headers["ETag"]) == (b"", first.headers["ETag"]), route
+            tagged += 1
+    assert tagged > 50

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from flask import Flask
-from jsonschema import Draft202012Validator
+from jsonschema_rs import meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import config
@@ -21,7 +21,7 @@ from app.core.http.access import access_of
 from app.core.http.openapi.viewers import as_lines
 from app.resource import Resource
 from tests.backends import on_sqlite
-from tests.contract.resources import each_readable, each_resource, readable
+from tests.contract.resources import RESOURCES, each_readable, each_resource, readable
 from tests.contract.test_filters import operators_of
 from tests.openapi import Document, Operation, template_of
 
@@ -47,7 +47,7 @@ def test_the_document_is_valid(document: Document) -> None:
 
 def test_every_schema_is_one(document: Document) -> None:
     for schema in document.spec["components"]["schemas"].values():
-        Draft202012Validator.check_schema(schema)
+        meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
 def test_every_component_is_used(document: Document) -> None:
@@ -242,3 +242,23 @@ def test_the_client_sees_an_answer_that_is_not_as_documented(document: Document)
     for status, body in bad:
         with pytest.raises(AssertionError):
             document.check_answer(operation, status, "application/json", body)
+
+
+def test_names_are_in_snake_case_and_enumerations_in_lower_case(document: Document) -> None:
+    schemas = document.spec["components"]["schemas"]
+    names = {name for schema in schemas.values() for name in schema.get("properties", ())}
+    names |= {name for operation in document.operations for name in document.query_parameters(operation)}
+    # Of a filter the operator follows, or a path through references.
+    words = {word for name in names for word in re.split(r"__|\.", name)}
+    assert not {word for word in words if not re.fullmatch(r"[a-z][a-z0-9_]*", word)}
+    choices = {each.value for one in RESOURCES for field in one.fields.values() for each in field.choices or ()}
+    assert not {value for value in choices if value != value.lower()}
+
+
+def test_a_write_that_succeeds_says_what_has_become_of_it(document: Document) -> None:
+    """201 for something new, 202 for what is only queued, 200 for all else."""
+    for operation, content in document.operations.items():
+        statuses = {status for status in content["responses"] if status < "300"}
+        possible = {"get": {"200", "202"}, "post": {"200", "201", "202"}}.get(operation.method, {"200", "202"})
+        assert statuses
+        assert statuses <= possible, operation

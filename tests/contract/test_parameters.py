@@ -17,6 +17,9 @@ from tests.client import Body, Client
 from tests.contract.resources import each_readable, each_resource, kind_of, readable, varied_rows
 from tests.contract.test_filters import operators_of
 from tests.factories import Make
+from tests.spread import any_database
+
+pytestmark = any_database
 
 BEYOND = ("9223372036854775808", "-9223372036854775809", "9" * 400)
 """Whole numbers of more than 64 bits."""
@@ -160,6 +163,19 @@ def test_mistakes_in_what_every_list_takes(resource: Resource, admin: Client) ->
 
 
 @each_readable
+def test_a_misspelt_choice_is_answered_with_the_nearest(resource: Resource, admin: Client) -> None:
+    for name, field in readable(resource).items():
+        for value in [member.value for member in field.choices or () if len(member.value) > 3]:
+            misspelt = f"{value[:-1]}x{value[-1:]}"
+            for parameter in (name, f"{name}__ne", f"{name}__in"):
+                data = refusal(admin, f"{resource.path}?{parameter}={misspelt}")
+                assert data["did_you_mean"][0] == value, parameter
+                (problem,) = data["problems"][parameter]
+                assert (problem["rule"], problem["did_you_mean"]) == ("choice", data["did_you_mean"])
+            assert refusal(admin, f"{resource.path}?{name}=zzqq")["did_you_mean"] == []
+
+
+@each_readable
 def test_a_single_order_or_pattern_is_given_once(resource: Resource, admin: Client) -> None:
     for operator, value in (("gt", "1"), ("lte", "2")):
         data = refusal(admin, f"{resource.path}?id__{operator}={value}&id__{operator}={value}")
@@ -255,6 +271,24 @@ def test_an_unknown_parameter_is_named_alike_everywhere(
     assert body["message"].startswith(f"There is no parameter {name}.")
     (problem,) = body["data"]["problems"][name]
     assert (problem["rule"], problem["did_you_mean"]) == ("unknown", nearest)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/servers"), ("DELETE", "/api/views/1"), ("POST", "/api/imports/1/cancel")]
+)
+def test_what_every_write_takes_is_among_the_nearest(method: str, path: str, admin: Client) -> None:
+    for misspelt, name in (("dryrun", "dry_run"), ("reasn", "reason")):
+        refused = admin.call(method, f"{path}?{misspelt}=true", expect=400)["data"]
+        assert (refused["reason"], refused["did_you_mean"][0]) == ("unknown_parameter", name)
+
+
+def test_a_dry_run_is_true_or_false_and_asked_for_once(admin: Client) -> None:
+    for query, reason in (
+        ("dry_run=perhaps", "invalid_parameter"),
+        ("dry_run=true&dry_run=false", "repeated_parameter"),
+    ):
+        refused = admin.call("POST", f"/api/auth/logout?{query}", expect=400)["data"]
+        assert (refused["reason"], refused["errors"].keys()) == (reason, {"dry_run"})
 
 
 @pytest.mark.parametrize(

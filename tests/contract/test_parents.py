@@ -10,6 +10,9 @@ from app.resource.fields import Field, Kind
 from tests.client import Client
 from tests.contract.resources import RESOURCES
 from tests.factories import RESOURCE_OF, Make
+from tests.spread import spread
+
+pytestmark = spread
 
 
 def parents() -> Iterator[tuple[Resource, Field]]:

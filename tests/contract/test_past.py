@@ -14,6 +14,9 @@ from tests.contract.resources import each_resource, varied_rows
 from tests.contract.test_restore import latest, undo
 from tests.contract.test_versions import another, stored
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 
 def then(path: str, at: str, admin: Client, *, expect: int = 200) -> Body:

@@ -87,9 +87,9 @@ def test_it_is_not_searched(
     secret(resource)
     for text in ("unlikely secret", NAME.upper(), "unlikley secret"):
         for client, expected in ((other, 0), (user, 1), (admin, 1), (other, 0)):
-            found = client.call("GET", "/api/search", query_string={"q": text})["data"]
-            assert [hit["title"] for hit in found["hits"]] == [NAME] * expected, text
-            assert found["counts"][resource.name] <= expected
+            results = client.call("GET", "/api/search", query_string={"q": text})["data"]
+            assert [hit["title"] for hit in results["hits"]] == [NAME] * expected, text
+            assert results["counts"][resource.name] <= expected
 
 
 @each_private
@@ -175,8 +175,8 @@ def test_it_is_not_named_in_the_trail_of_others(
 
     by_type = {"resource_type": resource.name}
     for query in (by_type, {"resource_id": target.id, **by_type}, {"q": "unlikely"}, {"field": name}, {"cursor": ""}):
-        found = {(record["resource_type"], record["resource_id"]) for record in trail(other, **query)["data"]}
-        assert (resource.name, target.id) not in found
+        recorded = {(record["resource_type"], record["resource_id"]) for record in trail(other, **query)["data"]}
+        assert (resource.name, target.id) not in recorded
     # One's own are there, deleted ones too; and administrators see all.
     assert [record["action"] for record in trail(other, **by_type)["data"]] == ["create", "delete"]
     everything = admin.call("GET", "/api/audit-logs", query_string={**by_type, "resource_id": target.id})["data"]

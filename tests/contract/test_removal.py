@@ -15,6 +15,9 @@ from tests.client import Body, Client
 from tests.conftest import SignIn, Statements
 from tests.contract.resources import each_resource
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 DRY = {"dry_run": "true"}
 
@@ -70,7 +73,7 @@ def estate(make: Make, servers: int) -> Datacenter:
 
 
 def test_a_cascade_takes_everything_under_an_object_along(make: Make, admin: Client) -> None:
-    kept = estate(make, 1)
+    used_datacenter = estate(make, 1)
     place = estate(make, 2)
     path = f"/api/datacenters/{place.id}"
     refused = admin.call("DELETE", path, expect=409)["data"]
@@ -86,15 +89,15 @@ def test_a_cascade_takes_everything_under_an_object_along(make: Make, admin: Cli
     query = {"request_id": "the-great-clearance", "page_size": 100}
     deleted: list[Body] = admin.call("GET", "/api/audit-logs", query_string=query)["data"]
     assert {record["action"] for record in deleted} == {"delete"}
-    found: dict[str, int] = {}
+    actual_counts: dict[str, int] = {}
     for record in deleted:
-        found[record["resource_type"]] = found.get(record["resource_type"], 0) + 1
+        actual_counts[record["resource_type"]] = actual_counts.get(record["resource_type"], 0) + 1
         assert record["snapshot"]["id"] == record["resource_id"]
         assert record["version"] == record["snapshot"]["version"] + 1
-    assert found == counts
+    assert actual_counts == counts
     admin.call("GET", path, expect=404)
     left = admin.call("GET", "/api/servers/tree", query_string={"level": 3})["data"]
-    assert [server["datacenter_id"] for server in left] == [kept.id]
+    assert [server["datacenter_id"] for server in left] == [used_datacenter.id]
     assert len(left[0]["services"]) == len(left[0]["gpus"]) == len(left[0]["containers"]) == 1
 
 

@@ -13,6 +13,9 @@ from tests.contract.test_audit import live, records_of
 from tests.contract.test_uniqueness import alike, rules
 from tests.contract.test_versions import another, stored
 from tests.factories import Make
+from tests.spread import spread
+
+pytestmark = spread
 
 DRY = {"dry_run": "true"}
 

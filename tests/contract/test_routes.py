@@ -7,6 +7,9 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from tests.client import Client
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def methods_of(rule: Rule) -> set[str]:

@@ -10,7 +10,11 @@ from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import RESOURCES, all_rows, each_resource
 from tests.factories import Make, validation_errors
+from tests.spread import spread
 from tests.threads import run_concurrently
+
+pytestmark = spread
+
 
 Rule = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -110,3 +114,19 @@ def test_of_ten_at_once_one_is_stored(resource: Resource, make: Make, admin: Cli
         refused = [answer["data"]["errors"] for answer in answers if answer["code"]]
         assert refused == [{names[-1]: ["Already taken."]}] * 9
         assert len(all_rows(resource, admin)) == before + 1
+
+
+WIDE = {character: character + 0xFEE0 for character in range(ord("!"), ord("~") + 1)}
+"""The full-width form of each printable character of ASCII."""
+
+
+@each_resource
+def test_width_makes_no_second_one(resource: Resource, make: Make, admin: Client) -> None:
+    for (names, folded), stored in stored_for_each_rule(resource, make, admin):
+        for name in folded:
+            if resource.fields[name].check is not None:
+                continue
+            same = {each: stored[each] for each in names} | {name: stored[name].translate(WIDE)}
+            assert same[name] != stored[name]
+            data = admin.call("POST", resource.path, json=make.body(resource, full=True, **same), expect=409)["data"]
+            assert list(data["errors"]) == [names[-1]]

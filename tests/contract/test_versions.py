@@ -9,7 +9,10 @@ from app.resource import Resource
 from tests.client import Body, Client
 from tests.contract.resources import all_rows, each_resource
 from tests.factories import RESOURCE_OF, Make, writable_fields
+from tests.spread import spread
 from tests.threads import run_concurrently
+
+pytestmark = spread
 
 
 def stored(resource: Resource, make: Make, admin: Client) -> tuple[str, Body]:

@@ -35,7 +35,7 @@ def _alike(resource: Resource, **values: Any) -> list[dict[str, Any]]:
     db.session.flush()
     (identity,) = writer.allocate_ids(resource, 1)
     writer.insert(resource, [identity], [{**values, name: "two"}], None)
-    return [_record(resource, found) for found in (one.id, identity)]
+    return [_record(resource, object_id) for object_id in (one.id, identity)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.faults.proxy import Proxy, place_of
 from tests.openapi import Document
-from tests.threads import TIMEOUT_SECONDS, run_concurrently
+from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
 
 class Names:
@@ -104,8 +104,8 @@ def test_a_change_is_not_seen_before_its_commit(app: Flask, names: Names) -> Non
 
 
 def _elsewhere(names: Names) -> list[str]:
-    (found,) = run_concurrently([names])
-    return found
+    (listed_names,) = run_concurrently([names])
+    return listed_names
 
 
 @pytest.mark.race
@@ -207,9 +207,9 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     assert names() == ["a"]
     prefix = app.extensions["cache"][cache].key_prefix
     with redis.Redis.from_url(REDIS_URL) as client:
-        kept = [client.get(key) for key in client.keys(f"{prefix}*")]
-    assert ["a"] in [value[-1] for value in map(orjson.loads, kept) if isinstance(value, list)]
-    assert all(isinstance(orjson.loads(value), str | list | int) for value in kept)
+        cached = [client.get(key) for key in client.keys(f"{prefix}*")]
+    assert ["a"] in [value[-1] for value in map(orjson.loads, cached) if isinstance(value, list)]
+    assert all(isinstance(orjson.loads(value), str | list | int) for value in cached)
 
 
 @on_postgresql
@@ -274,16 +274,51 @@ def test_redis_that_is_silent(
     with silent_server() as (port, taken):
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0")
         use(app, document, admin)
-        # The cache asked once; the limits, which look again after a while, a few times.
-        assert len(taken) < 6
+        assert len(taken) == 1
+
+
+def test_no_request_waits_for_redis_once_one_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and however often a thread asks Redis meanwhile."""
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.001)
+    pings, calls = list[None](), list[None]()
+    is_away = True
+
+    def answer(asked: list[None]) -> str:
+        asked.append(None)
+        if is_away:
+            raise TimeoutError
+        return "answer"
+
+    breaker = redis_client.RedisCircuitBreaker(lambda: answer(pings))
+    assert breaker.call(answer, calls) is None
+    for times in (5, 10, 15):
+        wait_until(lambda times=times: len(pings) >= times)  # type: ignore[misc]
+        assert run_concurrently([lambda: breaker.call(answer, calls)] * 8) == [None] * 8
+    assert len(calls) == 1
+    is_away = False
+    wait_until(lambda: breaker.call(answer, calls) == "answer")
+    assert len(calls) == 2
+
+
+def test_requests_that_fail_together_have_redis_asked_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 3600.0)
+    together = threading.Barrier(8)
+
+    def fail() -> None:
+        together.wait(TIMEOUT_SECONDS)
+        raise TimeoutError
+
+    before = threading.active_count()
+    breaker = redis_client.RedisCircuitBreaker(list)
+    assert run_concurrently([lambda: breaker.call(fail)] * 8) == [None] * 8
+    assert threading.active_count() == before + 1
 
 
 @on_postgresql
 def test_what_changed_while_redis_was_away_is_not_read_from_it(
     build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.001)
     proxy = Proxy(place_of(REDIS_URL, 6379))
     with proxy.listening() as port:
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}{urlsplit(REDIS_URL).path}")
@@ -296,7 +331,8 @@ def test_what_changed_while_redis_was_away_is_not_read_from_it(
         assert names() == ["new"]
         proxy.mend()
         assert names() == names() == ["new"]
-        assert client.call("GET", "/api/health/ready")["data"]["cache"] == "ok"
+        wait_until(lambda: client.call("GET", "/api/health/ready")["data"]["cache"] == "ok")
+        assert names() == ["new"]
         computed = names.computed
         assert names() == ["new"]
         assert names.computed == computed

@@ -130,7 +130,7 @@ INVALID = {
     "JWT_ACCESS_MINUTES": "0",
     "JWT_REFRESH_DAYS": "a month",
     "BCRYPT_ROUNDS": "3",
-    "DATABASE_URL": "mysql://u:geheim@h/x",
+    "DATABASE_URL": "oracle://u:geheim@h/x",
     "DATABASE_REPLICA_URL": "mysql://u:geheim@standby/x",
     "REDIS_URL": "http://cache",
     "HOST": "no.such.host.invalid",
@@ -201,7 +201,7 @@ def test_error_shows_the_value_unless_it_is_secret(tmp_path):
                 "PORT": "http",
                 "SECRET_KEY": "geheim",
                 "ADMIN_PASSWORD": "geheim",
-                "DATABASE_URL": "mysql://u:geheim@h/x",
+                "DATABASE_URL": "oracle://u:geheim@h/x",
                 "REDIS_URL": "rediss//:geheim@h",
             },
             root=tmp_path,
@@ -234,6 +234,13 @@ def test_secret_variables_are_hidden_in_errors():
         ("DATABASE_URL", "postgresql+asyncpg://h/x"),
         ("DATABASE_URL", "postgresql://h:port/x"),
         ("DATABASE_URL", "sqlite:///instance"),
+        ("DATABASE_URL", "mysql+mysqldb://h/x"),
+        ("DATABASE_URL", "mysql://h"),
+        ("DATABASE_URL", "mysql://h/x?charset=latin1"),
+        ("DATABASE_URL", "mysql://h/x?init_command=SET"),
+        ("DATABASE_URL", "mysql://h/x?ssl_ca=nowhere.pem"),
+        ("DATABASE_URL", "mysql://h/x?ssl_check_hostname=maybe"),
+        ("DATABASE_URL", "mysql://h/x?unix_socket=/a&unix_socket=/b"),
         ("REDIS_URL", "redis://"),
         ("REDIS_URL", "redis://h:port"),
         ("AI_BASE_URL", "http://[::1"),
@@ -277,6 +284,30 @@ def test_valid_value(tmp_path, name, value):
     settings = config.load({name: value}, root=tmp_path)
     name = {"DATABASE_URL": "SQLALCHEMY_DATABASE_URI"}.get(name, name)
     assert getattr(settings, name) in (value, (value,))
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"])
+def test_every_scheme_of_mariadb_means_one_driver(tmp_path, scheme):
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / "password").write_text("p@ss:/w rd")
+    options = "charset=utf8mb4&ssl_ca=ca.pem&ssl_check_hostname=no&unix_socket=/run/mysqld/mysqld.sock"
+    given = {
+        "DATABASE_URL": f"{scheme}://itam@h:3307/x?{options}",
+        "DATABASE_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    url = make_url(config.load(given, root=tmp_path).SQLALCHEMY_DATABASE_URI)
+    assert (url.drivername, url.password, url.host, url.port, url.database) == (
+        "mariadb+pymysql",
+        "p@ss:/w rd",
+        "h",
+        3307,
+        "x",
+    )
+    assert url.query == {
+        "ssl_ca": f"{tmp_path}/ca.pem",
+        "ssl_check_hostname": "false",
+        "unix_socket": "/run/mysqld/mysqld.sock",
+    }
 
 
 def test_a_secret_may_be_in_a_file(tmp_path):
@@ -337,9 +368,9 @@ def test_errors_found_by_the_application_are_reported_with_the_others(tmp_path):
 
 
 def test_addresses_that_no_mail_can_be_sent_to_or_from_are_refused(tmp_path):
-    found = errors({"ADMIN_EMAIL": "ädmin@example.com", "MAIL_DEFAULT_SENDER": "IT <ädmin@example.com>"}, tmp_path)
-    assert found["ADMIN_EMAIL"].startswith("mail cannot be sent to this address: ")
-    assert found["MAIL_DEFAULT_SENDER"] == "must be an e-mail address"
+    messages = errors({"ADMIN_EMAIL": "ädmin@example.com", "MAIL_DEFAULT_SENDER": "IT <ädmin@example.com>"}, tmp_path)
+    assert messages["ADMIN_EMAIL"].startswith("mail cannot be sent to this address: ")
+    assert messages["MAIL_DEFAULT_SENDER"] == "must be an e-mail address"
 
 
 def test_import_config_loads_no_module_of_the_application():
@@ -388,9 +419,9 @@ def test_instance_directory_is_closed_to_other_users(tmp_path):
 
 def test_secret_that_is_set_overrides_the_generated_one(tmp_path):
     settings = config.load({"SECRET_KEY": A_SECRET}, root=tmp_path)
-    kept = json.loads((tmp_path / "instance" / "secrets.json").read_text())
+    secrets = json.loads((tmp_path / "instance" / "secrets.json").read_text())
     assert settings.SECRET_KEY == A_SECRET
-    assert kept["JWT_SECRET_KEY"] == settings.JWT_SECRET_KEY
+    assert secrets["JWT_SECRET_KEY"] == settings.JWT_SECRET_KEY
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"SECRET_KEY": 1}', "null"])

@@ -12,7 +12,7 @@ from app.core.audit import event_chains, recorder
 from app.core.audit.models import STORED, AuditEventChain
 from app.core.db.unit_of_work import db, writing
 from app.proof.sealer import log_name
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.threads import run_concurrently
 
 
@@ -27,8 +27,8 @@ def places(app: Flask) -> list[tuple[int, int, str]]:
     columns = STORED.c.event_chain, STORED.c.event_number, STORED.c.resource_name
     with app.app_context():
         first = db.session.scalar(sa.select(sa.func.min(STORED.c.event_chain))) or 0
-        found = db.session.execute(sa.select(*columns).order_by(*columns[:2]))
-        return [(chain - first + 1, number, name) for chain, number, name in found]
+        rows = db.session.execute(sa.select(*columns).order_by(*columns[:2]))
+        return [(chain - first + 1, number, name) for chain, number, name in rows]
 
 
 def lengths(app: Flask) -> list[int]:
@@ -43,7 +43,7 @@ def test_events_in_turn_are_in_one_chain(app: Flask) -> None:
     assert lengths(app) == [3]
 
 
-@on_postgresql
+@on_servers
 def test_an_event_does_not_wait_for_an_open_transaction(app: Flask) -> None:
     with app.app_context(), writing():
         recorder.record("denied", "users", 1, "slow")
@@ -76,7 +76,7 @@ def test_writers_at_once_do_not_fork_the_chains(app: Flask) -> None:
     numbers: dict[int, list[int]] = {}
     for chain, number, _ in places(app):
         numbers.setdefault(chain, []).append(number)
-    assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+    assert all(positions == list(range(1, len(positions) + 1)) for positions in numbers.values())
     assert sum(map(len, numbers.values())) == 8 * 15
     assert Counter(map(len, numbers.values())) == Counter(lengths(app))
 

@@ -92,7 +92,7 @@ def test_numbers_in_names_are_ordered_by_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "cleaned"),
     [
         ("\u00a0a\u00a0b\u00a0", "a\u00a0b"),
         ("\u200b\ufeff name \u200d\u2060", "name"),
@@ -102,8 +102,8 @@ def test_numbers_in_names_are_ordered_by_value() -> None:
         ("\u200b\u00a0", ""),
     ],
 )
-def test_text_is_trimmed_and_composed_on_entry(sent: str, kept: str) -> None:
-    assert clean_text(sent) == kept
+def test_text_is_trimmed_and_composed_on_entry(sent: str, cleaned: str) -> None:
+    assert clean_text(sent) == cleaned
 
 
 @on_postgresql

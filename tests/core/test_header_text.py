@@ -9,6 +9,9 @@ from tests.backends import Backend
 from tests.client import PASSWORD, Body, Client
 from tests.factories import Make
 from tests.server import encode_request, send_simultaneously, served
+from tests.spread import any_database
+
+pytestmark = any_database
 
 TEXT = "Ticket 4711: ärger 机房"
 

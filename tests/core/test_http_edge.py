@@ -12,7 +12,10 @@ from flask import Flask
 from tests.backends import Backend, on_sqlite
 from tests.client import check_envelope
 from tests.server import Server, served
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS
+
+pytestmark = any_database
 
 HOSTS = {
     "none": "",

@@ -14,14 +14,17 @@ from limits import parse
 
 from app.core.audit.models import AuditLog
 from app.core.db.unit_of_work import db
-from app.core.http import rate_limiter
 from app.core.http.access import Role
-from app.core.http.rate_limiter import RateLimiter, Turn, shared_windows
+from app.core.http.limits import rate_limiter
+from app.core.http.limits.rate_limiter import RateLimiter, Turn, shared_windows
 from tests.backends import Backend, on_postgresql
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.openapi import Document
+from tests.spread import any_database
 from tests.threads import run_concurrently, wait_until
+
+pytestmark = any_database
 
 WRONG = {"username": "nobody", "password": "wrong password"}
 Build = Callable[..., Flask]
@@ -72,8 +75,8 @@ def test_spellings_of_the_scheme_share_a_limit(build_app: Build, document: Docum
     client = Client(build_app(API_LIMIT="3 per minute"), document)
     schemes = ("Bearer ", "bearer ", "BEARER  ", "bEARER ")
     sent = [{"Authorization": f"{scheme}{token}"} for scheme in schemes]
-    found = [client.send("GET", "/api/auth/me", headers=headers, expect=(200, 429)).status_code for headers in sent]
-    assert found == [200, 200, 200, 429]
+    statuses = [client.send("GET", "/api/auth/me", headers=headers, expect=(200, 429)).status_code for headers in sent]
+    assert statuses == [200, 200, 200, 429]
 
 
 @on_postgresql
@@ -163,11 +166,11 @@ def test_logins_stay_limited_while_redis_is_away(build_app: Build, document: Doc
             silent.close()
         app = build_app(REDIS_URL=f"redis://127.0.0.1:{port}/0", LOGIN_LIMIT="3 per minute")
         client, here = Client(app, document), somewhere()
-        found = [
+        statuses = [
             client.send("POST", "/api/auth/login", json=WRONG, environ_base=here, expect=(401, 429)).status_code
             for _ in range(5)
         ]
-    assert found == [401, 401, 401, 429, 429]
+    assert statuses == [401, 401, 401, 429, 429]
 
 
 @pytest.mark.parametrize(
@@ -201,13 +204,13 @@ def test_a_client_has_one_limit_however_a_proxy_writes_its_address(
     build_app: Build, document: Document, spellings: tuple[str, ...]
 ) -> None:
     client = Client(build_app(TRUSTED_PROXIES=1, LOGIN_LIMIT="4 per minute"), document)
-    found = [
+    statuses = [
         client.send(
             "POST", "/api/auth/login", json=WRONG, headers={"X-Forwarded-For": sent}, expect=(401, 429)
         ).status_code
         for sent in spellings
     ]
-    assert found == [401, 401, 401, 401, 429]
+    assert statuses == [401, 401, 401, 401, 429]
 
 
 def test_answers_tell_browsers_to_treat_them_as_data(anonymous: Client) -> None:

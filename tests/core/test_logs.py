@@ -25,6 +25,9 @@ from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.conftest import workbook
+from tests.spread import any_database
+
+pytestmark = any_database
 
 Line = dict[str, Any]
 

@@ -13,6 +13,9 @@ from app.core.library_messages import recognised
 from app.core.messages import LANGUAGES, Message, Term, localize, tr
 from app.translations.update import APP, as_mo, as_po, catalogs
 from tests.client import Client
+from tests.spread import any_database
+
+pytestmark = any_database
 
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
@@ -112,10 +115,10 @@ def test_the_language_of_an_earlier_caller_does_not_stick(user: Client) -> None:
 
     def errors(language: str) -> dict[str, list[str]]:
         headers = {"Accept-Language": language}
-        found: dict[str, list[str]] = user.call("POST", "/api/servers", json=body, expect=422, headers=headers)["data"][
-            "errors"
-        ]
-        return found
+        messages: dict[str, list[str]] = user.call("POST", "/api/servers", json=body, expect=422, headers=headers)[
+            "data"
+        ]["errors"]
+        return messages
 
     english, chinese = errors("en"), errors("zh")
 
@@ -170,7 +173,7 @@ def _errors() -> set[str]:
 
 def _plain_texts(path: Path) -> list[str]:
     """Where an error is made of a literal text, for the answer or for a field."""
-    found = []
+    places = []
     for node in ast.walk(ast.parse(path.read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             continue
@@ -187,5 +190,5 @@ def _plain_texts(path: Path) -> list[str]:
             for value in (value.elts if isinstance(value, ast.List) else [value])
         ]
         if any(isinstance(each, ast.JoinedStr | ast.Constant) for each in inner):
-            found.append(f"{path.relative_to(APP)}:{node.lineno}")
-    return found
+            places.append(f"{path.relative_to(APP)}:{node.lineno}")
+    return places

@@ -11,21 +11,12 @@ from flask import Flask
 from app.core.db.schema import MIGRATIONS
 from app.core.db.unit_of_work import db
 from migrations import running
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import Client
+from tests.sessions import ADVISORY, TABLE, is_waiting
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
-pytestmark = on_postgresql
-
-WAITING = sa.text(
-    "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = :kind "
-    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
-
-
-def is_waiting(app: Flask, kind: str) -> bool:
-    with app.app_context(), db.engine.connect() as connection:
-        return bool(connection.scalar(WAITING, {"kind": kind}))
+pytestmark = on_servers
 
 
 def test_a_migration_gives_way_to_a_long_transaction(app: Flask, user: Client) -> None:
@@ -49,7 +40,7 @@ def test_a_migration_gives_way_to_a_long_transaction(app: Flask, user: Client) -
             try:
                 other.execute(sa.text("SELECT count(*) FROM datacenters"))
                 thread.start()
-                wait_until(lambda: is_waiting(app, "relation"))
+                wait_until(lambda: is_waiting(engine, TABLE))
                 user.call("GET", "/api/datacenters")
                 wait_until(lambda: len(attempts) > 1)
             finally:
@@ -69,6 +60,6 @@ def test_migrators_take_turns(app: Flask) -> None:
     second = threading.Thread(target=migrate)
     with running.one_at_a_time(engine):
         second.start()
-        wait_until(lambda: is_waiting(app, "advisory"))
+        wait_until(lambda: is_waiting(engine, ADVISORY))
     second.join(TIMEOUT_SECONDS)
     assert not second.is_alive()

@@ -29,26 +29,31 @@ from migrations import guards
 from migrations.choices import allow_choices
 from migrations.columns import add_choice, add_reference
 from migrations.directives import directives, next_number, searched_arguments
+from tests.backends import Backend
+from tests.mariadb import Mariadb
 
 MIGRATIONS = str(config.ROOT / "migrations")
 
 
 @pytest.fixture
-def connection(app: Flask) -> Iterator[sa.Connection]:
+def connection(app: Flask, backend: Backend) -> Iterator[sa.Connection]:
     """A connection on which Alembic's operations run; all that they do is rolled back, or undone."""
     with app.app_context(), db.engine.connect() as connection, connection.begin() as transaction:
         # The naming convention of the metadata names constraints, as in env.py.
         with Operations.context(MigrationContext.configure(connection, opts={"target_metadata": Base.metadata})):
             existing = tables(connection)
             yield connection
-            if connection.dialect.name == "mariadb":
+            if backend.name == Mariadb.name:
                 undo(connection, existing)
         if transaction.is_active:
             transaction.rollback()
+    if backend.name == Mariadb.name:
+        # The migrations have created its triggers anew.
+        backend.keep_as_empty(app)
 
 
 def undo(connection: sa.Connection, existing: set[str]) -> None:
-    """Restore the tables that there were: on MariaDB each operation commits."""
+    """Restore the tables that there were: on MariaDB and MySQL each operation commits."""
     left = tables(connection)
     for name in left - existing:
         op.drop_table(name)
@@ -157,8 +162,8 @@ def test_a_column_that_the_model_lost_is_searched_no_more(app: Flask) -> None:
     up, _ = rendered(
         app, ops.ModifyTableOps("tasks", [ops.DropColumnOp.from_column_and_tablename(None, "tasks", gone)])
     )
-    kept = "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)"
-    assert up.index(kept) < up.index("op.drop_column('tasks', 'former')")
+    entries_rebuilt = "guards.keep_search_entries('tasks', ('title', 'description'), is_private=True)"
+    assert up.index(entries_rebuilt) < up.index("op.drop_column('tasks', 'former')")
 
 
 def test_an_added_column_raises_the_version_where_others_do_not(app: Flask) -> None:
@@ -197,6 +202,28 @@ def test_a_column_with_a_constraint_is_added_and_dropped(connection: sa.Connecti
     for column in ("status", "datacenter_id"):
         op.drop_column("rooms", column)
     assert connection.execute(sa.text("SELECT * FROM rooms")).all() == [("hall",), ("cellar",)]
+
+
+def test_a_column_that_is_compared_by_its_folded_text_is_dropped(connection: sa.Connection) -> None:
+    columns = [sa.Column(name, sa.String(20)) for name in ("name", "label")]
+    sa.Table("rooms", sa.MetaData(), *columns, sa.Column("site", sa.BigInteger)).create(connection)
+    for column in ("name", "label"):
+        op.create_index(f"uq_rooms_{column}", "rooms", [sa.text(f"fold({column})")], unique=True)
+    op.create_index("uq_rooms_site", "rooms", [sa.text("coalesce(site, 0)"), sa.text("natural_key(label)")])
+    for index in ("uq_rooms_label", "uq_rooms_site"):
+        op.drop_index(index, "rooms")
+    connection.execute(sa.text("INSERT INTO rooms VALUES ('Hall', 'A', 1)"))
+    for column in ("label", "site"):
+        op.drop_column("rooms", column)
+    connection.execute(sa.text("INSERT INTO rooms VALUES ('Attic')"))
+    connection.execute(sa.text("UPDATE rooms SET name = 'Cellar' WHERE name = 'Attic'"))
+    with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+        connection.execute(sa.text("INSERT INTO rooms VALUES ('hall')"))
+    op.drop_index("uq_rooms_name", "rooms")
+    op.add_column("rooms", sa.Column("number", sa.Integer))
+    op.drop_column("rooms", "name")
+    connection.execute(sa.text("INSERT INTO rooms VALUES (7)"))
+    assert connection.scalars(sa.text("SELECT number FROM rooms ORDER BY number IS NULL")).all() == [7, None, None]
 
 
 def test_revision_numbers_sort_in_the_order_of_migrations() -> None:
@@ -273,11 +300,11 @@ def test_the_counted_columns_are_those_of_the_models(
     connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A counter that the model declares and no trigger keeps would always read 0."""
-    kept: dict[str, Sequence[Sequence[str]]] = {}
+    migrated: dict[str, Sequence[Sequence[str]]] = {}
     keep = guards.keep_counts
 
     def note(table: str, counters: Sequence[Sequence[str]]) -> None:
-        kept[table] = counters
+        migrated[table] = counters
         keep(table, counters)
 
     for migration in newest_first():
@@ -285,18 +312,18 @@ def test_the_counted_columns_are_those_of_the_models(
     monkeypatch.setattr(guards, "keep_counts", note)
     for migration in reversed(newest_first()):
         migration.upgrade()
-    assert kept == {model.__tablename__: counted_of(model).arguments() for model in counted_models()}
+    assert migrated == {model.__tablename__: counted_of(model).arguments() for model in counted_models()}
 
 
 def test_the_searched_columns_are_those_of_the_declarations(
     connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a search would not find what is in another column, and a private object would be found by others."""
-    kept: dict[str, tuple[Sequence[str], bool]] = {}
+    migrated: dict[str, tuple[Sequence[str], bool]] = {}
     keep = guards.keep_search_entries
 
     def note(table: str, columns: Sequence[str], *, is_private: bool = False) -> None:
-        kept[table] = tuple(columns), is_private
+        migrated[table] = tuple(columns), is_private
         keep(table, columns, is_private=is_private)
 
     for migration in newest_first():
@@ -305,4 +332,4 @@ def test_the_searched_columns_are_those_of_the_declarations(
     for migration in reversed(newest_first()):
         migration.upgrade()
     searched = [searched_of(resource) for resource in CATALOG.values() if is_searched(resource)]
-    assert kept == {each.table: (tuple(searched_arguments(each).values()), each.is_private) for each in searched}
+    assert migrated == {each.table: (tuple(searched_arguments(each).values()), each.is_private) for each in searched}

@@ -19,6 +19,9 @@ from tests.core.test_metrics import sample, scrape
 from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.server import free_port
+from tests.spread import any_database
+
+pytestmark = any_database
 
 FILES = config.ROOT / "deploy" / "monitoring"
 REDIS_ONLY = {"itam_redis_up"}

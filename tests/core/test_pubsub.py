@@ -29,9 +29,8 @@ def queue(app: Flask, *kinds: str) -> None:
 def test_what_was_missed_is_looked_for_when_redis_is_back(
     app: Flask, build_app: BuildApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Otherwise it would be left alone for a while after each failure.
     monkeypatch.setattr(pubsub, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.001)
     proxy = Proxy(place_of(REDIS_URL, 6379))
     with proxy.listening() as port:
         distant = build_app(REDIS_URL=f"redis://127.0.0.1:{port}{urlsplit(REDIS_URL).path}")

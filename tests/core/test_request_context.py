@@ -12,6 +12,9 @@ from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp, SignIn
 from tests.factories import Make
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 WELL_FORMED = ("request-1", "A.b_c-0123456789", "x" * 64, "0" * 8)
 MALFORMED = ("", "short", "x" * 65, "with space", "quote\"'<>", "line\\nbreak", "ünïcödé-1", "a" * 10_000)

@@ -14,6 +14,9 @@ from app.core.http.api import Blueprint
 from tests.client import Client
 from tests.conftest import SignIn
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def view() -> None:

@@ -101,3 +101,26 @@ def test_a_worker_ends_cleanly_while_a_thread_writes_a_workbook(backend: Backend
         command, cwd=config.ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+WORKER = """
+import sys
+import run
+
+run.create_app(run.settings())
+print({"alembic", "flask_migrate"} & set(sys.modules))
+"""
+
+
+def test_a_worker_does_not_load_alembic(backend: Backend) -> None:
+    """It would hold 9 MB that no request and no job needs."""
+    worker = subprocess.run(
+        [sys.executable, "-c", WORKER],
+        cwd=config.ROOT,
+        env=environment(backend.settings()),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (worker.stdout, worker.stderr) == ("set()\n", "")

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.core.http.turns import BUFFER_BYTES, Turns, receive
+from app.core.http.limits.turns import BUFFER_BYTES, Turns, receive
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, wait_until
+
+pytestmark = any_database
 
 SIZES = (0, 1, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES)
 

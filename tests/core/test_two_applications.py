@@ -10,10 +10,14 @@ from app.core.http import api
 from app.core.jobs.queue import enqueue
 from app.core.jobs.runner import runner_of
 from app.datacenters.models import Datacenter
+from tests.backends import on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def test_each_runs_jobs_with_its_own_settings(app: Flask, build_app: BuildApp) -> None:
@@ -76,6 +80,24 @@ def test_each_answers_and_documents_the_same(
     assert api.document(other) == api.document(app)
     client = Client(other, document, admin.token)
     assert client.call("GET", "/api/datacenters") == admin.call("GET", "/api/datacenters")
+
+
+@on_servers
+def test_what_one_has_written_the_other_reads(
+    app: Flask, build_app: BuildApp, document: Document, admin: Client, make: Make
+) -> None:
+    """Also where it has answered the same before; several processes need Redis."""
+    reader = Client(build_app(), document, admin.token)
+    site = f"/api/datacenters/{make(Datacenter, name='a').id}"
+    for name in "bcd":
+        admin.call("PATCH", site, json={"name": name})
+        for path in ("/api/datacenters", "/api/dashboard", "/api/datacenters/facets?fields=name"):
+            assert reader.call("GET", path) == admin.call("GET", path), path
+        assert [each["name"] for each in reader.call("GET", "/api/datacenters")["data"]] == [name]
+        assert reader.call("GET", site)["data"]["name"] == name
+    admin.call("DELETE", site)
+    assert reader.call("GET", "/api/datacenters")["data"] == []
+    reader.call("GET", site, expect=404)
 
 
 def test_each_has_its_own_limits(app: Flask, build_app: BuildApp, document: Document, admin: Client) -> None:

@@ -154,11 +154,11 @@ class TestBlocks:
 
 
 def test_nothing_else_of_ours_is_kept_with_the_request(app: Flask, admin: Client) -> None:
-    kept: set[str] = set()
+    state_names: set[str] = set()
 
     def note(_error: BaseException | None) -> None:
-        kept.update(name for name in g if not name.startswith("_"))
-        kept.update(map(str, db.session.info))
+        state_names.update(name for name in g if not name.startswith("_"))
+        state_names.update(map(str, db.session.info))
 
     app.teardown_appcontext_funcs.append(note)
     try:
@@ -167,4 +167,4 @@ def test_nothing_else_of_ours_is_kept_with_the_request(app: Flask, admin: Client
         admin.call("GET", "/api/datacenters")
     finally:
         app.teardown_appcontext_funcs.remove(note)
-    assert kept == {"unit_of_work"}
+    assert state_names == {"unit_of_work"}

@@ -13,8 +13,9 @@ from app.core.values import utcnow
 from app.datacenters.models import Datacenter
 from app.datacenters.routes import resource as datacenters
 from app.resource.rows import projection_of
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.factories import Make
+from tests.sessions import end_session, number_of_session
 
 COLUMNS = ("kind", "subject_id", "origin", "state", "attempts", "created_at")
 
@@ -54,7 +55,7 @@ def test_one_that_is_refused_undoes_them_all(app: Flask, monkeypatch: pytest.Mon
     assert stored(app) == []
 
 
-@on_postgresql
+@on_servers
 @pytest.mark.parametrize("statement", ["query", "write"])
 def test_a_connection_that_is_lost_amid_a_transaction(app: Flask, make: Make, statement: str) -> None:
     """It is said to be lost, which makes the answer a 503, and another one serves the next transaction."""
@@ -65,9 +66,7 @@ def test_a_connection_that_is_lost_amid_a_transaction(app: Flask, make: Make, st
 
     def lose_and_run() -> None:
         with writing():
-            own = db.session.scalar(sa.text("SELECT pg_backend_pid()"))
-            with db.engine.connect() as other:
-                other.execute(sa.text("SELECT pg_terminate_backend(:own)"), {"own": own})
+            end_session(db.engine.url, number_of_session(db.session.connection()))
             query() if statement == "query" else write(1)
 
     with app.app_context():

@@ -35,19 +35,19 @@ class Block(NamedTuple):
 
 def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
-    for found in FENCE.finditer(text):
-        language, _, attributes = found["info"].partition(" ")
+    for fence in FENCE.finditer(text):
+        language, _, attributes = fence["info"].partition(" ")
         attribute = ATTRIBUTE.fullmatch(attributes)
         if attributes and attribute is None:
             raise ValueError(f"{page.name}: nobody knows {attributes!r} after ```{language}.")
         named = {attribute[1]: attribute[2]} if attribute else {}
         yield Block(
             page=str(page.relative_to(config.ROOT)),
-            line=text.count("\n", 0, found.start()) + 1,
+            line=text.count("\n", 0, fence.start()) + 1,
             language=language,
             not_run=named.get("not-run", ""),
             on=named.get("on", ""),
-            text=re.sub(rf"^{found['indent']}", "", found["text"], flags=re.MULTILINE),
+            text=re.sub(rf"^{fence['indent']}", "", fence["text"], flags=re.MULTILINE),
         )
 
 
@@ -56,5 +56,5 @@ ALL = [block for page in PAGES for block in blocks_of(page)]
 
 def commands_of(*pages: str, on: str = "") -> list[Block]:
     """The blocks of commands that are executed, in the order of these pages."""
-    found = [block for block in ALL if block.language == "sh" and not block.not_run and block.on == on]
-    return [block for page in pages for block in found if block.page == page]
+    shell_blocks = [block for block in ALL if block.language == "sh" and not block.not_run and block.on == on]
+    return [block for page in pages for block in shell_blocks if block.page == page]

@@ -42,7 +42,7 @@ def scratch(backend: Backend, tmp_path: Path) -> Iterator[Scratch]:
         if backend.name == "postgresql":
             urls = [backends.own_url(secrets.token_hex(4)) for _ in databases]
             for url in urls:
-                stack.enter_context(backends.database(url, "LOCALE 'C.UTF-8'"))
+                stack.enter_context(backends.database(url))
             databases = [url.render_as_string(hide_password=False) for url in urls]
             replaced["--replace itam"] = f"--replace {urls[0].database}"
             settings = backend.settings()

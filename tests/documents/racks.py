@@ -16,8 +16,8 @@ def section(title: str) -> list[Block]:
     start = guide.index(f"\n## {title}\n")
     end = guide.find("\n## ", start + 1)
     first, last = (guide.count("\n", 0, place) + 1 for place in (start, end))
-    found = [block for block in ALL if block.page == "CONTRIBUTING.md" and block.language == "python"]
-    return [block for block in found if first < block.line < last]
+    python_blocks = [block for block in ALL if block.page == "CONTRIBUTING.md" and block.language == "python"]
+    return [block for block in python_blocks if first < block.line < last]
 
 
 def copy_application(root: Path) -> None:

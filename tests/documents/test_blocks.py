@@ -62,6 +62,9 @@ def test_data_is_well_formed(block: Block) -> None:
         case "python":
             # Those are executed: here below, and by test_contributing.py.
             assert block.page in {"CONTRIBUTING.md", "docs/architecture.md"}
+        case "sql":
+            # Executed by tests/core/test_mariadb_privileges.py.
+            assert block.page == "docs/databases.md"
         case language:
             assert language in {"mermaid", "text"}
 
@@ -118,16 +121,16 @@ def test_flask_commands_exist_with_their_options(migrated_app: Flask, block: Blo
             elif isinstance(command, click.Group):
                 # Flask pushes an application context, which this one pops at its end.
                 with click.Context(command, obj=script) as context:
-                    found = command.get_command(context, word)
-                assert found is not None, words
-                command = found
+                    subcommand = command.get_command(context, word)
+                assert subcommand is not None, words
+                command = subcommand
 
 
 def flask_commands(text: str) -> Iterator[list[str]]:
     """The words after `flask`; the values of options are left out."""
     for line in re.sub(r"\\\n", " ", text).splitlines():
-        for found in re.finditer(r"(?:^|[ /])flask ([^#|&;>)'$]+)", re.sub(r"--app \S+ ", "", line)):
-            yield found[1].split()
+        for match in re.finditer(r"(?:^|[ /])flask ([^#|&;>)'$]+)", re.sub(r"--app \S+ ", "", line)):
+            yield match[1].split()
 
 
 @each_block
@@ -162,9 +165,9 @@ def test_addresses_that_the_pages_name_exist(migrated_app: Flask, page: Path) ->
 def addresses(text: str) -> Iterator[tuple[list[str], str]]:
     """The methods and paths that a page names, with an example for each part that varies; the version is left out."""
     pattern = rf"((?:(?:{'|'.join(VERBS)})(?:, | and |\|)?)*) ?(?:\$api|(?<![\w.}}])/api)(?:/v1)?+(/[^\s`\"')|,]+)"
-    for found in re.finditer(pattern, text):
-        path = found[2].partition("?")[0].rstrip(".:;*")
+    for match in re.finditer(pattern, text):
+        path = match[2].partition("?")[0].rstrip(".:;*")
         if "rack" in path:
             continue
         path = re.sub(r"<(?:plural|resource)>", "servers", path)
-        yield re.findall("[A-Z]+", found[1]), "/api" + re.sub(r"<[^>]*>|\$\w+|…", "1", path)
+        yield re.findall("[A-Z]+", match[1]), "/api" + re.sub(r"<[^>]*>|\$\w+|…", "1", path)

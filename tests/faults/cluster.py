@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -68,9 +68,36 @@ class Cluster:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
     @contextmanager
+    def occupied(self, database: str) -> Iterator[None]:
+        """Meanwhile others have all connections that APP_USER may have."""
+        with ExitStack() as others:
+            with suppress(psycopg.OperationalError):
+                while True:
+                    others.enter_context(self.connect(database, APP_USER))
+            yield
+
+    def count_other_sessions(self) -> int:
+        """How many sessions of APP_USER there are that are not the application's."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{APP_USER}' AND application_name <> 'itam'"
+        with self.connect() as connection:
+            ((count,),) = connection.execute(query.encode()).fetchall()
+            return int(count)
+
+    @contextmanager
+    def on_disk(self, disk: Path) -> Iterator[tuple["Cluster", str]]:
+        """A server whose new databases are on this file system, with the option that puts them there."""
+        directory = disk / "tablespace"
+        directory.mkdir()
+        give(directory, _owner())
+        with self.connect() as connection:
+            connection.execute(f"CREATE TABLESPACE small OWNER {APP_USER} LOCATION '{directory}'".encode())
+            yield self, "TABLESPACE small"
+            connection.execute(b"DROP TABLESPACE small")
+
+    @contextmanager
     def standby(self) -> Iterator["Cluster"]:
         """A server that replays what this one writes, as a copy by pg_basebackup begins it."""
-        with _directory() as directory:
+        with directory_for(_owner()) as directory:
             standby = Cluster(directory, free_port(), self._programs)
             source = (f"--port={self.port}", "--host=127.0.0.1", f"--username={USER}")
             standby._run("pg_basebackup", *source, "--checkpoint=fast", "--write-recovery-conf", "--no-sync")
@@ -92,7 +119,7 @@ class Cluster:
 def running() -> Iterator[Cluster]:
     """A server that runs at the beginning; raises Missing where PostgreSQL is not installed."""
     programs = _programs()
-    with _directory() as directory:
+    with directory_for(_owner()) as directory:
         cluster = Cluster(directory, free_port(), programs)
         cluster.create()
         cluster.start()
@@ -107,19 +134,20 @@ def running() -> Iterator[Cluster]:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
-    # Not pytest's: the server, which refuses to run as root, could not enter it.
+def directory_for(owner: str | None) -> Iterator[Path]:
+    """A directory that belongs to the user whom a server runs as, where that is not the user of the tests."""
+    # Not pytest's: a server that refuses to run as root could not enter it.
     directory = Path(tempfile.mkdtemp(prefix="itam-cluster-"))
     try:
-        give(directory)
+        give(directory, owner)
         yield directory
     finally:
         shutil.rmtree(directory)
 
 
-def give(directory: Path) -> None:
-    """Give a directory to the user whom the server runs as."""
-    if owner := _owner():
+def give(directory: Path, owner: str | None) -> None:
+    """Give a directory to a user, if there is one to give it to."""
+    if owner is not None:
         shutil.chown(directory, owner, owner)
 
 
@@ -129,8 +157,8 @@ def _owner() -> str | None:
 
 def _programs() -> Path:
     """The newest installed version's."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    initdbs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     on_path = shutil.which("initdb")
-    if not found and on_path is None:
+    if not initdbs and on_path is None:
         raise Missing("PostgreSQL's programs are not installed here (initdb, pg_ctl)")
-    return found[-1].parent if found else Path(str(on_path)).parent
+    return initdbs[-1].parent if initdbs else Path(str(on_path)).parent

@@ -1,5 +1,6 @@
 """A TCP proxy that falls silent, is cut, or changes what is passed on, before a real server."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 CHUNK_BYTES = 65_536
+OFFERS_TLS = 0x08
+"""The bit in the second byte of the capabilities that MySQL greets with."""
 
 Edit = Callable[[bytes], bytes | None]
 """What is passed on instead of these bytes; None cuts the connection."""
@@ -114,6 +117,16 @@ class Proxy:
 def _shut_down(one: socket.socket) -> None:
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
+
+
+def unencrypted(content: bytes) -> bytes:
+    """A reply; the greeting of MySQL without its offer of TLS, because what is encrypted cannot be edited."""
+    # Length and number of the packet, protocol, version, thread and salt; its capabilities follow.
+    match = re.match(rb".{3}\x00\x0a[^\x00]+\x00.{13}", content, re.DOTALL)
+    if match is None:
+        return content
+    low, high = content[match.end() : match.end() + 2]
+    return content[: match.end()] + bytes((low, high & ~OFFERS_TLS)) + content[match.end() + 2 :]
 
 
 def place_of(url: str, default_port: int) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Redis, PostgreSQL, mail and AI servers fail under load, and a worker is killed: nothing acknowledged is lost."""
+"""Redis, the database, mail and AI servers fail under load, and a worker is killed: nothing acknowledged is lost."""
 
 from pathlib import Path
 
@@ -7,21 +7,21 @@ import flask_migrate
 from app import create_app
 from app.core.db.schema import MIGRATIONS
 from tests import backends
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.conftest import close
-from tests.faults.cluster import Cluster
+from tests.faults.conftest import OwnServer
 from tests.load.faults import fragile, outside_contract
 from tests.load.invariants import assert_all
 from tests.load.run import lines, under_load, wait_for_imports
 from tests.openapi import Document
 from tests.threads import wait_until
 
-pytestmark = on_postgresql
+pytestmark = on_servers
 
 ANSWERS_AFTERWARDS = 150
 
 
-def test_everything_fails_at_once_under_load(cluster: Cluster, document: Document, tmp_path: Path) -> None:
+def test_everything_fails_at_once_under_load(cluster: OwnServer, document: Document, tmp_path: Path) -> None:
     with cluster.database() as name:
         settings = backends.testing(cluster.url(name), None, tmp_path / "uploads", f"itam-{name}")
         app = create_app(settings)

@@ -3,12 +3,11 @@
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import flask_migrate
-import psycopg
 import pytest
 from flask import Flask
 
@@ -20,17 +19,17 @@ from app.proof.sealer import seal
 from app.proof.verification import verify
 from app.users.models import User
 from tests import backends
-from tests.backends import LEFT_OUT, on_postgresql, on_sqlite
+from tests.backends import LEFT_OUT, Backend, on_servers, on_sqlite
 from tests.client import PASSWORD, Client
 from tests.conftest import close
 from tests.factories import Make
-from tests.faults.cluster import APP_USER, Cluster, give
+from tests.faults.conftest import OwnServer
 from tests.openapi import Document
 from tests.replay import assert_log_matches_tables
 from tests.threads import wait_until
 
 DATACENTERS = "/api/datacenters"
-DISK = "48m"
+DISK = {"sqlite": "48m", "postgresql": "48m", "mariadb": "160m"}
 ROWS = 20
 LARGE = "x" * 5000
 """A description that takes a page of a table for itself."""
@@ -41,12 +40,12 @@ class Limited(NamedTuple):
 
     app: Flask
     client: Client
-    cluster: Cluster
+    cluster: OwnServer
     database: str
 
 
 @contextmanager
-def on_cluster(cluster: Cluster, document: Document, directory: Path, options: str = "") -> Iterator[Limited]:
+def on_cluster(cluster: OwnServer, document: Document, directory: Path, options: str = "") -> Iterator[Limited]:
     with cluster.database(options) as name, application(cluster.url(name), document, directory) as (app, client):
         yield Limited(app, client, cluster, name)
 
@@ -65,7 +64,7 @@ def application(url: str, document: Document, directory: Path) -> Iterator[tuple
 
 
 @pytest.fixture
-def limited(cluster: Cluster, document: Document, tmp_path: Path) -> Iterator[Limited]:
+def limited(cluster: OwnServer, document: Document, tmp_path: Path) -> Iterator[Limited]:
     with on_cluster(cluster, document, tmp_path) as limited:
         yield limited
 
@@ -103,7 +102,7 @@ def assert_holds(app: Flask, client: Client, names: list[str]) -> None:
     assert report.status is Status.INTACT, list(report.lines())
 
 
-@on_postgresql
+@on_servers
 def test_a_server_that_is_killed_and_started_again(limited: Limited) -> None:
     names = []
     for turn in range(2):
@@ -120,34 +119,25 @@ def test_a_server_that_is_killed_and_started_again(limited: Limited) -> None:
     assert_holds(limited.app, limited.client, names)
 
 
-@on_postgresql
+@on_servers
 def test_a_server_out_of_connections(limited: Limited) -> None:
     assert create(limited.client, "before", 201)
     close(limited.app)
-    with ExitStack() as others:
-        with suppress(psycopg.OperationalError):
-            while True:
-                others.enter_context(limited.cluster.connect(limited.database, APP_USER))
+    with limited.cluster.occupied(limited.database):
         assert_away(limited.client)
+    close(limited.app)
     # A session ends a moment after its connection.
-    assert_free(limited)
+    wait_until(lambda: limited.cluster.count_other_sessions() == 0)
     assert create(limited.client, "after", 201)
     assert_holds(limited.app, limited.client, ["before", "after"])
 
 
-def assert_free(limited: Limited) -> None:
-    """Wait until PostgreSQL has ended the other sessions of the application's user."""
-    others = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{APP_USER}' AND application_name <> 'itam'"
-    with limited.cluster.connect() as connection:
-        wait_until(lambda: connection.execute(others.encode()).fetchone() == (0,))
-
-
 @pytest.fixture
-def disk() -> Iterator[Path]:
-    """A file system of 48 MB."""
+def disk(backend: Backend) -> Iterator[Path]:
+    """A file system in which the database has some room."""
     # Not below pytest's directory, which the server cannot enter.
     disk = Path(tempfile.mkdtemp(prefix="itam-disk-"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK[backend.name]},mode=755", "tmpfs", str(disk)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         disk.rmdir()
         pytest.skip(f"{LEFT_OUT}no file system can be mounted here.")
@@ -158,21 +148,9 @@ def disk() -> Iterator[Path]:
         disk.rmdir()
 
 
-@contextmanager
-def tablespace(cluster: Cluster, disk: Path) -> Iterator[str]:
-    """The option of a database on this file system."""
-    directory = disk / "tablespace"
-    directory.mkdir()
-    give(directory)
-    with cluster.connect() as connection:
-        connection.execute(f"CREATE TABLESPACE small OWNER {APP_USER} LOCATION '{directory}'".encode())
-        yield "TABLESPACE small"
-        connection.execute(b"DROP TABLESPACE small")
-
-
-@on_postgresql
-def test_a_full_disk_of_postgresql(cluster: Cluster, document: Document, disk: Path, tmp_path: Path) -> None:
-    with tablespace(cluster, disk) as option, on_cluster(cluster, document, tmp_path, option) as limited:
+@on_servers
+def test_a_full_disk_of_a_server(cluster: OwnServer, document: Document, disk: Path, tmp_path: Path) -> None:
+    with cluster.on_disk(disk) as (server, option), on_cluster(server, document, tmp_path, option) as limited:
         fill_and_free(limited.app, limited.client, disk)
 
 

@@ -20,14 +20,16 @@ import config
 from app.core.db.unit_of_work import db
 from app.core.jobs.queue import Job
 from app.servers.models import Server
-from tests.backends import Backend, on_postgresql
+from tests.backends import Backend, on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.features.conftest import workbook
 from tests.server import environment, served
+from tests.sessions import TABLE, is_waiting
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
-pytestmark = on_postgresql
+pytestmark = on_servers
 
 NEVER = 3600
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -36,6 +38,11 @@ PROGRAM = (
     "import sys; from app.core.jobs import runner; {}; "
     "from flask.cli import main; sys.argv = ['flask', 'worker']; main()"
 )
+
+HOLDING = {
+    "postgresql": "LOCK TABLE servers IN SHARE MODE",
+    "mariadb": "LOCK TABLES servers READ",
+}
 
 Worker = subprocess.Popen[str]
 Start = Callable[..., Worker]
@@ -95,26 +102,29 @@ def blocked_import(app: Flask, admin: Client) -> Iterator[int]:
     with app.app_context():
         engine = db.engine
     with engine.connect() as lock, lock.begin():
-        lock.execute(sa.text("LOCK TABLE servers IN SHARE MODE"))
+        lock.exec_driver_sql(HOLDING[engine.url.get_backend_name()])
         import_id = queue(admin)
-        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE relation = 'servers'::regclass AND NOT granted")
-        with engine.connect() as watcher:
-            wait_until(lambda: bool(watcher.scalar(waiting)))
+        wait_until(lambda: is_waiting(engine, TABLE))
         yield import_id
+        if engine.url.get_backend_name() == "mariadb":
+            lock.exec_driver_sql("UNLOCK TABLES")
 
 
+@any_database
 def test_commit_wakes_a_worker(app: Flask, admin: Client, start: Start) -> None:
     start(POLL_SECONDS=NEVER)
     for _ in range(2):
         wait_until(partial(is_applied, admin, queue(admin)))
 
 
+@any_database
 def test_worker_polls_without_redis(build_app: BuildApp, document: Any, admin: Client, start: Start) -> None:
     start(redis_url=NO_REDIS)
     client = Client(build_app(REDIS_URL=NO_REDIS), document, admin.token)
     wait_until(partial(is_applied, client, queue(client)))
 
 
+@any_database
 def test_worker_stops_cleanly_on_a_signal(start: Start) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         worker = start()
@@ -122,6 +132,7 @@ def test_worker_stops_cleanly_on_a_signal(start: Start) -> None:
         assert worker.wait(TIMEOUT_SECONDS) == 0
 
 
+@any_database
 def test_worker_stops_while_its_main_thread_hears_nothing(start: Start) -> None:
     """The signal reaches another thread, so that nothing interrupts what the main thread waits for."""
     worker = start()

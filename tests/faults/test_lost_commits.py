@@ -1,5 +1,6 @@
-"""The connection to PostgreSQL is cut when a COMMIT has arrived, before its answer: nobody knows what was stored."""
+"""The connection to the database is cut when a COMMIT has arrived, before its answer: nobody knows what was stored."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,16 +15,17 @@ from app.core.db.unit_of_work import db
 from app.core.http import idempotency
 from app.core.http.idempotency import HEADER, REPLAYED
 from app.core.values import utcnow
-from tests.backends import Backend, on_postgresql
+from tests.backends import DEFAULT_PORTS, Backend, on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
-from tests.faults.proxy import Edit, Proxy
+from tests.faults.proxy import Edit, Proxy, unencrypted
 from tests.openapi import Document
 from tests.replay import assert_log_matches_tables
 
-pytestmark = on_postgresql
+pytestmark = on_servers
 
 ASSETS = "/api/assets"
+COMMIT = re.compile(rb"COMMIT|CALL commit_recorded")
 
 
 class LostAnswers:
@@ -32,7 +34,7 @@ class LostAnswers:
     def __init__(self, marked: bytes, *, is_committed: bool = True) -> None:
         self.marked = marked
         self.is_committed = is_committed
-        """Whether PostgreSQL gets the COMMIT."""
+        """Whether the server gets the COMMIT."""
         self.lost = 0
 
     def edits(self) -> tuple[Edit, Edit]:
@@ -41,13 +43,13 @@ class LostAnswers:
         def of_request(content: bytes) -> bytes | None:
             nonlocal is_marked, is_over
             is_marked = is_marked or self.marked in content
-            if not self.lost and is_marked and b"COMMIT" in content:
+            if not self.lost and is_marked and COMMIT.search(content):
                 is_over = True
                 self.lost += 1
                 return content if self.is_committed else None
             return content
 
-        return of_request, lambda content: None if is_over else content
+        return of_request, lambda content: None if is_over else unencrypted(content)
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def losing(
 ) -> Iterator[Client]:
     """The client of an application whose connections lose answers."""
     url = sa.make_url(backend.settings().SQLALCHEMY_DATABASE_URI)
-    proxy = Proxy((url.host or "127.0.0.1", url.port or 5432), answers.edits)
+    proxy = Proxy((url.host or "127.0.0.1", url.port or DEFAULT_PORTS[backend.name]), answers.edits)
     with proxy.listening() as port:
         through = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
         yield Client(build_app(SQLALCHEMY_DATABASE_URI=through), document, admin.token)
@@ -66,8 +68,8 @@ def losing(
 def creations(app: Flask) -> int:
     """The number of audit records of created assets."""
     with app.app_context():
-        found = sa.select(sa.func.count()).where(AuditLog.resource_type == "assets", AuditLog.action == "create")
-        return db.session.scalar(found) or 0
+        count = sa.select(sa.func.count()).where(AuditLog.resource_type == "assets", AuditLog.action == "create")
+        return db.session.scalar(count) or 0
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
@@ -95,7 +97,7 @@ def test_a_key_is_free_as_soon_as_the_database_is_back(
     """Its request has ended while the database was away: nobody waits until its lease is over."""
     url = sa.make_url(backend.settings().SQLALCHEMY_DATABASE_URI)
     answers = LostAnswers(b"INSERT INTO assets", is_committed=is_committed)
-    proxy = Proxy((url.host or "127.0.0.1", url.port or 5432))
+    proxy = Proxy((url.host or "127.0.0.1", url.port or DEFAULT_PORTS[backend.name]))
 
     def edits() -> tuple[Edit, Edit]:
         of_request, of_reply = answers.edits()

@@ -1,4 +1,4 @@
-"""Two servers and two job workers with folders of their own share PostgreSQL, Redis and an object store only."""
+"""Two servers and two job workers with folders of their own share a database, Redis and an object store only."""
 
 import subprocess
 import sys
@@ -14,16 +14,17 @@ from flask import Flask
 
 import config
 from app.assets.models import Asset
-from tests.backends import REDIS_URL, Backend, on_postgresql
+from tests.backends import REDIS_URL, Backend, on_servers
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import workbook
 from tests.images import decode, encoded_image
 from tests.object_store import ObjectStore
 from tests.server import Server, environment, served
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
-pytestmark = on_postgresql
+pytestmark = on_servers
 
 
 @contextmanager
@@ -40,6 +41,7 @@ def working(environ: dict[str, str]) -> Iterator[None]:
             worker.wait(TIMEOUT_SECONDS)
 
 
+@any_database
 def test_machines_share_no_folder(
     app: Flask, backend: Backend, admin: Client, make: Make, object_store: ObjectStore, tmp_path: Path
 ) -> None:

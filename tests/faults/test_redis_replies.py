@@ -9,8 +9,8 @@ from flask import Flask
 from app.auth.lockout import MAX_FAILURES
 from app.core.cache import redis_client
 from app.core.cache.generations import generations_of_app, recall, remember
-from app.core.http.rate_limiter import shared_windows
-from app.core.http.shared_windows import Block
+from app.core.http.limits.rate_limiter import shared_windows
+from app.core.http.limits.shared_windows import Block
 from app.core.jobs import pubsub
 from tests.backends import REDIS_URL, on_postgresql
 from tests.client import PASSWORD, Client
@@ -84,8 +84,8 @@ def through(proxy_port: int) -> str:
 
 @pytest.mark.parametrize("edits", FAULTS.values(), ids=FAULTS)
 def test_no_reply_is_an_error(build_app: BuildApp, edits: MakeEdits, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise it would be left alone for a while after each failure.
-    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 0.0)
+    # Otherwise it would be left alone after the first failure.
+    monkeypatch.setattr(redis_client.RedisCircuitBreaker, "_leave_alone", lambda _breaker, _error: None)
     monkeypatch.setitem(redis_client.OPTIONS, "socket_timeout", 0.02)
     with Proxy(place_of(REDIS_URL, 6379), edits).listening() as port:
         app = build_app(REDIS_URL=through(port))

@@ -39,8 +39,8 @@ class Estate(NamedTuple):
     standby: Cluster
 
     def replica(self) -> Replica:
-        found: Replica = self.other.app.extensions["replica"]
-        return found
+        replica: Replica = self.other.app.extensions["replica"]
+        return replica
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_what_one_server_wrote_is_read_through_another(estate: Estate) -> None:
                 # From the cache, if it is stored there.
                 estate.other.call("GET", f"{SERVERS}?name=a")["data"][0]["owner"],
             ]
-            stale += [(owner, found) for found in read if found != owner]
+            stale += [(owner, owner_read) for owner_read in read if owner_read != owner]
         wait_until(lambda: state(estate.other)[1] == "ok")
         for _ in range(3):
             estate.other.call("GET", path)

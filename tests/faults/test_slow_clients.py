@@ -10,12 +10,15 @@ from pathlib import Path
 from flask import Flask
 
 import run
-from app.core.http import turns
+from app.core.http.limits import turns
 from tests.backends import Backend
 from tests.client import Client
 from tests.load.faults import workers
 from tests.server import Server, served
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, wait_until
+
+pytestmark = any_database
 
 MORE_THAN_PLACES = run.PLACES + 4
 DESCRIPTORS = 10

@@ -1,18 +1,21 @@
 """No request waits long for a database that hangs, or for what somebody else holds; jobs do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db.dialects.postgresql import connections
+from app.core.db.dialects import silence
+from app.core.db.dialects.mariadb import driver as mariadb
+from app.core.db.dialects.postgresql import connections as postgresql
 from app.core.db.timeouts import LOCK_SECONDS
 from app.core.db.unit_of_work import db, reading, writing
 from app.datacenters.models import Datacenter
-from tests.backends import Backend, on_postgresql
+from tests.backends import DEFAULT_PORTS, Backend, on_postgresql, on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -21,12 +24,13 @@ from tests.openapi import Document
 from tests.server import Server, encode_request, send_simultaneously, served
 from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
 
+SLEEPING: Mapping[str, tuple[Any, str]] = {"postgresql": (postgresql, "pg_sleep"), "mariadb": (mariadb, "sleep")}
 MORE_THAN_THREADS = 20
 """Requests that queue for a thread of the server."""
 
 
 class Behind(NamedTuple):
-    """A server whose PostgreSQL can fall silent."""
+    """A server whose database can fall silent."""
 
     server: Server
     proxy: Proxy
@@ -36,14 +40,14 @@ class Behind(NamedTuple):
 def behind(app: Flask, backend: Backend) -> Iterator[Behind]:
     settings = backend.settings()
     url = sa.make_url(settings.SQLALCHEMY_DATABASE_URI)
-    proxy = Proxy((url.host or "127.0.0.1", url.port or 5432))
+    proxy = Proxy((url.host or "127.0.0.1", url.port or DEFAULT_PORTS[backend.name]))
     with proxy.listening() as port:
         hung = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
         with served(settings, DATABASE_URL=hung) as server:
             yield Behind(server, proxy)
 
 
-@on_postgresql
+@on_servers
 def test_requests_to_a_database_that_hangs(behind: Behind, make: Make, admin: Client) -> None:
     """They are answered while it hangs, those too that queue for a thread; and it is used again afterwards."""
     site = f"/api/datacenters/{make(Datacenter, name='before').id}"
@@ -57,9 +61,9 @@ def test_requests_to_a_database_that_hangs(behind: Behind, make: Make, admin: Cl
         encode_request("GET", "/api/health/ready"),
     ]
     with proxy.silent():
-        found = send_simultaneously([(server, requests[turn % len(requests)]) for turn in range(MORE_THAN_THREADS)])
-        assert {answer.status for answer in found} == {503}
-        assert {answer.body["data"]["reason"] for answer in found} == {"unavailable"}
+        answers = send_simultaneously([(server, requests[turn % len(requests)]) for turn in range(MORE_THAN_THREADS)])
+        assert {answer.status for answer in answers} == {503}
+        assert {answer.body["data"]["reason"] for answer in answers} == {"unavailable"}
         assert server.call("GET", "/api/health").status == 200
     wait_until(lambda: server.call("GET", site, admin.token).status == 200)
     assert server.call("GET", site, admin.token).body["data"]["name"] == "before"
@@ -103,7 +107,8 @@ def test_only_a_request_gives_up_on_what_another_transaction_holds(
 def test_a_statement_that_takes_too_long_ends_on_the_server_too(
     app: Flask, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    """On MariaDB it ends by the server's limit for all statements, half a minute."""
+    monkeypatch.setattr(postgresql, "ANSWER_SECONDS", 0.2)
     running = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
     with pytest.raises(sa.exc.OperationalError), app.test_request_context(), reading():
         db.session.execute(sa.text("SELECT pg_sleep(3600)"))
@@ -113,8 +118,38 @@ def test_a_statement_that_takes_too_long_ends_on_the_server_too(
         assert db.session.execute(sa.text("SELECT pg_sleep(0.5)")).all()
 
 
-@on_postgresql
-@pytest.mark.parametrize(("is_request", "expected"), [(True, "2s"), (False, "10s")])
-def test_how_long_a_transaction_waits_for_a_lock(app: Flask, is_request: bool, expected: str) -> None:
+@on_servers
+def test_requests_wait_less_after_one_has_waited_in_vain(
+    app: Flask, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until one of them is answered. What is no request waits for a result as long as it takes."""
+    connections, sleep = SLEEPING[backend.name]
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "SILENT_ANSWER_SECONDS", TIMEOUT_SECONDS)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", TIMEOUT_SECONDS)
+    with pytest.raises(sa.exc.OperationalError), app.test_request_context(), reading():
+        db.session.execute(sa.text(f"SELECT {sleep}(3)"))
+    assert connections.Connection.silence
+    with app.app_context(), reading():
+        assert db.session.execute(sa.text(f"SELECT {sleep}(0.5)")).all()
+    # A request that the pool gives no open connection is refused meanwhile.
+    with suppress(sa.exc.OperationalError):
+        _ask(app)
+    _ask(app)
+    assert not connections.Connection.silence
+
+
+def _ask(app: Flask) -> None:
+    with app.test_request_context(), reading():
+        db.session.execute(sa.text("SELECT 1"))
+
+
+@on_servers
+@pytest.mark.parametrize(("is_request", "expected"), [(True, 2), (False, 10)])
+def test_how_long_a_transaction_waits_for_a_lock(app: Flask, backend: Backend, is_request: bool, expected: int) -> None:
+    query = {
+        "postgresql": "SELECT setting::integer / 1000 FROM pg_settings WHERE name = 'lock_timeout'",
+        "mariadb": "SELECT @@innodb_lock_wait_timeout",
+    }
     with app.test_request_context() if is_request else app.app_context(), writing():
-        assert db.session.scalar(sa.text("SHOW lock_timeout")) == expected
+        assert db.session.scalar(sa.text(query[backend.name])) == expected

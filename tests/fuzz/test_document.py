@@ -24,6 +24,7 @@ from tests.fuzz.run import Run
 from tests.openapi import Document
 from tests.replay import assert_log_matches_tables
 from tests.server import Server, served
+from tests.spread import any_database
 
 OBJECTS = 5
 
@@ -41,6 +42,7 @@ def server(app: Flask, backend: Backend, make: Make) -> Iterator[Server]:
         yield server
 
 
+@any_database
 def test_every_answer_is_as_documented(
     app: Flask, backend: Backend, server: Server, document: Document, sign_in: SignIn, request: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""Everything at once: Redis and PostgreSQL go away and come back, mail and AI servers hang, a worker is killed."""
+"""Everything at once: Redis and the database go away and come back, mail and AI servers hang, a worker is killed."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from flask import Flask
 import config
 from tests.backends import REDIS_URL
 from tests.client import PASSWORD
-from tests.faults.cluster import Cluster
+from tests.faults.conftest import OwnServer
 from tests.faults.proxy import Proxy, place_of
 from tests.features.auth.smtp_servers import HangingServer
 from tests.http_servers import Server as AiServer
@@ -28,7 +28,7 @@ from tests.server import Server, encode_request, send_simultaneously, served
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
 REFUSED = 5
-"""How many requests meet PostgreSQL away before it returns."""
+"""How many requests meet the database away before it returns."""
 NOTICED = 100
 """How many requests are answered while something else is away."""
 HEALTHY = 6
@@ -36,7 +36,7 @@ HEALTHY = 6
 
 RECOVERY_SECONDS = 2.0
 """Within this time of the return of what had failed the platform is to be healthy."""
-EVERYTHING = ("a worker", "Redis", "PostgreSQL")
+EVERYTHING = ("a worker", "Redis", "the database")
 SERIES = (EVERYTHING, *((one,) for one in EVERYTHING))
 """What `make load` has fail in turn. Mail and AI servers hang all the time."""
 
@@ -75,7 +75,7 @@ class Fragile:
 
     server: Server
     estate: Estate
-    cluster: Cluster
+    cluster: OwnServer
     redis: Proxy
     mail: HangingServer
     ai: AiServer
@@ -87,13 +87,13 @@ class Fragile:
             self.redis.cut()
         if "a worker" in failing:
             os.kill(workers(self.server)[0], signal.SIGKILL)
-        if "PostgreSQL" in failing:
+        if "the database" in failing:
             self.cluster.stop()
             wait_until(lambda: refused(traffic, began) >= REFUSED)
         else:
             wait_until(lambda: answered(traffic, began) >= NOTICED)
         time.sleep(max(0.0, traffic.began + began + seconds - time.monotonic()))
-        if "PostgreSQL" in failing:
+        if "the database" in failing:
             self.cluster.start()
         self.redis.mend()
         returned = time.monotonic() - traffic.began
@@ -143,7 +143,7 @@ class Fragile:
 
 
 @contextmanager
-def fragile(app: Flask, settings: config.Config, cluster: Cluster, **environ: str) -> Iterator[Fragile]:
+def fragile(app: Flask, settings: config.Config, cluster: OwnServer, **environ: str) -> Iterator[Fragile]:
     """Serve an application whose database is in the cluster."""
     estate = make_estate(app)
     redis, mail, ai = Proxy(place_of(REDIS_URL, 6379)), HangingServer(), AiServer(hangs)
@@ -171,9 +171,9 @@ def fragile(app: Flask, settings: config.Config, cluster: Cluster, **environ: st
 def workers(server: Server) -> list[int]:
     """The processes that answer for a server."""
     names = Path(f"/proc/{server.pid}/task").glob("*/children")
-    found = sorted(int(child) for path in names for child in path.read_text().split())
+    children = sorted(int(child) for path in names for child in path.read_text().split())
     sockets = listening_sockets(server.port)
-    return [child for child in found if not sockets.isdisjoint(open_files(child))]
+    return [child for child in children if not sockets.isdisjoint(open_files(child))]
 
 
 def open_files(pid: int) -> Iterator[str]:

@@ -26,8 +26,8 @@ def assert_all(app: Flask, ledger: Ledger) -> None:
     """Assert that records = changes, nothing acknowledged is lost, no GPU was held twice, and the log is intact."""
     assert_log_matches_tables(app)
     with app.app_context():
-        found = [*_lost_creations(ledger), *_lost_changes(ledger), *_lost_imports(ledger), *_gpus(ledger)]
-        assert found == []
+        violations = [*_lost_creations(ledger), *_lost_changes(ledger), *_lost_imports(ledger), *_gpus(ledger)]
+        assert violations == []
         seal()
         report = verify()
     assert report.status is Status.INTACT, list(report.lines())

@@ -107,15 +107,15 @@ class Process(NamedTuple):
 def family_of(pid: int) -> list[Process]:
     """A process and those that it has started, which run."""
     children: dict[int, list[Process]] = {}
-    found, rest = list[Process](), list[Process]()
+    descendants, rest = list[Process](), list[Process]()
     for process in _processes():
         children.setdefault(process.parent, []).append(process)
         if process.pid == pid:
             rest.append(process)
     while rest:
-        found.append(rest.pop())
-        rest += children.get(found[-1].pid, [])
-    return found
+        descendants.append(rest.pop())
+        rest += children.get(descendants[-1].pid, [])
+    return descendants
 
 
 def _processes() -> Iterator[Process]:

@@ -21,7 +21,8 @@ from app.resource.bulk import writer as bulk
 from app.servers.models import Server
 from tests.threads import TIMEOUT_SECONDS
 
-RUNS = 100
+RUNS = 34
+"""On each of three databases."""
 
 
 def one_by_one(turn: int) -> None:

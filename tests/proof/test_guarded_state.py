@@ -24,6 +24,7 @@ from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.proof.administrator import as_administrator
+from tests.spread import spread
 
 NEW_PASSWORD = "another long password 4711"
 
@@ -50,6 +51,9 @@ def people(app: Flask, make: Make, admin: Client, user: Client, sign_in: SignIn,
         admin.call("POST", f"/api/gpus/{gpu.id}/assign", json=body)
     user.call("POST", f"/api/gpus/{gpus[0].id}/release")
     user.call("POST", f"/api/gpus/{gpus[0].id}/assign", json={"user_id": user.user.id})
+    for client in (admin, user):
+        credentials = {"username": client.user.username, "password": PASSWORD}
+        anonymous.call("POST", "/api/auth/login", json=credentials)
     leaving = sign_in()
     leaving.call("POST", "/api/auth/logout")
     admin.call("POST", f"/api/users/{user.user.id}/reset-password", expect=202)
@@ -296,15 +300,16 @@ def attacked(app: Flask, people: People) -> Callable[[str], None]:
     return attack
 
 
+@spread
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_change_in_the_database_is_found(app: Flask, attacked: Callable[[str], None], name: str) -> None:
     statement, kind, table = ATTACKS[name]
     attacked(statement)
     report = verified(app)
     assert report.status is Status.TAMPERED
-    found = {(finding.kind, finding.resource_type) for finding in report.findings}
-    assert (kind, table) in found, list(report.lines())
-    assert {where for _, where in found} == {table}, list(report.lines())
+    kinds_and_tables = {(finding.kind, finding.resource_type) for finding in report.findings}
+    assert (kind, table) in kinds_and_tables, list(report.lines())
+    assert {where for _, where in kinds_and_tables} == {table}, list(report.lines())
 
 
 def test_an_earlier_password_is_found(app: Flask, people: People, make: Make) -> None:

@@ -28,6 +28,7 @@ from app.users.models import User
 from tests.client import Client
 from tests.factories import Make
 from tests.proof.administrator import as_administrator
+from tests.spread import spread
 
 SQL = Callable[..., Any]
 SEALED = 4
@@ -664,10 +665,10 @@ def row_roll_back(by: Attack) -> Expected:
 
 def newest_event(by: Attack) -> tuple[int, int, int]:
     """The id of the newest event, its chain and its number there."""
-    found: tuple[int, int, int] = by.sql(
+    counts: tuple[int, int, int] = by.sql(
         "SELECT id, event_chain, event_number FROM audit_logs WHERE version IS NULL ORDER BY id DESC LIMIT 1"
     ).one()
-    return found
+    return counts
 
 
 def live_servers(by: Attack) -> list[int]:
@@ -728,6 +729,7 @@ def test_an_untouched_log_is_intact(history: Flask) -> None:
     assert report.unsealed == 6
 
 
+@spread
 @pytest.mark.parametrize("name", ATTACKS)
 def test_tampering_is_found_and_named(history: Flask, name: str) -> None:
     seed = random.randrange(2**32)

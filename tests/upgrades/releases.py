@@ -1,6 +1,7 @@
 """The states of released versions, kept for the tests of upgrades: `python -m tests.upgrades.releases`.
 
-Run once for each release, with the code that is released; until then again whenever the schema changes. It writes
+Run once for each release, with the code that is released; until then again whenever the schema changes (with `sqlite`,
+`postgresql` or `mariadb` behind it, for that one alone). It writes
 `states/<version>-<database>.tar.gz` for each kind of database: the database itself, its checkpoints, and a backup of
 the sample estate after some changes, with the sealed log and the keys of the tests.
 """
@@ -11,10 +12,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flask_migrate
 import psycopg
@@ -29,12 +30,14 @@ from app.gpus.models import Gpu
 from app.servers.models import Server
 from app.users.models import User
 from app.version import VERSION
-from tests import backends
+from tests import backends, mariadb
 from tests.conftest import close
 from tests.factories import Make
+from tests.spread import BACKENDS
+from tests.upgrades import mariadb_dump
 
 STATES = Path(__file__).parent / "states"
-DUMP, FILE = "postgresql.sql", "itam.db"
+DUMP, DUMP_OF_MARIADB, FILE = "postgresql.sql", "mariadb.sql", "itam.db"
 
 
 class State(NamedTuple):
@@ -52,14 +55,16 @@ class State(NamedTuple):
         url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
         if url.drivername == "sqlite":
             shutil.copy(self.folder / FILE, str(url.database))
-        else:
+        elif url.get_backend_name() == "postgresql":
             with psycopg.connect(libpq_url(url), autocommit=True) as connection:
                 connection.execute((self.folder / DUMP).read_bytes())
+        else:
+            mariadb_dump.load(self.folder / DUMP_OF_MARIADB, url)
 
 
-def main() -> None:
+def main(names: Iterable[str]) -> None:
     STATES.mkdir(exist_ok=True)
-    for name in backends.BACKENDS:
+    for name in names:
         with tempfile.TemporaryDirectory() as temporary, database(name, Path(temporary)) as url:
             folder = Path(temporary) / VERSION
             folder.mkdir()
@@ -76,8 +81,9 @@ def database(name: str, directory: Path) -> Iterator[sa.URL]:
     if name == "sqlite":
         yield sa.make_url(f"sqlite:///{directory / FILE}")
     else:
-        url = backends.own_url(secrets.token_hex(4))
-        with backends.database(url, "LOCALE 'C.UTF-8'"):
+        server: Any = mariadb if name == "mariadb" else backends
+        url = server.own_url(secrets.token_hex(4))
+        with server.database(url):
             yield url
 
 
@@ -94,8 +100,10 @@ def write_state(url: sa.URL, folder: Path) -> None:
     close(app)
     if url.drivername == "sqlite":
         shutil.copy(str(url.database), folder)
-    else:
+    elif url.get_backend_name() == "postgresql":
         dump(url, folder / DUMP)
+    else:
+        mariadb_dump.dump(url, folder / DUMP_OF_MARIADB)
 
 
 def dump(url: sa.URL, path: Path) -> None:
@@ -141,4 +149,4 @@ def kept() -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or BACKENDS)

@@ -11,13 +11,14 @@ from flask import Flask
 import config
 from app.backup import manifest
 from app.version import VERSION
-from tests.backends import Backend
+from tests.backends import Backend, on_servers
 from tests.backup.test_backup import elsewhere
 from tests.client import Client
 from tests.commands import flask
 from tests.load.invariants import assert_all
 from tests.load.run import lines, make_estate, under_load, unexpected, wait_for_imports
 from tests.server import environment, served
+from tests.spread import any_database
 from tests.threads import wait_until
 from tests.upgrades import releases
 
@@ -64,6 +65,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@on_servers
 def test_an_upgrade_while_the_old_version_works(
     app: Flask, admin: Client, backend: Backend, next_version: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_an_upgrade_while_the_old_version_works(
     assert_all(app, traffic.ledger)
 
 
+@any_database
 @pytest.mark.parametrize("version", ["now", *releases.kept()])
 def test_a_backup_of_an_older_schema_is_restored_and_upgraded(
     app: Flask, backend: Backend, next_version: Path, tmp_path: Path, version: str
@@ -129,9 +132,9 @@ def test_a_database_of_a_release_is_upgraded(
 
 def test_the_state_of_the_newest_release_is_kept() -> None:
     """The changelog begins with this version, and of each with a date the state is kept."""
-    found = re.findall(r"^## (\S+), (unreleased|\d{4}-\d\d-\d\d)$", CHANGELOG.read_text(), re.MULTILINE)
-    assert found[0][0] == VERSION
-    assert {version for version, date in found if date != "unreleased"} <= set(releases.kept())
+    dated_releases = re.findall(r"^## (\S+), (unreleased|\d{4}-\d\d-\d\d)$", CHANGELOG.read_text(), re.MULTILINE)
+    assert dated_releases[0][0] == VERSION
+    assert {version for version, date in dated_releases if date != "unreleased"} <= set(releases.kept())
 
 
 def settings_of(other: Flask, backend: Backend) -> config.Config:
@@ -148,7 +151,8 @@ def assert_has_all(settings: config.Config, backup: Path) -> None:
     counts = manifest.read(backup).counts
     engine = sa.create_engine(settings.SQLALCHEMY_DATABASE_URI)
     with engine.connect() as connection:
-        counted = {name: connection.scalar(sa.text(f'SELECT count(*) FROM "{name}"')) for name in counts}
+        count = sa.select(sa.func.count())
+        counted = {name: connection.scalar(count.select_from(sa.table(name))) for name in counts}
         assert counted == counts
         assert connection.scalar(sa.text("SELECT count(*) FROM servers WHERE power_watts IS NULL")) > 20
     engine.dispose()

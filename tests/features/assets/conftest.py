@@ -52,7 +52,7 @@ def refusing(app: Flask, beginning: str) -> Iterator[None]:
         "postgresql": postgres.DiskFull("disk is full"),
         "sqlite": sqlite3.OperationalError("database or disk is full"),
         "mariadb": pymysql.err.OperationalError(1114, "The table is full"),
-    }[engine.name]
+    }[engine.url.get_backend_name()]
     sa.event.listen(engine, "before_cursor_execute", refuse)
     try:
         yield

@@ -26,7 +26,10 @@ from tests.factories import Make
 from tests.features.assets.conftest import form, upload
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
 from tests.images import SECRET, decode, encoded_image, exif_data
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, wait_until
+
+pytestmark = any_database
 
 TOLERANCE = timedelta(seconds=60)
 """What a slow machine may take between two statements."""

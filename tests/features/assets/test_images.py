@@ -24,7 +24,10 @@ from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.assets.conftest import form, refusing, upload
 from tests.images import SECRET, decode, decompression_bomb, encoded_image, exif_data
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 
 @pytest.fixture
@@ -72,22 +75,22 @@ def test_metadata_is_dropped_and_the_image_turned_upright(
     comment = {"comment": SECRET} if kind == "JPEG" else {}
     sent = encoded_image(kind, exif=exif_data(), **comment)
     assert SECRET.encode() in sent
-    kept = download(user, upload(user, asset, sent)["image_url"])
-    assert SECRET.encode() not in kept
-    image = decode(kept).convert("RGB")
+    stored = download(user, upload(user, asset, sent)["image_url"])
+    assert SECRET.encode() not in stored
+    image = decode(stored).convert("RGB")
     assert image.size == (40, 80)
     upper_left, upper_right = image.getpixel((5, 5)), image.getpixel((35, 5))
     assert isinstance(upper_left, tuple)
     assert isinstance(upper_right, tuple)
     assert upper_left[1] > 200
     assert upper_right[0] > 200
-    assert not decode(kept).getexif()
+    assert not decode(stored).getexif()
 
 
 def test_data_appended_to_an_image_is_dropped(user: Client, asset: Asset, directory: Path) -> None:
     hidden = b"<script>alert(1)</script>"
-    kept = download(user, upload(user, asset, encoded_image("PNG") + hidden)["image_url"])
-    assert hidden not in kept
+    stored = download(user, upload(user, asset, encoded_image("PNG") + hidden)["image_url"])
+    assert hidden not in stored
 
 
 @pytest.mark.parametrize(
@@ -103,18 +106,18 @@ def test_color_modes_are_accepted(user: Client, asset: Asset, directory: Path, k
         encoded = BytesIO()
         Image.new("I;16", (80, 40), 60_000).save(encoded, "PNG")
         source = encoded.getvalue()
-    kept = decode(download(user, upload(user, asset, source)["image_url"]))
-    assert (kept.format, kept.size) == (kind, (80, 40))
-    assert kept.has_transparency_data == decode(source).has_transparency_data
+    stored = decode(download(user, upload(user, asset, source)["image_url"]))
+    assert (stored.format, stored.size) == (kind, (80, 40))
+    assert stored.has_transparency_data == decode(source).has_transparency_data
 
 
 def test_first_frame_of_an_animation_is_stored(user: Client, asset: Asset, directory: Path) -> None:
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     encoded = BytesIO()
     frames[0].save(encoded, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    kept = decode(download(user, upload(user, asset, encoded.getvalue())["image_url"]))
-    assert getattr(kept, "n_frames", 1) == 1
-    first = kept.convert("RGB").getpixel((10, 10))
+    stored = decode(download(user, upload(user, asset, encoded.getvalue())["image_url"]))
+    assert getattr(stored, "n_frames", 1) == 1
+    first = stored.convert("RGB").getpixel((10, 10))
     assert isinstance(first, tuple)
     assert first[0] > 200
 
@@ -290,7 +293,7 @@ def test_unneeded_files_are_deleted_after_their_retention(
     """Those of an uncommitted upload and of a deleted asset; not those of current images, nor foreign files."""
     shown, deleted = (make(Asset, created_by_id=user.user.id) for _ in range(2))
     urls = [upload(user, asset, encoded_image())["image_url"] for asset in (shown, deleted)]
-    kept, gone = (url.removeprefix("/api/uploads/") for url in urls)
+    used, gone = (url.removeprefix("/api/uploads/") for url in urls)
     user.call("DELETE", f"/api/assets/{deleted.id}")
     user.send("GET", urls[1], expect=404)
     uncommitted = "0" * 32 + ".png"
@@ -308,11 +311,11 @@ def test_unneeded_files_are_deleted_after_their_retention(
         db.session.add(lost)
         db.session.commit()
         assert image_store.delete_unneeded() == 1
-        assert stored_files(directory) == sorted([kept, gone, "not-ours.txt"])
+        assert stored_files(directory) == sorted([used, gone, "not-ours.txt"])
         set_delete_at(gone, now - timedelta(seconds=1))
-        set_delete_at(kept, now - timedelta(seconds=1))
+        set_delete_at(used, now - timedelta(seconds=1))
         assert (image_store.delete_unneeded(), image_store.delete_unneeded()) == (1, 0)
-    assert stored_files(directory) == sorted([kept, "not-ours.txt"])
+    assert stored_files(directory) == sorted([used, "not-ours.txt"])
     download(user, urls[0])
 
 

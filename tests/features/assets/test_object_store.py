@@ -25,7 +25,10 @@ from tests.factories import Make
 from tests.features.assets.conftest import form, refusing, upload
 from tests.images import decode, encoded_image
 from tests.object_store import ObjectStore
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 
 @pytest.fixture

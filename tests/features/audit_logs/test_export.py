@@ -12,6 +12,9 @@ from app.audit_logs import pages
 from app.servers.models import Server
 from tests.client import Client
 from tests.factories import Make
+from tests.spread import any_database
+
+pytestmark = any_database
 
 EXPORT = "/api/audit-logs/export"
 

@@ -185,8 +185,8 @@ def test_a_reference_is_found_by_either_of_its_names(make: Make, admin: Client) 
     gpu, server = make(Gpu), make(Server)
     admin.call("PATCH", f"/api/gpus/{gpu.id}", json={"server_id": server.id})
     for field in ("server", "server_id"):
-        found = select(admin, resource_type="gpus", field=field, to=server.id)["data"]
-        assert [record["resource_id"] for record in found] == [gpu.id]
+        records = select(admin, resource_type="gpus", field=field, to=server.id)["data"]
+        assert [record["resource_id"] for record in records] == [gpu.id]
 
 
 def test_marks_in_what_is_asked_for_are_plain(make: Make, admin: Client) -> None:
@@ -323,3 +323,15 @@ def test_my_own_activity_takes_the_same_filters(make: Make, user: Client, admin:
     admin.call("PATCH", f"/api/servers/{created['id']}", json={"name": "no longer"})
     trail = user.call("GET", "/api/auth/me/activity", query_string={"field": "name"})["data"]
     assert [record["version"] for record in trail] == [2]
+
+
+def test_a_thousand_records_are_counted_exactly(admin: Client) -> None:
+    def counted() -> tuple[int, bool]:
+        pagination = select(admin, resource_type="tasks", page_size=1)["pagination"]
+        return pagination["total"], "at_least" in pagination
+
+    tasks = [{"title": f"task {number}"} for number in range(1000)]
+    admin.call("POST", "/api/tasks/bulk", json={"items": tasks}, expect=201)
+    assert counted() == (1000, False)
+    admin.call("POST", "/api/tasks", json=tasks[0], expect=201)
+    assert counted() == (1000, True)

@@ -16,7 +16,10 @@ from app.users.models import User
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 NEW = "another long password"
 

@@ -17,6 +17,9 @@ from tests.conftest import SignIn
 from tests.factories import Make
 from tests.openapi import Document
 from tests.server import Server, encode_request, send_simultaneously, served
+from tests.spread import any_database
+
+pytestmark = any_database
 
 ME, LOGIN, REFRESH = "/api/auth/me", "/api/auth/browser/login", "/api/auth/browser/refresh"
 OTHER_SITE = "https://evil.example"

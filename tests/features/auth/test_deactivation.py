@@ -14,7 +14,7 @@ from app.core.mail.outbox import Outbox, decrypt
 from app.tokens import service as tokens
 from app.users import passwords
 from app.users.models import User
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import PASSWORD, Body, Client
 from tests.factories import Make
 from tests.openapi import Document
@@ -121,7 +121,7 @@ def test_login_overtaken_by_an_administrator_fails(
 
 
 # On SQLite the request holds the only write lock by then, so the deactivation comes after it.
-@on_postgresql
+@on_servers
 def test_token_creation_overtaken_by_a_deactivation_fails(
     admin: Client, user: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

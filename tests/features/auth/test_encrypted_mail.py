@@ -12,6 +12,9 @@ from app.core.mail.outbox import MailState
 from tests.features.auth.certificates import Authority
 from tests.features.auth.conftest import AWAY, HOME, Travel, Traveller
 from tests.features.auth.smtp_servers import Inbox, server
+from tests.spread import any_database
+
+pytestmark = any_database
 
 LOGIN = {"MAIL_USE_TLS": True, "MAIL_USERNAME": "itam", "MAIL_PASSWORD": "only for the mail server"}
 

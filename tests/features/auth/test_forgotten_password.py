@@ -22,6 +22,9 @@ from tests.factories import Make
 from tests.features.auth.smtp_servers import Inbox, server
 from tests.features.auth.test_accounts import log_in
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 NEW = "another long password"
 PATH = "/api/auth/forgotten-password"

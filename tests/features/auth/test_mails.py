@@ -20,6 +20,9 @@ from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.auth.smtp_servers import Inbox, free_port, server
+from tests.spread import any_database
+
+pytestmark = any_database
 
 SUBJECT = tr("Your password was changed")
 TEMPLATES = Path(config.ROOT, "app", "templates", "mail")

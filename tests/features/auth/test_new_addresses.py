@@ -16,7 +16,10 @@ from app.core.mail.outbox import RETRY_DELAYS, MailState, Outbox
 from app.core.values import utcnow
 from tests.features.auth.conftest import AWAY, HOME, Travel
 from tests.features.auth.smtp_servers import AbortingInbox, HangingServer, Inbox, free_port, server
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
+
+pytestmark = any_database
 
 
 def test_login_from_a_new_address_is_mailed(travel: Travel) -> None:
@@ -35,8 +38,8 @@ def test_login_from_a_new_address_is_mailed(travel: Travel) -> None:
             assert fact in part
     assert "Firefox <b>" in text
     assert "Firefox &lt;b&gt;" in html
-    (kept,) = traveller.messages()
-    assert (kept.state, kept.content) == (MailState.SENT, None)
+    (mail,) = traveller.messages()
+    assert (mail.state, mail.content) == (MailState.SENT, None)
 
 
 def test_login_from_a_new_address_is_audited(travel: Travel) -> None:

@@ -22,6 +22,7 @@ from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.server import encode_request, send_simultaneously, served
+from tests.spread import any_database
 from tests.threads import run_concurrently
 
 LOGIN, ME, CHANGE_PASSWORD = "/api/auth/login", "/api/auth/me", "/api/auth/change-password"
@@ -160,6 +161,7 @@ def test_right_logins_beside_wrong_ones_succeed(app: Flask, anonymous: Client, m
     assert stored(app, user).checks_in_progress == 0
 
 
+@any_database
 def test_twelve_right_logins_in_two_processes_succeed(app: Flask, backend: Backend, make: Make) -> None:
     """Two processes that share only the database."""
     user = make(User)

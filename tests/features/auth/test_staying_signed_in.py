@@ -16,6 +16,9 @@ from tests.client import PASSWORD, Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 NEW_PASSWORD = "another canary of a password"
 

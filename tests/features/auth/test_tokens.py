@@ -15,6 +15,9 @@ from app.tokens.models import PersonalToken
 from tests.client import Body, Client
 from tests.conftest import SignIn, Statements
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 SERVER = {"name": "a"}
 

@@ -44,6 +44,11 @@ def test_port_in_use_is_a_conflict_that_names_the_field(make: Make, admin: Clien
     create(admin, other, *ports(80, 81))
 
 
+def test_an_invalid_port_is_named_with_its_place(make: Make, admin: Client) -> None:
+    refused = create(admin, make(Server).id, *ports(80, 70_000, 0), expect=422)
+    assert list(refused["errors"]) == ["port_mappings.1.host_port", "port_mappings.2.host_port"]
+
+
 def test_unplaced_containers_use_no_ports(make: Make, admin: Client) -> None:
     server = make(Server).id
     create(admin, None, *ports(80))
@@ -154,9 +159,9 @@ def test_import_names_the_rows_whose_port_is_in_use(app: Flask, make: Make, admi
 
 def test_import_may_keep_and_reassign_ports(make: Make, admin: Client) -> None:
     server = make(Server, name="n1").id
-    kept, changed = create(admin, server, *ports(80)), create(admin, server, *ports(81))
+    first, changed = create(admin, server, *ports(80)), create(admin, server, *ports(81))
     rows = (
-        (kept["name"], "n1", json.dumps(ports(80))),
+        (first["name"], "n1", json.dumps(ports(80))),
         (changed["name"], "n1", json.dumps(ports(82, 83))),
         ("new", "n1", json.dumps(ports(81))),
     )

@@ -21,7 +21,10 @@ from tests.conftest import BuildApp, SignIn
 from tests.factories import Make
 from tests.features.conftest import Upload
 from tests.openapi import Operation
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 EXPORT = "/api/servers/export?format=csv&status=active"
 

@@ -14,7 +14,7 @@ from app.core.db.unit_of_work import act_in, db
 from app.events import service
 from app.proof.sealer import seal
 from app.servers.models import Server
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import Body, Client
 from tests.conftest import Statements
 from tests.factories import ORIGIN, Make
@@ -148,7 +148,7 @@ def test_a_cursor_of_a_later_state_begins_at_the_end(app: Flask, make: Make, adm
     assert poll(admin, ahead)["events"] == []
 
 
-@on_postgresql
+@on_servers
 def test_no_record_is_missed_however_the_writers_commit(app: Flask, make: Make, admin: Client) -> None:
     """In each turn several transactions take ids one after the other and commit in another order."""
     servers = [make(Server).id for _ in range(4)]

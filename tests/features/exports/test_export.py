@@ -16,6 +16,9 @@ from tests.client import Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.conftest import Upload, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 APPLY = {"apply": "true"}
 
@@ -109,8 +112,8 @@ def test_an_export_has_the_filters_and_the_order_of_the_list(admin: Client, make
         make(Server, name=name, rack=rack)
     content = admin.send("GET", "/api/servers/export?rack=2&sort=-name").data
     assert [row["Name"] for row in sheet(content, "Servers")] == ["c", "b"]
-    found = admin.call("GET", "/api/servers/export?format=json&q=a&sort=name")
-    assert [item["name"] for item in found["data"]] == ["a"]
+    export = admin.call("GET", "/api/servers/export?format=json&q=a&sort=name")
+    assert [item["name"] for item in export["data"]] == ["a"]
     admin.call("GET", "/api/servers/export?format=pdf", expect=400)
     admin.call("GET", "/api/servers/export?page=2", expect=400)
     admin.call("GET", "/api/export.xlsx?resources=users", expect=400)
@@ -206,8 +209,8 @@ def test_fields_that_nobody_changed_since_the_export_are_updated(admin: Client, 
     content = edited(admin, {"Rack": "R7", "OS": "linux"})
     admin.call("PATCH", f"/api/servers/{server.id}", json={"rack": "R7"})
     assert upload(admin, form=APPLY, content=content)["status"] == "applied"
-    found = admin.call("GET", f"/api/servers/{server.id}")["data"]
-    assert (found["rack"], found["os"], found["version"]) == ("R7", "linux", 3)
+    stored = admin.call("GET", f"/api/servers/{server.id}")["data"]
+    assert (stored["rack"], stored["os"], stored["version"]) == ("R7", "linux", 3)
 
 
 def edited(client: Client, changes: dict[str, str]) -> bytes:

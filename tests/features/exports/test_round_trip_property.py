@@ -13,6 +13,7 @@ from app.resource.fields import Kind
 from tests.client import Client
 from tests.factories import Make, writable_fields
 from tests.features.conftest import Examples, Upload, rows_of
+from tests.spread import any_database
 
 PIECES = (
     "=", "+", "-", "@", "'", "''", '"', "<clear>", "TRUE", "false", "1.50", "007", "42", "1e5", "1.23457E+15",
@@ -43,12 +44,15 @@ def hostile_values(draw: st.DrawFn, name: str) -> dict[str, Any]:
         elif field.kind is Kind.LIST:
             values[field.name] = draw(st.lists(TEXTS.filter(_is_visible), max_size=3, unique=True))
         elif field.kind is Kind.ATTRIBUTES:
-            kept = st.one_of(TEXTS, st.integers(-(10**14), 10**14), st.booleans(), st.floats(-1e6, 1e6, width=32))
+            attribute_values = st.one_of(
+                TEXTS, st.integers(-(10**14), 10**14), st.booleans(), st.floats(-1e6, 1e6, width=32)
+            )
             names = st.sampled_from(["a", "B c", "名", "id", "x.y"])
-            values[field.name] = draw(st.dictionaries(names, kept, max_size=4))
+            values[field.name] = draw(st.dictionaries(names, attribute_values, max_size=4))
     return values
 
 
+@any_database
 @pytest.mark.parametrize("name", IMPORTABLE)
 def test_an_untouched_export_of_hostile_texts_changes_nothing(
     name: str, admin: Client, make: Make, upload: Upload, examples: Examples

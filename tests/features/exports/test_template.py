@@ -12,6 +12,9 @@ from app.environments.models import Environment
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload, errors_of, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def template(client: Client, resource: str) -> openpyxl.Workbook:

@@ -1,4 +1,4 @@
-"""Fifty users assign the same GPU to themselves at the same moment, for a hundred GPUs."""
+"""Fifty users assign the same GPU to themselves at the same moment, for 40 GPUs on each database."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ from app.users.models import User
 from tests.factories import Make
 from tests.threads import TIMEOUT_SECONDS
 
-USERS, GPUS = 50, 100
+USERS, GPUS = 50, 40
 GATE_SIZE = 10
 """Threads that the gate releases together; fewer than connections, or they would never all arrive."""
 

@@ -170,6 +170,19 @@ def test_active_assignment_counts_until_now(app: Flask, make: Make, user: Client
     assert report["total"]["held_hours"] <= report["total"]["existing_hours"] <= 1
 
 
+def test_what_lasts_counts_from_its_beginning(app: Flask, new_gpu: NewGpu, admin: Client, user: Client) -> None:
+    for model, created, assigned in (("A100", -9, -3), ("H100", 12, 36), ("H200", -9, 60)):
+        held = {"status": "assigned", "assigned_to_id": user.user.id, "assigned_at": START + assigned * HOUR}
+        hold(app, new_gpu(since=created, model=model, **held), user.user, assigned, None)
+    new_gpu(since=60, model="B200")
+
+    groups = {group["name"]: amounts(group) for group in utilization(admin)["groups"]}
+    assert groups == {"A100": (48, 48, 1), "H100": (12, 36, 0.3333), "H200": (0, 48, 0)}
+    by_user = utilization(admin, by="user")
+    assert [(group["name"], amounts(group)) for group in by_user["groups"]] == [(user.user.username, (60, 132, 0.4545))]
+    assert [amounts(group) for group in utilization(admin, by="datacenter")["groups"]] == [(60, 132, 0.4545)]
+
+
 def test_without_gpus_utilization_is_null(user: Client) -> None:
     report = utilization(user)
     assert amounts(report["total"]) == (0, 0, None)

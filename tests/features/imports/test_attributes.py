@@ -6,6 +6,9 @@ from app.servers.models import Server
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload, errors_of, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 APPLY = {"apply": "true"}
 

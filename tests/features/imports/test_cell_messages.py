@@ -6,6 +6,9 @@ import pytest
 
 from tests.client import Body, Client
 from tests.features.conftest import Upload, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 AMBIGUOUS = (
     "“03/04/2027” can be read as 2027-03-04, 2027-04-03: set the order of the dates (dates=dmy, dates=mdy), or write "

@@ -16,6 +16,9 @@ from app.servers.models import Server
 from tests.client import Body, Client
 from tests.factories import Make
 from tests.features.conftest import Upload, apply, errors_of, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 CMDB: list[tuple[Any, ...]] = [
     ("Hostname", "Familia", "Estado", "Entorno", "Sitio"),
@@ -264,12 +267,12 @@ def test_errors_are_told_once_and_rows_are_found_by_them(admin: Client, upload: 
     assert page["pagination"]["total"] == 10
     assert admin.call("GET", f"{address}?has_warnings=false&rule=choice")["pagination"]["total"] == 5
     assert admin.call("GET", f"{address}?column=name")["pagination"]["total"] == 30
-    found, cursor = [], ""
+    row_numbers, cursor = [], ""
     while cursor is not None:
         page = admin.call("GET", f"{address}?has_warnings=true&page_size=4&cursor={cursor}")
-        found += [row["row"] for row in page["data"]]
+        row_numbers += [row["row"] for row in page["data"]]
         cursor = page["pagination"]["next_cursor"]
-    assert found == list(range(2, 32, 2))
+    assert row_numbers == list(range(2, 32, 2))
     assert admin.call("GET", f"{address}?cursor=x", expect=400)["data"]["reason"] == "invalid_cursor"
 
 

@@ -7,6 +7,9 @@ import pytest
 from app.sheets.dates import AmbiguousDate, DateOrder, read_date, settle_order
 from tests.client import Client
 from tests.features.conftest import Upload, errors_of, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 COLUMN = [("Name", "Purchase date"), ("a", "15/06/2018"), ("b", "05/06/2018"), ("c", "07/07/2018")]
 

@@ -15,6 +15,7 @@ from app.core.values import Inexact
 from app.servers.models import ServerType
 from tests.client import Body, Client
 from tests.features.conftest import Examples, Upload, rows_of
+from tests.spread import any_database
 
 TITLES = (
     *("Name", "Rack", "Owner", "Memory (GB)", "Purchase date", "Status", "Zone", "Rack", "Created at", "Bay 7"),
@@ -169,14 +170,14 @@ class Account:
             return True
         name = mapped["field"] or "attributes"
         new = planned["changes"].get(name, {}).get("new")
-        kept = new.get(mapped["attribute"]) if name == "attributes" and new else new
+        stored = new.get(mapped["attribute"]) if name == "attributes" and new else new
         cells = {message["cell"] for message in (*planned["errors"], *planned["warnings"])}
-        return _tells(kept, value) or f"{letter}{row}" in cells
+        return _tells(stored, value) or f"{letter}{row}" in cells
 
     @staticmethod
     def _named_rows(facts: Body) -> set[int]:
         said = [*facts["notes"], *(warning["message"] for warning in facts["sheet_warnings"])]
-        lists = [found[1] for text in said if (found := re.search(r"(?:left|Left) out.*?: row ([\d, ]+)", text))]
+        lists = [match[1] for text in said if (match := re.search(r"(?:left|Left) out.*?: row ([\d, ]+)", text))]
         return {int(number) for rows in lists for number in rows.replace(" ", "").split(",") if number}
 
     @staticmethod
@@ -184,17 +185,18 @@ class Account:
         return {cell for warning in facts["sheet_warnings"] for cell in warning.get("cells", ())}
 
 
-def _tells(kept: Any, cell: Any) -> bool:
+def _tells(stored: Any, cell: Any) -> bool:
     """Whether who sees the value knows what the cell said: the same, in another word, or without a host's prefix."""
     word = next((word for word in WORDS if word == cell), None)
-    is_other_word = word is not None and not isinstance(word, Inexact) and WORDS[word].value == kept
-    return is_other_word or str(kept) in (str(cell), str(cell).removesuffix("/32"))
+    is_other_word = word is not None and not isinstance(word, Inexact) and WORDS[word].value == stored
+    return is_other_word or str(stored) in (str(cell), str(cell).removesuffix("/32"))
 
 
 def shown(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+@any_database
 def test_every_cell_is_used_kept_ignored_by_name_or_warned_about(
     admin: Client, upload: Upload, examples: Examples
 ) -> None:

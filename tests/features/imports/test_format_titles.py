@@ -8,6 +8,9 @@ from app.servers.models import Server
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload
+from tests.spread import any_database
+
+pytestmark = any_database
 
 NETBOX = """ID,Name,Status,Tenant,Tenant Group,Role,Manufacturer,Type,Platform,Serial number,Asset tag,Region,
 Site Group,Site,Location,Rack,Parent Device,Position (Device Bay),Position (U),Rack face,Latitude,Longitude,Airflow,

@@ -15,6 +15,9 @@ from tests.client import Body, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.features.conftest import Upload
+from tests.spread import any_database
+
+pytestmark = any_database
 
 NETBOX = """Name,Status,Tenant,Site,Location,Rack,Role,Manufacturer,Type,IP Address,Position,Serial number,Asset tag,ID
 web-1,Active,Shop,North,Row A,R1,Web server,Dell,PowerEdge R640,10.4.0.7/24,12.0,SN-1,TAG-1,41
@@ -85,8 +88,8 @@ def correct(app: Flask, client: Client, import_: Body, patch: Body) -> Body:
 
 
 def objects(client: Client, resource: str) -> list[Body]:
-    found: list[Body] = client.call("GET", f"/api/{resource}?sort=id")["data"]
-    return found
+    rows: list[Body] = client.call("GET", f"/api/{resource}?sort=id")["data"]
+    return rows
 
 
 def of(item: Body, *names: str) -> tuple[Any, ...]:
@@ -133,8 +136,8 @@ def test_the_sheet_that_snipe_it_imports_goes_in_too(user: Client, upload: Uploa
     names = ("name", "asset_tag", "model", "asset_type", "assigned_to", "description", "purchase_price")
     (laptop,) = objects(user, "assets")
     assert of(laptop, *names) == ("ThinkPad T14", "T-1", "ThinkPad T14", "laptop", "ida", "scratched", "1266.13")
-    kept = {"model_number": "20W0", "model_notes": "new hinge", "company": "Berg Ltd", "order_number": 1042}
-    assert kept.items() <= laptop["attributes"].items()
+    attributes = {"model_number": "20W0", "model_notes": "new hinge", "company": "Berg Ltd", "order_number": 1042}
+    assert attributes.items() <= laptop["attributes"].items()
 
 
 def test_a_fallback_never_renames(user: Client, upload: Upload) -> None:

@@ -22,10 +22,10 @@ TITLES = ("Name", "Datacenter", "Internal IP")
 def addresses(admin: Client, make: Make) -> list[str]:
     """The addresses of servers ch-0 to ch-4 of one datacenter."""
     site = make(Datacenter, name="CH")
-    found = [f"10.1.0.{number}" for number in range(1, 6)]
-    for number, address in enumerate(found):
+    addresses = [f"10.1.0.{number}" for number in range(1, 6)]
+    for number, address in enumerate(addresses):
         make(Server, name=f"ch-{number}", datacenter_id=site.id, internal_ip=address)
-    return found
+    return addresses
 
 
 def stored(client: Client, path: str, *names: str) -> list[tuple[object, ...]]:

@@ -50,8 +50,8 @@ def test_private_tasks_of_others_do_not_prevent_a_revert(
     assert conflict["message"] == "Other objects refer to it: tasks (1)."
     user.call("DELETE", f"/api/tasks/{own.id}")
     assert revert(user, import_)["removed"] == {"servers": 1}
-    kept = admin.call("GET", f"/api/tasks/{task.id}")["data"]
-    assert (kept["server_id"], kept["version"]) == (None, 2)
+    stored = admin.call("GET", f"/api/tasks/{task.id}")["data"]
+    assert (stored["server_id"], stored["version"]) == (None, 2)
 
 
 def test_a_column_of_task_names_reveals_no_tasks_of_others(

@@ -1,18 +1,27 @@
 """Imports from the upload to the stored objects: what is imported, what is refused, all or nothing."""
 
+import sqlite3
+from contextlib import closing
 from io import BytesIO
 from typing import Any
 
 import pytest
+from flask import Flask
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
+from app.core.db.dialects.mariadb import connections
+from app.core.db.unit_of_work import db
 from app.core.http.access import Role
 from app.datacenters.models import Datacenter
 from app.environments.models import Environment
 from app.servers.models import Server
+from tests.backends import on_sqlite
 from tests.client import Body, Client
-from tests.conftest import SignIn, Statements
+from tests.conftest import BuildApp, SignIn, Statements
 from tests.factories import Make
 from tests.features.conftest import Upload, apply, errors_of, rows_of, workbook
+from tests.mariadb import on_mariadb
 
 APPLY = {"apply": "true"}
 
@@ -458,3 +467,43 @@ def test_the_old_value_of_a_reference_has_its_name(
         assert [row["changes"] for row in listed] == 3 * [
             {"datacenter_id": {"old": {"id": old.id, "name": "SH-1"}, "new": {"id": new.id, "name": "SH-2"}}}
         ]
+
+
+@on_mariadb
+def test_a_file_that_the_server_does_not_take_is_refused(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB ends the connection of a statement that is too large."""
+    monkeypatch.setattr(connections, "largest_file", lambda _connection: 2**20)
+    # Encoded here: werkzeug's client leaves the temporary file open into which it writes a form of this size.
+    head = b'--part\r\nContent-Disposition: form-data; name="file"; filename="servers.csv"\r\n\r\n'
+    form = head + b"Name\n" + b"n" * 2**20 + b"\r\n--part--\r\n"
+    kind = "multipart/form-data; boundary=part"
+    answer = admin.call("POST", "/api/imports", data=form, content_type=kind, expect=413)
+    assert "takes files of 1 MB: its administrator can raise max_allowed_packet" in answer["message"]
+
+
+@on_sqlite
+def test_a_file_is_checked_before_the_lock_of_all_writers(app: Flask, admin: Client) -> None:
+    """The check of a large file takes a while: others write meanwhile."""
+    with app.app_context():
+        path = str(db.engine.url.database)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        file = (BytesIO(b"PK\x03\x04 is all that there is"), "fleet.xlsx")
+        admin.call("POST", "/api/imports", data={"file": file}, expect=422)
+
+
+def test_what_is_to_be_applied_at_once_waits_where_a_row_is_wrong(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, form=APPLY, Servers=[("Name", "CPU cores"), ("n1", 8), ("n2", "eight")])
+    assert (import_["status"], import_["sheets"][0]["error"]) == ("invalid", 1)
+    assert admin.call("GET", "/api/servers")["pagination"]["total"] == 0
+
+
+def test_a_file_above_the_size_limit_is_refused(build_app: BuildApp, admin: Client) -> None:
+    small = Client(build_app(MAX_IMPORT_MB=1), admin.document, admin.token, admin.user)
+    for size, status in ((1024 * 1024, 202), (1024 * 1024 + 1, 413)):
+        file = FileStorage(BytesIO(b"Name\n".ljust(size, b"\n")), "fleet.csv")
+        boundary, body = encode_multipart({"file": file})
+        form = {"data": body, "content_type": f"multipart/form-data; boundary={boundary}"}
+        answer = small.call("POST", "/api/imports", expect=status, **form)
+        assert status == 202 or answer["message"] == "The file is larger than 1 MB."
+    assert admin.call("GET", "/api/imports")["pagination"]["total"] == 1

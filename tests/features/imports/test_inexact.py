@@ -15,6 +15,9 @@ from app.resource import Kind
 from app.sheets.cells import Guess
 from tests.client import Body, Client
 from tests.features.conftest import Upload, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 CHOICES = [
     (resource.name, item, member, word)

@@ -15,6 +15,9 @@ from app.imports.parse import rows as parsed_rows
 from app.imports.plan import summary
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 SHEET = [
     ("Fleet of the year", None, None, None),

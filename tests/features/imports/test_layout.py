@@ -13,6 +13,9 @@ from app.sheets.cells import Guess
 from app.sheets.dates import read_date
 from tests.client import Client
 from tests.features.conftest import Upload, errors_of, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 APPLY = {"apply": "true"}
 

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from tests.client import Client
+from tests.spread import any_database
+
+pytestmark = any_database
 
 NAMES = ("racks.csv", "rooms.csv", "servers.csv")
 

@@ -9,6 +9,9 @@ from flask import Flask
 from app.core.jobs.runner import runner_of
 from tests.client import Body, Client
 from tests.features.conftest import Upload, rows_of, workbook
+from tests.spread import any_database
+
+pytestmark = any_database
 
 SHEET: list[tuple[Any, ...]] = [("Gerät", "Platz", "Notiz"), ("n1", "R1", "geheim")]
 FORM = {"mapping": '{"Gerät": "name", "Platz": "rack", "Notiz": null}', "resource": "servers"}
@@ -21,9 +24,9 @@ def remembered(client: Client) -> list[Body]:
 
 def test_a_saved_mapping_is_used_for_the_same_titles(user: Client, upload: Upload) -> None:
     assert upload(user, form={**FORM, "remember": "Bestand"}, Bestand=SHEET)["status"] == "ready"
-    (kept,) = remembered(user)
-    assert (kept["name"], kept["resources"], kept["used_at"]) == ("Bestand", ["servers"], None)
-    assert kept["mapping"] == {"Gerät": "name", "Platz": "rack", "Notiz": None}
+    (mapping,) = remembered(user)
+    assert (mapping["name"], mapping["resources"], mapping["used_at"]) == ("Bestand", ["servers"], None)
+    assert mapping["mapping"] == {"Gerät": "name", "Platz": "rack", "Notiz": None}
     again = upload(user, Tabelle1=[("Inventar 2027",), ("Notiz", "Gerät ", "Platz"), ("x", "n2", "R2")])
     assert again["status"] == "ready"
     (row,) = rows_of(user, again)
@@ -60,11 +63,11 @@ def test_mappings_are_private_replaced_by_name_and_deleted(
     assert remembered(other) == remembered(admin) == []
     assert upload(other, Bestand=SHEET)["problem"]["reason"] == "no_table"
     upload(user, form={**FORM, "mapping": '{"Gerät": "hostname"}', "remember": "Bestand"}, Bestand=SHEET)
-    (kept,) = remembered(user)
-    assert kept["mapping"] == {"Gerät": "hostname"}
+    (mapping,) = remembered(user)
+    assert mapping["mapping"] == {"Gerät": "hostname"}
     for client in (other, admin):
-        client.call("DELETE", f"/api/imports/mappings/{kept['id']}", expect=404)
-    user.call("DELETE", f"/api/imports/mappings/{kept['id']}")
+        client.call("DELETE", f"/api/imports/mappings/{mapping['id']}", expect=404)
+    user.call("DELETE", f"/api/imports/mappings/{mapping['id']}")
     assert remembered(user) == []
     assert upload(user, Bestand=SHEET)["problem"]["reason"] == "no_table"
 
@@ -85,8 +88,8 @@ def listed(app: Flask, user: Client, upload: Upload) -> Body:
     patch = {"sheets": {"Liste": READ}, "remember": "Liste"}
     user.call("PATCH", f"/api/imports/{import_['id']}", expect=202, json=patch)
     runner_of(app).run_pending()
-    (kept,) = remembered(user)
-    return kept
+    (mapping,) = remembered(user)
+    return mapping
 
 
 def test_a_correction_is_remembered_with_resource_values_and_constants(

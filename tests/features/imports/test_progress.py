@@ -12,7 +12,10 @@ from app.sheets.sandbox import runner
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, workbook
 from tests.features.imports.test_import import FLEET
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 
 def test_progress_is_shown_before_the_transaction_commits(

@@ -23,7 +23,10 @@ from app.imports.report.models import ImportReport
 from app.sheets.marking import in_place
 from tests.client import Body, Client
 from tests.features.conftest import Upload, apply, rows_of, workbook
+from tests.spread import any_database
 from tests.threads import run_concurrently
+
+pytestmark = any_database
 
 ROWS = [
     ("Fleet", None, None, None),
@@ -263,3 +266,11 @@ def test_a_report_is_not_made_of_a_deleted_file(app: Flask, admin: Client, uploa
         db.session.commit()
     assert runner_of(admin.app).run_pending() == 1
     request_report(admin, job, 404)
+
+
+def test_a_download_is_recorded(admin: Client, upload: Upload) -> None:
+    import_ = upload(admin, Servers=ROWS)
+    admin.send("GET", f"/api/imports/{import_['id']}/report.xlsx")
+    (record,) = admin.call("GET", "/api/audit-logs", query_string={"action": "export"})["data"]
+    assert (record["resource_type"], record["resource_id"]) == ("imports", import_["id"])
+    assert (record["resource_name"], record["user_id"]) == ("fleet-report.xlsx", admin.user.id)

@@ -19,7 +19,7 @@ from app.datacenters.models import Datacenter
 from app.imports import models, service
 from app.resource.bulk import writer
 from app.servers.models import Server
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import Body, Client
 from tests.conftest import SignIn
 from tests.factories import Make
@@ -237,8 +237,8 @@ def test_a_revert_whose_workers_die_keeps_the_import_applied(app: Flask, admin: 
         db.session.execute(sa.update(Job).where(Job.kind == "import.revert").values(gone))
         db.session.commit()
     runner_of(app).run_pending()
-    kept = admin.call("GET", f"/api/imports/{applied['id']}")["data"]
-    assert (kept["status"], kept["problem"]["reason"]) == ("applied", "failed")
+    import_ = admin.call("GET", f"/api/imports/{applied['id']}")["data"]
+    assert (import_["status"], import_["problem"]["reason"]) == ("applied", "failed")
     assert live_rows(app) == before
     assert revert_in_background(admin, applied)["status"] == "reverted"
 
@@ -263,8 +263,17 @@ def test_an_import_cancelled_in_the_queue_is_never_read(admin: Client, upload: U
     assert totals(admin)["servers"] == 0
 
 
+def test_the_dry_run_of_a_cancel_stops_nothing(admin: Client, upload: Upload, monkeypatch: Any) -> None:
+    monkeypatch.setattr(runner_of(admin.app), "run_pending", lambda: 0)
+    path = f"/api/imports/{upload(admin, form=APPLY, **FLEET)['id']}"
+    assert admin.call("POST", f"{path}/cancel?dry_run=true")["data"]["status"] == "cancelled"
+    monkeypatch.undo()
+    runner_of(admin.app).run_pending()
+    assert admin.call("GET", path)["data"]["status"] == "applied"
+
+
 @pytest.mark.race
-@on_postgresql
+@on_servers
 def test_an_import_cancelled_while_it_is_applied_is_rolled_back(
     app: Flask, admin: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,9 @@ from tests.client import Client
 from tests.conftest import SignIn
 from tests.factories import Make
 from tests.features.conftest import Upload, apply, rows_of
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 def demote(admin: Client, client: Client) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.db.unit_of_work import Session, db
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.features.conftest import Upload
@@ -42,7 +42,7 @@ def test_applied_means_that_lists_show_it(admin: Client, upload: Upload) -> None
     check_what_is_seen(admin, admin, upload)
 
 
-@on_postgresql
+@on_servers
 def test_applied_means_that_lists_of_another_process_show_it(
     build_app: BuildApp, document: Document, admin: Client, upload: Upload
 ) -> None:

@@ -13,6 +13,9 @@ from app.imports.parse.cells import reader_of
 from app.resource import Resource
 from app.servers.routes import resource as servers
 from app.sheets.cells import CellError, column_index, letters, unit_factor
+from tests.spread import any_database
+
+pytestmark = any_database
 
 
 @pytest.mark.parametrize(

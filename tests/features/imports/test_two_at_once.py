@@ -9,7 +9,7 @@ from app.core.jobs.runner import runner_of
 from app.datacenters.models import Datacenter
 from app.resource.bulk import writer
 from app.servers.models import Server
-from tests.backends import on_postgresql
+from tests.backends import on_servers
 from tests.client import Body, Client
 from tests.factories import Make
 from tests.features.conftest import Upload
@@ -47,7 +47,7 @@ def rows(names: list[str], memory: int) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.race
-@on_postgresql
+@on_servers
 def test_the_same_changes(admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         make(Server, name=name)
@@ -63,7 +63,7 @@ def test_the_same_changes(admin: Client, upload: Upload, make: Make, monkeypatch
 
 
 @pytest.mark.race
-@on_postgresql
+@on_servers
 def test_the_same_new_objects(admin: Client, upload: Upload, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each waits for a name that the other has taken: the database ends one, which is retried."""
     make(Datacenter, name="SH-1")

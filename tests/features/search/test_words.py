@@ -36,7 +36,7 @@ SERVER: dict[str, Any] = {
 }
 
 
-def found(client: Client, text: str, resource: str = "servers") -> list[int]:
+def result_ids(client: Client, text: str, resource: str = "servers") -> list[int]:
     """The ids that `q` finds; the search must find the same, and count them."""
     listed = client.call("GET", f"/api/{resource}", query_string={"q": text, "page_size": 100, "sort": "id"})
     ids = [row["id"] for row in listed["data"]]
@@ -59,7 +59,7 @@ def found(client: Client, text: str, resource: str = "servers") -> list[int]:
 def test_all_words_in_any_order_field_and_spelling(make: Make, user: Client, text: str) -> None:
     server = make(Server, **SERVER)
     make(Server, name="node-18", manufacturer="HPE", model="DL380", internal_ip="10.78.0.1")
-    assert found(user, text) == [server.id]
+    assert result_ids(user, text) == [server.id]
 
 
 @pytest.mark.parametrize("text", ["dell dl380", "r740 hpe", "cost", "dell r741x", "上海 北京", "海上"])
@@ -95,14 +95,14 @@ def test_fields_of_every_resource(make: Make, admin: Client) -> None:
         ("lin mei", "users", user),
         ("5555 10.9.8.7", "users", user),
     ):
-        assert found(admin, text, resource) == [one.id], text
+        assert result_ids(admin, text, resource) == [one.id], text
 
 
 def test_tasks_in_any_order_and_only_ones_own(make: Make, admin: Client, user: Client, other: Client) -> None:
     task = make(Task, title="Replace the fan", description="in node-17", created_by_id=user.user.id)
     for text in ("fan replace", "17 fan", "replace"):
-        assert found(user, text, "tasks") == found(admin, text, "tasks") == [task.id]
-        assert found(other, text, "tasks") == []
+        assert result_ids(user, text, "tasks") == result_ids(admin, text, "tasks") == [task.id]
+        assert result_ids(other, text, "tasks") == []
     for text in ("fan replaec", "fan ndoe-17"):
         assert [hit["id"] for hit in _search(user, text)["hits"]] == [task.id]
         assert _search(other, text)["hits"] == []

@@ -25,7 +25,10 @@ from tests.conftest import BuildApp, Statements
 from tests.factories import Make
 from tests.features.conftest import Upload, rows_of
 from tests.http_servers import Behaviour, Server, drips, floods, hangs, response, sends
+from tests.spread import any_database
 from tests.threads import TIMEOUT_SECONDS, run_concurrently, wait_until
+
+pytestmark = any_database
 
 HEALTHY = sends(response(b"fine"))
 LOCAL_NETWORKS = ("127.0.0.0/8", "::1/128")

@@ -43,9 +43,9 @@ def without_hints(parts: Parts) -> Parts:
 def without_comments(parts: Parts) -> Parts:
     """No comments part and no drawing, and nothing that refers to one."""
     removed = {name for name in parts if "omment" in name}
-    kept = {name: content for name, content in parts.items() if name not in removed}
-    for name, content in kept.items():
+    remaining = {name: content for name, content in parts.items() if name not in removed}
+    for name, content in remaining.items():
         if name.endswith((".rels", "[Content_Types].xml")):
-            kept[name] = re.sub(rb"<(Relationship|Override) [^>]*(?:omments|vmlDrawing)[^>]*/>", b"", content)
-    kept[SHEET] = re.sub(rb"<legacyDrawing [^>]*/>", b"", kept[SHEET])
-    return kept
+            remaining[name] = re.sub(rb"<(Relationship|Override) [^>]*(?:omments|vmlDrawing)[^>]*/>", b"", content)
+    remaining[SHEET] = re.sub(rb"<legacyDrawing [^>]*/>", b"", remaining[SHEET])
+    return remaining

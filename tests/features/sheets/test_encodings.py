@@ -30,9 +30,9 @@ def cells(text: str) -> list[list[str]]:
 @pytest.mark.parametrize(("encoding", "name"), FILES)
 def test_the_inventory_of_a_language_is_read_in_its_encoding(encoding: str, name: str) -> None:
     text = INVENTORIES[name]
-    found, rows = read(text.encode(encoding))
+    encoding_read, rows = read(text.encode(encoding))
     # Encodings are compared by what they read: German is the same in Windows-1250 and 1252.
-    assert rows == cells(text), found
+    assert rows == cells(text), encoding_read
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -49,10 +49,10 @@ def test_short_files_are_read_rightly_or_asked_about() -> None:
             for header, rows in ((header, rows) for header in (titles, "") for rows in combinations(lines, count)):
                 text = "".join(line for line in (header, *rows) if not line.isascii())
                 if text:
-                    found = readings(text.encode(encoding))
+                    candidates = readings(text.encode(encoding))
                     total += 1
-                    asked += not is_sure(found)
-                    assert found[0].text == text or not is_sure(found), (encoding, text, found[0])
+                    asked += not is_sure(candidates)
+                    assert candidates[0].text == text or not is_sure(candidates), (encoding, text, candidates[0])
     assert asked < total / 20, asked
 
 
@@ -61,8 +61,8 @@ def test_short_files_are_read_rightly_or_asked_about() -> None:
     [("20 °C", "cp1252"), ("5 µm – “x”", "cp1252"), ("20 °C", "mac-roman"), ("備用", "cp950"), ("Größe", "cp1252")],
 )
 def test_a_single_word_or_sign_is_enough_where_no_other_reading_is_near(text: str, encoding: str) -> None:
-    found = readings(text.encode(encoding))
-    assert (found[0].text, is_sure(found)) == (text, True)
+    candidates = readings(text.encode(encoding))
+    assert (candidates[0].text, is_sure(candidates)) == (text, True)
 
 
 def test_an_unsure_encoding_is_a_question_with_a_sample_of_each(admin: Client, upload: Upload) -> None:

@@ -14,6 +14,7 @@ from app.sheets.workbook import Limits, UnreadableWorkbook, read_workbook
 from tests.client import Client
 from tests.factories import Make
 from tests.features.conftest import Upload, errors_of, rows_of, workbook
+from tests.spread import any_database
 
 APPLY = {"apply": "true"}
 CHINESE = "实例名(必填),所属机房,备注\nn1,上海一号,在用\nn2,北京二号,\n"
@@ -36,7 +37,7 @@ def refusal(content: bytes, limits: Limits | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding", "found"),
+    ("text", "encoding", "detected"),
     [
         ("Name,Rack\nn1,R1\n", "ascii", "utf-8"),
         (CHINESE, "utf-8", "utf-8"),
@@ -50,10 +51,10 @@ def refusal(content: bytes, limits: Limits | None = None) -> str:
         (FRENCH, "latin-1", "cp1252"),
     ],
 )
-def test_the_encoding_is_detected(text: str, encoding: str, found: str) -> None:
+def test_the_encoding_is_detected(text: str, encoding: str, detected: str) -> None:
     facts, rows = read(text.encode(encoding))
     assert facts is not None
-    assert facts["encoding"] == found
+    assert facts["encoding"] == detected
     lines = [line.rstrip(",").replace(";", ",") for line in text.splitlines()]
     assert [[cell for cell in row if cell] for row in rows] == [line.split(",") for line in lines]
 
@@ -176,6 +177,7 @@ def test_a_file_with_a_wrong_extension_is_refused_by_the_upload(admin: Client, c
     assert answer["data"]["reason"] in ("not_csv", "not_a_workbook")
 
 
+@any_database
 @pytest.mark.parametrize("name", IMPORTABLE)
 def test_importing_an_untouched_export_as_text_changes_nothing(
     name: str, admin: Client, make: Make, upload: Upload

@@ -24,6 +24,7 @@ from app.sheets.sandbox import runner
 from app.sheets.workbook import Limits, UnreadableWorkbook, Value, check_file, read_workbook
 from tests.features.sheets import hostile
 from tests.features.sheets.hostile import SHEET, cell, row
+from tests.features.sheets.packages import parts_of, save
 
 Rows = list[list[Value]]
 
@@ -190,6 +191,23 @@ def test_hidden_sheets_are_read_and_charts_are_not() -> None:
 def test_a_workbook_can_be_given_as_a_path(tmp_path: Path) -> None:
     path = tmp_path / "fleet.xlsm"
     path.write_bytes(sheet_of(["a", 1]))
+    assert rows_of(path) == {"Sheet": [["a", 1]]}
+
+
+def test_macros_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.xlsm"
+    path.write_bytes(sheet_of(["a", 1]))
+    parts = parts_of(path)
+    types, relations = "[Content_Types].xml", "xl/_rels/workbook.xml.rels"
+    kind, office = "application/vnd.ms-office.vbaProject", "http://schemas.microsoft.com/office/2006/relationships"
+    declared = f'<Default Extension="bin" ContentType="{kind}"/></Types>'
+    related = f'<Relationship Id="rId99" Type="{office}/vbaProject" Target="vbaProject.bin"/></Relationships>'
+    enabled = b"vnd.ms-excel.sheet.macroEnabled.main"
+    main = parts[types].replace(b"vnd.openxmlformats-officedocument.spreadsheetml.sheet.main", enabled)
+    parts[types] = main.replace(b"</Types>", declared.encode())
+    parts[relations] = parts[relations].replace(b"</Relationships>", related.encode())
+    save(path, {**parts, "xl/vbaProject.bin": b"\xd0\xcf\x11\xe0" + bytes(5000)})
+    assert enabled in parts_of(path)[types]
     assert rows_of(path) == {"Sheet": [["a", 1]]}
 
 
@@ -374,8 +392,8 @@ def test_a_hostile_file_costs_two_seconds_and_100_megabytes_at_most(
     tracemalloc.start()
     try:
         check_file(BytesIO(content), filename)
-        with read_workbook(content, Limits(memory_bytes=100 << 20), filename=filename) as found:
-            assert [sheet.row_count for sheet in found.sheets] == [0]
+        with read_workbook(content, Limits(memory_bytes=100 << 20), filename=filename) as workbook:
+            assert [sheet.row_count for sheet in workbook.sheets] == [0]
     except UnreadableWorkbook as refusal:
         refused = refusal.reason
     finally:

@@ -60,14 +60,14 @@ def test_each_level_adds_one(make: Make, user: Client) -> None:
 def test_an_object_in_the_tree_is_the_object(make: Make, user: Client) -> None:
     make_tree(make)
     (node,) = tree(user, level=3)
-    for kind, found in (
+    for kind, inner in (
         ("containers", node["containers"][0]),
         ("gpus", node["gpus"][0]),
         ("services", node["services"][0]),
         ("services", node["containers"][0]["services"][0]),
     ):
-        alone = user.call("GET", f"/api/{kind}/{found['id']}")["data"]
-        assert {name: found[name] for name in alone} == alone
+        alone = user.call("GET", f"/api/{kind}/{inner['id']}")["data"]
+        assert {name: inner[name] for name in alone} == alone
 
 
 def test_filters_sorting_and_paging_are_those_of_the_list(make: Make, user: Client) -> None:
@@ -91,13 +91,13 @@ def test_filters_sorting_and_paging_are_those_of_the_list(make: Make, user: Clie
 
 def test_a_walk_by_cursor_goes_through_the_tree(make: Make, user: Client) -> None:
     ids = [make_tree(make).id for _ in range(5)]
-    found: list[int] = []
+    listed: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
         page = user.call("GET", PATH, query_string={"cursor": cursor, "page_size": 2, "level": 3})
-        found += [node["id"] for node in page["data"]]
+        listed += [node["id"] for node in page["data"]]
         cursor = page["pagination"]["next_cursor"]
-    assert found == ids
+    assert listed == ids
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])

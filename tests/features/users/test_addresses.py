@@ -11,6 +11,9 @@ from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp
 from tests.factories import Make
 from tests.openapi import Document
+from tests.spread import any_database
+
+pytestmark = any_database
 
 LABEL = "a" * 63
 POSSIBLE = [

@@ -8,6 +8,9 @@ from confusable_homoglyphs.confusables import confusables_data
 
 from app.resource import formats
 from tests.client import Client
+from tests.spread import any_database
+
+pytestmark = any_database
 
 ALLOWED = ("ışıl", "İrem", "Müller", "Łukasz", "Ёж", "Том", "Νίκος", "张三", "上海ops", "admın-ş", "٣٣٣")
 REFUSED = (

@@ -37,6 +37,20 @@ def test_admins_cannot_demote_deactivate_or_delete_themselves(
     assert admin.call("GET", "/api/audit-logs", query_string=query)["pagination"]["total"] == 1
 
 
+@pytest.mark.parametrize("body", [{"role": "user"}, {"is_active": False}, None])
+def test_nor_can_they_among_several_or_by_an_action(admin: Client, make: Make, body: Body | None) -> None:
+    make(User, role=Role.ADMIN)
+    method, change = ("DELETE", {}) if body is None else ("PATCH", {"set": body})
+    items = [admin.user.id] if body is None else [{"id": admin.user.id, **body}]
+    refused = admin.call(method, "/api/users/bulk", json={"mode": "partial", "items": items})["data"]["results"]
+    matched = {"filter": {"id": admin.user.id}, "expected_count": 1, **change}
+    refused += admin.call(method, "/api/users/bulk", json=matched, expect=403)["data"]["results"]
+    assert [each["error"]["data"]["reason"] for each in refused] == ["yourself"] * 2
+    deactivation = admin.call("POST", f"/api/users/{admin.user.id}/deactivate", json={}, expect=403)
+    assert deactivation["data"]["reason"] == "yourself"
+    assert admin.call("GET", "/api/auth/me")["data"]["version"] == 1
+
+
 @pytest.mark.parametrize(("method", "body"), YOURSELF)
 def test_admins_can_demote_deactivate_and_delete_each_other(
     admin: Client, make: Make, method: str, body: Body | None
@@ -75,8 +89,8 @@ def test_last_active_admin_cannot_be_removed(app: Flask, make: Make) -> None:
     with pytest.raises(LastAdmin):
         delete(app, last)
     with app.app_context():
-        kept = db.session.get_one(User, last.id)
-        assert (kept.role, kept.is_active, kept.version) == (Role.ADMIN, True, 1)
+        last_admin = db.session.get_one(User, last.id)
+        assert (last_admin.role, last_admin.is_active, last_admin.version) == (Role.ADMIN, True, 1)
 
 
 def test_last_two_admins_cannot_be_removed_together(app: Flask, make: Make) -> None:

@@ -8,6 +8,9 @@ from app.views import service
 from tests.client import Client
 from tests.conftest import SignIn
 from tests.factories import Make
+from tests.spread import any_database
+
+pytestmark = any_database
 
 VIEW = {"resource": "servers", "name": "Retired in 上海", "query": "status=retired&datacenter=SH-1&columns=name,rack"}
 
