@@ -15,13 +15,11 @@ from flask import Flask
 
 import config
 from app.core.db.dialects.mariadb.restoring import FLAG
-from app.core.db.dialects.mariadb.servers import TRY_MYSQL
 from config_parsers import MARIADB_DRIVER
 from tests.backends import REDIS_URL, RUN, WORKER, Missing, delete_keys, require_redis, testing
 
-# The server of this URL may be MySQL.
-os.environ[TRY_MYSQL] = "1"
 MYSQL_URL = os.environ.get("TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+"""Of MariaDB, or of MySQL."""
 
 MAY_REST = "@tests_may_rest"
 """The variable of a connection that may let the triggers rest, by a row in the table FLAG."""
@@ -39,6 +37,7 @@ class Mariadb:
         self.url = own_url(RUN)
         self.prefix = prefix_of(str(self.url.database))
         self._cleaner = connect(self.url)
+        self.is_mysql = "MariaDB" not in self._cleaner.get_server_info()
         require_redis()
         drop_leftovers(self._cleaner)
         create(self._cleaner, self.url)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import config
-from app.core.db.dialects.mariadb.servers import TRY_MYSQL
 from tests.threads import TIMEOUT_SECONDS
 
 Json = Any
@@ -110,7 +109,7 @@ def served(settings: config.Config, root: Path = config.ROOT, **environ: str) ->
 
 def environment(settings: config.Config) -> dict[str, str]:
     """The environment of a process that uses the database and files of these settings, but no Redis."""
-    names = ("PATH", "HOME", TRY_MYSQL)
+    names = ("PATH", "HOME")
     inherited: Mapping[str, str] = {name: os.environ[name] for name in names if name in os.environ}
     return {
         **inherited,

@@ -128,7 +128,8 @@ def test_the_statements_of_a_cascade_do_not_depend_on_its_size(
     def sent_for(place: Any) -> int:
         with statements() as sent:
             admin.call("DELETE", f"/api/datacenters/{place.id}", query_string={"cascade": cascade})
-        return len(sent)
+        # MySQL sets how long a transaction waits by a statement, where its connection last served something else.
+        return len([statement for statement in sent if not statement.startswith("SET ")])
 
     small, large = estate(make, 1), estate(make, 5)
     assert sent_for(small) == sent_for(large)

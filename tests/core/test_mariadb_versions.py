@@ -1,4 +1,4 @@
-"""Servers that cannot keep our promises: early versions of MariaDB, and MySQL."""
+"""Servers that cannot keep our promises: early versions of MariaDB and of MySQL."""
 
 import socketserver
 import struct
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from app.core.db.dialects.mariadb.servers import MARIADB, MYSQL, TRY_MYSQL, Server, server_of
+from app.core.db.dialects.mariadb.servers import MARIADB, MYSQL, Server, server_of
 from app.core.db.schema import schema_problem
 from app.core.db.unit_of_work import db
 from tests import backends
@@ -48,20 +48,22 @@ def greet_as() -> Iterator[Callable[[str], str]]:
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        ("8.0.36", "It is MySQL 8.0.36; needed is MariaDB 10.11 or later"),
-        ("5.5.5-10.6.22-MariaDB-0ubuntu1", "It is MariaDB 10.6.22; needed is MariaDB 10.11 or later"),
+        ("5.7.44", "It is MySQL 5.7.44; needed is MariaDB 10.11 or MySQL 8.0.23 or later"),
+        (
+            "8.0.22-0ubuntu0.20.04.2",
+            "It is MySQL 8.0.22-0ubuntu0.20.04.2; needed is MariaDB 10.11 or MySQL 8.0.23 or later",
+        ),
+        ("5.5.5-10.6.22-MariaDB-0ubuntu1", "It is MariaDB 10.6.22; needed is MariaDB 10.11 or MySQL 8.0.23 or later"),
     ],
 )
 def test_another_server_is_refused(
     greet_as: Callable[[str], str],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
     version: str,
     problem: str,
 ) -> None:
     """No password is sent to it."""
-    monkeypatch.delenv(TRY_MYSQL)
     app = create_app(backends.testing(greet_as(version), None, tmp_path, "itam-another-server"))
     sentence = f"The database cannot be used: {problem} (DATABASE_URL)."
     assert app.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 1

@@ -12,6 +12,11 @@ from app.core.db.unit_of_work import db
 from tests.mariadb import MAY_REST
 
 
+def picked(query: str) -> str:
+    """A query of one value as SQL of a statement that changes the same table, which MySQL reads in no other way."""
+    return f"(SELECT * FROM ({query} LIMIT 1) AS picked)"
+
+
 @contextmanager
 def as_administrator(app: Flask) -> Iterator[Any]:
     """A connection with all rights in the database, on which no trigger fires."""
@@ -47,7 +52,7 @@ def _resting(connection: sa.Connection) -> Iterator[None]:
     """As for a restore, which updates no row: what demands a higher version is dropped, and created again."""
     query = (
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() "
-        r"AND trigger_name LIKE '%\_version'"
+        "AND trigger_name LIKE '%|_version' ESCAPE '|'"
     )
     names = connection.scalars(sa.text(query)).all()
     # As it was written: MySQL lists an action without the quotes that double others.
@@ -62,6 +67,7 @@ def _resting(connection: sa.Connection) -> Iterator[None]:
         yield
     finally:
         connection.exec_driver_sql(f"DELETE FROM {FLAG}")
+        connection.commit()
         connection.exec_driver_sql(f"SET {MAY_REST} = NULL")
         for written in triggers:
             connection.exec_driver_sql(written.replace("%", "%%"))

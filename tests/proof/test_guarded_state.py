@@ -23,7 +23,7 @@ from app.users.models import User
 from tests.client import PASSWORD, Client
 from tests.conftest import SignIn
 from tests.factories import Make
-from tests.proof.administrator import as_administrator
+from tests.proof.administrator import as_administrator, picked
 from tests.spread import spread
 
 NEW_PASSWORD = "another long password 4711"
@@ -117,9 +117,9 @@ def test_a_deleted_user_s_tokens_and_assignments(app: Flask, people: People) -> 
 SQL = Callable[..., Any]
 CHANGED, MISSING, INSERTED = FindingKind.ROW_CHANGED, FindingKind.ROW_MISSING, FindingKind.ROW_INSERTED
 HASH = bcrypt.hashpw(b"known to the attacker", bcrypt.gensalt(4)).decode()
-LOCKED = "(SELECT max(id) FROM users WHERE locked_until IS NOT NULL)"
-TOKEN = "(SELECT min(id) FROM personal_tokens)"
-REVOKED = "(SELECT max(id) FROM personal_tokens)"
+LOCKED = picked("SELECT max(id) FROM users WHERE locked_until IS NOT NULL")
+TOKEN = picked("SELECT min(id) FROM personal_tokens")
+REVOKED = picked("SELECT max(id) FROM personal_tokens")
 COPIED_TOKEN = (
     "INSERT INTO personal_tokens (user_id, name, token_hash, hint, scopes, networks, created_at) "
     f"SELECT user_id, name, 'forged', hint, scopes, networks, created_at FROM personal_tokens WHERE id = {TOKEN}"
@@ -138,23 +138,21 @@ COPIED_ASSIGNMENT = (
     "SELECT gpu_id, user_id, username, assigned_by, '2026-01-01 00:00:00.000000', released_at, released_by "
     "FROM gpu_assignments WHERE released_at IS NOT NULL"
 )
-PASSWORD_OF_A_USER = (
-    "UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE role = 'user' LIMIT 1) "
-    "WHERE role = 'admin'"
-)
+PASSWORD_OF_SOMEBODY = picked("SELECT password_hash FROM users WHERE role = 'user'")
+PASSWORD_OF_A_USER = f"UPDATE users SET password_hash = {PASSWORD_OF_SOMEBODY} WHERE role = 'admin'"
 MAC_OF_ANOTHER_SESSION = (
-    "UPDATE auth_sessions SET mac = (SELECT mac FROM auth_sessions ORDER BY id DESC LIMIT 1) "
-    "WHERE id = (SELECT min(id) FROM auth_sessions)"
+    f"UPDATE auth_sessions SET mac = {picked('SELECT mac FROM auth_sessions ORDER BY id DESC')} "
+    f"WHERE id = {picked('SELECT min(id) FROM auth_sessions')}"
 )
 ADDRESS_OF_ANOTHER_USER = (
     "UPDATE known_addresses SET network = '198.51.100.9', user_id = (SELECT max(id) FROM users) "
-    "WHERE user_id = (SELECT min(user_id) FROM known_addresses)"
+    f"WHERE user_id = {picked('SELECT min(user_id) FROM known_addresses')}"
 )
 ASSIGNMENT_OF_ANOTHER_GPU = (
     "UPDATE gpu_assignments SET gpu_id = (SELECT max(id) FROM gpus) "
     "WHERE gpu_id = (SELECT min(id) FROM gpus) AND released_at IS NOT NULL"
 )
-FIRST_ASSIGNMENT = "(SELECT min(id) FROM gpu_assignments)"
+FIRST_ASSIGNMENT = picked("SELECT min(id) FROM gpu_assignments")
 
 ATTACKS: dict[str, tuple[str, FindingKind, str]] = {
     "password_of_an_administrator": ("UPDATE users SET password_hash = :hash WHERE role = 'admin'", CHANGED, "users"),

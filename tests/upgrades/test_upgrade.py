@@ -17,6 +17,7 @@ from tests.client import Client
 from tests.commands import flask
 from tests.load.invariants import assert_all
 from tests.load.run import lines, make_estate, under_load, unexpected, wait_for_imports
+from tests.mariadb import Mariadb
 from tests.server import environment, served
 from tests.spread import any_database
 from tests.threads import wait_until
@@ -118,6 +119,8 @@ def test_a_database_of_a_release_is_upgraded(
     app: Flask, backend: Backend, next_version: Path, tmp_path: Path, version: str
 ) -> None:
     """In its place, with what the release stored; its log is still the one that the release has sealed."""
+    if isinstance(backend, Mariadb) and backend.is_mysql:
+        pytest.skip("The kept state of a release is a dump of MariaDB, which MySQL cannot load.")
     state = releases.unpack(version, backend.name, tmp_path)
     with elsewhere(backend, tmp_path / "machine") as other:
         state.put_in_place(other)

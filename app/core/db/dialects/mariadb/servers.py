@@ -3,7 +3,6 @@
 A server sends its version as soon as a client connects. So the URL need not say which kind of server it leads to.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from dataclasses import dataclass
 from app.core.db.dialects.mariadb.errors import UnsupportedServer
 from app.core.db.timeouts import LOCK_SECONDS
 
-TRY_MYSQL = "TRY_MYSQL"
-"""The environment variable with which tests pass by the refusal of MySQL, on which not all of them have run yet."""
 BEGIN = "BEGIN"
 STATEMENT_SECONDS = 30
 _SQL_MODE = (
@@ -115,8 +112,7 @@ def server_of(version: str) -> Server:
     # MariaDB before 11 greets as 5.5.5-10.11.6-MariaDB, for the replicas of its time.
     own = version.removeprefix("5.5.5-")
     server = MARIADB if "-MariaDB" in own else MYSQL
-    taken = (MARIADB, MYSQL) if os.environ.get(TRY_MYSQL) else (MARIADB,)
-    if server not in taken or tuple(map(int, re.findall(r"\d+", own)[:3])) < server.first_version:
-        needed = " or ".join(f"{each.title} {'.'.join(map(str, each.first_version))}" for each in taken)
+    if tuple(map(int, re.findall(r"\d+", own)[:3])) < server.first_version:
+        needed = " or ".join(f"{each.title} {'.'.join(map(str, each.first_version))}" for each in (MARIADB, MYSQL))
         raise UnsupportedServer(f"It is {server.title} {own.partition('-MariaDB')[0]}; needed is {needed} or later")
     return server

@@ -34,6 +34,9 @@ class Compiler(mariadb.Compiler):
         text: str = super().visit_select(select_stmt, *arguments, **options)  # type: ignore[no-untyped-call]
         if isinstance(changing, sa.Insert | sa.Update | sa.Delete) and changing.table in select_stmt.get_final_froms():
             return f"SELECT /*+ NO_MERGE(own) */ * FROM ({text}) AS own"  # noqa: S608 - compiled by SQLAlchemy
+        if self.stack and "\nFROM JSON_TABLE(" in text:
+            # As a semi-join it may be read before the row whose column it opens.
+            return text.replace("SELECT ", "SELECT /*+ SUBQUERY(INTOEXISTS) */ ", 1)
         return text
 
 

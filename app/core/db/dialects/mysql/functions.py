@@ -30,7 +30,8 @@ __all__ = [
 
 
 def json_items(document: Sql) -> str:
-    return collated(mariadb.json_items(document))
+    # Of a common table expression that is merged, MySQL takes a column only within an expression.
+    return collated(mariadb.json_items(f"coalesce({document})"))
 
 
 def json_entries(document: Sql) -> str:

@@ -44,16 +44,18 @@ __all__ = [
 
 
 def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
-    """Reserve new ids of a table: rows of its sequence, which has no others."""
+    """Reserve new ids of a table: those of rows of its sequence, which are taken back; a number is never given again."""
     if count == 0:
         return []
     name = sequence_of(table.name)
-    first: int = connection.exec_driver_sql(f"INSERT INTO {name} VALUES {', '.join(['(NULL)'] * count)}").lastrowid
+    # Deleted, the rows of another transaction that is open would be waited for: they are beside the last one.
+    with connection.begin_nested() as savepoint:
+        inserted = connection.exec_driver_sql(f"INSERT INTO {name} VALUES {', '.join(['(NULL)'] * count)}")
+        first: int = inserted.lastrowid
+        savepoint.rollback()
     # The numbers of one INSERT follow each other; in a cluster each server leaves out those of the others.
     step: int = connection.exec_driver_sql("SELECT @@auto_increment_increment").scalar_one()
-    ids = list(range(first, first + count * step, step))
-    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id BETWEEN {first:d} AND {ids[-1]:d}")
-    return ids
+    return list(range(first, first + count * step, step))
 
 
 def is_numbered_ahead(table: sa.Table) -> bool:
