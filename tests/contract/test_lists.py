@@ -327,6 +327,7 @@ def test_ranges_are_planned_for_their_values(app: Flask, admin: Client) -> None:
     for number in range(30):
         admin.call("GET", f"/api/servers?memory_gb__gte=1&memory_gb__lte={number}")
         admin.call("GET", f"/api/servers?name__ne={number}")
+        admin.call("GET", f"/api/servers?status=retired&name__ne={number}")
     prepared: list[str] = []
     with app.app_context(), ExitStack() as stack:
         for _ in range(db.engine.pool.checkedin()):  # type: ignore[attr-defined]
@@ -336,3 +337,5 @@ def test_ranges_are_planned_for_their_values(app: Flask, admin: Client) -> None:
     assert [text for text in prepared if "FROM users" in text]
     # To plan a page anew costs more than to execute it.
     assert [text for text in prepared if "fold(servers.name) !=" in text]
+    # Another status is another statement: that of many servers has another plan than that of a few.
+    assert [text for text in prepared if "servers.status = 'retired'" in text]

@@ -130,6 +130,9 @@ def _ordered(subject: Any, column: sa.ColumnElement[Any], item: Filter, operand:
 
 
 def _values(kind: Kind, item: Filter, parameter: str, column: sa.ColumnElement[Any]) -> Any:
+    if item.choice:
+        # Not the client's text: the value of a member of the enumeration, which we have written.
+        return sa.literal_column(f"'{item.choice}'")
     type_: sa.types.TypeEngine[Any] = column.type
     if kind is Kind.TEXT:
         type_ = sa.Text()

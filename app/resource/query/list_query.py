@@ -51,8 +51,8 @@ class Matching:
 
     @property
     def is_planned_once(self) -> bool:
-        """Whether one plan is the best for all values: most rows match whatever they are."""
-        return not (self.words or self.own) and all(item.is_inequality for item in self.filters)
+        """Whether one plan is the best for all values: most rows match whatever they are, or it has the value."""
+        return not (self.words or self.own) and all(item.is_inequality or item.choice for item in self.filters)
 
 
 @dataclass(frozen=True, slots=True)

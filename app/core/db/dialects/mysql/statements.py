@@ -44,7 +44,7 @@ __all__ = [
 
 
 def allocate_ids(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
-    """Reserve new ids of a table: those of rows of its sequence, which are taken back; a number is never given again."""
+    """Reserve new ids of a table: those of rows of its sequence, which are taken back. No number is given twice."""
     if count == 0:
         return []
     name = sequence_of(table.name)
