@@ -60,23 +60,29 @@ def _patterns(word: str) -> list[Pattern]:
     """What is left of a word beside one typo, in parts that have trigrams.
 
     In a word of two parts, the part without the typo is left; in one of three parts, two of them. Where the typo swaps
-    two characters of different parts, the rest of both is left. A word of four or five letters has no such parts: one
-    with a wrong letter in its middle is not found.
+    two characters of different parts, the word is looked for as it was before: the rest of `acitve`, `ac` and `ve`, has
+    no trigram, so that all texts would be read. A word of four or five letters has no such parts: one with a wrong
+    letter in its middle is not found.
     """
     length = len(word)
     if length < MIN_LENGTH:
         return []
     if length < 6:
-        swapped = (word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(length - 1))
+        swapped = (_swapped(word, at) for at in range(length - 1))
         without = (word[:at] + word[at + 1 :] for at in range(length))
         return [(part,) for part in dict.fromkeys((word[:3], word[-3:], *swapped, *without))]
     if length < 9:
         half = length // 2
-        return [(word[:half],), (word[half:],), (word[: half - 1], word[half + 1 :])]
+        return [(word[:half],), (word[half:],), (_swapped(word, half - 1),)]
     third, rest = length // 3, 2 * length // 3
     first, second, last = word[:third], word[third:rest], word[rest:]
     in_one_part = [(first, second), (second, last), (first, last)]
-    return [*in_one_part, (first[:-1], second[1:], last), (first, second[:-1], last[1:])]
+    return [*in_one_part, (_swapped(word, third - 1),), (_swapped(word, rest - 1),)]
+
+
+def _swapped(word: str, at: int) -> str:
+    """The word with two characters in the other order, this one and the next."""
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
 def _resembles(content: sa.ColumnElement[str], name: str) -> Clause:
