@@ -324,6 +324,9 @@ def test_a_row_of_the_list_is_the_object(resource: Resource, make: Make, admin: 
 @on_postgresql
 def test_ranges_are_planned_for_their_values(app: Flask, admin: Client) -> None:
     """PostgreSQL prepares what is sent often, and then uses one plan for all values: 30 times slower for a range."""
+    with app.app_context():
+        # A statement is prepared after five runs on one connection, and other tests may have opened ten.
+        db.engine.dispose()
     for number in range(30):
         admin.call("GET", f"/api/servers?memory_gb__gte=1&memory_gb__lte={number}")
         admin.call("GET", f"/api/servers?name__ne={number}")
