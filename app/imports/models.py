@@ -24,6 +24,7 @@ from app.users.models import User
 UPDATE_SECONDS = 0.25
 """Seconds between two updates of the progress."""
 EXPIRY_SECONDS = 3600
+_PROGRESS, _STOP = "import:{}:progress", "import:{}:stop"
 
 
 class ImportStatus(Choice):
@@ -277,24 +278,22 @@ class Progress:
             "rows_per_second": None if rate is None else round(rate),
             "seconds_left": None if left is None else round(left, 1),
         }
-        generations.remember(_progress_key(self._import_id), progress, EXPIRY_SECONDS)
-        if self._may_stop and generations.recall(_stop_key(self._import_id)):
+        generations.remember(_PROGRESS.format(self._import_id), progress, EXPIRY_SECONDS)
+        if self._may_stop and generations.recall(_STOP.format(self._import_id)):
             raise Stopped
 
 
 def last_progress(import_id: int) -> dict[str, Any] | None:
     """The progress that the import's job has last shown."""
-    progress = generations.recall(_progress_key(import_id))
+    progress = generations.recall(_PROGRESS.format(import_id))
     return progress if isinstance(progress, dict) else None
 
 
 def request_stop(import_id: int) -> None:
-    generations.remember(_stop_key(import_id), 1, EXPIRY_SECONDS)
+    generations.remember(_STOP.format(import_id), 1, EXPIRY_SECONDS)
 
 
-def _progress_key(import_id: int) -> str:
-    return f"import:{import_id}:progress"
-
-
-def _stop_key(import_id: int) -> str:
-    return f"import:{import_id}:stop"
+def forget_earlier(import_id: int) -> None:
+    """Forget what the cache knows of an import that had this id in a database which this one has replaced."""
+    for key in (_PROGRESS, _STOP):
+        generations.remember(key.format(import_id), None, EXPIRY_SECONDS)

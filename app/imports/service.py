@@ -28,6 +28,7 @@ from app.imports.models import (
     ImportStatus,
     OnError,
     change_status,
+    forget_earlier,
     last_progress,
     request_stop,
 )
@@ -69,6 +70,7 @@ def upload(content: bytes, filename: str, options: Mapping[str, Any]) -> int:
     db.session.flush()
     db.session.add(ImportFile(import_id=import_.id, content=content))
     db.session.flush()
+    forget_earlier(import_.id)
     enqueue(PLAN, import_.id)
     return import_.id
 

@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from app.imports import models, pipeline
 from app.imports.models import Progress
@@ -106,3 +107,12 @@ def test_polling_is_a_304_and_says_when_to_ask_again(admin: Client) -> None:
 
 def _file() -> Any:
     return BytesIO(workbook(Servers=[("Name",), ("n1",)])), "fleet.xlsx"
+
+
+def test_what_was_asked_of_another_import_with_its_id_is_forgotten(app: Flask, admin: Client, upload: Upload) -> None:
+    """The cache may know imports of a database that was replaced, such as by an empty one."""
+    first = upload(admin, Servers=[("Name",), ("n1",)])
+    with app.app_context():
+        models.request_stop(first["id"] + 1)
+    second = upload(admin, Servers=[("Name",), ("n2",)])
+    assert (second["id"], second["status"]) == (first["id"] + 1, "ready")

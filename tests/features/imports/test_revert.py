@@ -307,7 +307,7 @@ def test_a_cancel_stops_a_job_that_holds_the_write_lock(
             write(creations)
             if creations.objects.table.name == "servers":
                 asked.append(threads.submit(admin.call, "POST", f"/api/imports/{plan['id']}/cancel"))
-                wait_until(lambda: generations.recall(models._stop_key(plan["id"])) is not None)
+                wait_until(lambda: generations.recall(models._STOP.format(plan["id"])) is not None)
 
         monkeypatch.setattr(writer, "write_creations", write_while_asked)
         monkeypatch.setattr(models, "UPDATE_SECONDS", 0.0)
