@@ -98,7 +98,7 @@ class Mariadb:
 
 
 def own_url(run: str) -> sa.URL:
-    """A database that nobody else uses, and that a later run drops if this one is killed."""
+    """The database of this run; a later run drops it if this one is killed."""
     url = sa.make_url(MYSQL_URL)
     return url.set(drivername=MARIADB_DRIVER, database=f"{url.database}_{run}_{WORKER}")
 

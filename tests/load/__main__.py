@@ -41,7 +41,7 @@ def main() -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itam-load-")))
         is_sqlite = options.on == "sqlite"
-        # The faults stop a server of databases that nobody else uses.
+        # The faults stop a database server, so it must serve nothing else.
         running = mariadb_server.running if options.on == "mariadb" else postgresql_server.running
         cluster = stack.enter_context(running()) if options.faults and not is_sqlite else None
         url = own_database(stack, directory, cluster, options.on)
