@@ -104,7 +104,7 @@ def create_app(config: Any) -> Flask:
 
     token_readers = {personal_tokens.PREFIX: personal_tokens.authenticate}
     account_rules.init_app(app)
-    access.init_app(app, access.Readers(session=sessions.authenticate, tokens=token_readers))
+    access.init_app(app, access.Readers(session=sessions.who_asks, tokens=token_readers))
     routes = api.init_app(app)
     viewers.init_app(app)
     console.init_app(app)

@@ -14,7 +14,7 @@ from app.core.audit.declaration import Audited
 from app.core.db.counters.declaration import Counted
 from app.core.db.counters.models import counted_models, counted_of
 from app.core.db.models import Base
-from app.core.db.searched import Form, Searched
+from app.core.db.search.declaration import Form, Searched
 from app.resource.query.searched_fields import is_searched, searched_of
 
 directives = Rewriter()

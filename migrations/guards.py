@@ -14,7 +14,7 @@ from alembic import op
 from app.core.db.counters.declaration import Counted
 from app.core.db.dialects.protocol import SearchStatements
 from app.core.db.dialects.registry import dialect_of
-from app.core.db.searched import Form, Searched
+from app.core.db.search.declaration import Form, Searched
 
 CONSENT = "DROP_AUDIT_LOG"
 """The environment variable that allows a downgrade to drop the audit log; its value is the name of that log."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.catalog import CATALOG
-from app.core.db.search_entries import SearchEntry
+from app.core.db.search.entries import SearchEntry
 from app.core.db.unit_of_work import db
 from app.core.values import as_json, search_text
 from app.resource import Private

@@ -15,7 +15,8 @@ from sqlalchemy.sql.util import ClauseAdapter
 from app.audit_logs.declaration import resource
 from app.audit_logs.query import AuditQuery, logs
 from app.core.db.models import JsonAsSent, JsonText
-from app.core.db.statements import Prepared, any_of, planned_by_value
+from app.core.db.prepared import Prepared
+from app.core.db.statements import any_of, planned_by_value
 from app.core.db.unit_of_work import db, reading
 from app.core.errors import BadRequest
 from app.core.http.envelope import Page, Pagination

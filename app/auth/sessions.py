@@ -14,7 +14,7 @@ from app.auth.models import AuthSession
 from app.core.audit import recorder
 from app.core.audit.mac import row_mac
 from app.core.audit.refusals import RefusedRequest, record_refusals
-from app.core.db.statements import Prepared
+from app.core.db.prepared import Prepared, Question, Rows
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import NotFound, RevokedToken
 from app.core.http.access import Actor, current_actor
@@ -44,21 +44,18 @@ _USER_OF_SESSION = Prepared(
 )
 
 
-def authenticate(claims: Mapping[str, Any]) -> Actor:
-    """The user of a signed token whose session has not ended; raises SessionEnded."""
+def who_asks(claims: Mapping[str, Any]) -> Question[Actor]:
+    """Asks for the user of a signed token whose session has not ended; reading the answer raises SessionEnded."""
     session_id = str(claims.get("sid", ""))
-    rows = _USER_OF_SESSION.rows({"session": session_id})
-    if not rows or str(rows[0][0]) != claims["sub"]:
-        _record_use_after_end(session_id, str(claims["jti"]))
-        raise SessionEnded()
-    user_id, username, role = rows[0]
-    return Actor(
-        id=user_id,
-        username=username,
-        role=role,
-        session_id=session_id,
-        token_id=claims["jti"],
-    )
+
+    def read(rows: Rows) -> Actor:
+        if not rows or str(rows[0][0]) != claims["sub"]:
+            _record_use_after_end(session_id, str(claims["jti"]))
+            raise SessionEnded()
+        user_id, username, role = rows[0]
+        return Actor(id=user_id, username=username, role=role, session_id=session_id, token_id=claims["jti"])
+
+    return Question(_USER_OF_SESSION, {"session": session_id}, read)
 
 
 def create(user_id: int, password_version: int) -> tuple[str, dict[str, Any]]:

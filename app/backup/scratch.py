@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from app.core.db import engines
 from app.core.db.counters.declaration import TABLE as COUNTERS
 from app.core.db.models import Base
-from app.core.db.searched import TABLE as SEARCH_ENTRIES
+from app.core.db.search.declaration import TABLE as SEARCH_ENTRIES
 from app.core.db.unit_of_work import db
 
 _OF_ITS_OWN_DATABASE = ("SQLALCHEMY_ENGINE_OPTIONS", "SQLALCHEMY_ENGINES")

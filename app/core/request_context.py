@@ -74,6 +74,19 @@ class RequestContext:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def of(self, actor: Actor) -> "RequestContext":
+        """The same with who acts. Every request makes one: dataclasses.replace() takes three times as long."""
+        return RequestContext(
+            request_id=self.request_id,
+            user_id=actor.id,
+            username=actor.username,
+            token_id=actor.token_id,
+            ip_address=self.ip_address,
+            user_agent=self.user_agent,
+            reason=self.reason,
+            traceparent=self.traceparent,
+        )
+
 
 def context_of_request() -> RequestContext:
     """The context of the HTTP request that is being answered; nobody is signed in yet."""

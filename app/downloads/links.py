@@ -81,7 +81,8 @@ class Link:
     def _read_actor(self) -> Actor:
         if self.session_id is None:
             return personal_tokens.authenticate_id(self.token_id)
-        return sessions.authenticate({"sub": str(self.user_id), "sid": self.session_id, "jti": self.token_id})
+        claims = {"sub": str(self.user_id), "sid": self.session_id, "jti": self.token_id}
+        return sessions.who_asks(claims).answer()
 
     def _use(self) -> None:
         """Note the use in a transaction of its own: of two at once, in whatever process, one succeeds."""

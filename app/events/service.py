@@ -18,7 +18,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from app.core.audit.models import AuditLog
 from app.core.db.models import Id
-from app.core.db.statements import Prepared
+from app.core.db.prepared import Prepared
 from app.core.errors import InvalidCursor
 from app.core.messages import tr
 from app.proof.models import leaves

@@ -18,7 +18,8 @@ from app.core.audit.models import STORED, WRITTEN
 from app.core.db.dialects.protocol import Dialect
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Id
-from app.core.db.statements import Prepared, any_of
+from app.core.db.prepared import Prepared
+from app.core.db.statements import any_of
 from app.core.db.unit_of_work import db, touch
 from app.core.http.access import current_actor
 from app.core.values import MAX_ID

@@ -16,7 +16,7 @@ from app.core.audit import recorder
 from app.core.audit.mac import row_mac
 from app.core.audit.recorder import Changes
 from app.core.audit.refusals import RefusedRequest, record_refusals
-from app.core.db.statements import Prepared
+from app.core.db.prepared import Prepared
 from app.core.db.unit_of_work import current_context, db, writing
 from app.core.errors import Conflict, ExpiredToken, InvalidToken, NotFound, RevokedToken, Unauthorized
 from app.core.http.access import Actor, Role

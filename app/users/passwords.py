@@ -10,7 +10,7 @@ import bcrypt
 from flask import current_app
 from marshmallow import ValidationError
 
-from app.core.db.unit_of_work import refuse_in_transaction
+from app.core.db.endings import refuse_in_transaction
 from app.core.messages import tr
 
 MIN_PASSWORD_CHARS = 10

@@ -18,7 +18,7 @@ from pymysql.cursors import Cursor
 from app.containers.models import HostPort
 from app.core.db.dialects.mariadb.connections import engine_options
 from app.core.db.dialects.mariadb.servers import MARIADB
-from app.core.db.searched import TABLE
+from app.core.db.search.declaration import TABLE
 from bench.scratch.base import Scratch, Stored, application, migrate
 
 FILLED_BY_TRIGGERS = (TABLE, HostPort.__tablename__)

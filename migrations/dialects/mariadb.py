@@ -9,7 +9,7 @@ from alembic import op
 
 from app.core.db.dialects.mariadb.folded_columns import SUFFIXES
 from app.core.db.dialects.mariadb.restoring import FLAG, GUARD, IS_RESTORING
-from app.core.db.searched import TABLE
+from app.core.db.search.declaration import TABLE
 from migrations.dialects import mariadb_json, mariadb_privileges, mariadb_texts
 from migrations.dialects.mariadb_tables import NO_TRUNCATE
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE
+from app.core.db.search.declaration import TABLE
 from app.core.values import DIGITS, DOTTED_I, MAX_SORT_KEY, fold
 
 NAME = "postgresql"

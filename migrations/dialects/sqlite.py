@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE
+from app.core.db.search.declaration import TABLE
 
 NAME = "sqlite"
 """By what name `guards.of_dialect` finds statements."""

@@ -31,8 +31,10 @@ def routes(app: Flask) -> dict[tuple[str, str], str]:
 
 
 def calls(app: Flask) -> list[tuple[str, str, str]]:
-    """A method, a path and the access of every route."""
-    return [(method, re.sub(r"{\w+}", "1", path), access) for (method, path), access in routes(app).items()]
+    """A method, a path and the access of every route; what is read is asked for in a wrong way, too."""
+    right = [(method, re.sub(r"{\w+}", "1", path), access) for (method, path), access in routes(app).items()]
+    wrong = [(method, f"{path}?page_size=none&nonsense=1", access) for method, path, access in right if method == "GET"]
+    return right + wrong
 
 
 def test_an_anonymous_caller_is_refused_first(app: Flask, document: Document, sign_in: SignIn) -> None:

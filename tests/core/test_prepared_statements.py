@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.core.db.dialects.postgresql.direct import MAX_STATEMENTS, PREPARED_AFTER
-from app.core.db.statements import Prepared
+from app.core.db.prepared import Prepared
 from app.core.db.unit_of_work import db, reading, transactional, unit_of_work, writing
 from tests.backends import on_postgresql
 from tests.client import Client

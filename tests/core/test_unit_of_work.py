@@ -8,15 +8,8 @@ import sqlalchemy as sa
 from flask import Flask, g
 
 from app.core.audit.models import AuditLog
-from app.core.db.unit_of_work import (
-    after_commit,
-    after_rollback,
-    db,
-    reading,
-    undo_at_end,
-    unit_of_work,
-    writing,
-)
+from app.core.db.endings import after_commit, after_rollback, undo_at_end
+from app.core.db.unit_of_work import db, reading, unit_of_work, writing
 from app.datacenters.models import Datacenter
 from app.users.passwords import hash_password, is_password
 from tests.client import PASSWORD, Client

@@ -18,7 +18,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 import config
-from app.core.db.unit_of_work import after_commit, db, reading, writing
+from app.core.db.endings import after_commit
+from app.core.db.unit_of_work import db, reading, writing
 from app.environments.models import Environment
 from app.environments.service import add_first_environments
 from tests.backends import on_sqlite

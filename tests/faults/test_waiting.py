@@ -11,7 +11,7 @@ from flask import Flask
 
 from app.core.db.dialects import silence
 from app.core.db.dialects.mariadb import driver as mariadb
-from app.core.db.dialects.postgresql import connections as postgresql
+from app.core.db.dialects.postgresql import driver as postgresql
 from app.core.db.timeouts import LOCK_SECONDS
 from app.core.db.unit_of_work import db, reading, writing
 from app.datacenters.models import Datacenter

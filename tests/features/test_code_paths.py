@@ -28,7 +28,7 @@ from tests.features.conftest import workbook
 
 APP = config.ROOT / "app"
 PATCH_FILES = 20
-IMPORT_FILES = 60
+IMPORT_FILES = 62
 ROW_FILES = 35
 """Of these files of an import, those that do more if the sheet has a row than if it has titles only."""
 OF_BACKEND = (

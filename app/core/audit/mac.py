@@ -24,10 +24,11 @@ from app.core.audit.declaration import guarded_columns
 from app.core.audit.event_chains import Head
 from app.core.audit.models import STORED
 from app.core.db.dialects.registry import dialect_of
+from app.core.db.endings import after_commit
 from app.core.db.models import Entity, Id
-from app.core.db.statements import Prepared
+from app.core.db.prepared import Prepared
 from app.core.db.transaction import Place
-from app.core.db.unit_of_work import after_commit, db, unit_of_work
+from app.core.db.unit_of_work import db, unit_of_work
 from app.core.values import as_json
 
 Object = TypeVar("Object", bound=Entity)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from app.core.db.dialects.postgresql.connections import replica_listeners
+from app.core.db.dialects.postgresql.kept_connections import take
 from app.core.db.engines import engine_options
 from app.core.db.listeners import attach_to_connections
 from app.core.db.unit_of_work import db, unit_of_work
@@ -80,7 +81,7 @@ class Replica:
             return "away", None
         connection = None
         try:
-            connection = self._engine.connect().execution_options(access="read")
+            connection = take(self._engine, "read")
             if _has_replayed(connection, position):
                 self._note_success()
                 return "replica", connection

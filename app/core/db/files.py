@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import structlog
 
-from app.core.db.unit_of_work import after_commit, after_rollback
+from app.core.db.endings import after_commit, after_rollback
 from app.core.errors import Unavailable
 from app.core.messages import tr
 from app.core.storage.protocol import StorageError

@@ -7,10 +7,10 @@ transaction of its own: a login counts the attempt in one, hashes the password i
 """
 
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import sqlalchemy as sa
 from flask import Flask, current_app, g, has_request_context
@@ -19,10 +19,11 @@ from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db.dialects.protocol import Access
+from app.core.db.dialects.registry import dialect_of
 from app.core.db.engines import engine_options
 from app.core.db.errors import may_repeat
 from app.core.db.models import Base
-from app.core.db.transaction import Calls, Transaction
+from app.core.db.transaction import Transaction
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
 P = ParamSpec("P")
@@ -31,6 +32,12 @@ _current_globals: Callable[[], Any] = g._get_current_object  # which the proxy l
 
 ATTEMPTS = 4
 """How often a block is run when the database sacrifices it to resolve a deadlock."""
+
+
+class Question(Protocol):
+    """A query, and what takes its rows; see app.core.db.prepared."""
+
+    def answer(self, rows: Any = None, /) -> object: ...
 
 
 @dataclass(slots=True)
@@ -48,16 +55,44 @@ class UnitOfWork:
     """Gives a reading block a connection to another server, or None where the primary is to be asked."""
     written_to: str | None = None
     """The position in the log of writes that this has reached, where a standby may be read."""
+    question: Question | None = None
+    """What is to be found out before anything that is read may be looked at: who asks."""
 
     @property
     def is_reading(self) -> bool:
         return self.transaction.access == "read"
 
+    def settle(self, rows: Any = None) -> None:
+        """Answer the open question, if there is one, from its rows or by asking; raises what it raises.
+
+        A question that was not answered stays open: whoever swallows its error gets it again.
+        """
+        if (question := self.question) is None:
+            return
+        self.question = None
+        try:
+            question.answer(rows)
+        except BaseException:
+            self.question = question
+            raise
+
     def reading_connection(self) -> sa.Connection:
+        """The connection of a block that reads; raises what an open question raises."""
+        self.settle()
+        return self.open_connection()
+
+    def open_connection(self) -> sa.Connection:
+        """The same, while a question may be open."""
         if self.connection is None:
             elsewhere = self.reader() if self.reader else None
-            self.connection = elsewhere or db.engine.connect().execution_options(access="read")
+            self.connection = elsewhere or _take("read") or db.engine.connect().execution_options(access="read")
         return self.connection
+
+    def writing_connection(self) -> sa.Connection | sa.Engine:
+        """What a session that writes is bound to."""
+        if self.connection is None:
+            self.connection = None if self.transaction.outer is None else _take("write")
+        return self.connection or db.engine
 
     def current_connection(self) -> sa.Connection:
         """The connection of the current block. The session is asked each time: only then has a savepoint begun."""
@@ -90,11 +125,12 @@ class UnitOfWork:
 
     def release(self) -> None:
         if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+            connection, self.connection = self.connection, None
+            dialect_of(connection).connections.give_back(connection)
 
     def begin(self, access: Access, action: str) -> None:
         """Begin a block; raises RuntimeError inside of one that has begun to write."""
+        self.settle()
         if db.session.registry.has():
             if self.transaction.outer is not None and not self.is_reading and db.session().in_transaction():
                 raise RuntimeError("A block cannot begin inside of another one whose transaction is open.")
@@ -103,6 +139,11 @@ class UnitOfWork:
             db.session.expire_all()
         self.release()
         self.transaction = Transaction(access, action, self.transaction)
+
+
+def _take(access: Access) -> sa.Connection | None:
+    engine: sa.Engine = current_app.extensions["engine"]
+    return dialect_of(engine).connections.take(engine, access)
 
 
 def unit_of_work() -> UnitOfWork:
@@ -121,18 +162,20 @@ def current_context() -> RequestContext:
 
 def current_actor() -> Actor:
     """The signed-in user. Only views behind `requires` and jobs have one."""
-    return cast(Actor, unit_of_work().actor)
+    return cast(Actor, actor_or_none())
 
 
 def actor_or_none() -> Actor | None:
-    return unit_of_work().actor
+    work = unit_of_work()
+    work.settle()
+    return work.actor
 
 
 def act_as(actor: Actor) -> None:
     """Attribute everything from here on to `actor`."""
     work = unit_of_work()
     work.actor = actor
-    work.context = replace(work.context, user_id=actor.id, username=actor.username, token_id=actor.token_id)
+    work.context = work.context.of(actor)
 
 
 def act_in(context: RequestContext) -> None:
@@ -149,7 +192,7 @@ class Session(FlaskSession):
 
     def get_bind(self, *_: Any, **__: Any) -> sa.Engine | sa.Connection:
         work = unit_of_work()
-        return work.reading_connection() if work.is_reading else db.engine
+        return work.reading_connection() if work.is_reading else work.writing_connection()
 
     def commit(self) -> None:
         self.flush()
@@ -226,32 +269,6 @@ def transactional(
         raise AssertionError("The last attempt returns or raises.")
 
     return wrapper
-
-
-def after_commit(function: Callable[[Collection[Any]], object], *items: Hashable) -> None:
-    """Call a function once after the commit of the current transaction, with all items that were given for it."""
-    _register(unit_of_work().transaction.after_commit, function, items)
-
-
-def after_rollback(function: Callable[[Collection[Any]], object], *items: Hashable) -> None:
-    """Call a function once if the current transaction is rolled back, with all items that were given for it."""
-    _register(unit_of_work().transaction.after_rollback, function, items)
-
-
-def _register(calls: Calls, function: Callable[[Collection[Any]], object], items: Collection[Hashable]) -> None:
-    if items:
-        calls.setdefault(function, {}).update(dict.fromkeys(items))
-
-
-def refuse_in_transaction(what: str) -> None:
-    """Raise RuntimeError inside of a transaction that may write: what takes long must not hold its locks."""
-    if not unit_of_work().is_reading and db.session.registry.has() and db.session().in_transaction():
-        raise RuntimeError(f"{what} in a transaction.")
-
-
-def undo_at_end() -> None:
-    """Have the current block roll back at its end instead of committing: a dry run."""
-    unit_of_work().transaction.is_dry_run = True
 
 
 def touch(*tables: str) -> None:

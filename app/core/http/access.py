@@ -12,8 +12,11 @@ from flask import Flask, current_app
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.cache.positions import read_from_replica
+from app.core.cache.replica import replica_of_app
+from app.core.db.prepared import Question
 from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, reading, unit_of_work
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
 from app.core.http import session_cookies
@@ -25,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TokenReader = Callable[[str], Actor]
-SessionReader = Callable[[Mapping[str, Any]], Actor]
+SessionReader = Callable[[Mapping[str, Any]], Question[Actor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Readers:
     """The functions that know whom a token stands for; they raise Unauthorized."""
 
     session: SessionReader
-    """Reads the claims of a signed token."""
+    """Asks for the user of the claims of a signed token."""
     tokens: Mapping[str, TokenReader]
     """Read the tokens that are looked up instead of signed, by the prefix of each kind."""
 
@@ -71,11 +74,19 @@ def requires(role: Role, *, in_person: bool = False) -> Callable[[Callable[P, R]
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        def admit(actor: Actor) -> None:
+            _act_as(actor)
+            if refusal := _refusal(actor, role, in_person=in_person):
+                raise refusal
+
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if refusal := _refusal(authenticate(), role, in_person=in_person):
-                raise refusal
-            if unit_of_work().is_reading:
+            work = unit_of_work()
+            asked = who_asks()
+            if isinstance(asked, Question) and work.is_reading and replica_of_app() is None:
+                return _ask_together(asked.then(admit), view, *args, **kwargs)
+            admit(_answered(asked))
+            if work.is_reading:
                 read_from_replica()
             return view(*args, **kwargs)
 
@@ -117,15 +128,47 @@ def _declare(view: Callable[P, R], access: Access) -> Callable[P, R]:
     return view
 
 
+def _ask_together(question: Question[None], view: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a view whose first query is sent together with the question who asks; raises what its answer raises."""
+    work = unit_of_work()
+    work.question = question
+    try:
+        answer = view(*args, **kwargs)
+    except (SQLAlchemyError, Unauthorized, Forbidden):
+        raise
+    except BaseException:
+        # Whoever may not ask is not told what else is wrong.
+        work.settle()
+        raise
+    else:
+        work.settle()
+        return answer
+    finally:
+        work.question = None
+
+
 def authenticate(*, refresh: bool = False) -> Actor:
     """Verify the request's token and remember who sent it; raises Unauthorized, and Forbidden if it may only read.
 
     It reads before the view's transaction begins: on SQLite an anonymous caller never holds the one write lock.
     """
+    actor = _answered(who_asks(refresh=refresh))
+    _act_as(actor)
+    return actor
+
+
+def _answered(asked: Actor | Question[Actor]) -> Actor:
+    if isinstance(asked, Actor):
+        return asked
+    with reading():
+        return asked.answer()
+
+
+def who_asks(*, refresh: bool = False) -> Actor | Question[Actor]:
+    """The user of the request's token, or the question that is left; raises Unauthorized."""
     received = current_request()
     if VOUCHER in received.environ:
         actor: Actor = received.environ[VOUCHER]()
-        act_as(actor)
         return actor
     token = bearer_token()
     if token is None:
@@ -133,17 +176,17 @@ def authenticate(*, refresh: bool = False) -> Actor:
     if token is None:
         raise MissingToken()
     readers: Readers = current_app.extensions["token_readers"]
-    with reading():
-        for prefix, read_token in readers.tokens.items():
-            if token.startswith(prefix) and not refresh:
-                actor = read_token(token)
-                break
-        else:
-            actor = readers.session(_claims(token, "refresh" if refresh else "access"))
+    for prefix, read_token in readers.tokens.items():
+        if token.startswith(prefix) and not refresh:
+            with reading():
+                return read_token(token)
+    return readers.session(_claims(token, "refresh" if refresh else "access"))
+
+
+def _act_as(actor: Actor) -> None:
     act_as(actor)
-    if not actor.may_write and received.method not in SAFE_METHODS:
+    if not actor.may_write and current_request().method not in SAFE_METHODS:
         raise ReadOnlyToken()
-    return actor
 
 
 def bearer_token() -> str | None:

@@ -6,7 +6,8 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Response, request
 from marshmallow import ValidationError, fields
 
-from app.core.db.unit_of_work import undo_at_end, unit_of_work
+from app.core.db.endings import undo_at_end
+from app.core.db.unit_of_work import unit_of_work
 from app.core.errors import BadParameter, RepeatedParameter
 from app.core.messages import tr
 from app.core.request_context import SAFE_METHODS

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.db.endings import after_commit
 from app.core.db.models import Base, Id, Json, UtcDateTime
 from app.core.db.statements import read_rows
-from app.core.db.unit_of_work import after_commit, current_context, db, reading, writing
+from app.core.db.unit_of_work import current_context, db, reading, writing
 from app.core.jobs import pubsub
 from app.core.values import utcnow
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from app.core.addresses import mac_digits
 from app.core.db.models import Entity
 from app.core.db.rules import is_mac_address
-from app.core.db.searched import Form, Searched
+from app.core.db.search.declaration import Form, Searched
 from app.core.values import fold
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind

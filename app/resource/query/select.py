@@ -15,7 +15,8 @@ from werkzeug.datastructures import MultiDict
 from app.core.cache.backends import cached
 from app.core.db.dialects.protocol import Dialect
 from app.core.db.dialects.registry import current_dialect
-from app.core.db.statements import Prepared, read_rows
+from app.core.db.prepared import Prepared
+from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter
 from app.core.http.envelope import Page, Pagination

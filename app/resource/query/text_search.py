@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from app.core.addresses import ip_address, mac_digits
 from app.core.db.rules import is_folded, is_mac_address
-from app.core.db.search_entries import SearchEntry
+from app.core.db.search.entries import SearchEntry
 from app.core.values import fold, search_text
 from app.resource.declaration import Resource
 from app.resource.fields import Kind

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from app.core.db.counters.declaration import Counted
-from app.core.db.searched import Searched
+from app.core.db.search.declaration import Searched
 
 Access = Literal["write", "read", "snapshot"]
 """What a connection is for, its execution option `access`: "read" sees each statement's own moment and holds nothing
@@ -23,6 +23,15 @@ SqlFunctions = Mapping[str, Callable[[Any], Any]]
 Rows = Sequence[Mapping[str, Any]]
 Sql = object
 """A part of a statement, which is compiled when it is formatted."""
+
+
+class Query(NamedTuple):
+    """A statement for the driver, and its values as the driver takes them."""
+
+    text: str
+    values: Any
+    by_value: bool
+    """Whether it is planned for its values, each time anew."""
 
 
 class UnusableDatabase(Exception):
@@ -49,6 +58,15 @@ class Connections(Protocol):
 
     def listeners(self, functions: SqlFunctions, /) -> Mapping[str, Listener]:
         """What listens to the engine, by the names of SQLAlchemy's events."""
+
+    def take(self, engine: sa.Engine, access: Access, /) -> sa.Connection | None:
+        """A connection that another block has given back, or a new one; None where the pool is to be asked.
+
+        Raises DBAPIError, and SQLAlchemy's TimeoutError where the pool has none left.
+        """
+
+    def give_back(self, connection: sa.Connection, /) -> None:
+        """Take a connection back from a block that has ended."""
 
     def settings_problem(self, connection: sa.Connection, /) -> str | None:
         """Why the settings of the server, where no connection can change them, cannot hold our promises."""
@@ -106,10 +124,10 @@ class Statements(Protocol):
     HAS_LATERAL: bool
     """Whether a subquery may be run for each row of what it is joined with."""
 
-    def fetch(self, pooled: Any, text: str, values: Any, /, *, by_value: bool) -> tuple[Sequence[Any], Sequence[Any]]:
-        """The rows of a statement that is given to a pooled connection of the driver, and the cursor's description.
+    def fetch(self, pooled: Any, queries: Sequence[Query], /) -> Sequence[tuple[Sequence[Any], Sequence[Any]]]:
+        """The rows of each query that is given to a pooled connection of the driver, and the cursor's description.
 
-        `by_value`: it is planned for its values, each time anew. Raises the driver's errors.
+        Several are sent at once where the driver can. Raises the driver's errors.
         """
 
     def insert_missing(self, table: sa.Table, /) -> Any:
@@ -120,6 +138,11 @@ class Statements(Protocol):
 
     def any_of(self, column: sa.ColumnElement[Any], values: Collection[Any], kind: Any, /) -> sa.ColumnElement[bool]:
         """`column IN (values)` as one parameter."""
+
+    def among(self, column: sa.ColumnElement[Any], name: str, /) -> sa.ColumnElement[bool]:
+        """Whether a column has one of the integers of the parameter `name`, which `listed` makes."""
+
+    def listed(self, values: Collection[int], /) -> Any: ...
 
     def write_rows(self, cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], /) -> None:
         """Insert rows by the fastest way. Table and columns are quoted already."""
@@ -181,7 +204,7 @@ class AuditStatements(Protocol):
 
 
 class SearchStatements(Protocol):
-    """Statements about the search table, see app.core.db.search_entries."""
+    """Statements about the search table, see app.core.db.search.entries."""
 
     def creation(self) -> Iterator[str]:
         """The statements that create the table, before its triggers."""

@@ -15,7 +15,7 @@ from app.core.db.dialects.mariadb import compilers
 from app.core.db.dialects.mariadb.cursors import Cursor
 from app.core.db.dialects.mariadb.driver import Connection
 from app.core.db.dialects.mariadb.servers import BEGIN, STATEMENT_SECONDS
-from app.core.db.dialects.protocol import Listener, SqlFunctions
+from app.core.db.dialects.protocol import Access, Listener, SqlFunctions
 from app.core.db.timeouts import LOCK_SECONDS, MIGRATION_LOCK_SECONDS
 
 LONG_LOCK_SECONDS = 10
@@ -23,6 +23,15 @@ LONG_LOCK_SECONDS = 10
 STATEMENT_BYTES = 65_536
 """What a statement has beside the file that it stores."""
 MIGRATION_LOCK = "itam migrations"
+
+
+def take(_engine: sa.Engine, _access: Access) -> None:
+    """The pool is asked for each connection."""
+
+
+def give_back(connection: sa.Connection) -> None:
+    """Return a connection to the pool."""
+    connection.close()
 
 
 def settings_problem(connection: sa.Connection) -> str | None:

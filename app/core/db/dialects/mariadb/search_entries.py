@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE, Form, Searched, row_trigger_removal
+from app.core.db.search.declaration import TABLE, Form, Searched, row_trigger_removal
 
 _TEXT = "VARCHAR(10000) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 """The text of a member, of any length that an object's texts may have (MAX_TEXT in app.resource.json_fields).

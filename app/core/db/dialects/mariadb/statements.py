@@ -43,6 +43,16 @@ def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -
     return column.in_(list(values))
 
 
+def among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Whether a column has one of the integers of a parameter."""
+    return column.in_(sa.bindparam(name, expanding=True))
+
+
+def listed(values: Collection[int]) -> list[int]:
+    """The value of such a parameter."""
+    return list(values)
+
+
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows with their folded texts, many with each statement. Table and columns are quoted already."""
     columns, rows = with_folded(table, columns, rows)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from app.core.db.dialects.mariadb import search_entries as mariadb
 from app.core.db.dialects.mariadb.search_entries import lock, removal
 from app.core.db.dialects.mysql.collation import collated
-from app.core.db.searched import Searched
+from app.core.db.search.declaration import Searched
 
 __all__ = ["creation", "insertion", "lock", "removal", "triggers"]
 

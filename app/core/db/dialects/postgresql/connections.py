@@ -1,33 +1,21 @@
-"""Connections to PostgreSQL: their settings, how they begin a transaction, and that a request leaves a silent one."""
+"""Connections to PostgreSQL: their settings, and how they begin a transaction."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from flask import has_request_context
 from psycopg import errors as postgres
-from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.core.db.dialects.postgresql.cursors import Cursor, ServerCursor
-from app.core.db.dialects.postgresql.direct import DirectCursor
+from app.core.db.dialects.postgresql.driver import Connection, NoAnswer, ReplicaConnection
+from app.core.db.dialects.postgresql.kept_connections import Pool, give_back, take
 from app.core.db.dialects.protocol import Listener, SqlFunctions
-from app.core.db.dialects.silence import Silence
-from app.core.db.timeouts import (
-    ANSWER_SECONDS,
-    LOCK_SECONDS,
-    LONG_ANSWER_SECONDS,
-    MIGRATION_LOCK_SECONDS,
-    REPLICA_ANSWER_SECONDS,
-    SILENT_ANSWER_SECONDS,
-)
-
-V = TypeVar("V")
+from app.core.db.timeouts import LOCK_SECONDS, MIGRATION_LOCK_SECONDS
 
 LONG_LOCK_SECONDS = 10
 """How long a job or command waits for a lock."""
@@ -50,63 +38,6 @@ APPLICATION_NAME = "itam"
 """By this name PostgreSQL lists our connections."""
 
 
-class NoAnswer(postgres.OperationalError):
-    """PostgreSQL has not answered in time, such as when its processes are stopped; the connection is closed."""
-
-
-class Connection(psycopg.Connection[Any]):
-    """A connection that a request leaves and closes when PostgreSQL does not answer in time.
-
-    Timeouts of the server do not apply while the server is stopped, and those of TCP not while its kernel runs.
-    """
-
-    silence: ClassVar = Silence()
-    is_long = False
-    """Whether statements may take LONG_ANSWER_SECONDS."""
-
-    @cached_property
-    def direct(self) -> DirectCursor:
-        """Runs the statements that every request runs."""
-        return DirectCursor(self)
-
-    def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
-        if timeout is not None or not has_request_context():
-            return super().wait(gen, interval, timeout)
-        seconds = self._answer_seconds()
-        began = time.monotonic()
-        try:
-            answer = super().wait(gen, interval, seconds)
-        except postgres.OperationalError:
-            # psycopg's exception for this is private.
-            if time.monotonic() < began + seconds:
-                raise
-            self.pgconn.finish()
-            self.silence.begin()
-            raise NoAnswer(f"PostgreSQL has not answered within {seconds} seconds.") from None
-        self.silence.end()
-        return answer
-
-    def rollback(self) -> None:
-        """Roll back; SQLAlchemy's pool does so for each connection that comes back, mostly where nothing has begun."""
-        if self.pgconn.transaction_status != TransactionStatus.IDLE:
-            super().rollback()
-            self.direct.forget()
-
-    def _answer_seconds(self) -> float:
-        return LONG_ANSWER_SECONDS if self.is_long else SILENT_ANSWER_SECONDS if self.silence else ANSWER_SECONDS
-
-
-class ReplicaConnection(Connection):
-    """A connection to a standby: a request leaves it early, because the primary can answer instead."""
-
-    silence: ClassVar = Silence()
-    replayed = -1
-    """How far in the log of writes the standby was when it was last asked."""
-
-    def _answer_seconds(self) -> float:
-        return REPLICA_ANSWER_SECONDS
-
-
 def settings_problem(_connection: sa.Connection) -> str | None:
     """No setting of the server matters."""
     return None
@@ -122,6 +53,7 @@ def engine_options() -> dict[str, Any]:
     return {
         # The driver begins no transactions: the listener does, by BEGIN, where something may be written.
         "isolation_level": "AUTOCOMMIT",
+        "poolclass": Pool,
         "pool_size": 10,
         "max_overflow": 10,
         "pool_timeout": 5,
@@ -165,27 +97,24 @@ def connect(
 
 
 def check_out(connection: Connection, _record: Any, _fairy: Any) -> None:
-    """Listener: replace a connection that the server has closed, without a round trip.
-
-    libpq reads what has arrived: first a notice perhaps, and then the end of the stream.
-    """
-    try:
-        connection.pgconn.consume_input()
-        connection.pgconn.consume_input()
-    except psycopg.Error as error:
-        raise InvalidatePoolError from error
+    """Listener: replace a connection that the server has closed, without a round trip."""
+    if not connection.is_open():
+        raise InvalidatePoolError
 
 
 def begin(connection: sa.Connection) -> None:
     """Listener: begin a transaction; one of a job or command waits longer for locks than its connection.
 
-    Both statements are sent together, which costs no further round trip.
+    A request sends BEGIN with its first statement, a job both statements at once, so neither costs a round trip.
     """
     options = connection.get_execution_options()
     access = options.get("access", "write")
     driver: Any = connection.connection.driver_connection
     driver.is_long = access == "snapshot"
     if access == "read":
+        return
+    if access == "write" and has_request_context():
+        driver.direct.postponed = "BEGIN"
         return
     statement = "BEGIN" if access == "write" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     lock_seconds = options.get(MIGRATION_LOCK_SECONDS)
@@ -241,3 +170,19 @@ def lift_timeout(connection: sa.Connection) -> None:
 def commit_without_disk(connection: sa.Connection) -> None:
     """Let the current transaction be visible to others before it is on the disk: a crash may lose it."""
     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+__all__ = [
+    "close",
+    "commit_without_disk",
+    "engine_options",
+    "give_back",
+    "is_in_use",
+    "largest_file",
+    "lift_timeout",
+    "listeners",
+    "only_migrator",
+    "replica_listeners",
+    "settings_problem",
+    "take",
+]

@@ -11,13 +11,16 @@ import psycopg
 from psycopg import errors as postgres
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.generators import execute
+from psycopg.generators import execute, fetch_many
 from psycopg.pq import ExecStatus
 
 from app.core.db.dialects.postgresql.cursors import plan
+from app.core.db.dialects.protocol import Query
 from app.core.db.measurement import count
 
 Description = Sequence[tuple[Any, ...]]
+Answer = tuple[list[Any], Description]
+"""The rows of a query, and (None, type) of each column."""
 
 PREPARED_AFTER = 5
 """Runs after which a statement is prepared, as psycopg does."""
@@ -39,6 +42,18 @@ class _Statement:
         self.description: Description | None = None
         self.runs = 0
 
+    def send(self, pgconn: Any, values: Any, *, by_value: bool) -> None:
+        if by_value or self.runs < PREPARED_AFTER:
+            pgconn.send_query_params(self.content, values)
+        else:
+            pgconn.send_query_prepared(self.name, values)
+
+    def read(self, result: Any) -> Answer:
+        self.transformer.set_pgresult(result)
+        if self.description is None:
+            self.description = [(None, result.ftype(place)) for place in range(result.nfields)]
+        return self.transformer.load_rows(0, result.ntuples, tuple), self.description
+
 
 class DirectCursor:
     """Runs statements of one connection, with parameters `$1`, and keeps how each is converted.
@@ -52,17 +67,26 @@ class DirectCursor:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.rowcount = -1
+        self.postponed: str | None = None
+        """What the next statement is sent together with: the BEGIN of its transaction."""
         self._statements: OrderedDict[str, _Statement] = OrderedDict()
         self._numbers = numbers()
 
-    def fetch(self, text: str, values: Sequence[Any], *, by_value: bool) -> tuple[list[Any], Description]:
-        """The rows of a statement, and (None, type) of each column. Raises psycopg.Error."""
+    def fetch(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answers of queries, which are sent together. Raises psycopg.Error."""
+        if self.postponed is not None:
+            begin, self.postponed = Query(self.postponed, (), by_value=True), None
+            return self.fetch([begin, *queries])[1:]
         began = time.perf_counter()
-        self.rowcount = -1
+        arrived: list[tuple[Any, float]] = []
         try:
-            return self.connection.wait(self._fetch(text, values, by_value=by_value))  # type: ignore[no-any-return]
+            return self.connection.wait(self._fetch(queries, arrived))  # type: ignore[no-any-return]
         finally:
-            count(self, text, values, time.perf_counter() - began, _plan)
+            arrived += [(None, time.perf_counter())] * (len(queries) - len(arrived))
+            for query, (result, ended) in zip(queries, arrived, strict=True):
+                self.rowcount = -1 if result is None else result.ntuples or result.command_tuples or 0
+                count(self, query.text, query.values, ended - began, _plan)
+                began = ended
 
     def run(self, text: str) -> None:
         """Run a statement, or several, without values. Raises psycopg.Error."""
@@ -73,41 +97,63 @@ class DirectCursor:
         finally:
             count(self, text, None, time.perf_counter() - began, _plan)
 
+    def run_postponed(self) -> None:
+        """Begin the transaction by itself, for a statement that is sent in another way."""
+        statement, self.postponed = self.postponed, None
+        if statement is not None:
+            self.run(statement)
+
     def forget(self) -> None:
         """Prepare all statements again before they are run."""
         for statement in self._statements.values():
             statement.runs = min(statement.runs, PREPARED_AFTER - 1)
 
-    def _fetch(self, text: str, values: Sequence[Any], *, by_value: bool) -> PQGen[tuple[list[Any], Description]]:
+    def _fetch(self, queries: Sequence[Query], arrived: list[tuple[Any, float]]) -> PQGen[list[Answer]]:
+        """`arrived` gets the result of each query and its time."""
         pgconn = self.connection.pgconn
-        statement = self._statements.get(text)
+        sent = []
+        for query in queries:
+            statement = yield from self._ready(query)
+            sent.append((statement, statement.transformer.dump_sequence(query.values, statement.formats)))
+        if len(queries) == 1:
+            statement.send(pgconn, sent[0][1], by_value=query.by_value)
+            (result,) = yield from execute(pgconn)
+            arrived.append((result, time.perf_counter()))
+        else:
+            pgconn.enter_pipeline_mode()
+            for query, (statement, values) in zip(queries, sent, strict=True):
+                statement.send(pgconn, values, by_value=query.by_value)
+            pgconn.pipeline_sync()
+            (result,) = yield from execute(pgconn)
+            arrived.append((result, time.perf_counter()))
+            while len(arrived) < len(queries):
+                (result,) = yield from fetch_many(pgconn)
+                arrived.append((result, time.perf_counter()))
+            yield from fetch_many(pgconn)  # the end of the pipeline
+            pgconn.exit_pipeline_mode()
+        for result, _ in arrived:
+            if result.status not in _SUCCESSES:
+                # Perhaps it was forgotten, or a migration has changed the types of its columns.
+                self.forget()
+                _raise(result)
+        return [statement.read(result) for (statement, _), (result, _) in zip(sent, arrived, strict=True)]
+
+    def _ready(self, query: Query) -> PQGen[_Statement]:
+        """The statement of a query, which is prepared where it is due."""
+        statement = self._statements.get(query.text)
         if statement is None:
-            statement = yield from self._remember(text, len(values))
+            statement = yield from self._remember(query.text, len(query.values))
         else:
-            self._statements.move_to_end(text)
-        transformer = statement.transformer
-        bound = transformer.dump_sequence(values, statement.formats)
+            self._statements.move_to_end(query.text)
         statement.runs += 1
-        if by_value or statement.runs < PREPARED_AFTER:
-            pgconn.send_query_params(statement.content, bound)
-        else:
-            if statement.runs == PREPARED_AFTER:
-                # Where psycopg had nothing to forget, the server has one of this name still.
-                pgconn.send_close_prepared(statement.name)
-                yield from self._finish()
-                pgconn.send_prepare(statement.name, statement.content)
-                yield from self._finish()
-            pgconn.send_query_prepared(statement.name, bound)
-        (result,) = yield from execute(pgconn)
-        if result.status not in _SUCCESSES:
-            # Perhaps it was forgotten, or a migration has changed the types of its columns.
-            self.forget()
-            _raise(result)
-        transformer.set_pgresult(result)
-        if statement.description is None:
-            statement.description = [(None, result.ftype(place)) for place in range(result.nfields)]
-        self.rowcount = result.ntuples or result.command_tuples or 0
-        return transformer.load_rows(0, result.ntuples, tuple), statement.description
+        if statement.runs == PREPARED_AFTER and not query.by_value:
+            pgconn = self.connection.pgconn
+            # Where psycopg had nothing to forget, the server has one of this name still.
+            pgconn.send_close_prepared(statement.name)
+            yield from self._finish()
+            pgconn.send_prepare(statement.name, statement.content)
+            yield from self._finish()
+        return statement
 
     def _remember(self, text: str, parameters: int) -> PQGen[_Statement]:
         if len(self._statements) >= MAX_STATEMENTS:

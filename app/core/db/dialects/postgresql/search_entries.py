@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE, Form, Searched
+from app.core.db.search.declaration import TABLE, Form, Searched
 from app.core.values import CJK
 
 SAMPLES = 1000

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from app.core.db.dialects.postgresql.direct import DirectCursor
-from app.core.db.dialects.protocol import Rows
+from app.core.db.dialects.protocol import Query, Rows
 from app.core.db.measurement import count_copied
 from app.core.values import json_text
 
@@ -23,10 +23,10 @@ HAS_LATERAL = True
 ROWS_A_COPY = 10_000
 
 
-def fetch(pooled: Any, text: str, values: Sequence[Any], *, by_value: bool) -> tuple[Sequence[Any], Sequence[Any]]:
-    """The rows of a statement, and (None, type) of each column."""
+def fetch(pooled: Any, queries: Sequence[Query]) -> Sequence[tuple[Sequence[Any], Sequence[Any]]]:
+    """The rows of each query, and (None, type) of each column."""
     cursor: DirectCursor = pooled.dbapi_connection.direct
-    return cursor.fetch(text, values, by_value=by_value)
+    return cursor.fetch(queries)
 
 
 def insert_missing(table: sa.Table) -> Any:
@@ -44,6 +44,17 @@ def insert_or_lock(table: sa.Table) -> Any:
 def any_of(column: sa.ColumnElement[Any], values: Collection[Any], kind: Any) -> sa.ColumnElement[bool]:
     """`column IN (values)` as one parameter."""
     return column == sa.any_(sa.literal(list(values), sa.ARRAY(kind)))
+
+
+def among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Whether a column has one of the integers of a parameter."""
+    # A text: psycopg would look at each value of a list.
+    return column == sa.any_(sa.cast(sa.bindparam(name, type_=sa.Text()), sa.ARRAY(sa.BigInteger())))
+
+
+def listed(values: Collection[int]) -> str:
+    """The value of such a parameter."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

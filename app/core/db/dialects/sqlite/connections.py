@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 from flask import has_request_context
 
-from app.core.db.dialects.protocol import Listener, SqlFunctions
+from app.core.db.dialects.protocol import Access, Listener, SqlFunctions
 from app.core.db.dialects.sqlite.cursors import Connection
 from app.core.db.dialects.sqlite.missing_record import name_missing_record
 from app.core.db.dialects.sqlite.writer_queue import WriterQueue
@@ -37,6 +37,15 @@ An import of many objects writes to forty indexes. What does not fit is written 
 """
 CLOSE_TIMEOUT_MS = 2_000
 """How long the end of a process waits for other users of the file before it writes what it can."""
+
+
+def take(_engine: sa.Engine, _access: Access) -> None:
+    """The pool is asked for each connection."""
+
+
+def give_back(connection: sa.Connection) -> None:
+    """Return a connection to the pool."""
+    connection.close()
 
 
 def settings_problem(_connection: sa.Connection) -> str | None:

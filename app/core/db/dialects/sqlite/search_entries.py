@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from app.core.db.searched import TABLE, Form, Searched, row_trigger_removal
+from app.core.db.search.declaration import TABLE, Form, Searched, row_trigger_removal
 
 NUMBERS = 1 << 20
 """The rowid of an entry is the object's id times this, plus a number that follows from the table's name."""

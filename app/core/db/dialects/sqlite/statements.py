@@ -39,8 +39,21 @@ def insert_or_lock(table: sa.Table) -> Any:
 
 def any_of(column: sa.ColumnElement[Any], values: Collection[Any], _kind: Any) -> sa.ColumnElement[bool]:
     """`column IN (values)` as one parameter."""
-    each = sa.func.json_each(sa.literal(orjson.dumps(list(values)).decode(), sa.Text())).table_valued("value")
-    return column.in_(sa.select(each.c.value))
+    return column.in_(_each(sa.literal(listed(values), sa.Text())))
+
+
+def among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """Whether a column has one of the integers of a parameter."""
+    return column.in_(_each(sa.bindparam(name, type_=sa.Text())))
+
+
+def listed(values: Collection[Any]) -> str:
+    """The value of such a parameter."""
+    return orjson.dumps(list(values)).decode()
+
+
+def _each(document: sa.ColumnElement[str]) -> sa.Select[Any]:
+    return sa.select(sa.func.json_each(document).table_valued("value").c.value)
 
 
 def write_rows(cursor: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 TABLE = "search_entries"
-"""The search table, see search_entries.py."""
+"""The search table, see entries.py."""
 
 
 class Form(enum.Enum):

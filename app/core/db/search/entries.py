@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db.models import Base, Id
-from app.core.db.searched import TABLE
+from app.core.db.search.declaration import TABLE
 
 
 class SearchEntry(Base):

@@ -1,0 +1,1 @@
+"""Search: the text by which each object is found, in one table that triggers keep up to date."""
