@@ -36,6 +36,7 @@ Read = Callable[..., tuple[list[str] | None, list[Any]]]
 
 # prometheus_client's metrics belong to the process, whatever number of applications it has.
 _lookups = Counter("itam_cache_lookups", "Answers that were looked for in the cache.", ["result"])
+_away, _miss, _hit = (_lookups.labels(result) for result in ("away", "miss", "hit"))
 
 
 class CacheBackend(Protocol):
@@ -171,7 +172,7 @@ def cached(
             key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
             state, store, began = generations_of_app(), backend(), time.monotonic()
             generations, answer = store.look_up(state.read, tables, key)
-            _lookups.labels("away" if generations is None else "miss" if answer is None else "hit").inc()
+            (_away if generations is None else _miss if answer is None else _hit).inc()
             if answer is not None:
                 return cast(R, answer)
             if generations is None or not sees(generations):

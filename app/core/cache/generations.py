@@ -58,7 +58,9 @@ class RedisStore(RedisCache):
         return attempt(self._get_all, *keys)
 
     def _get_all(self, *keys: str) -> Any:
-        values = super().get_many(*keys)
+        prefix = self._get_prefix()
+        texts = self._read_client.execute_command("MGET", *[prefix + key for key in keys])
+        values = [self.serializer.loads(text) for text in texts]
         if len(values) != len(keys):
             raise ValueError("Redis answered another number of values.")
         return values

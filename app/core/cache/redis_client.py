@@ -1,6 +1,8 @@
 """Redis with short timeouts and a circuit breaker: it is never a reason to fail, and seldom one to wait."""
 
 import os
+import socket
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,9 +11,11 @@ from typing import Any, TypeVar
 
 import structlog
 from flask import Flask, current_app
+from hiredis import pack_command
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as NoReply
 from redis.retry import Retry
 
 R = TypeVar("R")
@@ -40,8 +44,16 @@ class ThreadedRedis(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to a command. A command that fails closes the connection, so no other command reads its reply."""
         connection = self._connection()
-        connection.send_packed_command(connection.pack_command(*args), check_health=False)
-        return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+        # What redis-py packs with the same function it first asks the type of; some of its commands are two words.
+        packed = connection.pack_command(*args) if " " in args[0] else [pack_command(args)]
+        try:
+            connection.send_packed_command(packed, check_health=False)
+            return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            # What redis-py makes of the kernel's timeout is not clear.
+            if isinstance(error.__context__, BlockingIOError):
+                raise NoReply("Redis has not answered in time.") from error
+            raise
 
     def _connection(self) -> Any:
         """The connection of this thread. It has no unread input, and may not be open yet: the next send opens it."""
@@ -68,6 +80,19 @@ class _Kept:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
+        connection.register_connect_callback(self.leave_timeouts_to_kernel)
+
+    def leave_timeouts_to_kernel(self, connection: Any) -> None:
+        """Have the kernel apply the timeout of the socket.
+
+        Python would ask it whether there is input before it reads, and let other threads have the interpreter twice.
+        """
+        opened: socket.socket = connection._sock
+        if seconds := opened.gettimeout():
+            interval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                opened.setsockopt(socket.SOL_SOCKET, option, interval)
+            opened.settimeout(None)
 
     def __del__(self) -> None:
         self.connection.disconnect()

@@ -141,7 +141,8 @@ def success_body(data: Any, pagination: Pagination | CursorPage | None = None) -
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Answer(body, status, headers, content_type="application/json")
+    # As a list it is taken as it is; the length is added when it is sent.
+    return Answer([body], status, headers, content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
