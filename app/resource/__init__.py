@@ -5,6 +5,7 @@ Features use what `__all__` lists, and nothing below this package. A hand-writte
 """
 
 from app.core.addresses import ip_address, mac_address
+from app.resource.among import select_children
 from app.resource.blueprint import readable_blueprint, resource_blueprint
 from app.resource.bulk.actions import act_on_all, ids_field, results_schema
 from app.resource.bulk.routes import MAX_BULK_MATCHED
@@ -22,7 +23,7 @@ from app.resource.query.filters import operators_of, unknown
 from app.resource.query.list_query import ListQuery, parse_query, sortable
 from app.resource.query.parameter_values import QueryTime
 from app.resource.query.searched_fields import searched_fields
-from app.resource.query.select import parse_conditions, select_page, select_where
+from app.resource.query.select import parse_conditions, select_page
 from app.resource.routes import answer, answer_if_changed
 from app.resource.rows import Private, is_visible, sees_own_only
 from app.resource.schema import ResourceSchema, Sent
@@ -80,8 +81,8 @@ __all__ = [
     "save",
     "searched_fields",
     "sees_own_only",
+    "select_children",
     "select_page",
-    "select_where",
     "set_fields",
     "singular",
     "sortable",

@@ -1,6 +1,7 @@
 """`GET /api/servers/tree`: a page of servers with their children, in a constant number of statements."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,6 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 
 from app.containers.routes import resource as containers
-from app.core.db.statements import any_of
 from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import Role, requires
 from app.core.http.api import Blueprint
@@ -25,8 +25,8 @@ from app.resource import (
     objects_at,
     parse_query,
     read_time,
+    select_children,
     select_page,
-    select_where,
 )
 from app.servers.routes import resource as servers
 from app.services.routes import resource as services
@@ -106,28 +106,32 @@ def _select_page_as_of(query: ListQuery, arguments: MultiDict[str, str], at: dat
 
 def _add_children(nodes: list[Node], at: datetime | None, *, with_services: bool) -> None:
     ids = [node["id"] for node in nodes]
-    containers_of = _select_children(containers, "server_id", ids, at)
-    gpus_of = _select_children(gpus, "server_id", ids, at)
+    below_server = [
+        (containers, "server_id"),
+        (gpus, "server_id"),
+        *([(services, "server_id")] if with_services else []),
+    ]
+    containers_of, gpus_of, *services_of = _select_children([(*each, ids) for each in below_server], at)
     for node in nodes:
         node["containers"] = containers_of[node["id"]]
         node["gpus"] = gpus_of[node["id"]]
     if with_services:
         container_nodes = [container for children in containers_of.values() for container in children]
-        in_container = _select_children(services, "container_id", [node["id"] for node in container_nodes], at)
-        on_server = _select_children(services, "server_id", ids, at)
+        container_ids = [container["id"] for container in container_nodes]
+        (in_container,) = _select_children([(services, "container_id", container_ids)], at)
         for container in container_nodes:
             container["services"] = in_container[container["id"]]
         for node in nodes:
-            node["services"] = on_server[node["id"]]
+            node["services"] = services_of[0][node["id"]]
 
 
-def _select_children(resource: Resource, parent: str, ids: list[int], at: datetime | None) -> dict[int, list[Node]]:
-    """The children of each of these parents, now or at a time, in the order in which they were created."""
-    if at is None:
-        children = select_where(resource, any_of(resource.fields[parent].column, ids))
-    else:
-        children = children_at(resource, parent, ids, at)
-    groups: dict[int, list[Node]] = defaultdict(list)
-    for child in children:
-        groups[child[parent]].append(child)
+def _select_children(
+    parents: Sequence[tuple[Resource, str, list[int]]], at: datetime | None
+) -> list[dict[int, list[Node]]]:
+    """For each resource, the children of these parents, now or at a time, in the order in which they were created."""
+    every = select_children(parents) if at is None else [children_at(*children, at) for children in parents]
+    groups: list[dict[int, list[Node]]] = [defaultdict(list) for _ in parents]
+    for children, (_, field, _), of_parent in zip(every, parents, groups, strict=True):
+        for child in children:
+            of_parent[child[field]].append(child)
     return groups

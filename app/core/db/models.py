@@ -3,7 +3,7 @@
 import enum
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -52,6 +52,12 @@ class Quantity(sa.types.TypeDecorator[float]):
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], float | None]:
         return lambda value: None if value is None else whole(float(value))
+
+    def read_column(self, values: Sequence[Any]) -> list[float | None]:
+        """What the result processor makes of each value, without a function call for each; see `Prepared`."""
+        numbers = [None if value is None else float(value) for value in values]
+        # As `whole` has it.
+        return [number if number is None or number != int(number) else int(number) for number in numbers]
 
 
 class Money(sa.types.TypeDecorator[Decimal]):
@@ -102,6 +108,10 @@ class JsonAsSent(sa.types.TypeDecorator[Any]):
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[str | None], Any]:
         # One function for a value: SQLAlchemy's around `process_result_value` is 40 of 1,090 calls of an audit page.
         return lambda value: None if value is None else orjson.Fragment(value)
+
+    def read_column(self, values: Sequence[Any]) -> list[orjson.Fragment | None]:
+        """What the result processor makes of each value, without a function call for each; see `Prepared`."""
+        return [None if value is None else orjson.Fragment(value) for value in values]
 
 
 class _Json(sa.JSON):

@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, request
 
 from app.core.audit.refusals import RefusedRequest, record_refusals
-from app.core.db.statements import any_of
 from app.core.errors import (
     ApiError,
     BadRequest,
@@ -22,9 +21,9 @@ from app.core.http.dry_run import is_dry_run
 from app.core.http.envelope import failure_body, localized, success_body
 from app.core.http.openapi.failures import BULK_STATUS
 from app.core.messages import tr
+from app.resource.among import select_among
 from app.resource.bulk.item import Item
 from app.resource.declaration import Resource
-from app.resource.query.select import select_where
 
 _BULK_FAILURE = {"reason": "bulk_failed", "message": tr("Nothing was stored: some items are wrong.")}
 _BULK_FAILED = {
@@ -56,11 +55,10 @@ def conclude_items(
         message = tr("Nothing was stored: {count} of {total} items are wrong.", count=count, total=len(items))
         results = [_result(item, None) for item in items]
         raise _BULK_FAILED[wrong.status](message, results=results)
-    stored = [item.object_id for item in items if item.error is None]
+    stored = [item.object_id for item in items if item.error is None and item.object_id is not None]
     objects = {}
     if shown:
-        identity = resource.model.__table__.c.id
-        objects = {each["id"]: each for each in select_where(resource, any_of(identity, stored))}
+        objects = {each["id"]: each for each in select_among(resource, "id", stored)}
     results = [_result(item, objects.get(item.object_id)) for item in items]
     if changing and is_dry_run():
         for item, result in zip(items, results, strict=True):

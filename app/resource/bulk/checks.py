@@ -14,9 +14,9 @@ from app.core.errors import Invalid, taken
 from app.core.http.access import current_actor
 from app.core.messages import tr
 from app.core.values import as_json
+from app.resource.among import select_among
 from app.resource.bulk.item import Item, Row
 from app.resource.declaration import Resource
-from app.resource.query.select import select_where
 from app.resource.schema import Sent
 from app.resource.sent_back import check_sent_back as check_one
 from app.resource.service import called, closed_parent_error, closed_parents, parents_in, shared
@@ -103,8 +103,8 @@ def check_sent_back(resource: Resource, items: Collection[Item]) -> None:
     sent_back = {item: item.values for item in items if isinstance(item.values, Sent) and item.values.read_only}
     if not sent_back:
         return
-    identity = resource.model.__table__.c.id
-    shown = {each["id"]: each for each in select_where(resource, any_of(identity, [i.object_id for i in sent_back]))}
+    ids = [item.object_id for item in sent_back if item.object_id is not None]
+    shown = {each["id"]: each for each in select_among(resource, "id", ids)}
     for item, sent in sent_back.items():
         try:
             check_one(resource, sent, shown[item.object_id])
