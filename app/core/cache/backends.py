@@ -23,7 +23,7 @@ from app.core.cache.positions import sees
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PAGES_BYTES = 32 * 2**20
+PAGES_BYTES = 8 * 2**20
 """Size of each process's cache of whole pages."""
 
 NEAR_ANSWERS = 4096

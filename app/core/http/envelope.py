@@ -43,13 +43,18 @@ class Answer(Response):
         return headers
 
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        headers, parts = self.headers, self.response
+        parts = self.response
         is_whole = isinstance(parts, list) and environ["REQUEST_METHOD"] != "HEAD" and self.status_code in _WITH_BODY
-        if not is_whole or self._on_close or not _PLAIN_LOCATION.fullmatch(headers.get("Location", "")):
+        if not is_whole or self._on_close:
             return super().get_wsgi_response(environ)
+        sent, is_measured = self.headers.to_wsgi_list(), False
+        for name, value in sent:
+            if name == "Location" and not _PLAIN_LOCATION.fullmatch(value):
+                return super().get_wsgi_response(environ)
+            is_measured = is_measured or name == "Content-Length"
         parts = list(self.iter_encoded())
-        sent = [*headers.to_wsgi_list(), *self.standing]
-        if "Content-Length" not in headers:
+        sent += self.standing
+        if not is_measured:
             sent.append(("Content-Length", str(sum(map(len, parts)))))
         return parts, self.status, sent
 
@@ -114,7 +119,7 @@ class Page:
 def respond(answer: Any, status: int) -> Response:
     """The response to what a view returns: JSON-ready data, a `Page`, a cached body, or a response of its own."""
     if isinstance(answer, TaggedBody):
-        return conditional(json_response(answer.content), answer.etag)
+        return conditional(json_response(answer.content, headers={"ETag": answer.etag}), is_tagged=True)
     if isinstance(answer, Page):
         answer = success(answer.items, status, pagination=answer.pagination)
     elif not isinstance(answer, Response):
@@ -141,8 +146,13 @@ def success_body(data: Any, pagination: Pagination | CursorPage | None = None) -
 
 
 def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    # As a list it is taken as it is; the length is added when it is sent.
-    return Answer([body], status, headers, content_type="application/json")
+    # werkzeug takes such headers as they are, and a body in a list, whose length is added when it is sent.
+    own = Headers()
+    own.add("Content-Type", "application/json")
+    if headers:
+        for name, value in headers.items():
+            own.add(name, value)
+    return Answer([body], status, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +170,21 @@ class TaggedBody:
         return len(self.content)
 
 
-def conditional(response: Response, etag: str | None = None) -> Response:
+def conditional(response: Response, *, is_tagged: bool = False) -> Response:
     """Give the answer to a GET a hash of its body as ETag, unless it has one; 304 to a client that has the same body.
 
     It is the body that is compared: whatever the answer depends on, a client is never told that nothing has changed
-    when something visible has. `etag` is that hash, if it is known already.
+    when something visible has. `is_tagged`: the ETag that it has is that hash.
     """
     environ = current_request().environ
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or response.status_code != 200:
         return response
-    if etag or "ETag" not in response.headers:
-        response.headers["ETag"] = etag or TaggedBody.of(response.get_data()).etag
-        if "HTTP_IF_NONE_MATCH" in environ:
-            return cast(Response, response.make_conditional(request))
+    if not is_tagged:
+        if "ETag" in response.headers:
+            return response
+        response.headers["ETag"] = TaggedBody.of(response.get_data()).etag
+    if "HTTP_IF_NONE_MATCH" in environ:
+        return cast(Response, response.make_conditional(request))
     return response
 
 
