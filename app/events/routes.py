@@ -18,9 +18,10 @@ blueprint = Blueprint("events", __name__, url_prefix="/api/events", description=
 @blueprint.response(200, FeedSchema)
 def list_events(query: dict[str, str]) -> Response:
     """The changes after a cursor, without gaps and in order for each object."""
+    # First, because its query is sent together with the question who asks.
+    window = window_after(query.get("after"))
     actor = current_actor()
     types = readable_types(actor, query.get("types"))
-    window = window_after(query.get("after"))
     tag = f"{window.begin}-{window.end}-{actor.role.value}"
     headers = {"ETag": f'"{tag}"'}
     if request.if_none_match.contains(tag):

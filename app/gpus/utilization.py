@@ -7,8 +7,9 @@ The database counts and sums the starts and the ends of periods per bucket. Most
 last: their number is that of now, which is kept (0149), less what has begun since.
 """
 
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -33,10 +34,15 @@ _gpus, _servers, _datacenters = Gpu.__table__, Server.__table__, Datacenter.__ta
 _assignments, _users = GpuAssignment.__table__, User.__table__
 _RETIRED = _gpus.c.status == GpuStatus.RETIRED
 _ENDED = _assignments.join(_gpus, _gpus.c.id == _assignments.c.gpu_id)
+# With types, because their columns are united with others, and with names, without which SQLAlchemy takes them for one.
+_NO_ID = sa.cast(sa.null(), sa.BigInteger()).label("no_id")
+_NO_NAME = sa.cast(sa.null(), sa.String(255)).label("no_name")
 _USER_OF_ASSIGNMENT = (_assignments.c.user_id, sa.func.coalesce(_users.c.username, _assignments.c.username))
 
 Key = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 """The columns of a group's id and name."""
+Numbers = sa.Select[*tuple[Any, ...]]
+"""A query of numbers of moments by group and bucket."""
 
 
 class Grouping(Choice):
@@ -60,6 +66,9 @@ class GroupKey(NamedTuple):
 
     id: int | None
     name: str | None
+
+
+Groups = dict[GroupKey, BucketedHours]
 
 
 class Part(Choice):
@@ -95,8 +104,7 @@ def measure(period: ReportPeriod, by: Grouping, limit: int, only_user: int | Non
 
     By user, `existing_hours` is the total, so that the utilization is the user's share of all GPUs.
     """
-    held, held_retired = _held(period, by)
-    existing = _existing(period, by)
+    (held, held_retired), (existing, _) = _added_up(period, [_held(period, by), _existing(period, by)])
     for key, hours in held_retired.items():
         existing.setdefault(key, BucketedHours(period)).merge(hours)
     total_held, total_existing = _sum(period, held.values()), _sum(period, existing.values())
@@ -116,8 +124,8 @@ def measure(period: ReportPeriod, by: Grouping, limit: int, only_user: int | Non
     }
 
 
-def _held(period: ReportPeriod, by: Grouping) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
-    """The hours for which GPUs were held, and those of them that belong to retired GPUs.
+def _held(period: ReportPeriod, by: Grouping) -> list[Numbers]:
+    """The parts of the hours for which GPUs were held.
 
     Who holds a GPU now, and since when, stands in its row: of the assignments only those that have ended are read.
     """
@@ -127,54 +135,60 @@ def _held(period: ReportPeriod, by: Grouping) -> tuple[dict[GroupKey, BucketedHo
         ended = _ENDED.outerjoin(_users, _users.c.id == _assignments.c.user_id), _USER_OF_ASSIGNMENT
     began, released = _assignments.c.assigned_at, _assignments.c.released_at
     overlaps = sa.and_(began < period.end, released > period.start)
-    parts = (
+    return [
         _now(_holders_now(by)),
         _moments(period, Part.SINCE, now, _gpus.c.assigned_at, _gpus.c.assigned_at >= period.start),
         _moments(period, Part.BEGIN, ended, began, overlaps),
         _moments(period, Part.END, ended, released, sa.and_(overlaps, released < period.end)),
-    )
-    return _added_up(period, parts)
+    ]
 
 
-def _existing(period: ReportPeriod, by: Grouping) -> dict[GroupKey, BucketedHours]:
-    """The hours for which the GPUs that are not retired existed."""
+def _existing(period: ReportPeriod, by: Grouping) -> list[Numbers]:
+    """The parts of the hours for which the GPUs that are not retired existed."""
     created = _gpus.c.created_at
     since = sa.and_(created >= period.start, ~_RETIRED)
-    parts = (
+    return [
         _now(_numbers_now(by, lambda status: status != GpuStatus.RETIRED)),
         _moments(period, Part.SINCE, _grouped(_gpus, by), created, since),
-    )
-    return _added_up(period, parts)[0]
+    ]
 
 
-def _added_up(
-    period: ReportPeriod, parts: Iterable[sa.Select[*tuple[Any, ...]]]
-) -> tuple[dict[GroupKey, BucketedHours], dict[GroupKey, BucketedHours]]:
-    """The hours of each group, and those of retired GPUs; the parts are read by one statement, of one moment."""
-    every: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
-    retired: dict[GroupKey, BucketedHours] = defaultdict(lambda: BucketedHours(period))
+def _added_up(period: ReportPeriod, sides: Sequence[Iterable[Numbers]]) -> list[tuple[Groups, Groups]]:
+    """The hours of each group, and those of retired GPUs, for each side.
+
+    All parts are read by one statement, of one moment, which passes over all GPUs once where no number is kept.
+    """
+    sums: list[tuple[Groups, Groups]] = [
+        (defaultdict(lambda: BucketedHours(period)), defaultdict(lambda: BucketedHours(period))) for _ in sides
+    ]
+    parts = [
+        sa.select(sa.literal_column(str(side), sa.Integer()).label("side"), part.subquery())
+        for side, parts_of_side in enumerate(sides)
+        for part in parts_of_side
+    ]
     rows = read_rows(sa.select(sa.union_all(*parts).subquery()))
-    for id_, name, is_retired, part, index, count, seconds in rows:
+    for side, id_, name, is_retired, part, index, count, seconds in rows:
         sign = -1 if part == Part.END.value else 1
+        every, retired = sums[side]
         for groups in (every, retired) if is_retired else (every,):
             hours = groups[GroupKey(id_, name)]
             if part == Part.SINCE.value:
                 hours.add(-1, -count, 0)
             if index < period.bucket_count:
                 hours.add(index, sign * count, sign * seconds)
-    return _not_empty(every), _not_empty(retired)
+    return [(_not_empty(every), _not_empty(retired)) for every, retired in sums]
 
 
-def _not_empty(groups: Mapping[GroupKey, BucketedHours]) -> dict[GroupKey, BucketedHours]:
+def _not_empty(groups: Groups) -> Groups:
     return {key: hours for key, hours in groups.items() if hours}
 
 
 def _grouped(source: Any, by: Grouping) -> tuple[Any, Key]:
     """The source joined with what it is grouped by, and the columns of the group's id and name."""
     if by is Grouping.MODEL:
-        return source, (sa.null(), _gpus.c.model)
+        return source, (_NO_ID, _gpus.c.model)
     if by is Grouping.USER:
-        return source, (sa.null(), sa.null())
+        return source, (_NO_ID, _NO_NAME)
     with_server = source.join(_servers, _servers.c.id == _gpus.c.server_id)
     with_datacenter = with_server.outerjoin(_datacenters, _datacenters.c.id == _servers.c.datacenter_id)
     return with_datacenter, (_datacenters.c.id, _datacenters.c.name)
@@ -191,15 +205,24 @@ def _holders_now(by: Grouping) -> sa.Select[*tuple[Any, ...]]:
 
 def _numbers_now(by: Grouping, counts: Callable[[Any], sa.ColumnElement[bool]]) -> sa.Select[*tuple[Any, ...]]:
     """The number of GPUs of each group now with a status that counts; from the counters where they suffice."""
-    if by is Grouping.DATACENTER:
-        source, key = _grouped(_gpus, by)
-        return sa.select(*key, sa.func.count()).select_from(source).where(counts(_gpus.c.status)).group_by(*key)
-    numbers = numbers_by(Gpu, "status", "model")
+    numbers = _numbers_by_datacenter() if by is Grouping.DATACENTER else numbers_by(Gpu, "status", "model")
     # PostgreSQL's sum() of bigint is numeric, which would arrive as Decimal.
     number = sa.cast(sa.func.coalesce(sa.func.sum(numbers.c.number), 0), sa.BigInteger)
+    if by is Grouping.DATACENTER:
+        key = numbers.c.id, numbers.c.name
+        return sa.select(*key, number).where(counts(numbers.c.status)).group_by(*key)
     if by is Grouping.USER:
-        return sa.select(sa.null(), sa.null(), number).where(counts(numbers.c.status))
-    return sa.select(sa.null(), numbers.c.model, number).where(counts(numbers.c.status)).group_by(numbers.c.model)
+        return sa.select(_NO_ID, _NO_NAME, number).where(counts(numbers.c.status))
+    return sa.select(_NO_ID, numbers.c.model, number).where(counts(numbers.c.status)).group_by(numbers.c.model)
+
+
+@functools.cache
+def _numbers_by_datacenter() -> sa.CTE:
+    """The number of GPUs of each datacenter and status now, which both sides use."""
+    source, (id_, name) = _grouped(_gpus, Grouping.DATACENTER)
+    columns = id_.label("id"), name.label("name"), _gpus.c.status, sa.func.count().label("number")
+    counted = sa.select(*columns).select_from(source).group_by(id_, name, _gpus.c.status)
+    return counted.cte("by_datacenter")
 
 
 def _now(numbers: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
