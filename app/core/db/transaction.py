@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.db.dialects.protocol import Access
 
@@ -11,6 +11,12 @@ Place = tuple[str, int, int]
 """The resource type, resource id and version of an audit record."""
 Calls = dict[Callable[[Collection[Any]], object], dict[Hashable, None]]
 """Functions to be called once, each with all items that were registered for it, in their order and without doubles."""
+
+
+class Question(Protocol):
+    """A query, and what takes its rows; see app.core.db.prepared."""
+
+    def answer(self, rows: Any = None, /) -> object: ...
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ transaction of its own: a login counts the attempt in one, hashes the password i
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from flask import Flask, current_app, g, has_request_context
@@ -23,7 +23,7 @@ from app.core.db.dialects.registry import dialect_of
 from app.core.db.engines import engine_options
 from app.core.db.errors import may_repeat
 from app.core.db.models import Base
-from app.core.db.transaction import Transaction
+from app.core.db.transaction import Question, Transaction
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
 
 P = ParamSpec("P")
@@ -32,12 +32,6 @@ _current_globals: Callable[[], Any] = g._get_current_object  # which the proxy l
 
 ATTEMPTS = 4
 """How often a block is run when the database sacrifices it to resolve a deadlock."""
-
-
-class Question(Protocol):
-    """A query, and what takes its rows; see app.core.db.prepared."""
-
-    def answer(self, rows: Any = None, /) -> object: ...
 
 
 @dataclass(slots=True)
@@ -221,31 +215,38 @@ db = SQLAlchemy(
 )
 
 
-@contextmanager
-def _block(work: UnitOfWork, access: Access, action: str) -> Iterator[None]:
-    outer = work.transaction
-    work.begin(access, action)
-    try:
-        yield
-        if work.transaction.is_dry_run:
+class _Block(AbstractContextManager[None]):
+    """A block. Every request has one, for which a generator takes ten calls more."""
+
+    def __init__(self, work: UnitOfWork, access: Access, action: str) -> None:
+        self._work, self._access, self._action = work, access, action
+
+    def __enter__(self) -> None:
+        self._outer = self._work.transaction
+        self._work.begin(self._access, self._action)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        work = self._work
+        try:
+            if kind is None and not work.transaction.is_dry_run:
+                work.commit()
+            else:
+                work.roll_back()
+        except BaseException:
             work.roll_back()
-        else:
-            work.commit()
-    except BaseException:
-        work.roll_back()
-        raise
-    finally:
-        work.transaction = outer
+            raise
+        finally:
+            work.transaction = self._outer
 
 
 def reading() -> AbstractContextManager[None]:
     """A block that reads: each statement by itself, without locks, and without waiting for any. It changes nothing."""
-    return nullcontext() if (work := unit_of_work()).is_reading else _block(work, "read", "update")
+    return nullcontext() if (work := unit_of_work()).is_reading else _Block(work, "read", "update")
 
 
 def writing(action: str = "update") -> AbstractContextManager[None]:
     """A block that is one transaction; `action` is what the audit log calls its changes of objects."""
-    return _block(unit_of_work(), "write", action)
+    return _Block(unit_of_work(), "write", action)
 
 
 def transactional(
