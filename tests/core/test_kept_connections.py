@@ -1,6 +1,6 @@
 """Requests use a connection to PostgreSQL again without asking SQLAlchemy's pool for it."""
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -88,6 +88,15 @@ def test_a_number_of_them_is_kept_and_the_rest_returned_to_the_pool(app: Flask) 
         assert (len(pool().kept), pool().checkedout(), pool().checkedin()) == (MAX_KEPT, MAX_KEPT, 3)
         assert take(db.engine, "read") is taken[MAX_KEPT - 1]
         give_back(taken[MAX_KEPT - 1])
+
+
+def test_nobody_waits_for_one_that_is_kept(app: Flask) -> None:
+    with app.app_context(), ExitStack() as stack:
+        for connection in [take(db.engine, "read") for _ in range(MAX_KEPT)]:
+            give_back(connection)
+        most = pool().size() + pool()._max_overflow
+        every = {stack.enter_context(db.engine.connect()).execute(PROCESS).scalar_one() for _ in range(most)}
+        assert (len(every), pool().kept) == (most, [])
 
 
 def test_they_are_closed_with_those_of_the_pool(app: Flask, others: set[int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.core.db.dialects.postgresql.direct import PREPARED_AFTER
+from app.core.db.dialects.postgresql.direct import PREPARED_AFTER, _Statement
 from app.core.db.dialects.protocol import Query
 from app.core.db.prepared import Prepared, Question, Rows
 from app.core.db.statements import read_rows
@@ -94,6 +94,15 @@ def test_an_object_takes_two_statements(admin: Client, statements: Statements) -
     assert ["FROM users" in text for text in sent] == [True, False]
 
 
+def test_a_cached_page_is_not_for_whoever_has_signed_out(admin: Client, user: Client) -> None:
+    admin.call("GET", "/api/servers")
+    tag = user.send("GET", "/api/servers").headers["ETag"]
+    user.send("GET", "/api/servers", headers={"If-None-Match": tag}, expect=304)
+    user.call("POST", "/api/auth/logout")
+    for headers in ({}, {"If-None-Match": tag}):
+        assert user.call("GET", "/api/servers", headers=headers, expect=401)["data"]["reason"] == "token_revoked"
+
+
 @pytest.fixture
 def direct(app: Flask) -> Iterator[Any]:
     """Sends queries on the connection of a block that reads."""
@@ -165,3 +174,17 @@ def test_a_request_begins_its_transaction_with_its_first_statement(app: Flask) -
         with writing():
             db.session.connection()
         assert driver.info.transaction_status.name == "IDLE"
+
+
+@on_postgresql
+def test_what_follows_a_statement_that_cannot_be_prepared_is_in_the_transaction(app: Flask) -> None:
+    wrong = Query("SELECT $1::int FROM nothing_of_this_name", [1], by_value=False)
+    with app.test_request_context(), writing():
+        driver: Any = db.session.connection().connection.dbapi_connection
+        driver.direct._statements[wrong.text] = statement = _Statement(driver, wrong.text, 1, "of_a_test")
+        statement.runs = PREPARED_AFTER - 1
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            driver.direct.fetch([wrong])
+        assert rows_of(driver.direct.fetch([GOOD])) == [[(1,)]]
+        assert driver.info.transaction_status.name == "INTRANS"
+        del driver.direct._statements[wrong.text]

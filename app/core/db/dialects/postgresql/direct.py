@@ -12,7 +12,7 @@ from psycopg import errors as postgres
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.generators import execute, fetch_many
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from app.core.db.dialects.postgresql.cursors import plan
 from app.core.db.dialects.protocol import Query
@@ -75,8 +75,7 @@ class DirectCursor:
     def fetch(self, queries: Sequence[Query]) -> list[Answer]:
         """The answers of queries, which are sent together. Raises psycopg.Error."""
         if self.postponed is not None:
-            begin, self.postponed = Query(self.postponed, (), by_value=True), None
-            return self.fetch([begin, *queries])[1:]
+            return self._begin_with(queries)
         began = time.perf_counter()
         arrived: list[tuple[Any, float]] = []
         try:
@@ -87,6 +86,16 @@ class DirectCursor:
                 self.rowcount = -1 if result is None else result.ntuples or result.command_tuples or 0
                 count(self, query.text, query.values, ended - began, _plan)
                 began = ended
+
+    def _begin_with(self, queries: Sequence[Query]) -> list[Answer]:
+        begin, self.postponed = self.postponed or "", None
+        try:
+            return self.fetch([Query(begin, (), by_value=True), *queries])[1:]
+        except psycopg.Error:
+            # What is sent next must not be outside of the transaction.
+            if self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                self.postponed = begin
+            raise
 
     def run(self, text: str) -> None:
         """Run a statement, or several, without values. Raises psycopg.Error."""
