@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.cache.generations import generations_of_app, position_published, publish_position
 from app.core.cache.replica import Replica, position_of_primary, read_from_primary, reads, replica_of_app
-from app.core.db.unit_of_work import db, unit_of_work
+from app.core.db.unit_of_work import unit_of_work
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ def read_from_replica() -> None:
     """
     replica, work = replica_of_app(), unit_of_work()
     # Objects of a session stay with the connection on which they were read.
-    if replica is None or work.reader is read_from_primary or db.session.registry.has():
+    if replica is None or work.reader is read_from_primary or work.has_session:
         return
     positions = position_published(), _position_sent()
     if None in positions:
@@ -63,7 +63,7 @@ def sees(generations: Sequence[str]) -> bool:
     marks = [generation.partition(_MARK)[2] for generation in generations]
     position = max(map(int, marks)) if all(marks) else position_of_primary()
     if position > reader.position:
-        if db.session.registry.has():
+        if work.has_session:
             return False
         reader.position = position
         work.release()

@@ -24,7 +24,8 @@ def _register(calls: Calls, function: Callable[[Collection[Any]], object], items
 
 def refuse_in_transaction(what: str) -> None:
     """Raise RuntimeError inside of a transaction that may write: what takes long must not hold its locks."""
-    if not unit_of_work().is_reading and db.session.registry.has() and db.session().in_transaction():
+    work = unit_of_work()
+    if not work.is_reading and work.has_session and db.session().in_transaction():
         raise RuntimeError(f"{what} in a transaction.")
 
 

@@ -43,6 +43,7 @@ class UnitOfWork:
     claims: Mapping[str, Any] = field(default_factory=dict)
     """The content of the request's signed token."""
     transaction: Transaction = field(default_factory=Transaction)
+    has_session: bool = False
     connection: sa.Connection | None = None
     """The connection that a reading block reads on, with a session or without."""
     reader: Callable[[], sa.Connection | None] | None = None
@@ -57,10 +58,7 @@ class UnitOfWork:
         return self.transaction.access == "read"
 
     def settle(self, rows: Any = None) -> None:
-        """Answer the open question, if there is one, from its rows or by asking; raises what it raises.
-
-        A question that was not answered stays open: whoever swallows its error gets it again.
-        """
+        """Answer the open question, from its rows or by asking. It stays open where that raises an error."""
         if (question := self.question) is None:
             return
         self.question = None
@@ -95,7 +93,7 @@ class UnitOfWork:
     def commit(self) -> None:
         """Commit the transaction and release its connection."""
         # Most requests that only read need no session, and to make one would cost a tenth of them.
-        if db.session.registry.has():
+        if self.has_session:
             db.session.commit()
         elif self.transaction.after_commit:
             self.conclude(is_committed=True)
@@ -103,7 +101,7 @@ class UnitOfWork:
 
     def roll_back(self) -> None:
         """Roll the transaction back and release its connection."""
-        if db.session.registry.has():
+        if self.has_session:
             db.session.rollback()
         self.conclude(is_committed=False)
         self.release()
@@ -125,7 +123,7 @@ class UnitOfWork:
     def begin(self, access: Access, action: str) -> None:
         """Begin a block; raises RuntimeError inside of one that has begun to write."""
         self.settle()
-        if db.session.registry.has():
+        if self.has_session:
             if self.transaction.outer is not None and not self.is_reading and db.session().in_transaction():
                 raise RuntimeError("A block cannot begin inside of another one whose transaction is open.")
             self.commit()
@@ -183,6 +181,10 @@ class Session(FlaskSession):
     Under READ COMMITTED each statement has its own snapshot anyway; autocommit saves two round trips, and on SQLite no
     reader waits for the one writer.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        unit_of_work().has_session = True
 
     def get_bind(self, *_: Any, **__: Any) -> sa.Engine | sa.Connection:
         work = unit_of_work()
