@@ -75,7 +75,7 @@ class DirectCursor:
     def fetch(self, queries: Sequence[Query]) -> list[Answer]:
         """The answers of queries, which are sent together. Raises psycopg.Error."""
         if self.postponed is not None:
-            return self._begin_with(queries)
+            return self._begin_with(self.postponed, queries)
         began = time.perf_counter()
         arrived: list[tuple[Any, float]] = []
         try:
@@ -87,14 +87,14 @@ class DirectCursor:
                 count(self, query.text, query.values, ended - began, _plan)
                 began = ended
 
-    def _begin_with(self, queries: Sequence[Query]) -> list[Answer]:
-        begin, self.postponed = self.postponed or "", None
+    def _begin_with(self, statement: str, queries: Sequence[Query]) -> list[Answer]:
+        self.postponed = None
         try:
-            return self.fetch([Query(begin, (), by_value=True), *queries])[1:]
+            return self.fetch([Query(statement, (), by_value=True), *queries])[1:]
         except psycopg.Error:
             # What is sent next must not be outside of the transaction.
             if self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                self.postponed = begin
+                self.postponed = statement
             raise
 
     def run(self, text: str) -> None:
