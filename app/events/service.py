@@ -101,8 +101,8 @@ def _read_cursor(cursor: str) -> int:
         raise InvalidCursor(tr("This cursor is not one of ours."), parameter="after") from None
 
 
-# Whoever follows the feed sends the same cursor until there is something new: to check and to write it was 190 of 1,250
-# calls.
+# A client sends the same cursor until there is something new. To check the signature of one and to sign another took
+# 190 of the 1,250 calls of a request.
 @functools.lru_cache(maxsize=1024)
 def _position_of(cursor: str, key: str) -> int:
     position: int = _serializer(key).loads(cursor)

@@ -9,8 +9,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.core.db.dialects.postgresql import driver as driver_module
 from app.core.db.dialects.postgresql.direct import PREPARED_AFTER, _Statement
+from app.core.db.dialects.postgresql.driver import Connection, NoAnswer
 from app.core.db.dialects.protocol import Query
+from app.core.db.dialects.silence import Silence
 from app.core.db.prepared import Prepared, Question, Rows
 from app.core.db.statements import read_rows
 from app.core.db.unit_of_work import current_actor, db, reading, unit_of_work, writing
@@ -78,7 +81,7 @@ def test_a_refusal_ends_whatever_reads() -> None:
     for _ in range(2):
         with pytest.raises(Unauthorized):
             READ.rows({"number": 7})
-        # Whoever has caught it gets it again.
+        # A view that catches it gets it again.
         with pytest.raises(Unauthorized):
             read_rows(sa.select(sa.literal(7)))
         with pytest.raises(Unauthorized):
@@ -146,13 +149,17 @@ def test_what_was_forgotten_is_prepared_again(direct: Any) -> None:
 
 
 @on_postgresql
-def test_an_interrupted_connection_is_closed(direct: Any) -> None:
-    """Of queries that were sent together none can be cancelled by itself."""
-    with pytest.raises(psycopg.OperationalError):
-        direct.connection.wait(direct._fetch([GOOD, Query("SELECT pg_sleep(30)", [], by_value=True)], []), timeout=0.1)
-    direct.connection.pgconn.finish()
-    with pytest.raises(psycopg.OperationalError):
-        direct.fetch([GOOD, GOOD])
+def test_a_connection_that_does_not_answer_all_in_time_is_closed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Query("SELECT pg_sleep(5)", [], by_value=True)
+    monkeypatch.setattr(driver_module, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(Connection, "silence", Silence())
+    with app.test_request_context(), reading():
+        driver: Any = unit_of_work().current_connection().connection.dbapi_connection
+        with pytest.raises(NoAnswer):
+            driver.direct.fetch([GOOD, slow])
+    assert driver.closed
+    with app.app_context(), reading():
+        assert READ.rows({"number": 7}) == [(7,)]
 
 
 @on_postgresql

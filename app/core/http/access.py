@@ -137,7 +137,7 @@ def _ask_together(question: Question[None], view: Callable[P, R], *args: P.args,
     except (SQLAlchemyError, Unauthorized, Forbidden):
         raise
     except BaseException:
-        # Whoever may not ask is not told what else is wrong.
+        # A 401 or a 403 comes before any other error.
         work.settle()
         raise
     else:

@@ -108,8 +108,8 @@ class DirectCursor:
 
     def run_postponed(self) -> None:
         """Begin the transaction by itself, for a statement that is sent in another way."""
-        statement, self.postponed = self.postponed, None
-        if statement is not None:
+        if self.postponed is not None:
+            statement, self.postponed = self.postponed, None
             self.run(statement)
 
     def forget(self) -> None:

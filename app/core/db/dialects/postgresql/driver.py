@@ -37,8 +37,7 @@ class Connection(psycopg.Connection[Any]):
         return DirectCursor(self)
 
     def wait(self, gen: PQGen[V], interval: float = 0.1, timeout: float | None = None) -> V:
-        if self.direct.postponed is not None:
-            self.direct.run_postponed()
+        self.direct.run_postponed()
         if timeout is not None or not has_request_context():
             return super().wait(gen, interval, timeout)
         seconds = self._answer_seconds()
