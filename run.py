@@ -15,37 +15,55 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+from config import Config, ConfigError, load, warnings
+
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_metrics() -> None:
+    """Give several processes a directory for their metrics, so that each can report the sum.
+
+    prometheus_client looks for it once, when it is imported.
+    """
+    with suppress(ConfigError):  # which `main` reports
+        config = load()
+        if config.WORKERS + config.JOB_WORKERS > 1 and METRICS_DIRECTORY not in os.environ:
+            directory = tempfile.TemporaryDirectory(prefix="itam-metrics-")
+            os.environ[METRICS_DIRECTORY] = directory.name
+            atexit.register(directory.cleanup)
+
+
+if __name__ == "__main__":
+    share_metrics()
+
 import click
-import structlog
+import sqlalchemy as sa
 from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
-from sqlalchemy import Engine
+from granian.server.common import AbstractServer
 
 from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
 from app.core.db import engines, schema
-from app.core.db.dialects.registry import dialect_of
-from app.core.http import metrics
+from app.core.db.dialects.registry import dialect_named, dialect_of
 from app.core.http.limits.turns import Turns
-from app.core.jobs.runner import GRACE_SECONDS, runner_of
+from app.core.jobs.runner import runner_of
+from app.core.jobs.supervisor import job_workers
 from app.core.jobs.worker import work
 from app.core.net.slow_connections import SlowConnections
+from app.core.process_end import at_process_end, end_at_once, end_with_parent
 from app.core.storage.storage import settings_problem
 from app.users.service import admin_setting_errors
-from config import Config, ConfigError, load, warnings
 
 gc.freeze()
 gc.enable()
-
-log = structlog.get_logger()
 
 # Fewer than the connections of the pool, so that no thread waits for one.
 PLACES = 8  # for requests that work
@@ -53,7 +71,8 @@ THREADS = 64  # for them, and for those whose client sends or reads slowly; the 
 STOP_SECONDS = 5
 POLL_SECONDS = 0.1  # between two attempts to reach the server that starts
 ANSWER_SECONDS = 5  # that an attempt waits for an answer: the first one also warms the worker up
-RESTART_SECONDS = 1.0  # between the end of a job worker and the start of the next
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""How the first processes are started: forked ones share the memory of the modules; see docs/decisions/0161."""
 
 application: Flask
 
@@ -74,13 +93,16 @@ def main() -> None:
     require_free_address(config)
     for warning in warnings(config):
         print(f"Warning: {warning}", file=sys.stderr, flush=True)
-    app = create_app(config)
-    prepare(app)
+    multiprocessing.set_start_method(START_METHOD)
+    # What a collection of garbage passes over is copied for each process.
+    gc_tuning.freeze()
+    prepare_apart()
     try:
         serve(config)
     finally:
-        # The workers have ended, some of them without closing their connections.
-        close_database(app)
+        if dialect_named(sa.make_url(config.SQLALCHEMY_DATABASE_URI).get_backend_name()).is_file:
+            # The workers have ended, some of them without closing their connections.
+            close_database(create_app(config))
 
 
 def refuse_flask_run() -> None:
@@ -133,10 +155,28 @@ def local_host(config: Config) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.HOST, config.HOST)  # noqa: S104 - compared, not bound
 
 
-def prepare(app: Flask) -> None:
+def prepare_apart() -> None:
+    """Prepare the database in a process of its own, or end this one where that fails.
+
+    This process connects with nothing and starts no thread of a library: a process that is forked from it would have
+    the same connection, and a library without its threads.
+    """
+    process = multiprocessing.Process(target=prepare, name="prepare", daemon=True)
+    process.start()
+    process.join()
+    if process.exitcode:
+        # Otherwise it has said why.
+        sys.exit(f"Signal {-process.exitcode} has ended the preparation." if process.exitcode < 0 else 1)
+
+
+def prepare() -> None:
     """Migrate or check the schema and add the first records, once, before workers start."""
+    # Ctrl-C reaches this process, too: it ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    app = create_app(settings())
     with app.app_context():
-        engine: Engine = app.extensions["sqlalchemy"].engine
+        engine: sa.Engine = app.extensions["sqlalchemy"].engine
         if dialect_of(engine).is_file:
             schema.upgrade()
         elif problem := schema.schema_problem(engine):
@@ -144,15 +184,11 @@ def prepare(app: Flask) -> None:
         prepare_database(app)
         if problem := settings_problem():
             sys.exit(problem)
-        # From here on this process only supervises the workers: it needs no connection.
-        engine.dispose()
+    close_database(app)
 
 
 def serve(config: Config) -> None:
     """Run the workers; on stop, requests in progress have STOP_SECONDS to finish."""
-    share_metrics(config)
-    # A forked worker would inherit the connections, locks and threads of this process.
-    multiprocessing.set_start_method("spawn")
     server = Granian(
         "run:application",
         address=config.HOST,
@@ -170,13 +206,18 @@ def serve(config: Config) -> None:
         log_access=False,
     )
     # Granian's own hook runs before the workers have imported the application.
-    server.on_startup(threading.Thread(target=announce, args=(config,), name="announce", daemon=True).start)
-    with job_workers(config.JOB_WORKERS):
+    server.on_startup(threading.Thread(target=announce, args=(config, server), name="announce", daemon=True).start)
+    with job_workers(config.JOB_WORKERS, start_job_worker):
         server.serve(target_loader=start_worker, wrap_loader=False)
 
 
-def announce(config: Config) -> None:
+def announce(config: Config, server: AbstractServer[Any]) -> None:
     """Print the address when a worker answers there; opened earlier, it would show an error."""
+    while len(server.wrks) < config.WORKERS:
+        time.sleep(POLL_SECONDS)
+    # In a forked process, a lock that another thread holds stays locked. From here on there are such threads, so the
+    # process that replaces one is a new one.
+    multiprocessing.set_start_method("spawn", force=True)
     while not answers(config):
         time.sleep(POLL_SECONDS)
     everywhere = " and on every other address of this machine" if local_host(config) != config.HOST else ""
@@ -196,49 +237,10 @@ def answers(config: Config) -> bool:
     return True
 
 
-@contextmanager
-def job_workers(count: int) -> Iterator[None]:
-    """Run `count` job workers for the duration of the block."""
-    stopping = threading.Event()
-    supervisors = [threading.Thread(target=supervise_job_worker, args=(stopping,)) for _ in range(count)]
-    for supervisor in supervisors:
-        supervisor.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        for supervisor in supervisors:
-            supervisor.join()
-
-
-def supervise_job_worker(stopping: threading.Event) -> None:
-    """Run a job worker, and restart it whenever it ends, until `stopping`."""
-    while not stopping.is_set():
-        process = multiprocessing.Process(target=start_job_worker, name="job-worker", daemon=True)
-        process.start()
-        while process.is_alive() and not stopping.wait(RESTART_SECONDS):
-            pass
-        if process.is_alive():
-            process.terminate()
-            process.join(GRACE_SECONDS + STOP_SECONDS)
-            process.kill()
-        else:
-            log.warning("job_worker_ended", exit_code=process.exitcode)
-
-
-def share_metrics(config: Config) -> None:
-    """Give the workers a directory for their metrics, so that each can report the sum."""
-    if config.WORKERS + config.JOB_WORKERS > 1 and metrics.DIRECTORY not in os.environ:
-        directory = tempfile.TemporaryDirectory(prefix="itam-metrics-")
-        os.environ[metrics.DIRECTORY] = directory.name
-        atexit.register(directory.cleanup)
-
-
 def start_worker() -> Turns:
     """Return the application for a worker, which ends with its parent process."""
-    # The first of all such functions runs last.
-    atexit.register(end_at_once)
-    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    at_process_end(end_at_once, last=True)
+    end_with_parent()
     app = create_app(settings())
     gc_tuning.freeze()
     # Only a server runs jobs, no command and no test. With Redis, job workers do: a long import must not slow requests.
@@ -252,28 +254,8 @@ def start_job_worker() -> None:
     """Run jobs in this process until its parent ends."""
     # Ctrl-C reaches all processes of the terminal: the parent stops this one in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    end_with_parent()
     work(create_app(settings()))
-
-
-def end_at_once() -> None:
-    """End a worker without finalising the interpreter.
-
-    A thread that asks for the interpreter meanwhile is ended by pthread_exit() (before CPython 3.14). Of a thread with
-    frames of Rust below, such as one of Granian or one that writes a workbook, that aborts the whole process: "panic in
-    a function that cannot unwind".
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def end_with_parent() -> None:
-    # Workers of a killed parent would go on serving, beside those of the next start.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def run(
         )
         print(f"{shared['WORKERS']} workers, medians of {rounds} rounds; rates and ratios: one client / eight")
         show(requests, results)
-        print(f"memory of each worker: {', '.join(f'{one:.0f} MB' for one in megabytes_of_workers(ours.pid))}")
+        sizes = ", ".join(f"{one:.0f} MB" for one in megabytes_of_workers(ours.pid))
+        print(f"memory of the processes, each with its part of what they share: {sizes}")
 
 
 def fill(database: Scratch, estate: Estate) -> tuple[int, str]:

@@ -36,9 +36,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def megabytes_of_workers(pid: int) -> list[float]:
-    """The resident memory of the processes that a server has started, those with the most first."""
+    """The memory of the processes that a server has started, those with the most first.
+
+    Of what several processes share, each has its part (PSS): together they have no more than the machine gives them.
+    """
     sizes = []
     for one in descendants(pid)[1:]:
-        lines = Path(f"/proc/{one}/status").read_text().splitlines()
-        sizes += [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")]
+        lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+        sizes += [int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")]
     return sorted(sizes, reverse=True)

@@ -6,7 +6,6 @@ nothing is imported again; `tests/faults` and others start servers as they are s
 """
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -94,13 +93,10 @@ def serve(run: object, env: Mapping[str, str]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
         os.dup2(nothing, stream)
-    multiprocessing.set_start_method("fork")
-    # Its worker is forked as well. Nothing may run beside that: a lock that another thread holds would stay locked.
-    multiprocessing.set_start_method = lambda method: None  # type: ignore[assignment]
-    run.announce = lambda config: None  # type: ignore[attr-defined]
+    run.START_METHOD = "fork"  # type: ignore[attr-defined]
     code = 1
     try:
-        # The process that prepares the database and its worker serve with the same application.
+        # The process that prepares the database and the worker are forked with this application.
         app = run.create_app(run.settings())  # type: ignore[attr-defined]
         run.create_app = lambda config: app  # type: ignore[attr-defined]
         run.main()  # type: ignore[attr-defined]

@@ -4,7 +4,6 @@ A request and its jobs are one trace, whose id follows from the id of the reques
 `traceparent`. The SDK is only imported where it is used (`requirements-otel.txt`); it reads the other OTEL_ variables.
 """
 
-import atexit
 import hashlib
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from flask import Flask, Response, after_this_request, current_app, has_app_cont
 
 from app.core.db.measurement import counts
 from app.core.db.unit_of_work import current_context
+from app.core.process_end import at_process_end
 
 EXTENSION = "tracer"
 STATEMENTS = 200
@@ -44,7 +44,7 @@ def init_app(app: Flask) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": "itam"}), id_generator=IdsOfRequests())
     endpoint = f"{app.config['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
-    atexit.register(provider.shutdown)
+    at_process_end(provider.shutdown)
     app.extensions[EXTENSION] = provider
     app.before_request(_trace_request)
 

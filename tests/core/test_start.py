@@ -74,12 +74,13 @@ def test_a_taken_port_is_one_sentence(app: Flask, backend: Backend) -> None:
 
 
 WORKER_AT_ITS_END = """
-import atexit, sys, threading, time
+import sys, threading, time
 from app.sheets.writers import OutputColumn, OutputSheet, write_workbook
 from pathlib import Path
-from run import end_at_once
+from app.core.process_end import at_process_end, end_at_once
 
-atexit.register(end_at_once)
+
+at_process_end(end_at_once, last=True)
 writing = threading.Event()
 
 def items():

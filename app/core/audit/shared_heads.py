@@ -5,7 +5,6 @@ deletion of these events is not noticed; once they are sealed, the checkpoints s
 seconds only; its name has the day on which it was last written.
 """
 
-import atexit
 import os
 import secrets
 import socket
@@ -18,6 +17,7 @@ import orjson
 import structlog
 from flask import Flask, current_app
 
+from app.core.process_end import at_process_end
 from app.core.storage.protocol import Storage, StorageError
 from app.core.storage.storage import names_beginning, storage_at
 from app.core.values import utcnow
@@ -68,7 +68,7 @@ class SharedHeads:
                 # The first event of this process, whose parent has an object and a thread of its own.
                 self._pid, self._writer = os.getpid(), None
                 self._name = f"{socket.gethostname()}-{self._pid}-{secrets.token_hex(4)}"
-                atexit.register(self.write)
+                at_process_end(self.write)
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_until_done, name="event-heads", daemon=True)
                 self._writer.start()

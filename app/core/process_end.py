@@ -1,0 +1,44 @@
+"""How a process ends, however it was started."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.util import Finalize
+
+
+def at_process_end(function: Callable[[], object], *, last: bool = False) -> None:
+    """Call a function when this process ends, the latest one first; of those that are `last`, after all others.
+
+    atexit does not: a forked process of multiprocessing runs nothing of it, before CPython 3.14. Processes that are
+    forked from this one do not call the function.
+    """
+    Finalize(None, function, exitpriority=-1 if last else 0)
+
+
+def end_at_once() -> None:
+    """End a worker without finalising the interpreter.
+
+    A thread that asks for the interpreter meanwhile is ended by pthread_exit() (before CPython 3.14). Of a thread with
+    frames of Rust below, such as one of Granian or one that writes a workbook, that aborts the whole process: "panic in
+    a function that cannot unwind".
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that has started it has ended.
+
+    Workers of a killed parent would go on serving, beside those of the next start.
+    """
+    threading.Thread(target=_await_parent, name="end-with-parent", daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,110 @@
+"""The processes of a server: what they share, and what happens when one is killed."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.backends import REDIS_URL, Backend, on_servers
+from tests.client import Client
+from tests.features.conftest import workbook
+from tests.server import Server, served
+from tests.threads import TIMEOUT_SECONDS, wait_until
+
+pytestmark = [on_servers, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+
+WORKERS = 2
+ENVIRON = {"WORKERS": str(WORKERS), "JOB_WORKERS": "1", "REDIS_URL": REDIS_URL}
+
+
+def children(pid: int) -> list[int]:
+    """The workers and the job worker: processes that were forked, or that were started anew in their place."""
+    every = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for task in every for child in task.read_text().split()]
+    return [one for one in found if "resource_tracker" not in Path(f"/proc/{one}/cmdline").read_text()]
+
+
+def connections(pid: int) -> set[str]:
+    """The TCP connections that a process has open."""
+    sockets = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(entry.readlink())))
+        except FileNotFoundError:
+            continue  # It was closed meanwhile.
+    fields = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return sockets & {one[9] for one in fields if one[3] == "01"}  # 01: established
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.call("GET", "/api/health").status == 200
+    except OSError:
+        return False
+
+
+def test_no_process_has_a_connection_of_another(admin: Client, backend: Backend) -> None:
+    with served(backend.settings(), **ENVIRON) as server:
+        workers = children(server.pid)
+        assert len(workers) == WORKERS + 1
+
+        def all_are_connected() -> bool:
+            # Over a connection of its own, which another worker may accept.
+            assert server.call("GET", "/api/datacenters", admin.token).status == 200
+            return all(map(connections, workers))
+
+        wait_until(all_are_connected, seconds=10 * TIMEOUT_SECONDS)
+        by_process = {pid: connections(pid) for pid in workers}
+        assert sum(map(len, by_process.values())) == len(set().union(*by_process.values()))
+        assert connections(server.pid) == set()
+
+
+def test_workers_share_the_memory_of_the_modules(admin: Client, backend: Backend) -> None:
+    """A process that shared nothing would have 80 MB or more of them for itself."""
+    with served(backend.settings(), **ENVIRON) as server:
+        for pid in children(server.pid):
+            sizes = dict(re.findall(r"^(\w+): +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE))
+            assert int(sizes["Anonymous"]) - int(sizes["Private_Dirty"]) > 40_000, sizes
+
+
+def test_metrics_are_those_of_all_workers(admin: Client, backend: Backend) -> None:
+    with served(backend.settings(), **ENVIRON) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        for _ in range(20):
+            # Each over a connection of its own, so that both workers answer some.
+            assert requests.get(f"{url}/api/no-such-path", timeout=TIMEOUT_SECONDS).status_code == 404
+        text = requests.get(f"{url}/metrics", timeout=TIMEOUT_SECONDS).text
+    counts = re.findall(r'^itam_http_requests_total\{[^}]*status="404"[^}]*\} (\d+)', text, re.MULTILINE)
+    assert list(map(int, counts)) == [20], text
+
+
+def test_killed_processes_are_replaced(admin: Client, backend: Backend) -> None:
+    with served(backend.settings(), **ENVIRON) as server:
+        before = children(server.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(
+            lambda: len({*children(server.pid)} - {*before}) == len(before) and answers(server),
+            seconds=10 * TIMEOUT_SECONDS,
+        )
+        url = f"http://127.0.0.1:{server.port}/api/imports"
+        headers = {"Authorization": f"Bearer {admin.token}"}
+        files = {"file": ("sites.xlsx", workbook(Datacenters=[("Name",), ("site 1",)]))}
+        uploaded = requests.post(url, headers=headers, files=files, timeout=TIMEOUT_SECONDS)
+        assert uploaded.status_code == 202, uploaded.text
+        path = f"/api/imports/{uploaded.json()['data']['id']}"
+        wait_until(
+            lambda: server.call("GET", path, admin.token).body["data"]["status"] == "ready",
+            seconds=10 * TIMEOUT_SECONDS,
+        )
+
+
+def test_all_processes_end_with_a_server_that_is_killed(admin: Client, backend: Backend) -> None:
+    with served(backend.settings(), **ENVIRON) as server:
+        every = children(server.pid)
+        os.kill(server.pid, signal.SIGKILL)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in every), seconds=TIMEOUT_SECONDS)
