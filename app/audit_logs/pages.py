@@ -189,7 +189,7 @@ def _select_cursor_page(query: AuditQuery, text: str) -> Page:
     """The page after a cursor; the empty cursor is the beginning."""
     listed, order = query.listed, query.order
     keys = sort_keys(resource, order)
-    cursor = read_cursor(text, resource, order, keys) if text else None
+    cursor = read_cursor(text, resource, order) if text else None
     backwards = cursor is not None and cursor.backwards
     projection, statement = _statement(query)
     after_cursor = [] if cursor is None else [after(keys, cursor.nulls, backwards=backwards)]

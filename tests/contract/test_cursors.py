@@ -131,3 +131,53 @@ def test_a_page_far_behind_names_the_cursor_of_the_next(
     assert "next_cursor" not in pages[0]["pagination"]
     after_second = page(admin, resource, pages[1]["pagination"]["next_cursor"], sort=sort)
     assert after_second["data"] == pages[2]["data"]
+
+
+@each_resource
+def test_pages_far_behind_in_turn_are_those_of_the_list(
+    resource: Resource, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each begins where the one before it has ended, until something changes."""
+    varied_rows(resource, 7, make, admin)
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    for name in sortable(resource):
+        for sort in (name, f"-{name}"):
+            every = admin.call("GET", resource.path, query_string={"sort": sort, "page_size": 100})["data"]
+            for number in range(1, -(-len(every) // 2) + 2):
+                answer = by_number(admin, resource, number, sort=sort)
+                assert answer["data"] == every[2 * number - 2 : 2 * number], (sort, number)
+                assert answer["pagination"]["total"] == len(every)
+
+
+def by_number(admin: Client, resource: Resource, number: int, **query: Any) -> Body:
+    return admin.call("GET", resource.path, query_string={"page_size": 2, "page": number, **query})
+
+
+@pytest.mark.parametrize("sort", ["id", "-name", "datacenter"])
+def test_a_page_far_behind_is_read_like_one_by_cursor_after_the_one_before_it(
+    sort: str, make: Make, admin: Client, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(8):
+        make(servers.model)
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    with statements() as by_jump:
+        before = by_number(admin, servers, 2, sort=sort)
+    with statements() as by_next:
+        by_number(admin, servers, 3, sort=sort)
+    with statements() as by_cursor:
+        page(admin, servers, before["pagination"]["next_cursor"], sort=sort)
+    jump, following, expected = (
+        [text for text in sent if "page_rows" in text] for sent in (by_jump, by_next, by_cursor)
+    )
+    assert following == expected != jump
+
+
+def test_a_page_far_behind_counts_what_has_come_before_it(
+    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [make(servers.model).id for _ in range(8)]
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    by_number(admin, servers, 2, sort="-id")
+    added = make(servers.model).id
+    expected = sorted([*ids, added], reverse=True)[4:6]
+    assert [row["id"] for row in by_number(admin, servers, 3, sort="-id")["data"]] == expected

@@ -163,7 +163,7 @@ def cursor_page(
     )
 
 
-def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequence[SortKey]) -> PageCursor:
+def read_cursor(text: str, resource: Resource, sort: Sequence[str]) -> PageCursor:
     """The place that a cursor of ours names; raises BadRequest for one that we did not make for this order."""
     try:
         made_for, backwards, *values = _serializer(resource).loads(text)
@@ -171,6 +171,7 @@ def read_cursor(text: str, resource: Resource, sort: Sequence[str], keys: Sequen
         raise InvalidCursor(tr("This cursor is not one of ours."), parameter="cursor") from None
     if made_for != ",".join(sort):
         raise InvalidCursor(tr("This cursor belongs to another order."), parameter="cursor")
+    keys = sort_keys(resource, sort)
     typed = tuple(from_json(key.kind, key.field, value) for key, value in zip(keys, values, strict=True))
     return PageCursor(typed, bool(backwards))
 

@@ -15,14 +15,15 @@ from werkzeug.datastructures import MultiDict
 from app.core.cache.backends import cached
 from app.core.db.dialects.protocol import Dialect
 from app.core.db.dialects.registry import current_dialect
-from app.core.db.prepared import Prepared
+from app.core.db.prepared import Prepared, Rows
 from app.core.db.unit_of_work import db
 from app.core.errors import BadParameter
 from app.core.http.envelope import Page, Pagination
 from app.core.http.paging import MAX_TOTAL
 from app.core.messages import tr
 from app.resource.declaration import Resource
-from app.resource.query.cursor import SortKey, cursor_page, read_cursor, sort_keys, write_cursor
+from app.resource.query.cursor import PageCursor, SortKey, cursor_page, read_cursor, sort_keys, write_cursor
+from app.resource.query.far_pages import FAR_ROWS, FarPage
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query, sortable
 from app.resource.query.ordered_ids import ordered_ids, renamed, walks_index
@@ -32,9 +33,6 @@ from app.resource.rows import Projection, is_own, projection_of, viewer_of
 
 BATCH_ROWS = 1000
 """Rows that are held in memory while all of them are read."""
-
-FAR_ROWS = 1000
-"""A page by number after this many rows names the cursor of the next one: by cursor, no rows are read and dropped."""
 
 MAX_SORTED, MAX_SORTED_BY_KEY = 300_000, 100_000
 """How many objects are sorted by a column without an index; fewer where a key is computed of each value."""
@@ -58,27 +56,34 @@ def select_page(resource: Resource, query: ListQuery) -> Page:
     _check_order(resource, query)
     if query.cursor is not None:
         return _select_cursor_page(resource, query, query.cursor)
-    first = query.page_size if query.page == 1 and query.matching.is_planned_once else None
-    statement, projection = _page_statement(
-        resource, query.matching, query.sort, query.fields, dialect=current_dialect(), first=first
-    )
     offset = (query.page - 1) * query.page_size
-    bounds = {} if first else {"page_size": query.page_size, "offset": offset, "end": offset + query.page_size}
-    rows = statement.rows({**query.values, **bounds})
+    far = FarPage(resource, query) if offset >= FAR_ROWS else None
+    if far is not None and far.cursor is not None:
+        rows, projection = _rows_after(resource, query, read_cursor(far.cursor, resource, query.sort), query.page_size)
+    else:
+        rows, projection = _rows_by_number(resource, query, offset)
     # A page that is not full is the last one, so its end is the total.
     is_last = len(rows) < query.page_size and (rows or query.page == 1)
     total, at_least = _total(resource, query, offset + len(rows) if is_last else None)
     items = [projection.render(row) for row in rows]
     further = None
-    if offset >= FAR_ROWS and len(rows) == query.page_size:
+    if far is not None and len(rows) == query.page_size:
         further = write_cursor(resource, query.sort, rows[-1][-len(sort_keys(resource, query.sort)) :], backwards=False)
+        far.ends_before(further)
     return Page(items, Pagination(query.page, query.page_size, total, at_least, next_cursor=further))
 
 
-def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page:
-    """The page after a cursor; the empty cursor is the beginning."""
-    keys = sort_keys(resource, query.sort)
-    cursor = read_cursor(text, resource, query.sort, keys) if text else None
+def _rows_by_number(resource: Resource, query: ListQuery, offset: int) -> tuple[Rows, Projection]:
+    first = query.page_size if query.page == 1 and query.matching.is_planned_once else None
+    statement, projection = _page_statement(
+        resource, query.matching, query.sort, query.fields, dialect=current_dialect(), first=first
+    )
+    bounds = {} if first else {"page_size": query.page_size, "offset": offset, "end": offset + query.page_size}
+    return statement.rows({**query.values, **bounds}), projection
+
+
+def _rows_after(resource: Resource, query: ListQuery, cursor: PageCursor | None, limit: int) -> tuple[Rows, Projection]:
+    """The first rows after a cursor, in the direction of reading; None is the beginning."""
     statement, projection = _cursor_statement(
         resource,
         query.matching,
@@ -88,9 +93,14 @@ def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page
         dialect=current_dialect(),
         backwards=cursor is not None and cursor.backwards,
     )
-    sort_values = cursor.parameters if cursor else {}
+    return statement.rows({**query.values, **(cursor.parameters if cursor else {}), "page_size": limit}), projection
+
+
+def _select_cursor_page(resource: Resource, query: ListQuery, text: str) -> Page:
+    """The page after a cursor; the empty cursor is the beginning."""
+    cursor = read_cursor(text, resource, query.sort) if text else None
     # One row more than requested tells whether there is a further page.
-    rows = statement.rows({**query.values, **sort_values, "page_size": query.page_size + 1})
+    rows, projection = _rows_after(resource, query, cursor, query.page_size + 1)
     is_whole = cursor is None and len(rows) <= query.page_size
     total, at_least = _total(resource, query, len(rows) if is_whole else None)
     return cursor_page(
