@@ -20,7 +20,7 @@ from flask import Flask
 
 from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
-from app.resource.query.cursor import write_cursor
+from app.resource.query.pages.cursor import write_cursor
 from app.servers.models import Server
 from app.servers.routes import resource as servers
 from bench.estate import Estate

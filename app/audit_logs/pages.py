@@ -22,8 +22,8 @@ from app.core.errors import BadRequest
 from app.core.http.envelope import Page, Pagination
 from app.core.messages import tr
 from app.resource.query.conditions import Clause, clause_of
-from app.resource.query.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
 from app.resource.query.list_query import Matching
+from app.resource.query.pages.cursor import SortKey, after, cursor_page, read_cursor, sort_keys
 from app.resource.rows import Projection, projection_of
 
 MAX_COUNT = 1_000

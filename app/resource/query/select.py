@@ -22,11 +22,11 @@ from app.core.http.envelope import Page, Pagination
 from app.core.http.paging import MAX_TOTAL
 from app.core.messages import tr
 from app.resource.declaration import Resource
-from app.resource.query.cursor import PageCursor, SortKey, cursor_page, read_cursor, sort_keys, write_cursor
-from app.resource.query.far_pages import FAR_ROWS, FarPage
 from app.resource.query.filters import LIST_PARAMETERS, filter_names, unknown
 from app.resource.query.list_query import ListQuery, Matching, parse_query, sortable
-from app.resource.query.ordered_ids import ordered_ids, renamed, walks_index
+from app.resource.query.pages.cursor import PageCursor, SortKey, cursor_page, read_cursor, sort_keys, write_cursor
+from app.resource.query.pages.far_pages import FAR_ROWS, FarPage
+from app.resource.query.pages.ordered_ids import ordered_ids, renamed, walks_index
 from app.resource.query.paths import condition_of, models_on
 from app.resource.query.text_search import holds_words
 from app.resource.rows import Projection, is_own, projection_of, viewer_of

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.core.db.dialects.protocol import Dialect
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
-from app.resource.query.cursor import SortKey, after
+from app.resource.query.pages.cursor import SortKey, after
 from app.resource.rows import target_alias
 
 Limit = sa.ColumnElement[int]

@@ -1,0 +1,1 @@
+"""Where a page of a list begins: by its number, by a cursor, or after the page before it."""
