@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,29 @@ WORKERS = 2
 ENVIRON = {"WORKERS": str(WORKERS), "JOB_WORKERS": "1", "REDIS_URL": REDIS_URL}
 
 
-def children(pid: int) -> list[int]:
+def read(path: Path) -> str:
+    """The content of a file of /proc; nothing where its process or thread has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return path.read_text()
+    return ""
+
+
+def children(pid: int) -> set[int]:
     """The workers and the job worker: processes that were forked, or that were started anew in their place."""
-    every = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for task in every for child in task.read_text().split()]
-    return [one for one in found if "resource_tracker" not in Path(f"/proc/{one}/cmdline").read_text()]
+    found = {int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in read(task).split()}
+    return {one for one in found if lives(one) and "resource_tracker" not in read(Path(f"/proc/{one}/cmdline"))}
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended may stay until its parent asks for it."""
+    state = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return bool(state) and state[0] != "Z"
+
+
+def processes(server: Server) -> set[int]:
+    """All processes under the one that has started them, which starts one after the other."""
+    wait_until(lambda: len(children(server.pid)) == WORKERS + 1, seconds=10 * TIMEOUT_SECONDS)
+    return children(server.pid)
 
 
 def connections(pid: int) -> set[str]:
@@ -49,8 +68,7 @@ def answers(server: Server) -> bool:
 
 def test_no_process_has_a_connection_of_another(admin: Client, backend: Backend) -> None:
     with served(backend.settings(), **ENVIRON) as server:
-        workers = children(server.pid)
-        assert len(workers) == WORKERS + 1
+        workers = processes(server)
 
         def all_are_connected() -> bool:
             # Over a connection of its own, which another worker may accept.
@@ -66,7 +84,7 @@ def test_no_process_has_a_connection_of_another(admin: Client, backend: Backend)
 def test_workers_share_the_memory_of_the_modules(admin: Client, backend: Backend) -> None:
     """A process that shared nothing would have 80 MB or more of them for itself."""
     with served(backend.settings(), **ENVIRON) as server:
-        for pid in children(server.pid):
+        for pid in processes(server):
             sizes = dict(re.findall(r"^(\w+): +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE))
             assert int(sizes["Anonymous"]) - int(sizes["Private_Dirty"]) > 40_000, sizes
 
@@ -84,11 +102,11 @@ def test_metrics_are_those_of_all_workers(admin: Client, backend: Backend) -> No
 
 def test_killed_processes_are_replaced(admin: Client, backend: Backend) -> None:
     with served(backend.settings(), **ENVIRON) as server:
-        before = children(server.pid)
+        before = processes(server)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         wait_until(
-            lambda: len({*children(server.pid)} - {*before}) == len(before) and answers(server),
+            lambda: len(children(server.pid) - before) == len(before) and answers(server),
             seconds=10 * TIMEOUT_SECONDS,
         )
         url = f"http://127.0.0.1:{server.port}/api/imports"
@@ -105,6 +123,6 @@ def test_killed_processes_are_replaced(admin: Client, backend: Backend) -> None:
 
 def test_all_processes_end_with_a_server_that_is_killed(admin: Client, backend: Backend) -> None:
     with served(backend.settings(), **ENVIRON) as server:
-        every = children(server.pid)
+        every = processes(server)
         os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in every), seconds=TIMEOUT_SECONDS)
+        wait_until(lambda: not any(map(lives, every)))
