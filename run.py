@@ -21,6 +21,7 @@ from typing import Any
 
 from config import Config, ConfigError, load, warnings
 
+# app.core.http.metrics has the name too, and cannot be imported before this is set.
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 

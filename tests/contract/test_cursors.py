@@ -33,6 +33,10 @@ def page(admin: Client, resource: Resource, cursor: str, **query: Any) -> Body:
     return admin.call("GET", resource.path, query_string={"cursor": cursor, "page_size": 2, **query})
 
 
+def by_number(admin: Client, resource: Resource, number: int, **query: Any) -> Body:
+    return admin.call("GET", resource.path, query_string={"page_size": 2, "page": number, **query})
+
+
 @each_resource
 def test_a_walk_meets_each_row_once_in_the_order_of_the_list(resource: Resource, make: Make, admin: Client) -> None:
     count = len(varied_rows(resource, 5, make, admin))
@@ -124,10 +128,7 @@ def test_a_page_far_behind_names_the_cursor_of_the_next(
     varied_rows(resource, 6, make, admin)
     monkeypatch.setattr(select, "FAR_ROWS", 2)
     sort = f"-{sortable(resource)[-1]}"
-    pages = [
-        admin.call("GET", resource.path, query_string={"sort": sort, "page_size": 2, "page": number})
-        for number in (1, 2, 3)
-    ]
+    pages = [by_number(admin, resource, number, sort=sort) for number in (1, 2, 3)]
     assert "next_cursor" not in pages[0]["pagination"]
     after_second = page(admin, resource, pages[1]["pagination"]["next_cursor"], sort=sort)
     assert after_second["data"] == pages[2]["data"]
@@ -147,10 +148,6 @@ def test_pages_far_behind_in_turn_are_those_of_the_list(
                 answer = by_number(admin, resource, number, sort=sort)
                 assert answer["data"] == every[2 * number - 2 : 2 * number], (sort, number)
                 assert answer["pagination"]["total"] == len(every)
-
-
-def by_number(admin: Client, resource: Resource, number: int, **query: Any) -> Body:
-    return admin.call("GET", resource.path, query_string={"page_size": 2, "page": number, **query})
 
 
 @pytest.mark.parametrize("sort", ["id", "-name", "datacenter"])

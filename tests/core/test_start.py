@@ -79,7 +79,6 @@ from app.sheets.writers import OutputColumn, OutputSheet, write_workbook
 from pathlib import Path
 from app.core.process_end import at_process_end, end_at_once
 
-
 at_process_end(end_at_once, last=True)
 writing = threading.Event()
 

@@ -168,8 +168,7 @@ def cached(
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            text = ":".join([function.__module__, function.__qualname__, repr((args, kwargs))])
-            key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+            key = key_of(":".join([function.__module__, function.__qualname__, repr((args, kwargs))]))
             state, store, began = generations_of_app(), backend(), time.monotonic()
             generations, answer = store.look_up(state.read, tables, key)
             (_away if generations is None else _miss if answer is None else _hit).inc()
@@ -189,6 +188,11 @@ def cached(
         return wrapper
 
     return decorate
+
+
+def key_of(text: str) -> str:
+    """The key of what a text names, which may be long."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def init_app(app: Flask) -> None:

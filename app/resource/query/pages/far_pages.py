@@ -4,10 +4,9 @@ To find such a page by its number, the database reads and drops all rows before 
 a million servers by name takes a second. A client that asks for one after the other by their numbers pays that once.
 """
 
-import hashlib
 import time
 
-from app.core.cache.backends import Lookup, shared_cache
+from app.core.cache.backends import Lookup, key_of, shared_cache
 from app.core.cache.generations import generations_of_app
 from app.core.cache.positions import sees
 from app.resource.declaration import Resource
@@ -46,4 +45,4 @@ class FarPage:
 
     def _key(self, rows: int) -> str:
         """The key of the place after so many rows of the list."""
-        return hashlib.blake2b(f"place {rows} of {self._list}".encode(), digest_size=16).hexdigest()
+        return key_of(f"place {rows} of {self._list}")
