@@ -127,8 +127,8 @@ def test_of_two_that_wait_for_each_other_both_succeed(app: Flask, make: Make) ->
             db.session.get_one(Datacenter, order[1], with_for_update=True).location = name
 
     run_concurrently([partial(run, app, partial(change, "a", ids)), partial(run, app, partial(change, "b", ids[::-1]))])
-    # Most often one of them begins again; on a busy machine, both may.
-    assert len(attempts) in (3, 4)
+    # One of them has begun again; on a busy machine, more than once.
+    assert len(attempts) > 2
     with app.app_context():
         changed = db.session.scalars(sa.select(Datacenter).order_by(Datacenter.id)).all()
         assert [(one.version, one.description, one.location) for one in changed] == [(3, "a", "b"), (3, "b", "a")]

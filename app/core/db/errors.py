@@ -1,5 +1,6 @@
 """Database errors as API errors: constraints know their fields and messages."""
 
+import time
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -9,6 +10,9 @@ from app.core.db.dialects.registry import current_dialect
 from app.core.db.models import Base
 from app.core.errors import ApiError, Conflict, Invalid, Locked, TooSlow, Unavailable, taken
 from app.core.messages import tr
+
+PAUSE_SECONDS = 0.02
+"""The pause after the first attempt; after the second it is twice as long."""
 
 
 class BrokenReference(Conflict):
@@ -28,11 +32,15 @@ def from_database(error: DBAPIError) -> ApiError:
     return Unavailable() if error.connection_invalidated else ApiError()
 
 
-def may_repeat(error: DBAPIError, *, is_first_read: bool) -> bool:
-    """Whether only the database is to blame, so that the same transaction may succeed when it is run again."""
+def await_repetition(error: DBAPIError, attempt: int, *, is_read: bool) -> bool:
+    """Whether only the database is to blame, so that the same transaction may succeed when it is run again from now on.
+
+    Whoever loses a deadlock pauses: a lock can be taken again until the other one, who waits for it, has woken up.
+    """
     if error.orig is not None and current_dialect().errors.is_conflict(error.orig):
+        time.sleep(PAUSE_SECONDS * attempt)
         return True
-    return is_first_read and error.connection_invalidated
+    return is_read and attempt == 1 and error.connection_invalidated
 
 
 def _from_violation(violation: Violation) -> ApiError:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.db.dialects.protocol import Access
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.engines import engine_options
-from app.core.db.errors import may_repeat
+from app.core.db.errors import await_repetition
 from app.core.db.models import Base
 from app.core.db.transaction import Question, Transaction
 from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
@@ -267,7 +267,7 @@ def transactional(
                 with block():
                     return function(*args, **kwargs)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not may_repeat(error, is_first_read=block is reading and attempt == 1):
+                if attempt == ATTEMPTS or not await_repetition(error, attempt, is_read=block is reading):
                     raise
         raise AssertionError("The last attempt returns or raises.")
 
