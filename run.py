@@ -59,7 +59,7 @@ from app.core.jobs.runner import runner_of
 from app.core.jobs.supervisor import job_workers
 from app.core.jobs.worker import work
 from app.core.net.slow_connections import SlowConnections
-from app.core.process_end import at_process_end, end_at_once, end_with_parent
+from app.core.process_end import at_process_end, end_at_once, end_with_parent, heed_signals
 from app.core.storage.storage import settings_problem
 from app.users.service import admin_setting_errors
 
@@ -206,6 +206,7 @@ def serve(config: Config) -> None:
         log_level=LogLevels.error,
         log_access=False,
     )
+    server.on_startup(heed_signals)
     # Granian's own hook runs before the workers have imported the application.
     server.on_startup(threading.Thread(target=announce, args=(config, server), name="announce", daemon=True).start)
     with job_workers(config.JOB_WORKERS, start_job_worker):
@@ -240,6 +241,7 @@ def answers(config: Config) -> bool:
 
 def start_worker() -> Turns:
     """Return the application for a worker, which ends with its parent process."""
+    heed_signals()
     at_process_end(end_at_once, last=True)
     end_with_parent()
     app = create_app(settings())
