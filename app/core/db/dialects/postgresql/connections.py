@@ -93,6 +93,7 @@ def connect(
         kind.silence.begin()
         raise
     connection.cursor_factory, connection.server_cursor_factory = Cursor, ServerCursor
+    connection.ask = lambda: kind.connect(*arguments, **options).close()
     return connection
 
 

@@ -1,6 +1,7 @@
 """psycopg's connections, as requests use them: they leave a silent one, and send BEGIN with the first statement."""
 
 import time
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -30,6 +31,8 @@ class Connection(psycopg.Connection[Any]):
     silence: ClassVar = Silence()
     is_long = False
     """Whether statements may take LONG_ANSWER_SECONDS."""
+    ask: Callable[[], object] | None = None
+    """Returns when the server answers; see `Silence`."""
 
     @cached_property
     def direct(self) -> DirectCursor:
@@ -49,7 +52,7 @@ class Connection(psycopg.Connection[Any]):
             if time.monotonic() < began + seconds:
                 raise
             self.pgconn.finish()
-            self.silence.begin()
+            self.silence.begin(self.ask)
             raise NoAnswer(f"PostgreSQL has not answered within {seconds} seconds.") from None
         self.silence.end()
         return answer
