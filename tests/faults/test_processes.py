@@ -125,9 +125,10 @@ def test_killed_processes_are_replaced(admin: Client, backend: Backend) -> None:
 def end_by_other_threads(pids: set[int]) -> bool:
     """Have another thread than the main one receive SIGTERM, as the kernel may choose; whether all have ended."""
     for pid in filter(lives, pids):
-        threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()} - {pid}
-        for thread in sorted(threads)[:1]:
-            ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM)
+        with suppress(FileNotFoundError, ProcessLookupError):
+            threads = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()} - {pid}
+            for thread in sorted(threads)[:1]:
+                ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM)
     return not any(map(lives, pids))
 
 
@@ -135,8 +136,8 @@ def test_a_signal_ends_a_process_in_whatever_thread_it_arrives(admin: Client, ba
     with served(backend.settings(), **ENVIRON) as server:
         # Sent again to those that are still starting.
         every = processes(server)
-        wait_until(lambda: end_by_other_threads(every), every=2)
-        wait_until(lambda: end_by_other_threads({server.pid}), every=2)
+        wait_until(lambda: end_by_other_threads(every), seconds=10 * TIMEOUT_SECONDS, every=2)
+        wait_until(lambda: end_by_other_threads({server.pid}), seconds=10 * TIMEOUT_SECONDS, every=2)
 
 
 def test_all_processes_end_with_a_server_that_is_killed(admin: Client, backend: Backend) -> None:
