@@ -34,6 +34,17 @@ def end_at_once() -> None:
     os._exit(0)
 
 
+def signal_pipe() -> int:
+    """A descriptor from which the numbers of the signals of this process are read, a byte each.
+
+    The interpreter itself writes them, in whatever thread. Only signals with a handler, and the main thread calls this.
+    """
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    return receiver
+
+
 def heed_signals() -> None:
     """Have the main thread, which calls this, handle a signal that the kernel has given to another thread.
 
@@ -41,10 +52,7 @@ def heed_signals() -> None:
     interrupts it: of twelve servers that were stopped, four had to kill a worker after five seconds.
     """
     signal.signal(_INTERRUPT, lambda *_: None)
-    receiver, sender = os.pipe()
-    os.set_blocking(sender, False)
-    # The interpreter itself writes the number of each signal to it, in whatever thread.
-    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    receiver = signal_pipe()
     threading.Thread(target=_interrupt_main_thread, args=(receiver,), name="heed-signals", daemon=True).start()
 
 

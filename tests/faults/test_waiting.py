@@ -1,7 +1,7 @@
 """No request waits long for a database that hangs, or for what somebody else holds; jobs do."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -36,15 +36,19 @@ class Behind(NamedTuple):
     proxy: Proxy
 
 
-@pytest.fixture
-def behind(app: Flask, backend: Backend) -> Iterator[Behind]:
-    settings = backend.settings()
-    url = sa.make_url(settings.SQLALCHEMY_DATABASE_URI)
+@contextmanager
+def proxied(backend: Backend) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before the database, and the URL of the database behind it."""
+    url = sa.make_url(backend.settings().SQLALCHEMY_DATABASE_URI)
     proxy = Proxy((url.host or "127.0.0.1", url.port or DEFAULT_PORTS[backend.name]))
     with proxy.listening() as port:
-        hung = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-        with served(settings, DATABASE_URL=hung) as server:
-            yield Behind(server, proxy)
+        yield proxy, url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def behind(app: Flask, backend: Backend) -> Iterator[Behind]:
+    with proxied(backend) as (proxy, url), served(backend.settings(), DATABASE_URL=url) as server:
+        yield Behind(server, proxy)
 
 
 @on_servers
@@ -124,12 +128,8 @@ def test_requests_wait_less_while_the_database_hangs(
 ) -> None:
     connections, _ = SLEEPING[backend.name]
     monkeypatch.setattr(silence, "SILENCE_SECONDS", 10 * TIMEOUT_SECONDS)
-    url = sa.make_url(backend.settings().SQLALCHEMY_DATABASE_URI)
-    proxy = Proxy((url.host or "127.0.0.1", url.port or DEFAULT_PORTS[backend.name]))
-    with proxy.listening() as port:
-        behind = build_app(
-            SQLALCHEMY_DATABASE_URI=url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-        )
+    with proxied(backend) as (proxy, url):
+        behind = build_app(SQLALCHEMY_DATABASE_URI=url)
         assert is_answered(behind)
         with proxy.silent():
             monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)

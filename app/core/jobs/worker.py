@@ -15,6 +15,7 @@ from app.core.db import engines
 from app.core.db.unit_of_work import db
 from app.core.jobs import pubsub
 from app.core.jobs.runner import Runner, runner_of
+from app.core.process_end import signal_pipe
 
 FIRST_WAIT = 1.0
 """Seconds that a worker waits for Redis before it reports that it works; it works without Redis, too."""
@@ -43,11 +44,9 @@ def work(app: Flask, *, status_at: tuple[str, int] | None = None) -> None:
     A signal that the parent has set to be ignored stays ignored.
     """
     stopping, listening = threading.Event(), threading.Event()
-    # A pipe that the interpreter itself writes to. A handler in Python runs in the main thread alone, which goes on
-    # waiting if the signal came a moment before, or reached another thread.
-    receiver, sender = os.pipe()
-    os.set_blocking(sender, False)
-    signal.set_wakeup_fd(sender)
+    # A handler in Python would not do: it runs in the main thread alone, which goes on waiting if the signal came a
+    # moment before, or reached another thread.
+    receiver = signal_pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
