@@ -52,6 +52,7 @@ from granian.server.common import AbstractServer
 from app import create_app
 from app.cli import prepare_database
 from app.core import gc_tuning
+from app.core.cache.generations import generations_of_app
 from app.core.db import engines, schema
 from app.core.db.dialects.registry import dialect_named, dialect_of
 from app.core.http.limits.turns import Turns
@@ -183,6 +184,8 @@ def prepare() -> None:
         elif problem := schema.schema_problem(engine):
             sys.exit(problem)
         prepare_database(app)
+        # The database may have come from a backup.
+        generations_of_app().renew()
         if problem := settings_problem():
             sys.exit(problem)
     close_database(app)

@@ -20,7 +20,7 @@ from app.catalog import BLUEPRINTS
 from app.console import pages as console
 from app.core import tracing
 from app.core.audit import recorder, shared_heads
-from app.core.cache import backends, generations, positions, redis_client
+from app.core.cache import backends, generations, numbered, positions, redis_client
 from app.core.db import listeners, schema, unit_of_work
 from app.core.http import (
     access,
@@ -97,7 +97,9 @@ def create_app(config: Any) -> Flask:
     )
     listeners.attach(app, _LISTENERS, sql_functions={"audit_terms": change_terms.terms_as_json})
     schema.init_app(app)
-    for part in (envelope, redis_client, backends, generations, positions, rate_limiter, geoip, outbox, pubsub):
+    for part in (envelope, redis_client, backends, generations, numbered, positions):
+        part.init_app(app)
+    for part in (rate_limiter, geoip, outbox, pubsub):
         part.init_app(app)
     storage.init_app(app)
     shared_heads.init_app(app)

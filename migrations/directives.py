@@ -57,12 +57,15 @@ def _guard_table(_context: Any, _revision: Any, operation: ops.CreateTableOp) ->
     if table not in _audited_tables():
         return operation
     guard = _guard("guard_changes", table, _unversioned(table))
-    return [operation, guard, *_keep_entries(table), *_keep_counts(table)]
+    numbers = CodeLine(f"guards.number_commits({table!r})")
+    return [operation, guard, *_keep_entries(table), *_keep_counts(table), numbers]
 
 
 @directives.rewrites(ops.DropTableOp)
 def _forget_table(_context: Any, _revision: Any, operation: ops.DropTableOp) -> Any:
-    return [*_forget_counts(operation.table_name), *_forget_entries(operation.table_name), operation]
+    table = operation.table_name
+    numbers = [CodeLine(f"guards.forget_commits({table!r})")] if table in _audited_tables() else []
+    return [*_forget_counts(table), *_forget_entries(table), *numbers, operation]
 
 
 @directives.rewrites(ops.ModifyTableOps)

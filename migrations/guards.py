@@ -98,6 +98,18 @@ def forget_counts(table: str) -> None:
     execute(dialect_of(op.get_bind()).counters.removal(Counted(table, ())))
 
 
+def number_commits(*tables: str) -> None:
+    """Number the commits that change tables, where the database can: by these numbers cached answers are out of date."""
+    if statements := dialect_of(op.get_bind()).commits:
+        execute(statement for table in tables for statement in statements.creation(table))
+
+
+def forget_commits(*tables: str) -> None:
+    """Undo `number_commits`, before or after the tables are dropped."""
+    if statements := dialect_of(op.get_bind()).commits:
+        execute(statement for table in tables for statement in statements.removal(table))
+
+
 def _search() -> SearchStatements:
     return dialect_of(op.get_bind()).search
 

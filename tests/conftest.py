@@ -14,7 +14,7 @@ import config
 from app import create_app
 from app.auth.service import start_session
 from app.core import gc_tuning
-from app.core.cache.generations import cache
+from app.core.cache.generations import cache, generations_of_app
 from app.core.db.unit_of_work import act_in, db, writing
 from app.core.http import api
 from app.core.http.access import Role
@@ -137,6 +137,7 @@ def app(migrated_app: Flask, backend: Backend) -> Iterator[Flask]:
         file.unlink()
     with migrated_app.app_context():
         cache.clear()
+        generations_of_app().renew()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from app.backup import copying, manifest, scratch
 from app.backup.checking import check_content, check_files, unpacked
 from app.backup.manifest import CHECKPOINTS, UPLOADS, Manifest
 from app.core.audit.shared_heads import audit_storage
-from app.core.cache.generations import cache
+from app.core.cache.generations import cache, generations_of_app
 from app.core.db import schema
 from app.core.db.dialects.registry import current_dialect
 from app.core.db.unit_of_work import db, writing
@@ -57,6 +57,7 @@ def restore_backup(folder: Path, *, replace: str | None) -> Manifest:
     _restore_checkpoints(folder, read.log)
     if current_app.config["REDIS_URL"]:
         cache.clear()
+    generations_of_app().renew()
     return read
 
 

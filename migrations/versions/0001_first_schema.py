@@ -116,6 +116,12 @@ COUNTED = {
 }
 """The tables whose objects are counted, each with groups of columns by whose values they are."""
 
+CACHED = (
+    *("users", "datacenters", "environments", "servers", "containers", "gpus", "gpu_assignments", "services", "assets"),
+    "tasks",
+)
+"""The tables from which answers are cached."""
+
 
 def upgrade() -> None:
     guards.create_text_functions()
@@ -134,10 +140,12 @@ def upgrade() -> None:
         guards.keep_search_entries(table, columns, is_private=table == "tasks")
     for table, counters in COUNTED.items():
         guards.keep_counts(table, counters)
+    guards.number_commits(*CACHED)
 
 
 def downgrade() -> None:
     guards.require_consent_to_drop_log()
+    guards.forget_commits(*CACHED)
     for table in COUNTED:
         guards.forget_counts(table)
     for table in SEARCHED:

@@ -19,7 +19,7 @@ from app.core.cache.generations import cache
 from app.core.db.unit_of_work import db
 from app.datacenters.models import Datacenter
 from app.servers.models import Server
-from tests.backends import REDIS_URL, on_postgresql
+from tests.backends import REDIS_URL, Backend, on_servers
 from tests.client import Client
 from tests.conftest import BuildApp
 from tests.factories import Make
@@ -177,11 +177,12 @@ def test_the_least_used_answers_make_room(app: Flask, make: Make) -> None:
     assert names.computed == 7
 
 
-@on_postgresql
-def test_a_page_whose_total_is_known_asks_redis_once(
-    make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+@on_servers
+def test_a_page_whose_total_is_known_asks_redis_at_most_once(
+    make: Make, admin: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commas make it another page of the same list."""
+    """Commas make it another page of the same list. Where the database numbers commits, only totals are in Redis."""
+    own = 0 if backend.name == "postgresql" else 1
     make(Datacenter, name="a")
     make(Datacenter, name="b")
     asked: list[Any] = []
@@ -193,13 +194,13 @@ def test_a_page_whose_total_is_known_asks_redis_once(
         return admin.call("GET", f"/api/datacenters?page_size=1&sort={commas}")["pagination"]["total"]
 
     assert total("") == total(",") == 2
-    assert len(asked) == 1
+    assert len(asked) == own
     admin.call("POST", "/api/datacenters", json={"name": "c"}, expect=201)
     assert total(",,") == total(",,,") == 3
-    assert len(asked) == 1
+    assert len(asked) == own
 
 
-@on_postgresql
+@on_servers
 def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     """With pickle, whoever can write there could run code here."""
     names = Names(app)
@@ -212,7 +213,7 @@ def test_what_is_kept_in_redis_is_json(app: Flask, make: Make) -> None:
     assert all(isinstance(orjson.loads(value), str | list | int) for value in cached)
 
 
-@on_postgresql
+@on_servers
 @pytest.mark.parametrize("nonsense", [b"\x80\x04nonsense", b"[1]", b"17"])
 def test_nonsense_in_redis_is_no_answer(app: Flask, names: Names, make: Make, admin: Client, nonsense: bytes) -> None:
     make(Datacenter, name="a")
@@ -314,7 +315,7 @@ def test_requests_that_fail_together_have_redis_asked_by_one_thread(monkeypatch:
     assert threading.active_count() == before + 1
 
 
-@on_postgresql
+@on_servers
 def test_what_changed_while_redis_was_away_is_not_read_from_it(
     build_app: BuildApp, document: Document, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

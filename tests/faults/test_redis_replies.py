@@ -12,14 +12,14 @@ from app.core.cache.generations import generations_of_app, recall, remember
 from app.core.http.limits.rate_limiter import shared_windows
 from app.core.http.limits.shared_windows import Block
 from app.core.jobs import pubsub
-from tests.backends import REDIS_URL, on_postgresql
+from tests.backends import REDIS_URL, on_servers
 from tests.client import PASSWORD, Client
 from tests.conftest import BuildApp, SignIn
 from tests.faults.proxy import Edit, MakeEdits, Proxy, place_of, unchanged
 from tests.openapi import Document
 from tests.threads import TIMEOUT_SECONDS, wait_until
 
-pytestmark = on_postgresql
+pytestmark = on_servers
 
 REPLIES = {
     "not Redis": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from prometheus_client import Counter
 
-from app.core.cache.generations import cache, generations_of_app
+from app.core.cache.generations import CACHED_TABLES, JsonSerializer, cache, generations_of_app
 from app.core.cache.positions import sees
 
 P = ParamSpec("P")
@@ -26,13 +26,15 @@ R = TypeVar("R")
 PAGES_BYTES = 8 * 2**20
 """Size of each process's cache of whole pages."""
 
-NEAR_ANSWERS = 4096
-"""How many small answers each process keeps beside Redis."""
+NEAR_BYTES = 2**20
+"""Size of the small answers that each process keeps beside Redis."""
 NEAR_SECONDS = 5
 """How long: as pages, for the same reason."""
 
 Read = Callable[..., tuple[list[str] | None, list[Any]]]
 """Reads the generations of tables, and the values of further keys, in one round trip."""
+
+_JSON = JsonSerializer()
 
 # prometheus_client's metrics belong to the process, whatever number of applications it has.
 _lookups = Counter("itam_cache_lookups", "Answers that were looked for in the cache.", ["result"])
@@ -48,8 +50,11 @@ class CacheBackend(Protocol):
         Without generations the cache cannot be trusted or reached; without an answer there is none for today's.
         """
 
+    def may_hold(self, key: str) -> bool:
+        """Whether there may be an answer of any generations, without a round trip."""
+
     def get(self, key: str, generations: list[str]) -> Any:
-        """The answer that is stored for these generations, or None."""
+        """The answer that this process has stored for these generations, or None."""
 
     def set(self, read: Read, lookup: "Lookup", answer: Any, seconds: int) -> None:
         """Store an answer in the place of an older one; one that a commit has overtaken does not displace a newer."""
@@ -71,16 +76,19 @@ class SharedCache:
         began = time.monotonic()
         generations = generations_of_app().known(tables)
         # A page has read the generations that its total depends on: 140 of the 950 µs of a page that is not cached.
-        if generations is not None and (answer := near_answers().get(key, generations)) is not None:
-            return generations, answer[0]
+        if generations is not None and (answer := self.get(key, generations)) is not None:
+            return generations, answer
         generations, (entry,) = read(tables, key)
         answer = self._answer(entry, generations)
         if generations is not None and answer is not None:
             self._keep_near(Lookup(key, tables, generations, began), answer)
         return generations, answer
 
+    def may_hold(self, key: str) -> bool:
+        return True
+
     def get(self, key: str, generations: list[str]) -> Any:
-        return self._answer(cache.get(key), generations)
+        return _JSON.loads(near_answers().get(key, generations))
 
     def set(self, read: Read, lookup: Lookup, answer: Any, seconds: int) -> None:
         if read(lookup.tables)[0] == lookup.generations:
@@ -88,7 +96,8 @@ class SharedCache:
             self._keep_near(lookup, answer)
 
     def _keep_near(self, lookup: Lookup, answer: Any) -> None:
-        near_answers().keep(lookup, (answer,), NEAR_SECONDS)
+        # As JSON, because whoever gets an answer may change it.
+        near_answers().keep(lookup, _JSON.dumps(answer), NEAR_SECONDS)
 
     def _answer(self, entry: Any, generations: list[str] | None) -> Any:
         is_fresh = isinstance(entry, list) and len(entry) == 2 and entry[0] == generations
@@ -106,6 +115,9 @@ class LocalPageCache:
     def look_up(self, read: Read, tables: Sequence[str], key: str) -> tuple[list[str] | None, Any]:
         generations, _ = read(tables)
         return generations, None if generations is None else self.get(key, generations)
+
+    def may_hold(self, key: str) -> bool:
+        return key in self._entries
 
     def get(self, key: str, generations: list[str]) -> Any:
         with self._lock:
@@ -165,12 +177,18 @@ def cached(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         tables = sorted(_table(model) for model in models)
+        CACHED_TABLES.update(tables)
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
             key = key_of(":".join([function.__module__, function.__qualname__, repr((args, kwargs))]))
             state, store, began = generations_of_app(), backend(), time.monotonic()
-            generations, answer = store.look_up(state.read, tables, key)
+            # The generations of an answer that there cannot be are asked together with what it is computed from.
+            generations: list[str] | None = []
+            answer: Any = None
+            is_unknown = not store.may_hold(key) and state.arrive()
+            if not is_unknown:
+                generations, answer = store.look_up(state.read, tables, key)
             (_away if generations is None else _miss if answer is None else _hit).inc()
             if answer is not None:
                 return cast(R, answer)
@@ -179,10 +197,15 @@ def cached(
             # One lock per key and generations: a request never waits for an answer that is already out of date.
             with state.computing(":".join([key, *generations])):
                 # The thread that had the turn before may have computed it.
-                answer = store.get(key, generations)
+                if is_unknown and store.may_hold(key):
+                    generations = state.read(tables)[0]
+                answer = None if generations is None else store.get(key, generations)
                 if answer is None:
                     answer = function(*args, **kwargs)
-                    store.set(state.read, Lookup(key, tables, generations, began), answer, seconds)
+                    if is_unknown:
+                        generations = state.known(tables)
+                    if generations is not None:
+                        store.set(state.read, Lookup(key, tables, generations, began), answer, seconds)
             return cast(R, answer)
 
         return wrapper
@@ -197,7 +220,7 @@ def key_of(text: str) -> str:
 
 def init_app(app: Flask) -> None:
     app.extensions["local_pages"] = LocalPageCache(PAGES_BYTES)
-    app.extensions["near_answers"] = LocalPageCache(NEAR_ANSWERS)
+    app.extensions["near_answers"] = LocalPageCache(NEAR_BYTES)
 
 
 def _table(model: type) -> str:

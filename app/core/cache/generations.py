@@ -1,6 +1,7 @@
-"""The generations of tables, in Flask-Caching's store: each commit moves those of the tables that it has changed.
+"""The generations of tables: each commit moves those of the tables that it has changed.
 
-The store is Redis, for all processes, or the memory of the process where there is only one.
+They are kept in Flask-Caching's store, which is Redis, for all processes, or the memory of the process where there is
+only one; or by the database, see numbered.py.
 """
 
 import threading
@@ -26,6 +27,8 @@ cache = Cache()
 CHANGING_SECONDS = 60
 """How long the mark of a process that died while it committed keeps a table from being cached."""
 _POSITION = "position"
+CACHED_TABLES: set[str] = set()
+"""The tables from which cached answers are read: those that have generations."""
 _CHANGING = 0
 """Stands for the generation of a table that is being changed: it is no text, so nothing is cached under it."""
 
@@ -104,12 +107,10 @@ class Generations:
         Others see its effect from the moment of the commit: the status of an import, for one. Outside of requests the
         other processes learn of it too; a request is answered after the announcement, which says as much.
         """
-        keys = {_key(table): _CHANGING for table in tables}
         with self._lock:
             self._changing.update(tables)
         try:
-            if current_app.config["REDIS_URL"] and not has_request_context():
-                cache.set_many(keys, CHANGING_SECONDS)
+            self._hold(tables)
             yield
         except BaseException:
             # Perhaps it has been committed; and the marks must not stay.
@@ -125,20 +126,19 @@ class Generations:
         with self._lock:
             self._unannounced.update(tables)
             pending = sorted(self._unannounced)
-        # What could not be written to Redis is written before anything is read from it again.
-        if cache.set_many({_key(table): uuid.uuid4().hex + mark for table in pending}, 0) is not None:
+        # What could not be moved is moved before anything is read from the cache again.
+        if self._move(pending, mark):
             with self._lock:
                 self._unannounced.difference_update(pending)
+
+    def renew(self) -> None:
+        """Give all tables generations that they have never had, also if the database is an older state of itself."""
 
     def read(self, tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any]]:
         """The generation of each table, or None where they cannot be trusted or reached, and the values of the keys."""
         nothing = [None] * len(keys)
-        if self._changing and not self._changing.keys().isdisjoint(tables):
+        if not self._are_trusted(tables):
             return None, nothing
-        if self._unannounced:
-            self.announce(set())
-            if self._unannounced:
-                return None, nothing
         stored = cache.get_many(*map(_key, tables), *keys)
         if stored is None:
             return None, nothing
@@ -162,6 +162,27 @@ class Generations:
         if not work.is_reading or self._changing or self._unannounced or not known.keys() >= set(tables):
             return None
         return [known[table] for table in tables]
+
+    def arrive(self) -> bool:
+        """Whether the request knows the generations once the database has answered its first query."""
+        return False
+
+    def _are_trusted(self, tables: Sequence[str]) -> bool:
+        """Whether this process is not changing any of the tables, and could announce what it has changed."""
+        if self._changing and not self._changing.keys().isdisjoint(tables):
+            return False
+        if self._unannounced:
+            self.announce(set())
+        return not self._unannounced
+
+    def _hold(self, tables: set[str]) -> None:
+        """Prepare for a commit that changes tables."""
+        if current_app.config["REDIS_URL"] and not has_request_context():
+            cache.set_many({_key(table): _CHANGING for table in tables}, CHANGING_SECONDS)
+
+    def _move(self, tables: Sequence[str], mark: str) -> bool:
+        """Move the generations of tables on, after a commit; whether that was possible."""
+        return cache.set_many({_key(table): uuid.uuid4().hex + mark for table in tables}, 0) is not None
 
     @contextmanager
     def computing(self, key: str) -> Iterator[None]:

@@ -37,6 +37,7 @@ class Prepared:
         self._statement = statement
         self._by_value = by_value
         self._by_dialect: dict[str, _Compiled | None] = {}
+        self._extended: dict[sa.ColumnElement[Any], Prepared] = {}
 
     def rows(self, values: Mapping[str, Any]) -> Rows:
         """All rows. Raises DBAPIError, and what an open question raises: it is asked together with this."""
@@ -54,6 +55,13 @@ class Prepared:
                 if not work.is_reading:
                     raise wrapped(error, compiled.text, connection) from error
         return connection.execute(self._statement, values).all()
+
+    def with_column(self, column: sa.ColumnElement[Any]) -> "Prepared":
+        """The query with one more column, which is made once."""
+        if column not in self._extended:
+            assert isinstance(self._statement, sa.Select)
+            self._extended[column] = Prepared(self._statement.add_columns(column), by_value=self._by_value)
+        return self._extended[column]
 
     def compiled(self, dialect: sa.Dialect) -> "_Compiled | None":
         """The statement for a dialect; None where it depends on the values."""
@@ -116,6 +124,16 @@ class Question(Generic[T]):
     def answer(self, rows: Rows | None = None) -> T:
         """What its rows mean, which are asked for unless they are given."""
         return self.read(self.query.rows(self.values) if rows is None else rows)
+
+    def noting(self, column: sa.ColumnElement[V], note: Callable[[V], object]) -> "Question[T]":
+        """The question that reads a value besides, which is noted first. There must be few such columns."""
+
+        def read(rows: Rows) -> T:
+            for row in rows[:1]:
+                note(row[-1])
+            return self.read([row[:-1] for row in rows])
+
+        return Question(self.query.with_column(column), self.values, read)
 
     def then(self, function: Callable[[T], V]) -> "Question[V]":
         """The question whose answer is what the function makes of this one's."""

@@ -2,6 +2,7 @@
 
 from app.core.db.dialects.postgresql import (
     audit,
+    commits,
     connections,
     counters,
     errors,
@@ -23,4 +24,5 @@ DIALECT = Dialect(
     search=search_entries,
     counters=counters,
     restoring=restoring,
+    commits=commits,
 )

@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count as numbers
 from typing import Any, NoReturn
@@ -29,6 +30,16 @@ MAX_STATEMENTS = 100
 
 _SUCCESSES = frozenset((ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK))
 _plan = partial(plan, kind=psycopg.RawCursor)
+
+
+@dataclass(slots=True)
+class Ending:
+    """A statement that is sent with COMMIT, in one message, and is no part of the transaction."""
+
+    statement: str
+    is_locked: bool
+    """Whether the session holds a lock that the statement releases."""
+    is_done: bool = False
 
 
 class _Statement:
@@ -106,6 +117,23 @@ class DirectCursor:
         finally:
             count(self, text, None, time.perf_counter() - began, _plan)
 
+    def commit(self, ending: Ending) -> None:
+        """Commit together with a statement. Raises psycopg.Error where it has failed to commit."""
+        try:
+            self.connection.wait(self._commit(ending))
+        finally:
+            self.release(ending)
+
+    def release(self, ending: Ending) -> None:
+        """Release the lock where that was not done with a commit. If it fails, the lock ends with the connection."""
+        if ending.is_locked and not ending.is_done:
+            try:
+                self.run(ending.statement)
+            except psycopg.Error:
+                self.connection.close()
+            else:
+                ending.is_done = True
+
     def run_postponed(self) -> None:
         """Begin the transaction by itself, for a statement that is sent in another way."""
         if self.postponed is not None:
@@ -177,6 +205,13 @@ class DirectCursor:
     def _run(self, text: str) -> PQGen[None]:
         self.connection.pgconn.send_query(text.encode())
         yield from self._finish()
+
+    def _commit(self, ending: Ending) -> PQGen[None]:
+        self.connection.pgconn.send_query(f"COMMIT; {ending.statement}".encode())
+        committed, *others = yield from execute(self.connection.pgconn)
+        if committed.status not in _SUCCESSES:
+            _raise(committed)
+        ending.is_done = all(result.status in _SUCCESSES for result in others)
 
     def _finish(self) -> PQGen[None]:
         """Wait for the results of what was sent; raises psycopg.Error where one is an error."""

@@ -11,7 +11,7 @@ from psycopg import errors as postgres
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
-from app.core.db.dialects.postgresql.direct import DirectCursor
+from app.core.db.dialects.postgresql.direct import DirectCursor, Ending
 from app.core.db.dialects.silence import Silence
 from app.core.db.timeouts import ANSWER_SECONDS, LONG_ANSWER_SECONDS, REPLICA_ANSWER_SECONDS, SILENT_ANSWER_SECONDS
 
@@ -31,6 +31,8 @@ class Connection(psycopg.Connection[Any]):
     silence: ClassVar = Silence()
     is_long = False
     """Whether statements may take LONG_ANSWER_SECONDS."""
+    ending: Ending | None = None
+    """What is sent with the next COMMIT."""
     ask: Callable[[], object] | None = None
     """Returns when the server answers; see `Silence`."""
 
@@ -59,7 +61,11 @@ class Connection(psycopg.Connection[Any]):
 
     def commit(self) -> None:
         """Commit; nothing is sent of a transaction without statements."""
-        if self.direct.postponed is None:
+        ending, self.ending = self.ending, None
+        if self.direct.postponed is None and ending is not None:
+            with self.lock:
+                self.direct.commit(ending)
+        elif self.direct.postponed is None:
             super().commit()
         self.direct.postponed = None
 
@@ -69,6 +75,9 @@ class Connection(psycopg.Connection[Any]):
         if self.pgconn.transaction_status != TransactionStatus.IDLE:
             super().rollback()
             self.direct.forget()
+        ending, self.ending = self.ending, None
+        if ending is not None:
+            self.direct.release(ending)
 
     def is_idle(self) -> bool:
         """Whether nothing has begun on the connection, and it is not known to be lost."""
