@@ -16,6 +16,7 @@ from flask import Flask
 import config
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
+from app.core.cache.generations import CACHED_TABLES
 from app.core.db.counters.models import counted_models, counted_of
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db
@@ -29,7 +30,7 @@ from migrations import guards
 from migrations.choices import allow_choices
 from migrations.columns import add_choice, add_reference
 from migrations.directives import directives, next_number, searched_arguments
-from tests.backends import Backend
+from tests.backends import Backend, on_postgresql
 from tests.mariadb import Mariadb
 
 MIGRATIONS = str(config.ROOT / "migrations")
@@ -137,8 +138,27 @@ def test_an_added_column_is_counted(app: Flask) -> None:
 
 def test_the_entries_of_a_table_go_before_it(app: Flask) -> None:
     _, down = generated(app, Server.__table__)
-    dropped = down.index("op.drop_table('servers')")
-    assert down[dropped - 1] == "guards.forget_search_entries('servers')"
+    assert down.index("guards.forget_search_entries('servers')") < down.index("op.drop_table('servers')")
+
+
+def test_the_commits_that_change_a_table_are_numbered(app: Flask) -> None:
+    up, down = generated(app, Server.__table__)
+    assert "guards.number_commits('servers')" in up
+    assert "guards.forget_commits('servers')" in down
+
+
+@on_postgresql
+def test_the_commits_of_each_table_of_which_answers_are_cached_are_numbered(connection: sa.Connection) -> None:
+    """And nothing is left of them when the schema is gone."""
+    numbered = {f"{table}_commits" for table in CACHED_TABLES}
+    assert numbered <= sequences(connection)
+    for migration in newest_first():
+        migration.downgrade()
+    assert not sequences(connection)
+
+
+def sequences(connection: sa.Connection) -> set[str]:
+    return set(connection.scalars(sa.text("SELECT sequencename FROM pg_sequences")))
 
 
 def test_an_added_text_can_be_found(app: Flask) -> None:
