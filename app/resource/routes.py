@@ -14,6 +14,7 @@ from app.core.http.dry_run import is_dry_run
 from app.core.http.envelope import TaggedBody, dumps, json_response, success, success_body
 from app.core.http.openapi.operations import camel_case
 from app.core.messages import tr
+from app.core.request_context import current_request
 from app.resource import objects, service
 from app.resource.cascade import removal_of, remove
 from app.resource.declaration import Resource
@@ -87,7 +88,7 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
 
     @cached(*shown, seconds=PAGE_SECONDS, backend=local_pages)
     def page_at(_path: str, _query: bytes, _viewer: int | None) -> TaggedBody:
-        page = select_page(resource, parse_query(resource, request.args, own=(PARAMETER,)))
+        page = select_page(resource, parse_query(resource, current_request().args, own=(PARAMETER,)))
         return TaggedBody.of(dumps(success_body(page.items, page.pagination)))
 
     @blueprint.get("")
@@ -101,14 +102,15 @@ def add_read_routes(blueprint: Blueprint, resource: Resource) -> None:
     )
     @blueprint.response(200, schema, many=True)
     def list_page() -> Response | TaggedBody:
-        arguments = request.args
+        received = current_request()
+        arguments = received.args
         if PARAMETER in arguments:
             return expanded_page(resource, arguments)
         if any(map(is_path, arguments)):
             # It depends on more tables than the key of a cached page names.
             page = select_page(resource, parse_query(resource, arguments, own=(PARAMETER,)))
             return json_response(dumps(success_body(page.items, page.pagination)))
-        return page_at(resource.path, request.query_string, viewer_of(resource.model))
+        return page_at(resource.path, received.query_string, viewer_of(resource.model))
 
     @blueprint.get("/<int:object_id>")
     @requires(resource.read)

@@ -16,10 +16,10 @@ from flask import Flask
 import config
 from app.catalog import CATALOG
 from app.core.audit.models import AuditLog
-from app.core.cache.generations import CACHED_TABLES
 from app.core.db.counters.models import counted_models, counted_of
 from app.core.db.models import Base
 from app.core.db.unit_of_work import db
+from app.gpus.models import GpuAssignment
 from app.imports.models import Import
 from app.resource.query.searched_fields import is_searched, searched_of
 from app.servers.models import Server
@@ -150,8 +150,8 @@ def test_the_commits_that_change_a_table_are_numbered(app: Flask) -> None:
 @on_postgresql
 def test_the_commits_of_each_table_of_which_answers_are_cached_are_numbered(connection: sa.Connection) -> None:
     """And nothing is left of them when the schema is gone."""
-    numbered = {f"{table}_commits" for table in CACHED_TABLES}
-    assert numbered <= sequences(connection)
+    models = [GpuAssignment, *(resource.model for resource in CATALOG.values())]
+    assert {f"{model.__tablename__}_commits" for model in models} <= sequences(connection)
     for migration in newest_first():
         migration.downgrade()
     assert not sequences(connection)

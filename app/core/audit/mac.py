@@ -17,7 +17,6 @@ import orjson
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from flask import current_app
 
 from app.core.audit import event_chains
 from app.core.audit.declaration import guarded_columns
@@ -29,6 +28,7 @@ from app.core.db.models import Entity, Id
 from app.core.db.prepared import Prepared
 from app.core.db.transaction import Place
 from app.core.db.unit_of_work import db, unit_of_work
+from app.core.request_context import current_application
 from app.core.values import as_json
 
 Object = TypeVar("Object", bound=Entity)
@@ -46,7 +46,7 @@ class AuditKey:
 
 def keyring() -> tuple[AuditKey, ...]:
     """The configured keys, the newest first."""
-    config = current_app.config
+    config = current_application().config
     return tuple(map(derive, (config["AUDIT_KEY"] or config["SECRET_KEY"], *config["AUDIT_KEYS_BEFORE"])))
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence, Sized
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import Flask
 from prometheus_client import Counter
 
-from app.core.cache.generations import CACHED_TABLES, JsonSerializer, cache, generations_of_app
+from app.core.cache.generations import JsonSerializer, cache, generations_of_app
 from app.core.cache.positions import sees
+from app.core.request_context import current_application
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,13 +158,13 @@ def shared_cache() -> CacheBackend:
 
 def local_pages() -> CacheBackend:
     """The application's cache of whole pages: to fetch one from Redis would take longer than to send it."""
-    pages: LocalPageCache = current_app.extensions["local_pages"]
+    pages: LocalPageCache = current_application().extensions["local_pages"]
     return pages
 
 
 def near_answers() -> LocalPageCache:
     """Copies of small answers that this process has fetched from Redis."""
-    near: LocalPageCache = current_app.extensions["near_answers"]
+    near: LocalPageCache = current_application().extensions["near_answers"]
     return near
 
 
@@ -177,7 +178,6 @@ def cached(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         tables = sorted(_table(model) for model in models)
-        CACHED_TABLES.update(tables)
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

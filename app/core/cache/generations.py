@@ -20,6 +20,7 @@ from flask_caching.backends import RedisCache
 
 from app.core.cache.redis_client import OPTIONS, ThreadedRedis, attempt
 from app.core.db.unit_of_work import unit_of_work
+from app.core.request_context import current_application
 from app.core.values import as_json
 
 cache = Cache()
@@ -27,8 +28,6 @@ cache = Cache()
 CHANGING_SECONDS = 60
 """How long the mark of a process that died while it committed keeps a table from being cached."""
 _POSITION = "position"
-CACHED_TABLES: set[str] = set()
-"""The tables from which cached answers are read: those that have generations."""
 _CHANGING = 0
 """Stands for the generation of a table that is being changed: it is no text, so nothing is cached under it."""
 
@@ -250,7 +249,7 @@ def hold_generations(tables: set[str]) -> AbstractContextManager[None]:
 
 def generations_of_app() -> Generations:
     """The generations that the current application has read and not yet announced."""
-    state: Generations = current_app.extensions["generations"]
+    state: Generations = current_application().extensions["generations"]
     return state
 
 

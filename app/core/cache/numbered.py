@@ -15,7 +15,7 @@ from flask import Flask, has_request_context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from app.core.cache.generations import CACHED_TABLES, Generations, cache
+from app.core.cache.generations import Generations, cache
 from app.core.db.dialects.protocol import CommitStatements, Ending
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.prepared import Prepared, Question
@@ -71,7 +71,7 @@ class NumberedGenerations(Generations):
             numbers = self._split(self._query.rows({})[0][0])
         else:
             # Neither in the transaction that is open nor in one that would begin with this.
-            with db.engine.connect().execution_options(access="read") as connection:
+            with _autocommitting() as connection:
                 numbers = self._split(connection.scalar(sa.select(self._column)))
         if has_request_context():
             work.transaction.known_generations.update(numbers)
@@ -98,7 +98,7 @@ class NumberedGenerations(Generations):
 
     def _run(self, statement: str) -> bool:
         try:
-            with db.engine.connect().execution_options(access="read") as connection:
+            with _autocommitting() as connection:
                 connection.exec_driver_sql(statement)
         except (DBAPIError, NoConnection) as error:
             log.warning("generations_not_moved", error=repr(error))
@@ -109,8 +109,10 @@ class NumberedGenerations(Generations):
         return [table for table in self._tables if table in tables]
 
     @cached_property
-    def _tables(self) -> list[str]:
-        return sorted(CACHED_TABLES)
+    def _tables(self) -> Sequence[str]:
+        """The tables that have numbers; nothing is cached that is read from another one."""
+        with _autocommitting() as connection:
+            return self._statements.numbered(connection)
 
     @cached_property
     def _column(self) -> sa.ColumnElement[str | None]:
@@ -119,6 +121,11 @@ class NumberedGenerations(Generations):
     @cached_property
     def _query(self) -> Prepared:
         return Prepared(sa.select(self._column))
+
+
+def _autocommitting() -> sa.Connection:
+    """A connection beside that of the block, whose statements are each by themselves."""
+    return db.engine.connect().execution_options(access="read")
 
 
 class _OfThread(threading.local):

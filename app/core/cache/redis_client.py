@@ -10,13 +10,15 @@ from threading import Lock, Thread, local
 from typing import Any, TypeVar
 
 import structlog
-from flask import Flask, current_app
+from flask import Flask
 from hiredis import pack_command
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NoReply
 from redis.retry import Retry
+
+from app.core.request_context import current_application
 
 R = TypeVar("R")
 
@@ -153,5 +155,5 @@ def init_app(app: Flask) -> None:
 
 def attempt(function: Callable[..., R], *args: Any) -> R | None:
     """Call Redis through the application's circuit breaker; None where it is away."""
-    breaker: RedisCircuitBreaker = current_app.extensions["redis_breaker"]
+    breaker: RedisCircuitBreaker = current_application().extensions["redis_breaker"]
     return breaker.call(function, *args)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import psycopg
 import sqlalchemy as sa
 import structlog
-from flask import current_app
 from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -21,6 +20,7 @@ from app.core.db.dialects.postgresql.kept_connections import take
 from app.core.db.engines import engine_options
 from app.core.db.listeners import attach_to_connections
 from app.core.db.unit_of_work import db, unit_of_work
+from app.core.request_context import current_application
 
 log = structlog.get_logger()
 
@@ -147,5 +147,5 @@ def _ask(connection: sa.Connection) -> int | None:
 
 def replica_of_app() -> Replica | None:
     """The standby of the current application, if it has one."""
-    replica: Replica | None = current_app.extensions["replica"]
+    replica: Replica | None = current_application().extensions["replica"]
     return replica

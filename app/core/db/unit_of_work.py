@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
-from flask import Flask, current_app, g, has_request_context
+from flask import Flask, g, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +24,7 @@ from app.core.db.engines import engine_options
 from app.core.db.errors import await_repetition
 from app.core.db.models import Base
 from app.core.db.transaction import Question, Transaction
-from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system
+from app.core.request_context import Actor, RequestContext, context_of_request, context_of_system, current_application
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,7 +111,7 @@ class UnitOfWork:
         ended = self.transaction
         self.transaction = Transaction(ended.access, ended.action, ended.outer, ended.is_dry_run)
         if is_committed and ended.changed_tables:
-            current_app.extensions["tables_changed"](ended.changed_tables)
+            current_application().extensions["tables_changed"](ended.changed_tables)
         for function, items in (ended.after_commit if is_committed else ended.after_rollback).items():
             function(items.keys())
 
@@ -134,7 +134,7 @@ class UnitOfWork:
 
 
 def _take(access: Access) -> sa.Connection | None:
-    engine: sa.Engine = current_app.extensions["engine"]
+    engine: sa.Engine = current_application().extensions["engine"]
     return dialect_of(engine).connections.take(engine, access)
 
 
@@ -194,7 +194,7 @@ class Session(FlaskSession):
         self.flush()
         work = unit_of_work()
         changed = work.transaction.changed_tables
-        with current_app.extensions["tables_changing"](changed) if changed else nullcontext():
+        with current_application().extensions["tables_changing"](changed) if changed else nullcontext():
             super().commit()
             work.conclude(is_committed=True)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from flask import Flask, current_app
+from flask import Flask
 from flask_jwt_extended import JWTManager, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
@@ -21,7 +21,7 @@ from app.core.db.unit_of_work import act_as, actor_or_none, current_actor, readi
 from app.core.errors import ExpiredToken, Forbidden, InvalidToken, RoleNeeded, Unauthorized
 from app.core.http import session_cookies
 from app.core.messages import tr
-from app.core.request_context import SAFE_METHODS, Actor, Role, current_request
+from app.core.request_context import SAFE_METHODS, Actor, Role, current_application, current_request
 from app.core.values import utcnow
 
 P = ParamSpec("P")
@@ -175,7 +175,7 @@ def who_asks(*, refresh: bool = False) -> Actor | Question[Actor]:
         token = session_cookies.read_token(refresh=refresh)
     if token is None:
         raise MissingToken()
-    readers: Readers = current_app.extensions["token_readers"]
+    readers: Readers = current_application().extensions["token_readers"]
     for prefix, read_token in readers.tokens.items():
         if token.startswith(prefix) and not refresh:
             with reading():
@@ -198,7 +198,7 @@ def bearer_token() -> str | None:
 def _claims(token: str, kind: str) -> Mapping[str, Any]:
     """The claims of a signed token of this kind; raises Unauthorized."""
     try:
-        claims = _verified(token, current_app.config["JWT_SECRET_KEY"])
+        claims = _verified(token, current_application().config["JWT_SECRET_KEY"])
     except _DECODING_ERRORS:
         raise InvalidToken() from None
     if claims["exp"] <= time.time():

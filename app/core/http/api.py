@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from flask import Flask, Request, Response, current_app, request
+from flask import Flask, Request, Response, request
 from flask_smorest import Api as SmorestApi
 from flask_smorest.blueprint import Blueprint as SmorestBlueprint
 from flask_smorest.fields import Upload
@@ -47,7 +47,7 @@ from app.core.http.openapi.operations import (
 )
 from app.core.http.openapi.schemas import Plugin
 from app.core.messages import tr
-from app.core.request_context import REASON, current_request
+from app.core.request_context import REASON, current_application, current_request
 
 
 class Parser(FlaskParser):
@@ -220,9 +220,10 @@ def _defaults(schema: Schema) -> Mapping[str, Any] | None:
 
 def _refuse_unknown_query() -> None:
     """Refuse parameters of a route that takes none: a typo of dry_run must not execute the request."""
-    view: Any = current_app.view_functions[cast(str, request.endpoint)]
-    if not view.takes_query and (sent := _own_query(request)):
-        raise unknown_parameter(next(iter(sent)), _shared_parameters(request))
+    received = current_request()
+    view: Any = current_application().view_functions[cast(str, received.endpoint)]
+    if not view.takes_query and (sent := _own_query(received)):
+        raise unknown_parameter(next(iter(sent)), _shared_parameters(received))
 
 
 def _own_query(req: Request) -> MultiDict[str, str]:
@@ -237,7 +238,7 @@ def _shared_parameters(req: Request) -> Sequence[str]:
     """The query parameters that belong to no view, but to the transaction and the audit records of a write."""
     if req.method in SAFE_METHODS:
         return ()
-    view: Any = current_app.view_functions[cast(str, req.endpoint)]
+    view: Any = current_application().view_functions[cast(str, req.endpoint)]
     return (REASON, dry_run.PARAMETER) if view.takes_dry_run else (REASON,)
 
 

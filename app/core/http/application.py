@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
 import structlog
-from flask import Flask, Request, Response, after_this_request, current_app, request
+from flask import Flask, Request, Response, after_this_request, request
 from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
 from prometheus_client import Counter, Histogram
@@ -25,7 +25,7 @@ from app.core.http.envelope import Answer
 from app.core.http.limits.rate_limiter import HEADERS
 from app.core.http.session_cookies import API_PREFIX
 from app.core.messages import tr
-from app.core.request_context import current_request, reason_of_request, take_language
+from app.core.request_context import current_application, current_request, reason_of_request, take_language
 
 log = structlog.get_logger()
 
@@ -156,7 +156,7 @@ def refuse_misread() -> None:
         raise InvalidReason(error.args[0]) from None
     # A header arrives empty if it was not ASCII; then the client would be recorded and limited under the address of
     # the proxy.
-    if current_app.config["TRUSTED_PROXIES"] and received.environ.get("HTTP_X_FORWARDED_FOR") == "":
+    if current_application().config["TRUSTED_PROXIES"] and received.environ.get("HTTP_X_FORWARDED_FOR") == "":
         raise BadHeader(tr("X-Forwarded-For must be ASCII."))
 
 
@@ -184,7 +184,7 @@ class Closable(Protocol):
 
 def _measure() -> None:
     """Count and time the request and, where requests are logged, write its line."""
-    is_logged = current_app.extensions["logs_requests"]
+    is_logged = current_application().extensions["logs_requests"]
     began, statements, rows = time.perf_counter(), counts.statements, counts.rows
 
     def finish(response: Response) -> Response:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Response, request
+from flask import Response
 from marshmallow import ValidationError, fields
 
 from app.core.db.endings import undo_at_end
 from app.core.db.unit_of_work import unit_of_work
 from app.core.errors import BadParameter, RepeatedParameter
 from app.core.messages import tr
-from app.core.request_context import SAFE_METHODS
+from app.core.request_context import SAFE_METHODS, current_request
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +34,7 @@ def is_taken_by(view: Any, methods: Collection[str]) -> bool:
 
 def is_asked_for() -> bool:
     """Whether the request asks for a dry run; raises ParameterError for another value than true or false."""
-    texts = request.args.getlist(PARAMETER)
+    texts = current_request().args.getlist(PARAMETER)
     if len(texts) > 1:
         raise RepeatedParameter(parameter=PARAMETER)
     try:

@@ -164,7 +164,8 @@ class TaggedBody:
 
     @classmethod
     def of(cls, content: bytes) -> Self:
-        return cls(content, f'"{hashlib.blake2b(content, digest_size=16).hexdigest()}"')
+        # Processors compute this one: 10 µs for a page of 20 servers, and 20 for BLAKE2.
+        return cls(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
     def __len__(self) -> int:
         return len(self.content)

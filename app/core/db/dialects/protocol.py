@@ -259,6 +259,9 @@ class CommitStatements(Protocol):
     def removal(self, table: str, /) -> Iterator[str]:
         """The statements that remove it."""
 
+    def numbered(self, connection: sa.Connection, /) -> Sequence[str]:
+        """The tables that have numbers."""
+
     def numbers(self, tables: Sequence[str], /) -> sa.ColumnElement[str | None]:
         """The numbers of tables, separated by commas; NULL while a job commits."""
 

@@ -4,10 +4,9 @@ import functools
 from importlib import import_module
 from typing import Protocol
 
-from flask import current_app
-
 from app.core.db.dialects import postgresql, sqlite
 from app.core.db.dialects.protocol import Dialect
+from app.core.request_context import current_application
 
 _DIALECTS = {
     **{dialect.name: dialect for dialect in (postgresql.DIALECT, sqlite.DIALECT)},
@@ -29,7 +28,7 @@ class _HasDialect(Protocol):
 def current_dialect() -> Dialect:
     """The dialect of the current application's database."""
     # With its first connection an engine may learn what kind of server there is.
-    return dialect_of(current_app.extensions["engine"])
+    return dialect_of(current_application().extensions["engine"])
 
 
 def dialect_of(bound: _HasDialect) -> Dialect:

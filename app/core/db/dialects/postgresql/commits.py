@@ -15,6 +15,8 @@ from app.core.db.dialects.postgresql.driver import Connection
 _LOCK = 4_831_502
 """The key of the advisory lock that a commit of a job holds until the numbers have moved on."""
 _TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({_LOCK})")
+_SEQUENCES = sa.text("SELECT sequencename FROM pg_sequences WHERE schemaname = current_schema() ORDER BY sequencename")
+_SUFFIX = "_commits"
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 500, 0.001
 
 
@@ -27,6 +29,12 @@ def creation(table: str) -> Iterator[str]:
 def removal(table: str) -> Iterator[str]:
     """The statements that remove it."""
     yield f"DROP SEQUENCE IF EXISTS {_number(table)}"
+
+
+def numbered(connection: sa.Connection) -> Sequence[str]:
+    """The tables that have numbers."""
+    names: Sequence[str] = connection.scalars(_SEQUENCES).all()
+    return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
 
 
 def numbers(tables: Sequence[str]) -> sa.ColumnElement[str | None]:
@@ -86,4 +94,4 @@ def _lock(connection: sa.Connection) -> bool:
 
 
 def _number(table: str) -> str:
-    return f"{table}_commits"
+    return table + _SUFFIX
