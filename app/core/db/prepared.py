@@ -85,7 +85,8 @@ def rows_together(queries: Sequence[Asked]) -> list[Rows]:
     """
     work = unit_of_work()
     question = cast("Question[Any] | None", work.question)
-    rows = _sent_at_once(queries if question is None else [(question.query, question.values), *queries])
+    asked = queries if question is None else [(question.query, question.values), *queries]
+    rows = _sent_at_once(work.open_connection(), asked)
     if rows is None:
         # Sent one by one, SQLAlchemy tells which of them has failed, and why.
         work.settle()
@@ -95,9 +96,8 @@ def rows_together(queries: Sequence[Asked]) -> list[Rows]:
     return rows
 
 
-def _sent_at_once(queries: Sequence[Asked]) -> list[Rows] | None:
+def _sent_at_once(connection: sa.Connection, queries: Sequence[Asked]) -> list[Rows] | None:
     """The rows of each query; None where one has failed, and where their statements depend on the values."""
-    connection = unit_of_work().open_connection()
     every = [query.compiled(connection.dialect) for query, _ in queries]
     statements = [compiled for compiled in every if compiled is not None]
     if len(statements) < len(queries):

@@ -1,7 +1,7 @@
 """The parameters of a list: from a query string to a ListQuery, its shape apart from its values."""
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -95,7 +95,9 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
     filters: list[Filter] = []
     searched: list[int] = []
     values: dict[str, Any] = {}
-    for parameter, texts in arguments.lists():
+    # Of werkzeug's dictionary, an absent parameter is an exception that is made and caught.
+    sent = dict(arguments.lists())
+    for parameter, texts in sent.items():
         if parameter in LIST_PARAMETERS:
             if len(texts) > 1 and parameter not in _LISTS:
                 raise RepeatedParameter(tr("{name} may be given only once.", name=parameter), parameter=parameter)
@@ -108,16 +110,17 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
             searched.append(len(filters))
             values |= search_values([(fold(value),)], f"p{len(filters)}_")
         filters.append(item)
-    text = read_text("q", arguments.get("q", ""), Kind.TEXT, None)
+    text = read_text("q", sent["q"][0], Kind.TEXT, None) if "q" in sent else ""
     if len(text) > MAX_SEARCH:
         raise BadParameter(
             tr("{parameter} may have at most {max} characters.", parameter="q", max=MAX_SEARCH), parameter="q"
         )
     words = words_of(text)
     values |= search_values(words)
-    if "cursor" in arguments and "page" in arguments:
+    if "cursor" in sent and "page" in sent:
         raise BadParameter(tr("Give either page or cursor."), parameter="cursor")
-    if arguments.get("total", "exact") not in ("exact", "none"):
+    total = _first(sent, "total")
+    if total not in (None, "exact", "none"):
         raise BadParameter(
             tr("{parameter} must be one of {choices}.", parameter="total", rule="choice", choices="exact, none"),
             parameter="total",
@@ -125,19 +128,23 @@ def parse_query(resource: Resource, arguments: MultiDict[str, str], own: Collect
     return ListQuery(
         matching=Matching(tuple(filters), tuple(map(len, words)), tuple(searched)),
         values=values,
-        sort=_parse_sort(resource, ",".join(arguments.getlist("sort"))),
-        fields=_parse_fields(resource, ",".join(arguments.getlist("fields")) if "fields" in arguments else None),
-        page=_parse_size(arguments, "page", 1, MAX_PAGE),
-        page_size=_parse_size(arguments, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
-        total=cast("Any", arguments.get("total")),
-        cursor=arguments.get("cursor"),
+        sort=_parse_sort(resource, ",".join(sent.get("sort", ()))),
+        fields=_parse_fields(resource, ",".join(sent["fields"]) if "fields" in sent else None),
+        page=_parse_size(sent, "page", 1, MAX_PAGE),
+        page_size=_parse_size(sent, "page_size", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+        total=cast("Any", total),
+        cursor=_first(sent, "cursor"),
     )
 
 
-def _parse_size(arguments: MultiDict[str, str], name: str, default: int, largest: int) -> int:
-    if name not in arguments:
+def _first(sent: Mapping[str, Sequence[str]], name: str) -> str | None:
+    return sent[name][0] if name in sent else None
+
+
+def _parse_size(sent: Mapping[str, Sequence[str]], name: str, default: int, largest: int) -> int:
+    if (text := _first(sent, name)) is None:
         return default
-    size: int = read_text(name, arguments[name], Kind.INTEGER, None)
+    size: int = read_text(name, text, Kind.INTEGER, None)
     if not 1 <= size <= largest:
         raise BadParameter(
             tr("{name} must be between 1 and {max}.", rule="range", name=name, min=1, max=largest), parameter=name
