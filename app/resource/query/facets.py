@@ -22,6 +22,7 @@ from app.core.errors import BadParameter, RepeatedParameter, UnknownParameter
 from app.core.http.access import requires
 from app.core.http.api import Blueprint
 from app.core.http.openapi.operations import camel_case, query_parameter
+from app.core.http.paging import MAX_TOTAL
 from app.core.messages import tr
 from app.resource.declaration import Resource
 from app.resource.fields import Field, Kind
@@ -37,7 +38,7 @@ from app.resource.rows import target_alias
 MAX_FACETS = 20
 MAX_VALUES = 100
 """Values of a facet, the most frequent first."""
-MAX_OBJECTS = 20_000
+MAX_OBJECTS = MAX_TOTAL
 """Where counting ends unless a counter has the numbers or the request asks for exact ones."""
 
 _PAGING = ("page", "page_size", "cursor", "sort")
