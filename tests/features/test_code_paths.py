@@ -33,7 +33,8 @@ ROW_FILES = 35
 """Of these files of an import, those that do more if the sheet has a row than if it has titles only."""
 OF_BACKEND = (
     *("core/db/dialects/", "core/addresses.py"),
-    *("core/cache/redis_client.py", "core/http/limits/shared_windows.py", "core/jobs/pubsub.py"),
+    *("core/cache/redis_client.py", "core/cache/numbered.py", "core/http/limits/shared_windows.py"),
+    "core/jobs/pubsub.py",
 )
 """Not counted: a reader opens those of one database. They are its dialect, and a function that SQLite calls in SQL; the
 client of Redis, its windows of rate limits, and the announcement of jobs."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from app.core.cache.generations import Generations, cache
-from app.core.db.dialects.protocol import CommitStatements, Ending
+from app.core.db.dialects.commit_protocol import CommitStatements, Ending
 from app.core.db.dialects.registry import dialect_of
 from app.core.db.prepared import Prepared, Question
 from app.core.db.unit_of_work import db, unit_of_work

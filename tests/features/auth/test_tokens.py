@@ -138,9 +138,8 @@ def test_authentication_takes_one_statement_and_last_use_is_written_once_a_minut
     client.call("GET", "/api/environments")
     with statements() as by_token:
         client.call("GET", "/api/environments")
-    with statements() as by_session:
-        user.call("GET", "/api/environments")
-    assert len(by_token) == len(by_session)
+    # On PostgreSQL another one tells whether the page in the cache is out of date.
+    assert len([text for text in by_token if "personal_tokens" in text]) == 1
     listed = user.call("GET", "/api/auth/tokens")["data"][0]
     assert listed["last_used_ip"] == "127.0.0.1"
     change(app, last_used_at=utcnow() - timedelta(minutes=2))
