@@ -76,7 +76,7 @@ def test_nothing_is_read_from_the_cache_while_a_job_commits(app: Flask, admin: C
     assert names(admin) == ["a"]
     with other_session(app) as other:
         change_without_announcing(other, "b")
-        other.execute(sa.text(f"SELECT pg_advisory_lock({commits._LOCK})"))
+        other.execute(sa.text(f"SELECT pg_advisory_lock({commits.LOCK})"))
         assert names(admin)[0].startswith("b")
 
 
@@ -88,7 +88,7 @@ def test_a_job_does_not_wait_long_for_who_holds_its_lock(
     site = make(Datacenter, name="a")
     assert names(admin) == ["a"]
     with other_session(app) as other:
-        other.execute(sa.text(f"SELECT pg_advisory_lock({commits._LOCK})"))
+        other.execute(sa.text(f"SELECT pg_advisory_lock({commits.LOCK})"))
         with app.app_context(), writing():
             db.session.get_one(Datacenter, site.id).name = "b"
     assert names(admin) == ["b"]
@@ -107,7 +107,7 @@ def test_a_commit_of_a_job_that_fails_keeps_no_lock(app: Flask, admin: Client, m
     with pytest.raises(DBAPIError):
         change()
     with other_session(app) as other:
-        assert other.scalar(sa.text(f"SELECT pg_try_advisory_lock({commits._LOCK})"))
+        assert other.scalar(sa.text(f"SELECT pg_try_advisory_lock({commits.LOCK})"))
     assert names(admin) == ["a"]
     with app.app_context(), writing():
         db.session.get_one(Datacenter, site.id).name = "c"
@@ -138,6 +138,20 @@ def test_a_number_that_cannot_be_moved(app: Flask, admin: Client, make: Make, re
         mend()
         assert [name[0] for name in names(admin)] == ["c", "c"]
         assert numbers(other) > last
+
+
+def test_a_sequence_of_another_program_counts_nothing(app: Flask) -> None:
+    """Its name would be part of the statements of every request."""
+    with other_session(app) as other:
+        other.execute(sa.text("""CREATE SEQUENCE "'); SELECT ('_commits" """))
+        other.execute(sa.text("CREATE SEQUENCE outbox_commits"))
+        other.execute(sa.text("CREATE ROLE itam_test_other"))
+        try:
+            other.execute(sa.text("ALTER SEQUENCE outbox_commits OWNER TO itam_test_other"))
+            assert set(commits.numbered(other)).isdisjoint({"'); SELECT (", "outbox"})
+        finally:
+            other.execute(sa.text("""DROP SEQUENCE outbox_commits, "'); SELECT ('_commits" """))
+            other.execute(sa.text("DROP ROLE itam_test_other"))
 
 
 def test_numbers_are_not_used_twice(app: Flask) -> None:

@@ -58,7 +58,7 @@ class CacheBackend(Protocol):
         """The answer that this process has stored for these generations, or None."""
 
     def set(self, read: Read, lookup: "Lookup", answer: Any, seconds: int) -> None:
-        """Store an answer in the place of an older one; one that a commit has overtaken does not displace a newer."""
+        """Store an answer in the place of an older one; one that a commit is known to have overtaken is not stored."""
 
 
 class Lookup(NamedTuple):
@@ -97,7 +97,7 @@ class SharedCache:
             self._keep_near(lookup, answer)
 
     def _keep_near(self, lookup: Lookup, answer: Any) -> None:
-        # As JSON, because whoever gets an answer may change it.
+        # As JSON: a caller that changes its answer does not change the copy.
         near_answers().keep(lookup, _JSON.dumps(answer), NEAR_SECONDS)
 
     def _answer(self, entry: Any, generations: list[str] | None) -> Any:
@@ -186,7 +186,7 @@ def cached(
             # The generations of an answer that there cannot be are asked together with what it is computed from.
             generations: list[str] | None = []
             answer: Any = None
-            is_unknown = not store.may_hold(key) and state.arrive()
+            is_unknown = not store.may_hold(key) and state.ask_along()
             if not is_unknown:
                 generations, answer = store.look_up(state.read, tables, key)
             (_away if generations is None else _miss if answer is None else _hit).inc()

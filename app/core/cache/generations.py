@@ -162,8 +162,8 @@ class Generations:
             return None
         return [known[table] for table in tables]
 
-    def arrive(self) -> bool:
-        """Whether the request knows the generations once the database has answered its first query."""
+    def ask_along(self) -> bool:
+        """Have the generations be asked with who asks, if that is open: the first query's answer brings them."""
         return False
 
     def _are_trusted(self, tables: Sequence[str]) -> bool:

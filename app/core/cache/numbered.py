@@ -39,7 +39,7 @@ class NumberedGenerations(Generations):
         nothing = [None] * len(keys)
         if not self._are_trusted(tables):
             return None, nothing
-        if self.arrive():
+        if self.ask_along():
             unit_of_work().settle()
         generations = self.known(tables)
         if generations is None:
@@ -56,7 +56,7 @@ class NumberedGenerations(Generations):
             return None
         return [known[table] for table in tables]
 
-    def arrive(self) -> bool:
+    def ask_along(self) -> bool:
         work = unit_of_work()
         question: Question[Any] | None = work.question  # type: ignore[assignment]
         if question is None:
@@ -109,10 +109,10 @@ class NumberedGenerations(Generations):
         return [table for table in self._tables if table in tables]
 
     @cached_property
-    def _tables(self) -> Sequence[str]:
+    def _tables(self) -> tuple[str, ...]:
         """The tables that have numbers; nothing is cached that is read from another one."""
         with _autocommitting() as connection:
-            return self._statements.numbered(connection)
+            return tuple(self._statements.numbered(connection))
 
     @cached_property
     def _column(self) -> sa.ColumnElement[str | None]:

@@ -24,7 +24,7 @@ class CommitStatements(Protocol):
     def numbered(self, connection: sa.Connection, /) -> Sequence[str]:
         """The tables that have numbers."""
 
-    def numbers(self, tables: Sequence[str], /) -> sa.ColumnElement[str | None]:
+    def numbers(self, tables: tuple[str, ...], /) -> sa.ColumnElement[str | None]:
         """The numbers of tables, separated by commas; NULL while a job commits."""
 
     def movement(self, tables: Iterable[str], /) -> str:

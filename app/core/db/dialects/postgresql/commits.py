@@ -4,6 +4,7 @@ A sequence belongs to no transaction: it moves at once, and no writer waits for 
 statement of a request, for which no process needs anything but the database; see docs/decisions/0167.
 """
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,11 +13,17 @@ import sqlalchemy as sa
 from app.core.db.dialects.postgresql.direct import Ending
 from app.core.db.dialects.postgresql.driver import Connection
 
-_LOCK = 4_831_502
+LOCK = 4_831_502
 """The key of the advisory lock that a commit of a job holds until the numbers have moved on."""
-_TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({_LOCK})")
-_SEQUENCES = sa.text("SELECT sequencename FROM pg_sequences WHERE schemaname = current_schema() ORDER BY sequencename")
+_TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({LOCK})")
 _SUFFIX = "_commits"
+# Other accounts may create sequences of any name: one counts only if its table is there and has the same owner.
+_NUMBERED = sa.text(
+    "SELECT changed.relname FROM pg_class AS changed JOIN pg_class AS numbers"
+    " ON numbers.relnamespace = changed.relnamespace AND numbers.relowner = changed.relowner"
+    " AND numbers.relname = changed.relname || :suffix AND numbers.relkind = 'S'"
+    " WHERE changed.relkind = 'r' AND pg_table_is_visible(changed.oid) ORDER BY changed.relname"
+)
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 500, 0.001
 
 
@@ -33,19 +40,20 @@ def removal(table: str) -> Iterator[str]:
 
 def numbered(connection: sa.Connection) -> Sequence[str]:
     """The tables that have numbers."""
-    names: Sequence[str] = connection.scalars(_SEQUENCES).all()
-    return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
+    names: Sequence[str] = connection.scalars(_NUMBERED, {"suffix": _SUFFIX}).all()
+    return names
 
 
-def numbers(tables: Sequence[str]) -> sa.ColumnElement[str | None]:
+@functools.cache
+def numbers(tables: tuple[str, ...]) -> sa.ColumnElement[str | None]:
     """The numbers of tables, separated by commas; NULL while a job commits.
 
-    A job that has begun to commit before this, and so may have been seen, holds the lock or has moved them. With
+    The lock is tried first: a job whose commit can be seen by then still holds it, or has moved the numbers. With
     pg_sequence_last_value, which the view pg_sequences calls, twelve take 8 µs; as subqueries they would take 28.
     """
     values = ", ".join(f"pg_sequence_last_value('{_number(table)}')" for table in tables)
     return sa.literal_column(
-        f"CASE WHEN pg_try_advisory_lock_shared({_LOCK}) AND pg_advisory_unlock_shared({_LOCK}) "
+        f"CASE WHEN pg_try_advisory_lock_shared({LOCK}) AND pg_advisory_unlock_shared({LOCK}) "
         f"THEN concat_ws(',', {values}) END",
         sa.Text(),
     )
@@ -75,7 +83,7 @@ def move_at_commit(connection: sa.Connection, tables: Iterable[str], *, is_seen_
     then until they have moved.
     """
     is_locked = is_seen_at_once and _lock(connection)
-    ending = Ending(movement(tables) + (f", pg_advisory_unlock({_LOCK})" if is_locked else ""), is_locked)
+    ending = Ending(movement(tables) + (f", pg_advisory_unlock({LOCK})" if is_locked else ""), is_locked)
     driver: Connection = connection.connection.driver_connection  # type: ignore[assignment]
     driver.ending = ending
     return ending
