@@ -154,6 +154,29 @@ def test_a_sequence_of_another_program_counts_nothing(app: Flask) -> None:
             other.execute(sa.text("DROP ROLE itam_test_other"))
 
 
+def test_a_database_without_numbers(
+    app: Flask, build_app: BuildApp, document: Document, admin: Client, make: Make
+) -> None:
+    """One of an earlier schema: nothing is cached, and everything is answered."""
+    site = f"/api/datacenters/{make(Datacenter, name='a').id}"
+    with other_session(app) as other:
+        tables = commits.numbered(other)
+        for table in tables:
+            other.execute(sa.text(f"ALTER SEQUENCE {table}_commits RENAME TO {table}_kept"))
+        try:
+            old = build_app()
+            client = Client(old, document, admin.token)
+            with old.app_context():
+                generations_of_app().renew()
+            assert names(client) == ["a"]
+            client.call("PATCH", site, json={"name": "b"})
+            assert names(client) == ["b"]
+            client.call("GET", "/api/dashboard")
+        finally:
+            for table in tables:
+                other.execute(sa.text(f"ALTER SEQUENCE {table}_kept RENAME TO {table}_commits"))
+
+
 def test_numbers_are_not_used_twice(app: Flask) -> None:
     """An older backup of the database has smaller numbers."""
     with other_session(app) as other:

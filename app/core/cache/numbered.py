@@ -33,7 +33,8 @@ class NumberedGenerations(Generations):
         self._of_thread = _OfThread()
 
     def renew(self) -> None:
-        self._run(self._statements.renewal(self._tables))
+        if self._tables:
+            self._run(self._statements.renewal(self._tables))
 
     def read(self, tables: Sequence[str], *keys: str) -> tuple[list[str] | None, list[Any]]:
         nothing = [None] * len(keys)
@@ -59,13 +60,15 @@ class NumberedGenerations(Generations):
     def ask_along(self) -> bool:
         work = unit_of_work()
         question: Question[Any] | None = work.question  # type: ignore[assignment]
-        if question is None:
+        if question is None or not self._tables:
             return False
         known = work.transaction.known_generations
         work.question = question.noting(self._column, lambda text: known.update(self._split(text)))
         return True
 
     def _ask(self) -> dict[str, str]:
+        if not self._tables:
+            return {}
         work = unit_of_work()
         if work.is_reading:
             numbers = self._split(self._query.rows({})[0][0])
