@@ -103,6 +103,9 @@ SORTED = {
 }
 """The columns by which large lists are ordered, each with what makes its order: `natural_key` or `address_key`."""
 
+LONG = frozenset({"image"})
+"""Columns that may be too long to stand beside their key in an index."""
+
 COUNTED = {
     "servers": (
         ("status", "server_type", "datacenter_id", "environment_id"),
@@ -134,7 +137,8 @@ def upgrade() -> None:
     for table, columns in SORTED.items():
         for column, _, order in (text.partition(":") for text in columns):
             expression = sa.text(f"{order}_key({column})") if order else column
-            op.create_index(f"ix_{table}_{column}_sorted", table, [expression, "id"])
+            included = [column] if order and column not in LONG else []
+            op.create_index(f"ix_{table}_{column}_sorted", table, [expression, "id"], postgresql_include=included)
     guards.create_search_entries()
     for table, columns in SEARCHED.items():
         guards.keep_search_entries(table, columns, is_private=table == "tasks")
