@@ -150,6 +150,43 @@ def test_pages_far_behind_in_turn_are_those_of_the_list(
                 assert answer["pagination"]["total"] == len(every)
 
 
+@each_resource
+def test_pages_far_behind_are_those_of_the_list_from_its_end_too(
+    resource: Resource, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all have been counted, a page is counted off from the nearer end."""
+    varied_rows(resource, 7, make, admin)
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    for name in sortable(resource):
+        for sort in (name, f"-{name}"):
+            query = {"sort": sort, "total": "exact"}
+            every = admin.call("GET", resource.path, query_string={"page_size": 100, **query})["data"]
+            for number in range(-(-len(every) // 2) + 2, 1, -1):
+                answer = by_number(admin, resource, number, **query)
+                assert answer["data"] == every[2 * number - 2 : 2 * number], (sort, number)
+                assert answer["pagination"]["total"] == len(every)
+
+
+@pytest.mark.parametrize(("sort", "reverse"), [("id", "-id"), ("-name", "name"), ("datacenter", "-datacenter")])
+def test_the_last_page_is_read_like_the_first_ones_of_the_reverse_order_once_all_were_counted(
+    sort: str, reverse: str, make: Make, admin: Client, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(8):
+        make(servers.model)
+    monkeypatch.setattr(select, "FAR_ROWS", 2)
+    with statements() as uncounted:
+        by_number(admin, servers, 4, sort=sort)
+    with statements() as counted:
+        by_number(admin, servers, 4, sort=sort, fields="id,name")
+    with statements() as reversed_order:
+        by_number(admin, servers, 2, sort=reverse, fields="id,name")
+    first, last, expected = (
+        [text for text in sent if "page_rows" in text] for sent in (uncounted, counted, reversed_order)
+    )
+    assert last == expected
+    assert len(first) == len(last) == 1
+
+
 @pytest.mark.parametrize("sort", ["id", "-name", "datacenter"])
 def test_a_page_far_behind_is_read_like_one_by_cursor_after_the_one_before_it(
     sort: str, make: Make, admin: Client, statements: Statements, monkeypatch: pytest.MonkeyPatch

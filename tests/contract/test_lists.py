@@ -13,7 +13,7 @@ from app.core.db.unit_of_work import db, reading, unit_of_work
 from app.core.values import fold, natural_key
 from app.resource import Resource
 from app.resource.fields import Field, Kind
-from app.resource.query import select
+from app.resource.query import matches, select
 from app.resource.query.searched_fields import is_searched, searched_values
 from app.servers.models import Server
 from tests.backends import on_postgresql
@@ -82,7 +82,7 @@ def test_the_count_can_be_left_out(resource: Resource, make: Make, admin: Client
 def test_counting_ends_somewhere_unless_all_is_asked_for(
     resource: Resource, make: Make, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(select, "MAX_TOTAL", 2)
+    monkeypatch.setattr(matches, "MAX_TOTAL", 2)
     total = len(varied_rows(resource, 3, make, admin))
     page = {"page_size": 2}
     some = admin.call("GET", resource.path, query_string=page)["pagination"]

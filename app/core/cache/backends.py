@@ -174,6 +174,7 @@ def cached(
     """Cache a function's answer until one of `models` changes, for `seconds` at most.
 
     The arguments are part of the key, by their `repr`. A cold answer is computed once per process at a time.
+    `known`, an attribute of the function, answers with what is in the cache, or None.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -181,7 +182,7 @@ def cached(
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            key = key_of(":".join([function.__module__, function.__qualname__, repr((args, kwargs))]))
+            key = _key_of_call(function, args, kwargs)
             state, store, began = generations_of_app(), backend(), time.monotonic()
             # The generations of an answer that there cannot be are asked together with what it is computed from.
             generations: list[str] | None = []
@@ -208,9 +209,27 @@ def cached(
                         store.set(state.read, Lookup(key, tables, generations, began), answer, seconds)
             return cast(R, answer)
 
+        wrapper.known = _known(function, tables, backend)  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def _known(
+    function: Callable[..., R], tables: Sequence[str], backend: Callable[[], CacheBackend]
+) -> Callable[..., R | None]:
+    """A function that answers with what the cache has for the same arguments, or None."""
+
+    def known(*args: Any, **kwargs: Any) -> R | None:
+        key = _key_of_call(function, args, kwargs)
+        generations, answer = backend().look_up(generations_of_app().read, tables, key)
+        return cast("R | None", answer) if generations is not None and sees(generations) else None
+
+    return known
+
+
+def _key_of_call(function: Callable[..., Any], *call: Any) -> str:
+    return key_of(":".join([function.__module__, function.__qualname__, repr(call)]))
 
 
 def key_of(text: str) -> str:

@@ -24,7 +24,8 @@ from app.resource.cascade import Removal, count_referring, has_children, removal
 from app.resource.declaration import Resource
 from app.resource.fields import defaults_of
 from app.resource.query.list_query import ListQuery
-from app.resource.query.select import conditions_of, narrowed
+from app.resource.query.matches import conditions_of
+from app.resource.query.select import narrowed
 from app.resource.rows import visible
 from app.resource.service import differing, may_change, singular
 

@@ -31,8 +31,9 @@ from app.resource.query.filters import EQUALITY, ORDER, TEXT, filter_names, unkn
 from app.resource.query.json_filters import ATTRIBUTE, LIST_OPERATORS, attribute_text
 from app.resource.query.known_names import check_attribute
 from app.resource.query.list_query import ListQuery, Matching, parse_query
+from app.resource.query.matches import conditions_of
 from app.resource.query.paths import condition_of, models_on
-from app.resource.query.select import conditions_of, narrowed
+from app.resource.query.select import narrowed
 from app.resource.rows import target_alias
 
 MAX_FACETS = 20
